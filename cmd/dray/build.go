@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/registry"
+	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/transfer"
+)
+
+// watcher follows a run, and ends with it.
+type watcher interface {
+	mirror.Watcher
+	Close()
+}
+
+// quiet follows nothing.
+type quiet struct{ report.Quiet }
+
+// Close does nothing.
+func (quiet) Close() {}
+
+// generation is everything built from one reading of the config.
+type generation struct {
+	config *config.Config
+	jobs   []plan.Job
+	client *registry.Client
+	mirror *mirror.Mirror
+}
+
+// load reads and compiles the config. Its errors name their places in the file.
+func (a *app) load() (*config.Config, []plan.Job, error) {
+	cfg, err := config.Load(a.config, config.Options{Getenv: a.getenv})
+	if err != nil {
+		return nil, nil, &exitError{exitUsage, err}
+	}
+	jobs, err := plan.Compile(cfg)
+	if err != nil {
+		return nil, nil, &exitError{exitUsage, err}
+	}
+	return cfg, jobs, nil
+}
+
+// build puts the packages together. It is the only place that knows them all.
+func (a *app) build(cfg *config.Config, jobs []plan.Job, watch mirror.Watcher, log *slog.Logger) (*generation, error) {
+	credentials, err := registry.LoadCredentials(a.env)
+	if err != nil {
+		return nil, &exitError{exitFailed, err}
+	}
+	client, err := registry.New(registry.Options{
+		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: "dray/" + buildVersion().Version, Log: log,
+	})
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
+	}
+	engine := transfer.New(transfer.Options{
+		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
+		Metered: func(name string) bool { return name == image.DockerHub },
+	})
+	return &generation{
+		config: cfg, jobs: jobs, client: client,
+		mirror: &mirror.Mirror{Observer: client, Engine: engine, Watcher: watch, Log: log},
+	}, nil
+}
+
+func hosts(registries map[string]config.Registry) map[string]registry.Host {
+	out := make(map[string]registry.Host, len(registries))
+	for key, r := range registries {
+		out[key] = registry.Host{
+			Username: r.Username, Password: r.Password.Reveal(),
+			CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, InsecureSkipVerify: r.TLS.InsecureSkipVerify,
+			PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency,
+		}
+	}
+	return out
+}
+
+// choose returns the jobs with the given names, all where none is given.
+func choose(jobs []plan.Job, names []string) ([]plan.Job, error) {
+	if len(names) == 0 {
+		return jobs, nil
+	}
+	var chosen []plan.Job
+	known := map[string]plan.Job{}
+	var all []string
+	for _, job := range jobs {
+		known[job.Name] = job
+		all = append(all, job.Name)
+	}
+	for _, name := range names {
+		job, ok := known[name]
+		if !ok {
+			return nil, usage("no mapping is named %q; there are: %q", name, all)
+		}
+		delete(known, name)
+		chosen = append(chosen, job)
+	}
+	return chosen, nil
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/registry"
+	"github.com/draysync/dray/internal/report"
+)
+
+// checked is the answer of `dray check` in JSON.
+type checked struct {
+	Version    int               `json:"version"`
+	Command    string            `json:"command"`
+	Config     string            `json:"config"`
+	Valid      bool              `json:"valid"`
+	Mappings   int               `json:"mappings"`
+	Errors     []checkedError    `json:"errors"`
+	Registries []checkedRegistry `json:"registries"`
+}
+
+// checkedError is one mistake in the config file.
+type checkedError struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Key     string `json:"key"`
+	Message string `json:"message"`
+}
+
+// checkedRegistry is how a registry answered; of one that was not asked, only the name is given.
+type checkedRegistry struct {
+	Registry string `json:"registry"`
+	Account  string `json:"account"`
+	Asked    bool   `json:"asked"`
+	Error    string `json:"error"`
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	var online bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the config and build everything",
+		Long: `Read the config file, report every mistake at once with its line and column, and build all that a sync
+needs. With --online also sign in to every registry; that costs no pull.
+
+` + exitHelp,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context(), online) },
+	}
+	c.Flags().BoolVar(&online, "online", false, "also sign in to every registry")
+	return c
+}
+
+func (a *app) check(ctx context.Context, online bool) error {
+	answer := checked{Version: 1, Command: "check", Config: a.config, Errors: []checkedError{}, Registries: []checkedRegistry{}}
+	cfg, jobs, err := a.load()
+	if err == nil {
+		var built *generation
+		if built, err = a.build(cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {
+			answer.Valid, answer.Mappings = true, len(jobs)
+			answer.Registries = ask(ctx, built.client, jobs, online)
+		}
+	}
+	if a.output == "json" {
+		var invalid config.Errors
+		if errors.As(err, &invalid) {
+			answer.Errors = mistakes(invalid)
+		}
+		encoder := json.NewEncoder(a.out)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(answer); err != nil {
+			return &exitError{exitFailed, err}
+		}
+	} else if err == nil {
+		a.printChecked(answer)
+	}
+	if err == nil && slices.ContainsFunc(answer.Registries, func(r checkedRegistry) bool { return r.Error != "" }) {
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+func mistakes(errs config.Errors) []checkedError {
+	list := make([]checkedError, 0, len(errs))
+	for _, e := range errs {
+		message := e.Err.Error()
+		if e.Hint != "" {
+			message += "; " + e.Hint
+		}
+		list = append(list, checkedError{e.Pos.File, e.Pos.Line, e.Pos.Col, e.Key, message})
+	}
+	return list
+}
+
+func (a *app) printChecked(answer checked) {
+	fmt.Fprintf(a.out, "%s is valid: %d mappings, %d registries.\n", answer.Config, answer.Mappings, len(answer.Registries))
+	for _, r := range answer.Registries {
+		switch {
+		case r.Error != "":
+			fmt.Fprintf(a.out, "  x %s: %s\n", r.Registry, report.Line(r.Error))
+		case r.Asked && r.Account != "":
+			fmt.Fprintf(a.out, "  ✓ %s as %s\n", r.Registry, report.Line(r.Account))
+		case r.Asked:
+			fmt.Fprintf(a.out, "  ✓ %s, anonymous\n", r.Registry)
+		}
+	}
+}
+
+// ask lists the registries of the jobs, sorted, and with online signs in to each, with one of its repositories so that
+// credentials for a part of a registry are tried as well.
+func ask(ctx context.Context, client *registry.Client, jobs []plan.Job, online bool) []checkedRegistry {
+	repos := map[string]image.Repository{}
+	for _, job := range jobs {
+		for _, ref := range append([]image.Reference{job.Source}, job.Targets...) {
+			if !ref.IsLayout() {
+				repos[client.Account(ref.Repository)] = ref.Repository
+			}
+		}
+	}
+	answers := make([]checkedRegistry, 0, len(repos))
+	for name := range repos {
+		answers = append(answers, checkedRegistry{Registry: name, Asked: online})
+	}
+	slices.SortFunc(answers, func(a, b checkedRegistry) int { return strings.Compare(a.Registry, b.Registry) })
+	if !online {
+		return answers
+	}
+	var group sync.WaitGroup
+	for i := range answers {
+		group.Go(func() {
+			account, err := client.SignIn(ctx, repos[answers[i].Registry])
+			answers[i].Account = account
+			if err != nil {
+				answers[i].Error = err.Error()
+			}
+		})
+	}
+	group.Wait()
+	return answers
+}

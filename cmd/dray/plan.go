@@ -1,0 +1,49 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/report"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var exitCode bool
+	c := &cobra.Command{
+		Use:   "plan [MAPPING…]",
+		Short: "Say what sync would do and cost, changing nothing",
+		Long: `Compare both sides of every mapping, or of those named, and say what sync would import, move, refuse
+and keep, how many bytes may have to move, and how many manifests would be pulled.
+
+To know the bytes, plan fetches manifests of what is to be imported; not so at Docker Hub, which counts them.
+
+` + exitHelp,
+		RunE: func(c *cobra.Command, names []string) error {
+			cfg, jobs, err := a.load()
+			if err != nil {
+				return err
+			}
+			if jobs, err = choose(jobs, names); err != nil {
+				return err
+			}
+			started := time.Now()
+			results, err := a.withMirror(cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Plan(c.Context(), jobs) })
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				err = report.JSON(a.out, "plan", started, time.Since(started), results)
+			} else {
+				err = report.Plan(a.out, results, a.style())
+			}
+			if err != nil {
+				return &exitError{exitFailed, err}
+			}
+			return verdict(c.Context(), results, exitCode)
+		},
+	}
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 where imports are pending")
+	return c
+}

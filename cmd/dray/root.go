@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/report"
+)
+
+// The exit codes; they are part of the contract with scripts and in every command's help.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitPartly  = 3
+	exitPending = 4
+
+	exitHelp = `Exit codes: 0 done · 1 failed · 2 usage or config · 3 some imports failed or were refused ·
+4 plan --exit-code and imports are pending.`
+)
+
+// streams is the world of a command: where its answer and its log go, and the environment.
+type streams struct {
+	out, err io.Writer
+	getenv   func(string) (string, bool)
+}
+
+func (s streams) env(name string) string {
+	value, _ := s.getenv(name)
+	return value
+}
+
+// exitError carries an exit code to run. Its error may be nil: then everything has been said already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// flags are those that every command has.
+type flags struct {
+	config    string
+	output    string
+	logLevel  string
+	logFormat string
+}
+
+// app is one call of the program.
+type app struct {
+	streams
+	flags
+}
+
+// run executes a command line and returns the exit code.
+func run(ctx context.Context, args []string, s streams) int {
+	a := &app{streams: s}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	exit, ok := errors.AsType[*exitError](err)
+	if !ok { // cobra's own: an unknown command or flag
+		exit = &exitError{exitUsage, err}
+	}
+	a.explain(exit)
+	return exit.code
+}
+
+// explain writes an error, each of its lines as its own, with what to do about it.
+func (a *app) explain(exit *exitError) {
+	if exit.err == nil {
+		return
+	}
+	var invalid config.Errors
+	if errors.As(exit.err, &invalid) {
+		for _, e := range invalid {
+			fmt.Fprintln(a.err, report.Line(e.Error()))
+		}
+		return
+	}
+	for line := range strings.SplitSeq(exit.err.Error(), "\n") {
+		fmt.Fprintln(a.err, "dray: "+report.Line(line))
+	}
+	if exit.code == exitUsage {
+		fmt.Fprintln(a.err, "Run dray --help for the commands and their flags.")
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dray",
+		Short: "Bring container images into your own registry, declared in a YAML file",
+		Long: `dray keeps image repositories equal to their sources: a YAML file says which tags go where, dray
+compares the digests on both sides and imports only what changed. No Docker daemon is needed.
+
+Start with "dray demo", which needs nothing; then write a dray.yaml (see config.example.yaml),
+look at "dray plan", and run "dray sync".
+
+` + exitHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArguments,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	config, ok := a.getenv("DRAY_CONFIG")
+	if !ok || config == "" {
+		config = "dray.yaml"
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.config, "config", "c", config, "the config `FILE`; $DRAY_CONFIG changes the default")
+	f.StringVarP(&a.output, "output", "o", "text", "how to answer: text or json")
+	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
+	f.StringVar(&a.logFormat, "log-format", "", "auto, text or json, instead of the config's log.format")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.AddCommand(a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.demoCommand(),
+		a.schemaCommand(), a.versionCommand())
+	return root
+}
+
+func (a *app) checkFlags() error {
+	return errors.Join(
+		oneOf("--output", a.output, "text", "json"),
+		oneOf("--log-level", a.logLevel, "", "debug", "info", "warn", "error"),
+		oneOf("--log-format", a.logFormat, "", "auto", "text", "json"),
+	)
+}
+
+func oneOf(flag, value string, allowed ...string) error {
+	for _, candidate := range allowed {
+		if value == candidate {
+			return nil
+		}
+	}
+	return usage("%s %q: write one of %s", flag, value, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("unknown command %q for %q", args[0], c.CommandPath())
+	}
+	return nil
+}

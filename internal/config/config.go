@@ -1,0 +1,66 @@
+package config
+
+import (
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/tagfilter"
+)
+
+// Config is what one reading of a config file says, with all defaults filled in. It is read-only.
+type Config struct {
+	// Path is the file's name as given to [Load].
+	Path string
+	Log  Log
+	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
+	Registries map[string]Registry
+	// Mappings are in the order of the file; there is at least one, and no two have one name.
+	Mappings []Mapping
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string
+	// Format is auto, text or json.
+	Format string
+}
+
+// Mapping says what is brought where. What its file leaves out is filled in from the file's defaults.
+type Mapping struct {
+	Name string
+	Pos  Position
+	// Source is one image where it has a tag or a digest, and otherwise a repository, or with Repositories a prefix.
+	Source image.Reference
+	// Targets are as Source is: images, each with a tag and none with a digest; repositories; or prefixes.
+	Targets []image.Reference
+	// Repositories are paths below the prefixes; a glob among them has '*', '?' or '['.
+	Repositories []string
+	// Tags chooses tags of the repositories; it is the zero Filter where Source is one image.
+	Tags tagfilter.Filter
+	// Platforms are those to keep, in normal form and each once; empty for all.
+	Platforms []image.Platform
+	Moved     Moved
+	Referrers Referrers
+	// Timeout bounds one try of one import; it is positive.
+	Timeout time.Duration
+	// Retries is how often an import is tried again.
+	Retries int
+}
+
+// Moved says what to do about a tag that the target has and that points elsewhere at the source.
+type Moved string
+
+const (
+	// MovedFollow moves the target's tag, too.
+	MovedFollow Moved = "follow"
+	// MovedRefuse leaves the target's tag where it is and reports it.
+	MovedRefuse Moved = "refuse"
+)
+
+// Referrers says which artifacts that refer to an image travel along: none where it is the zero value.
+type Referrers struct {
+	All bool
+	// Types are the artifact types to take where All is false.
+	Types []string
+}

@@ -1,0 +1,142 @@
+package config
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/tagfilter"
+)
+
+const everything = `version: 1
+log: {level: warn}
+defaults:
+  platforms: [linux/aarch64]
+  tags: {include: ["*"], exclude: [edge]}
+  retries: 0
+  referrers: false
+registries:
+  index.docker.io:
+    username: ${env:USER}
+    password: ${file:password}
+    concurrency: 2
+  LOCALHOST:5000: {plainHTTP: true}
+  ghcr.io/acme: {username: a, password: "$${b}"}
+  registry.corp.example:
+    tls: {caFile: ca.pem, certFile: /c.pem, keyFile: sub/c.key, insecureSkipVerify: true}
+mappings:
+  - source: alpine
+    target: Registry.corp.example:443/mirror/alpine
+    platforms: [linux/amd64, linux/arm/v7]
+    tags: [1.10, latest]
+  - name: one
+    source: ghcr.io/acme/base:1@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+    targets: [x.io/base, "ocidir://stage/base:pinned"]
+    moved: refuse
+    timeout: 90s
+    retries: 5
+    referrers: [a/b]
+  - source: docker.io/library
+    repositories: [alpine, "go*"]
+    target: ocidir:///srv/./stage
+`
+
+func TestParse(t *testing.T) {
+	got, err := Parse("etc/dray.yaml", []byte(everything), world(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(line, col int) Position { return Position{File: "etc/dray.yaml", Line: line, Col: col} }
+	defaultTags, err := tagfilter.Compile(tagfilter.Spec{Include: []string{"*"}, Exclude: []string{"edge"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ownTags, err := tagfilter.Compile(tagfilter.Spec{Include: []string{"1.10", "latest"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arm64 := []image.Platform{{OS: "linux", Architecture: "arm64"}}
+	base := image.Repository{Registry: "ghcr.io", Path: "acme/base"}.Tag("1").WithDigest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+	repository := func(registry, path string) image.Reference {
+		return image.Reference{Repository: image.Repository{Registry: registry, Path: path}}
+	}
+	want := &Config{
+		Path: "etc/dray.yaml",
+		Log:  Log{Level: "warn", Format: "auto"},
+		Registries: map[string]Registry{
+			"docker.io":      {Key: "docker.io", Pos: at(9, 3), Username: "robot", Password: hidden, Concurrency: 2},
+			"localhost:5000": {Key: "localhost:5000", Pos: at(13, 3), PlainHTTP: true},
+			"ghcr.io/acme":   {Key: "ghcr.io/acme", Pos: at(14, 3), Username: "a", Password: "${b}"},
+			"registry.corp.example": {Key: "registry.corp.example", Pos: at(15, 3), TLS: TLS{
+				CAFile: "etc/ca.pem", CertFile: "/c.pem", KeyFile: "etc/sub/c.key", InsecureSkipVerify: true,
+			}},
+		},
+		Mappings: []Mapping{
+			{
+				Name: "library/alpine", Pos: at(18, 5),
+				Source:    repository("docker.io", "library/alpine"),
+				Targets:   []image.Reference{repository("registry.corp.example", "mirror/alpine")},
+				Tags:      ownTags,
+				Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm", Variant: "v7"}},
+				Moved:     MovedFollow, Timeout: time.Hour,
+			},
+			{
+				Name: "one", Pos: at(22, 5), Source: base,
+				Targets: []image.Reference{
+					image.Repository{Registry: "x.io", Path: "base"}.Tag("1"), image.Repository{Path: "stage/base"}.Tag("pinned"),
+				},
+				Platforms: arm64, Moved: MovedRefuse, Referrers: Referrers{Types: []string{"a/b"}}, Timeout: 90 * time.Second, Retries: 5,
+			},
+			{
+				Name: "library", Pos: at(29, 5), Source: repository("docker.io", "library"),
+				Targets:      []image.Reference{repository("", "/srv/stage")},
+				Repositories: []string{"alpine", "go*"}, Tags: defaultTags,
+				Platforms: arm64, Moved: MovedFollow, Timeout: time.Hour,
+			},
+		},
+	}
+	compare := cmp.Options{
+		cmp.Comparer(func(a, b tagfilter.Filter) bool { return a.String() == b.String() }),
+		cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
+	}
+	if diff := cmp.Diff(want, got, compare); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	got, err := Parse("dray.yaml", []byte(small), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := got.Mappings[0]
+	if m.Timeout != time.Hour || m.Retries != 3 || m.Moved != MovedFollow || !m.Referrers.All || m.Platforms != nil || got.Log != (Log{Level: "info", Format: "auto"}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestValuesKeepTheirText shows that what is no text to YAML is what is written where a text is wanted, and that merged keys
+// hold unless the mapping has its own.
+func TestValuesKeepTheirText(t *testing.T) {
+	got, err := Load("testdata/valid/numbers-are-texts.yaml", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"1.10", "1e3", "2024-01-15", "3", "latest", "true"}
+	if tags, only := got.Mappings[0].Tags.Literals(); !only || cmp.Diff(want, tags) != "" {
+		t.Errorf("tags %q", tags)
+	}
+	if got.Mappings[0].Name != "2026" {
+		t.Errorf("name %q", got.Mappings[0].Name)
+	}
+	merged, err := Load("testdata/valid/anchors.yaml", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := merged.Mappings[2]
+	if third.Name != "third" || third.Source.Path != "library/alpine" || third.Retries != 1 || third.Targets[0].Path != "third" {
+		t.Errorf("merged %+v", third)
+	}
+}

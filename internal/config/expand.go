@@ -1,0 +1,100 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxExpanded bounds a value with what it refers to, in bytes.
+const maxExpanded = 1 << 20
+
+// expander replaces ${env:NAME} and ${file:PATH} in texts.
+type expander struct {
+	folder   string
+	getenv   func(string) (string, bool)
+	readFile func(string) ([]byte, error)
+}
+
+// text returns s with its references replaced, each once: what is put in is not looked at again. Errors show names only.
+func (e expander) text(s string) (string, error) {
+	var b strings.Builder
+	rest := s
+	for {
+		i := strings.Index(rest, "${")
+		if i < 0 {
+			b.WriteString(rest)
+			return b.String(), nil
+		}
+		if i > 0 && rest[i-1] == '$' {
+			b.WriteString(rest[:i-1] + "${")
+			rest = rest[i+2:]
+			continue
+		}
+		b.WriteString(rest[:i])
+		inner, after, closed := strings.Cut(rest[i+2:], "}")
+		if !closed {
+			return "", fmt.Errorf("%s has a ${ without its }: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote(s))
+		}
+		value, err := e.reference(inner)
+		if err != nil {
+			return "", err
+		}
+		if b.WriteString(value); b.Len() > maxExpanded {
+			return "", fmt.Errorf("%s expands to more than %d bytes", quote(s), maxExpanded)
+		}
+		rest = after
+	}
+}
+
+func (e expander) reference(inner string) (string, error) {
+	kind, name, _ := strings.Cut(inner, ":")
+	if (kind != "env" && kind != "file") || name == "" || strings.Contains(name, "$") {
+		return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
+	}
+	if kind == "env" {
+		value, ok := e.getenv(name)
+		if !ok {
+			return "", fmt.Errorf("the environment variable %s is not set", quote(name))
+		}
+		return value, nil
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(e.folder, path)
+	}
+	data, err := e.readFile(path)
+	if err != nil {
+		return "", fmt.Errorf("the file %s cannot be read: %w", quote(name), reason(err))
+	}
+	if len(data) > maxExpanded {
+		return "", fmt.Errorf("the file %s is larger than %d bytes", quote(name), maxExpanded)
+	}
+	value, broken := strings.CutSuffix(string(data), "\n")
+	if broken {
+		value = strings.TrimSuffix(value, "\r")
+	}
+	return value, nil
+}
+
+// reason takes the path out of an error that is shown behind the path.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// lookup returns the way to variables and files that the options say.
+func (o Options) lookup() Options {
+	if o.Getenv == nil {
+		o.Getenv = os.LookupEnv
+	}
+	if o.ReadFile == nil {
+		o.ReadFile = readBounded
+	}
+	return o
+}

@@ -1,0 +1,41 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+// FuzzParse: whatever the file holds there is no panic, each error has its place and shows nothing from elsewhere, and a
+// config that loads keeps the promises of its types.
+func FuzzParse(f *testing.F) {
+	files := append(glob(f, "testdata/valid/*.yaml", 1), glob(f, "testdata/broken/*.yaml", 1)...)
+	for _, path := range append(files, glob(f, "testdata/broken/loader-only/*.yaml", 1)...) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(everything))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cfg, err := Parse("dray.yaml", data, world("dray.yaml"))
+		if err == nil {
+			consistent(t, cfg)
+			return
+		}
+		errs, ok := errors.AsType[Errors](err)
+		if !ok || len(errs) == 0 {
+			t.Fatalf("the error is %T", err)
+		}
+		for _, e := range errs {
+			if e.Pos.File != "dray.yaml" || e.Pos.Line < 1 || e.Pos.Col < 1 {
+				t.Errorf("an error without a place: %#v", e)
+			}
+			if strings.Contains(e.Error(), hidden) || strings.ContainsAny(e.Error(), "\n\r") {
+				t.Errorf("an error shows a value from elsewhere, or takes several lines: %q", e)
+			}
+		}
+	})
+}

@@ -1,0 +1,117 @@
+package config
+
+// The grammar of a config file. Each field is a key, and all there is to say about a key is said at its field:
+//
+//   - `yaml` is its name, and the comment above it is its description in the JSON schema.
+//   - `required` without a value, `default`, `enum`, `min`, `max`, `minItems` and `unique` are what they are in JSON schema.
+//   - `requires` names a key that must stand beside it; `host` marks a key that holds for a whole registry only.
+//   - `format` names the pattern that the JSON schema has for it, and `example` a valid value; "|" separates several.
+//   - At a blank field, `oneof` names keys of which exactly one must be there, and `never` keys that exclude each other.
+//
+// A list's tags hold for its entries where they are about scalars.
+
+// document is a whole file.
+type document struct {
+	origin
+	// The version of this file's grammar.
+	Version number `yaml:"version" required:"" min:"1" max:"1"`
+	// What is logged and how. Flags of the command line override it.
+	Log logSection `yaml:"log"`
+	// What holds for each mapping that does not say otherwise. A mapping's own key replaces the default as a whole.
+	Defaults defaultsSection `yaml:"defaults"`
+	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`, or host/path for credentials
+	// that hold for a part of it, where the longest match wins. A registry that is not listed is asked over HTTPS with the
+	// credentials that `docker login` left.
+	Registries dict[registrySection] `yaml:"registries" format:"registry"`
+	// What to bring where.
+	Mappings list[mappingSection] `yaml:"mappings" required:"" minItems:"1"`
+}
+
+type logSection struct {
+	origin
+	// The least important messages to log.
+	Level text `yaml:"level" enum:"debug|info|warn|error" default:"info"`
+	// `auto` is text on a terminal and JSON elsewhere.
+	Format text `yaml:"format" enum:"auto|text|json" default:"auto"`
+}
+
+type registrySection struct {
+	origin
+	_ struct{} `never:"tls|plainHTTP"`
+	// The name to sign in with.
+	Username text `yaml:"username" requires:"password" example:"${env:REGISTRY_USERNAME}"`
+	// The password or access token to sign in with. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
+	Password text `yaml:"password" requires:"username" example:"${env:REGISTRY_PASSWORD}|${file:/run/secrets/registry}"`
+	// Certificates, for a registry whose own the system does not trust, or that wants one from its clients.
+	TLS tlsSection `yaml:"tls" host:""`
+	// Talk HTTP without TLS, as to a registry on this machine.
+	PlainHTTP toggle `yaml:"plainHTTP" host:"" default:"false"`
+	// How many requests to this registry may be in flight at once.
+	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
+}
+
+type tlsSection struct {
+	origin
+	// A file of PEM certificates to trust besides the system's. A relative path is relative to this file's folder.
+	CAFile text `yaml:"caFile" example:"/etc/dray/ca.pem"`
+	// A file with the PEM certificate to identify with (mTLS).
+	CertFile text `yaml:"certFile" requires:"keyFile" example:"/etc/dray/client.pem"`
+	// A file with the PEM key of `certFile`.
+	KeyFile text `yaml:"keyFile" requires:"certFile" example:"/etc/dray/client.key"`
+	// Trust any certificate. Whoever stands in between can then read and change everything.
+	InsecureSkipVerify toggle `yaml:"insecureSkipVerify" default:"false"`
+}
+
+type mappingSection struct {
+	origin
+	_ struct{} `oneof:"target|targets"`
+	// What logs, reports and commands call the mapping; unique. By default the path of the source's repository.
+	Name text `yaml:"name" format:"name" example:"alpine"`
+	// Where images come from: a repository, whose tags are then chosen by `tags`; one image by `:tag` or `@digest`; or, with
+	// `repositories`, the prefix that they have in common. `ocidir://PATH` is an OCI image layout, a directory.
+	Source text `yaml:"source" required:"" format:"reference" example:"docker.io/library/alpine|ghcr.io/acme/base:1.4|ocidir:///srv/stage/alpine"`
+	// Where images go, written as the source is. It takes a tag where the source is one image, by default the source's tag.
+	Target text `yaml:"target" format:"target" example:"registry.example.com/mirror/alpine|ocidir:///srv/stage/alpine"`
+	// Several targets, instead of `target`.
+	Targets list[text] `yaml:"targets" format:"target" minItems:"1" unique:""`
+	// Bring several repositories below the prefixes that source and targets then are. An entry is a path or a glob: `*` and
+	// `?` do not cross a `/`, `[a-z]` is one character of these. A glob needs a registry that lists its catalog.
+	Repositories list[text] `yaml:"repositories" format:"repository" minItems:"1" unique:"" example:"builder|lint-*"`
+	options
+}
+
+type defaultsSection struct {
+	origin
+	options
+}
+
+// options are the keys of a mapping that can stand in defaults, too.
+type options struct {
+	// Which tags of a repository: a list is short for `include`. Write `["*"]` to mean every tag.
+	Tags tagsSection `yaml:"tags"`
+	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all are kept.
+	Platforms list[text] `yaml:"platforms" format:"platform" minItems:"1" unique:"" example:"linux/amd64|linux/arm64|linux/arm/v7"`
+	// What to do when a tag that the target has points elsewhere at the source: `follow` moves it, `refuse` reports it.
+	Moved text `yaml:"moved" enum:"follow|refuse" default:"follow"`
+	// Whether signatures, SBOMs and attestations travel along: `true`, `false`, or a list of artifact types.
+	Referrers referrersSection `yaml:"referrers" format:"artifact" minItems:"1" unique:"" default:"true" example:"application/vnd.dev.sigstore.bundle.v0.3+json"`
+	// How long one try of one import may take.
+	Timeout text `yaml:"timeout" format:"duration" default:"1h" example:"30m|1h30m"`
+	// How often an import is tried again after a failure that may pass.
+	Retries number `yaml:"retries" min:"0" max:"10" default:"3"`
+}
+
+type tagsSection struct {
+	origin
+	// Tags, globs over the whole tag (`*`, `?`, `[a-z]`, `{a,b}`), or `/RE2/` over the whole tag. Only literals: the tag list
+	// is not fetched. Beside semver, suffix or newest the default is every tag.
+	Include list[text] `yaml:"include" format:"tag" minItems:"1" example:"latest|3.*|/v[0-9]+/"`
+	// What to take from `include`, in the same syntax.
+	Exclude list[text] `yaml:"exclude" format:"tag" minItems:"1" example:"*_rc*"`
+	// Keep versions in this range (Masterminds syntax); pre-releases only where the range names one.
+	Semver text `yaml:"semver" format:"range" example:">= 3.19|~1.4|1.x"`
+	// Keep tags that end so; versions are read from what stands before it.
+	Suffix text `yaml:"suffix" format:"suffix" example:"-alpine"`
+	// Keep this many of the highest versions.
+	Newest number `yaml:"newest" min:"1" example:"5"`
+}

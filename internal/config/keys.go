@@ -1,0 +1,155 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// fieldsOf returns the fields of a struct of the grammar by key.
+func fieldsOf(t reflect.Type) map[string]reflect.StructField {
+	fields := map[string]reflect.StructField{}
+	for _, f := range reflect.VisibleFields(t) {
+		if key := f.Tag.Get("yaml"); key != "" {
+			fields[key] = f
+		}
+	}
+	return fields
+}
+
+// keysOf returns the keys of a struct of the grammar in order.
+func keysOf(t reflect.Type) []string {
+	var keys []string
+	for _, f := range reflect.VisibleFields(t) {
+		if key := f.Tag.Get("yaml"); key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// section is a struct of the grammar and where it stands: "mappings[].tags".
+type section struct {
+	path string
+	t    reflect.Type
+}
+
+// sections returns the structs of the grammar, outer ones first.
+func sections() []section {
+	all := []section{{path: "", t: reflect.TypeFor[document]()}}
+	for i := 0; i < len(all); i++ {
+		for _, f := range reflect.VisibleFields(all[i].t) {
+			key := f.Tag.Get("yaml")
+			if key == "" {
+				continue
+			}
+			if t, suffix := sectionType(f.Type); t != nil {
+				all = append(all, section{path: join(all[i].path, key+suffix), t: t})
+			}
+		}
+	}
+	return all
+}
+
+// sectionType returns the struct of the grammar that a field's value has or holds, and how a path shows that.
+func sectionType(t reflect.Type) (reflect.Type, string) {
+	if len(keysOf(t)) > 0 {
+		return t, ""
+	}
+	if f, ok := t.FieldByName("items"); ok && len(keysOf(f.Type.Elem())) > 0 {
+		return f.Type.Elem(), "[]"
+	}
+	if f, ok := t.FieldByName("entries"); ok {
+		value, _ := f.Type.Elem().FieldByName("value")
+		return value.Type, ".HOST"
+	}
+	return nil, ""
+}
+
+// unknown reports a key that the section does not have, with what may have been meant.
+func (w *walker) unknown(p pair, at origin, t reflect.Type) {
+	if w.full() {
+		w.dropped++
+		return
+	}
+	hint := nearest(p.name, keysOf(t))
+	if place, ok := elsewhere(p.name, at.key); ok {
+		hint = "it belongs " + place
+	}
+	if hint == "" {
+		hint = "known here: " + strings.Join(keysOf(t), ", ")
+	}
+	w.fail(w.at(p.key, join(at.key, clip(p.name))), fmt.Errorf("unknown key"), hint)
+}
+
+// elsewhere says where in a file a key belongs, if anywhere; of several places the one closest to where it was found.
+func elsewhere(key, found string) (string, bool) {
+	best, closest := "", -1
+	for _, s := range sections() {
+		if !contains(keysOf(s.t), key) {
+			continue
+		}
+		if n := common(s.path, found); n > closest {
+			best, closest = s.path, n
+		}
+	}
+	if closest < 0 {
+		return "", false
+	}
+	if best == "" {
+		return "at the top of the file", true
+	}
+	return "into " + best, true
+}
+
+func common(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// maxWord is the longest text for which a near one is looked for.
+const maxWord = 40
+
+// nearest returns the hint for a misspelt word; empty where nothing is near.
+func nearest(word string, known []string) string {
+	if len(word) > maxWord {
+		return ""
+	}
+	best, least := "", 1+max(1, len(word)/3)
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// distance counts the characters to insert, remove, replace or swap with their neighbour.
+func distance(a, b string) int {
+	var before, last []int
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before, last, row = last, row, make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxFile is the largest config file, in bytes.
+const maxFile = 1 << 20
+
+// Options say where values outside of the file come from.
+type Options struct {
+	// Getenv looks up a variable; nil for the environment of the process.
+	Getenv func(string) (string, bool)
+	// ReadFile reads the config file and what it refers to; nil for the file system, of which it reads 1 MiB and a byte at
+	// the most.
+	ReadFile func(string) ([]byte, error)
+}
+
+// Load reads a file. The error is of the type [Errors] and holds every mistake.
+func Load(path string, opts Options) (*Config, error) {
+	data, err := opts.lookup().ReadFile(path)
+	if err != nil {
+		return nil, Errors{{Pos: Position{File: path}, Err: unreadable(err), Hint: hintUnreadable(err)}}
+	}
+	return Parse(path, data, opts)
+}
+
+// Parse is [Load] for content that has been read. Relative paths in it are relative to the folder of the name.
+func Parse(name string, data []byte, opts Options) (*Config, error) {
+	opts = opts.lookup()
+	folder := filepath.Dir(name)
+	errs := &report{}
+	root, err := parseYAML(name, data)
+	if err != nil {
+		errs.add(err)
+		return nil, errs.result()
+	}
+	w := &walker{report: errs, file: name, expand: expander{folder: folder, getenv: opts.Getenv, readFile: opts.ReadFile}}
+	var doc document
+	w.value(&doc, root, "", "")
+	b := &builder{report: errs, folder: folder}
+	cfg := b.config(name, doc)
+	if all := errs.result(); all != nil {
+		return nil, all
+	}
+	return cfg, nil
+}
+
+// readBounded reads a file, but not much more than any file may have.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
+}
+
+func unreadable(err error) error {
+	return fmt.Errorf("cannot be read: %w", reason(err))
+}
+
+func hintUnreadable(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "write it, or name another one with --config"
+	}
+	return ""
+}
+
+// parseYAML returns the node of the one mapping that a file holds.
+func parseYAML(name string, data []byte) (*yaml.Node, *Error) {
+	if err := checkText(name, data); err != nil {
+		return nil, err
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, next yaml.Node
+	switch err := decodeNode(dec, &doc); {
+	case errors.Is(err, io.EOF):
+		return nil, emptyFile(name)
+	case err != nil:
+		return nil, syntaxError(name, data, err)
+	}
+	if err := decodeNode(dec, &next); !errors.Is(err, io.EOF) {
+		if err != nil {
+			return nil, syntaxError(name, data, err)
+		}
+		pos := Position{File: name, Line: max(next.Line, 1), Col: max(next.Column, 1)}
+		return nil, &Error{Pos: pos, Err: errors.New("a second YAML document starts here"), Hint: "put everything into one, without a line \"---\" in between"}
+	}
+	root := doc.Content[0]
+	pos := Position{File: name, Line: max(root.Line, 1), Col: max(root.Column, 1)}
+	switch {
+	case root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null":
+		return nil, emptyFile(name)
+	case root.Kind != yaml.MappingNode:
+		return nil, &Error{Pos: pos, Err: fmt.Errorf("the file is %s, and a mapping with %s is wanted", describe(root), keyList[document]())}
+	}
+	return root, checkAliases(name, root)
+}
+
+func emptyFile(name string) *Error {
+	return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: errors.New("the file is empty"), Hint: "write at least version and mappings"}
+}
+
+// decodeNode is dec.Decode, which panics on what its parser did not foresee.
+func decodeNode(dec *yaml.Decoder, n *yaml.Node) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("yaml: the parser gave up: %v", p)
+		}
+	}()
+	return dec.Decode(n)
+}
+
+func keyList[T any]() string {
+	keys := keysOf(reflect.TypeFor[T]())
+	return fmt.Sprintf("%s and so on", keys[0])
+}

@@ -1,0 +1,25 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// Position is a place in a config file. Line and Col count from 1, Col in characters; both are 0 for the file as a whole.
+type Position struct {
+	File string
+	Line int
+	Col  int
+}
+
+// String returns file:line:col, which editors and terminals make a link of.
+func (p Position) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
+}
+
+func (p Position) compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Col, q.Col))
+}

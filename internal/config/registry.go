@@ -1,0 +1,105 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// Registry is what the file says about one registry, or about the repositories below one path of it.
+type Registry struct {
+	// Key is the canonical host, or host/path.
+	Key string
+	Pos Position
+	// Username and Password are both set or both empty.
+	Username string
+	Password Secret
+	TLS      TLS
+	// PlainHTTP talks HTTP without TLS.
+	PlainHTTP bool
+	// Concurrency is how many requests may be in flight; 0 for the default.
+	Concurrency int
+}
+
+// TLS says whom to trust and how to identify oneself. Relative paths in the file are relative to its folder; here they are
+// joined with it.
+type TLS struct {
+	CAFile             string
+	CertFile           string
+	KeyFile            string
+	InsecureSkipVerify bool
+}
+
+// registries turns the section into values by canonical key.
+func (b *builder) registries(section dict[registrySection]) map[string]Registry {
+	all := make(map[string]Registry, len(section.entries))
+	for _, e := range section.entries {
+		key, err := registryKey(e.name)
+		if err != nil {
+			b.fail(e.keyAt, err, "")
+			continue
+		}
+		if first, ok := all[key]; ok {
+			b.fail(e.keyAt, fmt.Errorf("names the registry %s again, which line %d does", key, first.Pos.Line), "make one entry of both")
+			continue
+		}
+		all[key] = b.registry(key, e)
+	}
+	return all
+}
+
+// registryKey returns the canonical form of host or host/path.
+func registryKey(name string) (string, error) {
+	host, rest, below := strings.Cut(name, "/")
+	canonical, err := image.CanonicalHost(host)
+	if err != nil {
+		return "", err
+	}
+	if canonical != "localhost" && !strings.ContainsAny(host, ".:") {
+		return "", fmt.Errorf("%q has neither a dot nor a port, so no reference can name it: write the registry's full name, or %s:PORT", host, host)
+	}
+	if !below {
+		return canonical, nil
+	}
+	if !repositoryLiteral.MatchString(rest) {
+		return "", fmt.Errorf("%s is not a path at %s: write host or host/path, in lower case and without a tag", quote(rest), canonical)
+	}
+	return canonical + "/" + rest, nil
+}
+
+func (b *builder) registry(key string, e entry[registrySection]) Registry {
+	s := e.value
+	if strings.Contains(key, "/") {
+		host, _, _ := strings.Cut(key, "/")
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin} {
+			if at.set {
+				b.fail(at, errors.New("holds for a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
+			}
+		}
+	}
+	return Registry{
+		Key:      key,
+		Pos:      e.keyAt.pos,
+		Username: s.Username.value,
+		Password: Secret(s.Password.value),
+		TLS: TLS{
+			CAFile:             b.path(s.TLS.CAFile),
+			CertFile:           b.path(s.TLS.CertFile),
+			KeyFile:            b.path(s.TLS.KeyFile),
+			InsecureSkipVerify: s.TLS.InsecureSkipVerify.value,
+		},
+		PlainHTTP:   s.PlainHTTP.value,
+		Concurrency: s.Concurrency.value,
+	}
+}
+
+// path returns a file's name, relative to the folder of the config file unless absolute.
+func (b *builder) path(t text) string {
+	if t.value == "" || filepath.IsAbs(t.value) {
+		return t.value
+	}
+	return filepath.Join(b.folder, t.value)
+}

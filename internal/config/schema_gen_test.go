@@ -1,0 +1,432 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// generator makes the JSON schema of the grammar's types. It is part of the tests and so not of the program:
+// `go generate ./internal/config` runs it.
+type generator struct {
+	docs map[string]string // comments by struct and field: "document.Version"
+	defs object            // shared parts, in the order in which they are first used
+	seen map[string]bool
+}
+
+// object is a JSON object that keeps its order.
+type object []member
+
+type member struct {
+	key   string
+	value any
+}
+
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		for j, v := range []any{m.key, m.value} {
+			if j > 0 {
+				b.WriteByte(':')
+			}
+			enc := json.NewEncoder(&b)
+			enc.SetEscapeHTML(false)
+			if err := enc.Encode(v); err != nil {
+				return nil, err
+			}
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+func (o object) with(key string, value any) object { return append(o, member{key, value}) }
+
+// generate returns the schema as it is checked in.
+func generate(t *testing.T) []byte {
+	t.Helper()
+	g := &generator{docs: comments(t), seen: map[string]bool{}}
+	root := object{
+		{"$schema", "http://json-schema.org/draft-07/schema#"},
+		{"title", "dray"},
+		{"description", "The config file of dray, which keeps container images at targets equal to their sources."},
+	}
+	root = append(root, g.section(reflect.TypeFor[document]())...)
+	root = append(root, g.tagsWanted()...)
+	root = root.with("definitions", g.defs)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(root); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// comments returns the comments of the grammar's fields.
+func comments(t *testing.T) map[string]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "grammar.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		if s, ok := spec.Type.(*ast.StructType); ok {
+			for _, f := range s.Fields.List {
+				for _, name := range f.Names {
+					docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+				}
+			}
+		}
+		return false
+	})
+	return docs
+}
+
+// section is the schema of a mapping with fixed keys.
+func (g *generator) section(t reflect.Type) object {
+	s := object{{"type", "object"}, {"additionalProperties", false}}
+	var properties, dependencies, all object
+	var required []string
+	for _, f := range fieldsInOrder(t) {
+		key := f.Tag.Get("yaml")
+		if one := split(f.Tag.Get("oneof")); one != nil {
+			s = s.with("oneOf", []object{{{"required", one[:1]}}, {{"required", one[1:]}}})
+		}
+		if never := split(f.Tag.Get("never")); never != nil {
+			all = all.with("not", object{{"required", never}})
+		}
+		if key == "" {
+			continue
+		}
+		properties = properties.with(key, g.property(t, f))
+		if _, ok := f.Tag.Lookup("required"); ok {
+			required = append(required, key)
+		}
+		if other := f.Tag.Get("requires"); other != "" {
+			dependencies = dependencies.with(key, []string{other})
+		}
+	}
+	s = s.with("properties", properties)
+	if required != nil {
+		s = s.with("required", required)
+	}
+	if dependencies != nil {
+		s = s.with("dependencies", dependencies)
+	}
+	s = append(s, all...)
+	if t == reflect.TypeFor[mappingSection]() {
+		s = append(s, g.sourceDecides()...)
+	}
+	return s
+}
+
+// fieldsInOrder is reflect.VisibleFields without the embedded structs themselves.
+func fieldsInOrder(t reflect.Type) []reflect.StructField {
+	var fields []reflect.StructField
+	for _, f := range reflect.VisibleFields(t) {
+		if !f.Anonymous {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// property is the schema of a key: its description, what it may be, its default and examples.
+func (g *generator) property(owner reflect.Type, f reflect.StructField) object {
+	name := owner.Name()
+	if len(f.Index) > 1 {
+		name = owner.Field(f.Index[0]).Type.Name()
+	}
+	s := object{}
+	if doc := g.docs[name+"."+f.Name]; doc != "" {
+		s = s.with("description", doc)
+	}
+	value := g.value(f.Type, f.Tag)
+	if value[0].key == "$ref" {
+		value = object{{"allOf", []object{value}}} // draft-07 ignores what stands beside a $ref
+	}
+	s = append(s, value...)
+	if d, ok := f.Tag.Lookup("default"); ok {
+		s = s.with("default", literal(f.Type, d))
+	}
+	if examples := split(f.Tag.Get("example")); examples != nil {
+		all := []any{}
+		for _, e := range examples {
+			all = append(all, literal(f.Type, e))
+		}
+		if !isScalar(f.Type) && f.Type != reflect.TypeFor[tagsSection]() {
+			all = []any{all}
+		}
+		s = s.with("examples", all)
+	}
+	return s
+}
+
+func isScalar(t reflect.Type) bool {
+	return t == reflect.TypeFor[text]() || t == reflect.TypeFor[number]() || t == reflect.TypeFor[toggle]()
+}
+
+// literal is a default or an example in JSON.
+func literal(t reflect.Type, s string) any {
+	if n, err := strconv.Atoi(s); err == nil && t == reflect.TypeFor[number]() {
+		return n
+	}
+	if b, err := strconv.ParseBool(s); err == nil && t != reflect.TypeFor[text]() {
+		return b
+	}
+	return s
+}
+
+func (g *generator) value(t reflect.Type, tag reflect.StructTag) object {
+	switch t {
+	case reflect.TypeFor[text]():
+		return g.text(tag)
+	case reflect.TypeFor[number]():
+		return whole(tag)
+	case reflect.TypeFor[toggle]():
+		return object{{"type", "boolean"}}
+	case reflect.TypeFor[list[text]]():
+		return items(tag, g.text(tag))
+	case reflect.TypeFor[referrersSection]():
+		return object{{"anyOf", []object{{{"type", "boolean"}}, items(tag, g.text(tag))}}}
+	case reflect.TypeFor[tagsSection]():
+		return g.shared("tags", func() object {
+			include, _ := t.FieldByName("Include")
+			chosen := g.section(t).with("anyOf", anyRequired("include", "semver", "suffix", "newest"))
+			return object{{"anyOf", []object{items(include.Tag, g.text(include.Tag)), chosen}}}
+		})
+	case reflect.TypeFor[dict[registrySection]]():
+		return g.registries()
+	}
+	if inner, suffix := sectionType(t); suffix == "[]" {
+		name := strings.TrimSuffix(inner.Name(), "Section")
+		return items(tag, g.shared(name, func() object { return g.section(inner) }))
+	}
+	return g.section(t)
+}
+
+func anyRequired(keys ...string) []object {
+	var all []object
+	for _, k := range keys {
+		all = append(all, object{{"required", []string{k}}})
+	}
+	return all
+}
+
+// shared returns a reference to a definition, which is made once.
+func (g *generator) shared(name string, make func() object) object {
+	if !g.seen[name] {
+		g.seen[name] = true
+		g.defs = g.defs.with(name, make())
+	}
+	return object{{"$ref", "#/definitions/" + name}}
+}
+
+func whole(tag reflect.StructTag) object {
+	s := object{{"type", "integer"}}
+	for _, b := range [][2]string{{"min", "minimum"}, {"max", "maximum"}} {
+		if n, err := strconv.Atoi(tag.Get(b[0])); err == nil {
+			s = s.with(b[1], n)
+		}
+	}
+	return s
+}
+
+func items(tag reflect.StructTag, of object) object {
+	s := object{{"type", "array"}, {"items", of}}
+	if n, err := strconv.Atoi(tag.Get("minItems")); err == nil {
+		s = s.with("minItems", n)
+	}
+	if _, ok := tag.Lookup("unique"); ok {
+		s = s.with("uniqueItems", true)
+	}
+	return s
+}
+
+// text is the schema of a string, which may be written as a number or as true where its pattern can match that, and
+// which may come from elsewhere.
+func (g *generator) text(tag reflect.StructTag) object {
+	scalar := []string{"string", "number", "boolean"}
+	elsewhere := g.shared("expansion", func() object {
+		return object{{"description", "A text with ${env:NAME} or ${file:PATH} in it."}, {"type", "string"}, {"pattern", patterns["expansion"]}}
+	})
+	if enum := split(tag.Get("enum")); enum != nil {
+		return object{{"anyOf", []object{{{"enum", enum}}, elsewhere}}}
+	}
+	format := tag.Get("format")
+	if format == "" {
+		return g.shared("text", func() object {
+			return object{{"type", scalar}, {"pattern", patterns["text"]}, {"minLength", 1}}
+		})
+	}
+	return g.shared(format, func() object {
+		written := object{{"type", scalar}, {"pattern", patterns[format]}}
+		switch format {
+		case "duration":
+			written = object{{"type", "string"}, {"pattern", patterns[format]}, {"not", object{{"pattern", patterns["zero"]}}}}
+		case "platform", "artifact":
+			written = object{{"type", "string"}, {"pattern", patterns[format]}}
+		case "tag", "range":
+			written = written.with("minimum", 0)
+		}
+		return object{{"anyOf", []object{written, elsewhere}}}
+	})
+}
+
+// registries has two kinds of entries: those of a host, and those of a path at one, which cannot have all keys.
+func (g *generator) registries() object {
+	t := reflect.TypeFor[registrySection]()
+	host := g.section(t)
+	var never []string
+	for _, f := range reflect.VisibleFields(t) {
+		if _, ok := f.Tag.Lookup("host"); ok {
+			never = append(never, f.Tag.Get("yaml"))
+		}
+	}
+	below := object{{"allOf", []object{
+		g.shared("registry", func() object { return host }),
+		{{"not", object{{"anyOf", anyRequired(never...)}}}},
+	}}}
+	return object{
+		{"type", "object"},
+		{"additionalProperties", false},
+		{"patternProperties", object{
+			{patterns["registry"], object{{"$ref", "#/definitions/registry"}}},
+			{patterns["registryPath"], below},
+		}},
+	}
+}
+
+// sourceDecides says what the source's form asks of the other keys.
+func (g *generator) sourceDecides() object {
+	when := func(form string, with ...string) object {
+		return object{
+			{"properties", object{{"source", g.form(form)}}},
+			{"required", append([]string{"source"}, with...)},
+		}
+	}
+	targets := func(form string) object {
+		each := object{{"anyOf", []object{g.form(form), {{"$ref", "#/definitions/expansion"}}}}}
+		return object{{"properties", object{{"target", each}, {"targets", object{{"items", each}}}}}}
+	}
+	prefixes := append(targets("prefix"), member{"allOf", []object{when("prefix")}})
+	return object{{"allOf", []object{
+		{
+			{"$comment", "A source without tag and digest: the targets have none."},
+			{"if", when("plain")},
+			{"then", targets("plain")},
+		},
+		{
+			{"$comment", "A source with tag or digest: there is nothing to choose."},
+			{"if", when("single")},
+			{"then", object{{"not", object{{"anyOf", anyRequired("tags", "repositories")}}}}},
+		},
+		{
+			{"$comment", "A source with a digest only: the targets need a tag."},
+			{"if", when("pinned")},
+			{"then", targets("tagged")},
+		},
+		{
+			{"$comment", "With repositories, source and targets are prefixes."},
+			{"if", when("plain", "repositories")},
+			{"then", prefixes},
+		},
+	}}}
+}
+
+// form is the schema of one kind of reference.
+func (g *generator) form(name string) object {
+	return g.shared(name, func() object { return object{{"type", "string"}, {"pattern", patterns[name]}} })
+}
+
+// tagsWanted says that without default tags each repository needs its own.
+func (g *generator) tagsWanted() object {
+	repository := object{
+		{"properties", object{{"source", g.form("plain")}}},
+		{"required", []string{"source"}},
+	}
+	return object{
+		{"if", object{{"not", object{
+			{"properties", object{{"defaults", object{{"required", []string{"tags"}}}}}},
+			{"required", []string{"defaults"}},
+		}}}},
+		{"then", object{{"properties", object{{"mappings", object{{"items", object{
+			{"if", repository},
+			{"then", object{{"required", []string{"tags"}}}},
+		}}}}}}}},
+	}
+}
+
+// The patterns are the grammar of the parsers as near as a regular expression can be, in what RE2 and ECMA-262 have in
+// common.
+var patterns = func() map[string]string {
+	const (
+		label   = `[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?`
+		port    = `:[0-9]{1,5}`
+		host    = `(?:localhost(?:` + port + `)?|` + label + `(?:\.` + label + `)+(?:` + port + `)?|` + label + port + `|\[[a-fA-F0-9:]+\](?:` + port + `)?)`
+		word    = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+		dotless = `[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*`
+		words   = word + `(?:/` + word + `)*`
+		layout  = `ocidir://(?:[^\n]*/[^/:@\n]*|[^/:@\n]+)`
+		name    = `(?:` + host + `/` + words + `|` + dotless + `(?:/` + words + `)?|` + word + `|` + layout + `)`
+		prefix  = `(?:` + host + `/` + words + `|` + dotless + `(?:/` + words + `)?|` + layout + `)`
+		tag     = `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`
+		digest  = `(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})`
+
+		class   = `\[!?[a-zA-Z0-9._-]+\]`
+		special = `(?:[*?]|` + class + `|\{[a-zA-Z0-9._*?,{}\[\]!-]+\})`
+		glob    = `(?:[a-zA-Z0-9_][a-zA-Z0-9._-]*)?` + special + `(?:[a-zA-Z0-9._-]|` + special + `)*`
+
+		number  = `(?:[0-9]+|[xX*])`
+		idents  = `[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*`
+		version = `v?` + number + `(?:\.` + number + `){0,2}(?:-` + idents + `)?(?:\+` + idents + `)?`
+		term    = `(?:(?:=|!=|<|>|<=|>=|=<|=>|~|~>|\^)\s*)?` + version + `(?:\s+-\s+` + version + `)?`
+		terms   = `\s*` + term + `(?:(?:\s*,\s*|\s+)` + term + `)*\s*`
+
+		part  = `[a-z0-9][a-z0-9._-]*`
+		media = `[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*`
+
+		unit      = `[^$]|\$+[^${]|\$\$+\{`
+		reference = `\$\{(?:env|file):[^}$]+\}`
+	)
+	whole := func(p string) string { return "^(?:" + p + ")$" }
+	return map[string]string{
+		"reference":    whole(name + `(?::` + tag + `)?(?:@` + digest + `)?`),
+		"target":       whole(name + `(?::` + tag + `)?`),
+		"plain":        whole(name),
+		"prefix":       whole(prefix),
+		"single":       whole(name + `(?::` + tag + `(?:@` + digest + `)?|@` + digest + `)`),
+		"pinned":       whole(name + `@` + digest),
+		"tagged":       whole(name + `:` + tag),
+		"name":         whole(`[A-Za-z0-9._/-]{1,128}`),
+		"repository":   whole(words + `|(?:` + globPart + `/)*[a-z0-9._-]*(?:[*?]|` + globClass + `)(?:` + globPart + `)?(?:/` + globPart + `)*`),
+		"platform":     whole(part + `/` + part + `(?:/` + part + `)?`),
+		"artifact":     whole(media + `/` + media),
+		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
+		"zero":         `^[^1-9]*$`,
+		"tag":          whole(tag + `|/[^\n]+/|` + glob),
+		"range":        whole(terms + `(?:\|\|` + terms + `)*`),
+		"suffix":       whole(`[a-zA-Z0-9._-]{1,127}`),
+		"registry":     whole(host),
+		"registryPath": whole(host + `/` + words),
+		"expansion":    whole(`(?:` + unit + `)*` + reference + `(?:` + unit + `|` + reference + `)*\$*`),
+		"text":         whole(`(?:` + unit + `|` + reference + `)*\$*`),
+	}
+}()

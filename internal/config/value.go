@@ -1,0 +1,258 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// origin is where a value stands in the file. The zero origin is that of a value that is not there.
+type origin struct {
+	pos Position
+	key string
+	set bool
+}
+
+func (o *origin) put(at origin) { *o = at }
+func (o origin) where() origin  { return o }
+
+// decoder is a value that reads itself from a node that is neither an alias nor null.
+type decoder interface {
+	decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
+}
+
+// text is a string. Scalars of other kinds keep what is written: 1.10 is "1.10".
+type text struct {
+	origin
+	raw   string // as written
+	value string // expanded
+}
+
+// expanded tells whether the value came from elsewhere and must not be shown.
+func (t text) expanded() bool { return t.raw != t.value }
+
+func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	if !w.scalar(n, at, "a text", "!!str", "!!int", "!!float", "!!bool", "!!timestamp") {
+		return
+	}
+	value, err := w.expand.text(n.Value)
+	if err != nil {
+		w.fail(at, err, "")
+		return
+	}
+	read := text{origin: at, raw: n.Value, value: value}
+	if value == "" {
+		empty := errors.New("is empty")
+		if read.expanded() {
+			empty = fmt.Errorf("is empty, as %s expands to nothing", quote(read.raw))
+		}
+		w.fail(at, empty, "write a value, or remove it")
+		return
+	}
+	if enum := split(tag.Get("enum")); enum != nil && !contains(enum, value) {
+		w.fail(at, fmt.Errorf("%s is not one of %s", quote(n.Value), strings.Join(enum, ", ")), nearest(n.Value, enum))
+		return
+	}
+	*t = read
+}
+
+// preset takes a default.
+func (t *text) preset(value string) { t.raw, t.value = value, value }
+
+// number is a whole number.
+type number struct {
+	origin
+	value int
+}
+
+func (v *number) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	if !w.scalar(n, at, "a whole number", "!!int", "!!float") {
+		return
+	}
+	var f float64
+	if err := n.Decode(&f); err != nil || f != math.Trunc(f) || math.IsInf(f, 0) {
+		w.fail(at, fmt.Errorf("is %s, not a whole number", clip(n.Value)), "")
+		return
+	}
+	low, high := bound(tag, "min", math.MinInt32), bound(tag, "max", math.MaxInt32)
+	if at.key == "version" && f != float64(high) {
+		w.fail(at, fmt.Errorf("is %s: %w", clip(n.Value), errVersion), "")
+		return
+	}
+	if f < float64(low) || f > float64(high) {
+		limits := fmt.Sprintf("%d to %d", low, high)
+		if high == math.MaxInt32 {
+			limits = fmt.Sprintf("%d and more", low)
+		}
+		w.fail(at, fmt.Errorf("is %s, and %s is possible", clip(n.Value), limits), "")
+		return
+	}
+	*v = number{origin: at, value: int(f)}
+}
+
+func (v *number) preset(value string) { v.value, _ = strconv.Atoi(value) }
+
+func bound(tag reflect.StructTag, name string, otherwise int) int {
+	if n, err := strconv.Atoi(tag.Get(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// toggle is true or false.
+type toggle struct {
+	origin
+	value bool
+}
+
+func (v *toggle) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag) {
+	if w.scalar(n, at, "true or false", "!!bool") {
+		*v = toggle{origin: at, value: strings.EqualFold(n.Value, "true")}
+	}
+}
+
+func (v *toggle) preset(value string) { v.value = value == "true" }
+
+// list is a sequence. An entry that is wrong is reported and left as its zero value.
+type list[T any] struct {
+	origin
+	items []T
+}
+
+func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	if n.Kind != yaml.SequenceNode {
+		w.wrong(n, at, "a list")
+		return
+	}
+	if low := bound(tag, "minItems", 0); len(n.Content) < low {
+		w.fail(at, fmt.Errorf("is empty"), emptyList(at.key))
+		return
+	}
+	l.origin = at
+	l.items = make([]T, len(n.Content))
+	for i, c := range n.Content {
+		if w.full() {
+			w.dropped++
+			return
+		}
+		w.value(&l.items[i], c, fmt.Sprintf("%s[%d]", at.key, i), tag)
+	}
+	if _, ok := tag.Lookup("unique"); ok {
+		w.unique(l.origins(), at)
+	}
+}
+
+func emptyList(key string) string {
+	if key == "mappings" {
+		return "write at least one entry with source and target"
+	}
+	return "write at least one entry, or remove the key"
+}
+
+// origins returns the texts of a list of texts.
+func (l *list[T]) origins() []text {
+	texts, _ := any(l.items).([]text)
+	return texts
+}
+
+// values returns what the texts of a list expand to.
+func values(l list[text]) []string {
+	var all []string
+	for _, t := range l.items {
+		all = append(all, t.value)
+	}
+	return all
+}
+
+// dict is a mapping whose keys the user chooses.
+type dict[T any] struct {
+	origin
+	entries []entry[T]
+}
+
+type entry[T any] struct {
+	name  string
+	keyAt origin
+	value T
+}
+
+func (d *dict[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	pairs, ok := w.pairs(n, at)
+	if !ok {
+		return
+	}
+	d.origin = at
+	for _, p := range pairs {
+		if w.full() {
+			w.dropped++
+			return
+		}
+		key := join(at.key, clip(p.name))
+		e := entry[T]{name: p.name, keyAt: w.at(p.key, key)}
+		w.value(&e.value, p.value, key, tag)
+		d.entries = append(d.entries, e)
+	}
+}
+
+func (t *tagsSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag) {
+	if n.Kind != yaml.SequenceNode {
+		w.object(t, n, at, "a list, or a mapping with include, exclude, semver, suffix, newest")
+		return
+	}
+	t.origin = at
+	field, _ := reflect.TypeFor[tagsSection]().FieldByName("Include")
+	t.Include.decode(w, n, at, field.Tag)
+}
+
+// referrersSection is true, false, or a list of artifact types.
+type referrersSection struct {
+	origin
+	all   bool
+	types list[text]
+}
+
+func (r *referrersSection) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	const wanted = "true, false, or a list of artifact types"
+	if n.Kind == yaml.SequenceNode {
+		if len(n.Content) == 0 {
+			w.fail(at, fmt.Errorf("is empty"), "write false to leave all referrers behind")
+			return
+		}
+		r.types.decode(w, n, at, tag)
+		r.origin = r.types.origin
+		return
+	}
+	if w.scalar(n, at, wanted, "!!bool") {
+		r.origin, r.all = at, strings.EqualFold(n.Value, "true")
+	}
+}
+
+func (r *referrersSection) preset(value string) { r.all = value == "true" }
+
+func split(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, "|")
+}
+
+func contains(all []string, s string) bool {
+	for _, a := range all {
+		if a == s {
+			return true
+		}
+	}
+	return false
+}
+
+func join(parent, key string) string {
+	if parent == "" {
+		return key
+	}
+	return parent + "." + key
+}

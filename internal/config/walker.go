@@ -1,0 +1,250 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// walker reads nodes into the types of the grammar and reports what does not fit.
+type walker struct {
+	*report
+	file   string
+	expand expander
+}
+
+func (r *report) fail(at origin, err error, hint string) {
+	r.add(&Error{Pos: at.pos, Key: at.key, Err: err, Hint: hint})
+}
+
+func (w *walker) at(n *yaml.Node, key string) origin {
+	return origin{pos: Position{File: w.file, Line: max(n.Line, 1), Col: max(n.Column, 1)}, key: key, set: true}
+}
+
+// value reads a node, wherever it is written, into a value of the grammar.
+func (w *walker) value(target any, n *yaml.Node, key string, tag reflect.StructTag) {
+	at := w.at(n, key)
+	n = resolve(n)
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		w.fail(at, fmt.Errorf("has no value"), "write one, or remove it")
+		return
+	}
+	if d, ok := target.(decoder); ok {
+		d.decode(w, n, at, tag)
+		return
+	}
+	w.object(target, n, at, "")
+}
+
+// resolve follows an alias to what it stands for.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// scalar tells whether the node is a scalar with one of the YAML tags, and reports it otherwise.
+func (w *walker) scalar(n *yaml.Node, at origin, wanted string, tags ...string) bool {
+	if n.Kind == yaml.ScalarNode && contains(tags, n.ShortTag()) {
+		return true
+	}
+	w.wrong(n, at, wanted)
+	return false
+}
+
+func (w *walker) wrong(n *yaml.Node, at origin, wanted string) {
+	hint := ""
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		switch {
+		case strings.Contains(n.Value, "${"):
+			hint = "${…} stands for a text only"
+		case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
+			hint = "quotes make a text of it"
+		}
+	}
+	w.fail(at, fmt.Errorf("is %s, and %s is wanted", describe(n), wanted), hint)
+}
+
+// describe says what a node is.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.MappingNode:
+		return "a mapping"
+	}
+	switch n.ShortTag() {
+	case "!!str":
+		return "the text " + quote(n.Value)
+	case "!!int", "!!float":
+		return "the number " + clip(n.Value)
+	case "!!null":
+		return "nothing"
+	case "!!bool":
+		return clip(n.Value)
+	case "!!timestamp":
+		return "the date " + clip(n.Value)
+	}
+	return "a value with the YAML tag " + clip(n.ShortTag())
+}
+
+// object reads a mapping into a struct of the grammar. Where the node is none, the message says what is wanted: by default,
+// the keys.
+func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
+	if n.Kind != yaml.MappingNode {
+		if wanted == "" {
+			wanted = "a mapping with " + strings.Join(keysOf(reflect.TypeOf(target).Elem()), ", ")
+		}
+		w.wrong(n, at, wanted)
+		return
+	}
+	pairs, _ := w.pairs(n, at)
+	if s, ok := target.(interface{ put(origin) }); ok {
+		s.put(at)
+	}
+	v := reflect.ValueOf(target).Elem()
+	present := map[string]pair{}
+	fields := fieldsOf(v.Type())
+	for _, p := range pairs {
+		present[p.name] = p
+		f, known := fields[p.name]
+		if !known {
+			w.unknown(p, at, v.Type())
+			continue
+		}
+		w.value(v.FieldByIndex(f.Index).Addr().Interface(), p.value, join(at.key, p.name), f.Tag)
+	}
+	w.company(v.Type(), at, present)
+}
+
+// company reports keys that are missing beside others, or that must not stand beside others.
+func (w *walker) company(t reflect.Type, at origin, present map[string]pair) {
+	has := func(key string) bool { _, ok := present[key]; return ok }
+	for _, f := range reflect.VisibleFields(t) {
+		key := f.Tag.Get("yaml")
+		if _, required := f.Tag.Lookup("required"); required && !has(key) {
+			w.fail(at.below(key), fmt.Errorf("is missing"), "")
+		}
+		if other := f.Tag.Get("requires"); other != "" && has(key) && !has(other) {
+			w.fail(w.at(present[key].key, join(at.key, key)), fmt.Errorf("needs %s beside it", other), "")
+		}
+		if one := split(f.Tag.Get("oneof")); one != nil {
+			w.oneOf(one, at, present)
+		}
+		if never := split(f.Tag.Get("never")); never != nil && has(never[0]) && has(never[1]) {
+			w.fail(w.at(present[never[1]].key, join(at.key, never[1])), fmt.Errorf("cannot stand beside %s", never[0]), "remove one of them")
+		}
+	}
+}
+
+func (w *walker) oneOf(keys []string, at origin, present map[string]pair) {
+	first, hasFirst := present[keys[0]]
+	second, hasSecond := present[keys[1]]
+	switch {
+	case !hasFirst && !hasSecond:
+		w.fail(at.below(keys[0]), fmt.Errorf("is missing"), fmt.Sprintf("write %s, or %s for several", keys[0], keys[1]))
+	case hasFirst && hasSecond:
+		later := second.key
+		key := keys[1]
+		if w.at(first.key, "").pos.compare(w.at(later, "").pos) > 0 {
+			later, key = first.key, keys[0]
+		}
+		w.fail(w.at(later, join(at.key, key)), fmt.Errorf("only one of %s and %s can be there", keys[0], keys[1]), "put all into "+keys[1])
+	}
+}
+
+// below returns the origin of a key that is not there: that of what it is missing from.
+func (o origin) below(key string) origin {
+	o.key = join(o.key, key)
+	return o
+}
+
+// unique reports texts that occur twice.
+func (w *walker) unique(texts []text, at origin) {
+	first := map[string]int{}
+	for i, t := range texts {
+		if !t.set {
+			continue
+		}
+		if j, ok := first[t.value]; ok {
+			w.fail(t.origin, fmt.Errorf("%s is there already, as entry %d", quote(t.raw), j), "remove one of them")
+			continue
+		}
+		first[t.value] = i
+	}
+}
+
+// pair is one key of a mapping with its value.
+type pair struct {
+	name  string
+	key   *yaml.Node
+	value *yaml.Node
+}
+
+// pairs returns what a mapping holds, merges included, and reports what is no key or is there twice.
+func (w *walker) pairs(n *yaml.Node, at origin) ([]pair, bool) {
+	if n.Kind != yaml.MappingNode {
+		w.wrong(n, at, "a mapping")
+		return nil, false
+	}
+	var own, merged []pair
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if isMerge(key) {
+			merged = append(merged, w.merge(value, at)...)
+			continue
+		}
+		scalar := resolve(key)
+		if scalar.Kind != yaml.ScalarNode || scalar.ShortTag() == "!!null" {
+			w.fail(w.at(key, at.key), fmt.Errorf("has %s as a key, and a text is wanted", describe(scalar)), "")
+			continue
+		}
+		name := scalar.Value
+		if line, ok := seen[name]; ok {
+			w.fail(w.at(key, join(at.key, clip(name))), fmt.Errorf("is there twice, first in line %d", line), "remove one of them")
+			continue
+		}
+		seen[name] = key.Line
+		own = append(own, pair{name: name, key: key, value: value})
+	}
+	return withMerged(own, merged, seen), true
+}
+
+// withMerged adds what is merged and not there already: the mapping's own keys win, then what is merged first.
+func withMerged(own, merged []pair, seen map[string]int) []pair {
+	for _, p := range merged {
+		if _, ok := seen[p.name]; !ok {
+			seen[p.name] = p.key.Line
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+func isMerge(key *yaml.Node) bool {
+	return key.Kind == yaml.ScalarNode && key.Value == "<<" && key.ShortTag() == "!!merge"
+}
+
+// merge returns the pairs of what stands behind "<<": a mapping, or a list of them.
+func (w *walker) merge(n *yaml.Node, at origin) []pair {
+	at = w.at(n, join(at.key, "<<"))
+	sources := []*yaml.Node{n}
+	if list := resolve(n); list.Kind == yaml.SequenceNode {
+		sources = list.Content
+	}
+	var all []pair
+	for _, s := range sources {
+		s = resolve(s)
+		if s.Kind != yaml.MappingNode {
+			w.fail(at, fmt.Errorf("is %s, and a mapping or a list of mappings is wanted", describe(s)), "")
+			continue
+		}
+		pairs, _ := w.pairs(s, at)
+		all = append(all, pairs...)
+	}
+	return all
+}

@@ -1,0 +1,140 @@
+// Package diff decides what to do with each tag: it takes what was observed on both sides and returns actions, with a
+// reason each. It is pure: no I/O, no clock, sorted output.
+package diff
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+)
+
+// Op is the kind of an action.
+type Op string
+
+// The operations: leave the target as it is, bring the source's manifest there, or decline and say why.
+const (
+	Keep   Op = "keep"
+	Import Op = "import"
+	Refuse Op = "refuse"
+)
+
+// Reason says in one fixed word why an action is what it is. Reasons are part of the JSON and of metric labels.
+type Reason string
+
+// The reasons.
+const (
+	// Unchanged: the target holds what the source offers.
+	Unchanged Reason = "unchanged"
+	// Absent: the target has no such tag.
+	Absent Reason = "absent"
+	// Moved: the tag points elsewhere at the source than at the target.
+	Moved Reason = "moved"
+	// TwoWriters: two jobs would write the same target tag.
+	TwoWriters Reason = "two-writers"
+	// PlatformMissing: the source does not offer a platform that the mapping asks for.
+	PlatformMissing Reason = "platform-missing"
+	// Unsupported: the source's manifest is of a kind that no target could keep, such as Docker's schema 1.
+	Unsupported Reason = "unsupported"
+	// Unobserved: a side could not be asked, so nothing is known and nothing is done.
+	Unobserved Reason = "unobserved"
+)
+
+// Observation is what both sides said of one tag.
+type Observation struct {
+	// Source names the tag or digest that was asked for, pinned by the digest that the source offers now.
+	Source image.Reference
+	// Target names the tag to write.
+	Target image.Reference
+	// Want is the digest that the target has to hold: the source's, or the one of its index with fewer platforms.
+	Want image.Digest
+	// Held is the digest that the target tag holds; empty only where the target said that there is no such tag.
+	Held image.Digest
+	// Declined is the reason for which the source's offer cannot be taken, empty where it can; Detail explains it.
+	Declined Reason
+	Detail   string
+}
+
+// Action is the decision for one target tag.
+type Action struct {
+	Op     Op
+	Reason Reason
+	// Detail explains a refusal to a person; empty otherwise.
+	Detail string
+	// Source is pinned by digest, so that what was planned is what arrives.
+	Source image.Reference
+	Target image.Reference
+	// Digest is what the target holds after the action, Was what it held before; Was is empty where it had no such tag.
+	Digest image.Digest
+	Was    image.Digest
+}
+
+// Actions returns one action for each observation, sorted by target, then by source. It is total: every observation
+// yields an action, and applying the imports yields observations of which only keeps remain.
+func Actions(job plan.Job, seen []Observation) []Action {
+	actions := make([]Action, 0, len(seen))
+	for _, o := range seen {
+		a := Action{Source: o.Source, Target: o.Target, Digest: o.Want, Was: o.Held}
+		a.Op, a.Reason, a.Detail = decide(job, o)
+		actions = append(actions, a)
+	}
+	slices.SortStableFunc(actions, Compare)
+	return actions
+}
+
+func decide(job plan.Job, o Observation) (Op, Reason, string) {
+	switch {
+	case o.Declined != "":
+		return Refuse, o.Declined, o.Detail
+	case o.Want == "":
+		return Refuse, Unobserved, "the source named no digest"
+	case o.Held == o.Want:
+		return Keep, Unchanged, ""
+	case o.Held == "":
+		return Import, Absent, ""
+	case job.RefuseMoved:
+		return Refuse, Moved, "the tag moved at the source, and the mapping says moved: refuse"
+	}
+	return Import, Moved, ""
+}
+
+// Compare orders actions by target, then by source.
+func Compare(a, b Action) int {
+	return cmp.Or(compareReferences(a.Target, b.Target), compareReferences(a.Source, b.Source))
+}
+
+func compareReferences(a, b image.Reference) int {
+	return cmp.Or(
+		cmp.Compare(a.Registry, b.Registry),
+		cmp.Compare(a.Path, b.Path),
+		cmp.Compare(a.Tag, b.Tag),
+		cmp.Compare(a.Digest, b.Digest),
+	)
+}
+
+// Claim is the wish of a job to write a target tag.
+type Claim struct {
+	Job    string
+	Target image.Reference
+}
+
+// Contested returns, for each target tag that more than one job claims, the names of those jobs, sorted and each once.
+// Targets are compared without their digest.
+func Contested(claims []Claim) map[image.Reference][]string {
+	jobs := make(map[image.Reference][]string, len(claims))
+	for _, c := range claims {
+		key := c.Target.WithDigest("")
+		if !slices.Contains(jobs[key], c.Job) {
+			jobs[key] = append(jobs[key], c.Job)
+		}
+	}
+	for key, names := range jobs {
+		if len(names) < 2 {
+			delete(jobs, key)
+			continue
+		}
+		slices.Sort(names)
+	}
+	return jobs
+}

@@ -1,0 +1,15 @@
+package image
+
+// Descriptor is what a registry tells of content without sending it (OCI image spec, "Content Descriptors").
+type Descriptor struct {
+	MediaType string
+	Digest    Digest
+	// Size is in bytes; 0 where the registry did not say.
+	Size int64
+}
+
+// Referrer is an artifact that refers to a manifest: a signature, an SBOM, an attestation (OCI image spec, "subject").
+type Referrer struct {
+	Descriptor
+	ArtifactType string
+}

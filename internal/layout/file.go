@@ -1,0 +1,76 @@
+package layout
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, absentIfMissing(err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(raw)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return raw, nil
+}
+
+// writeFile puts a file of the layout dir in its place, whole or not at all.
+func writeFile(dir, path string, content []byte) error {
+	return place(dir, path, func(w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(content))
+		return err
+	})
+}
+
+// place has write fill a temporary file of the layout dir, syncs it, and renames it to path.
+func place(dir, path string, write func(io.Writer) error) (err error) {
+	temps := filepath.Join(dir, tempDir)
+	if err := errors.Join(os.MkdirAll(temps, 0o755), os.MkdirAll(filepath.Dir(path), 0o755)); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	f, err := os.CreateTemp(temps, "*")
+	if err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
+		}
+	}()
+	if err := errors.Join(write(f), f.Sync(), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// syncDir makes a renaming last. Some file systems cannot sync a directory; they say so, and there is nothing to be done.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	_ = d.Sync() // see above
+	return d.Close()
+}

@@ -1,0 +1,206 @@
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// index is an image index as a file of a layout: index.json, or a list of referrers. Fields that this package does not know
+// stay as they are.
+type index struct {
+	fields  map[string]json.RawMessage
+	entries []entry
+}
+
+// entry is a descriptor of an index, with its bytes as they were read.
+type entry struct {
+	MediaType    string            `json:"mediaType"`
+	Digest       image.Digest      `json:"digest"`
+	Size         int64             `json:"size"`
+	ArtifactType string            `json:"artifactType,omitempty"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+
+	raw json.RawMessage
+}
+
+// tag returns the tag that an entry names. Some tools write the whole image name; what stands behind its last colon is the
+// tag then.
+func (e entry) tag() string {
+	name := e.Annotations[refName]
+	if i := strings.LastIndexByte(name, ':'); i >= 0 {
+		name = name[i+1:]
+	}
+	return name
+}
+
+func (e entry) descriptor() image.Descriptor {
+	return image.Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
+}
+
+func newIndex() *index {
+	return &index{fields: map[string]json.RawMessage{
+		"schemaVersion": json.RawMessage("2"),
+		"mediaType":     json.RawMessage(`"` + image.MediaTypeOCIIndex + `"`),
+	}}
+}
+
+// readIndex reads index.json of a layout. Where the directory is no layout the error wraps image.ErrAbsent.
+func readIndex(dir string) (*index, error) {
+	path := filepath.Join(dir, indexFile)
+	raw, err := readBounded(path, maxIndex)
+	if errors.Is(err, image.ErrAbsent) {
+		return nil, fmt.Errorf("%s is no OCI layout: %w", dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ix, err := parseIndex(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged and was left as it is: %w", path, err)
+	}
+	return ix, nil
+}
+
+func parseIndex(raw []byte) (*index, error) {
+	ix := &index{}
+	if err := json.Unmarshal(raw, &ix.fields); err != nil {
+		return nil, err
+	}
+	var list []json.RawMessage
+	if m, ok := ix.fields["manifests"]; ok {
+		if err := json.Unmarshal(m, &list); err != nil {
+			return nil, err
+		}
+	}
+	for _, item := range list {
+		e := entry{raw: item}
+		if err := json.Unmarshal(item, &e); err != nil {
+			return nil, err
+		}
+		ix.entries = append(ix.entries, e)
+	}
+	return ix, nil
+}
+
+// find returns the entry of a tag or of a digest.
+func (ix *index) find(r image.Reference) (entry, bool) {
+	for _, e := range ix.entries {
+		if r.Digest != "" && e.Digest == r.Digest || r.Digest == "" && e.tag() == r.Tag {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// set makes a tag name a manifest, in the place where the tag stood.
+func (ix *index) set(tag string, d image.Descriptor) {
+	e := entry{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Annotations: map[string]string{refName: tag}}
+	place := slices.IndexFunc(ix.entries, func(old entry) bool { return old.tag() == tag })
+	if place < 0 {
+		ix.entries = append(ix.entries, e)
+		return
+	}
+	ix.entries[place] = e
+	ix.entries = slices.Concat(ix.entries[:place+1], slices.DeleteFunc(slices.Clone(ix.entries[place+1:]), func(old entry) bool { return old.tag() == tag }))
+}
+
+func (ix *index) bytes() ([]byte, error) {
+	list := make([]json.RawMessage, 0, len(ix.entries))
+	for _, e := range ix.entries {
+		if e.raw == nil {
+			raw, err := json.Marshal(e)
+			if err != nil {
+				return nil, err
+			}
+			e.raw = raw
+		}
+		list = append(list, e.raw)
+	}
+	manifests, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	ix.fields["manifests"] = manifests
+	return json.Marshal(ix.fields)
+}
+
+func (ix *index) write(dir string) error {
+	raw, err := ix.bytes()
+	if err != nil {
+		return fmt.Errorf("layout %s: %w", dir, err)
+	}
+	return writeFile(dir, filepath.Join(dir, indexFile), raw)
+}
+
+// subjectOf returns the digest of a manifest's subject; empty for none.
+func subjectOf(raw []byte) image.Digest {
+	var m struct {
+		Subject struct {
+			Digest image.Digest `json:"digest"`
+		} `json:"subject"`
+	}
+	if json.Unmarshal(raw, &m) != nil || m.Subject.Digest.Validate() != nil {
+		return ""
+	}
+	return m.Subject.Digest
+}
+
+// referrersOf returns the list under the fallback tag of a subject; an empty one where there is none.
+func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
+	e, found := ix.find(image.Reference{Tag: fallbackTag(subject)})
+	if !found {
+		return newIndex(), nil
+	}
+	raw, err := readBounded(blobPath(dir, e.Digest), maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newIndex(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseIndex(raw)
+}
+
+// addReferrer adds a manifest to its subject's list and makes the fallback tag in ix name the new list.
+func addReferrer(dir string, ix *index, subject image.Digest, m image.Manifest) error {
+	list, err := referrersOf(dir, ix, subject)
+	if err != nil {
+		return fmt.Errorf("list of referrers of %s: %w", subject, err)
+	}
+	if _, found := list.find(image.Reference{Digest: m.Digest}); found {
+		return nil
+	}
+	var about struct {
+		ArtifactType string            `json:"artifactType"`
+		Annotations  map[string]string `json:"annotations"`
+		Config       struct {
+			MediaType string `json:"mediaType"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(m.Raw, &about); err != nil {
+		return fmt.Errorf("manifest %s: %w", m.Digest, err)
+	}
+	if about.ArtifactType == "" { // OCI distribution spec, "Listing Referrers": the config's media type stands in
+		about.ArtifactType = about.Config.MediaType
+	}
+	list.entries = append(list.entries, entry{
+		MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, ArtifactType: about.ArtifactType, Annotations: about.Annotations,
+	})
+	raw, err := list.bytes()
+	if err != nil {
+		return err
+	}
+	d := image.Descriptor{MediaType: image.MediaTypeOCIIndex, Digest: image.DigestOf(raw, ""), Size: int64(len(raw))}
+	if err := writeFile(dir, blobPath(dir, d.Digest), raw); err != nil {
+		return err
+	}
+	ix.set(fallbackTag(subject), d)
+	return nil
+}

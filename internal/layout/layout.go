@@ -1,0 +1,314 @@
+// Package layout reads and writes OCI image layouts (OCI image spec, "Image Layout Specification"): directories that hold
+// content by digest and an index.json with the tags.
+//
+// A layout is whole at every moment, also after a crash or a full disk: files are written beside their place, synced, and
+// renamed into it; a tag appears only by the renaming of index.json, after everything below it. An index.json that cannot be
+// read is an error and is never replaced. Processes take turns at index.json by a lock file.
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+const (
+	layoutFile = "oci-layout"
+	indexFile  = "index.json"
+	blobsDir   = "blobs"
+	tempDir    = ".dray-tmp"
+	lockFile   = ".dray-lock"
+
+	// refName is the annotation that holds a tag (OCI image spec, "Pre-Defined Annotation Keys").
+	refName = "org.opencontainers.image.ref.name"
+
+	maxManifest = 8 << 20
+	maxIndex    = 64 << 20
+)
+
+// Store reads and writes layouts. It is safe for concurrent use.
+type Store struct {
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex
+}
+
+// New returns a store.
+func New() *Store { return &Store{locks: map[string]*sync.Mutex{}} }
+
+// lock keeps the goroutines of this process and other processes apart while index.json of dir changes.
+func (s *Store) lock(dir string) (unlock func(), err error) {
+	s.mu.Lock()
+	mu, ok := s.locks[dir]
+	if !ok {
+		mu = &sync.Mutex{}
+		s.locks[dir] = mu
+	}
+	s.mu.Unlock()
+	mu.Lock()
+	release, err := lockPath(filepath.Join(dir, lockFile))
+	if err != nil {
+		mu.Unlock()
+		return nil, fmt.Errorf("lock layout %s: %w", dir, err)
+	}
+	return func() { release(); mu.Unlock() }, nil
+}
+
+// Tags returns the tags, sorted. A directory that is no layout is absent.
+func (s *Store) Tags(repo image.Repository) ([]string, error) {
+	ix, err := readIndex(repo.Path)
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	for _, e := range ix.entries {
+		if tag := e.tag(); tag != "" {
+			tags = append(tags, tag)
+		}
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags), nil
+}
+
+// Below returns the paths of the layouts below the directory of prefix, sorted.
+func (s *Store) Below(prefix image.Repository) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(prefix.Path, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == blobsDir || d.Name() == tempDir) {
+			return filepath.SkipDir
+		}
+		if d.Name() == layoutFile && filepath.Dir(path) != prefix.Path {
+			found = append(found, filepath.Dir(path))
+		}
+		return nil
+	})
+	slices.Sort(found)
+	return found, absentIfMissing(err)
+}
+
+// Head returns what a tag or a digest stands for.
+func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
+	d := image.Descriptor{Digest: r.Digest}
+	ix, err := readIndex(r.Path)
+	if err != nil {
+		return d, err
+	}
+	e, found := ix.find(r)
+	if !found && r.Digest == "" {
+		return d, fmt.Errorf("tag %s: %w", r.Tag, image.ErrAbsent)
+	}
+	if !found { // a child is named by no entry: its media type is in its own bytes
+		m, err := s.Manifest(r)
+		return m.Descriptor, err
+	}
+	d = e.descriptor()
+	if err := d.Digest.Validate(); err != nil {
+		return d, fmt.Errorf("%s: entry of tag %s: %w", filepath.Join(r.Path, indexFile), r.Tag, err)
+	}
+	info, err := os.Stat(blobPath(r.Path, d.Digest))
+	if err != nil {
+		return d, absentIfMissing(err)
+	}
+	if d.Size == 0 {
+		d.Size = info.Size()
+	}
+	if info.Size() != d.Size { // torn, by whatever wrote it: as good as not there
+		return d, fmt.Errorf("manifest %s has %d bytes, not %d: %w", d.Digest, info.Size(), d.Size, image.ErrAbsent)
+	}
+	return d, nil
+}
+
+// Manifest reads a manifest and checks its digest.
+func (s *Store) Manifest(r image.Reference) (image.Manifest, error) {
+	m := image.Manifest{Descriptor: image.Descriptor{Digest: r.Digest}}
+	if r.Digest == "" {
+		d, err := s.Head(r)
+		if err != nil {
+			return m, err
+		}
+		m.Descriptor = d
+	}
+	if err := m.Digest.Validate(); err != nil {
+		return m, fmt.Errorf("manifest %s: %w", m.Digest, err)
+	}
+	raw, err := readBounded(blobPath(r.Path, m.Digest), maxManifest)
+	if err != nil {
+		return m, err
+	}
+	if got := image.DigestOf(raw, m.Digest); got != m.Digest {
+		return m, fmt.Errorf("manifest %s: its file has digest %s: %w", m.Digest, got, image.ErrCorrupt)
+	}
+	m.Raw, m.Size = raw, int64(len(raw))
+	if m.MediaType == "" {
+		m.MediaType = mediaTypeOf(raw)
+	}
+	return m, nil
+}
+
+// mediaTypeOf finds what an OCI manifest need not say (OCI image spec, "mediaType … SHOULD be used").
+func mediaTypeOf(raw []byte) string {
+	var probe struct {
+		MediaType string          `json:"mediaType"`
+		Manifests json.RawMessage `json:"manifests"`
+	}
+	switch err := json.Unmarshal(raw, &probe); {
+	case err == nil && probe.MediaType != "":
+		return probe.MediaType
+	case probe.Manifests != nil:
+		return image.MediaTypeOCIIndex
+	}
+	return image.MediaTypeOCIManifest
+}
+
+// PutManifest writes a manifest; where the reference has a tag, the tag then names it. What the manifest refers to has to be
+// there. A manifest with a subject is added to the subject's list of referrers under the fallback tag.
+func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
+	if got := image.DigestOf(m.Raw, m.Digest); got != m.Digest {
+		return fmt.Errorf("manifest %s: the bytes have digest %s: %w", m.Digest, got, image.ErrCorrupt)
+	}
+	if err := s.prepare(r.Path); err != nil {
+		return err
+	}
+	if err := writeFile(r.Path, blobPath(r.Path, m.Digest), m.Raw); err != nil {
+		return err
+	}
+	subject := subjectOf(m.Raw)
+	if r.Tag == "" && subject == "" {
+		return nil
+	}
+	unlock, err := s.lock(r.Path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ix, err := readIndex(r.Path)
+	if err != nil {
+		return err
+	}
+	if subject != "" {
+		if err := addReferrer(r.Path, ix, subject, m); err != nil {
+			return err
+		}
+	}
+	if r.Tag != "" {
+		ix.set(r.Tag, m.Descriptor)
+	}
+	return ix.write(r.Path)
+}
+
+// prepare makes dir a layout where it is none yet.
+func (s *Store) prepare(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, indexFile))
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("layout: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, blobsDir), 0o755); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	unlock, err := s.lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(filepath.Join(dir, indexFile)); err == nil {
+		return nil // another process was first
+	}
+	if err := writeFile(dir, filepath.Join(dir, layoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+		return err
+	}
+	return newIndex().write(dir)
+}
+
+// HasBlob tells whether a blob is there in its full size.
+func (s *Store) HasBlob(repo image.Repository, d image.Descriptor) (bool, error) {
+	if err := d.Digest.Validate(); err != nil {
+		return false, fmt.Errorf("blob %q: %w", d.Digest, err)
+	}
+	info, err := os.Stat(blobPath(repo.Path, d.Digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && (d.Size == 0 || info.Size() == d.Size), err
+}
+
+// OpenBlob opens a blob. The caller checks the digest.
+func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor) (io.ReadCloser, error) {
+	if err := d.Digest.Validate(); err != nil {
+		return nil, fmt.Errorf("blob %q: %w", d.Digest, err)
+	}
+	f, err := os.Open(blobPath(repo.Path, d.Digest))
+	if err != nil {
+		return nil, absentIfMissing(err)
+	}
+	return f, nil
+}
+
+// PutBlob writes a blob, unless it is there. Bytes that do not match the digest leave nothing behind.
+func (s *Store) PutBlob(repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
+	if has, err := s.HasBlob(repo, d); err != nil || has {
+		return err
+	}
+	if err := s.prepare(repo.Path); err != nil {
+		return err
+	}
+	body, err := open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	return place(repo.Path, blobPath(repo.Path, d.Digest), func(f io.Writer) error {
+		verifier := image.Verifier(d.Digest)
+		if _, err := io.Copy(io.MultiWriter(f, verifier), body); err != nil {
+			return err
+		}
+		if !verifier.Verified() {
+			return fmt.Errorf("blob %s: %w", d.Digest, image.ErrCorrupt)
+		}
+		return nil
+	})
+}
+
+// Referrers returns what refers to a manifest, as listed under its fallback tag.
+func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referrer, error) {
+	ix, err := readIndex(repo.Path)
+	if err != nil {
+		return nil, err
+	}
+	list, err := referrersOf(repo.Path, ix, d)
+	if err != nil {
+		return nil, err
+	}
+	var referrers []image.Referrer
+	for _, e := range list.entries {
+		referrers = append(referrers, image.Referrer{Descriptor: e.descriptor(), ArtifactType: e.ArtifactType})
+	}
+	return referrers, nil
+}
+
+func blobPath(dir string, d image.Digest) string {
+	return filepath.Join(dir, blobsDir, d.Algorithm().String(), d.Encoded())
+}
+
+// absentIfMissing turns the absence of a file into image.ErrAbsent.
+func absentIfMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", image.ErrAbsent, err)
+	}
+	return err
+}
+
+func fallbackTag(d image.Digest) string { return strings.Replace(string(d), ":", "-", 1) }

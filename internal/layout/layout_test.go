@@ -1,0 +1,189 @@
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+func manifestOf(raw string) image.Manifest {
+	return image.Manifest{
+		Descriptor: image.Descriptor{MediaType: image.MediaTypeOCIManifest, Digest: image.DigestOf([]byte(raw), ""), Size: int64(len(raw))},
+		Raw:        []byte(raw),
+	}
+}
+
+func opener(s string) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	s, repo := New(), image.Repository{Path: filepath.Join(t.TempDir(), "a", "b")}
+	if _, err := s.Head(repo.Tag("x")); !errors.Is(err, image.ErrAbsent) {
+		t.Fatalf("a directory that is not there: %v", err)
+	}
+	blob := image.Descriptor{Digest: image.DigestOf([]byte("layer"), ""), Size: 5}
+	must(t, s.PutBlob(repo, blob, opener("layer")))
+	m := manifestOf(`{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIManifest + `"}`)
+	must(t, s.PutManifest(repo.Tag("x"), m))
+	must(t, s.PutManifest(repo.Tag("y"), m))
+	d, err := s.Head(repo.Tag("x"))
+	must(t, err)
+	if diff := cmp.Diff(m.Descriptor, d); diff != "" {
+		t.Error(diff)
+	}
+	got, err := s.Manifest(repo.Digest(m.Digest))
+	must(t, err)
+	if diff := cmp.Diff(m, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := s.Head(repo.Tag("z")); !errors.Is(err, image.ErrAbsent) {
+		t.Errorf("a tag that is not there: %v", err)
+	}
+	tags, err := s.Tags(repo)
+	must(t, err)
+	if diff := cmp.Diff([]string{"x", "y"}, tags); diff != "" {
+		t.Error(diff)
+	}
+	body, err := s.OpenBlob(repo, blob)
+	must(t, err)
+	raw, _ := io.ReadAll(body)
+	must(t, body.Close())
+	if string(raw) != "layer" {
+		t.Errorf("blob = %q", raw)
+	}
+	below, err := s.Below(image.Repository{Path: filepath.Dir(filepath.Dir(repo.Path))})
+	must(t, err)
+	if diff := cmp.Diff([]string{repo.Path}, below); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCorruptBlobLeavesNothing(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	blob := image.Descriptor{Digest: image.DigestOf([]byte("layer"), ""), Size: 5}
+	if err := s.PutBlob(repo, blob, opener("LAYER")); !errors.Is(err, image.ErrCorrupt) {
+		t.Fatalf("error = %v", err)
+	}
+	if has, err := s.HasBlob(repo, blob); has || err != nil {
+		t.Errorf("the blob is there: %v, %v", has, err)
+	}
+	left, err := os.ReadDir(filepath.Join(repo.Path, tempDir))
+	must(t, err)
+	if len(left) != 0 {
+		t.Errorf("temporary files stay: %v", left)
+	}
+}
+
+func TestDamagedIndexIsNeverReplaced(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	must(t, s.PutManifest(repo.Tag("x"), manifestOf(`{"a":1}`)))
+	path := filepath.Join(repo.Path, indexFile)
+	must(t, os.WriteFile(path, []byte(`{"manifests":[{`), 0o600))
+	if err := s.PutManifest(repo.Tag("y"), manifestOf(`{"a":2}`)); err == nil || !strings.Contains(err.Error(), "left as it is") {
+		t.Errorf("error = %v", err)
+	}
+	if raw, _ := os.ReadFile(path); string(raw) != `{"manifests":[{` {
+		t.Errorf("index.json was replaced by %s", raw)
+	}
+	if _, err := s.Head(repo.Tag("x")); err == nil || errors.Is(err, image.ErrAbsent) {
+		t.Errorf("a damaged layout is taken for an empty one: %v", err)
+	}
+}
+
+func TestForeignFieldsStay(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	m := manifestOf(`{"a":1}`)
+	foreign := `{"schemaVersion":2,"annotations":{"k":"v"},"manifests":[{"mediaType":"m","digest":"` + string(m.Digest) +
+		`","size":7,"platform":{"os":"linux"},"annotations":{"org.opencontainers.image.ref.name":"example.org/app:old"}}]}`
+	must(t, os.WriteFile(filepath.Join(repo.Path, indexFile), []byte(foreign), 0o600))
+	must(t, s.PutManifest(repo.Tag("new"), m))
+	var got struct {
+		Annotations map[string]string
+		Manifests   []map[string]any
+	}
+	raw, _ := os.ReadFile(filepath.Join(repo.Path, indexFile))
+	must(t, json.Unmarshal(raw, &got))
+	if got.Annotations["k"] != "v" || len(got.Manifests) != 2 || got.Manifests[0]["platform"] == nil {
+		t.Errorf("index.json = %s", raw)
+	}
+	if d, err := s.Head(repo.Tag("old")); err != nil || d.Digest != m.Digest {
+		t.Errorf("a tag named with its image: %v, %v", d, err)
+	}
+	must(t, s.PutManifest(repo.Tag("old"), manifestOf(`{"a":2}`)))
+	tags, err := s.Tags(repo)
+	must(t, err)
+	if diff := cmp.Diff([]string{"new", "old"}, tags); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTornManifestIsAbsent(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	m := manifestOf(`{"a":1}`)
+	must(t, s.PutManifest(repo.Tag("x"), m))
+	must(t, os.Truncate(blobPath(repo.Path, m.Digest), 3))
+	if _, err := s.Head(repo.Tag("x")); !errors.Is(err, image.ErrAbsent) {
+		t.Errorf("Head = %v", err)
+	}
+	if _, err := s.Manifest(repo.Digest(m.Digest)); !errors.Is(err, image.ErrCorrupt) {
+		t.Errorf("Manifest = %v", err)
+	}
+}
+
+func TestReferrers(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	subject := manifestOf(`{"a":1}`)
+	must(t, s.PutManifest(repo.Tag("x"), subject))
+	r := manifestOf(`{"artifactType":"application/x","subject":{"digest":"` + string(subject.Digest) + `"}}`)
+	for range 2 { // the second time changes nothing
+		must(t, s.PutManifest(repo.Digest(r.Digest), r))
+	}
+	got, err := s.Referrers(repo, subject.Digest)
+	must(t, err)
+	if diff := cmp.Diff([]image.Referrer{{Descriptor: r.Descriptor, ArtifactType: "application/x"}}, got); diff != "" {
+		t.Error(diff)
+	}
+	if none, err := s.Referrers(repo, r.Digest); len(none) != 0 || err != nil {
+		t.Errorf("referrers of a referrer: %v, %v", none, err)
+	}
+}
+
+// Two stores stand for two processes: the lock file, not a mutex, keeps them apart.
+func TestConcurrentWritersLoseNothing(t *testing.T) {
+	repo := image.Repository{Path: t.TempDir()}
+	var group sync.WaitGroup
+	for _, name := range []string{"a", "b"} {
+		s := New()
+		for i := range 20 {
+			group.Go(func() {
+				raw := `{"` + name + `":` + string(rune('a'+i)) + `}`
+				if err := s.PutManifest(repo.Tag(name+string(rune('a'+i))), manifestOf(raw)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	group.Wait()
+	tags, err := New().Tags(repo)
+	must(t, err)
+	if len(tags) != 40 {
+		t.Errorf("%d tags of 40 are there", len(tags))
+	}
+}

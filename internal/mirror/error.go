@@ -1,0 +1,73 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/draysync/dray/internal/diff"
+)
+
+// Side is the end of a mapping at which something failed.
+type Side string
+
+// The sides.
+const (
+	Source Side = "source"
+	Target Side = "target"
+)
+
+// SideError says at which side, and with which reference there, something failed.
+type SideError struct {
+	Side Side
+	// Ref is the reference, repository or blob in question.
+	Ref string
+	Err error
+}
+
+// Error names side, reference and cause in one line.
+func (e *SideError) Error() string { return fmt.Sprintf("%s %s: %v", e.Side, e.Ref, e.Err) }
+
+// Unwrap returns the cause.
+func (e *SideError) Unwrap() error { return e.Err }
+
+// At wraps err with its side and reference; an error that has a side already, and nil, stay as they are.
+func At(side Side, ref fmt.Stringer, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*SideError](err); ok {
+		return err
+	}
+	return &SideError{Side: side, Ref: ref.String(), Err: err}
+}
+
+// RefusedError is returned by an engine for an offer that it must not take. It becomes a refused action, not a failed one.
+type RefusedError struct {
+	Reason diff.Reason
+	Detail string
+}
+
+// Error returns the detail.
+func (e *RefusedError) Error() string { return e.Detail }
+
+// retryAt returns when err says that an action may be tried again: any error in the chain with RetryAt() time.Time.
+func retryAt(err error) (time.Time, bool) {
+	var e interface {
+		error
+		RetryAt() time.Time
+	}
+	if errors.As(err, &e) && !e.RetryAt().IsZero() {
+		return e.RetryAt(), true
+	}
+	return time.Time{}, false
+}
+
+// temporary tells whether err says of itself that trying again can help.
+func temporary(err error) bool {
+	var e interface {
+		error
+		Temporary() bool
+	}
+	return errors.As(err, &e) && e.Temporary()
+}

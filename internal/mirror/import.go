@@ -1,0 +1,124 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/draysync/dray/internal/diff"
+)
+
+// The pauses between the tries of one import. Requests are retried further down; this is for what such retries cannot
+// mend, such as an upload that broke off.
+const (
+	firstPause = time.Second
+	maxPause   = 30 * time.Second
+)
+
+// importOne makes one import, with its retries, and settles its outcome.
+func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
+	out := &r.result.Outcomes[i]
+	meter := m.Watcher.Begin(out.Action)
+	started := time.Now()
+	out.Engine = m.Engine.Name()
+	receipt, err := m.tries(ctx, r, r.order(i), meter)
+	out.Cost = receipt.Cost
+	out.Duration = time.Since(started)
+	switch {
+	case err != nil:
+		m.settleError(out, err)
+	default:
+		out.Status = Imported
+		out.Digest = receipt.Digest
+	}
+	m.logOutcome(out)
+	m.record(*out)
+}
+
+// tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent.
+func (m *Mirror) tries(ctx context.Context, r *run, order Order, meter Meter) (Receipt, error) {
+	for attempt := 0; ; attempt++ {
+		receipt, err := m.try(ctx, r, order, meter)
+		if err == nil || attempt >= r.job.Retries || !worthRetrying(ctx, err) {
+			return receipt, err
+		}
+		m.Log.LogAttrs(ctx, slog.LevelWarn, "import failed, trying again", slog.String("job", r.job.Name),
+			slog.String("source", order.Source.String()), slog.String("target", order.Target.String()),
+			slog.Int("attempt", attempt+1), slog.Any("err", err))
+		if pause(ctx, attempt) != nil {
+			return receipt, err
+		}
+	}
+}
+
+func (m *Mirror) try(ctx context.Context, r *run, order Order, meter Meter) (Receipt, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.job.Timeout, errTimeout)
+	defer cancel()
+	receipt, err := m.Engine.Import(ctx, order, meter)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		err = fmt.Errorf("not done within the timeout of %s: %w", r.job.Timeout, err)
+	}
+	return receipt, err
+}
+
+var errTimeout = errors.New("the import's timeout is over")
+
+func worthRetrying(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if _, ok := retryAt(err); ok {
+		return false
+	}
+	return temporary(err)
+}
+
+// pause waits before the next try: exponential, with half of it at random, so that imports which failed together do not
+// come back together.
+func pause(ctx context.Context, attempt int) error {
+	d := min(firstPause<<attempt, maxPause)
+	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // spreads load, guards nothing
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settleError turns an engine's error into the outcome's status.
+func (m *Mirror) settleError(out *Outcome, err error) {
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		out.Op, out.Reason, out.Detail, out.Status = diff.Refuse, refused.Reason, refused.Detail, Refused
+		return
+	}
+	out.Status, out.Err = Failed, err
+	if at, ok := retryAt(err); ok {
+		out.Status, out.RetryAt = Deferred, at
+	}
+}
+
+func (m *Mirror) logOutcome(out *Outcome) {
+	attrs := []slog.Attr{
+		slog.String("job", out.Job), slog.String("op", string(out.Op)), slog.String("reason", string(out.Reason)),
+		slog.String("source", out.Source.WithDigest("").String()), slog.String("target", out.Target.String()),
+		slog.String("digest", string(out.Digest)), slog.String("engine", out.Engine),
+		slog.Duration("duration", out.Duration),
+	}
+	switch out.Status {
+	case Failed:
+		m.Log.LogAttrs(context.Background(), slog.LevelError, "failed", append(attrs, slog.Any("err", out.Err))...)
+	case Deferred:
+		attrs = append(attrs, slog.Any("err", out.Err), slog.Time("retry_at", out.RetryAt))
+		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "deferred", attrs...)
+	case Refused:
+		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused", append(attrs, slog.String("err", out.Detail))...)
+	case Imported, Kept:
+		attrs = append(attrs, slog.Int64("bytes", out.Bytes), slog.String("was", string(out.Was)))
+		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "imported", attrs...)
+	}
+}

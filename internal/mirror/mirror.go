@@ -1,0 +1,179 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+)
+
+// Observer asks registries what they have. Its errors wrap [image.ErrAbsent] only where the registry said so.
+type Observer interface {
+	// Tags returns every tag of a repository.
+	Tags(ctx context.Context, repo image.Repository) ([]string, error)
+	// Head returns what a tag or a digest stands for, without fetching the manifest where the registry allows it.
+	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
+	// Catalog returns the paths of the repositories at the registry of prefix that lie below it.
+	Catalog(ctx context.Context, prefix image.Repository) ([]string, error)
+}
+
+// Order is what an engine needs to know to import one manifest.
+type Order struct {
+	diff.Action
+	Platforms []image.Platform
+	Referrers plan.Referrers
+	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
+	// the image is there yet.
+	Fresh bool
+	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
+	HeldAs string
+}
+
+// Importer is an engine.
+type Importer interface {
+	// Name is the engine's name in reports: "copy".
+	Name() string
+	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a
+	// *RefusedError where it cannot be imported.
+	Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error)
+	// Measure returns what an import would cost at the most, changing nothing.
+	Measure(ctx context.Context, order Order) (Cost, error)
+	// Import makes the target tag hold order.Digest. When it returns an error the target tag is what it was before.
+	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
+}
+
+// Recorder keeps outcomes. It is called from several goroutines.
+type Recorder interface {
+	Record(Outcome)
+}
+
+// Mirror runs jobs. All fields but Recorder are required; they are not changed after the first run.
+type Mirror struct {
+	Observer Observer
+	Engine   Importer
+	Watcher  Watcher
+	Recorder Recorder
+	Log      *slog.Logger
+}
+
+// The bounds of what is under way at once. They only keep memory bounded: how many requests a registry sees at once is
+// decided per registry, below the Observer and the Importer.
+const (
+	observedJobs   = 256
+	observedTags   = 32
+	importsPerLane = 4
+)
+
+// Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.
+func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
+	runs := m.observe(ctx, jobs)
+	m.each(runs, func(r *run, i int) {
+		out := &r.result.Outcomes[i]
+		started := time.Now()
+		out.Engine = m.Engine.Name()
+		cost, err := m.Engine.Measure(ctx, r.order(i))
+		out.Cost = cost
+		if err != nil {
+			m.settleError(out, At(Source, out.Source, err))
+		}
+		out.Duration = time.Since(started)
+	})
+	return results(runs)
+}
+
+// Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It fails as a whole in
+// no case: what went wrong is in the results.
+func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
+	runs := m.observe(ctx, jobs)
+	m.each(runs, func(r *run, i int) { m.importOne(ctx, r, i) })
+	for _, r := range runs {
+		m.report(r)
+	}
+	return results(runs)
+}
+
+// each calls f for all imports of the runs, concurrently, at most so many at once between any two registries: one that
+// hangs then holds up nobody else's imports.
+func (m *Mirror) each(runs []*run, f func(r *run, i int)) {
+	type lane struct{ source, target string }
+	lanes := map[lane]chan struct{}{}
+	imports := 0
+	var group sync.WaitGroup
+	for _, r := range runs {
+		imports += r.pending()
+	}
+	m.Watcher.Planned(imports)
+	for _, r := range runs {
+		for i, out := range r.result.Outcomes {
+			if out.Op != diff.Import || out.Status != "" {
+				continue
+			}
+			key := lane{out.Source.Registry, out.Target.Registry}
+			if lanes[key] == nil {
+				lanes[key] = make(chan struct{}, importsPerLane)
+			}
+			group.Go(func() {
+				lanes[key] <- struct{}{}
+				defer func() { <-lanes[key] }()
+				f(r, i)
+			})
+		}
+	}
+	group.Wait()
+	for _, r := range runs {
+		r.result.Duration = time.Since(r.result.Started)
+	}
+}
+
+// report settles what needed no import, and writes the one line of the job.
+func (m *Mirror) report(r *run) {
+	counts := map[Status]int{}
+	for _, out := range r.result.Outcomes {
+		counts[out.Status]++
+		if out.Engine != "" {
+			continue // settled as it was imported
+		}
+		if out.Status != Kept {
+			m.logOutcome(&out)
+		}
+		m.record(out)
+	}
+	job, duration := slog.String("job", r.job.Name), slog.Duration("duration", r.result.Duration)
+	if r.result.Err != nil {
+		m.Log.LogAttrs(context.Background(), slog.LevelError, "job failed", job, slog.Any("err", r.result.Err), duration)
+		return
+	}
+	m.Log.LogAttrs(context.Background(), slog.LevelInfo, "job done", job, slog.String("reason", tally(counts)), duration)
+}
+
+func tally(counts map[Status]int) string {
+	text := ""
+	for _, s := range []Status{Kept, Imported, Refused, Failed, Deferred} {
+		if counts[s] > 0 {
+			text += fmt.Sprintf(", %d %s", counts[s], s)
+		}
+	}
+	return cmp.Or(strings.TrimPrefix(text, ", "), "nothing to do")
+}
+
+func (m *Mirror) record(out Outcome) {
+	if m.Recorder != nil {
+		m.Recorder.Record(out)
+	}
+	m.Watcher.End(out)
+}
+
+func results(runs []*run) []Result {
+	list := make([]Result, len(runs))
+	for i, r := range runs {
+		list[i] = r.result
+	}
+	return list
+}

@@ -1,0 +1,244 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+)
+
+// run is one job under way.
+type run struct {
+	job    plan.Job
+	result Result
+
+	mu     sync.Mutex
+	seen   []diff.Observation
+	failed []Outcome
+	// held maps what the target repositories were observed to hold.
+	held map[image.Repository]map[image.Digest]string
+}
+
+// ask is one tag or digest at the source with the targets that it goes to.
+type ask struct {
+	source  image.Reference
+	targets []image.Reference
+}
+
+// observe runs the first half of all jobs: it asks both sides and lets diff decide.
+func (m *Mirror) observe(ctx context.Context, jobs []plan.Job) []*run {
+	runs := make([]*run, len(jobs))
+	var group errgroup.Group
+	group.SetLimit(observedJobs)
+	for i, job := range jobs {
+		r := &run{job: job, held: map[image.Repository]map[image.Digest]string{}}
+		r.result = Result{Job: job.Name, Started: time.Now()}
+		runs[i] = r
+		group.Go(func() error {
+			r.result.Err = m.observeJob(ctx, r)
+			r.result.Duration = time.Since(r.result.Started)
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return no error: each result has its own
+	contested := contest(runs)
+	for _, r := range runs {
+		r.decide(contested)
+	}
+	return runs
+}
+
+// contest finds the target tags that several of the jobs would write. What a pattern chooses is known only now.
+func contest(runs []*run) map[image.Reference][]string {
+	var claims []diff.Claim
+	for _, r := range runs {
+		for _, o := range r.seen {
+			claims = append(claims, diff.Claim{Job: r.job.Name, Target: o.Target})
+		}
+		for _, out := range r.failed {
+			claims = append(claims, diff.Claim{Job: r.job.Name, Target: out.Target})
+		}
+	}
+	return diff.Contested(claims)
+}
+
+func (r *run) decide(contested map[image.Reference][]string) {
+	if r.result.Err != nil {
+		return
+	}
+	for i, o := range r.seen {
+		if jobs, ok := contested[o.Target.WithDigest("")]; ok {
+			r.seen[i].Declined = diff.TwoWriters
+			r.seen[i].Detail = fmt.Sprintf("the mappings %q all write this tag: give them different targets, or narrow their tags", jobs)
+		}
+	}
+	r.result.Outcomes = r.failed
+	for _, a := range diff.Actions(r.job, r.seen) {
+		out := Outcome{Action: a, Job: r.job.Name}
+		switch a.Op {
+		case diff.Keep:
+			out.Status = Kept
+		case diff.Refuse:
+			out.Status = Refused
+		case diff.Import:
+		}
+		r.result.Outcomes = append(r.result.Outcomes, out)
+	}
+	slices.SortStableFunc(r.result.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
+}
+
+// pending counts the actions that are still to be imported.
+func (r *run) pending() int {
+	n := 0
+	for _, out := range r.result.Outcomes {
+		if out.Op == diff.Import && out.Status == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// order returns what the engine needs to know of the outcome at i.
+func (r *run) order(i int) Order {
+	action := r.result.Outcomes[i].Action
+	held := r.held[action.Target.Repository]
+	return Order{
+		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers,
+		Fresh: len(held) == 0, HeldAs: held[action.Digest],
+	}
+}
+
+func (m *Mirror) observeJob(ctx context.Context, r *run) error {
+	asks, err := m.asks(ctx, r.job)
+	if err != nil {
+		return err
+	}
+	m.Watcher.Observing(len(asks))
+	var group errgroup.Group
+	group.SetLimit(observedTags)
+	for _, a := range asks {
+		group.Go(func() error {
+			m.observeOne(ctx, r, a)
+			m.Watcher.Observed()
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// asks lists what the job is about: the tags that its filter chooses in each of its repositories.
+func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, error) {
+	if job.Image() {
+		return []ask{{source: job.Source, targets: job.Targets}}, nil
+	}
+	var catalog []string
+	if job.NeedsCatalog() {
+		var err error
+		if catalog, err = m.Observer.Catalog(ctx, job.Source.Repository); err != nil {
+			return nil, At(Source, job.Source, fmt.Errorf("list repositories: %w", err))
+		}
+	}
+	routes, unmatched := job.Routes(catalog)
+	if len(unmatched) > 0 {
+		return nil, At(Source, job.Source, fmt.Errorf("no repository below it matches %q", unmatched))
+	}
+	var all []ask
+	for _, route := range routes {
+		tags, err := m.tags(ctx, job, route.Source)
+		if err != nil {
+			return nil, err
+		}
+		for _, tag := range tags {
+			a := ask{source: route.Source.Tag(tag)}
+			for _, target := range route.Targets {
+				a.targets = append(a.targets, target.Tag(tag))
+			}
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) ([]string, error) {
+	if literals, ok := job.Tags.Literals(); ok {
+		return literals, nil
+	}
+	all, err := m.Observer.Tags(ctx, repo)
+	if err != nil {
+		return nil, At(Source, repo, fmt.Errorf("list tags: %w", err))
+	}
+	return job.Tags.Select(all), nil
+}
+
+// observeOne asks the source and every target for one tag, all at once.
+func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
+	held := make([]image.Digest, len(a.targets))
+	errs := make([]error, len(a.targets))
+	var group sync.WaitGroup
+	for i, target := range a.targets {
+		group.Go(func() { held[i], errs[i] = m.held(ctx, target) })
+	}
+	offer := diff.Observation{Source: a.source}
+	sourceErr := m.offer(ctx, r.job, &offer)
+	group.Wait()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, target := range a.targets {
+		if err := cmp.Or(sourceErr, errs[i]); err != nil { // one cause in one line, the source's before the target's
+			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, err))
+			continue
+		}
+		o := offer
+		o.Target, o.Held = target, held[i]
+		r.seen = append(r.seen, o)
+		if o.Held != "" {
+			if r.held[target.Repository] == nil {
+				r.held[target.Repository] = map[image.Digest]string{}
+			}
+			r.held[target.Repository][o.Held] = target.Tag
+		}
+	}
+}
+
+// offer asks the source, and the engine what it would make of the answer.
+func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) error {
+	desc, err := m.Observer.Head(ctx, o.Source)
+	if err != nil {
+		return At(Source, o.Source, err)
+	}
+	o.Source = o.Source.WithDigest(desc.Digest)
+	o.Want, err = m.Engine.Resolve(ctx, o.Source, desc, job.Platforms)
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		o.Declined, o.Detail, o.Want = refused.Reason, refused.Detail, desc.Digest
+		return nil
+	}
+	return At(Source, o.Source, err)
+}
+
+func (m *Mirror) held(ctx context.Context, target image.Reference) (image.Digest, error) {
+	desc, err := m.Observer.Head(ctx, target)
+	if errors.Is(err, image.ErrAbsent) {
+		return "", nil
+	}
+	return desc.Digest, At(Target, target, err)
+}
+
+// unobserved is the outcome of what could not be asked: nothing is known, so nothing is done.
+func unobserved(job string, source, target image.Reference, err error) Outcome {
+	out := Outcome{Job: job, Status: Failed, Err: err}
+	out.Action = diff.Action{Op: diff.Import, Reason: diff.Unobserved, Source: source, Target: target}
+	if at, ok := retryAt(err); ok {
+		out.Status, out.RetryAt = Deferred, at
+	}
+	return out
+}

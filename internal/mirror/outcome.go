@@ -1,0 +1,69 @@
+package mirror
+
+import (
+	"time"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+)
+
+// Status is how an action ended.
+type Status string
+
+// The statuses. A plan's outcomes have none.
+const (
+	Kept     Status = "kept"
+	Imported Status = "imported"
+	Refused  Status = "refused"
+	Failed   Status = "failed"
+	// Deferred: a registry's budget does not allow it now; Outcome.RetryAt says when it will.
+	Deferred Status = "deferred"
+)
+
+// Cost is what an import takes, or took.
+type Cost struct {
+	// Pulls is the number of manifests fetched from the source's registry.
+	Pulls int
+	// Bytes is the number of blob bytes that pass through dray; in a plan the most that may have to.
+	Bytes int64
+	// Mounted is the number of blob bytes that the target took from another of its own repositories.
+	Mounted int64
+	// Unknown is set in a plan where asking would have cost a pull of a metered registry: Pulls is then the least.
+	Unknown bool
+}
+
+// Receipt is what an engine says of an import that it has made.
+type Receipt struct {
+	// Digest is what the target tag holds now.
+	Digest image.Digest
+	Cost
+}
+
+// Outcome is how one action ended.
+type Outcome struct {
+	diff.Action
+	// Job is the name of the job.
+	Job string
+	// Engine is the importer's name; empty where nothing was to import.
+	Engine string
+	// Status is empty in a plan, except for what could not be observed.
+	Status Status
+	Cost
+	Duration time.Duration
+	// RetryAt is when a deferred action may be tried again; zero otherwise.
+	RetryAt time.Time
+	// Err is why the action failed or is deferred; nil otherwise.
+	Err error
+}
+
+// Result is how the run of one job ended.
+type Result struct {
+	Job string
+	// Outcomes are sorted by target. It is empty where Err is set.
+	Outcomes []Outcome
+	// Err is why the job could not observe anything, such as a tag list that could not be read.
+	Err error
+	// Started and Duration cover observing and importing.
+	Started  time.Time
+	Duration time.Duration
+}

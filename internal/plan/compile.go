@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+)
+
+// Compile makes a job of each mapping, in their order. It refuses two mappings of which the config alone shows that they
+// write one target tag; what only the tags at the source show is refused when the jobs run together. The error is a
+// config.Errors, with a position each.
+func Compile(cfg *config.Config) ([]Job, error) {
+	jobs := make([]Job, 0, len(cfg.Mappings))
+	for _, m := range cfg.Mappings {
+		jobs = append(jobs, Job{
+			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags,
+			Platforms: m.Platforms, RefuseMoved: m.Moved == config.MovedRefuse, Referrers: Referrers(m.Referrers),
+			Timeout: m.Timeout, Retries: m.Retries,
+		})
+	}
+	if errs := twoWriters(cfg.Mappings, jobs); len(errs) > 0 {
+		return nil, errs
+	}
+	return jobs, nil
+}
+
+// twoWriters reports each mapping that writes a tag which an earlier one writes.
+func twoWriters(mappings []config.Mapping, jobs []Job) config.Errors {
+	writer := map[image.Reference]int{}
+	var errs config.Errors
+	for i, job := range jobs {
+		for _, target := range job.certain() {
+			first, taken := writer[target]
+			if !taken {
+				writer[target] = i
+				continue
+			}
+			if first == i {
+				continue
+			}
+			errs = append(errs, &config.Error{
+				Pos: mappings[i].Pos, Key: fmt.Sprintf("mappings[%d]", i),
+				Err:  fmt.Errorf("it writes %s, and so does the mapping %q of line %d", target, jobs[first].Name, mappings[first].Pos.Line),
+				Hint: "a tag can have one writer only: give one of them another target, or take the tag out of it",
+			})
+			break
+		}
+	}
+	return errs
+}
+
+// certain returns the target tags that the job writes whatever the source has, sorted.
+func (j Job) certain() []image.Reference {
+	var refs []image.Reference
+	switch literals, ok := j.Tags.Literals(); {
+	case j.Image():
+		refs = slices.Clone(j.Targets)
+	case ok:
+		routes, _ := j.Routes(nil)
+		for _, route := range routes {
+			for _, target := range route.Targets {
+				for _, tag := range literals {
+					refs = append(refs, target.Tag(tag))
+				}
+			}
+		}
+	}
+	slices.SortFunc(refs, func(a, b image.Reference) int { return cmp.Compare(a.String(), b.String()) })
+	return refs
+}

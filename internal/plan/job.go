@@ -1,0 +1,134 @@
+// Package plan compiles a config into jobs. It is pure: no I/O, no clock, no logger.
+package plan
+
+import (
+	"path"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/tagfilter"
+)
+
+// Job is a mapping made ready to run. It is read-only.
+type Job struct {
+	// Name is the mapping's, unique in a config.
+	Name string
+	// Source is a repository whose tags are chosen by Tags; one image where it has a tag or a digest; or, where
+	// Repositories is set, the prefix below which they lie.
+	Source image.Reference
+	// Targets correspond to Source: repositories, images with a tag, or prefixes.
+	Targets []image.Reference
+	// Repositories are paths below Source; an entry with glob characters is matched against the registry's catalog.
+	Repositories []string
+	Tags         tagfilter.Filter
+	// Platforms are those to keep of an index; empty for all.
+	Platforms []image.Platform
+	// RefuseMoved declines to move a tag that the target has and that points elsewhere at the source.
+	RefuseMoved bool
+	Referrers   Referrers
+	// Timeout bounds one try of one import.
+	Timeout time.Duration
+	// Retries is how often an import is tried again after a failure that may pass.
+	Retries int
+}
+
+// Referrers says which artifacts that refer to an image travel along: none where it is the zero value.
+type Referrers struct {
+	All bool
+	// Types are the artifact types to take where All is false.
+	Types []string
+}
+
+// Wants tells whether a referrer of this artifact type travels along.
+func (r Referrers) Wants(artifactType string) bool {
+	if r.All {
+		return true
+	}
+	for _, t := range r.Types {
+		if t == artifactType {
+			return true
+		}
+	}
+	return false
+}
+
+// None tells whether no referrer can be wanted, so that none need be looked for.
+func (r Referrers) None() bool { return !r.All && len(r.Types) == 0 }
+
+// Image tells whether the job is about one image, not about chosen tags of a repository.
+func (j Job) Image() bool { return j.Source.Tag != "" || j.Source.Digest != "" }
+
+// NeedsCatalog tells whether a repository of the job is named by a pattern.
+func (j Job) NeedsCatalog() bool {
+	for _, r := range j.Repositories {
+		if isGlob(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// Route is one source repository with the target repositories that it goes to.
+type Route struct {
+	Source  image.Repository
+	Targets []image.Repository
+}
+
+// Routes returns the routes of the job, in the order of the config. The catalog holds the paths of all repositories at the
+// source's registry; it may be nil where NeedsCatalog is false. Each repository occurs once, also when several patterns
+// match it. It also returns the patterns that match nothing.
+func (j Job) Routes(catalog []string) (routes []Route, unmatched []string) {
+	if len(j.Repositories) == 0 {
+		return []Route{j.route("")}, nil
+	}
+	taken := map[string]bool{}
+	for _, pattern := range j.Repositories {
+		names := []string{pattern}
+		if isGlob(pattern) {
+			names = j.match(pattern, catalog)
+		}
+		if len(names) == 0 {
+			unmatched = append(unmatched, pattern)
+		}
+		for _, name := range names {
+			if !taken[name] {
+				taken[name] = true
+				routes = append(routes, j.route(name))
+			}
+		}
+	}
+	return routes, unmatched
+}
+
+func (j Job) route(name string) Route {
+	r := Route{Source: j.Source.Repository.Join(name)}
+	for _, t := range j.Targets {
+		r.Targets = append(r.Targets, t.Repository.Join(name))
+	}
+	return r
+}
+
+// match returns the names below the source's path that the pattern matches; '*' does not cross a '/'.
+func (j Job) match(pattern string, catalog []string) []string {
+	var names []string
+	prefix := j.Source.Path + "/"
+	for _, p := range catalog {
+		if len(p) <= len(prefix) || p[:len(prefix)] != prefix {
+			continue
+		}
+		if ok, err := path.Match(pattern, p[len(prefix):]); ok && err == nil {
+			names = append(names, p[len(prefix):])
+		}
+	}
+	return names
+}
+
+func isGlob(s string) bool {
+	for _, c := range s {
+		switch c {
+		case '*', '?', '[':
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+)
+
+func compile(t *testing.T, mappings string) ([]Job, error) {
+	t.Helper()
+	cfg, err := config.Parse("dray.yaml", []byte("version: 1\nmappings:\n"+mappings), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Compile(cfg)
+}
+
+func TestTwoWriters(t *testing.T) {
+	cases := []struct{ name, mappings, want string }{
+		{"different tags", "- {source: 'a.io/x:1', target: 'b.io/x'}\n- {name: y, source: 'a.io/x:2', target: 'b.io/x'}\n", ""},
+		{"one image twice", "- {name: p, source: 'a.io/x:1', target: 'b.io/t'}\n- {name: q, source: 'a.io/y:1', target: 'b.io/t'}\n",
+			`dray.yaml:4:3: mappings[1]: it writes b.io/t:1, and so does the mapping "p" of line 3`},
+		{"image and literal", "- {name: p, source: 'a.io/x:1', target: 'b.io/t'}\n- {name: q, source: 'a.io/y', target: 'b.io/t', tags: ['1', '2']}\n",
+			`it writes b.io/t:1`},
+		{"spelt differently", "- {name: p, source: 'a.io/x:1', target: 'docker.io/acme/t'}\n- {name: q, source: 'a.io/y:1', target: 'acme/t'}\n",
+			`it writes docker.io/acme/t:1`},
+		{"patterns are seen later", "- {name: p, source: 'a.io/x', target: 'b.io/t', tags: ['*']}\n- {name: q, source: 'a.io/y', target: 'b.io/t', tags: ['*']}\n", ""},
+		{"repositories", "- {name: p, source: 'a.io/x', repositories: [k], target: 'b.io/t', tags: ['1']}\n- {name: q, source: 'a.io/y:1', target: 'b.io/t/k'}\n",
+			`it writes b.io/t/k:1`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := compile(t, c.mappings)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("error = %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	job := Job{
+		Source:       image.Reference{Repository: image.Repository{Registry: "a.io", Path: "acme"}},
+		Targets:      []image.Reference{{Repository: image.Repository{Registry: "b.io", Path: "m"}}, {Repository: image.Repository{Path: "/srv"}}},
+		Repositories: []string{"builder", "lint-*", "l*", "none-*"},
+	}
+	catalog := []string{"acme/builder", "acme/lint-go", "acme/lint-go/deep", "acmes/lint-x", "other/lint-y", "acme"}
+	routes, unmatched := job.Routes(catalog)
+	var got []string
+	for _, r := range routes {
+		line := r.Source.String()
+		for _, target := range r.Targets {
+			line += " " + target.String()
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"a.io/acme/builder b.io/m/builder ocidir:///srv/builder",
+		"a.io/acme/lint-go b.io/m/lint-go ocidir:///srv/lint-go",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"none-*"}, unmatched); diff != "" {
+		t.Error(diff)
+	}
+	if !job.NeedsCatalog() {
+		t.Error("a job with patterns needs no catalog")
+	}
+}
+
+func TestReferrersWants(t *testing.T) {
+	cases := []struct {
+		r          Referrers
+		kind       string
+		want, none bool
+	}{
+		{Referrers{All: true}, "any", true, false},
+		{Referrers{Types: []string{"a"}}, "a", true, false},
+		{Referrers{Types: []string{"a"}}, "b", false, false},
+		{Referrers{}, "a", false, true},
+	}
+	for _, c := range cases {
+		if c.r.Wants(c.kind) != c.want || c.r.None() != c.none {
+			t.Errorf("%+v: Wants(%s) = %v, None = %v", c.r, c.kind, c.r.Wants(c.kind), c.r.None())
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/regclient/regclient/config"
+	"github.com/regclient/regclient/scheme/reg"
+	"github.com/regclient/regclient/types/ref"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/layout"
+)
+
+// Options of a [Client].
+type Options struct {
+	// Hosts are the configured registries, by canonical host, or by host/path for a part of one.
+	Hosts map[string]Host
+	// Credentials answers for hosts without a configured sign-in; nil for none.
+	Credentials *Credentials
+	// Retries is how requests are tried again.
+	Retries Retries
+	// Wrap goes around the transport of each registry: rate limits, metrics, or faults in tests. It may replace the
+	// transport altogether; nil for none.
+	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
+	// UserAgent is sent with every request.
+	UserAgent string
+	Log       *slog.Logger
+}
+
+// Client talks to all registries and layouts of a config. It is safe for concurrent use.
+type Client struct {
+	options Options
+	layouts *layout.Store
+	recent  *recentTags
+
+	mu        sync.Mutex
+	endpoints map[string]*endpoint
+	// hosts are shared by the endpoints of one registry: connections and limits belong to the host, not to the credential.
+	hosts map[string]*transport
+}
+
+// endpoint is one registry seen with one credential.
+type endpoint struct {
+	registry string
+	username string
+	expires  time.Time
+	reg      *reg.Reg
+	// referrers is what was learned of the referrers API, by repository.
+	referrers referrersAPI
+}
+
+// helperLifetime is how long a credential of the credential store is used before it is asked for again: helpers hand out
+// tokens that end, Amazon's after twelve hours.
+const helperLifetime = time.Hour
+
+// New checks the hosts' files and returns a client. No registry is asked yet.
+func New(options Options) (*Client, error) {
+	c := &Client{options: options, layouts: layout.New(), recent: newRecentTags(), endpoints: map[string]*endpoint{}, hosts: map[string]*transport{}}
+	c.options.Retries = options.Retries.withDefaults()
+	if c.options.Log == nil {
+		c.options.Log = slog.New(slog.DiscardHandler)
+	}
+	for key := range options.Hosts {
+		if _, err := c.transport(registryOf(key)); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func registryOf(key string) string {
+	host, _, _ := strings.Cut(key, "/")
+	return host
+}
+
+// transport returns what carries requests to a registry. The caller need not hold the lock.
+func (c *Client) transport(registry string) (*transport, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok := c.hosts[registry]; ok {
+		return t, nil
+	}
+	host := c.options.Hosts[registry]
+	base, err := host.roundTripper(registry)
+	if err != nil {
+		return nil, err
+	}
+	t := &transport{
+		base: base, host: registry, limit: newLimits(host.concurrency(registry)), retries: c.options.Retries,
+		health: newHealth(), log: c.options.Log, tryPlain: loopback(registry) && !host.configured(),
+	}
+	if c.options.Wrap != nil {
+		t.base = c.options.Wrap(registry, base)
+	}
+	c.hosts[registry] = t
+	return t, nil
+}
+
+// sign returns the key of the hosts entry whose sign-in holds for a repository: the longest that matches.
+func (c *Client) sign(repo image.Repository) string {
+	found := ""
+	prefixes(repo, func(name string) bool {
+		if _, ok := c.options.Hosts[name]; ok {
+			found = name
+		}
+		return found != ""
+	})
+	return found
+}
+
+// endpoint returns the endpoint for a repository, made on first use.
+func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint, error) {
+	key := c.sign(repo)
+	host := c.options.Hosts[key]
+	credential := Credential{Username: host.Username, Password: host.Password}
+	fromStore := credential == Credential{}
+	cacheKey := key
+	if fromStore {
+		cacheKey = c.options.Credentials.key(repo)
+	}
+	cacheKey = repo.Registry + " " + cacheKey
+	c.mu.Lock()
+	e, ok := c.endpoints[cacheKey]
+	c.mu.Unlock()
+	if ok && (e.expires.IsZero() || time.Now().Before(e.expires)) {
+		return e, nil
+	}
+	e = &endpoint{registry: repo.Registry}
+	if fromStore {
+		var err error
+		if credential, err = c.options.Credentials.Lookup(ctx, repo); err != nil {
+			return nil, &Error{Host: repo.Registry, Operation: "credentials", Message: clean(err.Error()), cause: permanentError{err}}
+		}
+		e.expires = time.Now().Add(helperLifetime)
+	}
+	t, err := c.transport(repo.Registry)
+	if err != nil {
+		return nil, err
+	}
+	e.username = credential.Username
+	e.reg = c.newReg(repo.Registry, credential, t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other, ok := c.endpoints[cacheKey]; ok && (other.expires.IsZero() || time.Now().Before(other.expires)) {
+		return other, nil // another goroutine was first; one endpoint has one set of tokens
+	}
+	c.endpoints[cacheKey] = e
+	return e, nil
+}
+
+// newReg sets regclient up so that it neither retries, nor waits, nor limits: all of that is the transport's.
+func (c *Client) newReg(registry string, credential Credential, t *transport) *reg.Reg {
+	host := config.HostNewName(registry)
+	host.User, host.Pass, host.Token = credential.Username, credential.Password, credential.IdentityToken
+	host.RepoAuth = true
+	host.ReqConcurrent = 0
+	host.TLS = config.TLSEnabled
+	if c.options.Hosts[registry].PlainHTTP {
+		host.TLS = config.TLSDisabled
+	}
+	return reg.New(
+		reg.WithConfigHosts([]*config.Host{host}),
+		reg.WithHTTPClient(&http.Client{Transport: t}),
+		reg.WithRetryLimit(1),
+		reg.WithDelay(time.Nanosecond, time.Nanosecond),
+		reg.WithUserAgent(c.options.UserAgent),
+		reg.WithSlog(slog.New(slog.DiscardHandler)),
+	)
+}
+
+// reference makes regclient's form of a reference.
+func reference(r image.Reference) ref.Ref {
+	out := ref.Ref{Scheme: "reg", Registry: r.Registry, Repository: r.Path, Tag: r.Tag, Digest: string(r.Digest)}
+	if out.Digest != "" {
+		out.Tag = ""
+	}
+	out.Reference = r.String()
+	return out
+}
+
+// SignIn makes sure that the registry of repo answers and takes the credential that is configured for it, and returns the
+// account's name; empty for none.
+func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, error) {
+	if repo.IsLayout() {
+		return "", nil
+	}
+	e, err := c.endpoint(ctx, repo)
+	if err != nil {
+		return "", err
+	}
+	if _, err := e.reg.Ping(ctx, reference(image.Reference{Repository: repo})); err != nil {
+		return e.username, wrap("sign in", repo.Registry, err)
+	}
+	return e.username, nil
+}
+
+// Close gives the connections back.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.hosts {
+		if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+			closer.CloseIdleConnections()
+		}
+	}
+	return nil
+}
+
+// Account names the registry of repo, or the part of it that has a configured sign-in of its own.
+func (c *Client) Account(repo image.Repository) string {
+	if key := c.sign(repo); key != "" {
+		return key
+	}
+	return repo.Registry
+}

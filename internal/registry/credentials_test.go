@@ -1,0 +1,97 @@
+package registry
+
+import (
+	"context"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+func auth(user, password string) string {
+	return `{"auth":"` + base64.StdEncoding.EncodeToString([]byte(user+":"+password)) + `"}`
+}
+
+func write(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCredentialStore(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/docker/config.json", `{"auths":{
+		"https://index.docker.io/v1/":`+auth("hub", "h:1")+`,
+		"ghcr.io":`+auth("gh", "g")+`,
+		"token.example":{"auth":"`+base64.StdEncoding.EncodeToString([]byte("t:"))+`","identitytoken":"refresh"},
+		"empty.example":{}},
+		"credHelpers":{"helped.example":"test"},"credsStore":"test"}`, 0o600)
+	write(t, dir+"/auth.json", `{"auths":{"ghcr.io/acme":`+auth("acme", "a")+`}}`, 0o600)
+	write(t, dir+"/bin/docker-credential-test", `#!/bin/sh
+read server
+case "$server" in
+helped.example) echo '{"ServerURL":"x","Username":"helper","Secret":"s"}';;
+stored.example) echo '{"Username":"<token>","Secret":"idtoken"}';;
+broken.example) echo 'no json';;
+*) echo 'credentials not found in native keychain'; exit 1;;
+esac
+`, 0o700)
+	t.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))
+	env := map[string]string{"DOCKER_CONFIG": dir + "/docker", "REGISTRY_AUTH_FILE": dir + "/auth.json", "HOME": dir}
+	store, err := LoadCredentials(func(k string) string { return env[k] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]Credential{
+		"docker.io/library/alpine": {Username: "hub", Password: "h:1"},
+		"ghcr.io/other/x":          {Username: "gh", Password: "g"},
+		"ghcr.io/acme/x":           {Username: "acme", Password: "a"},
+		"ghcr.io/acmes/x":          {Username: "gh", Password: "g"},
+		"token.example/x":          {Username: "t", IdentityToken: "refresh"},
+		"helped.example/x":         {Username: "helper", Password: "s"},
+		"stored.example/x":         {IdentityToken: "idtoken"},
+		"empty.example/x":          {},
+		"unknown.example/x":        {},
+	}
+	for name, want := range cases {
+		ref, err := image.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := store.Lookup(context.Background(), ref.Repository)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if _, err := store.Lookup(context.Background(), image.Repository{Registry: "broken.example", Path: "x"}); err == nil || !strings.Contains(err.Error(), "docker-credential-test") {
+		t.Errorf("a helper that answers nonsense: %v", err)
+	}
+}
+
+func TestCredentialFileThatIsBroken(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/config.json", `{"auths":`, 0o600)
+	_, err := LoadCredentials(func(k string) string { return map[string]string{"DOCKER_CONFIG": dir}[k] })
+	if err == nil || !strings.Contains(err.Error(), dir+"/config.json") {
+		t.Errorf("error = %v", err)
+	}
+	none, err := LoadCredentials(func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := none.Lookup(context.Background(), image.Repository{Registry: "a.io", Path: "x"}); err != nil || c != (Credential{}) {
+		t.Errorf("no files: %v, %v", c, err)
+	}
+}

@@ -1,0 +1,177 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/regclient/regclient/types/errs"
+)
+
+// Error is the final failure of a request to a registry, after all retries. It names the host and the cause, never a
+// credential or a query string.
+type Error struct {
+	// Host is the registry or token server that was asked.
+	Host string
+	// Operation is what was asked, such as "GET manifest".
+	Operation string
+	// Status is the HTTP status of the last answer; 0 where none came.
+	Status int
+	// ErrorCode is the code in the body (OCI distribution spec, "Error Codes"), such as MANIFEST_UNKNOWN; often empty.
+	ErrorCode string
+	// Message is the registry's text, or the cause where no answer came, on one line, bounded and redacted.
+	Message string
+	// Attempts is how often the request was sent.
+	Attempts int
+	// NotBefore is when the registry allows the next try, where it said so; zero otherwise.
+	NotBefore time.Time
+	// Hint is what a person can do about it; may be empty.
+	Hint string
+
+	cause error
+}
+
+// Error returns one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s ", e.Operation, e.Host)
+	if e.Status == 0 {
+		b.WriteString("gave no answer")
+	} else {
+		fmt.Fprintf(&b, "answered %d %s", e.Status, http.StatusText(e.Status))
+	}
+	if text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN "); text != "" {
+		fmt.Fprintf(&b, ": %s", text)
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(&b, "; %s", e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap returns image.ErrAbsent for an answer that says so, else the cause, if any.
+func (e *Error) Unwrap() error {
+	if e.absent() {
+		return image.ErrAbsent
+	}
+	return e.cause
+}
+
+// RetryAt is when the registry allows the next try; zero where it did not say.
+func (e *Error) RetryAt() time.Time { return e.NotBefore }
+
+// Temporary tells whether the same request may succeed later.
+func (e *Error) Temporary() bool {
+	return e.Status == 0 && !permanent(e.cause) || retryableStatus(e.Status)
+}
+
+// Code is a stable short code for reports.
+func (e *Error) Code() string {
+	switch {
+	case e.ErrorCode != "":
+		return strings.ToLower(strings.ReplaceAll(e.ErrorCode, "_", "-"))
+	case e.Status != 0:
+		return fmt.Sprintf("http-%d", e.Status)
+	}
+	return "unreachable"
+}
+
+// absent tells whether the registry has answered that there is no such thing. The distribution spec gives 404 to unknown
+// manifests, blobs and names; a proxy's 404 in HTML has no code and is believed for lack of anything better.
+func (e *Error) absent() bool { return e.Status == http.StatusNotFound }
+
+// errorBody is the body of a failure by the OCI distribution spec, "Error Codes".
+type errorBody struct {
+	Errors []struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"errors"`
+	// Details is what token servers and Docker Hub's API use.
+	Details string `json:"details"`
+}
+
+const maxErrorBody = 64 << 10
+
+// readBody fills code and message from a failure's body, and closes it.
+func (e *Error) readBody(resp *http.Response) {
+	defer resp.Body.Close()
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what could be read is what there is to tell
+	var body errorBody
+	if json.Unmarshal(raw, &body) == nil {
+		if len(body.Errors) > 0 {
+			e.ErrorCode, e.Message = clean(body.Errors[0].Code), clean(body.Errors[0].Message)
+		} else {
+			e.Message = clean(body.Details)
+		}
+		return
+	}
+	if !strings.Contains(resp.Header.Get("Content-Type"), "html") {
+		e.Message = clean(string(raw))
+	}
+}
+
+var (
+	controls = regexp.MustCompile(`[\x00-\x1f\x7f\x{80}-\x{9f}]+`)
+	// Docker Hub names the account and a token id in its 429s: "as 'user': dckr_jti_…=".
+	tokenID     = regexp.MustCompile(`dckr_[a-z]+_[A-Za-z0-9_-]+=*`)
+	accountName = regexp.MustCompile(`\bas '[^']*'`)
+	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
+)
+
+// clean makes a registry's text fit for one line of a log: bounded, without control characters, account names and tokens.
+func clean(s string) string {
+	s = strings.TrimSpace(controls.ReplaceAllString(strings.ToValidUTF8(s, "?"), " "))
+	s = tokenID.ReplaceAllString(s, "[redacted]")
+	s = accountName.ReplaceAllString(s, "as [redacted]")
+	s = bearer.ReplaceAllString(s, "$1 [redacted]")
+	if len(s) > 300 {
+		s = strings.ToValidUTF8(s[:300], "") + "…"
+	}
+	return s
+}
+
+// wrap turns what regclient returns into an error of this package. What went through the transport is an *Error already;
+// the rest is regclient's own refusal, whose text is freed of URLs.
+func wrap(operation, host string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	e := &Error{Host: host, Operation: operation, cause: err, Attempts: 1}
+	switch {
+	case errors.Is(err, errs.ErrHTTPUnauthorized), errors.Is(err, errs.ErrNoNewChallenge), errors.Is(err, errs.ErrEmptyChallenge):
+		e.Status = http.StatusUnauthorized
+		e.Hint = "the sign-in was refused, or there is no such repository for this account: check registries." + host + " or docker login"
+	case errors.Is(err, errs.ErrNotFound):
+		e.Status = http.StatusNotFound
+	default:
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			err = u.Err
+		}
+		e.Message = clean(err.Error())
+		e.cause = permanentError{err}
+	}
+	return e
+}
+
+// permanentError marks a cause that no retry mends.
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+func permanent(err error) bool {
+	_, ok := errors.AsType[permanentError](err)
+	return ok
+}

@@ -1,0 +1,113 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// Host is what is configured for one registry, or for a part of it.
+type Host struct {
+	// Username and Password sign in. Where both are empty the credential store is asked.
+	Username string
+	Password string
+	// CAFile holds certificate authorities in PEM, trusted beside the system's.
+	CAFile string
+	// CertFile and KeyFile hold a client certificate and its key in PEM.
+	CertFile string
+	KeyFile  string
+	// InsecureSkipVerify accepts any certificate.
+	InsecureSkipVerify bool
+	// PlainHTTP speaks HTTP without TLS.
+	PlainHTTP bool
+	// Concurrency bounds the requests in flight, for reads and for writes each; 0 means the default.
+	Concurrency int
+}
+
+// The default of Host.Concurrency. Docker Hub answers a burst of cold connections with 429s, so it gets fewer.
+const (
+	defaultConcurrency = 12
+	hubConcurrency     = 6
+)
+
+func (h Host) concurrency(registry string) int {
+	switch {
+	case h.Concurrency > 0:
+		return h.Concurrency
+	case registry == image.DockerHub:
+		return hubConcurrency
+	}
+	return defaultConcurrency
+}
+
+// configured tells whether anything is said on how to connect.
+func (h Host) configured() bool {
+	return h.PlainHTTP || h.InsecureSkipVerify || h.CAFile != "" || h.CertFile != ""
+}
+
+// roundTripper returns the base of the endpoint's transport. Bodies are never decompressed on the way: a digest is of the
+// bytes as they are.
+func (h Host) roundTripper(registry string) (*http.Transport, error) {
+	config, err := h.tls()
+	if err != nil {
+		return nil, fmt.Errorf("registries.%s.tls: %w", registry, err)
+	}
+	connections := 2 * h.concurrency(registry)
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       config,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: 2 * time.Minute, // a registry may hash a large blob before it answers
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConns:          2 * connections,
+		MaxIdleConnsPerHost:   connections,
+		DisableCompression:    true,
+		ForceAttemptHTTP2:     true,
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        64 << 10,
+	}, nil
+}
+
+func (h Host) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.InsecureSkipVerify} //nolint:gosec // asked for by name in the config
+	if h.CAFile != "" {
+		pem, err := os.ReadFile(h.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("caFile: %w", err)
+		}
+		config.RootCAs, err = x509.SystemCertPool()
+		if err != nil {
+			config.RootCAs = x509.NewCertPool()
+		}
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("caFile: %s holds no certificate in PEM form", h.CAFile)
+		}
+	}
+	if h.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(h.CertFile, h.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("certFile, keyFile: %w", err)
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return config, nil
+}
+
+// loopback tells whether a registry's host is this machine by its name alone.
+func loopback(registry string) bool {
+	host, _, err := net.SplitHostPort(registry)
+	if err != nil {
+		host = registry
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

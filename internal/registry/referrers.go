@@ -1,0 +1,159 @@
+package registry
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// Referrers lists what refers to a manifest, by the referrers API and, where the registry has none, by the fallback tag (OCI
+// distribution spec, "Listing Referrers").
+func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
+	if repo.IsLayout() {
+		return c.layouts.Referrers(repo, d)
+	}
+	e, err := c.endpoint(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	switch known, err := e.referrers.get(repo); {
+	case err != nil:
+		return nil, err
+	case known == withoutAPI:
+		tags, err := c.RecentTags(ctx, repo)
+		if err != nil || !slices.Contains(tags, FallbackTag(d)) {
+			return nil, err
+		}
+	}
+	guarded, watch := withGuard(ctx)
+	list, err := e.reg.ReferrerList(guarded, reference(repo.Digest(d)))
+	if failure := watch.failure(); failure != nil && failure.Operation == "GET referrers" {
+		if failure.Status == 0 || failure.Status >= 500 || failure.Temporary() {
+			e.referrers.broken(repo, failure) // regclient would take it for a registry without the API
+			return nil, failure
+		}
+		e.referrers.missing(repo)
+	}
+	if err != nil {
+		return nil, wrap("GET referrers", repo.Registry, err)
+	}
+	var referrers []image.Referrer
+	for _, d := range list.Descriptors {
+		if d.Digest.Validate() != nil {
+			continue
+		}
+		referrers = append(referrers, image.Referrer{
+			Descriptor:   image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size},
+			ArtifactType: d.ArtifactType,
+		})
+	}
+	return referrers, nil
+}
+
+// FallbackTag is the tag under which a registry without the referrers API keeps the list of referrers (OCI distribution
+// spec, "Referrers Tag Schema").
+func FallbackTag(d image.Digest) string {
+	algorithm, encoded, _ := strings.Cut(string(d), ":")
+	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
+}
+
+// referrersAPI remembers by repository what was learned of the referrers API.
+type referrersAPI struct {
+	mu    sync.Mutex
+	known map[image.Repository]apiState
+}
+
+type apiState struct {
+	state support
+	until time.Time
+	err   error
+}
+
+type support int
+
+const (
+	unknownAPI support = iota
+	withoutAPI
+)
+
+// apiMemory is how long regclient, and so this package, takes a registry to be without the API once a call has failed.
+const apiMemory = 5 * time.Minute
+
+// get returns what is known, and the error of the last call where that has failed for another reason than a missing API: as
+// long as regclient would fall back to tags because of it, an empty answer would mean nothing.
+func (r *referrersAPI) get(repo image.Repository) (support, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, ok := r.known[repo]
+	if !ok || time.Now().After(k.until) {
+		return unknownAPI, nil
+	}
+	return k.state, k.err
+}
+
+func (r *referrersAPI) broken(repo image.Repository, err error) { r.set(repo, apiState{err: err}) }
+func (r *referrersAPI) missing(repo image.Repository)           { r.set(repo, apiState{state: withoutAPI}) }
+
+func (r *referrersAPI) set(repo image.Repository, state apiState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = map[image.Repository]apiState{}
+	}
+	state.until = time.Now().Add(apiMemory)
+	r.known[repo] = state
+}
+
+// RecentTags returns the tags of a repository as they were listed within the last minute, or lists them. It serves
+// questions to which every image of a repository has the same answer.
+func (c *Client) RecentTags(ctx context.Context, repo image.Repository) ([]string, error) {
+	if tags, ok := c.recent.get(repo); ok {
+		return tags, nil
+	}
+	tags, err, _ := c.recent.flight.Do(repo.String(), func() (any, error) { return c.Tags(ctx, repo) })
+	if err != nil {
+		return nil, err
+	}
+	return tags.([]string), nil //nolint:forcetypeassert // what the function above returns
+}
+
+// recentTags keeps tag lists for a minute.
+type recentTags struct {
+	flight singleflight.Group
+
+	mu    sync.Mutex
+	lists map[image.Repository]tagList
+}
+
+type tagList struct {
+	tags []string
+	at   time.Time
+}
+
+const recentFor = time.Minute
+
+func newRecentTags() *recentTags { return &recentTags{lists: map[image.Repository]tagList{}} }
+
+func (r *recentTags) get(repo image.Repository) ([]string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, ok := r.lists[repo]
+	return list.tags, ok && time.Since(list.at) < recentFor
+}
+
+func (r *recentTags) put(repo image.Repository, tags []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for other, list := range r.lists {
+		if time.Since(list.at) >= recentFor {
+			delete(r.lists, other)
+		}
+	}
+	r.lists[repo] = tagList{tags: tags, at: time.Now()}
+}

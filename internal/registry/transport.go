@@ -1,0 +1,292 @@
+package registry
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// transport carries all requests of one endpoint, to its registry and to where that redirects or has tokens. It limits the
+// requests in flight, retries, and returns either an answer that is final for the caller (2xx, 3xx, 401) or an *Error.
+type transport struct {
+	base    http.RoundTripper
+	host    string
+	limit   *limits
+	retries Retries
+	health  *health
+	log     *slog.Logger
+	// tryPlain is set for a loopback registry of which nothing is configured: where it does not speak TLS it is spoken to
+	// without, as Docker does.
+	tryPlain bool
+	plain    sync.Map // host → struct{}: found to speak no TLS
+}
+
+// RoundTrip sends the request until an answer is final.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := guardOrigin(req); err != nil {
+		return nil, err
+	}
+	body, err := replayable(req)
+	if err != nil {
+		return nil, err
+	}
+	req = rewriteMount(req)
+	op := operation(req)
+	for attempt := 1; ; attempt++ {
+		if err := t.health.check(op, req.URL.Host); err != nil {
+			return nil, err
+		}
+		resp, err := t.once(req, body)
+		final, wait, failure := t.judge(req, op, attempt, resp, err)
+		if final {
+			return resp, nil
+		}
+		if failure.done {
+			noteFailure(req, failure.err)
+			return nil, failure.err
+		}
+		t.log.LogAttrs(req.Context(), slog.LevelDebug, "request failed, trying again", slog.String("registry", req.URL.Host),
+			slog.String("op", op), slog.Int("attempt", attempt), slog.Any("err", failure.err), slog.Duration("duration", wait))
+		if err := sleep(req.Context(), wait); err != nil {
+			return nil, failure.err
+		}
+	}
+}
+
+// failed is an answer that the caller cannot use.
+type failed struct {
+	err  *Error
+	done bool // no further attempt
+}
+
+// judge decides what an answer means: final for the caller, or a failure with the pause before the next attempt.
+func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.Response, err error) (bool, time.Duration, failed) {
+	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt}
+	streamed := hasBody(req) && !small(req)
+	last := attempt >= t.retries.Attempts || streamed // a streamed body is gone: what sent it must begin anew
+	if err != nil {
+		e.cause, e.Message, e.Hint = err, clean(describe(err)), t.hint(err, req.URL.Host)
+		if !retryableError(req.Context(), err) {
+			if req.Context().Err() == nil {
+				e.cause = permanentError{err}
+			}
+			return false, 0, failed{e, true}
+		}
+		if last && !streamed {
+			t.health.down(req.URL.Host, e)
+		}
+		return false, t.retries.pause(attempt), failed{e, last}
+	}
+	t.health.up(req.URL.Host)
+	if resp.StatusCode < 400 || resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req) {
+		return true, 0, failed{}
+	}
+	e.Status = resp.StatusCode
+	e.readBody(resp)
+	e.Hint = statusHint(resp.StatusCode, t.host)
+	if !retryableStatus(resp.StatusCode) {
+		return false, 0, failed{e, true}
+	}
+	wait := t.retries.pause(attempt)
+	if asked, ok := retryAfter(resp.Header, e.Message, time.Now()); ok {
+		if asked > t.retries.Max {
+			e.NotBefore = time.Now().Add(min(asked, 24*time.Hour))
+			return false, 0, failed{e, true}
+		}
+		wait = max(wait, asked)
+	}
+	return false, wait, failed{e, last}
+}
+
+// once sends the request one time, holding a place among those in flight until the body of the answer is closed.
+func (t *transport) once(req *http.Request, body []byte) (*http.Response, error) {
+	release, err := t.limit.acquire(req)
+	if err != nil {
+		return nil, err
+	}
+	attempt := req.Clone(req.Context())
+	if body != nil {
+		attempt.Body = io.NopCloser(bytes.NewReader(body))
+		attempt.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	if _, ok := t.plain.Load(req.URL.Host); ok {
+		attempt.URL.Scheme = "http"
+	}
+	resp, err := t.base.RoundTrip(attempt)
+	if err != nil && t.tryPlain && attempt.URL.Scheme == "https" && speaksPlain(err) && (body != nil || !hasBody(req)) {
+		t.plain.Store(req.URL.Host, struct{}{})
+		attempt = attempt.Clone(req.Context())
+		attempt.URL.Scheme = "http"
+		resp, err = t.base.RoundTrip(attempt)
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	answer := &releasing{ReadCloser: resp.Body, release: release, left: -1}
+	if req.Context().Value(guarded{}) != nil {
+		answer.left = maxListing
+	}
+	resp.Body = answer
+	return resp, nil
+}
+
+// maxListing bounds one page of a listing in bytes.
+const maxListing = 64 << 20
+
+// releasing gives the place in flight back once the body is closed or read to its end.
+type releasing struct {
+	io.ReadCloser
+	release func()
+	left    int64 // bytes that may still come; negative for any number
+}
+
+func (r *releasing) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if r.left >= 0 {
+		if r.left -= int64(n); r.left < 0 {
+			return 0, fmt.Errorf("the answer is longer than %d bytes", maxListing)
+		}
+	}
+	if err != nil {
+		r.release()
+	}
+	return n, err
+}
+
+func (r *releasing) Close() error {
+	err := r.ReadCloser.Close()
+	r.release()
+	return err
+}
+
+// maxReplay bounds the bodies that are kept to be sent again: manifests and token requests. The distribution spec asks
+// registries to take manifests of 4 MiB.
+const maxReplay = 8 << 20
+
+// streaming is the key under which a context says that request bodies are blobs, which are never kept.
+type streaming struct{}
+
+func small(req *http.Request) bool {
+	return req.ContentLength >= 0 && req.ContentLength <= maxReplay && req.Context().Value(streaming{}) == nil
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// replayable reads a small body so that it can be sent again; nil for none and for one that streams.
+func replayable(req *http.Request) ([]byte, error) {
+	if !hasBody(req) || !small(req) {
+		return nil, nil
+	}
+	defer req.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxReplay+1))
+	if err != nil {
+		return nil, fmt.Errorf("read request body: %w", err)
+	}
+	return body, nil
+}
+
+// operation describes a request for people, by the paths of the OCI distribution spec, without its repository and query.
+func operation(req *http.Request) string {
+	kinds := []struct{ part, name string }{
+		{"/blobs/uploads/", "blob upload"}, {"/manifests/", "manifest"}, {"/blobs/", "blob"}, {"/tags/list", "tag list"},
+		{"/referrers/", "referrers"}, {"/_catalog", "catalog"},
+	}
+	for _, k := range kinds {
+		if strings.Contains(req.URL.Path, k.part) {
+			return req.Method + " " + k.name
+		}
+	}
+	if strings.HasPrefix(req.URL.Path, "/v2/") {
+		return req.Method + " API"
+	}
+	return req.Method + " token"
+}
+
+// tokenRequest tells a request to a token server from one to a registry: only the latter's paths start with /v2/, and blobs
+// behind a redirect are asked for without a retry of authentication either way.
+func tokenRequest(req *http.Request) bool {
+	return !strings.HasPrefix(req.URL.Path, "/v2/") && req.Response == nil
+}
+
+func describe(err error) string {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	return err.Error()
+}
+
+func speaksPlain(err error) bool {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return true
+	}
+	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
+
+// tlsHint says what to do about a fault of set-up that no retry mends; empty for other errors.
+func tlsHint(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "its certificate is signed by an unknown authority: set tls.caFile"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "its certificate is for another name"
+	}
+	if _, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return "its certificate is not valid"
+	}
+	if speaksPlain(err) {
+		return "it does not speak TLS: set plainHTTP: true"
+	}
+	return ""
+}
+
+func (t *transport) hint(err error, host string) string {
+	text := tlsHint(err)
+	if text == "" && strings.Contains(err.Error(), "no such host") {
+		text = "the name is not known: check its spelling"
+	}
+	if text != "" && host == t.host {
+		text += " (registries." + t.host + ")"
+	}
+	return text
+}
+
+func statusHint(status int, host string) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "the sign-in was refused: check registries." + host + ", or docker login"
+	case http.StatusForbidden:
+		return "this account may not do that at " + host
+	case http.StatusRequestEntityTooLarge:
+		return "a proxy before the registry limits the size of uploads"
+	case http.StatusInsufficientStorage:
+		return "the registry's disk is full"
+	}
+	return ""
+}
+
+// mounting is the key under which a context carries the repository to mount a blob from.
+type mounting struct{}
+
+// rewriteMount adds the repository to mount from to the request that starts an upload. regclient starts each upload with
+// "mount=<digest>", so that one request either mounts the blob or opens the session for it.
+func rewriteMount(req *http.Request) *http.Request {
+	from, _ := req.Context().Value(mounting{}).(string)
+	if from == "" || req.Method != http.MethodPost || !strings.Contains(req.URL.RawQuery, "mount=") {
+		return req
+	}
+	req = req.Clone(req.Context())
+	query := req.URL.Query()
+	query.Set("from", from)
+	req.URL.RawQuery = query.Encode()
+	return req
+}

@@ -1,0 +1,178 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// Plan writes what a sync would do, for a person to approve: per job and target repository the tags that are new (+),
+// moved (~), refused (!), failed (x) or deferred (>), however many. Unchanged tags are only counted.
+func Plan(w io.Writer, results []mirror.Result, style Style) error {
+	var b strings.Builder
+	var last string
+	for _, r := range results {
+		block := planJob(r, style)
+		if last != "" && strings.Count(last+block, "\n") > 2 { // only jobs of one line each stand close together
+			b.WriteByte('\n')
+		}
+		b.WriteString(block)
+		last = block
+	}
+	if last != "" {
+		b.WriteByte('\n')
+	}
+	planTotals(&b, results)
+	return write(w, b.String())
+}
+
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// planJob returns the lines about one job, just one where nothing is to do.
+func planJob(r mirror.Result, style Style) string {
+	job, kept := Line(r.Job), tally([]mirror.Result{r}).Keep
+	switch {
+	case r.Err != nil:
+		var b strings.Builder
+		b.WriteString(job + "\n")
+		table(&b, []row{{sign: "x", color: red, label: "failed:", note: errorLine(r.Err)}}, 2, style)
+		return b.String()
+	case len(r.Outcomes) == 0:
+		return job + ": no tags chosen\n"
+	case kept == len(r.Outcomes):
+		return fmt.Sprintf("%s: %d unchanged\n", job, kept)
+	}
+	var b strings.Builder
+	b.WriteString(job + "\n")
+	for _, g := range groups(r.Outcomes) {
+		g.write(&b, style)
+	}
+	return b.String()
+}
+
+// group is what a job does from one repository to another.
+type group struct {
+	source, target image.Repository
+	outcomes       []mirror.Outcome
+}
+
+// groups keeps the order in which target and source repositories first occur.
+func groups(outcomes []mirror.Outcome) []*group {
+	type route struct{ source, target image.Repository }
+	var list []*group
+	known := map[route]*group{}
+	for _, out := range outcomes {
+		key := route{out.Source.Repository, out.Target.Repository}
+		g := known[key]
+		if g == nil {
+			g = &group{source: key.source, target: key.target}
+			known[key] = g
+			list = append(list, g)
+		}
+		g.outcomes = append(g.outcomes, out)
+	}
+	return list
+}
+
+func (g *group) write(b *strings.Builder, style Style) {
+	var rows []row
+	kept := 0
+	for _, out := range g.outcomes {
+		if settled(out) == mirror.Kept {
+			kept++
+			continue
+		}
+		rows = append(rows, rowOf(out, tagLabel(out.Action), planCost(out)))
+	}
+	fmt.Fprintf(b, "  %s → %s", Line(g.source.String()), Line(g.target.String()))
+	if len(rows) == 0 {
+		fmt.Fprintf(b, ": %d unchanged\n", kept)
+		return
+	}
+	b.WriteByte('\n')
+	table(b, rows, 4, style)
+	if kept > 0 {
+		fmt.Fprintf(b, "    %d unchanged\n", kept)
+	}
+}
+
+// tagLabel names a target tag within its repository, and the source's where that differs.
+func tagLabel(a diff.Action) string {
+	source, target := tagOrDigest(a.Source), tagOrDigest(a.Target)
+	if source == target || source == "" {
+		return target
+	}
+	return target + " (from " + source + ")"
+}
+
+func tagOrDigest(ref image.Reference) string {
+	if ref.Tag != "" {
+		return Line(ref.Tag)
+	}
+	return short(ref.Digest)
+}
+
+func planCost(out mirror.Outcome) string {
+	if out.Unknown {
+		return fmt.Sprintf("size unknown (asking %s would cost a pull)", Line(out.Source.Registry))
+	}
+	return mounted(Size(out.Bytes), out.Cost)
+}
+
+// planTotals writes the summary line and what to do next.
+func planTotals(b *strings.Builder, results []mirror.Result) {
+	t := tally(results)
+	moved, unknown := 0, 0
+	for _, r := range results {
+		for _, out := range r.Outcomes {
+			if settled(out) == mirror.Imported && out.Reason == diff.Moved {
+				moved++
+			}
+			if out.Unknown {
+				unknown++
+			}
+		}
+	}
+	fmt.Fprintf(b, "Plan: %d to import", t.Import)
+	if t.Import > 0 {
+		fmt.Fprintf(b, " (%d new, %d moved)", t.Import-moved, moved)
+	}
+	b.WriteString(counts(t))
+	if t.Import > 0 {
+		b.WriteString("; " + planBill(t, unknown))
+	}
+	b.WriteByte('\n')
+	if t.Import > 0 {
+		b.WriteString("Run dray sync to apply.\n")
+	}
+	if t.Failed > 0 {
+		b.WriteString("Run dray check --online to see which registries answer.\n")
+	}
+}
+
+// counts lists what was not imported.
+func counts(t Totals) string {
+	text := fmt.Sprintf(", %d unchanged, %d refused, %d failed", t.Keep, t.Refuse, t.Failed)
+	if t.Deferred > 0 {
+		text += fmt.Sprintf(", %d deferred", t.Deferred)
+	}
+	return text
+}
+
+// planBill says what the imports cost: an upper bound for the bytes, except where asking was too dear.
+func planBill(t Totals, unknown int) string {
+	pulls := count(t.Pulls, "manifest pull")
+	if unknown == 0 {
+		return fmt.Sprintf("at most %s, %s", Size(t.Bytes), pulls)
+	}
+	return fmt.Sprintf("%s and %s of unknown size, at least %s", Size(t.Bytes), count(unknown, "image"), pulls)
+}

@@ -1,0 +1,62 @@
+package report
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Style says how text is laid out. The zero value is right for a file or a pipe.
+type Style struct {
+	// Color turns on ANSI colours.
+	Color bool
+	// Width is the terminal's, in columns; explanations are wrapped to it. 0 wraps nothing.
+	Width int
+}
+
+// color is the parameter of an ANSI "select graphic rendition" sequence.
+type color string
+
+const (
+	red    color = "31"
+	green  color = "32"
+	yellow color = "33"
+)
+
+func (s Style) paint(c color, text string) string {
+	if !s.Color || text == "" {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
+// minWrapped is the least room, in columns, in which wrapping still helps a reader.
+const minWrapped = 30
+
+// wrap breaks text between words so that it fits to the right of indent columns, where its first line starts already.
+func (s Style) wrap(text string, indent int) string {
+	room := s.Width - indent
+	if s.Width <= 0 || room < minWrapped {
+		return text
+	}
+	var b strings.Builder
+	used := 0
+	for _, word := range strings.Fields(text) {
+		length := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+		case used+1+length > room:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += length
+	}
+	return b.String()
+}
+
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}

@@ -1,0 +1,32 @@
+package tagfilter
+
+import "fmt"
+
+// Error is one mistake in a Spec. Its text says what is wrong and the way out.
+type Error struct {
+	Field string // include, exclude, semver, suffix or newest
+	Index int    // the entry of the list, from 0; -1 where the mistake is not one entry's
+	Err   error
+}
+
+// Error returns the message with its place, as in "include[2]: …".
+func (e *Error) Error() string {
+	if e.Index < 0 {
+		return fmt.Sprintf("%s: %v", e.Field, e.Err)
+	}
+	return fmt.Sprintf("%s[%d]: %v", e.Field, e.Index, e.Err)
+}
+
+// Unwrap returns the mistake without its place, for a caller that has a better one, such as a line in a file.
+func (e *Error) Unwrap() error { return e.Err }
+
+// maxQuote bounds what a message repeats of a text that somebody else wrote, in bytes.
+const maxQuote = 80
+
+// quote makes any text fit for a message: quoted, on one line, and not long.
+func quote(s string) string {
+	if len(s) > maxQuote {
+		return fmt.Sprintf("%q…", s[:maxQuote])
+	}
+	return fmt.Sprintf("%q", s)
+}

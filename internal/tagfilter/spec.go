@@ -1,0 +1,156 @@
+package tagfilter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Spec is what a config file says under `tags`. The package documentation says what it means.
+type Spec struct {
+	Include []string // literals, globs and /RE2/ expressions; empty means "*" where Semver, Suffix or Newest is set
+	Exclude []string // as Include; removes literals too
+	Semver  string   // a range in Masterminds syntax; "" for any version
+	Suffix  string   // what a tag ends in after its version; "" for none
+	Newest  int      // how many tags to keep of those that patterns match; 0 for all
+}
+
+// Compile checks the spec and makes it ready for use. The error joins every mistake, each an *Error, in the order of the
+// fields of Spec. The filter keeps nothing of the spec's slices.
+func Compile(spec Spec) (Filter, error) {
+	var c compiler
+	include := c.set("include", withDefault(spec))
+	c.checkInclude(spec)
+	exclude := c.set("exclude", spec.Exclude)
+	versions := c.constraints(spec.Semver)
+	c.checkSuffix(spec.Suffix)
+	c.checkNewest(spec)
+	if len(c.mistakes) > 0 {
+		return Filter{}, errors.Join(c.mistakes...)
+	}
+	var named []string
+	for _, tag := range include.literals {
+		if !exclude.matches(tag) {
+			named = append(named, tag)
+		}
+	}
+	return Filter{
+		named:   named,
+		include: include.patterns,
+		exclude: exclude,
+		narrow:  narrowing{suffix: spec.Suffix, versions: versions, newest: spec.Newest},
+		text:    describe(spec),
+	}, nil
+}
+
+// narrows tells whether the spec says anything that only patterns can obey.
+func (s Spec) narrows() bool { return s.Semver != "" || s.Suffix != "" || s.Newest != 0 }
+
+// onlyLiterals tells whether every entry of include, and at least one, is meant to be one tag.
+func (s Spec) onlyLiterals() bool {
+	for _, entry := range s.Include {
+		if !isLiteral(entry) {
+			return false
+		}
+	}
+	return len(s.Include) > 0
+}
+
+// withDefault returns the entries of include, which may be left out beside what narrows it.
+func withDefault(spec Spec) []string {
+	if len(spec.Include) == 0 && spec.narrows() {
+		return []string{"*"}
+	}
+	return spec.Include
+}
+
+// compiler collects mistakes, so that all are reported at once.
+type compiler struct{ mistakes []error }
+
+func (c *compiler) add(field string, index int, err error) {
+	c.mistakes = append(c.mistakes, &Error{Field: field, Index: index, Err: err})
+}
+
+func (c *compiler) set(field string, entries []string) set {
+	var s set
+	for i, entry := range entries {
+		if err := s.add(entry); err != nil {
+			c.add(field, i, err)
+		}
+	}
+	s.sort()
+	return s
+}
+
+func (c *compiler) checkInclude(spec Spec) {
+	switch {
+	case len(spec.Include) > 0 || spec.narrows():
+	case len(spec.Exclude) > 0:
+		c.add("include", -1, errors.New(`is empty, so that exclude has nothing to take from; write ["*"] to mean every tag but the excluded ones`))
+	default:
+		c.add("include", -1, errors.New(`is empty, which chooses nothing; write ["*"] to mean every tag`))
+	}
+	if !spec.onlyLiterals() {
+		return
+	}
+	for _, field := range spec.narrowedBy() {
+		c.add(field, -1, errors.New(`has nothing to narrow, as include only names single tags; add a pattern such as "*" to include, or remove `+field))
+	}
+}
+
+// narrowedBy lists the fields that are set and obeyed by patterns only.
+func (s Spec) narrowedBy() []string {
+	var fields []string
+	if s.Semver != "" {
+		fields = append(fields, "semver")
+	}
+	if s.Suffix != "" {
+		fields = append(fields, "suffix")
+	}
+	if s.Newest != 0 {
+		fields = append(fields, "newest")
+	}
+	return fields
+}
+
+// constraints reads a range. It is nil for none.
+func (c *compiler) constraints(text string) *semver.Constraints {
+	if text == "" {
+		return nil
+	}
+	versions, err := semver.NewConstraint(text)
+	if errors.Is(err, semver.ErrConstraintTooLong) || errors.Is(err, semver.ErrTooManyConstraintGroups) {
+		c.add("semver", -1, fmt.Errorf("%s is too large a range: %w; shorten it", quote(text), err))
+		return nil
+	}
+	if err != nil {
+		// The library's own text repeats the range, however long, and says nothing more.
+		c.add("semver", -1, fmt.Errorf(`%s is not a version range; write one such as ">= 3.19", "~1.4", "1.x" or ">= 2, < 4 || 6.x"`, quote(text)))
+		return nil
+	}
+	return versions
+}
+
+func (c *compiler) checkSuffix(suffix string) {
+	if strings.ContainsAny(suffix, "*?[]{}") {
+		c.add("suffix", -1, fmt.Errorf("%s is a pattern; write the ending itself, such as -alpine, and put patterns into include", quote(suffix)))
+		return
+	}
+	for _, r := range suffix {
+		if r >= 0x80 || !isTagByte(byte(r)) {
+			c.add("suffix", -1, fmt.Errorf("%s: %q cannot be in a tag; use letters, digits, '.', '_' and '-', as in -alpine", quote(suffix), r))
+			return
+		}
+	}
+	if len(suffix) >= maxTag {
+		c.add("suffix", -1, fmt.Errorf("%s has %d characters and leaves no room for a version, as a tag has %d at most; shorten it", quote(suffix), len(suffix), maxTag))
+	}
+}
+
+func (c *compiler) checkNewest(spec Spec) {
+	if spec.Newest < 0 {
+		c.add("newest", -1, fmt.Errorf("%d is negative; write how many tags to keep, or leave it out to keep all", spec.Newest))
+	}
+}

@@ -1,0 +1,83 @@
+package transfer
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// maxCached bounds the bytes of manifests in memory; a manifest has some kilobytes.
+const maxCached = 16 << 20
+
+// manifestCache keeps fetched manifests by digest, so that none is fetched twice while it is at hand.
+type manifestCache struct {
+	flight singleflight.Group
+
+	mu    sync.Mutex
+	byKey map[image.Digest]image.Manifest
+	order []image.Digest // oldest first
+	bytes int64
+}
+
+func newManifestCache() *manifestCache {
+	return &manifestCache{byKey: map[image.Digest]image.Manifest{}}
+}
+
+func (c *manifestCache) has(d image.Digest) bool {
+	_, ok := c.lookup(d)
+	return ok
+}
+
+func (c *manifestCache) lookup(d image.Digest) (image.Manifest, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, ok := c.byKey[d]
+	return m, ok
+}
+
+// get returns the manifest, by fetch where it is not at hand. Of several callers at once one fetches; a caller whose fetch
+// fails because another's context ended tries for itself.
+func (c *manifestCache) get(ctx context.Context, d image.Digest, fetch func() (image.Manifest, error)) (m image.Manifest, fetched bool, err error) {
+	if m, ok := c.lookup(d); ok {
+		return m, false, nil
+	}
+	v, err, _ := c.flight.Do(string(d), func() (any, error) {
+		if m, ok := c.lookup(d); ok {
+			return m, nil
+		}
+		m, err := fetch()
+		if err == nil {
+			fetched = true
+			c.put(m)
+		}
+		return m, err
+	})
+	if err != nil && !fetched && ctx.Err() == nil && contextEnded(err) {
+		m, err = fetch()
+		return m, err == nil, err
+	}
+	if err != nil {
+		return image.Manifest{}, fetched, err
+	}
+	return v.(image.Manifest), fetched, nil //nolint:forcetypeassert // what the function above returns
+}
+
+func (c *manifestCache) put(m image.Manifest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.byKey[m.Digest]; ok {
+		return
+	}
+	c.byKey[m.Digest] = m
+	c.order = append(c.order, m.Digest)
+	c.bytes += int64(len(m.Raw))
+	for c.bytes > maxCached && len(c.order) > 1 {
+		oldest := c.order[0]
+		c.order = c.order[1:]
+		c.bytes -= int64(len(c.byKey[oldest].Raw))
+		delete(c.byKey, oldest)
+	}
+}

@@ -1,0 +1,151 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// maxReferrerDepth bounds how far referrers of referrers are followed.
+const maxReferrerDepth = 4
+
+// companions brings what refers to the image: referrers by the OCI distribution spec, of the root and of its children, and
+// the tags that cosign names after a digest. Where platforms are left out the root is another manifest than the source's, so
+// what refers to the source's does not hold for it; what refers to the children does.
+func (t *task) companions(ctx context.Context, root node) error {
+	if t.order.Referrers.None() {
+		return nil
+	}
+	var subjects []image.Digest
+	if root.manifest.Digest == t.order.Source.Digest {
+		subjects = append(subjects, root.manifest.Digest)
+	}
+	for _, c := range root.children {
+		subjects = append(subjects, c.Digest)
+	}
+	var found []image.Referrer
+	for _, s := range subjects {
+		list, err := t.referrers(ctx, s, 0)
+		if err != nil {
+			return err
+		}
+		found = append(found, list...)
+	}
+	tags, err := t.cosignTags(ctx, subjects)
+	if err != nil || len(found)+len(tags) == 0 {
+		return err
+	}
+	return t.bringCompanions(ctx, root, found, tags)
+}
+
+func (t *task) bringCompanions(ctx context.Context, root node, found []image.Referrer, tags []string) error {
+	target := t.order.Target.Repository
+	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
+	if t.order.HeldAs == "" && !t.places.has(target, root.manifest.Digest) {
+		if err := t.push(ctx, target.Digest(root.manifest.Digest), root.manifest); err != nil {
+			return err
+		}
+	}
+	for _, r := range found {
+		if err := t.artifact(ctx, t.from.Digest(r.Digest), target.Digest(r.Digest)); err != nil {
+			return err
+		}
+	}
+	for _, tag := range tags {
+		d, err := t.options.Presence.Head(ctx, t.from.Tag(tag))
+		if errors.Is(err, image.ErrAbsent) {
+			continue // gone since the tags were listed
+		}
+		if err != nil {
+			return mirror.At(mirror.Source, t.from.Tag(tag), err)
+		}
+		held, err := t.options.Presence.Head(ctx, target.Tag(tag))
+		if err == nil && held.Digest == d.Digest {
+			continue
+		}
+		if err := t.artifact(ctx, t.from.Digest(d.Digest), target.Tag(tag)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// referrers lists what refers to a manifest, and to that in turn, subjects before what refers to them.
+func (t *task) referrers(ctx context.Context, subject image.Digest, depth int) ([]image.Referrer, error) {
+	if depth >= maxReferrerDepth {
+		return nil, nil
+	}
+	list, err := t.options.Artifacts.Referrers(ctx, t.from, subject)
+	if errors.Is(err, image.ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, mirror.At(mirror.Source, t.from.Digest(subject), fmt.Errorf("referrers: %w", err))
+	}
+	var found []image.Referrer
+	for _, r := range list {
+		if !t.order.Referrers.Wants(r.ArtifactType) {
+			continue
+		}
+		found = append(found, r)
+		more, err := t.referrers(ctx, r.Digest, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	return found, nil
+}
+
+// cosignTags returns the tags of the source by which cosign attaches signatures, attestations and SBOMs to the subjects
+// (cosign's "Detached Payload Tag" convention: sha256-<hex>.sig). They have no artifact type to choose by, so they travel
+// only where all referrers do.
+func (t *task) cosignTags(ctx context.Context, subjects []image.Digest) ([]string, error) {
+	if !t.order.Referrers.All {
+		return nil, nil
+	}
+	tags, err := t.options.Artifacts.RecentTags(ctx, t.from)
+	if err != nil && ctx.Err() != nil {
+		return nil, mirror.At(mirror.Source, t.from, fmt.Errorf("list tags: %w", err))
+	}
+	unlisted := err != nil // not every account may list tags: each tag is then asked for by its name
+	var found []string
+	for _, s := range subjects {
+		for _, suffix := range []string{".sig", ".att", ".sbom"} {
+			tag := s.Algorithm().String() + "-" + s.Encoded() + suffix
+			if _, ok := slices.BinarySearch(tags, tag); ok || unlisted {
+				found = append(found, tag)
+			}
+		}
+	}
+	return found, nil
+}
+
+// artifact brings one companion, with everything below it.
+func (t *task) artifact(ctx context.Context, source, target image.Reference) error {
+	if target.Tag == "" && t.places.has(target.Repository, source.Digest) {
+		return nil
+	}
+	if target.Tag == "" && !t.order.Fresh {
+		if _, err := t.options.Presence.Head(ctx, target); err == nil {
+			t.places.arrived(target.Repository, source.Digest)
+			return nil
+		}
+	}
+	m, err := t.manifest(ctx, source)
+	if err != nil {
+		return err
+	}
+	n, err := parse(m)
+	if err != nil {
+		return mirror.At(mirror.Source, source, err)
+	}
+	if err := t.walk(ctx, n); err != nil {
+		return err
+	}
+	return t.push(ctx, target, m)
+}

@@ -1,0 +1,145 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// Source gives manifests and blobs.
+type Source interface {
+	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
+	OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (io.ReadCloser, error)
+}
+
+// Artifacts tells what refers to an image: by the referrers API or its fallback, and by the tags of a repository.
+type Artifacts interface {
+	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
+	RecentTags(ctx context.Context, repo image.Repository) ([]string, error)
+}
+
+// Target takes manifests and blobs.
+type Target interface {
+	PutManifest(ctx context.Context, ref image.Reference, m image.Manifest) error
+	// PutBlob mounts the blob from another repository of the same registry, or streams what open returns.
+	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func() (io.ReadCloser, error)) (mounted bool, err error)
+}
+
+// Presence asks a target what it has.
+type Presence interface {
+	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
+	HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error)
+}
+
+// Options of an [Engine]. Source, Artifacts, Target, Presence and Log are required.
+type Options struct {
+	Source    Source
+	Artifacts Artifacts
+	Target    Target
+	Presence  Presence
+	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
+	Metered func(registry string) bool
+	Log     *slog.Logger
+}
+
+// Engine is the engine "copy". It is safe for concurrent use and remembers, as long as it lives, the manifests that it has
+// fetched and where it has put blobs.
+type Engine struct {
+	options   Options
+	manifests *manifestCache
+	places    *places
+}
+
+// New returns an engine.
+func New(options Options) *Engine {
+	return &Engine{options: options, manifests: newManifestCache(), places: newPlaces()}
+}
+
+// Name returns "copy".
+func (*Engine) Name() string { return "copy" }
+
+// Resolve returns the digest that the target will hold: the source's, or, for an index of which only some platforms are
+// wanted, that of the index with fewer entries. The latter needs the index itself, which is fetched once.
+func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error) {
+	if image.IsSchema1(offered.MediaType) {
+		_, err := parse(image.Manifest{Descriptor: offered})
+		return "", err
+	}
+	if len(platforms) == 0 || !image.IsIndex(offered.MediaType) {
+		return offered.Digest, nil
+	}
+	m, _, err := e.fetch(ctx, source)
+	if err != nil {
+		return "", err
+	}
+	selected, err := selectPlatforms(m, platforms)
+	return selected.Digest, err
+}
+
+// fetch returns a manifest of the source by its digest, from memory where it was fetched before. It tells whether it was
+// fetched now, which may have cost a pull.
+func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {
+	m, pulled, err = e.manifests.get(ctx, source.Digest, func() (image.Manifest, error) {
+		return e.options.Source.Manifest(ctx, source.Repository.Digest(source.Digest))
+	})
+	if err != nil {
+		return m, pulled, mirror.At(mirror.Source, source, fmt.Errorf("manifest: %w", err))
+	}
+	return m, pulled, nil
+}
+
+// Measure returns the manifests that an import would fetch and the most bytes that it would move. Blobs that several imports
+// bring into one repository are counted for the first that is measured.
+func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
+	var cost mirror.Cost
+	if order.HeldAs != "" {
+		return cost, nil
+	}
+	if e.options.Metered != nil && e.options.Metered(order.Source.Registry) && !e.manifests.has(order.Source.Digest) {
+		return mirror.Cost{Pulls: 1, Unknown: true}, nil
+	}
+	root, err := e.measureOne(ctx, order, order.Source, &cost)
+	if err != nil {
+		return cost, err
+	}
+	if len(order.Platforms) > 0 && image.IsIndex(root.manifest.MediaType) {
+		selected, err := selectPlatforms(root.manifest, order.Platforms)
+		if err != nil {
+			return cost, err
+		}
+		if root, err = parse(selected); err != nil {
+			return cost, err
+		}
+	}
+	for _, c := range root.children {
+		if _, err := e.measureOne(ctx, order, order.Source.WithDigest(c.Digest), &cost); err != nil {
+			return cost, err
+		}
+	}
+	return cost, nil
+}
+
+// measureOne adds up one manifest and its own blobs.
+func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (node, error) {
+	m, pulled, err := e.fetch(ctx, source)
+	if err != nil {
+		return node{}, err
+	}
+	if pulled {
+		cost.Pulls++
+	}
+	n, err := parse(m)
+	if err != nil {
+		return n, mirror.At(mirror.Source, source, err)
+	}
+	for _, d := range n.blobs {
+		if e.places.measure(order.Target.Repository, d.Digest) {
+			cost.Bytes += d.Size
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,128 @@
+package transfer
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// node is what a manifest refers to.
+type node struct {
+	manifest image.Manifest
+	// children are the manifests of an index, in its order.
+	children []child
+	// blobs are the config and the layers of an image manifest, each digest once; foreign layers are not among them.
+	blobs []image.Descriptor
+}
+
+// child is an entry of an index.
+type child struct {
+	image.Descriptor
+	platform image.Platform
+	// describes is the digest of the manifest that this one, an attestation, belongs to; empty for others.
+	describes image.Digest
+}
+
+// document is the union of the fields that image manifests and indexes have (OCI image spec, "Image Manifest" and "Image
+// Index"; Docker's schema 2 has the same).
+type document struct {
+	SchemaVersion int          `json:"schemaVersion"`
+	MediaType     string       `json:"mediaType"`
+	Manifests     []descriptor `json:"manifests"`
+	Config        *descriptor  `json:"config"`
+	Layers        []descriptor `json:"layers"`
+	Blobs         []descriptor `json:"blobs"`
+}
+
+type descriptor struct {
+	MediaType   string            `json:"mediaType"`
+	Digest      image.Digest      `json:"digest"`
+	Size        int64             `json:"size"`
+	URLs        []string          `json:"urls"`
+	Annotations map[string]string `json:"annotations"`
+	Platform    struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+	} `json:"platform"`
+}
+
+// describesKey names the manifest that an attestation made by BuildKit is about.
+const describesKey = "vnd.docker.reference.digest"
+
+// maxBlobs bounds what one manifest may refer to, far above anything real.
+const maxBlobs = 10_000
+
+// parse reads a manifest. It refuses what no registry of today keeps.
+func parse(m image.Manifest) (node, error) {
+	if image.IsSchema1(m.MediaType) {
+		return node{}, &mirror.RefusedError{Reason: diff.Unsupported, Detail: "it is a manifest of Docker's schema 1, which current registries no longer store: push the image anew at the source"}
+	}
+	n := node{manifest: m}
+	var doc document
+	if err := json.Unmarshal(m.Raw, &doc); err != nil {
+		return n, fmt.Errorf("manifest %s is no JSON document: %w", m.Digest, err)
+	}
+	if doc.SchemaVersion == 1 {
+		return parse(image.Manifest{Descriptor: image.Descriptor{MediaType: image.MediaTypeDockerSchema1, Digest: m.Digest}})
+	}
+	if len(doc.Manifests)+len(doc.Layers)+len(doc.Blobs) > maxBlobs {
+		return n, fmt.Errorf("manifest %s refers to more than %d others", m.Digest, maxBlobs)
+	}
+	if image.IsIndex(m.MediaType) {
+		return n, n.addChildren(doc)
+	}
+	blobs := append(doc.Layers, doc.Blobs...)
+	if doc.Config != nil {
+		blobs = append([]descriptor{*doc.Config}, blobs...)
+	}
+	return n, n.addBlobs(blobs)
+}
+
+func (n *node) addChildren(doc document) error {
+	for _, d := range doc.Manifests {
+		if err := d.check(); err != nil {
+			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
+		}
+		n.children = append(n.children, child{
+			Descriptor: d.plain(),
+			platform:   image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}.Normal(),
+			describes:  image.Digest(d.Annotations[describesKey]),
+		})
+	}
+	return nil
+}
+
+func (n *node) addBlobs(list []descriptor) error {
+	seen := map[image.Digest]bool{}
+	for _, d := range list {
+		if image.IsForeignLayer(d.MediaType) && len(d.URLs) > 0 {
+			continue // fetched by those who run the image, from where its URLs say
+		}
+		if err := d.check(); err != nil {
+			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
+		}
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			n.blobs = append(n.blobs, d.plain())
+		}
+	}
+	return nil
+}
+
+func (d descriptor) plain() image.Descriptor {
+	return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+}
+
+func (d descriptor) check() error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d.Digest, err)
+	}
+	if d.Size < 0 {
+		return fmt.Errorf("%s has the size %d", d.Digest, d.Size)
+	}
+	return nil
+}

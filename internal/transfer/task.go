@@ -1,0 +1,260 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// blobsAtOnce bounds the blobs and children of one manifest that are under way. What a registry sees at once is decided
+// below, per registry.
+const blobsAtOnce = 8
+
+// task is one import under way.
+type task struct {
+	*Engine
+	order mirror.Order
+	meter mirror.Meter
+	// from is the repository that manifests and blobs come from.
+	from image.Repository
+
+	mu   sync.Mutex
+	cost mirror.Cost
+}
+
+// Import makes the target tag hold order.Digest, with everything below it and, where wanted, what refers to it.
+func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
+	t := &task{Engine: e, order: order, meter: meter, from: order.Source.Repository}
+	err := t.run(ctx)
+	if refusesParts(err) && !e.places.doubtful(order.Target.Repository) {
+		// What was thought to be there is not: ask from now on instead of relying on memory.
+		e.places.forget(order.Target.Repository)
+		t.order.Fresh, t.order.HeldAs = false, ""
+		err = t.run(ctx)
+	}
+	return mirror.Receipt{Digest: order.Digest, Cost: t.cost}, err
+}
+
+func (t *task) run(ctx context.Context) error {
+	target := t.order.Target
+	root, err := t.root(ctx)
+	if err != nil {
+		return err
+	}
+	if t.order.HeldAs == "" && !t.places.has(target.Repository, root.manifest.Digest) {
+		if err := t.walk(ctx, root); err != nil {
+			return err
+		}
+	}
+	if err := t.companions(ctx, root); err != nil {
+		return err
+	}
+	return t.push(ctx, target, root.manifest)
+}
+
+// push writes a manifest to the target, under its tag where it has one.
+func (t *task) push(ctx context.Context, ref image.Reference, m image.Manifest) error {
+	if err := t.options.Target.PutManifest(ctx, ref, m); err != nil {
+		return mirror.At(mirror.Target, ref, fmt.Errorf("manifest: %w", err))
+	}
+	t.places.arrived(ref.Repository, m.Digest)
+	return nil
+}
+
+// root returns the manifest that the tag is to hold. Where the target repository has it under another tag it is read there,
+// which costs no pull.
+func (t *task) root(ctx context.Context) (node, error) {
+	source := t.order.Source
+	if t.order.HeldAs != "" && !t.manifests.has(t.order.Digest) {
+		m, err := t.options.Source.Manifest(ctx, t.order.Target.Repository.Digest(t.order.Digest))
+		if err == nil {
+			return parse(m)
+		}
+		t.order.HeldAs = "" // it is gone meanwhile: bring it anew
+	}
+	m, err := t.manifest(ctx, source)
+	if err != nil {
+		return node{}, err
+	}
+	if len(t.order.Platforms) > 0 && image.IsIndex(m.MediaType) {
+		if m, err = selectPlatforms(m, t.order.Platforms); err != nil {
+			return node{}, mirror.At(mirror.Source, source, err)
+		}
+	}
+	if m.Digest != t.order.Digest {
+		return node{}, mirror.At(mirror.Source, source, fmt.Errorf("the manifest has digest %s, planned was %s: %w", m.Digest, t.order.Digest, image.ErrCorrupt))
+	}
+	n, err := parse(m)
+	return n, mirror.At(mirror.Source, source, err)
+}
+
+// manifest fetches a manifest of the source and counts the pull.
+func (t *task) manifest(ctx context.Context, source image.Reference) (image.Manifest, error) {
+	m, pulled, err := t.fetch(ctx, source)
+	if pulled {
+		t.mu.Lock()
+		t.cost.Pulls++
+		t.mu.Unlock()
+	}
+	return m, err
+}
+
+// walk brings everything below a manifest to the target repository, but not the manifest itself.
+func (t *task) walk(ctx context.Context, n node) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(blobsAtOnce)
+	for _, d := range n.blobs {
+		t.meter.Expect(d.Size)
+	}
+	for _, c := range n.children {
+		group.Go(func() error { return t.child(ctx, c.Descriptor) })
+	}
+	for _, d := range n.blobs {
+		group.Go(func() error { return t.blob(ctx, d) })
+	}
+	return group.Wait()
+}
+
+// child brings a manifest of an index, with everything below it.
+func (t *task) child(ctx context.Context, d image.Descriptor) error {
+	ref := t.order.Target.Repository.Digest(d.Digest)
+	if t.places.has(ref.Repository, d.Digest) {
+		return nil
+	}
+	if !t.order.Fresh {
+		_, err := t.options.Presence.Head(ctx, ref)
+		if err == nil {
+			t.places.arrived(ref.Repository, d.Digest)
+			return nil
+		}
+		if !errors.Is(err, image.ErrAbsent) {
+			return mirror.At(mirror.Target, ref, err)
+		}
+	}
+	source := t.from.Digest(d.Digest)
+	m, err := t.manifest(ctx, source)
+	if err != nil {
+		return err
+	}
+	if d.MediaType != "" {
+		m.MediaType = d.MediaType
+	}
+	n, err := parse(m)
+	if err != nil {
+		return mirror.At(mirror.Source, source, err)
+	}
+	if err := t.walk(ctx, n); err != nil {
+		return err
+	}
+	return t.push(ctx, ref, m)
+}
+
+// blob brings a blob to the target repository, unless it is there. Bytes that are not what they should be are asked for once
+// more: they may have been spoilt on the way.
+func (t *task) blob(ctx context.Context, d image.Descriptor) error {
+	repo := t.order.Target.Repository
+	from, done, err := t.places.claim(ctx, repo, d.Digest)
+	if err != nil {
+		return mirror.At(mirror.Target, repo.Digest(d.Digest), err)
+	}
+	if done == nil { // it is there
+		t.meter.Moved(d.Size)
+		return nil
+	}
+	err = t.bring(ctx, d, from)
+	if errors.Is(err, image.ErrCorrupt) && ctx.Err() == nil {
+		err = t.bring(ctx, d, from)
+	}
+	done(err == nil)
+	return err
+}
+
+func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Repository) error {
+	repo := t.order.Target.Repository
+	ref := repo.Digest(d.Digest)
+	if from.IsZero() && !t.order.Fresh {
+		has, err := t.options.Presence.HasBlob(ctx, repo, d)
+		if err != nil {
+			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
+		}
+		if has {
+			t.meter.Moved(d.Size)
+			return nil
+		}
+	}
+	var moved int64 // PutBlob has ended its reads when it returns
+	mounted, err := t.options.Target.PutBlob(ctx, repo, d, from, func() (io.ReadCloser, error) {
+		return t.open(ctx, d, func(n int64) { moved += n; t.meter.Moved(n) })
+	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cost.Bytes += moved
+	if err != nil {
+		t.meter.Moved(-moved)
+		return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
+	}
+	if mounted {
+		t.cost.Mounted += d.Size
+	}
+	t.meter.Moved(d.Size - moved)
+	return nil
+}
+
+// open opens a blob of the source; its errors, and those of reading it, carry the source's side.
+func (t *task) open(ctx context.Context, d image.Descriptor, moved func(int64)) (io.ReadCloser, error) {
+	ref := t.from.Digest(d.Digest)
+	body, err := t.options.Source.OpenBlob(ctx, t.from, d)
+	if err != nil {
+		return nil, mirror.At(mirror.Source, ref, fmt.Errorf("blob: %w", err))
+	}
+	return &sourceBody{verifying: newVerifying(body, d, moved), body: body, ref: ref}, nil
+}
+
+// sourceBody gives the errors of a download the source's side.
+type sourceBody struct {
+	*verifying
+	body io.Closer
+	ref  image.Reference
+}
+
+func (s *sourceBody) Read(p []byte) (int, error) {
+	n, err := s.verifying.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = mirror.At(mirror.Source, s.ref, err)
+	}
+	return n, err
+}
+
+func (s *sourceBody) Close() error { return s.body.Close() }
+
+// refusesParts tells whether a registry has refused a manifest because something that it refers to is not there (OCI
+// distribution spec, "Error Codes").
+func refusesParts(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Code() string
+	}](err)
+	if !ok {
+		return false
+	}
+	side, ok := errors.AsType[*mirror.SideError](err)
+	if !ok || side.Side != mirror.Target {
+		return false
+	}
+	switch e.Code() {
+	case "manifest-blob-unknown", "blob-unknown", "manifest-unknown":
+		return true
+	}
+	return false
+}
+
+func contextEnded(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
