@@ -1,5 +1,185 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
-func (a *app) demoCommand() *cobra.Command { return &cobra.Command{Use: "demo"} }
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/report"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var keep bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "See it at work, against built-in registries",
+		Long: `Start two registries on this machine, fill one with a few small images, write a config file into a
+temporary folder, and run the real plan and sync on it; then move a tag at the source and sync again.
+With --keep the registries stay up until Ctrl-C, so that you can edit the file and run dray on it.
+
+` + exitHelp,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if a.output != "text" {
+				return usage("demo answers in text only")
+			}
+			return a.demo(c.Context(), keep)
+		},
+	}
+	c.Flags().BoolVar(&keep, "keep", false, "leave the registries up until Ctrl-C")
+	return c
+}
+
+// demo runs the story. Nothing in it is acted: plan and sync are the commands' own.
+func (a *app) demo(ctx context.Context, keep bool) error {
+	stage, err := newStage()
+	if err != nil {
+		return &exitError{exitFailed, fmt.Errorf("demo: %w", err)}
+	}
+	defer stage.close()
+	a.config = stage.file
+	a.say("Two registries run on this machine: the source at %s, the target at %s, which is empty.", stage.source.Host, stage.target.Host)
+	a.say("The source holds team/base and team/tool: %d tags for two and three platforms.", len(demoTags))
+	a.say("The config file is %s:", stage.file)
+	fmt.Fprintln(a.out, indent(stage.text))
+	steps := []func() error{
+		func() error { return a.demoStep("plan", func() error { return a.demoRun(ctx, true) }) },
+		func() error { return a.demoStep("sync", func() error { return a.demoRun(ctx, false) }) },
+		func() error { return stage.move() },
+		func() error {
+			a.say("The tag team/base:latest has moved at the source.")
+			return a.demoStep("plan", func() error { return a.demoRun(ctx, true) })
+		},
+		func() error { return a.demoStep("sync", func() error { return a.demoRun(ctx, false) }) },
+		func() error {
+			a.say("Nothing has changed since, so the next one moves nothing.")
+			return a.demoStep("sync", func() error { return a.demoRun(ctx, false) })
+		},
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if !keep {
+		a.say("Done. The config file stays at %s; run dray demo --keep to try it on registries that stay up.", stage.file)
+		return nil
+	}
+	a.say("The registries stay up until Ctrl-C. Edit %s and try, in another terminal:", stage.file)
+	fmt.Fprintf(a.out, "    dray plan -c %s\n    dray sync -c %s\n    crane digest --insecure %s/mirror/base:latest\n", stage.file, stage.file, stage.target.Host)
+	<-ctx.Done()
+	return nil
+}
+
+func (a *app) demoStep(command string, run func() error) error {
+	a.say("$ dray %s -c %s", command, a.config)
+	return run()
+}
+
+// demoRun reads the config file anew, as a command does.
+func (a *app) demoRun(ctx context.Context, only bool) error {
+	cfg, jobs, err := a.load()
+	if err != nil {
+		return err
+	}
+	if only {
+		return a.plan(ctx, cfg, jobs, false)
+	}
+	return a.sync(ctx, "sync", cfg, jobs)
+}
+
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.out, "\n%s\n", a.style().Bold(report.Line(fmt.Sprintf(format, args...))))
+}
+
+func indent(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
+}
+
+// stage is what the demo plays on.
+type stage struct {
+	source, target *registry.Server
+	content        *registry.Registry
+	file, text     string
+	base           []registry.Layer
+}
+
+// demoTags are the tags at the source, by repository; the number makes the content.
+var demoTags = []struct {
+	repository, tag string
+	seed            int64
+}{
+	{"team/base", "1.0.0", 10}, {"team/base", "1.1.0", 11}, {"team/base", "1.2.0", 12}, {"team/base", "latest", 12},
+	{"team/base", "2.0.0-rc1", 20}, {"team/tool", "0.9", 90}, {"team/tool", "1.0", 91},
+}
+
+func newStage() (*stage, error) {
+	s := &stage{content: registry.New(registry.Options{Referrers: true}), base: []registry.Layer{registry.NewLayer(1, 300_000)}}
+	for _, t := range demoTags {
+		if err := s.image(t.repository, t.seed).Push(s.content, t.repository, t.tag); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.source, err = s.content.Start(); err != nil {
+		return nil, err
+	}
+	if s.target, err = registry.New(registry.Options{Referrers: true}).Start(); err != nil {
+		s.source.Close()
+		return nil, err
+	}
+	folder, err := os.MkdirTemp("", "dray-demo-")
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.file = filepath.Join(folder, "dray.yaml")
+	s.text = demoConfig(s.source.Host, s.target.Host, folder)
+	if err := os.WriteFile(s.file, []byte(s.text), 0o600); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *stage) image(repository string, seed int64) registry.Image {
+	options := registry.ImageOptions{Base: s.base, LayerSize: 80_000, Platforms: []string{"linux/amd64", "linux/arm64"}}
+	if repository == "team/tool" {
+		options.Platforms = append(options.Platforms, "linux/arm/v7")
+	}
+	return registry.MultiArch(seed, options)
+}
+
+// move makes latest another image.
+func (s *stage) move() error {
+	return s.image("team/base", 13).Push(s.content, "team/base", "latest")
+}
+
+func (s *stage) close() {
+	s.source.Close()
+	s.target.Close()
+}
+
+func demoConfig(source, target, folder string) string {
+	return fmt.Sprintf(`version: 1
+log: {level: warn}
+registries:
+  %[1]s: {plainHTTP: true}
+  %[2]s: {plainHTTP: true}
+mappings:
+  - name: base
+    source: %[1]s/team/base
+    target: %[2]s/mirror/base
+    tags: {include: ["*", latest], semver: ">= 1.1"}
+  - name: tool
+    source: %[1]s/team/tool
+    targets: [%[2]s/mirror/tool, "ocidir://%[3]s/stage"]
+    tags: ["1.0"]
+    platforms: [linux/amd64, linux/arm64]
+`, source, target, folder)
+}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/report"
 )
 
@@ -28,22 +31,27 @@ To know the bytes, plan fetches manifests of what is to be imported; not so at D
 			if jobs, err = choose(jobs, names); err != nil {
 				return err
 			}
-			started := time.Now()
-			results, err := a.withMirror(cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Plan(c.Context(), jobs) })
-			if err != nil {
-				return err
-			}
-			if a.output == "json" {
-				err = report.JSON(a.out, "plan", started, time.Since(started), results)
-			} else {
-				err = report.Plan(a.out, results, a.style())
-			}
-			if err != nil {
-				return &exitError{exitFailed, err}
-			}
-			return verdict(c.Context(), results, exitCode)
+			return a.plan(c.Context(), cfg, jobs, exitCode)
 		},
 	}
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 where imports are pending")
 	return c
+}
+
+// plan says what sync would do.
+func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
+	started := time.Now()
+	results, err := a.withMirror(cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Plan(ctx, jobs) })
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		err = report.JSON(a.out, "plan", started, time.Since(started), results)
+	} else {
+		err = report.Plan(a.out, results, a.style())
+	}
+	if err != nil {
+		return &exitError{exitFailed, err}
+	}
+	return verdict(ctx, results, exitCode)
 }

@@ -136,7 +136,8 @@ look at "dray plan", and run "dray sync".
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.demoCommand(),
-		a.schemaCommand(), a.versionCommand())
+		a.schemaCommand(), a.versionCommand(), a.completionCommand())
+	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
 

@@ -23,6 +23,7 @@ registries:
     password: ${file:password}
     concurrency: 2
   LOCALHOST:5000: {plainHTTP: true}
+  plain.example: {plainHTTP: false}
   ghcr.io/acme: {username: a, password: "$${b}"}
   registry.corp.example:
     tls: {caFile: ca.pem, certFile: /c.pem, keyFile: sub/c.key, insecureSkipVerify: true}
@@ -68,14 +69,15 @@ func TestParse(t *testing.T) {
 		Registries: map[string]Registry{
 			"docker.io":      {Key: "docker.io", Pos: at(9, 3), Username: "robot", Password: hidden, Concurrency: 2},
 			"localhost:5000": {Key: "localhost:5000", Pos: at(13, 3), PlainHTTP: true},
-			"ghcr.io/acme":   {Key: "ghcr.io/acme", Pos: at(14, 3), Username: "a", Password: "${b}"},
-			"registry.corp.example": {Key: "registry.corp.example", Pos: at(15, 3), TLS: TLS{
+			"plain.example":  {Key: "plain.example", Pos: at(14, 3)},
+			"ghcr.io/acme":   {Key: "ghcr.io/acme", Pos: at(15, 3), Username: "a", Password: "${b}"},
+			"registry.corp.example": {Key: "registry.corp.example", Pos: at(16, 3), TLS: TLS{
 				CAFile: "etc/ca.pem", CertFile: "/c.pem", KeyFile: "etc/sub/c.key", InsecureSkipVerify: true,
 			}},
 		},
 		Mappings: []Mapping{
 			{
-				Name: "library/alpine", Pos: at(18, 5),
+				Name: "library/alpine", Pos: at(19, 5),
 				Source:    repository("docker.io", "library/alpine"),
 				Targets:   []image.Reference{repository("registry.corp.example", "mirror/alpine")},
 				Tags:      ownTags,
@@ -83,14 +85,14 @@ func TestParse(t *testing.T) {
 				Moved:     MovedFollow, Timeout: time.Hour,
 			},
 			{
-				Name: "one", Pos: at(22, 5), Source: base,
+				Name: "one", Pos: at(23, 5), Source: base,
 				Targets: []image.Reference{
 					image.Repository{Registry: "x.io", Path: "base"}.Tag("1"), image.Repository{Path: "stage/base"}.Tag("pinned"),
 				},
 				Platforms: arm64, Moved: MovedRefuse, Referrers: Referrers{Types: []string{"a/b"}}, Timeout: 90 * time.Second, Retries: 5,
 			},
 			{
-				Name: "library", Pos: at(29, 5), Source: repository("docker.io", "library"),
+				Name: "library", Pos: at(30, 5), Source: repository("docker.io", "library"),
 				Targets:      []image.Reference{repository("", "/srv/stage")},
 				Repositories: []string{"alpine", "go*"}, Tags: defaultTags,
 				Platforms: arm64, Moved: MovedFollow, Timeout: time.Hour,

@@ -39,3 +39,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSchema: what loads, the schema accepts, so that no editor marks a good file. (Of what does not load, it sees a part.)
+func FuzzSchema(f *testing.F) {
+	for _, path := range glob(f, "testdata/valid/*.yaml", 1) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(everything))
+	schema := schemaOf(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := Parse("dray.yaml", data, world("dray.yaml")); err != nil {
+			return
+		}
+		if err := schemaRefuses(t, schema, data); err != nil {
+			t.Errorf("it loads, and the schema refuses it: %v", err)
+		}
+	})
+}

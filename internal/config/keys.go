@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -79,14 +81,14 @@ func (w *walker) unknown(p pair, at origin, t reflect.Type) {
 	if hint == "" {
 		hint = "known here: " + strings.Join(keysOf(t), ", ")
 	}
-	w.fail(w.at(p.key, join(at.key, clip(p.name))), fmt.Errorf("unknown key"), hint)
+	w.fail(w.at(p.key, join(at.key, clip(p.name))), errors.New("unknown key"), hint)
 }
 
 // elsewhere says where in a file a key belongs, if anywhere; of several places the one closest to where it was found.
 func elsewhere(key, found string) (string, bool) {
 	best, closest := "", -1
 	for _, s := range sections() {
-		if !contains(keysOf(s.t), key) {
+		if !slices.Contains(keysOf(s.t), key) {
 			continue
 		}
 		if n := common(s.path, found); n > closest {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -81,7 +82,6 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Error) {
 	if err := checkText(name, data); err != nil {
 		return nil, err
 	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, next yaml.Node
 	switch err := decodeNode(dec, &doc); {
@@ -103,7 +103,7 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Error) {
 	case root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null":
 		return nil, emptyFile(name)
 	case root.Kind != yaml.MappingNode:
-		return nil, &Error{Pos: pos, Err: fmt.Errorf("the file is %s, and a mapping with %s is wanted", describe(root), keyList[document]())}
+		return nil, &Error{Pos: pos, Err: fmt.Errorf("the file is %s, and a mapping with %s is wanted", describe(root), strings.Join(keysOf(reflect.TypeFor[document]()), ", "))}
 	}
 	return root, checkAliases(name, root)
 }
@@ -120,9 +120,4 @@ func decodeNode(dec *yaml.Decoder, n *yaml.Node) (err error) {
 		}
 	}()
 	return dec.Decode(n)
-}
-
-func keyList[T any]() string {
-	keys := keysOf(reflect.TypeFor[T]())
-	return fmt.Sprintf("%s and so on", keys[0])
 }

@@ -15,8 +15,8 @@ import (
 
 const small = "version: 1\nmappings:\n- {source: alpine, target: x.io/alpine, tags: ['*']}\n"
 
-// soon is more than a second only for the race detector on a busy machine.
-const soon = 3 * time.Second
+// soon is more than a second only for the race detector on a busy machine; without both it takes milliseconds.
+const soon = 5 * time.Second
 
 // refused loads a file and returns its messages with the path taken out.
 func refused(t *testing.T, path string) string {
@@ -52,6 +52,8 @@ func TestLoadWholeFile(t *testing.T) {
 		"binary":        {"\x7fELF\x02\x01\x01\x00", `dray.yaml:1:1: the character U+007F cannot be in a config file; is it a text file?`},
 		"latin-1":       {"version: 1\n# gr\xfc\xdfe\n", `dray.yaml:2:5: the byte 0xfc is not UTF-8 text; save the file as UTF-8`},
 		"UTF-16":        {"\xff\xfev\x00e\x00", `dray.yaml:1:1: the byte 0xff is not UTF-8 text; save the file as UTF-8`},
+		"BOM":           {"\ufeff@: 1\n", `dray.yaml:1:1: is not valid YAML, here or just before: found character that cannot start any token; put a text that starts with @, ` + "`" + ` or % into quotes`},
+		"NUL after BOM": {"\ufeffa\x00", `dray.yaml:1:2: the character U+0000 cannot be in a config file; is it a text file?`},
 		"BOM within":    {"version: 1 \ufeff\n", `dray.yaml:1:12: the character U+FEFF cannot be in a config file; is it a text file?`},
 		"large":         {small + strings.Repeat("#", maxFile), `dray.yaml:1:1: the file is larger than 1024 KiB; is it a config file?`},
 		"two documents": {small + "---\n" + small, `dray.yaml:4:1: a second YAML document starts here; put everything into one, without a line "---" in between`},
@@ -116,19 +118,23 @@ func TestLoadUnreadable(t *testing.T) {
 	if err := os.Truncate(sparse, 100<<20); err != nil {
 		t.Fatal(err)
 	}
+	if data, err := readBounded(sparse); err != nil || len(data) != maxFile+1 {
+		t.Errorf("of 100 MB %d bytes are read (%v)", len(data), err)
+	}
 	if got := refused(t, sparse); got != "dray.yaml:1:1: the file is larger than 1024 KiB; is it a config file?" {
 		t.Errorf("100 MB: %s", got)
 	}
 }
 
-// TestHostileIsQuick fills a file of the largest size with what parsers dislike.
+// TestHostileIsQuick fills a large file with what parsers dislike: what grows with its square would take minutes.
 func TestHostileIsQuick(t *testing.T) {
+	const size = maxFile / 4
 	for _, piece := range []string{
 		"[", "{", "- ", "? ", "a: ", "&a ", "!a ", "*a ", "\"", "'", "|", "#\n", "\n", "\r", "a\n", "- a\n", "[a],", "{a: ", "%a\n", ": ", ", ", "? a\n", "&a a: *a\n", "- &a\n", "\t", "\u0085", "k: v\n", "<<: ", "a: ${env:", "- {}\n", "{},", "- source: a\n", "- source: a\n  target: x.io/a\n  tags: [a]\n",
 	} {
 		for _, head := range []string{"", "version: 1\nmappings: ", "version: 1\nmappings:\n", "version: 1\nmappings: ["} {
 			t.Run(fmt.Sprintf("%q after %q", piece, head), func(t *testing.T) {
-				data := head + strings.Repeat(piece, (maxFile-len(head))/len(piece))
+				data := head + strings.Repeat(piece, (size-len(head))/len(piece))
 				begin := time.Now()
 				if _, err := Parse("dray.yaml", []byte(data), nothing("")); err == nil {
 					t.Error("it loads")
@@ -144,15 +150,19 @@ func TestHostileIsQuick(t *testing.T) {
 }
 
 func TestManyErrorsAreCut(t *testing.T) {
-	var b strings.Builder
-	b.WriteString(small)
-	for i := range 20_000 {
-		fmt.Fprintf(&b, "versiom%d: x\n", i)
-	}
-	_, err := Parse("dray.yaml", []byte(b.String()), Options{})
-	errs, _ := errors.AsType[Errors](err)
-	if len(errs) != maxErrors+1 || errs[maxErrors].Err.Error() != "there may be more mistakes than these 200" {
-		t.Errorf("%d errors, the last of them %v", len(errs), errs[len(errs)-1])
+	for _, line := range []string{"versiom%d: x\n", "- {source: a, target: x.io/a, tags: [a], name: n%d, timeout: %[1]d}\n", "- {name: n%d}\n", "- %d\n"} {
+		t.Run(line, func(t *testing.T) {
+			var b strings.Builder
+			b.WriteString(small)
+			for i := range 5_000 {
+				fmt.Fprintf(&b, line, i)
+			}
+			_, err := Parse("dray.yaml", []byte(b.String()), Options{})
+			errs, _ := errors.AsType[Errors](err)
+			if len(errs) != maxErrors+1 || errs[maxErrors].Err.Error() != "there may be more mistakes than these 200" {
+				t.Errorf("%d errors, the last of them %v", len(errs), errs[len(errs)-1])
+			}
+		})
 	}
 }
 

@@ -53,6 +53,9 @@ func (b *builder) registries(section dict[registrySection]) map[string]Registry 
 
 // registryKey returns the canonical form of host or host/path.
 func registryKey(name string) (string, error) {
+	if len(name) > maxReference {
+		return "", fmt.Errorf("has %d characters, %d are allowed", len(name), maxReference)
+	}
 	host, rest, below := strings.Cut(name, "/")
 	canonical, err := image.CanonicalHost(host)
 	if err != nil {

@@ -263,7 +263,6 @@ func items(tag reflect.StructTag, of object) object {
 // text is the schema of a string, which may be written as a number or as true where its pattern can match that, and
 // which may come from elsewhere.
 func (g *generator) text(tag reflect.StructTag) object {
-	scalar := []string{"string", "number", "boolean"}
 	elsewhere := g.shared("expansion", func() object {
 		return object{{"description", "A text with ${env:NAME} or ${file:PATH} in it."}, {"type", "string"}, {"pattern", patterns["expansion"]}}
 	})
@@ -273,17 +272,19 @@ func (g *generator) text(tag reflect.StructTag) object {
 	format := tag.Get("format")
 	if format == "" {
 		return g.shared("text", func() object {
-			return object{{"type", scalar}, {"pattern", patterns["text"]}, {"minLength", 1}}
+			return object{{"type", scalars}, {"pattern", patterns["text"]}, {"minLength", 1}}
 		})
 	}
 	return g.shared(format, func() object {
-		written := object{{"type", scalar}, {"pattern", patterns[format]}}
+		written := object{{"type", scalars}, {"pattern", patterns[format]}}
 		switch format {
 		case "duration":
 			written = object{{"type", "string"}, {"pattern", patterns[format]}, {"not", object{{"pattern", patterns["zero"]}}}}
 		case "platform", "artifact":
 			written = object{{"type", "string"}, {"pattern", patterns[format]}}
-		case "tag", "range":
+		case "tag":
+			written = written.with("minimum", 0).with("not", object{{"type", "string"}, {"pattern", patterns["noTag"]}})
+		case "range":
 			written = written.with("minimum", 0)
 		}
 		return object{{"anyOf", []object{written, elsewhere}}}
@@ -351,10 +352,18 @@ func (g *generator) sourceDecides() object {
 	}}}
 }
 
-// form is the schema of one kind of reference.
+// form is the schema of one kind of reference. The number 5 names a repository; nothing with a tag is a number.
 func (g *generator) form(name string) object {
-	return g.shared(name, func() object { return object{{"type", "string"}, {"pattern", patterns[name]}} })
+	return g.shared(name, func() object {
+		if name == "plain" || name == "prefix" {
+			return object{{"type", scalars}, {"pattern", patterns[name]}}
+		}
+		return object{{"type", "string"}, {"pattern", patterns[name]}}
+	})
 }
+
+// scalars are the types that JSON knows and that a text can be written as.
+var scalars = []string{"string", "number", "boolean"}
 
 // tagsWanted says that without default tags each repository needs its own.
 func (g *generator) tagsWanted() object {
@@ -391,7 +400,7 @@ var patterns = func() map[string]string {
 		digest  = `(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})`
 
 		class   = `\[!?[a-zA-Z0-9._-]+\]`
-		special = `(?:[*?]|` + class + `|\{[a-zA-Z0-9._*?,{}\[\]!-]+\})`
+		special = `(?:[*?{},]|` + class + `)` // that braces match, however deep, is beyond a regular expression
 		glob    = `(?:[a-zA-Z0-9_][a-zA-Z0-9._-]*)?` + special + `(?:[a-zA-Z0-9._-]|` + special + `)*`
 
 		number  = `(?:[0-9]+|[xX*])`
@@ -421,6 +430,7 @@ var patterns = func() map[string]string {
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
 		"zero":         `^[^1-9]*$`,
+		"noTag":        `^(?:[^/}][^}]*)?\{[^}]*$|^[^/{][^{]*,`, // a brace without its other, a comma outside of braces
 		"tag":          whole(tag + `|/[^\n]+/|` + glob),
 		"range":        whole(terms + `(?:\|\|` + terms + `)*`),
 		"suffix":       whole(`[a-zA-Z0-9._-]{1,127}`),

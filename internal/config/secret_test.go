@@ -14,7 +14,7 @@ import (
 func TestSecretIsNeverShown(t *testing.T) {
 	const word = "hunter2"
 	r := Registry{Key: "ghcr.io", Username: "robot", Password: word}
-	shown := map[string]string{"String": r.Password.String(), "error": fmt.Errorf("%w: %v", fmt.Errorf("%s", r.Password), r).Error()}
+	shown := map[string]string{"String": r.Password.String(), "GoString": r.Password.GoString(), "LogValue": r.Password.LogValue().String(), "error": fmt.Errorf("%w: %v", fmt.Errorf("%s", r.Password), r).Error()}
 	for _, verb := range strings.Split("v +v #v s q x X d t c U e b o 10s", " ") {
 		shown["%"+verb] = fmt.Sprintf("%"+verb, r.Password)
 		shown["struct %"+verb] = fmt.Sprintf("%"+verb, r)

@@ -18,12 +18,13 @@ func checkText(name string, data []byte) *Error {
 		return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d KiB", maxFile>>10), Hint: "is it a config file?"}
 	}
 	pos := Position{File: name, Line: 1, Col: 1}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
 		case r == utf8.RuneError && size <= 1:
 			return &Error{Pos: pos, Err: fmt.Errorf("the byte 0x%02x is not UTF-8 text", data[i]), Hint: "save the file as UTF-8"}
-		case !allowed(r) && (r != '\ufeff' || i != 0):
+		case !allowed(r):
 			return &Error{Pos: pos, Err: fmt.Errorf("the character %U cannot be in a config file", r), Hint: "is it a text file?"}
 		}
 		if r == '\n' {

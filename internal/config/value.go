@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,7 +55,7 @@ func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
 		w.fail(at, empty, "write a value, or remove it")
 		return
 	}
-	if enum := split(tag.Get("enum")); enum != nil && !contains(enum, value) {
+	if enum := split(tag.Get("enum")); enum != nil && !slices.Contains(enum, value) {
 		w.fail(at, fmt.Errorf("%s is not one of %s", quote(n.Value), strings.Join(enum, ", ")), nearest(n.Value, enum))
 		return
 	}
@@ -130,7 +131,7 @@ func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructT
 		return
 	}
 	if low := bound(tag, "minItems", 0); len(n.Content) < low {
-		w.fail(at, fmt.Errorf("is empty"), emptyList(at.key))
+		w.fail(at, errors.New("is empty"), emptyList(at.key))
 		return
 	}
 	l.origin = at
@@ -143,7 +144,7 @@ func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructT
 		w.value(&l.items[i], c, fmt.Sprintf("%s[%d]", at.key, i), tag)
 	}
 	if _, ok := tag.Lookup("unique"); ok {
-		w.unique(l.origins(), at)
+		w.unique(l.texts())
 	}
 }
 
@@ -154,8 +155,8 @@ func emptyList(key string) string {
 	return "write at least one entry, or remove the key"
 }
 
-// origins returns the texts of a list of texts.
-func (l *list[T]) origins() []text {
+// texts returns the entries of a list of texts; nil for another list.
+func (l *list[T]) texts() []text {
 	texts, _ := any(l.items).([]text)
 	return texts
 }
@@ -220,7 +221,7 @@ func (r *referrersSection) decode(w *walker, n *yaml.Node, at origin, tag reflec
 	const wanted = "true, false, or a list of artifact types"
 	if n.Kind == yaml.SequenceNode {
 		if len(n.Content) == 0 {
-			w.fail(at, fmt.Errorf("is empty"), "write false to leave all referrers behind")
+			w.fail(at, errors.New("is empty"), "write false to leave all referrers behind")
 			return
 		}
 		r.types.decode(w, n, at, tag)
@@ -239,15 +240,6 @@ func split(s string) []string {
 		return nil
 	}
 	return strings.Split(s, "|")
-}
-
-func contains(all []string, s string) bool {
-	for _, a := range all {
-		if a == s {
-			return true
-		}
-	}
-	return false
 }
 
 func join(parent, key string) string {

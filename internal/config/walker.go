@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -28,7 +30,7 @@ func (w *walker) value(target any, n *yaml.Node, key string, tag reflect.StructT
 	at := w.at(n, key)
 	n = resolve(n)
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
-		w.fail(at, fmt.Errorf("has no value"), "write one, or remove it")
+		w.fail(at, errors.New("has no value"), "write one, or remove it")
 		return
 	}
 	if d, ok := target.(decoder); ok {
@@ -48,7 +50,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 
 // scalar tells whether the node is a scalar with one of the YAML tags, and reports it otherwise.
 func (w *walker) scalar(n *yaml.Node, at origin, wanted string, tags ...string) bool {
-	if n.Kind == yaml.ScalarNode && contains(tags, n.ShortTag()) {
+	if n.Kind == yaml.ScalarNode && slices.Contains(tags, n.ShortTag()) {
 		return true
 	}
 	w.wrong(n, at, wanted)
@@ -126,7 +128,7 @@ func (w *walker) company(t reflect.Type, at origin, present map[string]pair) {
 	for _, f := range reflect.VisibleFields(t) {
 		key := f.Tag.Get("yaml")
 		if _, required := f.Tag.Lookup("required"); required && !has(key) {
-			w.fail(at.below(key), fmt.Errorf("is missing"), "")
+			w.fail(at.below(key), errors.New("is missing"), "")
 		}
 		if other := f.Tag.Get("requires"); other != "" && has(key) && !has(other) {
 			w.fail(w.at(present[key].key, join(at.key, key)), fmt.Errorf("needs %s beside it", other), "")
@@ -145,7 +147,7 @@ func (w *walker) oneOf(keys []string, at origin, present map[string]pair) {
 	second, hasSecond := present[keys[1]]
 	switch {
 	case !hasFirst && !hasSecond:
-		w.fail(at.below(keys[0]), fmt.Errorf("is missing"), fmt.Sprintf("write %s, or %s for several", keys[0], keys[1]))
+		w.fail(at.below(keys[0]), errors.New("is missing"), fmt.Sprintf("write %s, or %s for several", keys[0], keys[1]))
 	case hasFirst && hasSecond:
 		later := second.key
 		key := keys[1]
@@ -163,7 +165,7 @@ func (o origin) below(key string) origin {
 }
 
 // unique reports texts that occur twice.
-func (w *walker) unique(texts []text, at origin) {
+func (w *walker) unique(texts []text) {
 	first := map[string]int{}
 	for i, t := range texts {
 		if !t.set {
@@ -175,76 +177,4 @@ func (w *walker) unique(texts []text, at origin) {
 		}
 		first[t.value] = i
 	}
-}
-
-// pair is one key of a mapping with its value.
-type pair struct {
-	name  string
-	key   *yaml.Node
-	value *yaml.Node
-}
-
-// pairs returns what a mapping holds, merges included, and reports what is no key or is there twice.
-func (w *walker) pairs(n *yaml.Node, at origin) ([]pair, bool) {
-	if n.Kind != yaml.MappingNode {
-		w.wrong(n, at, "a mapping")
-		return nil, false
-	}
-	var own, merged []pair
-	seen := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		if isMerge(key) {
-			merged = append(merged, w.merge(value, at)...)
-			continue
-		}
-		scalar := resolve(key)
-		if scalar.Kind != yaml.ScalarNode || scalar.ShortTag() == "!!null" {
-			w.fail(w.at(key, at.key), fmt.Errorf("has %s as a key, and a text is wanted", describe(scalar)), "")
-			continue
-		}
-		name := scalar.Value
-		if line, ok := seen[name]; ok {
-			w.fail(w.at(key, join(at.key, clip(name))), fmt.Errorf("is there twice, first in line %d", line), "remove one of them")
-			continue
-		}
-		seen[name] = key.Line
-		own = append(own, pair{name: name, key: key, value: value})
-	}
-	return withMerged(own, merged, seen), true
-}
-
-// withMerged adds what is merged and not there already: the mapping's own keys win, then what is merged first.
-func withMerged(own, merged []pair, seen map[string]int) []pair {
-	for _, p := range merged {
-		if _, ok := seen[p.name]; !ok {
-			seen[p.name] = p.key.Line
-			own = append(own, p)
-		}
-	}
-	return own
-}
-
-func isMerge(key *yaml.Node) bool {
-	return key.Kind == yaml.ScalarNode && key.Value == "<<" && key.ShortTag() == "!!merge"
-}
-
-// merge returns the pairs of what stands behind "<<": a mapping, or a list of them.
-func (w *walker) merge(n *yaml.Node, at origin) []pair {
-	at = w.at(n, join(at.key, "<<"))
-	sources := []*yaml.Node{n}
-	if list := resolve(n); list.Kind == yaml.SequenceNode {
-		sources = list.Content
-	}
-	var all []pair
-	for _, s := range sources {
-		s = resolve(s)
-		if s.Kind != yaml.MappingNode {
-			w.fail(at, fmt.Errorf("is %s, and a mapping or a list of mappings is wanted", describe(s)), "")
-			continue
-		}
-		pairs, _ := w.pairs(s, at)
-		all = append(all, pairs...)
-	}
-	return all
 }

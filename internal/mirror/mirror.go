@@ -67,7 +67,7 @@ type Mirror struct {
 // decided per registry, below the Observer and the Importer.
 const (
 	observedJobs   = 256
-	observedTags   = 32
+	observedTags   = 12
 	importsPerLane = 4
 )
 

@@ -17,7 +17,7 @@ type guard struct {
 	mu    sync.Mutex
 	host  string
 	pages int
-	// failed keeps the failure of the last request, which regclient drops where it falls back to something else.
+	// failed keeps the first failure of a request, which regclient drops where it falls back to something else.
 	failed *Error
 }
 
@@ -52,7 +52,7 @@ func guardOrigin(req *http.Request) error {
 	return nil
 }
 
-// noteFailure keeps the failure of a request of a listing.
+// noteFailure keeps the first failure of a request of a listing.
 func noteFailure(req *http.Request, e *Error) {
 	g, ok := req.Context().Value(guarded{}).(*guard)
 	if !ok || tokenRequest(req) {
@@ -60,7 +60,9 @@ func noteFailure(req *http.Request, e *Error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.failed = e
+	if g.failed == nil {
+		g.failed = e
+	}
 }
 
 func (g *guard) failure() *Error {

@@ -20,6 +20,7 @@ const (
 	red    color = "31"
 	green  color = "32"
 	yellow color = "33"
+	bold   color = "1"
 )
 
 func (s Style) paint(c color, text string) string {
@@ -60,3 +61,6 @@ func (s Style) wrap(text string, indent int) string {
 func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
 }
+
+// Bold makes text stand out where there are colours.
+func (s Style) Bold(text string) string { return s.paint(bold, text) }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/emulator/registry/registrytest"
+)
+
+// proxied starts a counting proxy before a registry.
+func proxied(t *testing.T, url string, latency time.Duration) (*registry.Proxy, string) {
+	t.Helper()
+	proxy, err := registry.NewProxy(url, latency)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := proxy.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	return proxy, server.Host
+}
+
+func start(t *testing.T, r *registry.Registry) string {
+	t.Helper()
+	server, err := r.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	return server.Host
+}
+
+// TestRealRegistries mirrors 60 images between two registries of Debian, has an independent client look at all that arrived,
+// and counts on the wire what a second run costs.
+func TestRealRegistries(t *testing.T) {
+	source, target := registrytest.RequireProcess(t), registrytest.RequireProcess(t)
+	corpus := registry.Corpus{Repositories: 10, Tags: 6, SharedLayers: 2, Image: registry.ImageOptions{LayerSize: 20_000}}
+	digests, err := corpus.PushTo(t.Context(), nil, source.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	toSource, sourceHost := proxied(t, source.URL, 0)
+	toTarget, targetHost := proxied(t, target.URL, 0)
+	lines := []string{"mappings:"}
+	seen := map[string]bool{}
+	for key := range digests {
+		repo, _, _ := strings.Cut(key, ":")
+		if !seen[repo] {
+			seen[repo] = true
+			lines = append(lines, mapping("source: '%s/%s', target: '%s/mirror/%s', tags: ['*']", sourceHost, repo, targetHost, repo))
+		}
+	}
+	config := writeConfig(t, lines...)
+
+	doc, a := drayJSON(t, "sync", "-c", config)
+	if a.code != exitDone || doc.Totals.Import != 60 || doc.Totals.Failed != 0 {
+		t.Fatalf("first sync: exit code %d, %+v\n%s", a.code, doc.Totals, a.err)
+	}
+	for key, digest := range digests {
+		repo, tag, _ := strings.Cut(key, ":")
+		lookAtAll(t, fmt.Sprintf("%s/mirror/%s:%s", target.Host, repo, tag), digest)
+	}
+
+	toSource.Reset()
+	toTarget.Reset()
+	doc, a = drayJSON(t, "sync", "-c", config)
+	if a.code != exitDone || doc.Totals.Keep != 60 || doc.Totals.Import != 0 {
+		t.Fatalf("second sync: exit code %d, %+v\n%s", a.code, doc.Totals, a.err)
+	}
+	for side, proxy := range map[string]*registry.Proxy{"source": toSource, "target": toTarget} {
+		for _, r := range proxy.Requests() {
+			if r.Method != http.MethodHead && r.Kind != registry.KindTags {
+				t.Errorf("second sync: %s %s at the %s", r.Method, r.Path, side)
+			}
+		}
+	}
+	if n := len(toTarget.Requests()); n != 60 {
+		t.Errorf("second sync: %d requests to the target, want one HEAD for each of the 60 tags", n)
+	}
+}
+
+// lookAtAll checks with go-containerregistry's client that a tag has the digest and that everything below it is there.
+func lookAtAll(t *testing.T, ref, digest string) {
+	t.Helper()
+	tag, err := name.NewTag(ref, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := remote.Index(tag)
+	if err != nil {
+		t.Fatalf("%s: %v", ref, err)
+	}
+	if got, err := index.Digest(); err != nil || got.String() != digest {
+		t.Errorf("%s has digest %s (%v), the source %s", ref, got, err, digest)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil || len(manifest.Manifests) != 2 {
+		t.Fatalf("%s: %v, %d platforms", ref, err, len(manifest.Manifests))
+	}
+	for _, child := range manifest.Manifests {
+		image, err := index.Image(child.Digest)
+		if err != nil {
+			t.Fatalf("%s: %v", ref, err)
+		}
+		if err := readLayers(image); err != nil {
+			t.Errorf("%s, %s: %v", ref, child.Platform, err)
+		}
+	}
+}
+
+// readLayers reads the config and all layers; the client checks their digests.
+func readLayers(image v1.Image) error {
+	if _, err := image.RawConfigFile(); err != nil {
+		return err
+	}
+	layers, err := image.Layers()
+	if err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		body, err := layer.Compressed()
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return err
+		}
+		if err := body.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestThreeFaultsAtOnce has a manifest missing, a blob corrupt and a registry down, and wants all else to arrive and each
+// fault to be told in one line.
+func TestThreeFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	content, copied := registry.New(registry.Options{}), registry.New(registry.Options{})
+	corpus := registry.Corpus{Prefix: "in/", Repositories: 2, Tags: 4}
+	if _, err := content.Fill(corpus); err != nil {
+		t.Fatal(err)
+	}
+	bad := registry.MultiArch(77, registry.ImageOptions{})
+	if err := bad.Push(content, "in/app-01", "corrupt"); err != nil {
+		t.Fatal(err)
+	}
+	blob := bad.Blobs[1].Digest
+	content.Inject(registry.Fault{Match: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/blobs/"+blob) }, FlipByte: 3})
+	content.Inject(registry.Fault{Match: func(r *http.Request) bool {
+		return strings.HasSuffix(r.URL.Path, "/manifests/1.1.0") && strings.Contains(r.URL.Path, "app-00")
+	}, Status: http.StatusNotFound})
+	source, target := start(t, content), start(t, copied)
+	gone, err := registry.New(registry.Options{}).Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	config := writeConfig(t, "mappings:",
+		mapping("name: missing, source: '%s/in/app-00', target: '%s/out/app-00', tags: ['*']", source, target),
+		mapping("name: corrupt, source: '%s/in/app-01', target: '%s/out/app-01', tags: ['*']", source, target),
+		mapping("name: down, source: '%s/in/app-02', target: '%s/out/app-02', tags: ['1', '2']", gone.Host, target),
+		mapping("name: unlisted, source: '%s/in/app-03', target: '%s/out/app-03', tags: ['*']", gone.Host, target))
+
+	doc, a := drayJSON(t, "sync", "-c", config)
+	if a.code != exitPartly {
+		t.Errorf("exit code %d, want %d", a.code, exitPartly)
+	}
+	if doc.Totals.Import != 7 || doc.Totals.Failed != 5 {
+		t.Errorf("totals %+v, want 7 imported and 5 failed", doc.Totals)
+	}
+	for _, ref := range []string{"app-00:1.0.0", "app-00:1.2.0", "app-00:1.3.0", "app-01:1.0.0", "app-01:1.1.0", "app-01:1.2.0", "app-01:1.3.0"} {
+		repo, tag, _ := strings.Cut(ref, ":")
+		if err := copied.Whole("out/"+repo, tag); err != nil || copied.Digest("out/"+repo, tag) != content.Digest("in/"+repo, tag) {
+			t.Errorf("%s did not arrive: %v", ref, err)
+		}
+	}
+	if copied.Digest("out/app-01", "corrupt") != "" {
+		t.Error("the corrupt image has its tag")
+	}
+
+	text := dray(t, "sync", "-c", config)
+	for _, want := range [][]string{
+		{"job missing", "source " + source + "/in/app-00:1.1.0", "404"},
+		{"job corrupt", "source " + source + "/in/app-01@" + blob, "other bytes than its digest"},
+		{"job down", "source " + gone.Host + "/in/app-02:1", "connection refused"},
+		{"job down", "source " + gone.Host + "/in/app-02:2", "connection refused"},
+		{"job unlisted", "source " + gone.Host + "/in/app-03", "connection refused"},
+	} {
+		if !hasLine(text.out+text.err, want) {
+			t.Errorf("no line holds %q in:\n%s", want, text.out)
+		}
+	}
+}
+
+// hasLine tells whether one line of text holds all the parts.
+func hasLine(text string, parts []string) bool {
+	for line := range strings.SplitSeq(text, "\n") {
+		found := strings.HasPrefix(line, "error: ")
+		for _, part := range parts {
+			found = found && strings.Contains(line, part)
+		}
+		if found {
+			return true
+		}
+	}
+	return false
+}

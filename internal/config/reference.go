@@ -1,0 +1,100 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// single tells whether a source is one image.
+func single(r image.Reference) bool { return r.Tag != "" || r.Digest != "" }
+
+// source reads the source, which is a prefix where repositories are listed.
+func (b *builder) source(s mappingSection, m *Mapping) {
+	if !s.Source.set {
+		return
+	}
+	ref, err := b.reference(s.Source.value, false)
+	if err == nil && s.Repositories.set && !single(ref) {
+		ref, err = b.reference(s.Source.value, true)
+	}
+	if err != nil {
+		b.invalid(s.Source, err, "a reference such as registry/repository:tag")
+		return
+	}
+	m.Source = ref
+}
+
+// maxReference bounds a reference, so that messages about it stay readable.
+const maxReference = 1024
+
+func (b *builder) reference(value string, prefix bool) (image.Reference, error) {
+	if len(value) > maxReference {
+		return image.Reference{}, fmt.Errorf("reference %s: has %d characters, %d are allowed", quote(value), len(value), maxReference)
+	}
+	if prefix {
+		repository, err := image.ParsePrefix(value)
+		return image.Reference{Repository: repository}, err
+	}
+	return image.Parse(value)
+}
+
+// targets reads target or targets.
+func (b *builder) targets(s mappingSection, m *Mapping) {
+	all := s.Targets.items
+	if s.Target.set {
+		all = append([]text{s.Target}, all...)
+	}
+	seen := map[image.Reference]text{}
+	for _, t := range all {
+		if !t.set {
+			continue
+		}
+		ref, err := b.target(t, s, *m)
+		if err != nil {
+			continue
+		}
+		if first, ok := seen[ref]; ok {
+			if first.value != t.value {
+				b.fail(t.origin, fmt.Errorf("%s is the same target as %s in line %d", quote(t.raw), quote(first.raw), first.pos.Line), "remove one of them")
+			}
+			continue
+		}
+		seen[ref] = t
+		m.Targets = append(m.Targets, ref)
+	}
+}
+
+var errReported = errors.New("has been reported")
+
+func (b *builder) target(t text, s mappingSection, m Mapping) (image.Reference, error) {
+	ref, err := b.reference(t.value, false)
+	if err == nil && s.Repositories.set && !single(ref) {
+		ref, err = b.reference(t.value, true)
+	}
+	if err != nil {
+		b.invalid(t, err, "a reference such as registry/repository")
+		return ref, errReported
+	}
+	wrong, hint := "", ""
+	switch {
+	case m.Source.IsZero():
+	case ref.Digest != "":
+		wrong, hint = "%s has a digest, and a target's digest is always the source's", "write a tag, or nothing behind the repository"
+	case ref.Tag != "" && !single(m.Source):
+		wrong, hint = "%s has a tag, and a source without one brings its tags along", "remove the tag, or add one to the source"
+	case ref.Repository == m.Source.Repository:
+		wrong, hint = "%s is the repository that the source is", "write another repository"
+	case ref.Tag == "" && m.Source.Tag == "" && m.Source.Digest != "":
+		wrong, hint = "%s has no tag, and the source's digest gives it none", "add a tag to the target"
+	}
+	if wrong != "" {
+		b.fail(t.origin, fmt.Errorf(wrong, quote(t.raw)), hint)
+		return ref, errReported
+	}
+	if ref.Tag == "" {
+		ref.Tag = m.Source.Tag
+	}
+	return ref, nil
+}

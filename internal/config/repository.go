@@ -1,0 +1,53 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var (
+	repositoryLiteral = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	repositoryClass   = regexp.MustCompile(globClass)
+	repositoryGlob    = regexp.MustCompile(`^` + globPart + `(?:/` + globPart + `)*$`)
+)
+
+const (
+	globClass = `\[(?:[a-z0-9._](?:-[a-z0-9._])?)+\]`
+	// globPart is one part of a path with *, ? and [a-z].
+	globPart = `(?:[a-z0-9._*?-]|` + globClass + `)+`
+)
+
+func (b *builder) repositories(l list[text], m *Mapping) {
+	for _, t := range l.items {
+		if !t.set {
+			continue
+		}
+		if err := checkRepository(t.value); err != nil {
+			b.invalid(t, err, "a path below the source, or a glob")
+			continue
+		}
+		m.Repositories = append(m.Repositories, t.value)
+	}
+}
+
+// checkRepository accepts the path of a repository, and a glob of what both path.Match and people read alike.
+func checkRepository(s string) error {
+	if !strings.ContainsAny(s, "*?[]{}") {
+		if !repositoryLiteral.MatchString(s) {
+			return fmt.Errorf("%s is not a path below the source: write lower-case letters and digits, joined by '.', '_', '-', parts by '/'", quote(s))
+		}
+		return nil
+	}
+	if !repositoryGlob.MatchString(s) {
+		return fmt.Errorf("%s is not a glob of repositories: write lower-case paths with *, ? and [a-z], and several entries for what {a,b} would mean", quote(s))
+	}
+	for _, class := range repositoryClass.FindAllString(s, -1) {
+		for i := 2; i+1 < len(class); i++ {
+			if class[i] == '-' && class[i-1] > class[i+1] {
+				return fmt.Errorf("%s has the range %s, which runs backwards", quote(s), class[i-1:i+2])
+			}
+		}
+	}
+	return nil
+}

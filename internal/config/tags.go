@@ -1,0 +1,103 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/draysync/dray/internal/tagfilter"
+)
+
+// onlyForRepositories reports keys that mean nothing for one image.
+func (b *builder) onlyForRepositories(s mappingSection) {
+	for _, at := range []origin{s.Tags.origin, s.Repositories.origin} {
+		if at.set {
+			b.fail(at, errors.New("means nothing for one image, as which the source's tag or digest makes it"), "remove it, or the source's tag or digest")
+		}
+	}
+}
+
+// chooseTags compiles what a mapping or its defaults say about tags.
+func (b *builder) chooseTags(s mappingSection, defaults options, m *Mapping) {
+	section := s.Tags
+	if !section.set {
+		section = defaults.Tags
+	}
+	switch missing := s.origin.below("tags"); {
+	case section.set:
+		m.Tags = b.tags(section)
+	case !b.reported(missing):
+		b.fail(missing, errors.New("is missing, and the source is a repository"), `write tags: ["*"] to mean every tag, or add a tag to the source`)
+	}
+}
+
+// reported tells whether something within a section has been reported.
+func (b *builder) reported(at origin) bool {
+	for _, e := range b.errs {
+		rest, within := strings.CutPrefix(e.Key, at.key)
+		if within && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return true
+		}
+	}
+	return false
+}
+
+// tags compiles the section; it is the zero Filter where something is wrong, which has been reported then.
+func (b *builder) tags(s tagsSection) tagfilter.Filter {
+	if !s.set {
+		return tagfilter.Filter{}
+	}
+	filter, err := tagfilter.Compile(tagfilter.Spec{
+		Include: values(s.Include),
+		Exclude: values(s.Exclude),
+		Semver:  s.Semver.value,
+		Suffix:  s.Suffix.value,
+		Newest:  s.Newest.value,
+	})
+	if err != nil {
+		b.tagMistakes(s, err)
+	}
+	return filter
+}
+
+// tagMistakes gives each mistake its place in the file.
+func (b *builder) tagMistakes(s tagsSection, err error) {
+	incomplete := b.reported(s.origin)
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		b.fail(s.origin, errors.New("is not valid"), "")
+		return
+	}
+	wanted := map[string]string{
+		"include": "a tag or a pattern", "exclude": "a tag or a pattern", "semver": "a version range", "suffix": "the ending of a tag",
+	}
+	for _, err := range joined.Unwrap() {
+		e, ok := errors.AsType[*tagfilter.Error](err)
+		if !ok {
+			b.fail(s.origin, errors.New("is not valid"), "")
+			continue
+		}
+		at := s.culprit(e)
+		if !at.set || incomplete && e.Field == "include" && e.Index < 0 {
+			continue // the cause has been reported
+		}
+		b.invalid(at, e.Err, wanted[e.Field])
+	}
+}
+
+// culprit returns the text that a mistake is about, or the section as a text without one.
+func (s tagsSection) culprit(e *tagfilter.Error) text {
+	lists := map[string]list[text]{"include": s.Include, "exclude": s.Exclude}
+	texts := map[string]text{"semver": s.Semver, "suffix": s.Suffix}
+	if l := lists[e.Field]; l.set && e.Index >= 0 && e.Index < len(l.items) {
+		return l.items[e.Index]
+	} else if l.set {
+		return text{origin: l.origin}
+	}
+	if t := texts[e.Field]; t.set {
+		return t
+	}
+	if e.Field == "newest" && s.Newest.set {
+		return text{origin: s.Newest.origin}
+	}
+	return text{origin: s.origin.below(e.Field)}
+}

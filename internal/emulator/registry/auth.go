@@ -1,0 +1,242 @@
+package registry
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Auth says who may do what. By default it is the token flow of the distribution spec: a 401 names the token endpoint
+// and the scope, the endpoint gives out what the user may have of that scope, and the token is good for that alone.
+type Auth struct {
+	// Basic asks for user and password with every request, and has no tokens.
+	Basic bool
+	// Users maps names to passwords.
+	Users map[string]string
+	// AnonymousPull lets everybody read.
+	AnonymousPull bool
+	// Permit limits users further; nil lets them do everything. The action is pull, push, delete or, for the catalog
+	// (which is no repository and has the name "catalog"), "*". It is not asked for anonymous requests.
+	Permit func(user, repository, action string) bool
+	// TTL is how long a token lives, 0 for 5 minutes.
+	TTL time.Duration
+	// Realm is the URL of the token endpoint; "" is /token of the host that was asked. Wherever it is, this registry has
+	// to answer there: serve it under that host as well.
+	Realm string
+	// Service is the name in the challenge, "registry" if empty.
+	Service string
+}
+
+// tokens gives out tokens and checks them.
+type tokens struct {
+	auth    Auth
+	mu      sync.Mutex
+	granted map[string]grant
+}
+
+type grant struct {
+	scopes  []scope
+	expires time.Time
+}
+
+// scope is one resource and what to do with it.
+type scope struct {
+	kind    string // repository or registry
+	name    string
+	actions []string
+}
+
+func (s scope) String() string { return s.kind + ":" + s.name + ":" + strings.Join(s.actions, ",") }
+
+// parseScopes reads "repository:NAME:ACTION,ACTION", several separated by spaces; a name may have colons.
+func parseScopes(values []string) []scope {
+	var scopes []scope
+	for _, text := range strings.Fields(strings.Join(values, " ")) {
+		kind, rest, _ := strings.Cut(text, ":")
+		if at := strings.LastIndexByte(rest, ':'); at > 0 {
+			scopes = append(scopes, scope{kind, rest[:at], strings.Split(rest[at+1:], ",")})
+		}
+	}
+	return scopes
+}
+
+// needed is what a request asks for. A ping needs no scope, but a token.
+func needed(req *http.Request, to route) []scope {
+	switch {
+	case to.kind == KindCatalog:
+		return []scope{{"registry", "catalog", []string{"*"}}}
+	case to.repository == "":
+		return nil
+	}
+	actions := []string{"pull"}
+	switch req.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodDelete:
+		actions = []string{"delete"}
+	default:
+		actions = []string{"pull", "push"}
+	}
+	scopes := []scope{{"repository", to.repository, actions}}
+	if from := req.URL.Query().Get("from"); from != "" && req.Method == http.MethodPost {
+		scopes = append(scopes, scope{"repository", from, []string{"pull"}})
+	}
+	return scopes
+}
+
+// challenge returns "" for a request that may pass, else the WWW-Authenticate header.
+func (t *tokens) challenge(req *http.Request, to route) string {
+	scopes := needed(req, to)
+	if t.auth.Basic {
+		return t.basicChallenge(req, scopes)
+	}
+	problem := ""
+	if token, sent := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer "); sent {
+		have, valid := t.lookup(token)
+		switch {
+		case !valid:
+			problem = "invalid_token"
+		case !covers(have, scopes):
+			problem = "insufficient_scope"
+		default:
+			return ""
+		}
+	}
+	header := fmt.Sprintf(`Bearer realm=%q,service=%q`, t.realm(req), t.service())
+	if len(scopes) > 0 {
+		texts := make([]string, len(scopes))
+		for i, s := range scopes {
+			texts[i] = s.String()
+		}
+		header += fmt.Sprintf(`,scope=%q`, strings.Join(texts, " "))
+	}
+	if problem != "" {
+		header += fmt.Sprintf(`,error=%q`, problem)
+	}
+	return header
+}
+
+func (t *tokens) basicChallenge(req *http.Request, scopes []scope) string {
+	user, password, _ := req.BasicAuth()
+	if t.known(user, password) && covers(t.allowed(user, scopes), scopes) {
+		return ""
+	}
+	return fmt.Sprintf(`Basic realm=%q`, t.service())
+}
+
+func (t *tokens) realm(req *http.Request) string {
+	switch {
+	case t.auth.Realm != "":
+		return t.auth.Realm
+	case req.TLS != nil:
+		return "https://" + req.Host + tokenPath
+	}
+	return "http://" + req.Host + tokenPath
+}
+
+func (t *tokens) service() string {
+	if t.auth.Service != "" {
+		return t.auth.Service
+	}
+	return "registry"
+}
+
+// known checks credentials; without a name they are the anonymous ones.
+func (t *tokens) known(user, password string) bool {
+	if user == "" {
+		return t.auth.AnonymousPull
+	}
+	want, found := t.auth.Users[user]
+	return found && want == password
+}
+
+// allowed is the part of the scopes that the user may have.
+func (t *tokens) allowed(user string, scopes []scope) []scope {
+	var granted []scope
+	for _, s := range scopes {
+		s.actions = slices.DeleteFunc(slices.Clone(s.actions), func(action string) bool {
+			if user == "" {
+				return s.kind != "repository" || action != "pull"
+			}
+			return t.auth.Permit != nil && !t.auth.Permit(user, s.name, action)
+		})
+		granted = append(granted, s)
+	}
+	return granted
+}
+
+// covers says whether have allows all of want.
+func covers(have, want []scope) bool {
+	for _, w := range want {
+		for _, action := range w.actions {
+			if !slices.ContainsFunc(have, func(h scope) bool {
+				return h.kind == w.kind && h.name == w.name && slices.Contains(h.actions, action)
+			}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (t *tokens) lookup(token string) ([]scope, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g, found := t.granted[token]
+	return g.scopes, found && time.Now().Before(g.expires)
+}
+
+// serve is the token endpoint: GET with Basic credentials, or POST of a form with grant_type=password.
+func (t *tokens) serve(w http.ResponseWriter, req *http.Request) {
+	if t.auth.Basic {
+		http.NotFound(w, req)
+		return
+	}
+	user, password, _ := req.BasicAuth()
+	switch req.Method {
+	case http.MethodGet:
+	case http.MethodPost:
+		if req.PostFormValue("grant_type") != "password" {
+			fail(w, http.StatusBadRequest, "UNSUPPORTED", "only grant_type=password is supported")
+			return
+		}
+		user, password = req.PostFormValue("username"), req.PostFormValue("password")
+	default:
+		notAllowed(w)
+		return
+	}
+	if !t.known(user, password) {
+		fail(w, http.StatusUnauthorized, "UNAUTHORIZED", "incorrect username or password")
+		return
+	}
+	if err := req.ParseForm(); err != nil {
+		fail(w, http.StatusBadRequest, "UNSUPPORTED", err.Error())
+		return
+	}
+	reply(w, http.StatusOK, "application/json", t.issue(t.allowed(user, parseScopes(req.Form["scope"]))))
+}
+
+// issue makes a token and the answer that hands it over.
+func (t *tokens) issue(scopes []scope) []byte {
+	ttl := t.auth.TTL
+	if ttl == 0 {
+		ttl = 5 * time.Minute
+	}
+	now := time.Now()
+	token := rand.Text()
+	t.mu.Lock()
+	t.granted[token] = grant{scopes: scopes, expires: now.Add(ttl)}
+	t.mu.Unlock()
+	body, err := json.Marshal(map[string]any{
+		"token": token, "access_token": token,
+		"expires_in": int(ttl / time.Second), "issued_at": now.UTC().Format(time.RFC3339),
+	})
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return body
+}

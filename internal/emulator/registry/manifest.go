@@ -1,0 +1,151 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxManifest is what registries accept at most, in bytes.
+const maxManifest = 4 << 20
+
+// descriptor is the part of a descriptor that this package reads and writes.
+type descriptor struct {
+	MediaType    string            `json:"mediaType"`
+	Digest       string            `json:"digest"`
+	Size         int64             `json:"size"`
+	URLs         []string          `json:"urls,omitempty"`
+	ArtifactType string            `json:"artifactType,omitempty"`
+	Platform     *platform         `json:"platform,omitempty"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+}
+
+// foreign blobs are elsewhere, and need not be in the registry.
+func (d descriptor) foreign() bool {
+	return len(d.URLs) > 0 || strings.Contains(d.MediaType, ".foreign.") || strings.Contains(d.MediaType, ".nondistributable.")
+}
+
+type platform struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	Variant      string `json:"variant,omitempty"`
+}
+
+// manifest is an image manifest or an index, OCI or Docker.
+type manifest struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	MediaType     string            `json:"mediaType,omitempty"`
+	ArtifactType  string            `json:"artifactType,omitempty"`
+	Config        *descriptor       `json:"config,omitempty"`
+	Layers        []descriptor      `json:"layers,omitempty"`
+	Manifests     []descriptor      `json:"manifests,omitempty"`
+	Subject       *descriptor       `json:"subject,omitempty"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
+}
+
+// blobs are the config and the layers that a registry has to hold.
+func (m manifest) blobs() []descriptor {
+	var list []descriptor
+	if m.Config != nil {
+		list = append(list, *m.Config)
+	}
+	list = append(list, m.Layers...)
+	return slices.DeleteFunc(list, descriptor.foreign)
+}
+
+// refusal is why a manifest is not accepted, always with status 400.
+type refusal struct{ code, message string }
+
+// checkManifest returns nil for a manifest that may be stored.
+func (r *Registry) checkManifest(repository, reference, mediaType string, body []byte) *refusal {
+	var m manifest
+	if err := json.Unmarshal(body, &m); err != nil {
+		return &refusal{"MANIFEST_INVALID", err.Error()}
+	}
+	if mediaType == "" || m.MediaType != "" && m.MediaType != mediaType {
+		return &refusal{"MANIFEST_INVALID", fmt.Sprintf("sent as %q, but says %q", mediaType, m.MediaType)}
+	}
+	if isDigest(reference) && Sum(body) != reference {
+		return &refusal{"DIGEST_INVALID", "provided digest did not match uploaded content"}
+	}
+	if r.options.LaxManifests {
+		return nil
+	}
+	for _, blob := range m.blobs() {
+		if !r.HasBlob(repository, blob.Digest) {
+			return &refusal{"MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: " + blob.Digest}
+		}
+	}
+	for _, child := range m.Manifests {
+		// docker-registry names a missing child as it names a missing blob.
+		if r.Digest(repository, child.Digest) == "" {
+			return &refusal{"MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: " + child.Digest}
+		}
+	}
+	return nil
+}
+
+// serveManifest answers GET, HEAD, PUT and DELETE.
+func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, to route) {
+	if req.Method == http.MethodPut {
+		r.putManifest(w, req, to)
+		return
+	}
+	digest, m, found := r.content.manifest(to.repository, to.reference)
+	if !found {
+		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
+		return
+	}
+	switch req.Method {
+	case http.MethodGet, http.MethodHead:
+		w.Header().Set("Docker-Content-Digest", digest)
+		w.Header().Set("Etag", `"`+digest+`"`)
+		reply(w, http.StatusOK, m.mediaType, m.body)
+	case http.MethodDelete:
+		if isDigest(to.reference) {
+			r.DeleteManifest(to.repository, digest)
+		} else {
+			r.DeleteTag(to.repository, to.reference)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		notAllowed(w)
+	}
+}
+
+func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, to route) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxManifest))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		fail(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "manifest too large")
+		return
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, "MANIFEST_INVALID", err.Error())
+		return
+	}
+	mediaType := req.Header.Get("Content-Type")
+	if no := r.checkManifest(to.repository, to.reference, mediaType, body); no != nil {
+		fail(w, http.StatusBadRequest, no.code, no.message)
+		return
+	}
+	digest := Sum(body)
+	r.content.putManifest(to.repository, to.reference, digest, storedManifest{mediaType, body})
+	var m manifest
+	if err := json.Unmarshal(body, &m); err == nil && m.Subject != nil && r.options.Referrers {
+		w.Header().Set("OCI-Subject", m.Subject.Digest)
+	}
+	created(w, to.repository, "manifests", digest)
+}
+
+// reply sends a whole body with its length, to HEAD the length alone.
+func reply(w http.ResponseWriter, status int, mediaType string, body []byte) {
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // net/http drops it for HEAD; an error is the client's leaving
+}

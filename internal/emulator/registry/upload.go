@@ -1,0 +1,169 @@
+package registry
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// uploads are the blobs under way.
+type uploads struct {
+	mu   sync.Mutex
+	open map[string]*upload
+}
+
+// upload is guarded by the lock of uploads, which is not held while its bytes arrive.
+type upload struct {
+	repository string
+	data       []byte
+}
+
+// start returns the id of a new upload.
+func (u *uploads) start(repository string) (id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	id = rand.Text()
+	u.open[id] = &upload{repository: repository}
+	return id
+}
+
+// size says how many bytes an upload has.
+func (u *uploads) size(to route) (size int64, found bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	up, found := u.open[to.reference]
+	if !found || up.repository != to.repository {
+		return 0, false
+	}
+	return int64(len(up.data)), true
+}
+
+// add appends to an upload, and returns all there is.
+func (u *uploads) add(id string, data []byte) (all []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	up, found := u.open[id]
+	if !found {
+		return nil
+	}
+	if len(up.data) == 0 {
+		up.data = data // most uploads come in one piece, which then need not be copied
+	} else {
+		up.data = append(up.data, data...)
+	}
+	return up.data
+}
+
+func (u *uploads) drop(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.open, id)
+}
+
+// serveUpload answers POST (start, mount, or all at once), PATCH, PUT, GET (how far) and DELETE (give up).
+func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to route) {
+	if req.Method == http.MethodPost && to.reference == "" {
+		r.startUpload(w, req, to)
+		return
+	}
+	have, found := r.uploads.size(to)
+	if !found {
+		fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+		return
+	}
+	switch req.Method {
+	case http.MethodGet:
+		uploadHeader(w, to, have)
+		w.WriteHeader(http.StatusNoContent)
+	case http.MethodPatch:
+		r.continueUpload(w, req, to, have)
+	case http.MethodPut:
+		r.finishUpload(w, req, to)
+	case http.MethodDelete:
+		r.uploads.drop(to.reference)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		notAllowed(w)
+	}
+}
+
+func (r *Registry) startUpload(w http.ResponseWriter, req *http.Request, to route) {
+	query := req.URL.Query()
+	if digest := query.Get("mount"); digest != "" && r.content.mount(query.Get("from"), to.repository, digest) {
+		created(w, to.repository, "blobs", digest)
+		return
+	}
+	to.reference = r.uploads.start(to.repository)
+	if query.Get("digest") != "" {
+		r.finishUpload(w, req, to)
+		return
+	}
+	uploadHeader(w, to, 0)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (r *Registry) continueUpload(w http.ResponseWriter, req *http.Request, to route, have int64) {
+	if span := req.Header.Get("Content-Range"); span != "" {
+		var first, last int64
+		_, err := fmt.Sscanf(strings.TrimPrefix(span, "bytes "), "%d-%d", &first, &last)
+		if err != nil || first != have {
+			uploadHeader(w, to, have)
+			fail(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "the range does not continue the upload")
+			return
+		}
+	}
+	data, err := readBody(req)
+	all := r.uploads.add(to.reference, data) // what came before an error can be continued
+	if err != nil {
+		fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", err.Error())
+		return
+	}
+	uploadHeader(w, to, int64(len(all)))
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to route) {
+	data, err := readBody(req)
+	all := r.uploads.add(to.reference, data)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", err.Error())
+		return
+	}
+	digest := req.URL.Query().Get("digest")
+	if Sum(all) != digest {
+		fail(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
+		return
+	}
+	r.uploads.drop(to.reference)
+	r.content.putBlob(to.repository, digest, all)
+	created(w, to.repository, "blobs", digest)
+}
+
+// uploadHeader says where to go on and how far it is. The query is there, as with docker-registry, so that a client
+// which appends "?digest=" to a Location is found out.
+func uploadHeader(w http.ResponseWriter, to route, have int64) {
+	w.Header().Set("Location", "/v2/"+to.repository+"/blobs/uploads/"+to.reference+"?_state="+to.reference)
+	w.Header().Set("Docker-Upload-Uuid", to.reference)
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, have-1)))
+}
+
+// created answers 201 for a blob or a manifest.
+func created(w http.ResponseWriter, repository, noun, digest string) {
+	w.Header().Set("Location", "/v2/"+repository+"/"+noun+"/"+digest)
+	w.Header().Set("Docker-Content-Digest", digest)
+	w.WriteHeader(http.StatusCreated)
+}
+
+// readBody reads all, without growing step by step where the length is known and not absurd.
+func readBody(req *http.Request) ([]byte, error) {
+	var buffer bytes.Buffer
+	if n := req.ContentLength; n > 0 && n < 1<<30 {
+		buffer.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := io.Copy(&buffer, req.Body)
+	return buffer.Bytes(), err
+}
