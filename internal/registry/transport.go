@@ -62,6 +62,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// settle drops the body of a redirect or a challenge, and so gives its place in flight back: regclient asks for a token, which
+// may need that place, before it closes the body, and does not close it at all where it gives up.
+func settle(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // read to its end the connection can be used again
+	_ = resp.Body.Close()
+	resp.Body = http.NoBody
+}
+
 // failed is an answer that the caller cannot use.
 type failed struct {
 	err  *Error
@@ -87,7 +95,11 @@ func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.
 		return false, t.retries.pause(attempt), failed{e, last}
 	}
 	t.health.up(req.URL.Host)
+	if resp.StatusCode < 300 {
+		return true, 0, failed{}
+	}
 	if resp.StatusCode < 400 || resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req) {
+		settle(resp)
 		return true, 0, failed{}
 	}
 	e.Status = resp.StatusCode
@@ -197,6 +209,9 @@ func replayable(req *http.Request) ([]byte, error) {
 
 // operation describes a request for people, by the paths of the OCI distribution spec, without its repository and query.
 func operation(req *http.Request) string {
+	for req.Response != nil && req.Response.Request != nil {
+		req = req.Response.Request // what was asked before the registry redirected
+	}
 	kinds := []struct{ part, name string }{
 		{"/blobs/uploads/", "blob upload"}, {"/manifests/", "manifest"}, {"/blobs/", "blob"}, {"/tags/list", "tag list"},
 		{"/referrers/", "referrers"}, {"/_catalog", "catalog"},
@@ -206,16 +221,19 @@ func operation(req *http.Request) string {
 			return req.Method + " " + k.name
 		}
 	}
-	if strings.HasPrefix(req.URL.Path, "/v2/") {
-		return req.Method + " API"
+	switch {
+	case req.Context().Value(streaming{}) != nil:
+		return req.Method + " blob upload" // a Location may have any path
+	case tokenRequest(req):
+		return req.Method + " token"
 	}
-	return req.Method + " token"
+	return req.Method + " API"
 }
 
-// tokenRequest tells a request to a token server from one to a registry: only the latter's paths start with /v2/, and blobs
-// behind a redirect are asked for without a retry of authentication either way.
+// tokenRequest tells a request to a token server from one to a registry: only the latter's paths start with /v2/, but for
+// what it redirects to and for the Location of an upload, which may have any.
 func tokenRequest(req *http.Request) bool {
-	return !strings.HasPrefix(req.URL.Path, "/v2/") && req.Response == nil
+	return !strings.HasPrefix(req.URL.Path, "/v2/") && req.Response == nil && req.Context().Value(streaming{}) == nil
 }
 
 func describe(err error) string {
