@@ -77,6 +77,7 @@ func describe(n *yaml.Node) string {
 		return "a list"
 	case yaml.MappingNode:
 		return "a mapping"
+	default:
 	}
 	switch n.ShortTag() {
 	case "!!str":

@@ -3,10 +3,12 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
 	"github.com/regclient/regclient/types/descriptor"
+	"github.com/regclient/regclient/types/errs"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -21,9 +23,18 @@ func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.De
 	if err != nil {
 		return nil, err
 	}
-	r, err := e.reg.BlobGet(ctx, reference(repo.Digest(d.Digest)), blobDescriptor(d))
+	asked := blobDescriptor(d)
+	asked.Size = 0 // regclient would ask again for a body of another length, and leave the first open
+	r, err := e.reg.BlobGet(ctx, reference(repo.Digest(d.Digest)), asked)
 	if err != nil {
 		return nil, wrap("GET blob", repo.Registry, err)
+	}
+	if got := r.GetDescriptor().Size; got > 0 && d.Size > 0 && got != d.Size {
+		_ = r.Close()
+		return nil, &Error{
+			Host: repo.Registry, Operation: "GET blob", Attempts: 1, ErrorCode: "SIZE_INVALID", cause: permanentError{image.ErrCorrupt},
+			Message: fmt.Sprintf("the blob has %d bytes, %d were expected", got, d.Size),
+		}
 	}
 	return &wrapped{ReadCloser: r, host: repo.Registry}, nil
 }
@@ -36,10 +47,15 @@ type wrapped struct {
 
 func (w *wrapped) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the body broke off: " + clean(err.Error()), cause: err}
+	switch {
+	case err == nil, err == io.EOF: //nolint:errorlint // regclient's errors about a body's end wrap io.EOF, and are none
+		return n, err
+	case errors.Is(err, errs.ErrDigestMismatch):
+		return n, &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the blob has other bytes than its digest says", cause: permanentError{image.ErrCorrupt}}
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
 	}
-	return n, err
+	return n, &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the body broke off: " + clean(err.Error()), cause: err}
 }
 
 // HasBlob asks whether the repository has a blob.

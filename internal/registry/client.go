@@ -92,7 +92,7 @@ func (c *Client) transport(registry string) (*transport, error) {
 	}
 	t := &transport{
 		base: base, host: registry, limit: newLimits(host.concurrency(registry)), retries: c.options.Retries,
-		health: newHealth(), log: c.options.Log, tryPlain: loopback(registry) && !host.configured(),
+		health: newHealth(), refused: newRefusals(), log: c.options.Log, tryPlain: loopback(registry) && !host.configured(),
 	}
 	if c.options.Wrap != nil {
 		t.base = c.options.Wrap(registry, base)

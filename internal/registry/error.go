@@ -42,10 +42,13 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s ", e.Operation, e.Host)
-	if e.Status == 0 {
-		b.WriteString("gave no answer")
-	} else {
+	switch {
+	case e.Status != 0:
 		fmt.Fprintf(&b, "answered %d %s", e.Status, http.StatusText(e.Status))
+	case errors.Is(e.cause, image.ErrCorrupt):
+		b.WriteString("gave wrong content")
+	default:
+		b.WriteString("gave no answer")
 	}
 	if text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN "); text != "" {
 		fmt.Fprintf(&b, ": %s", text)
@@ -156,6 +159,8 @@ func wrap(operation, host string, err error) error {
 		e.Hint = "the sign-in was refused, or there is no such repository for this account: check registries." + host + " or docker login"
 	case errors.Is(err, errs.ErrNotFound):
 		e.Status = http.StatusNotFound
+	case errors.Is(err, errs.ErrDigestMismatch):
+		e.ErrorCode, e.Message, e.cause = "DIGEST_MISMATCH", clean(err.Error()), permanentError{image.ErrCorrupt}
 	default:
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err

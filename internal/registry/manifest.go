@@ -28,14 +28,28 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	}
 	if err == nil {
 		if d := m.GetDescriptor(); d.Digest.Validate() == nil {
-			if r.Digest != "" && d.Digest != r.Digest {
-				return image.Descriptor{}, mismatch("HEAD manifest", r, d.Digest)
+			if got := otherDigest(m, r); got != "" {
+				return image.Descriptor{}, mismatch("HEAD manifest", r, got)
 			}
 			return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, nil
 		}
 	}
 	full, err := c.Manifest(ctx, r)
 	return full.Descriptor, err
+}
+
+// otherDigest returns the digest that the registry names in place of the one that was asked for; empty for none. regclient
+// believes the request. One of another algorithm cannot be compared.
+func otherDigest(m manifest.Manifest, r image.Reference) image.Digest {
+	header, err := m.RawHeaders()
+	if err != nil || r.Digest == "" {
+		return ""
+	}
+	got, err := image.ParseDigest(header.Get("Docker-Content-Digest"))
+	if err != nil || got == r.Digest || got.Algorithm() != r.Digest.Algorithm() {
+		return ""
+	}
+	return got
 }
 
 // headRefused tells whether the registry, or a proxy before it, takes no HEAD.

@@ -23,6 +23,7 @@ type transport struct {
 	limit   *limits
 	retries Retries
 	health  *health
+	refused *refusals
 	log     *slog.Logger
 	// tryPlain is set for a loopback registry of which nothing is configured: where it does not speak TLS it is spoken to
 	// without, as Docker does.
@@ -40,6 +41,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	req = rewriteMount(req)
+	if err := t.refused.check(req, body); err != nil {
+		return nil, err
+	}
 	op := operation(req)
 	for attempt := 1; ; attempt++ {
 		if err := t.health.check(op, req.URL.Host); err != nil {
@@ -52,6 +56,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		if failure.done {
 			noteFailure(req, failure.err)
+			t.refused.note(req, body, failure.err)
 			return nil, failure.err
 		}
 		t.log.LogAttrs(req.Context(), slog.LevelDebug, "request failed, trying again", slog.String("registry", req.URL.Host),

@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 					var got result
 					// A POST is not sent again by itself after a reset, a GET on a kept connection is: start afresh.
 					c.client.CloseIdleConnections()
-					response, err := c.client.Get(c.url + "/v2/a/blobs/" + digest) //nolint:noctx // ends by itself
+					response, err := c.client.Get(c.url + "/v2/a/blobs/" + digest)
 					if err == nil {
 						body, readErr := io.ReadAll(response.Body)
 						err = errors.Join(readErr, response.Body.Close())
@@ -132,7 +132,7 @@ func TestResetIsAReset(t *testing.T) {
 	r.Inject(registry.Fault{Reset: true})
 	ways := ways(t, r)
 	for _, way := range []string{"memory", "socket"} {
-		_, err := ways[way].client.Get(ways[way].url + "/v2/") //nolint:noctx,bodyclose // has to fail at once
+		_, err := ways[way].client.Get(ways[way].url + "/v2/")
 		if !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%s: %v", way, err)
 		}
@@ -183,7 +183,7 @@ func TestUploadsAreIndependent(t *testing.T) {
 		reader, writer := io.Pipe()
 		at := c.do(http.MethodPost, "/v2/a/blobs/uploads/", "").Header.Get("Location")
 		go func() {
-			req, err := http.NewRequest(http.MethodPut, c.url+at+"&digest="+registry.Sum([]byte("slow")), reader) //nolint:noctx // ends with its body
+			req, err := http.NewRequest(http.MethodPut, c.url+at+"&digest="+registry.Sum([]byte("slow")), reader)
 			if err != nil {
 				return
 			}
@@ -244,7 +244,7 @@ func TestTransportShortBody(t *testing.T) {
 		w.Header().Set("Content-Length", "10")
 		_, _ = w.Write([]byte("short"))
 	}))
-	response, err := (&http.Client{Transport: gate.Transport()}).Get("http://registry.test/") //nolint:noctx // ends by itself
+	response, err := (&http.Client{Transport: gate.Transport()}).Get("http://registry.test/")
 	if err != nil {
 		t.Fatal(err)
 	}

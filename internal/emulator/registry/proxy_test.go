@@ -60,7 +60,7 @@ func TestProxyFaults(t *testing.T) {
 	}
 	digest := r.PutBlob("a", []byte(strings.Repeat("x", 1000)))
 	p.Inject(registry.Fault{CutAt: 10, Times: 1})
-	response, err := http.Get(c.url + "/v2/a/blobs/" + digest) //nolint:noctx // ends by itself
+	response, err := http.Get(c.url + "/v2/a/blobs/" + digest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestProxyFaults(t *testing.T) {
 		t.Errorf("read %d, %v", n, err)
 	}
 	p.Inject(registry.Fault{CutRequestAt: 10, Times: 1})
-	if response, err := http.Post(c.url+"/v2/a/blobs/uploads/?digest="+digest, "", strings.NewReader(strings.Repeat("x", 100_000))); err == nil { //nolint:noctx // ends by itself
+	if response, err := http.Post(c.url+"/v2/a/blobs/uploads/?digest="+digest, "", strings.NewReader(strings.Repeat("x", 100_000))); err == nil {
 		_ = response.Body.Close()
 		t.Errorf("a cut request was answered with %d", response.StatusCode)
 	}

@@ -70,9 +70,9 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // call runs the handler as net/http does: http.ErrAbortHandler breaks the connection. Other panics are bugs and stay.
 func call(handler http.Handler, w *pipeWriter, r *http.Request) (err error) {
 	defer func() {
-		switch cause := recover(); {
-		case cause == nil:
-		case cause == http.ErrAbortHandler:
+		switch cause := recover(); cause {
+		case nil:
+		case http.ErrAbortHandler:
 			err = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 		default:
 			panic(fmt.Sprintf("%s %s: %v", r.Method, r.URL, cause))
