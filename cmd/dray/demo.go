@@ -90,7 +90,7 @@ func (a *app) demoRun(ctx context.Context, only bool) error {
 	if only {
 		return a.plan(ctx, cfg, jobs, false)
 	}
-	return a.sync(ctx, "sync", cfg, jobs)
+	return a.sync(ctx, "sync", cfg, jobs, false)
 }
 
 func (a *app) say(format string, args ...any) {

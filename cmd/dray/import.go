@@ -42,7 +42,7 @@ names none. A config file is read only where --config or $DRAY_CONFIG names one,
 					return err
 				}
 			}
-			return a.sync(c.Context(), "import", cfg, []plan.Job{job})
+			return a.sync(c.Context(), "import", cfg, []plan.Job{job}, false)
 		},
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,10 +15,12 @@ import (
 )
 
 func (a *app) syncCommand() *cobra.Command {
-	return &cobra.Command{
+	var wait bool
+	c := &cobra.Command{
 		Use:   "sync [MAPPING…]",
 		Short: "Sync now, once",
-		Long: `Compare both sides of every mapping, or of those named, and import what changed.
+		Long: `Compare both sides of every mapping, or of those named, and import what changed. What a registry does
+not allow now is deferred, with the time of the next try; with --wait sync stays until that is done, too.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {
@@ -27,15 +31,23 @@ func (a *app) syncCommand() *cobra.Command {
 			if jobs, err = choose(jobs, names); err != nil {
 				return err
 			}
-			return a.sync(c.Context(), "sync", cfg, jobs)
+			return a.sync(c.Context(), "sync", cfg, jobs, wait)
 		},
 	}
+	c.Flags().BoolVar(&wait, "wait", false, "stay until what is deferred is done")
+	return c
 }
 
 // sync runs jobs and reports on them.
-func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job) error {
+func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job, wait bool) error {
 	started := time.Now()
-	results, err := a.withMirror(cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Sync(ctx, jobs) })
+	results, err := a.withMirror(cfg, jobs, func(m *mirror.Mirror) []mirror.Result {
+		results := m.Sync(ctx, jobs)
+		if wait {
+			results = a.untilDone(ctx, m, jobs, results)
+		}
+		return results
+	})
 	if err != nil {
 		return err
 	}
@@ -49,6 +61,24 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 		return &exitError{exitFailed, err}
 	}
 	return verdict(ctx, results, false)
+}
+
+// untilDone runs the jobs with deferred actions again, each time when the first of these may be tried, until none is left.
+func (a *app) untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results []mirror.Result) []mirror.Result {
+	for {
+		at, names, deferred := mirror.Deferral(results)
+		if !deferred {
+			return results
+		}
+		m.Log.LogAttrs(ctx, slog.LevelInfo, "waiting for what is deferred", slog.Time("next", at))
+		select {
+		case <-time.After(time.Until(at)):
+		case <-ctx.Done():
+			return results
+		}
+		again := slices.DeleteFunc(slices.Clone(jobs), func(j plan.Job) bool { return !slices.Contains(names, j.Name) })
+		results = mirror.Merge(results, m.Sync(ctx, again))
+	}
 }
 
 // withMirror builds what runs the jobs, and takes it down when they have run.

@@ -217,3 +217,36 @@ func hasLine(text string, parts []string) bool {
 	}
 	return false
 }
+
+// TestWaitStaysUntilDone has the source ask for half a minute of peace: without --wait the image is deferred, with it the
+// command waits and brings it.
+func TestWaitStaysUntilDone(t *testing.T) {
+	t.Parallel()
+	content, copied := registry.New(registry.Options{}), registry.New(registry.Options{})
+	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{}).Push(content, "in/app", "1"); err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(40 * time.Second)
+	limited := registry.Fault{
+		Match: func(r *http.Request) bool {
+			return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/")
+		},
+		Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {fmt.Sprint(until.Unix())}},
+	}
+	heal := content.Inject(limited)
+	source, target := start(t, content), start(t, copied)
+	config := writeConfig(t, "mappings:", mapping("source: '%s/in/app:1', target: '%s/out/app', referrers: false", source, target))
+	doc, a := drayJSON(t, "sync", "-c", config)
+	if a.code != exitPartly || doc.Totals.Deferred != 1 || doc.Jobs[0].Actions[0].RetryAt == nil {
+		t.Fatalf("exit code %d, %+v\n%s", a.code, doc.Totals, a.out)
+	}
+	heal()
+	limited.Header, limited.Times = http.Header{"Retry-After": {fmt.Sprint(time.Now().Add(31 * time.Second).Unix())}}, 1
+	content.Inject(limited)
+	if doc, a = drayJSON(t, "sync", "--wait", "-c", config); a.code != exitDone || doc.Totals.Import != 1 || doc.Totals.Deferred != 0 {
+		t.Errorf("with --wait: exit code %d, %+v\n%s", a.code, doc.Totals, a.out)
+	}
+	if err := copied.Whole("out/app", "1"); err != nil {
+		t.Error(err)
+	}
+}
