@@ -32,8 +32,8 @@ func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.De
 	if got := r.GetDescriptor().Size; got > 0 && d.Size > 0 && got != d.Size {
 		_ = r.Close()
 		return nil, &Error{
-			Host: repo.Registry, Operation: "GET blob", Attempts: 1, ErrorCode: "SIZE_INVALID", cause: permanentError{image.ErrCorrupt},
-			Message: fmt.Sprintf("the blob has %d bytes, %d were expected", got, d.Size),
+			Host: repo.Registry, Operation: "GET blob", Attempts: 1, ErrorCode: "SIZE_INVALID", plain: true,
+			Message: fmt.Sprintf("the blob has %d bytes, %d were expected", got, d.Size), cause: permanentError{image.ErrCorrupt},
 		}
 	}
 	return &wrapped{ReadCloser: r, host: repo.Registry}, nil
@@ -47,15 +47,17 @@ type wrapped struct {
 
 func (w *wrapped) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	switch {
-	case err == nil, err == io.EOF: //nolint:errorlint // regclient's errors about a body's end wrap io.EOF, and are none
+	if err == nil || err == io.EOF { //nolint:errorlint // regclient's errors about a body's end wrap io.EOF, and are none
 		return n, err
-	case errors.Is(err, errs.ErrDigestMismatch):
-		return n, &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the blob has other bytes than its digest says", cause: permanentError{image.ErrCorrupt}}
-	case errors.Is(err, io.EOF):
+	}
+	if errors.Is(err, io.EOF) && !errors.Is(err, errs.ErrDigestMismatch) {
 		err = io.ErrUnexpectedEOF
 	}
-	return n, &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the body broke off: " + clean(err.Error()), cause: err}
+	e := &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the body broke off: " + clean(err.Error()), plain: true, cause: err}
+	if errors.Is(err, errs.ErrDigestMismatch) {
+		e.ErrorCode, e.Message, e.cause = "DIGEST_MISMATCH", "the blob has other bytes than its digest says", permanentError{image.ErrCorrupt}
+	}
+	return n, e
 }
 
 // HasBlob asks whether the repository has a blob.
@@ -121,7 +123,7 @@ func (l *lazyReader) Read(p []byte) (int, error) {
 		return 0, l.err
 	}
 	n, err := l.body.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF { //nolint:errorlint // the end itself: an error that wraps io.EOF is a torn body
 		l.err = err
 	}
 	return n, err

@@ -91,8 +91,8 @@ func (c *Client) transport(registry string) (*transport, error) {
 		return nil, err
 	}
 	t := &transport{
-		base: base, host: registry, limit: newLimits(host.concurrency(registry)), retries: c.options.Retries,
-		health: newHealth(), refused: newRefusals(), log: c.options.Log, tryPlain: loopback(registry) && !host.configured(),
+		base: base, host: registry, limit: host.limits(registry), retries: c.options.Retries,
+		health: newHealth(), refused: newRefusals(), log: c.options.Log, plainHTTP: host.PlainHTTP, tryPlain: loopback(registry) && !host.configured(),
 	}
 	if c.options.Wrap != nil {
 		t.base = c.options.Wrap(registry, base)
@@ -134,7 +134,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	if fromStore {
 		var err error
 		if credential, err = c.options.Credentials.Lookup(ctx, repo); err != nil {
-			return nil, &Error{Host: repo.Registry, Operation: "credentials", Message: clean(err.Error()), cause: permanentError{err}}
+			return nil, &Error{Host: repo.Registry, Operation: "credentials", Message: clean(err.Error()), plain: true, cause: permanentError{err}}
 		}
 		e.expires = time.Now().Add(helperLifetime)
 	}

@@ -36,19 +36,21 @@ type Error struct {
 	Hint string
 
 	cause error
+	// plain is set where the message says it all: something came, or was never asked for.
+	plain bool
+	// again is set where the next try has what this one lacked, whatever the status says.
+	again bool
 }
 
 // Error returns one line.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s ", e.Operation, e.Host)
+	fmt.Fprintf(&b, "%s: %s", e.Operation, e.Host)
 	switch {
 	case e.Status != 0:
-		fmt.Fprintf(&b, "answered %d %s", e.Status, http.StatusText(e.Status))
-	case errors.Is(e.cause, image.ErrCorrupt):
-		b.WriteString("gave wrong content")
-	default:
-		b.WriteString("gave no answer")
+		fmt.Fprintf(&b, " answered %d %s", e.Status, http.StatusText(e.Status))
+	case !e.plain:
+		b.WriteString(" gave no answer")
 	}
 	if text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN "); text != "" {
 		fmt.Fprintf(&b, ": %s", text)
@@ -75,7 +77,7 @@ func (e *Error) RetryAt() time.Time { return e.NotBefore }
 
 // Temporary tells whether the same request may succeed later.
 func (e *Error) Temporary() bool {
-	return e.Status == 0 && !permanent(e.cause) || retryableStatus(e.Status)
+	return e.again || e.Status == 0 && !permanent(e.cause) || retryableStatus(e.Status)
 }
 
 // Code is a stable short code for reports.
@@ -85,6 +87,8 @@ func (e *Error) Code() string {
 		return strings.ToLower(strings.ReplaceAll(e.ErrorCode, "_", "-"))
 	case e.Status != 0:
 		return fmt.Sprintf("http-%d", e.Status)
+	case e.plain:
+		return "failed"
 	}
 	return "unreachable"
 }
@@ -128,12 +132,17 @@ var (
 	// Docker Hub names the account and a token id in its 429s: "as 'user': dckr_jti_…=".
 	tokenID     = regexp.MustCompile(`dckr_[a-z]+_[A-Za-z0-9_-]+=*`)
 	accountName = regexp.MustCompile(`\bas '[^']*'`)
-	bearer      = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
+	// A URL may carry a user and, in its query, a signature or the state of an upload.
+	urlQuery = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://[^\s?"'<>)]*)\?[^\s"'<>)]*`)
+	urlUser  = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@"']*@`)
+	bearer   = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
 )
 
-// clean makes a registry's text fit for one line of a log: bounded, without control characters, account names and tokens.
+// clean makes a registry's text fit for one line of a log: bounded, without control characters, account names, tokens and the
+// queries of URLs.
 func clean(s string) string {
 	s = strings.TrimSpace(controls.ReplaceAllString(strings.ToValidUTF8(s, "?"), " "))
+	s = urlUser.ReplaceAllString(urlQuery.ReplaceAllString(s, "$1"), "$1")
 	s = tokenID.ReplaceAllString(s, "[redacted]")
 	s = accountName.ReplaceAllString(s, "as [redacted]")
 	s = bearer.ReplaceAllString(s, "$1 [redacted]")
@@ -152,11 +161,13 @@ func wrap(operation, host string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	e := &Error{Host: host, Operation: operation, cause: err, Attempts: 1}
+	e := &Error{Host: host, Operation: operation, cause: err, Attempts: 1, plain: true}
 	switch {
 	case errors.Is(err, errs.ErrHTTPUnauthorized), errors.Is(err, errs.ErrNoNewChallenge), errors.Is(err, errs.ErrEmptyChallenge):
 		e.Status = http.StatusUnauthorized
 		e.Hint = "the sign-in was refused, or there is no such repository for this account: check registries." + host + " or docker login"
+	case errors.Is(err, errs.ErrRetryLimitExceeded): // two challenges: the token ended again while the request waited for its turn
+		e.Status, e.again = http.StatusUnauthorized, true
 	case errors.Is(err, errs.ErrNotFound):
 		e.Status = http.StatusNotFound
 	case errors.Is(err, errs.ErrDigestMismatch):

@@ -17,8 +17,14 @@ type guard struct {
 	mu    sync.Mutex
 	host  string
 	pages int
+	// op is what was asked first.
+	op string
 	// failed keeps the first failure of a request, which regclient drops where it falls back to something else.
 	failed *Error
+	// noted is called with each failure of a request for referrers, before regclient sees it; may be nil.
+	noted func(*Error)
+	// asked is set once the referrers API was asked.
+	asked bool
 }
 
 // maxPages bounds a listing: 10,000 pages of 100 tags are a million.
@@ -30,39 +36,83 @@ func withGuard(ctx context.Context) (context.Context, *guard) {
 }
 
 func guardOrigin(req *http.Request) error {
-	g, ok := req.Context().Value(guarded{}).(*guard)
-	if !ok || tokenRequest(req) {
+	g := guardOf(req)
+	if g == nil {
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.pages++
+	op := operation(req)
+	if g.op == "" {
+		g.op = op
+	}
+	g.asked = g.asked || op == getReferrers
 	if req.Response != nil || g.host == "" { // a redirect is the registry's own answer; the first request is ours
 		g.host = req.URL.Host
 	}
-	e := &Error{Host: g.host, Operation: operation(req), Attempts: 1, cause: permanentError{errors.New("listing refused")}}
-	if g.host != req.URL.Host {
+	e := &Error{Host: g.host, Operation: g.op, Attempts: 1, plain: true, cause: permanentError{errors.New("listing refused")}}
+	switch {
+	case g.host != req.URL.Host:
 		e.Message = fmt.Sprintf("the next page is said to lie at another host, %s; not followed", clean(req.URL.Host))
-		return e
-	}
-	if g.pages > maxPages {
+	case g.pages > maxPages:
 		e.Message = fmt.Sprintf("the list has more than %d pages", maxPages)
-		return e
+	case g.op == getReferrers && op != getReferrers && g.failed == nil:
+		// The API has answered, and regclient falls back to the tag all the same. It may have broken off: worth a try.
+		e.Message, e.cause = "what it answered is no list of referrers", nil
+	default:
+		return nil
 	}
-	return nil
+	if g.failed == nil {
+		g.failed = e
+	}
+	return e
 }
 
 // noteFailure keeps the first failure of a request of a listing.
 func noteFailure(req *http.Request, e *Error) {
-	g, ok := req.Context().Value(guarded{}).(*guard)
-	if !ok || tokenRequest(req) {
+	if g := guardOf(req); g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.failed == nil {
+			g.failed = e
+		}
+		if g.noted != nil && e.Operation == getReferrers {
+			g.noted(e)
+		}
+	}
+}
+
+// noteFinal keeps a challenge as a failure until the same is answered: the credential may be refused, and regclient asks for
+// something else then.
+func noteFinal(req *http.Request, op string, status int) {
+	if status == http.StatusUnauthorized {
+		noteFailure(req, &Error{Host: req.URL.Host, Operation: op, Status: status, Attempts: 1, Hint: statusHint(status, req.URL.Host)})
 		return
 	}
+	if g := guardOf(req); g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.failed != nil && g.failed.Status == http.StatusUnauthorized && g.failed.Operation == op {
+			g.failed = nil
+		}
+	}
+}
+
+// guardOf returns the guard of a request of a listing, nil for any other.
+func guardOf(req *http.Request) *guard {
+	g, ok := req.Context().Value(guarded{}).(*guard)
+	if !ok || tokenRequest(req) {
+		return nil
+	}
+	return g
+}
+
+// askedReferrers tells whether the referrers API was asked.
+func (g *guard) askedReferrers() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.failed == nil {
-		g.failed = e
-	}
+	return g.asked
 }
 
 func (g *guard) failure() *Error {

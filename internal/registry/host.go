@@ -31,20 +31,25 @@ type Host struct {
 	Concurrency int
 }
 
-// The default of Host.Concurrency. Docker Hub answers a burst of cold connections with 429s, so it gets fewer.
+// The defaults of Host.Concurrency, and how many requests are sent at once before a registry has shown what it takes. Docker
+// Hub answers a burst of cold connections with 429s, so it is met with fewer.
 const (
-	defaultConcurrency = 12
+	defaultConcurrency = 16
 	hubConcurrency     = 6
+	startConcurrency   = 4
+	hubStart           = 1
 )
 
-func (h Host) concurrency(registry string) int {
-	switch {
-	case h.Concurrency > 0:
-		return h.Concurrency
-	case registry == image.DockerHub:
-		return hubConcurrency
+// limits returns the bounds of the requests in flight at a registry.
+func (h Host) limits(registry string) *limits {
+	start, most := startConcurrency, defaultConcurrency
+	if registry == image.DockerHub {
+		start, most = hubStart, hubConcurrency
 	}
-	return defaultConcurrency
+	if h.Concurrency > 0 {
+		most = h.Concurrency
+	}
+	return newLimits(start, most)
 }
 
 // configured tells whether anything is said on how to connect.
@@ -59,13 +64,12 @@ func (h Host) roundTripper(registry string) (*http.Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registries.%s.tls: %w", registry, err)
 	}
-	connections := 2 * h.concurrency(registry)
+	connections := 2 * max(h.Concurrency, defaultConcurrency)
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 2 * time.Minute, // a registry may hash a large blob before it answers
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConns:          2 * connections,

@@ -60,7 +60,10 @@ func headRefused(err error) bool {
 
 func mismatch(op string, r image.Reference, got image.Digest) error {
 	text := fmt.Sprintf("asked for %s, it gave %s", r.Digest, got)
-	return &Error{Host: r.Registry, Operation: op, Attempts: 1, ErrorCode: "DIGEST_MISMATCH", Message: text, cause: permanentError{image.ErrCorrupt}}
+	return &Error{
+		Host: r.Registry, Operation: op, Attempts: 1, ErrorCode: "DIGEST_MISMATCH", Message: text, plain: true,
+		cause: permanentError{image.ErrCorrupt},
+	}
 }
 
 // Manifest fetches a manifest or an index. Where the reference has a digest, the bytes are checked against it.

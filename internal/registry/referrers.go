@@ -2,6 +2,8 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -22,26 +24,27 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	if err != nil {
 		return nil, err
 	}
-	switch known, err := e.referrers.get(repo); {
-	case err != nil:
+	known, err := e.referrers.get(repo)
+	if err != nil {
 		return nil, err
-	case known == withoutAPI:
+	}
+	if known == withoutAPI {
 		tags, err := c.RecentTags(ctx, repo)
 		if err != nil || !slices.Contains(tags, FallbackTag(d)) {
 			return nil, err
 		}
 	}
 	guarded, watch := withGuard(ctx)
+	watch.noted = func(failure *Error) { e.referrers.learn(repo, failure) }
 	list, err := e.reg.ReferrerList(guarded, reference(repo.Digest(d)))
-	if failure := watch.failure(); failure != nil && failure.Operation == "GET referrers" {
-		if failure.Status == 0 || failure.Status >= 500 || failure.Temporary() {
-			e.referrers.broken(repo, failure) // regclient would take it for a registry without the API
-			return nil, failure
-		}
-		e.referrers.missing(repo)
+	if err := e.referrers.trusted(repo, watch, known); err != nil {
+		return nil, err
+	}
+	if err = wrap(getReferrers, repo.Registry, err); errors.Is(err, image.ErrAbsent) {
+		return nil, nil // neither the API nor the fallback tag is there
 	}
 	if err != nil {
-		return nil, wrap("GET referrers", repo.Registry, err)
+		return nil, err
 	}
 	var referrers []image.Referrer
 	for _, d := range list.Descriptors {
@@ -54,6 +57,32 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		})
 	}
 	return referrers, nil
+}
+
+// getReferrers is the operation of a request to the referrers API.
+const getReferrers = "GET referrers"
+
+// trusted returns why the answer to a listing cannot be believed; nil where it can. regclient falls back to the tag after any
+// failure of the API, its own or that of another call for the same repository.
+func (r *referrersAPI) trusted(repo image.Repository, watch *guard, before support) error {
+	if failure := watch.failure(); failure != nil && failure.Operation == getReferrers && !withoutReferrers(failure.Status) {
+		return failure
+	}
+	now, err := r.get(repo)
+	if err != nil || watch.askedReferrers() || before == withoutAPI || now == withoutAPI {
+		return err
+	}
+	return &Error{Host: repo.Registry, Operation: getReferrers, Attempts: 1, Message: "the referrers API has just failed", plain: true}
+}
+
+// withoutReferrers tells whether an answer of this status says that a registry has no referrers API. The distribution spec has
+// 404; registries older than the API refuse the path in other ways.
+func withoutReferrers(status int) bool {
+	switch status {
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // FallbackTag is the tag under which a registry without the referrers API keeps the list of referrers (OCI distribution
@@ -97,8 +126,15 @@ func (r *referrersAPI) get(repo image.Repository) (support, error) {
 	return k.state, k.err
 }
 
-func (r *referrersAPI) broken(repo image.Repository, err error) { r.set(repo, apiState{err: err}) }
-func (r *referrersAPI) missing(repo image.Repository)           { r.set(repo, apiState{state: withoutAPI}) }
+// learn keeps what a failure of the API says of it. A challenge says nothing yet.
+func (r *referrersAPI) learn(repo image.Repository, failure *Error) {
+	switch {
+	case withoutReferrers(failure.Status):
+		r.set(repo, apiState{state: withoutAPI})
+	case failure.Status != http.StatusUnauthorized:
+		r.set(repo, apiState{err: failure})
+	}
+}
 
 func (r *referrersAPI) set(repo image.Repository, state apiState) {
 	r.mu.Lock()

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -25,6 +26,8 @@ type transport struct {
 	health  *health
 	refused *refusals
 	log     *slog.Logger
+	// plainHTTP is set for a registry that is configured to be spoken to without TLS.
+	plainHTTP bool
 	// tryPlain is set for a loopback registry of which nothing is configured: where it does not speak TLS it is spoken to
 	// without, as Docker does.
 	tryPlain bool
@@ -52,6 +55,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := t.once(req, body)
 		final, wait, failure := t.judge(req, op, attempt, resp, err)
 		if final {
+			noteFinal(req, op, resp.StatusCode)
+			if resumable(req, resp) {
+				resp.Body = &resuming{t: t, req: req, body: resp.Body, size: resp.ContentLength}
+			}
 			return resp, nil
 		}
 		if failure.done {
@@ -103,11 +110,12 @@ func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.
 	if resp.StatusCode < 300 {
 		return true, 0, failed{}
 	}
-	if resp.StatusCode < 400 || resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req) {
+	challenged := resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req)
+	if resp.StatusCode < 400 || challenged && !streamed {
 		settle(resp)
 		return true, 0, failed{}
 	}
-	e.Status = resp.StatusCode
+	e.Status, e.again = resp.StatusCode, challenged // the token may have ended while the upload waited for its turn
 	e.readBody(resp)
 	e.Hint = statusHint(resp.StatusCode, t.host)
 	if !retryableStatus(resp.StatusCode) {
@@ -126,30 +134,32 @@ func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *transport) once(req *http.Request, body []byte) (*http.Response, error) {
-	release, err := t.limit.acquire(req)
-	if err != nil {
+	window := t.limit.of(req)
+	if err := window.acquire(req.Context()); err != nil {
 		return nil, err
 	}
-	attempt := req.Clone(req.Context())
-	if body != nil {
-		attempt.Body = io.NopCloser(bytes.NewReader(body))
-		attempt.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	}
-	if _, ok := t.plain.Load(req.URL.Host); ok {
-		attempt.URL.Scheme = "http"
-	}
+	attempt, watch := t.attempt(req, body)
+	release := sync.OnceFunc(func() { watch.end(); window.release() })
 	resp, err := t.base.RoundTrip(attempt)
-	if err != nil && t.tryPlain && attempt.URL.Scheme == "https" && speaksPlain(err) && (body != nil || !hasBody(req)) {
+	if err != nil && t.mayBePlain(attempt.URL) && speaksPlain(err) && (body != nil || !hasBody(req)) {
 		t.plain.Store(req.URL.Host, struct{}{})
-		attempt = attempt.Clone(req.Context())
-		attempt.URL.Scheme = "http"
+		watch.end()
+		attempt, watch = t.attempt(req, body)
 		resp, err = t.base.RoundTrip(attempt)
 	}
 	if err != nil {
+		err = cause(attempt.Context(), err)
 		release()
 		return nil, err
 	}
-	answer := &releasing{ReadCloser: resp.Body, release: release, left: -1}
+	watch.resting()
+	t.plainRealm(resp, req.URL.Host)
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+		window.overloaded(time.Now())
+	} else {
+		window.answered()
+	}
+	answer := &releasing{ReadCloser: resp.Body, ctx: attempt.Context(), watch: watch, release: release, left: -1}
 	if req.Context().Value(guarded{}) != nil {
 		answer.left = maxListing
 	}
@@ -157,24 +167,73 @@ func (t *transport) once(req *http.Request, body []byte) (*http.Response, error)
 	return resp, nil
 }
 
+// attempt makes the request of one attempt, with a body of its own where it is at hand.
+func (t *transport) attempt(req *http.Request, body []byte) (*http.Request, *watch) {
+	if body != nil {
+		req = req.Clone(req.Context())
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	attempt, watch := watched(req)
+	attempt.URL.Scheme = t.scheme(req)
+	return attempt, watch
+}
+
+// scheme returns how a request is sent. A registry that is not configured to be plain is spoken to with TLS also where its own
+// Location or Link says http, as proxies make it: such a request would carry the credential in clear.
+func (t *transport) scheme(req *http.Request) string {
+	_, plain := t.plain.Load(req.URL.Host)
+	switch {
+	case plain:
+		return "http"
+	case t.plainHTTP:
+		return req.URL.Scheme
+	case req.URL.Host == t.host, req.Header.Get("Authorization") != "":
+		return "https"
+	}
+	return req.URL.Scheme
+}
+
+// mayBePlain tells whether a host may be tried without TLS: only on this machine, where nothing is configured.
+func (t *transport) mayBePlain(u *url.URL) bool {
+	return t.tryPlain && u.Scheme == "https" && loopback(u.Host)
+}
+
+// plainRealm makes the realm of a registry that was found to be plain look as its requests do to regclient, which refuses to
+// go from https to http. The request for the token is sent as all others to that host.
+func (t *transport) plainRealm(resp *http.Response, host string) {
+	if _, plain := t.plain.Load(host); !plain {
+		return
+	}
+	for i, challenge := range resp.Header["Www-Authenticate"] {
+		resp.Header["Www-Authenticate"][i] = strings.Replace(challenge, `realm="http://`+host, `realm="https://`+host, 1)
+	}
+}
+
 // maxListing bounds one page of a listing in bytes.
 const maxListing = 64 << 20
 
-// releasing gives the place in flight back once the body is closed or read to its end.
+// releasing is the body of an answer: it gives the place in flight back once it is closed or read to its end, and ends with
+// an error where the registry falls silent.
 type releasing struct {
 	io.ReadCloser
+	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
+	watch   *watch
 	release func()
 	left    int64 // bytes that may still come; negative for any number
 }
 
 func (r *releasing) Read(p []byte) (int, error) {
+	r.watch.waiting(stallTimeout)
 	n, err := r.ReadCloser.Read(p)
+	r.watch.resting()
 	if r.left >= 0 {
 		if r.left -= int64(n); r.left < 0 {
 			return 0, fmt.Errorf("the answer is longer than %d bytes", maxListing)
 		}
 	}
 	if err != nil {
+		err = cause(r.ctx, err)
 		r.release()
 	}
 	return n, err

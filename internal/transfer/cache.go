@@ -38,31 +38,32 @@ func (c *manifestCache) lookup(d image.Digest) (image.Manifest, bool) {
 	return m, ok
 }
 
-// get returns the manifest, by fetch where it is not at hand. Of several callers at once one fetches; a caller whose fetch
-// fails because another's context ended tries for itself.
-func (c *manifestCache) get(ctx context.Context, d image.Digest, fetch func() (image.Manifest, error)) (m image.Manifest, fetched bool, err error) {
+// get returns the manifest, by fetch where it is not at hand; fetch tells whether it has asked a registry, and so does get. Of
+// several callers at once one fetches; a caller whose fetch fails because another's context ended tries for itself.
+func (c *manifestCache) get(ctx context.Context, d image.Digest, fetch func() (image.Manifest, bool, error)) (m image.Manifest, pulled bool, err error) {
 	if m, ok := c.lookup(d); ok {
 		return m, false, nil
 	}
+	mine := false
 	v, err, _ := c.flight.Do(string(d), func() (any, error) {
+		mine = true
 		if m, ok := c.lookup(d); ok {
 			return m, nil
 		}
-		m, err := fetch()
+		m, asked, err := fetch()
 		if err == nil {
-			fetched = true
+			pulled = asked
 			c.put(m)
 		}
 		return m, err
 	})
-	if err != nil && !fetched && ctx.Err() == nil && contextEnded(err) {
-		m, err = fetch()
-		return m, err == nil, err
+	if err != nil && !mine && ctx.Err() == nil && contextEnded(err) {
+		return fetch()
 	}
 	if err != nil {
-		return image.Manifest{}, fetched, err
+		return image.Manifest{}, false, err
 	}
-	return v.(image.Manifest), fetched, nil //nolint:forcetypeassert // what the function above returns
+	return v.(image.Manifest), pulled, nil //nolint:forcetypeassert // what the function above returns
 }
 
 func (c *manifestCache) put(m image.Manifest) {

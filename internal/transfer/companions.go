@@ -46,7 +46,7 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []image.Ref
 	target := t.order.Target.Repository
 	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
 	if t.order.HeldAs == "" && !t.places.has(target, root.manifest.Digest) {
-		if err := t.push(ctx, target.Digest(root.manifest.Digest), root.manifest); err != nil {
+		if err := t.push(ctx, target.Digest(root.manifest.Digest), root); err != nil {
 			return err
 		}
 	}
@@ -130,7 +130,7 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference) err
 	if target.Tag == "" && t.places.has(target.Repository, source.Digest) {
 		return nil
 	}
-	if target.Tag == "" && !t.order.Fresh {
+	if target.Tag == "" && t.unknown(target.Repository) {
 		if _, err := t.options.Presence.Head(ctx, target); err == nil {
 			t.places.arrived(target.Repository, source.Digest)
 			return nil
@@ -147,5 +147,5 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference) err
 	if err := t.walk(ctx, n); err != nil {
 		return err
 	}
-	return t.push(ctx, target, m)
+	return t.push(ctx, target, n)
 }

@@ -43,7 +43,9 @@ type Options struct {
 	Presence  Presence
 	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
 	Metered func(registry string) bool
-	Log     *slog.Logger
+	// Memory lasts across restarts; nil for none.
+	Memory Memory
+	Log    *slog.Logger
 }
 
 // Engine is the engine "copy". It is safe for concurrent use and remembers, as long as it lives, the manifests that it has
@@ -52,11 +54,15 @@ type Engine struct {
 	options   Options
 	manifests *manifestCache
 	places    *places
+	memory    remembering
 }
 
 // New returns an engine.
 func New(options Options) *Engine {
-	return &Engine{options: options, manifests: newManifestCache(), places: newPlaces()}
+	return &Engine{
+		options: options, manifests: newManifestCache(), places: newPlaces(),
+		memory: remembering{memory: options.Memory, log: options.Log},
+	}
 }
 
 // Name returns "copy".
@@ -72,19 +78,32 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 	if len(platforms) == 0 || !image.IsIndex(offered.MediaType) {
 		return offered.Digest, nil
 	}
+	if d, ok := e.memory.selected(ctx, offered.Digest, platforms); ok {
+		return d, nil
+	}
 	m, _, err := e.fetch(ctx, source)
 	if err != nil {
 		return "", err
 	}
 	selected, err := selectPlatforms(m, platforms)
+	if err == nil {
+		e.memory.putSelected(ctx, offered.Digest, platforms, selected.Digest)
+	}
 	return selected.Digest, err
 }
 
-// fetch returns a manifest of the source by its digest, from memory where it was fetched before. It tells whether it was
-// fetched now, which may have cost a pull.
+// fetch returns a manifest of the source by its digest, from memory where it was fetched before, also by another process. It
+// tells whether it was fetched now, which may have cost a pull.
 func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {
-	m, pulled, err = e.manifests.get(ctx, source.Digest, func() (image.Manifest, error) {
-		return e.options.Source.Manifest(ctx, source.Repository.Digest(source.Digest))
+	m, pulled, err = e.manifests.get(ctx, source.Digest, func() (image.Manifest, bool, error) {
+		if m, ok := e.memory.manifest(ctx, source.Digest); ok {
+			return m, false, nil
+		}
+		m, err := e.options.Source.Manifest(ctx, source.Repository.Digest(source.Digest))
+		if err == nil {
+			e.memory.putManifest(ctx, m)
+		}
+		return m, true, err
 	})
 	if err != nil {
 		return m, pulled, mirror.At(mirror.Source, source, fmt.Errorf("manifest: %w", err))

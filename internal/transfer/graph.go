@@ -82,6 +82,18 @@ func parse(m image.Manifest) (node, error) {
 	return n, n.addBlobs(blobs)
 }
 
+// digests are those of the children and of the blobs.
+func (n node) digests() []image.Digest {
+	list := make([]image.Digest, 0, len(n.children)+len(n.blobs)+1)
+	for _, c := range n.children {
+		list = append(list, c.Digest)
+	}
+	for _, d := range n.blobs {
+		list = append(list, d.Digest)
+	}
+	return list
+}
+
 func (n *node) addChildren(doc document) error {
 	for _, d := range doc.Manifests {
 		if err := d.check(); err != nil {

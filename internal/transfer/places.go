@@ -2,89 +2,124 @@ package transfer
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/draysync/dray/internal/image"
 )
 
-// places remembers which repository of a target holds what, as far as a registry has confirmed it, and keeps two imports
-// from bringing one blob to one registry at the same time. What it remembers may be wrong later: a registry may have
+// places remembers which repository holds what, as far as a registry has confirmed it, and keeps two imports from fetching
+// one blob, or from bringing it to one registry, at the same time. What it remembers may be wrong later: a registry may have
 // collected its garbage. That costs a request, never a wrong result, because a registry refuses a manifest whose blobs are
 // missing.
 type places struct {
-	mu        sync.Mutex
-	held      map[image.Repository]map[image.Digest]struct{}
-	blobs     map[spot]image.Repository // one repository of the registry that holds the blob
-	flights   map[flight]chan struct{}
-	measured  map[image.Repository]map[image.Digest]struct{}
-	forgotten map[image.Repository]bool // repositories whose memory proved wrong
+	mu   sync.Mutex
+	held map[image.Repository]map[image.Digest]struct{}
+	// holders has, for each blob and each place, one repository that holds it.
+	holders  map[image.Digest]map[string]image.Repository
+	flights  map[flight]chan struct{}
+	measured map[image.Repository]map[image.Digest]struct{}
+	// remembered are the repositories that earlier runs have filled; forgotten those whose memory proved wrong.
+	remembered map[image.Repository]bool
+	forgotten  map[image.Repository]bool
 }
 
-// spot is a blob at a registry.
-type spot struct {
-	registry string
-	digest   image.Digest
-}
-
-// flight is a blob on its way: to a registry that has it nowhere, or, with a repository, to that one.
+// flight is a blob on its way: from its source, while no target holds it; to a place that has it nowhere; or into one
+// repository of a place that has it elsewhere.
 type flight struct {
-	spot
-	repository string
+	digest     image.Digest
+	place      string
+	repository image.Repository
+}
+
+// placeOf names what can mount among its own repositories: a registry, or one layout for itself.
+func placeOf(repo image.Repository) string {
+	if repo.IsLayout() {
+		return repo.String()
+	}
+	return repo.Registry
 }
 
 func newPlaces() *places {
 	return &places{
-		held:      map[image.Repository]map[image.Digest]struct{}{},
-		blobs:     map[spot]image.Repository{},
-		flights:   map[flight]chan struct{}{},
-		measured:  map[image.Repository]map[image.Digest]struct{}{},
-		forgotten: map[image.Repository]bool{},
+		held:       map[image.Repository]map[image.Digest]struct{}{},
+		holders:    map[image.Digest]map[string]image.Repository{},
+		flights:    map[flight]chan struct{}{},
+		measured:   map[image.Repository]map[image.Digest]struct{}{},
+		remembered: map[image.Repository]bool{},
+		forgotten:  map[image.Repository]bool{},
 	}
 }
 
-// claim waits until the blob is in the repository, or until the caller has to bring it there: then done has to be called at
-// the end, and from is another repository of the registry that holds the blob, if one is known.
-func (p *places) claim(ctx context.Context, repo image.Repository, d image.Digest) (from image.Repository, done func(arrived bool), err error) {
-	where := spot{repo.Registry, d}
-	if repo.IsLayout() {
-		where.registry = repo.String()
-	}
+// errand is what to do about a blob that is not yet where it is wanted.
+type errand struct {
+	// mount is another repository of the same place that holds the blob; zero where none is known.
+	mount image.Repository
+	// copied is a repository of another place to which the blob was brought before; zero where none is known. Reading it there
+	// spares the source.
+	copied image.Repository
+	// done has to be called at the end.
+	done func(arrived bool)
+}
+
+// claim waits until the blob is in the repository, and then returns nil, or until it is for the caller to bring it there.
+func (p *places) claim(ctx context.Context, repo image.Repository, d image.Digest) (*errand, error) {
 	for {
 		p.mu.Lock()
 		if _, ok := p.held[repo][d]; ok {
 			p.mu.Unlock()
-			return image.Repository{}, nil, nil
+			return nil, nil //nolint:nilnil // no errand is the answer, and not an error
 		}
-		from, known := p.blobs[where]
-		key := flight{spot: where}
-		if known {
-			key.repository = repo.Path
-		}
+		e, key := p.errand(repo, d)
 		under, busy := p.flights[key]
 		if !busy {
 			ended := make(chan struct{})
 			p.flights[key] = ended
 			p.mu.Unlock()
-			return from, func(arrived bool) { p.end(key, ended, repo, d, arrived) }, nil
+			e.done = func(arrived bool) { p.end(key, ended, repo, arrived) }
+			return e, nil
 		}
 		p.mu.Unlock()
 		select {
 		case <-under:
 		case <-ctx.Done():
-			return image.Repository{}, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }
 
-func (p *places) end(key flight, ended chan struct{}, repo image.Repository, d image.Digest, arrived bool) {
+// errand returns what has to be done for a blob, and the flight that it is part of. The lock is held.
+func (p *places) errand(repo image.Repository, d image.Digest) (*errand, flight) {
+	key := flight{digest: d}
+	holders := p.holders[d]
+	if len(holders) == 0 {
+		return &errand{}, key
+	}
+	key.place = placeOf(repo)
+	if mount, ok := holders[key.place]; ok {
+		key.repository = repo
+		return &errand{mount: mount}, key
+	}
+	for _, place := range slices.Sorted(maps.Keys(holders)) {
+		return &errand{copied: holders[place]}, key
+	}
+	return &errand{}, key
+}
+
+func (p *places) end(key flight, ended chan struct{}, repo image.Repository, arrived bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.flights, key)
 	close(ended)
-	if arrived {
-		p.note(repo, d)
-		p.blobs[key.spot] = repo
+	if !arrived {
+		return
 	}
+	p.note(repo, key.digest)
+	if p.holders[key.digest] == nil {
+		p.holders[key.digest] = map[string]image.Repository{}
+	}
+	p.holders[key.digest][placeOf(repo)] = repo
 }
 
 // note remembers that the repository holds a blob or a manifest. The lock is held.
@@ -93,6 +128,33 @@ func (p *places) note(repo image.Repository, d image.Digest) {
 		p.held[repo] = map[image.Digest]struct{}{}
 	}
 	p.held[repo][d] = struct{}{}
+}
+
+// recall notes what a memory of earlier runs says, where this run knows nothing: that the repository holds a blob, or that
+// another of its place does.
+func (p *places) recall(holder image.Repository, d image.Digest, into image.Repository) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.forgotten[holder] {
+		return
+	}
+	if holder == into {
+		p.note(into, d)
+		p.remembered[into] = true
+	}
+	if p.holders[d] == nil {
+		p.holders[d] = map[string]image.Repository{}
+	}
+	if _, ok := p.holders[d][placeOf(holder)]; !ok {
+		p.holders[d][placeOf(holder)] = holder
+	}
+}
+
+// knows tells whether earlier runs have filled the repository, so that what is not remembered is hardly there.
+func (p *places) knows(repo image.Repository) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.remembered[repo] && !p.forgotten[repo]
 }
 
 // arrived remembers that the repository holds a manifest, with all below it.
@@ -115,10 +177,8 @@ func (p *places) forget(repo image.Repository) {
 	defer p.mu.Unlock()
 	delete(p.held, repo)
 	p.forgotten[repo] = true
-	for where, holder := range p.blobs {
-		if holder == repo {
-			delete(p.blobs, where)
-		}
+	for _, holders := range p.holders {
+		maps.DeleteFunc(holders, func(_ string, holder image.Repository) bool { return holder == repo })
 	}
 }
 

@@ -36,6 +36,7 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	if refusesParts(err) && !e.places.doubtful(order.Target.Repository) {
 		// What was thought to be there is not: ask from now on instead of relying on memory.
 		e.places.forget(order.Target.Repository)
+		e.memory.forget(ctx, order.Target.Repository)
 		t.order.Fresh, t.order.HeldAs = false, ""
 		err = t.run(ctx)
 	}
@@ -56,15 +57,16 @@ func (t *task) run(ctx context.Context) error {
 	if err := t.companions(ctx, root); err != nil {
 		return err
 	}
-	return t.push(ctx, target, root.manifest)
+	return t.push(ctx, target, root)
 }
 
 // push writes a manifest to the target, under its tag where it has one.
-func (t *task) push(ctx context.Context, ref image.Reference, m image.Manifest) error {
-	if err := t.options.Target.PutManifest(ctx, ref, m); err != nil {
+func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
+	if err := t.options.Target.PutManifest(ctx, ref, n.manifest); err != nil {
 		return mirror.At(mirror.Target, ref, fmt.Errorf("manifest: %w", err))
 	}
-	t.places.arrived(ref.Repository, m.Digest)
+	t.places.arrived(ref.Repository, n.manifest.Digest)
+	t.memory.add(ctx, ref.Repository, append(n.digests(), n.manifest.Digest), true)
 	return nil
 }
 
@@ -108,6 +110,7 @@ func (t *task) manifest(ctx context.Context, source image.Reference) (image.Mani
 
 // walk brings everything below a manifest to the target repository, but not the manifest itself.
 func (t *task) walk(ctx context.Context, n node) error {
+	t.recall(ctx, n)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(blobsAtOnce)
 	for _, d := range n.blobs {
@@ -122,13 +125,29 @@ func (t *task) walk(ctx context.Context, n node) error {
 	return group.Wait()
 }
 
+// recall asks the memory of earlier runs for what this one knows nothing of.
+func (t *task) recall(ctx context.Context, n node) {
+	repo := t.order.Target.Repository
+	if t.options.Memory == nil || t.places.doubtful(repo) {
+		return
+	}
+	held := t.memory.holds(ctx, repo, n.digests())
+	for _, d := range n.digests() {
+		if held[d] {
+			t.places.recall(repo, d, repo)
+		} else if holder, ok := t.memory.place(ctx, repo, d); ok {
+			t.places.recall(holder, d, repo)
+		}
+	}
+}
+
 // child brings a manifest of an index, with everything below it.
 func (t *task) child(ctx context.Context, d image.Descriptor) error {
 	ref := t.order.Target.Repository.Digest(d.Digest)
 	if t.places.has(ref.Repository, d.Digest) {
 		return nil
 	}
-	if !t.order.Fresh {
+	if t.unknown(ref.Repository) {
 		_, err := t.options.Presence.Head(ctx, ref)
 		if err == nil {
 			t.places.arrived(ref.Repository, d.Digest)
@@ -153,33 +172,50 @@ func (t *task) child(ctx context.Context, d image.Descriptor) error {
 	if err := t.walk(ctx, n); err != nil {
 		return err
 	}
-	return t.push(ctx, ref, m)
+	return t.push(ctx, ref, n)
 }
 
-// blob brings a blob to the target repository, unless it is there. Bytes that are not what they should be are asked for once
-// more: they may have been spoilt on the way.
+// unknown tells whether a repository may hold what nothing is remembered of, so that asking is worth a request: not where it
+// seems to be empty, and not where this program has filled it.
+func (t *task) unknown(repo image.Repository) bool {
+	return !t.order.Fresh && !t.places.knows(repo)
+}
+
+// blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
+// and from the source only where that fails. Bytes that are not what they should be are asked for once more: they may have
+// been spoilt on the way.
 func (t *task) blob(ctx context.Context, d image.Descriptor) error {
 	repo := t.order.Target.Repository
-	from, done, err := t.places.claim(ctx, repo, d.Digest)
+	errand, err := t.places.claim(ctx, repo, d.Digest)
 	if err != nil {
 		return mirror.At(mirror.Target, repo.Digest(d.Digest), err)
 	}
-	if done == nil { // it is there
+	if errand == nil { // it is there
 		t.meter.Moved(d.Size)
 		return nil
 	}
-	err = t.bring(ctx, d, from)
-	if errors.Is(err, image.ErrCorrupt) && ctx.Err() == nil {
-		err = t.bring(ctx, d, from)
+	from := t.from
+	if !errand.copied.IsZero() {
+		from = errand.copied
 	}
-	done(err == nil)
+	err = t.bring(ctx, d, from, errand.mount)
+	if (from != t.from && fromSource(err) || errors.Is(err, image.ErrCorrupt)) && ctx.Err() == nil {
+		err = t.bring(ctx, d, t.from, errand.mount)
+	}
+	errand.done(err == nil)
 	return err
 }
 
-func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Repository) error {
+// fromSource tells whether it was reading that failed.
+func fromSource(err error) bool {
+	e, ok := errors.AsType[*mirror.SideError](err)
+	return ok && e.Side == mirror.Source
+}
+
+func (t *task) bring(ctx context.Context, d image.Descriptor, from, mount image.Repository) error {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(d.Digest)
-	if from.IsZero() && !t.order.Fresh {
+	if mount.IsZero() && t.unknown(repo) {
 		has, err := t.options.Presence.HasBlob(ctx, repo, d)
 		if err != nil {
 			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
@@ -190,8 +226,8 @@ func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Reposit
 		}
 	}
 	var moved int64 // PutBlob has ended its reads when it returns
-	mounted, err := t.options.Target.PutBlob(ctx, repo, d, from, func() (io.ReadCloser, error) {
-		return t.open(ctx, d, func(n int64) { moved += n; t.meter.Moved(n) })
+	mounted, err := t.options.Target.PutBlob(ctx, repo, d, mount, func() (io.ReadCloser, error) {
+		return t.open(ctx, from, d, func(n int64) { moved += n; t.meter.Moved(n) })
 	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -204,13 +240,20 @@ func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Reposit
 		t.cost.Mounted += d.Size
 	}
 	t.meter.Moved(d.Size - moved)
+	if d.Size >= worthNoting {
+		t.memory.add(ctx, repo, []image.Digest{d.Digest}, false)
+	}
 	return nil
 }
 
-// open opens a blob of the source; its errors, and those of reading it, carry the source's side.
-func (t *task) open(ctx context.Context, d image.Descriptor, moved func(int64)) (io.ReadCloser, error) {
-	ref := t.from.Digest(d.Digest)
-	body, err := t.options.Source.OpenBlob(ctx, t.from, d)
+// worthNoting is the size in bytes from which a blob is remembered before any manifest refers to it: after a crash the next
+// run need not send it again.
+const worthNoting = 1 << 20
+
+// open opens a blob to read; its errors, and those of reading it, carry the source's side.
+func (t *task) open(ctx context.Context, from image.Repository, d image.Descriptor, moved func(int64)) (io.ReadCloser, error) {
+	ref := from.Digest(d.Digest)
+	body, err := t.options.Source.OpenBlob(ctx, from, d)
 	if err != nil {
 		return nil, mirror.At(mirror.Source, ref, fmt.Errorf("blob: %w", err))
 	}

@@ -1,0 +1,315 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+)
+
+func TestMounts(t *testing.T) {
+	data := bytes.Repeat([]byte("layer"), 1000)
+	cases := []struct {
+		name    string
+		holders []string
+		from    image.Repository
+		data    []byte
+		mounted bool
+		query   bool // the start of the upload names where to mount from
+		want    []string
+	}{
+		{"from a repository that has it", []string{"base"}, at("base"), data, true, true, []string{"POST upload 201"}},
+		{"from one that lacks it", []string{"else"}, at("base"), data, false, true, []string{"POST upload 202", "PUT upload 201"}},
+		{"from nowhere", []string{"base"}, image.Repository{}, data, false, false, []string{"POST upload 202", "PUT upload 201"}},
+		{"from another registry", []string{"base"}, image.Repository{Registry: other, Path: "base"}, data, false, false, []string{"POST upload 202", "PUT upload 201"}},
+		{"from itself", nil, at("app"), data, false, false, []string{"POST upload 202", "PUT upload 201"}},
+		{"the empty blob", nil, image.Repository{}, nil, false, false, []string{"POST upload 202", "PUT upload 201"}},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{}, Options{})
+			for _, holder := range test.holders {
+				r.PutBlob(holder, test.data)
+			}
+			opened := 0
+			mounted, err := c.PutBlob(t.Context(), at("app"), content(test.data), test.from, source(test.data, &opened))
+			if err != nil || mounted != test.mounted {
+				t.Fatalf("PutBlob = %v, %v; want %v", mounted, err, test.mounted)
+			}
+			if diff := cmp.Diff(test.want, wire(r.Gate)); diff != "" {
+				t.Error(diff)
+			}
+			if test.mounted == (opened > 0) && len(test.data) > 0 {
+				t.Errorf("the source was opened %d times", opened)
+			}
+			if !r.HasBlob("app", string(content(test.data).Digest)) {
+				t.Error("the blob is not there")
+			}
+			want := "mount=" + string(content(test.data).Digest)
+			if test.query {
+				want = "from=base&" + want
+			}
+			if got := r.Requests()[0].Query; len(test.data) > 0 && got != replaceColon(want) {
+				t.Errorf("query %q, want %q", got, replaceColon(want))
+			}
+		})
+	}
+}
+
+func replaceColon(s string) string {
+	return string(bytes.ReplaceAll([]byte(s), []byte(":"), []byte("%3A")))
+}
+
+// torn reads some bytes and then fails.
+type torn struct {
+	io.Reader
+	err    error
+	closed *bool
+}
+
+func (b torn) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = b.err
+	}
+	return n, err
+}
+
+func (b torn) Close() error { *b.closed = true; return nil }
+
+// TestSourceBreaks: what is returned is why the source broke, and nothing is completed at the target.
+func TestSourceBreaks(t *testing.T) {
+	data := bytes.Repeat([]byte("layer"), 10_000)
+	broken := &Error{Host: "source.example", Operation: "GET blob", Message: "the body broke off", plain: true, cause: io.ErrUnexpectedEOF}
+	wrapping := errors.Join(errors.New("half of it"), io.EOF) // regclient's errors wrap io.EOF
+	cases := map[string]struct {
+		open func(closed *bool) (io.ReadCloser, error)
+		want error
+	}{
+		"when it is opened": {func(*bool) (io.ReadCloser, error) { return nil, broken }, broken},
+		"half way": {func(closed *bool) (io.ReadCloser, error) {
+			return torn{bytes.NewReader(data[:20_000]), broken, closed}, nil
+		}, broken},
+		"half way, by a wrapped io.EOF": {func(closed *bool) (io.ReadCloser, error) {
+			return torn{bytes.NewReader(data[:20_000]), wrapping, closed}, nil
+		}, wrapping},
+		"at its last byte": {func(closed *bool) (io.ReadCloser, error) {
+			return torn{bytes.NewReader(data[:len(data)-1]), broken, closed}, nil
+		}, broken},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{}, Options{})
+				var body io.ReadCloser
+				var closed bool
+				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, func() (b io.ReadCloser, err error) {
+					body, err = test.open(&closed)
+					return body, err
+				})
+				if !errors.Is(err, test.want) {
+					t.Errorf("PutBlob: %v, want %v", err, test.want)
+				}
+				if body != nil && !closed {
+					t.Error("the source was not closed")
+				}
+				if r.HasBlob("app", string(content(data).Digest)) {
+					t.Error("the blob was completed")
+				}
+			})
+		})
+	}
+}
+
+// TestWrongBlob: a download that is not what was asked for is ErrCorrupt, or temporary where it only broke off.
+func TestWrongBlob(t *testing.T) {
+	data := bytes.Repeat([]byte("layer"), 1000)
+	shorter := content(data)
+	shorter.Size--
+	cases := map[string]struct {
+		fault     emulator.Fault
+		d         image.Descriptor
+		corrupt   bool
+		temporary bool
+	}{
+		"a byte is wrong":     {emulator.Fault{FlipByte: 10}, content(data), true, false},
+		"it breaks off":       {emulator.Fault{CutAt: 100}, content(data), false, true},
+		"it has another size": {emulator.Fault{}, shorter, true, false},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{}, Options{Hosts: map[string]Host{home: {Concurrency: 1}}})
+				r.PutBlob("app", data)
+				test.fault.Match = requests("GET", emulator.KindBlob)
+				r.Inject(test.fault)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				for range 3 { // the place among the requests in flight is given back each time
+					body, err := c.OpenBlob(ctx, at("app"), test.d)
+					if err == nil {
+						_, err = io.ReadAll(body)
+						_ = body.Close()
+					}
+					e := failure(t, err)
+					if errors.Is(err, image.ErrCorrupt) != test.corrupt || e.Temporary() != test.temporary || errors.Is(err, io.EOF) {
+						t.Errorf("%v: corrupt %v, temporary %v", err, errors.Is(err, image.ErrCorrupt), e.Temporary())
+					}
+					contains(t, err.Error(), "GET blob: "+home)
+				}
+			})
+		})
+	}
+}
+
+// flight counts how many requests are under way at once, from the request until its answer is read or closed.
+type flight struct {
+	http.RoundTripper
+
+	mu                 sync.Mutex
+	reads, mostReads   int
+	writes, mostWrites int
+}
+
+func (f *flight) RoundTrip(q *http.Request) (*http.Response, error) {
+	now, most := &f.writes, &f.mostWrites
+	if q.Method == http.MethodGet || q.Method == http.MethodHead {
+		now, most = &f.reads, &f.mostReads
+	}
+	f.mu.Lock()
+	*now++
+	*most = max(*most, *now)
+	f.mu.Unlock()
+	landed := sync.OnceFunc(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		*now--
+	})
+	resp, err := f.RoundTripper.RoundTrip(q)
+	if err != nil {
+		landed()
+		return nil, err
+	}
+	resp.Body = &landing{ReadCloser: resp.Body, landed: landed}
+	return resp, nil
+}
+
+// landing is the body of an answer, which ends the request's flight.
+type landing struct {
+	io.ReadCloser
+	landed func()
+}
+
+func (l *landing) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if err != nil {
+		l.landed()
+	}
+	return n, err
+}
+
+func (l *landing) Close() error {
+	l.landed()
+	return l.ReadCloser.Close()
+}
+
+func TestRequestsInFlight(t *testing.T) {
+	for name, test := range map[string]struct {
+		host Host
+		want int
+	}{"default": {Host{}, defaultConcurrency}, "three": {Host{Concurrency: 3}, 3}, "one": {Host{Concurrency: 1}, 1}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := emulator.New(emulator.Options{})
+				i := push(t, r, "app", "1")
+				f := &flight{RoundTripper: emulator.Network{home: r}}
+				c := client(t, f, Options{Hosts: map[string]Host{home: test.host}})
+				r.Inject(emulator.Fault{Delay: time.Second})
+				var group sync.WaitGroup
+				for n := range 300 {
+					group.Go(func() {
+						if n%2 == 0 {
+							if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
+								t.Error(err)
+							}
+							return
+						}
+						body, err := c.OpenBlob(t.Context(), at("app"), content(i.Blobs[0].Data))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						time.Sleep(time.Second) // a download under way is in flight
+						if err := body.Close(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				group.Wait()
+				if got := f.mostReads; got != test.want {
+					t.Errorf("%d requests in flight at most, want %d", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestUploadsFedByDownloads: source and target are one registry that takes one request of a kind at a time.
+func TestUploadsFedByDownloads(t *testing.T) {
+	for _, concurrency := range []int{1, 2} {
+		inBubble(t, func(t *testing.T) {
+			auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
+			r := emulator.New(emulator.Options{Auth: auth})
+			f := &flight{RoundTripper: emulator.Network{home: r}}
+			host := Host{Username: "ann", Password: "secret", Concurrency: concurrency}
+			c := client(t, f, Options{Hosts: map[string]Host{home: host}})
+			r.Inject(emulator.Fault{Match: requests("", emulator.KindToken)}) // others wait for it at a mutex, which stops a bubble's clock
+			r.Inject(emulator.Fault{Delay: 5 * time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			var group sync.WaitGroup
+			for n := range 10 {
+				data := bytes.Repeat([]byte{byte(n)}, 100_000)
+				r.PutBlob("source", data)
+				group.Go(func() {
+					_, err := c.PutBlob(ctx, at("target"), content(data), image.Repository{}, func() (io.ReadCloser, error) {
+						return c.OpenBlob(ctx, at("source"), content(data))
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			group.Wait()
+			if got := f.mostWrites; got != concurrency {
+				t.Errorf("%d uploads at once, want %d", got, concurrency)
+			}
+		})
+	}
+}
+
+// TestTokenWhileADownloadIsOpen: an upload signs in while the download that feeds it has the only place for reading.
+func TestTokenWhileADownloadIsOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
+		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret", Concurrency: 1}}})
+		data := bytes.Repeat([]byte("layer"), 1000)
+		r.PutBlob("source", data)
+		body, err := c.OpenBlob(t.Context(), at("source"), content(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.PutBlob(t.Context(), at("target"), content(data), image.Repository{}, func() (io.ReadCloser, error) { return body, nil }); err != nil {
+			t.Error(err)
+		}
+	})
+}

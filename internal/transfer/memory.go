@@ -1,0 +1,127 @@
+package transfer
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// Manifests keeps fetched manifests across restarts.
+type Manifests interface {
+	Manifest(ctx context.Context, d image.Digest) (image.Manifest, bool, error)
+	PutManifest(ctx context.Context, m image.Manifest) error
+}
+
+// Whereabouts keeps where blobs and manifests are across restarts, as far as a registry has confirmed it.
+type Whereabouts interface {
+	// Places returns repositories of a registry that hold a blob.
+	Places(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error)
+	// Holds tells which of the digests the repository holds.
+	Holds(ctx context.Context, repo image.Repository, ds []image.Digest) (map[image.Digest]bool, error)
+	// AddBlobs notes that the repository holds them; committed says that a manifest there refers to them.
+	AddBlobs(ctx context.Context, repo image.Repository, ds []image.Digest, committed bool) error
+	// Forget drops what is known of the repository, or of those digests in it.
+	Forget(ctx context.Context, repo image.Repository, ds ...image.Digest) error
+}
+
+// Selections keeps which digest an index has once only some of its platforms are kept.
+type Selections interface {
+	Selected(ctx context.Context, source image.Digest, platforms string) (image.Digest, bool, error)
+	PutSelected(ctx context.Context, source image.Digest, platforms string, target image.Digest) error
+}
+
+// Memory is what an engine remembers across restarts. It is a help, never the truth: an engine without it is slower, and one
+// with a wrong memory pays a request more. Its errors are logged, and then do not matter.
+type Memory interface {
+	Manifests
+	Whereabouts
+	Selections
+}
+
+// remembering is the memory with its errors taken care of; without a memory it knows nothing.
+type remembering struct {
+	memory Memory
+	log    *slog.Logger
+}
+
+func (r remembering) manifest(ctx context.Context, d image.Digest) (image.Manifest, bool) {
+	if r.memory == nil {
+		return image.Manifest{}, false
+	}
+	m, ok, err := r.memory.Manifest(ctx, d)
+	r.heed(ctx, err)
+	return m, ok && err == nil
+}
+
+func (r remembering) putManifest(ctx context.Context, m image.Manifest) {
+	if r.memory != nil {
+		r.heed(ctx, r.memory.PutManifest(ctx, m))
+	}
+}
+
+func (r remembering) holds(ctx context.Context, repo image.Repository, ds []image.Digest) map[image.Digest]bool {
+	if r.memory == nil || len(ds) == 0 {
+		return nil
+	}
+	held, err := r.memory.Holds(ctx, repo, ds)
+	r.heed(ctx, err)
+	return held
+}
+
+func (r remembering) place(ctx context.Context, repo image.Repository, d image.Digest) (image.Repository, bool) {
+	if r.memory == nil || repo.IsLayout() {
+		return image.Repository{}, false
+	}
+	repos, err := r.memory.Places(ctx, repo.Registry, d)
+	r.heed(ctx, err)
+	if err != nil || len(repos) == 0 {
+		return image.Repository{}, false
+	}
+	return repos[0], true
+}
+
+func (r remembering) add(ctx context.Context, repo image.Repository, ds []image.Digest, committed bool) {
+	if r.memory != nil {
+		r.heed(ctx, r.memory.AddBlobs(ctx, repo, ds, committed))
+	}
+}
+
+func (r remembering) forget(ctx context.Context, repo image.Repository) {
+	if r.memory != nil {
+		r.heed(ctx, r.memory.Forget(ctx, repo))
+	}
+}
+
+func (r remembering) selected(ctx context.Context, source image.Digest, platforms []image.Platform) (image.Digest, bool) {
+	if r.memory == nil {
+		return "", false
+	}
+	d, ok, err := r.memory.Selected(ctx, source, platformsKey(platforms))
+	r.heed(ctx, err)
+	return d, ok && err == nil
+}
+
+func (r remembering) putSelected(ctx context.Context, source image.Digest, platforms []image.Platform, target image.Digest) {
+	if r.memory != nil {
+		r.heed(ctx, r.memory.PutSelected(ctx, source, platformsKey(platforms), target))
+	}
+}
+
+func (r remembering) heed(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "the store did not answer; going on without it", slog.Any("err", err))
+	}
+}
+
+// platformsKey names a choice of platforms, whatever the order in which they are written.
+func platformsKey(platforms []image.Platform) string {
+	names := make([]string, 0, len(platforms))
+	for _, p := range platforms {
+		names = append(names, p.Normal().String())
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ",")
+}
