@@ -1,0 +1,245 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+)
+
+// TestDownloadGoesOn: a body that is cut is taken up with a Range request where it broke off, however often, and from the
+// start where the registry knows no ranges; the bytes are right either way.
+func TestDownloadGoesOn(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+	cases := map[string]struct {
+		fault    emulator.Fault
+		requests int
+	}{
+		"whole":     {emulator.Fault{}, 1},
+		"half":      {emulator.Fault{Times: 1, CutAt: int64(len(data) / 2)}, 2},
+		"ten times": {emulator.Fault{Times: 10, CutAt: int64(len(data) / 12)}, 11},
+		"at once":   {emulator.Fault{Times: 1, CutAt: 1}, 2},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{}, Options{})
+				r.PutBlob("app", data)
+				test.fault.Match = requests(http.MethodGet, emulator.KindBlob)
+				r.Inject(test.fault)
+				body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(body)
+				if err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%d of %d bytes, %v", len(got), len(data), err)
+				}
+				if err := body.Close(); err != nil {
+					t.Error(err)
+				}
+				asked := r.Count(func(q emulator.Request) bool { return q.Kind == emulator.KindBlob })
+				var sent int64
+				for _, q := range r.Requests() {
+					sent += q.BytesOut
+				}
+				if asked != test.requests || sent > int64(len(data))+64<<10 {
+					t.Errorf("%d requests, %d bytes; want %d requests and hardly more than %d bytes", asked, sent, test.requests, len(data))
+				}
+			})
+		})
+	}
+}
+
+// TestDownloadWithoutRanges: a registry that answers a Range with the whole is read from the start.
+func TestDownloadWithoutRanges(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	inBubble(t, func(t *testing.T) {
+		r := emulator.New(emulator.Options{})
+		r.PutBlob("app", data)
+		r.Inject(emulator.Fault{Times: 1, Match: requests(http.MethodGet, emulator.KindBlob), CutAt: 1000})
+		rangeless := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			q.Header.Del("Range")
+			r.ServeHTTP(w, q)
+		})
+		c := client(t, emulator.Network{home: rangeless}, Options{})
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = body.Close() }()
+		if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d of %d bytes, %v", len(got), len(data), err)
+		}
+	})
+}
+
+// TestDownloadThatCannotGoOn ends with an error that says so, and soon.
+func TestDownloadThatCannotGoOn(t *testing.T) {
+	data := bytes.Repeat([]byte("x"), 1<<20)
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{}, Options{})
+		r.PutBlob("app", data)
+		r.Inject(emulator.Fault{Times: 1, Match: requests(http.MethodGet, emulator.KindBlob), CutAt: 1000})
+		r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.Header.Get("Range") != "" }, Status: http.StatusServiceUnavailable})
+		start := time.Now()
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = body.Close() }()
+		got, err := io.ReadAll(body)
+		if len(got) > len(data)-1 || err == nil || !failure(t, err).Temporary() {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("it took %v to give up", took)
+		}
+	})
+}
+
+// TestSilence: a registry that takes a request and says nothing, or stops in the middle of a body, is given up after a minute,
+// and asked again.
+func TestSilence(t *testing.T) {
+	data := bytes.Repeat([]byte("y"), 200_000)
+	t.Run("before the headers", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{}, Options{})
+			push(t, r, "app", "1")
+			r.Inject(emulator.Fault{Times: 2, Match: requests(http.MethodHead, emulator.KindManifest), Hang: true})
+			start := time.Now()
+			if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took < 2*stallTimeout || took > 2*stallTimeout+10*time.Second {
+				t.Errorf("two silences took %v", took)
+			}
+		})
+	})
+	t.Run("for good", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{}, Options{})
+			r.Inject(emulator.Fault{Hang: true})
+			_, err := c.Head(t.Context(), at("app").Tag("1"))
+			if e := failure(t, err); !e.Temporary() || !strings.Contains(e.Error(), "no byte for too long") {
+				t.Errorf("error = %v", err)
+			}
+		})
+	})
+	t.Run("in a body", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			r := emulator.New(emulator.Options{})
+			r.PutBlob("app", data)
+			first := true
+			stops := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if first && q.Method == http.MethodGet {
+					first = false
+					w.Header().Set("Content-Length", "200000")
+					_, _ = w.Write(data[:70_000])
+					w.(http.Flusher).Flush() //nolint:forcetypeassert // the emulator's
+					<-q.Context().Done()
+					return
+				}
+				r.ServeHTTP(w, q)
+			})
+			c := client(t, emulator.Network{home: stops}, Options{})
+			body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = body.Close() }()
+			start := time.Now()
+			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			if took := time.Since(start); took < stallTimeout || took > stallTimeout+10*time.Second {
+				t.Errorf("the silence took %v", took)
+			}
+		})
+	})
+}
+
+// TestSlowReaderIsNoSilence: the time in which nobody reads a body is not the registry's.
+func TestSlowReaderIsNoSilence(t *testing.T) {
+	data := bytes.Repeat([]byte("z"), 300_000)
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{}, Options{})
+		r.PutBlob("app", data)
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = body.Close() }()
+		buffer := make([]byte, 100_000)
+		for {
+			_, err := io.ReadFull(body, buffer)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * stallTimeout)
+		}
+		if n := r.Count(func(q emulator.Request) bool { return q.Kind == emulator.KindBlob }); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// TestWindow: it starts modest, grows while it is used to the full, is halved once for one overload, and never passes its
+// bounds.
+func TestWindow(t *testing.T) {
+	w := newWindow(4, 16)
+	now := time.Unix(1000, 0)
+	fill := func() {
+		for w.flying < int(w.size) {
+			if err := w.acquire(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	empty := func() {
+		for w.flying > 0 {
+			w.release()
+		}
+	}
+	if int(w.size) != 4 {
+		t.Errorf("it starts with %v", w.size)
+	}
+	w.answered() // nobody is in flight: nothing has been tried
+	if w.size != 4 {
+		t.Errorf("it grows unused, to %v", w.size)
+	}
+	for range 200 {
+		fill()
+		w.answered()
+	}
+	if int(w.size) != 16 {
+		t.Errorf("it grows to %v, not to its bound", w.size)
+	}
+	w.overloaded(now)
+	w.overloaded(now.Add(epoch / 2))
+	if int(w.size) != 8 {
+		t.Errorf("one overload leaves %v", w.size)
+	}
+	for i := range 10 {
+		w.overloaded(now.Add(time.Duration(i+1) * epoch))
+	}
+	if w.size != 1 {
+		t.Errorf("many overloads leave %v", w.size)
+	}
+	empty()
+	fill()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := w.acquire(ctx); !errors.Is(err, context.Canceled) || w.waiting.Len() != 0 {
+		t.Errorf("a caller that gives up: %v, %d wait", err, w.waiting.Len())
+	}
+}
