@@ -105,7 +105,7 @@ func mistakes(errs config.Errors) []checkedError {
 }
 
 func (a *app) printChecked(answer checked) {
-	fmt.Fprintf(a.out, "%s is valid: %d mappings, %d registries.\n", answer.Config, answer.Mappings, len(answer.Registries))
+	fmt.Fprintf(a.out, "%s is valid: %s, %s.\n", answer.Config, plural(answer.Mappings, "mapping", "mappings"), plural(len(answer.Registries), "registry", "registries"))
 	for _, r := range answer.Registries {
 		switch {
 		case r.Error != "":
@@ -149,4 +149,11 @@ func ask(ctx context.Context, client *registry.Client, jobs []plan.Job, online b
 	}
 	group.Wait()
 	return answers
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -94,7 +94,10 @@ func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.
 	streamed := hasBody(req) && !small(req)
 	last := attempt >= t.retries.Attempts || streamed // a streamed body is gone: what sent it must begin anew
 	if err != nil {
-		e.cause, e.Message, e.Hint = err, clean(describe(err)), t.hint(err, req.URL.Host)
+		e.cause, e.Hint = err, t.hint(err, req.URL.Host)
+		if tlsHint(err) == "" { // which says all there is to say
+			e.Message = clean(describe(err))
+		}
 		if !retryableError(req.Context(), err) {
 			if req.Context().Err() == nil {
 				e.cause = permanentError{err}
@@ -118,6 +121,9 @@ func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.
 	e.Status, e.again = resp.StatusCode, challenged // the token may have ended while the upload waited for its turn
 	e.readBody(resp)
 	e.Hint = statusHint(resp.StatusCode, t.host)
+	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
+		e.Hint = "it speaks TLS: take plainHTTP out of registries." + t.host
+	}
 	if !retryableStatus(resp.StatusCode) {
 		return false, 0, failed{e, true}
 	}
