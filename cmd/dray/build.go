@@ -1,8 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
@@ -10,6 +16,7 @@ import (
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/transfer"
 )
 
@@ -31,6 +38,16 @@ type generation struct {
 	jobs   []plan.Job
 	client *registry.Client
 	mirror *mirror.Mirror
+	store  *store.Store // nil where there is none
+}
+
+// close gives back what the generation holds.
+func (g *generation) close() error {
+	err := g.client.Close()
+	if g.store != nil {
+		err = errors.Join(err, g.store.Close())
+	}
+	return err
 }
 
 // load reads and compiles the config. Its errors name their places in the file.
@@ -47,7 +64,7 @@ func (a *app) load() (*config.Config, []plan.Job, error) {
 }
 
 // build puts the packages together. It is the only place that knows them all.
-func (a *app) build(cfg *config.Config, jobs []plan.Job, watch mirror.Watcher, log *slog.Logger) (*generation, error) {
+func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, watch mirror.Watcher, log *slog.Logger) (*generation, error) {
 	credentials, err := registry.LoadCredentials(a.env)
 	if err != nil {
 		return nil, &exitError{exitFailed, err}
@@ -58,14 +75,54 @@ func (a *app) build(cfg *config.Config, jobs []plan.Job, watch mirror.Watcher, l
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
-	engine := transfer.New(transfer.Options{
+	built := &generation{config: cfg, jobs: jobs, client: client, store: a.remember(ctx, cfg)}
+	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
 		Metered: func(name string) bool { return name == image.DockerHub },
-	})
-	return &generation{
-		config: cfg, jobs: jobs, client: client,
-		mirror: &mirror.Mirror{Observer: client, Engine: engine, Watcher: watch, Log: log},
-	}, nil
+	}
+	if built.store != nil {
+		options.Memory = built.store
+	}
+	built.mirror = &mirror.Mirror{Observer: client, Engine: transfer.New(options), Watcher: watch, Log: log}
+	return built, nil
+}
+
+// How long the store keeps what nobody asks for, and how many bytes of manifests it keeps at the most.
+const (
+	memoryLasts = 90 * 24 * time.Hour
+	memoryBytes = 512 << 20
+)
+
+// remember opens the store. It is a help, not the truth: where it cannot be opened that is said, and all goes on without it.
+func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
+	dir := cmp.Or(cfg.StateDir, a.stateDir())
+	if dir == "" {
+		return nil
+	}
+	log := a.logger(cfg.Log)
+	s, err := store.Open(ctx, dir, store.Options{Log: log, Now: time.Now})
+	if err == nil {
+		err = s.Prune(ctx, time.Now().Add(-memoryLasts), memoryBytes)
+	}
+	if err != nil {
+		log.LogAttrs(ctx, slog.LevelWarn, "going on without a memory of earlier runs", slog.Any("err", err))
+	}
+	return s
+}
+
+// stateDir is the default of the config's key: what systemd gives, else the place of the XDG base directory specification.
+func (a *app) stateDir() string {
+	if dirs := a.env("STATE_DIRECTORY"); dirs != "" {
+		first, _, _ := strings.Cut(dirs, ":")
+		return first
+	}
+	if dir := a.env("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "dray")
+	}
+	if dir := a.env("HOME"); dir != "" {
+		return filepath.Join(dir, ".local", "state", "dray")
+	}
+	return ""
 }
 
 func hosts(registries map[string]config.Registry) map[string]registry.Host {

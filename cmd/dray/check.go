@@ -68,7 +68,8 @@ func (a *app) check(ctx context.Context, online bool) error {
 	cfg, jobs, err := a.load()
 	if err == nil {
 		var built *generation
-		if built, err = a.build(cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {
+		if built, err = a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {
+			defer func() { _ = built.close() }() // nothing was written
 			answer.Valid, answer.Mappings = true, len(jobs)
 			answer.Registries = ask(ctx, built.client, jobs, online)
 		}

@@ -167,6 +167,7 @@ func (s *stage) close() {
 
 func demoConfig(source, target, folder string) string {
 	return fmt.Sprintf(`version: 1
+stateDir: state
 log: {level: warn}
 registries:
   %[1]s: {plainHTTP: true}

@@ -41,7 +41,7 @@ To know the bytes, plan fetches manifests of what is to be imported; not so at D
 // plan says what sync would do.
 func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
 	started := time.Now()
-	results, err := a.withMirror(cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Plan(ctx, jobs) })
+	results, err := a.withMirror(ctx, cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Plan(ctx, jobs) })
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,9 @@ import (
 type Config struct {
 	// Path is the file's name as given to [Load].
 	Path string
-	Log  Log
+	// StateDir is where dray remembers; empty where the file does not say.
+	StateDir string
+	Log      Log
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
 	Registries map[string]Registry
 	// Mappings are in the order of the file; there is at least one, and no two have one name.

@@ -15,6 +15,10 @@ type document struct {
 	origin
 	// The version of this file's grammar.
 	Version number `yaml:"version" required:"" min:"1" max:"1"`
+	// The folder in which dray remembers what it has fetched and where it is, for later runs. By default it is
+	// `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/dray`, else `~/.local/state/dray`. A relative path is relative to this file's
+	// folder. Deleting the folder makes dray slower once, and never wrong.
+	StateDir text `yaml:"stateDir" example:"/var/lib/dray"`
 	// What is logged and how. Flags of the command line override it.
 	Log logSection `yaml:"log"`
 	// What holds for each mapping that does not say otherwise. A mapping's own key replaces the default as a whole.

@@ -24,6 +24,7 @@ func (b *builder) config(name string, doc document) *Config {
 	preset(reflect.ValueOf(&doc.Log).Elem())
 	c := &Config{
 		Path:       name,
+		StateDir:   b.path(doc.StateDir),
 		Log:        Log{Level: doc.Log.Level.value, Format: doc.Log.Format.value},
 		Registries: b.registries(doc.Registries),
 	}

@@ -38,10 +38,14 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 	m.record(*out)
 }
 
-// tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent.
+// tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent. The receipt has the
+// cost of all tries.
 func (m *Mirror) tries(ctx context.Context, r *run, order Order, meter Meter) (Receipt, error) {
+	var spent Cost
 	for attempt := 0; ; attempt++ {
 		receipt, err := m.try(ctx, r, order, meter)
+		spent.add(receipt.Cost)
+		receipt.Cost = spent
 		if err == nil || attempt >= r.job.Retries || !worthRetrying(ctx, err) {
 			return receipt, err
 		}

@@ -119,9 +119,10 @@ func (m *Mirror) each(runs []*run, f func(r *run, i int)) {
 			if lanes[key] == nil {
 				lanes[key] = make(chan struct{}, importsPerLane)
 			}
+			places := lanes[key] // the map goes on growing while the goroutines run
 			group.Go(func() {
-				lanes[key] <- struct{}{}
-				defer func() { <-lanes[key] }()
+				places <- struct{}{}
+				defer func() { <-places }()
 				f(r, i)
 			})
 		}

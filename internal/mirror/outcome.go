@@ -32,6 +32,12 @@ type Cost struct {
 	Unknown bool
 }
 
+func (c *Cost) add(other Cost) {
+	c.Pulls += other.Pulls
+	c.Bytes += other.Bytes
+	c.Mounted += other.Mounted
+}
+
 // Receipt is what an engine says of an import that it has made.
 type Receipt struct {
 	// Digest is what the target tag holds now.

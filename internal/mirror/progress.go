@@ -4,7 +4,8 @@ import "github.com/draysync/dray/internal/diff"
 
 // Meter follows the bytes of one import. Its methods may be called concurrently and must not block.
 type Meter interface {
-	// Expect says that so many more blob bytes belong to the import.
+	// Expect says that so many more blob bytes belong to the import. A negative number takes back what a try that failed has
+	// expected.
 	Expect(bytes int64)
 	// Moved says that so many blob bytes have passed, or need not pass because the target has them. A negative number
 	// takes back what a retry sends again.

@@ -47,7 +47,7 @@ type wrapped struct {
 
 func (w *wrapped) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if err == nil || err == io.EOF { //nolint:errorlint // regclient's errors about a body's end wrap io.EOF, and are none
+	if err == nil || err == io.EOF { // not errors.Is: regclient's errors about a body wrap io.EOF, and are no end
 		return n, err
 	}
 	if errors.Is(err, io.EOF) && !errors.Is(err, errs.ErrDigestMismatch) {
@@ -93,7 +93,7 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 		ctx = context.WithValue(ctx, mounting{}, from.Path)
 	}
 	body := &lazyReader{open: open}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // a download that is over has nothing more to say
 	_, err = e.reg.BlobPut(ctx, reference(image.Reference{Repository: repo}), blobDescriptor(d), body)
 	opened, failure := body.state()
 	if failure != nil {
@@ -123,7 +123,7 @@ func (l *lazyReader) Read(p []byte) (int, error) {
 		return 0, l.err
 	}
 	n, err := l.body.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // the end itself: an error that wraps io.EOF is a torn body
+	if err != nil && err != io.EOF { // the end itself: an error that wraps io.EOF is a torn body
 		l.err = err
 	}
 	return n, err

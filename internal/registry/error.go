@@ -72,6 +72,9 @@ func (e *Error) Unwrap() error {
 	return e.cause
 }
 
+// Is makes an answer 404 regclient's own error for it, too, by which it tells a missing list of referrers from a failure.
+func (e *Error) Is(target error) bool { return target == errs.ErrNotFound && e.absent() }
+
 // RetryAt is when the registry allows the next try; zero where it did not say.
 func (e *Error) RetryAt() time.Time { return e.NotBefore }
 

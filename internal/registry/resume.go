@@ -41,7 +41,7 @@ func (r *resuming) Read(p []byte) (int, error) {
 		if n > 0 {
 			r.idle = 0
 		}
-		if err == nil || err == io.EOF && r.read >= r.size { //nolint:errorlint // the end itself, not an error that wraps it
+		if err == nil || err == io.EOF && r.read >= r.size {
 			return n, err
 		}
 		if errors.Is(err, io.EOF) {
@@ -70,7 +70,7 @@ func (r *resuming) again(broken error) error {
 		}
 		req := r.req.Clone(ctx)
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.read))
-		resp, err := r.t.once(req, nil)
+		resp, err := r.t.once(req, nil) //nolint:bodyclose // it becomes the body that Close closes
 		if err != nil {
 			continue
 		}

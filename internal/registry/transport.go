@@ -53,13 +53,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		resp, err := t.once(req, body)
-		final, wait, failure := t.judge(req, op, attempt, resp, err)
-		if final {
-			noteFinal(req, op, resp.StatusCode)
-			if resumable(req, resp) {
-				resp.Body = &resuming{t: t, req: req, body: resp.Body, size: resp.ContentLength}
-			}
-			return resp, nil
+		var failure failed
+		switch {
+		case err != nil:
+			failure = t.unanswered(req, op, attempt, err)
+		case final(req, resp):
+			t.health.up(req.URL.Host)
+			return t.deliver(req, op, resp), nil
+		default:
+			t.health.up(req.URL.Host)
+			failure = t.refusedBy(req, op, attempt, resp)
 		}
 		if failure.done {
 			noteFailure(req, failure.err)
@@ -67,11 +70,23 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, failure.err
 		}
 		t.log.LogAttrs(req.Context(), slog.LevelDebug, "request failed, trying again", slog.String("registry", req.URL.Host),
-			slog.String("op", op), slog.Int("attempt", attempt), slog.Any("err", failure.err), slog.Duration("duration", wait))
-		if err := sleep(req.Context(), wait); err != nil {
+			slog.String("op", op), slog.Int("attempt", attempt), slog.Any("err", failure.err), slog.Duration("duration", failure.wait))
+		if err := sleep(req.Context(), failure.wait); err != nil {
 			return nil, failure.err
 		}
 	}
+}
+
+// deliver hands a final answer to the caller.
+func (t *transport) deliver(req *http.Request, op string, resp *http.Response) *http.Response {
+	noteFinal(req, op, resp.StatusCode)
+	switch {
+	case resp.StatusCode >= 300:
+		settle(resp)
+	case resumable(req, resp):
+		resp.Body = &resuming{t: t, req: req, body: resp.Body, size: resp.ContentLength}
+	}
+	return resp
 }
 
 // settle drops the body of a redirect or a challenge, and so gives its place in flight back: regclient asks for a token, which
@@ -82,61 +97,72 @@ func settle(resp *http.Response) {
 	resp.Body = http.NoBody
 }
 
-// failed is an answer that the caller cannot use.
+// failed is an attempt that the caller cannot use, with the pause before the next one.
 type failed struct {
 	err  *Error
+	wait time.Duration
 	done bool // no further attempt
 }
 
-// judge decides what an answer means: final for the caller, or a failure with the pause before the next attempt.
-func (t *transport) judge(req *http.Request, op string, attempt int, resp *http.Response, err error) (bool, time.Duration, failed) {
-	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt}
-	streamed := hasBody(req) && !small(req)
-	last := attempt >= t.retries.Attempts || streamed // a streamed body is gone: what sent it must begin anew
-	if err != nil {
-		e.cause, e.Hint = err, t.hint(err, req.URL.Host)
-		if tlsHint(err) == "" { // which says all there is to say
-			e.Message = clean(describe(err))
-		}
-		if !retryableError(req.Context(), err) {
-			if req.Context().Err() == nil {
-				e.cause = permanentError{err}
-			}
-			return false, 0, failed{e, true}
-		}
-		if last && !streamed {
-			t.health.down(req.URL.Host, e)
-		}
-		return false, t.retries.pause(attempt), failed{e, last}
+// unanswered judges an attempt to which no answer came.
+func (t *transport) unanswered(req *http.Request, op string, attempt int, err error) failed {
+	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, cause: err, Hint: t.hint(err, req.URL.Host)}
+	if tlsHint(err) == "" { // which says all there is to say
+		e.Message = clean(describe(err))
 	}
-	t.health.up(req.URL.Host)
-	if resp.StatusCode < 300 {
-		return true, 0, failed{}
+	if !retryableError(req.Context(), err) {
+		if req.Context().Err() == nil {
+			e.cause = permanentError{err}
+		}
+		return failed{err: e, done: true}
 	}
-	challenged := resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req)
-	if resp.StatusCode < 400 || challenged && !streamed {
-		settle(resp)
-		return true, 0, failed{}
+	last := t.last(req, attempt)
+	if last && !streamed(req) {
+		t.health.down(req.URL.Host, e)
 	}
-	e.Status, e.again = resp.StatusCode, challenged // the token may have ended while the upload waited for its turn
+	return failed{err: e, wait: t.retries.pause(attempt), done: last}
+}
+
+// final tells whether an answer is for the caller: a success, a redirect, or a challenge that it can meet by asking again.
+func final(req *http.Request, resp *http.Response) bool {
+	return resp.StatusCode < 400 || challenge(req, resp) && !streamed(req)
+}
+
+// challenge tells whether an answer asks for a sign-in.
+func challenge(req *http.Request, resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req)
+}
+
+// refusedBy judges an answer that is not final: an error, with the pause that it asks for.
+func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *http.Response) failed {
+	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, Status: resp.StatusCode}
+	e.again = challenge(req, resp) // the token may have ended while the upload waited for its turn
 	e.readBody(resp)
 	e.Hint = statusHint(resp.StatusCode, t.host)
 	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
 		e.Hint = "it speaks TLS: take plainHTTP out of registries." + t.host
 	}
 	if !retryableStatus(resp.StatusCode) {
-		return false, 0, failed{e, true}
+		return failed{err: e, done: true}
 	}
 	wait := t.retries.pause(attempt)
 	if asked, ok := retryAfter(resp.Header, e.Message, time.Now()); ok {
 		if asked > t.retries.Max {
 			e.NotBefore = time.Now().Add(min(asked, 24*time.Hour))
-			return false, 0, failed{e, true}
+			return failed{err: e, done: true}
 		}
 		wait = max(wait, asked)
 	}
-	return false, wait, failed{e, last}
+	return failed{err: e, wait: wait, done: t.last(req, attempt)}
 }
+
+// last tells whether a failed attempt is the last: also the first of a streamed body, which is gone, so that what sent it must
+// begin anew.
+func (t *transport) last(req *http.Request, attempt int) bool {
+	return attempt >= t.retries.Attempts || streamed(req)
+}
+
+func streamed(req *http.Request) bool { return hasBody(req) && !small(req) }
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *transport) once(req *http.Request, body []byte) (*http.Response, error) {

@@ -39,13 +39,14 @@ func (c *manifestCache) lookup(d image.Digest) (image.Manifest, bool) {
 }
 
 // get returns the manifest, by fetch where it is not at hand; fetch tells whether it has asked a registry, and so does get. Of
-// several callers at once one fetches; a caller whose fetch fails because another's context ended tries for itself.
-func (c *manifestCache) get(ctx context.Context, d image.Digest, fetch func() (image.Manifest, bool, error)) (m image.Manifest, pulled bool, err error) {
+// several callers at once for one repository one fetches; a caller whose fetch fails because another's context ended tries for itself.
+func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch func() (image.Manifest, bool, error)) (m image.Manifest, pulled bool, err error) {
+	d := source.Digest
 	if m, ok := c.lookup(d); ok {
 		return m, false, nil
 	}
 	mine := false
-	v, err, _ := c.flight.Do(string(d), func() (any, error) {
+	v, err, _ := c.flight.Do(source.Repository.Digest(d).String(), func() (any, error) {
 		mine = true
 		if m, ok := c.lookup(d); ok {
 			return m, nil

@@ -64,8 +64,11 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []image.Ref
 			return mirror.At(mirror.Source, t.from.Tag(tag), err)
 		}
 		held, err := t.options.Presence.Head(ctx, target.Tag(tag))
-		if err == nil && held.Digest == d.Digest {
+		switch {
+		case err == nil && held.Digest == d.Digest:
 			continue
+		case err != nil && !errors.Is(err, image.ErrAbsent):
+			return mirror.At(mirror.Target, target.Tag(tag), err)
 		}
 		if err := t.artifact(ctx, t.from.Digest(d.Digest), target.Tag(tag)); err != nil {
 			return err
@@ -131,9 +134,13 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference) err
 		return nil
 	}
 	if target.Tag == "" && t.unknown(target.Repository) {
-		if _, err := t.options.Presence.Head(ctx, target); err == nil {
+		_, err := t.options.Presence.Head(ctx, target)
+		if err == nil {
 			t.places.arrived(target.Repository, source.Digest)
 			return nil
+		}
+		if !errors.Is(err, image.ErrAbsent) {
+			return mirror.At(mirror.Target, target, err)
 		}
 	}
 	m, err := t.manifest(ctx, source)

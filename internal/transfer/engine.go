@@ -95,7 +95,7 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 // fetch returns a manifest of the source by its digest, from memory where it was fetched before, also by another process. It
 // tells whether it was fetched now, which may have cost a pull.
 func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {
-	m, pulled, err = e.manifests.get(ctx, source.Digest, func() (image.Manifest, bool, error) {
+	m, pulled, err = e.manifests.get(ctx, source, func() (image.Manifest, bool, error) {
 		if m, ok := e.memory.manifest(ctx, source.Digest); ok {
 			return m, false, nil
 		}
@@ -134,12 +134,21 @@ func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, 
 			return cost, err
 		}
 	}
-	for _, c := range root.children {
-		if _, err := e.measureOne(ctx, order, order.Source.WithDigest(c.Digest), &cost); err != nil {
-			return cost, err
+	return cost, e.measureBelow(ctx, order, root, &cost)
+}
+
+// measureBelow adds up the manifests of an index, and those of the indexes among them.
+func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, cost *mirror.Cost) error {
+	for _, c := range n.children {
+		below, err := e.measureOne(ctx, order, order.Source.WithDigest(c.Digest), cost)
+		if err != nil {
+			return err
+		}
+		if err := e.measureBelow(ctx, order, below, cost); err != nil {
+			return err
 		}
 	}
-	return cost, nil
+	return nil
 }
 
 // measureOne adds up one manifest and its own blobs.

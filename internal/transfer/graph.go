@@ -66,6 +66,9 @@ func parse(m image.Manifest) (node, error) {
 	if err := json.Unmarshal(m.Raw, &doc); err != nil {
 		return n, fmt.Errorf("manifest %s is no JSON document: %w", m.Digest, err)
 	}
+	if err := checkFields(m.Raw); err != nil {
+		return n, fmt.Errorf("manifest %s can be read in two ways: %w", m.Digest, err)
+	}
 	if doc.SchemaVersion == 1 {
 		return parse(image.Manifest{Descriptor: image.Descriptor{MediaType: image.MediaTypeDockerSchema1, Digest: m.Digest}})
 	}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -18,7 +20,7 @@ type places struct {
 	held map[image.Repository]map[image.Digest]struct{}
 	// holders has, for each blob and each place, one repository that holds it.
 	holders  map[image.Digest]map[string]image.Repository
-	flights  map[flight]chan struct{}
+	flights  map[flight]*flying
 	measured map[image.Repository]map[image.Digest]struct{}
 	// remembered are the repositories that earlier runs have filled; forgotten those whose memory proved wrong.
 	remembered map[image.Repository]bool
@@ -33,6 +35,36 @@ type flight struct {
 	repository image.Repository
 }
 
+// flying is a flight under way, between the registry that it was started from and the place that it was started for.
+type flying struct {
+	source, place string
+	ended         chan struct{}
+	steps         atomic.Int64
+}
+
+// patience is how long an import waits for another pair of registries to go on with a blob that both want.
+const patience = 5 * time.Second
+
+// wait returns at the end of the flight, or, where the caller has a way around it, once it does not get on.
+func (f *flying) wait(ctx context.Context, around bool) (stuck bool, err error) {
+	for {
+		before := f.steps.Load()
+		timer := time.NewTimer(patience)
+		select {
+		case <-f.ended:
+			timer.Stop()
+			return false, nil
+		case <-ctx.Done():
+			timer.Stop()
+			return false, ctx.Err()
+		case <-timer.C:
+			if around && f.steps.Load() == before {
+				return true, nil
+			}
+		}
+	}
+}
+
 // placeOf names what can mount among its own repositories: a registry, or one layout for itself.
 func placeOf(repo image.Repository) string {
 	if repo.IsLayout() {
@@ -45,7 +77,7 @@ func newPlaces() *places {
 	return &places{
 		held:       map[image.Repository]map[image.Digest]struct{}{},
 		holders:    map[image.Digest]map[string]image.Repository{},
-		flights:    map[flight]chan struct{}{},
+		flights:    map[flight]*flying{},
 		measured:   map[image.Repository]map[image.Digest]struct{}{},
 		remembered: map[image.Repository]bool{},
 		forgotten:  map[image.Repository]bool{},
@@ -59,12 +91,15 @@ type errand struct {
 	// copied is a repository of another place to which the blob was brought before; zero where none is known. Reading it there
 	// spares the source.
 	copied image.Repository
-	// done has to be called at the end.
-	done func(arrived bool)
+	// progress is to be called as bytes move, done at the end.
+	progress func()
+	done     func(arrived bool)
 }
 
-// claim waits until the blob is in the repository, and then returns nil, or until it is for the caller to bring it there.
-func (p *places) claim(ctx context.Context, repo image.Repository, d image.Digest) (*errand, error) {
+// claim waits until the blob is in the repository, and then returns nil, or until it is for the caller to bring it there. It
+// does not wait for other registries than the caller's that hang: rather is a blob fetched twice.
+func (p *places) claim(ctx context.Context, source, repo image.Repository, d image.Digest) (*errand, error) {
+	alone := false
 	for {
 		p.mu.Lock()
 		if _, ok := p.held[repo][d]; ok {
@@ -72,20 +107,25 @@ func (p *places) claim(ctx context.Context, repo image.Repository, d image.Diges
 			return nil, nil //nolint:nilnil // no errand is the answer, and not an error
 		}
 		e, key := p.errand(repo, d)
+		if alone {
+			key.place = placeOf(repo)
+		}
 		under, busy := p.flights[key]
 		if !busy {
-			ended := make(chan struct{})
-			p.flights[key] = ended
+			mine := &flying{source: placeOf(source), place: placeOf(repo), ended: make(chan struct{})}
+			p.flights[key] = mine
 			p.mu.Unlock()
-			e.done = func(arrived bool) { p.end(key, ended, repo, arrived) }
+			e.progress = func() { mine.steps.Add(1) }
+			e.done = func(arrived bool) { p.end(key, mine.ended, repo, arrived) }
 			return e, nil
 		}
 		p.mu.Unlock()
-		select {
-		case <-under:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		foreign := key.place == "" && (under.source != placeOf(source) || under.place != placeOf(repo))
+		stuck, err := under.wait(ctx, foreign)
+		if err != nil {
+			return nil, err
 		}
+		alone = alone || stuck
 	}
 }
 

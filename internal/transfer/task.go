@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,14 +32,19 @@ type task struct {
 
 // Import makes the target tag hold order.Digest, with everything below it and, where wanted, what refers to it.
 func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
-	t := &task{Engine: e, order: order, meter: meter, from: order.Source.Repository}
+	counted := &tally{meter: meter}
+	t := &task{Engine: e, order: order, meter: counted, from: order.Source.Repository}
 	err := t.run(ctx)
-	if refusesParts(err) && !e.places.doubtful(order.Target.Repository) {
+	if refusesParts(err) {
 		// What was thought to be there is not: ask from now on instead of relying on memory.
+		counted.takeBack()
 		e.places.forget(order.Target.Repository)
 		e.memory.forget(ctx, order.Target.Repository)
 		t.order.Fresh, t.order.HeldAs = false, ""
 		err = t.run(ctx)
+	}
+	if err != nil {
+		counted.takeBack()
 	}
 	return mirror.Receipt{Digest: order.Digest, Cost: t.cost}, err
 }
@@ -186,7 +192,7 @@ func (t *task) unknown(repo image.Repository) bool {
 // been spoilt on the way.
 func (t *task) blob(ctx context.Context, d image.Descriptor) error {
 	repo := t.order.Target.Repository
-	errand, err := t.places.claim(ctx, repo, d.Digest)
+	errand, err := t.places.claim(ctx, t.from, repo, d.Digest)
 	if err != nil {
 		return mirror.At(mirror.Target, repo.Digest(d.Digest), err)
 	}
@@ -198,9 +204,9 @@ func (t *task) blob(ctx context.Context, d image.Descriptor) error {
 	if !errand.copied.IsZero() {
 		from = errand.copied
 	}
-	err = t.bring(ctx, d, from, errand.mount)
+	err = t.bring(ctx, d, from, errand)
 	if (from != t.from && fromSource(err) || errors.Is(err, image.ErrCorrupt)) && ctx.Err() == nil {
-		err = t.bring(ctx, d, t.from, errand.mount)
+		err = t.bring(ctx, d, t.from, errand)
 	}
 	errand.done(err == nil)
 	return err
@@ -212,10 +218,10 @@ func fromSource(err error) bool {
 	return ok && e.Side == mirror.Source
 }
 
-func (t *task) bring(ctx context.Context, d image.Descriptor, from, mount image.Repository) error {
+func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Repository, e *errand) error {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(d.Digest)
-	if mount.IsZero() && t.unknown(repo) {
+	if e.mount.IsZero() && t.unknown(repo) {
 		has, err := t.options.Presence.HasBlob(ctx, repo, d)
 		if err != nil {
 			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
@@ -226,8 +232,8 @@ func (t *task) bring(ctx context.Context, d image.Descriptor, from, mount image.
 		}
 	}
 	var moved int64 // PutBlob has ended its reads when it returns
-	mounted, err := t.options.Target.PutBlob(ctx, repo, d, mount, func() (io.ReadCloser, error) {
-		return t.open(ctx, from, d, func(n int64) { moved += n; t.meter.Moved(n) })
+	mounted, err := t.options.Target.PutBlob(ctx, repo, d, e.mount, func() (io.ReadCloser, error) {
+		return t.open(ctx, from, d, func(n int64) { moved += n; t.meter.Moved(n); e.progress() })
 	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -253,6 +259,12 @@ const worthNoting = 1 << 20
 // open opens a blob to read; its errors, and those of reading it, carry the source's side.
 func (t *task) open(ctx context.Context, from image.Repository, d image.Descriptor, moved func(int64)) (io.ReadCloser, error) {
 	ref := from.Digest(d.Digest)
+	if from != t.from {
+		// Another target is asked as a favour to the source: one that hangs must not hold this import up.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer time.AfterFunc(patience, cancel).Stop()
+	}
 	body, err := t.options.Source.OpenBlob(ctx, from, d)
 	if err != nil {
 		return nil, mirror.At(mirror.Source, ref, fmt.Errorf("blob: %w", err))

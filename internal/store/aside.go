@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+)
+
+// asideTime is a time in a file's name: ISO 8601's basic format, in UTC.
+const asideTime = "20060102T150405Z"
+
+// putAside moves the database out of the way, with what belongs to it, so that it can still be looked into. While anybody uses
+// the file it stays: a process whose database moves away under it might write into the next one.
+func (s *Store) putAside(ctx context.Context, why *unfitError) error {
+	unlock, err := lockFile(s.path+usersSuffix, true)
+	if errors.Is(err, errLocked) {
+		return fmt.Errorf("%w; another process uses it, so it stays: stop that one first", why)
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	aside, err := s.asideName(why.newer)
+	if err != nil {
+		return err
+	}
+	for _, suffix := range []string{"-wal", "-shm", ""} { // the database last: as long as it is there, nothing is lost
+		if err := ignoreMissing(os.Rename(s.path+suffix, aside+suffix)); err != nil {
+			return fmt.Errorf("put aside what cannot be used (%w): %w", why, err)
+		}
+	}
+	if err := ignoreMissing(os.Remove(s.path + damagedSuffix)); err != nil {
+		return err
+	}
+	reason := slog.String("reason", "kept as "+aside)
+	if why.newer > 0 {
+		s.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store was made by a later dray and is put aside; starting with an empty one", reason, slog.Any("err", why.cause))
+	} else {
+		s.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store was damaged and is put aside; starting with an empty one", reason, slog.Any("err", why.cause))
+	}
+	return nil
+}
+
+// asideName returns a name that is free.
+func (s *Store) asideName(newer int) (string, error) {
+	name := s.path + ".corrupt-"
+	if newer > 0 {
+		name = fmt.Sprintf("%s.newer-%d-", s.path, newer)
+	}
+	name += s.options.Now().UTC().Format(asideTime)
+	for i, free := 2, name; ; i++ {
+		if _, err := os.Lstat(free); errors.Is(err, fs.ErrNotExist) {
+			return free, nil
+		} else if err != nil {
+			return "", err
+		}
+		free = fmt.Sprintf("%s-%d", name, i)
+	}
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"modernc.org/sqlite"
+)
+
+// Primary result codes, as https://www.sqlite.org/rescode.html has them.
+const (
+	codeError   = 1 // SQL that does not fit the schema
+	codeBusy    = 5
+	codeCorrupt = 11
+	codeNotADB  = 26
+)
+
+// errLocked says that another process, or another Store of this one, holds a lock.
+var errLocked = errors.New("is locked by another process")
+
+// unfitError says why a database file cannot be used, however often one tries.
+type unfitError struct {
+	// newer is the version of a schema that only a later dray knows; 0 where the file is damaged.
+	newer int
+	cause error
+}
+
+func (e *unfitError) Error() string { return e.cause.Error() }
+func (e *unfitError) Unwrap() error { return e.cause }
+
+func damaged(format string, args ...any) error {
+	return &unfitError{cause: fmt.Errorf(format, args...)}
+}
+
+// code returns SQLite's primary result code, 0 for any other error.
+func code(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+func isDamage(err error) bool { return code(err) == codeCorrupt || code(err) == codeNotADB }
+
+// failed wraps the error of an operation. Damage to the file is logged once and is no error of the operation: from then on this
+// Store knows nothing and keeps nothing, and the next Open looks through the file and puts it aside.
+func (s *Store) failed(ctx context.Context, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if !isDamage(err) {
+		return fmt.Errorf("store: %s: %w", what, err)
+	}
+	if s.damaged.CompareAndSwap(false, true) {
+		marked := ignoreExisting(writeEmpty(s.path + damagedSuffix))
+		s.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store is damaged; going on without it, the next start makes a new one",
+			slog.Any("err", errors.Join(fmt.Errorf("%s: %s: %w", s.path, what, err), marked)))
+	}
+	return nil
+}
+
+// writeEmpty makes an empty file that only this user may read.
+func writeEmpty(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func ignoreExisting(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

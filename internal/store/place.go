@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+const (
+	// maxPlaces is how many repositories Places returns: where one mount fails, few more are worth a request.
+	maxPlaces = 4
+	// maxName bounds registries and paths; the OCI distribution spec has 255 bytes for both together.
+	maxName = 255
+)
+
+// Places returns repositories of a registry that hold a blob, those confirmed or used last first, at most four. Only
+// repositories count in which a manifest was committed: elsewhere a blob may be collected as garbage at any time.
+func (s *Store) Places(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
+	if s.damaged.Load() || registry == "" || d.Validate() != nil {
+		return nil, nil
+	}
+	places, err := s.places(ctx, registry, d)
+	if err != nil {
+		return nil, s.failed(ctx, "read places of "+string(d), err)
+	}
+	return places, nil
+}
+
+func (s *Store) places(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
+	rows, err := s.find.places.QueryContext(ctx, string(d), registry)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var places []image.Repository
+	for rows.Next() {
+		var id, used int64
+		var repo image.Repository
+		if err := rows.Scan(&id, &repo.Registry, &repo.Path, &used); err != nil {
+			return nil, err
+		}
+		if checkRepository(repo) == nil {
+			places = append(places, repo)
+			s.touch(touch{table: "blobs", repository: id}, string(d), used)
+		}
+	}
+	return places, rows.Err()
+}
+
+// Holds returns those of the digests that the repository is known to hold, also where no manifest is committed yet. Nothing is
+// known of an OCI image layout.
+func (s *Store) Holds(ctx context.Context, repo image.Repository, ds []image.Digest) (map[image.Digest]bool, error) {
+	held := map[image.Digest]bool{}
+	if s.damaged.Load() || repo.IsLayout() {
+		return held, nil
+	}
+	valid := slices.DeleteFunc(slices.Clone(ds), func(d image.Digest) bool { return d.Validate() != nil })
+	for chunk := range slices.Chunk(valid, chunkSize) {
+		if err := s.holds(ctx, repo, chunk, held); err != nil {
+			return map[image.Digest]bool{}, s.failed(ctx, "read blobs of "+repo.String(), err)
+		}
+	}
+	return held, nil
+}
+
+func (s *Store) holds(ctx context.Context, repo image.Repository, ds []image.Digest, held map[image.Digest]bool) error {
+	rows, err := s.find.holds.QueryContext(ctx, repo.Registry, repo.Path, jsonList(ds))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, used int64
+		var d string
+		if err := rows.Scan(&id, &d, &used); err != nil {
+			return err
+		}
+		held[image.Digest(d)] = true
+		s.touch(touch{table: "blobs", repository: id}, d, used)
+	}
+	return rows.Err()
+}
+
+// AddBlobs notes that a registry has confirmed that the repository holds the digests, which may be those of manifests too;
+// committed says that it has accepted a manifest there. All are noted, or none. An OCI image layout is not remembered.
+func (s *Store) AddBlobs(ctx context.Context, repo image.Repository, ds []image.Digest, committed bool) error {
+	if repo.IsLayout() {
+		return nil
+	}
+	for _, d := range ds {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("store: blob %q of %s: %w", bounded(string(d)), repo, err)
+		}
+	}
+	return s.note(ctx, repo, committed, func(tx *sql.Tx, id int64) error {
+		const query = "INSERT INTO blobs (repository, digest, used) SELECT ?, value, ? FROM json_each(?) WHERE true " +
+			"ON CONFLICT (repository, digest) DO UPDATE SET used = excluded.used"
+		for chunk := range slices.Chunk(ds, chunkSize) {
+			if _, err := tx.ExecContext(ctx, query, id, s.now(), jsonList(chunk)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Commit notes that the registry has accepted a manifest for the repository: from now on what it holds can be mounted elsewhere.
+func (s *Store) Commit(ctx context.Context, repo image.Repository) error {
+	if repo.IsLayout() {
+		return nil
+	}
+	return s.note(ctx, repo, true, func(*sql.Tx, int64) error { return nil })
+}
+
+// note writes something about a repository, which gets its row where it has none. It never takes back that one is committed.
+func (s *Store) note(ctx context.Context, repo image.Repository, committed bool, do func(tx *sql.Tx, id int64) error) error {
+	if err := checkRepository(repo); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return s.write(ctx, "write what is known of "+repo.String(), func(tx *sql.Tx) error {
+		const query = "INSERT INTO repositories (registry, path, committed, used) VALUES (?, ?, ?, ?) ON CONFLICT (registry, path) " +
+			"DO UPDATE SET committed = max(committed, excluded.committed), used = excluded.used RETURNING id"
+		var id int64
+		if err := tx.QueryRowContext(ctx, query, repo.Registry, repo.Path, committed, s.now()).Scan(&id); err != nil {
+			return err
+		}
+		return do(tx, id)
+	})
+}
+
+// Forget drops that the repository holds the digests; without digests, everything that is known of it.
+func (s *Store) Forget(ctx context.Context, repo image.Repository, ds ...image.Digest) error {
+	if repo.IsLayout() {
+		return nil
+	}
+	valid := slices.DeleteFunc(slices.Clone(ds), func(d image.Digest) bool { return d.Validate() != nil })
+	return s.write(ctx, "forget what is known of "+repo.String(), func(tx *sql.Tx) error {
+		if len(ds) == 0 {
+			_, err := tx.ExecContext(ctx, "DELETE FROM repositories WHERE registry = ? AND path = ?", repo.Registry, repo.Path)
+			return err
+		}
+		const query = "DELETE FROM blobs WHERE repository = (SELECT id FROM repositories WHERE registry = ? AND path = ?) " +
+			"AND digest IN (SELECT value FROM json_each(?))"
+		for chunk := range slices.Chunk(valid, chunkSize) {
+			if _, err := tx.ExecContext(ctx, query, repo.Registry, repo.Path, jsonList(chunk)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// checkRepository refuses what cannot be a repository at a registry. It is wider than the grammar of references, whose business
+// that is, and keeps out what would mean something else in a URL.
+func checkRepository(repo image.Repository) error {
+	for _, part := range []string{repo.Registry, repo.Path} {
+		if part == "" || len(part) > maxName || strings.ContainsFunc(part, outsideName) || strings.HasPrefix(part, "/") ||
+			strings.Contains(part, "..") || strings.Contains(part, "//") {
+			return fmt.Errorf("%q is not a repository at a registry", bounded(repo.String()))
+		}
+	}
+	return nil
+}
+
+func outsideName(r rune) bool {
+	letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !letter && !strings.ContainsRune("._:/[]-", r)
+}

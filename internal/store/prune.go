@@ -1,0 +1,155 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	// pruneRows is how many manifests one transaction drops for their age, fitRows for the size of all, prunePages how many pages
+	// one gives back: others get their turns in between.
+	pruneRows  = 100
+	fitRows    = 8
+	prunePages = 1000
+	// pruneSteps bounds how often the age that is kept is halved to meet a size.
+	pruneSteps = 16
+)
+
+// Prune drops what was last used before a time, exact to a day. Where the rest is above maxBytes, the manifests go that were not
+// used for longest, and after the last of them the oldest of everything else; 0 is no bound. The file shrinks accordingly.
+func (s *Store) Prune(ctx context.Context, before time.Time, maxBytes int64) error {
+	if s.damaged.Load() {
+		return nil
+	}
+	return s.failed(ctx, "prune", s.prune(ctx, before.UnixMilli(), maxBytes))
+}
+
+func (s *Store) prune(ctx context.Context, before, maxBytes int64) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	for more := true; more; {
+		var err error
+		if more, err = s.dropManifests(ctx, before, pruneRows); err != nil {
+			return err
+		}
+	}
+	if err := s.dropOthers(ctx, before); err != nil {
+		return err
+	}
+	if err := s.fit(ctx, before, maxBytes); err != nil {
+		return err
+	}
+	return s.shrink(ctx)
+}
+
+// fit drops what was not used for longest until the rest fits.
+func (s *Store) fit(ctx context.Context, before, maxBytes int64) error {
+	if maxBytes <= 0 {
+		return nil
+	}
+	now := s.now() + 1 // later than every row
+	for more := true; more; {
+		if fits, err := s.fits(ctx, maxBytes); fits || err != nil {
+			return err
+		}
+		var err error
+		if more, err = s.dropManifests(ctx, now, fitRows); err != nil {
+			return err
+		}
+	}
+	age := max(now-before, 0)
+	for range pruneSteps {
+		if fits, err := s.fits(ctx, maxBytes); fits || err != nil {
+			return err
+		}
+		age /= 2
+		if err := s.dropOthers(ctx, now-age); err != nil {
+			return err
+		}
+	}
+	if fits, err := s.fits(ctx, maxBytes); fits || err != nil {
+		return err
+	}
+	return s.dropOthers(ctx, now)
+}
+
+// fits tells whether the pages in use are within the bound.
+func (s *Store) fits(ctx context.Context, maxBytes int64) (bool, error) {
+	const query = "SELECT (c.page_count - f.freelist_count) * s.page_size FROM pragma_page_count c, pragma_freelist_count f, pragma_page_size s"
+	var size int64
+	err := s.writer.QueryRowContext(ctx, query).Scan(&size)
+	return size <= maxBytes, err
+}
+
+// dropManifests drops some of the manifests last used before a time, the oldest first, and tells whether there may be more.
+func (s *Store) dropManifests(ctx context.Context, before int64, most int) (more bool, err error) {
+	err = s.transact(ctx, func(tx *sql.Tx) error {
+		const query = "DELETE FROM manifests WHERE rowid IN (SELECT rowid FROM manifests WHERE used < ? ORDER BY used LIMIT ?)"
+		done, err := tx.ExecContext(ctx, query, before, most)
+		if err != nil {
+			return err
+		}
+		n, err := done.RowsAffected()
+		more = n == int64(most)
+		return err
+	})
+	return more, err
+}
+
+// dropOthers drops what else was last used before a time: a transaction a repository.
+func (s *Store) dropOthers(ctx context.Context, before int64) error {
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM selections WHERE used < ?", before)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for id := int64(0); ; {
+		err := s.reader.QueryRowContext(ctx, "SELECT coalesce(min(id), 0) FROM repositories WHERE id > ?", id).Scan(&id)
+		if err != nil || id == 0 {
+			return err
+		}
+		if err := s.transact(ctx, func(tx *sql.Tx) error { return dropRepository(ctx, tx, id, before) }); err != nil {
+			return err
+		}
+	}
+}
+
+// dropRepository drops what was not used of a repository, and the repository where nothing of it is left.
+func dropRepository(ctx context.Context, tx *sql.Tx, id, before int64) error {
+	for _, query := range []string{
+		"DELETE FROM blobs WHERE repository = ? AND used < ?",
+		"DELETE FROM referrers WHERE repository = ? AND used < ?",
+		"DELETE FROM repositories WHERE id = ?1 AND used < ?2 AND NOT EXISTS (SELECT 1 FROM blobs WHERE repository = ?1) " +
+			"AND NOT EXISTS (SELECT 1 FROM referrers WHERE repository = ?1)",
+	} {
+		if _, err := tx.ExecContext(ctx, query, id, before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shrink gives free pages back to the file system.
+func (s *Store) shrink(ctx context.Context) error {
+	for last := math.MaxInt; ; {
+		var free int
+		if err := s.writer.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free); err != nil {
+			return err
+		}
+		if free == 0 || free >= last {
+			break
+		}
+		last = free
+		if _, err := s.writer.ExecContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", prunePages)); err != nil {
+			return err
+		}
+	}
+	_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)") // does not wait for anybody
+	return err
+}

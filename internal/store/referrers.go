@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// ReferrersSeen returns when the referrers of a manifest in a repository were last looked at, exact to a millisecond. A time that
+// is yet to come, after a clock was set back, is no answer: nobody would look for too long.
+func (s *Store) ReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) (time.Time, bool, error) {
+	if s.damaged.Load() || repo.IsLayout() {
+		return time.Time{}, false, nil
+	}
+	var id, seen, used int64
+	err := s.find.referrers.QueryRowContext(ctx, repo.Registry, repo.Path, string(d)).Scan(&id, &seen, &used)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && seen > s.now() {
+		return time.Time{}, false, nil
+	}
+	if err != nil {
+		return time.Time{}, false, s.failed(ctx, "read when referrers were looked at: "+string(d), err)
+	}
+	s.touch(touch{table: "referrers", repository: id}, string(d), used)
+	return time.UnixMilli(seen), true, nil
+}
+
+// PutReferrersSeen notes that the referrers of a manifest in a repository were looked at just now. An OCI image layout is not
+// remembered.
+func (s *Store) PutReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) error {
+	if repo.IsLayout() {
+		return nil
+	}
+	if err := d.Validate(); err != nil {
+		return fmt.Errorf("store: referrers of %q: %w", bounded(string(d)), err)
+	}
+	return s.note(ctx, repo, false, func(tx *sql.Tx, id int64) error {
+		const query = "INSERT INTO referrers (repository, digest, seen, used) VALUES (?1, ?2, ?3, ?3) " +
+			"ON CONFLICT (repository, digest) DO UPDATE SET seen = excluded.seen, used = excluded.used"
+		_, err := tx.ExecContext(ctx, query, id, string(d), s.now())
+		return err
+	})
+}

@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// applicationID marks the file as dray's ("dray" in ASCII), as https://www.sqlite.org/pragma.html#pragma_application_id has it.
+const applicationID = 0x64726179
+
+// schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
+// released is never changed: a new version is a new element.
+func schema() []string { return []string{version1} }
+
+// Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
+const version1 = `
+CREATE TABLE manifests (
+	digest     TEXT PRIMARY KEY NOT NULL,
+	media_type TEXT NOT NULL,
+	raw        BLOB NOT NULL,
+	used       INTEGER NOT NULL
+) STRICT;
+CREATE INDEX manifests_used ON manifests (used);
+
+-- committed: a registry has accepted a manifest for the repository.
+CREATE TABLE repositories (
+	id        INTEGER PRIMARY KEY,
+	registry  TEXT NOT NULL,
+	path      TEXT NOT NULL,
+	committed INTEGER NOT NULL,
+	used      INTEGER NOT NULL,
+	UNIQUE (registry, path)
+) STRICT;
+
+CREATE TABLE blobs (
+	repository INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+	digest     TEXT NOT NULL,
+	used       INTEGER NOT NULL,
+	PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blobs_digest ON blobs (digest, used);
+
+CREATE TABLE referrers (
+	repository INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+	digest     TEXT NOT NULL,
+	seen       INTEGER NOT NULL,
+	used       INTEGER NOT NULL,
+	PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE selections (
+	source    TEXT NOT NULL,
+	platforms TEXT NOT NULL,
+	target    TEXT NOT NULL,
+	used      INTEGER NOT NULL,
+	PRIMARY KEY (source, platforms)
+) STRICT, WITHOUT ROWID;
+`
+
+// migrate brings the database to the newest version, whole or not at all. It begins to write in any case, so that a file that
+// cannot be written is found here and not in the middle of an import.
+func (s *Store) migrate(ctx context.Context) error {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	var version int
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > len(s.schema) {
+		return newer(version, len(s.schema))
+	}
+	if version == len(s.schema) {
+		return nil
+	}
+	for i, step := range s.schema[version:] {
+		if _, err := tx.ExecContext(ctx, step); err != nil {
+			return fmt.Errorf("bring it to version %d: %w", version+i+1, err)
+		}
+	}
+	mark := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(s.schema))
+	if _, err := tx.ExecContext(ctx, mark); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func newer(version, known int) error {
+	return &unfitError{newer: version, cause: fmt.Errorf("it has version %d, and this dray knows %d at most", version, known)}
+}
+
+// inspect tells whether the file is a database that this dray can use, an unfitError says that it is none, and whether it is
+// empty. It changes nothing.
+func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err error) {
+	db, err := sql.Open("sqlite", s.dsn("mode=rw&_busy_timeout=5000"))
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var application, version, tables int
+	const query = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id a, pragma_user_version v"
+	if err := db.QueryRowContext(ctx, query).Scan(&application, &version, &tables); err != nil {
+		return false, unfit(err)
+	}
+	switch {
+	case version == 0 && tables == 0:
+		return true, nil
+	case application != applicationID || version < 1:
+		return false, damaged("it is a database, but not dray's")
+	case version > len(s.schema):
+		return false, newer(version, len(s.schema))
+	case !thoroughly:
+		return false, nil
+	}
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return false, unfit(err)
+	}
+	if verdict != "ok" {
+		return false, damaged("it is damaged: %s", verdict)
+	}
+	return false, nil
+}
+
+// unfit tells errors of the file's content from those of the moment.
+func unfit(err error) error {
+	if isDamage(err) {
+		return &unfitError{cause: err}
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// maxPlatforms bounds the name of a choice of platforms.
+const maxPlatforms = 4096
+
+// Selected returns the digest that an index has once only some of its platforms are kept; platforms names the choice.
+func (s *Store) Selected(ctx context.Context, source image.Digest, platforms string) (image.Digest, bool, error) {
+	if s.damaged.Load() {
+		return "", false, nil
+	}
+	var text string
+	var used int64
+	err := s.find.selected.QueryRowContext(ctx, string(source), platforms).Scan(&text, &used)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, s.failed(ctx, "read the choice of platforms of "+string(source), err)
+	}
+	target, err := image.ParseDigest(text)
+	if err != nil {
+		return "", false, nil //nolint:nilerr // a row that holds no digest is no hit; the right one will replace it
+	}
+	s.touch(touch{table: "selections", platforms: platforms}, string(source), used)
+	return target, true, nil
+}
+
+// PutSelected keeps which digest an index has once only some of its platforms are kept.
+func (s *Store) PutSelected(ctx context.Context, source image.Digest, platforms string, target image.Digest) error {
+	for _, d := range []image.Digest{source, target} {
+		if err := d.Validate(); err != nil {
+			return fmt.Errorf("store: choice of platforms: digest %q: %w", bounded(string(d)), err)
+		}
+	}
+	if len(platforms) > maxPlatforms {
+		return fmt.Errorf("store: choice of platforms: its name of %d bytes is too long", len(platforms))
+	}
+	return s.write(ctx, "keep the choice of platforms of "+string(source), func(tx *sql.Tx) error {
+		const query = "INSERT INTO selections (source, platforms, target, used) VALUES (?, ?, ?, ?) " +
+			"ON CONFLICT (source, platforms) DO UPDATE SET target = excluded.target, used = excluded.used"
+		_, err := tx.ExecContext(ctx, query, string(source), platforms, string(target), s.now())
+		return err
+	})
+}

@@ -1,0 +1,220 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	// Registers the driver "sqlite".
+	_ "modernc.org/sqlite"
+)
+
+const (
+	fileName      = "dray.db"
+	lockSuffix    = ".lock"
+	usersSuffix   = ".users"
+	damagedSuffix = ".damaged"
+
+	// readers is the number of connections to read; each keeps half a megabyte of pages.
+	readers = 4
+	// doorPause and doorTries bound how long Open waits for another process that opens the same store: 30 seconds.
+	doorPause = 10 * time.Millisecond
+	doorTries = 3000
+)
+
+// Options is what a Store takes from outside.
+type Options struct {
+	// Log gets one line when a file is put aside or found damaged; nil discards it.
+	Log *slog.Logger
+	// Now tells the time; it is required.
+	Now func() time.Time
+}
+
+// Store is the memory. It may be used from several goroutines, and several processes may have one on the same directory. When
+// the file proves damaged in the middle, that is logged once, and from then on nothing is found and nothing is kept.
+type Store struct {
+	path    string
+	options Options
+	schema  []string
+
+	writer *sql.DB // one connection: writers of this process queue here, in order
+	reader *sql.DB
+	find   finders
+
+	leave   func() // gives back the lock that says the file is in use
+	damaged atomic.Bool
+
+	mu      sync.Mutex
+	touched map[touch]map[string]struct{}
+	pending int
+}
+
+// Open opens the store in a directory that it creates where needed, readable by this user only. A file that is damaged, or that
+// a later dray has made, is put aside under a name that says so, a warning goes to the log, and an empty one takes its place;
+// while another process uses such a file, Open returns an error instead. The caller can go on without a store after any error.
+func Open(ctx context.Context, dir string, options Options) (*Store, error) {
+	return open(ctx, dir, options, schema())
+}
+
+func open(ctx context.Context, dir string, options Options, schema []string) (*Store, error) {
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	s := &Store{path: filepath.Join(dir, fileName), options: options, schema: schema, touched: map[touch]map[string]struct{}{}}
+	if err := s.enter(ctx, dir); err != nil {
+		return nil, fmt.Errorf("open the store %s: %w", s.path, err)
+	}
+	return s, nil
+}
+
+// enter opens the files. Whoever opens a store holds its lock meanwhile: nobody else creates, migrates or moves the file.
+func (s *Store) enter(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	unlock, err := lockDoor(ctx, s.path+lockSuffix)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = s.start(ctx)
+	if bad, ok := errors.AsType[*unfitError](err); ok {
+		if err = s.putAside(ctx, bad); err == nil {
+			err = s.start(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if s.leave, err = lockFile(s.path+usersSuffix, false); err != nil {
+		return errors.Join(err, s.disconnect())
+	}
+	return nil
+}
+
+// lockDoor waits until nobody else opens the store.
+func lockDoor(ctx context.Context, path string) (unlock func(), err error) {
+	pause := time.NewTicker(doorPause)
+	defer pause.Stop()
+	for range doorTries {
+		if unlock, err = lockFile(path, true); !errors.Is(err, errLocked) {
+			return unlock, err
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return nil, err
+}
+
+// start opens the database as it is; an unfitError says that it has to be put aside.
+func (s *Store) start(ctx context.Context) (err error) {
+	if err := s.create(); err != nil {
+		return err
+	}
+	_, marked := os.Lstat(s.path + damagedSuffix)
+	empty, err := s.inspect(ctx, marked == nil)
+	if err != nil {
+		return err
+	}
+	if err := ignoreMissing(os.Remove(s.path + damagedSuffix)); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(unfit(err), s.disconnect())
+		}
+	}()
+	if err := s.connect(empty); err != nil {
+		return err
+	}
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	if s.find, err = prepare(ctx, s.reader); code(err) == codeError {
+		return damaged("its tables are not those of its version: %w", err)
+	}
+	return err
+}
+
+// create makes an empty file, from which SQLite takes the permissions of those beside it. Without a database they are left over
+// from one that somebody has deleted, perhaps under a running process that goes on with them: a new one must not share them.
+func (s *Store) create() error {
+	if _, err := os.Lstat(s.path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.Join(ignoreMissing(os.Remove(s.path+"-wal")), ignoreMissing(os.Remove(s.path+"-shm")), writeEmpty(s.path))
+}
+
+// connect makes the connections. How free pages are given back can only be told to an empty database; to tell it another would
+// be a write at every start.
+func (s *Store) connect(empty bool) (err error) {
+	const common = "_busy_timeout=5000&_journal_mode=wal&_synchronous=normal&_foreign_keys=1" +
+		"&_pragma=temp_store(memory)&_pragma=journal_size_limit(8388608)"
+	own := "&_txlock=immediate&_pragma=cache_size(-1024)"
+	if empty {
+		own += "&_auto_vacuum=incremental"
+	}
+	if s.writer, err = sql.Open("sqlite", s.dsn(common+own)); err != nil {
+		return err
+	}
+	s.writer.SetMaxOpenConns(1)
+	if s.reader, err = sql.Open("sqlite", s.dsn(common+"&_query_only=1&_pragma=cache_size(-512)")); err != nil {
+		return err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	return nil
+}
+
+// dsn names the database for the driver. What is in the file is not trusted to be what dray wrote.
+func (s *Store) dsn(parameters string) string {
+	path := filepath.ToSlash(s.path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	const wary = "&_defensive=1&_dqs=0&_error_rc=1&_pragma=trusted_schema(0)&_pragma=cell_size_check(1)"
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: parameters + wary}).String()
+}
+
+func (s *Store) disconnect() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.reader, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends the use of the store. It writes down first what was read, and waits at most a second for that.
+func (s *Store) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.flush(ctx) // what is lost is only that something was used
+	err := s.disconnect()
+	s.leave()
+	if err != nil {
+		return fmt.Errorf("close the store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// now is the time as the tables have it.
+func (s *Store) now() int64 { return s.options.Now().UnixMilli() }

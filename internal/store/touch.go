@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// touchAfter is how exact the time of use is: rows used within it are not written again for being read.
+	touchAfter = 24 * time.Hour
+	// maxTouched bounds what waits to be written down; what is read beyond it is noted when it is read again.
+	maxTouched = 16384
+)
+
+// touch names rows that were read, up to their digest: by their table, and what else their key has.
+type touch struct {
+	table      string
+	repository int64
+	platforms  string
+}
+
+// touch notes that a row was read. The next write takes the note along; reading itself writes nothing.
+func (s *Store) touch(rows touch, digest string, used int64) {
+	if age := s.now() - used; -touchAfter.Milliseconds() < age && age < touchAfter.Milliseconds() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.touched[rows][digest]; ok || s.pending >= maxTouched {
+		return
+	}
+	if s.touched[rows] == nil {
+		s.touched[rows] = map[string]struct{}{}
+	}
+	s.touched[rows][digest] = struct{}{}
+	s.pending++
+}
+
+// flush writes down what was read, where anything was.
+func (s *Store) flush(ctx context.Context) error {
+	s.mu.Lock()
+	pending := s.pending
+	s.mu.Unlock()
+	if pending == 0 {
+		return nil
+	}
+	return s.transact(ctx, nil)
+}
+
+func (s *Store) writeTouched(ctx context.Context, tx *sql.Tx) error {
+	s.mu.Lock()
+	touched := s.touched
+	s.touched, s.pending = map[touch]map[string]struct{}{}, 0
+	s.mu.Unlock()
+	now := s.now()
+	for rows, digests := range touched {
+		where, key := rows.where()
+		query := fmt.Sprintf("UPDATE %s SET used = ? WHERE %s IN (SELECT value FROM json_each(?))", rows.table, where)
+		for chunk := range slices.Chunk(slices.Collect(maps.Keys(digests)), chunkSize) {
+			if _, err := tx.ExecContext(ctx, query, append(append([]any{now}, key...), jsonList(chunk))...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// where returns a condition for the rows that ends in the name of the digest's column, and the values it takes.
+func (t touch) where() (condition string, values []any) {
+	switch t.table {
+	case "manifests":
+		return "digest", nil
+	case "selections":
+		return "platforms = ? AND source", []any{t.platforms}
+	default:
+		return "repository = ? AND digest", []any{t.repository}
+	}
+}
+
+// chunkSize is how many digests one statement takes.
+const chunkSize = 1000
+
+// jsonList makes a JSON array of valid digests, in which nothing needs to be escaped.
+func jsonList[S ~string](digests []S) string {
+	var b strings.Builder
+	for i, d := range digests {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		b.WriteString(string(d))
+		b.WriteByte('"')
+	}
+	return "[" + b.String() + "]"
+}

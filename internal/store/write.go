@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// busyTries is how often a write is tried while other processes keep the database; each waits five seconds.
+const busyTries = 3
+
+// write runs a transaction that nobody else can disturb, and writes down in it what was read meanwhile.
+func (s *Store) write(ctx context.Context, what string, do func(*sql.Tx) error) error {
+	if s.damaged.Load() {
+		return nil
+	}
+	return s.failed(ctx, what, s.transact(ctx, do))
+}
+
+func (s *Store) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := s.writeTouched(ctx, tx); err != nil {
+		return err
+	}
+	if do != nil {
+		if err := do(tx); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// begin waits for this process's turn, then for that of this process among others.
+func (s *Store) begin(ctx context.Context) (tx *sql.Tx, err error) {
+	for range busyTries {
+		if tx, err = s.writer.BeginTx(ctx, nil); code(err) != codeBusy {
+			return tx, err
+		}
+	}
+	return nil, err
+}

@@ -1,0 +1,220 @@
+package transfer_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/draysync/dray/internal/diff"
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// contents are the kinds of images that have to arrive verbatim: each puts one into the source and returns its digest.
+func contents() map[string]func(t *testing.T, s *stand) string {
+	made := func(i emulator.Image) func(*testing.T, *stand) string {
+		return func(t *testing.T, s *stand) string {
+			t.Helper()
+			s.push(t, i, "team/app", "v1")
+			return i.Digest
+		}
+	}
+	var many []string
+	for n := range 60 {
+		many = append(many, fmt.Sprintf("linux/arch%d", n))
+	}
+	return map[string]func(*testing.T, *stand) string{
+		"single image":        made(emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{Layers: 3})),
+		"index":               made(emulator.MultiArch(2, emulator.ImageOptions{Layers: 2})),
+		"Docker schema 2":     made(emulator.SingleArch(3, "linux/amd64", emulator.ImageOptions{Docker: true})),
+		"Docker list":         made(emulator.MultiArch(4, emulator.ImageOptions{Docker: true})),
+		"attestations":        made(emulator.MultiArch(5, emulator.ImageOptions{Attestations: true})),
+		"foreign layers":      made(emulator.MultiArch(6, emulator.ImageOptions{Platforms: []string{"windows/amd64"}, Foreign: true})),
+		"Docker foreign":      made(emulator.MultiArch(7, emulator.ImageOptions{Platforms: []string{"windows/amd64"}, Foreign: true, Docker: true})),
+		"60 manifests":        made(emulator.MultiArch(8, emulator.ImageOptions{Platforms: many, LayerSize: 16})),
+		"no layers":           made(emulator.SingleArch(9, "linux/amd64", emulator.ImageOptions{Layers: -1})),
+		"nested index":        nested,
+		"chart":               chart,
+		"empty blob and gaps": strange,
+	}
+}
+
+// nested pushes an index that has an index and an image below it.
+func nested(t *testing.T, s *stand) string {
+	t.Helper()
+	inner, single := emulator.MultiArch(20, emulator.ImageOptions{}), emulator.SingleArch(21, "linux/s390x", emulator.ImageOptions{})
+	s.push(t, inner, "team/app", "inner")
+	s.push(t, single, "team/app", "single")
+	return s.put(t, image.MediaTypeOCIIndex, map[string]any{
+		"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex,
+		"manifests": []any{describeManifest(inner.Root()), describeManifest(single.Root())},
+	})
+}
+
+// chart pushes an artifact as Helm does.
+func chart(t *testing.T, s *stand) string {
+	t.Helper()
+	return s.put(t, image.MediaTypeOCIManifest, map[string]any{
+		"schemaVersion": 2, "mediaType": image.MediaTypeOCIManifest,
+		"config":      s.blob("application/vnd.cncf.helm.config.v1+json", []byte(`{"name":"chart","version":"1.2.3"}`)),
+		"layers":      []any{s.blob("application/vnd.cncf.helm.chart.content.v1.tar+gzip", []byte("chart"))},
+		"annotations": map[string]string{"org.opencontainers.image.title": "chart"},
+	})
+}
+
+// strange pushes a manifest without a mediaType, in a layout of its own, with an empty layer and one that is there twice.
+func strange(t *testing.T, s *stand) string {
+	t.Helper()
+	layer := s.blob("application/octet-stream", []byte("x"))
+	body, err := json.MarshalIndent(map[string]any{
+		"zzz": "unknown", "schemaVersion": 2, "config": s.blob("application/vnd.oci.empty.v1+json", []byte("{}")),
+		"layers": []any{s.blob("application/octet-stream", nil), layer, layer},
+	}, "\t", "   ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := s.source.PutManifest("team/app", "v1", image.MediaTypeOCIManifest, append(body, "\n \n"...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// blob puts a blob into the source and describes it.
+func (s *stand) blob(mediaType string, data []byte) map[string]any {
+	return map[string]any{"mediaType": mediaType, "digest": s.source.PutBlob("team/app", data), "size": len(data)}
+}
+
+// put puts a manifest into the source under the tag v1.
+func (s *stand) put(t *testing.T, mediaType string, document map[string]any) string {
+	t.Helper()
+	body, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := s.source.PutManifest("team/app", "v1", mediaType, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+func describeManifest(m emulator.Manifest) map[string]any {
+	return map[string]any{"mediaType": m.MediaType, "digest": m.Digest, "size": len(m.Body)}
+}
+
+func TestContentArrivesVerbatim(t *testing.T) {
+	for api, options := range both {
+		for name, prepare := range contents() {
+			t.Run(api+"/"+name, func(t *testing.T) {
+				inBubble(t, options, func(t *testing.T, s *stand) {
+					digest := prepare(t, s)
+					s.bring(t, withAll(order("team/app", "v1", digest)))
+					whole(t, s.target, "team/app", "v1", digest)
+					verbatim(t, s, digest)
+				})
+			})
+		}
+	}
+}
+
+// verbatim compares the bytes and the media type of a manifest and of all below it.
+func verbatim(t *testing.T, s *stand, digest string) {
+	t.Helper()
+	wantType, want, _ := s.source.Manifest("team/app", digest)
+	gotType, got, _ := s.target.Manifest("team/app", digest)
+	if wantType != gotType || !bytes.Equal(want, got) {
+		t.Errorf("%s is %s at the source and %s at the target, of other bytes", digest, wantType, gotType)
+	}
+	var document struct{ Manifests []struct{ Digest string } }
+	if err := json.Unmarshal(want, &document); err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range document.Manifests {
+		verbatim(t, s, child.Digest)
+	}
+}
+
+func TestContentGoesThroughALayout(t *testing.T) {
+	for name, prepare := range contents() {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+				digest := prepare(t, s)
+				in := withAll(order("team/app", "v1", digest))
+				in.Target = image.Repository{Path: t.TempDir()}.Tag("v1")
+				s.bring(t, in)
+				held, err := s.client.Head(t.Context(), in.Target)
+				if err != nil || string(held.Digest) != digest {
+					t.Fatalf("the layout holds %v, %v; want %s", held, err, digest)
+				}
+				s.renew(t)
+				out := withAll(order("team/app", "v1", digest))
+				out.Source = in.Target.WithDigest(image.Digest(digest))
+				s.bring(t, out)
+				whole(t, s.target, "team/app", "v1", digest)
+				verbatim(t, s, digest)
+			})
+		})
+	}
+}
+
+// Content of the other algorithm cannot be kept by the emulator, but by a layout.
+func TestSHA512GoesFromLayoutToLayout(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		source, target := image.Repository{Path: t.TempDir()}, image.Repository{Path: t.TempDir()}
+		long := func(data []byte) image.Descriptor {
+			return image.Descriptor{Digest: image.Digest("sha512:" + fmt.Sprintf("%0128d", 0)).Algorithm().FromBytes(data), Size: int64(len(data))}
+		}
+		layer := []byte("a layer")
+		d := long(layer)
+		if _, err := s.client.PutBlob(t.Context(), source, d, image.Repository{}, func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(layer)), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		raw := fmt.Appendf(nil, `{"schemaVersion":2,"layers":[{"mediaType":"text/plain","digest":%q,"size":%d}]}`, d.Digest, d.Size)
+		m := image.Manifest{Descriptor: long(raw), Raw: raw}
+		m.MediaType = image.MediaTypeOCIManifest
+		if err := s.client.PutManifest(t.Context(), source.Tag("v1"), m); err != nil {
+			t.Fatal(err)
+		}
+		o := order("x", "v1", string(m.Digest))
+		o.Source, o.Target = source.Tag("v1").WithDigest(m.Digest), target.Tag("v1")
+		s.bring(t, o)
+		got, err := s.client.Manifest(t.Context(), target.Tag("v1").WithDigest(m.Digest))
+		if err != nil || !bytes.Equal(got.Raw, raw) {
+			t.Errorf("the target has %q, %v", got.Raw, err)
+		}
+		if has, err := s.client.HasBlob(t.Context(), target, d); !has || err != nil {
+			t.Errorf("HasBlob = %v, %v", has, err)
+		}
+	})
+}
+
+func TestSchema1IsRefused(t *testing.T) {
+	inBubble(t, emulator.Options{LaxManifests: true}, func(t *testing.T, s *stand) {
+		body := []byte(`{"schemaVersion":1,"name":"app","fsLayers":[]}`)
+		for _, mediaType := range []string{image.MediaTypeDockerSchema1, image.MediaTypeDockerManifest} {
+			digest, err := s.source.PutManifest("app", "v1", mediaType, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.renew(t)
+			err = s.try(t.Context(), order("app", "v1", digest))
+			contains(t, err, "Docker's schema 1")
+			if refused, ok := errors.AsType[*mirror.RefusedError](err); !ok || refused.Reason != diff.Unsupported {
+				t.Errorf("as %s: %v is no refusal for being unsupported", mediaType, err)
+			}
+		}
+		offered := image.Descriptor{MediaType: image.MediaTypeDockerSigned1, Digest: image.Digest(emulator.Sum(body))}
+		_, err := s.engine.Resolve(t.Context(), at(sourceHost, "app").Tag("v1"), offered, nil)
+		contains(t, err, "Docker's schema 1")
+		if got := s.target.Repositories(); len(got) > 0 || len(writes(s.target)) > 0 {
+			t.Errorf("the target was given %v", got)
+		}
+	})
+}

@@ -1,0 +1,100 @@
+package transfer_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+func (s *stand) measure(t *testing.T, o mirror.Order) mirror.Cost {
+	t.Helper()
+	cost, err := s.engine.Measure(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cost
+}
+
+// What is measured is what the import then takes, for every kind of content; measuring writes nothing.
+func TestMeasureTellsTheCost(t *testing.T) {
+	for name, prepare := range contents() {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+				o := order("team/app", "v1", prepare(t, s))
+				measured := s.measure(t, o)
+				if got := count(s.target, "", ""); got > 0 || len(writes(s.source)) > 0 {
+					t.Errorf("%d requests to the target, writes at the source %v", got, writes(s.source))
+				}
+				if again := s.measure(t, o); again.Pulls != 0 || again.Bytes != 0 {
+					t.Errorf("measured again: %+v", again)
+				}
+				s.renew(t)
+				if diff := cmp.Diff(s.bring(t, o).Cost, measured); diff != "" {
+					t.Error("taken -, measured +\n" + diff)
+				}
+			})
+		})
+	}
+}
+
+func TestMeasureOfSelectedPlatforms(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		i := emulator.MultiArch(1, emulator.ImageOptions{Attestations: true})
+		s.push(t, i, "team/app", "v1")
+		o := order("team/app", "v1", i.Digest)
+		o.Platforms = []image.Platform{{OS: "linux", Architecture: "arm64"}}
+		measured := s.measure(t, o)
+		if measured.Pulls != 3 || measured.Bytes == 0 || measured.Bytes >= i.Size() {
+			t.Errorf("cost %+v of an image of %d bytes", measured, i.Size())
+		}
+		o.Platforms = []image.Platform{{OS: "plan9", Architecture: "amd64"}}
+		if _, err := s.engine.Measure(t.Context(), o); err == nil {
+			t.Error("a platform that is not offered can be measured")
+		}
+	})
+}
+
+// Nothing is fetched from a registry that counts, unless it is at hand; nor for what the target repository holds.
+func TestMeasureCostsNothing(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		i := emulator.MultiArch(1, emulator.ImageOptions{})
+		if err := i.Push(s.third, "team/app", "v1"); err != nil {
+			t.Fatal(err)
+		}
+		o := order("team/app", "v1", i.Digest)
+		o.Source.Registry = thirdHost
+		if got := s.measure(t, o); got != (mirror.Cost{Pulls: 1, Unknown: true}) {
+			t.Errorf("cost at a metered registry: %+v", got)
+		}
+		o.HeldAs = "stable"
+		if got := s.measure(t, o); got != (mirror.Cost{}) {
+			t.Errorf("cost of what is held: %+v", got)
+		}
+		if got := count(s.third, "", ""); got > 0 {
+			t.Errorf("the metered registry was asked %d times", got)
+		}
+	})
+}
+
+// A blob of several imports into one repository is counted once.
+func TestMeasureCountsSharedBlobsOnce(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		orders, _ := s.fill(t, 1, 5)
+		sum := int64(0)
+		for _, o := range orders {
+			sum += s.measure(t, o).Bytes
+		}
+		s.renew(t)
+		taken := int64(0)
+		for _, o := range orders {
+			taken += s.bring(t, o).Bytes
+		}
+		if sum != taken {
+			t.Errorf("measured %d bytes, taken %d", sum, taken)
+		}
+	})
+}

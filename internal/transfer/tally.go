@@ -1,0 +1,31 @@
+package transfer
+
+import (
+	"sync/atomic"
+
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// tally is the meter of one try: it passes on what it is told, and can take all of it back when the try has failed, because
+// the next one counts from the beginning.
+type tally struct {
+	meter           mirror.Meter
+	expected, moved atomic.Int64
+}
+
+// Expect implements mirror.Meter.
+func (t *tally) Expect(bytes int64) {
+	t.expected.Add(bytes)
+	t.meter.Expect(bytes)
+}
+
+// Moved implements mirror.Meter.
+func (t *tally) Moved(bytes int64) {
+	t.moved.Add(bytes)
+	t.meter.Moved(bytes)
+}
+
+func (t *tally) takeBack() {
+	t.meter.Moved(-t.moved.Swap(0))
+	t.meter.Expect(-t.expected.Swap(0))
+}
