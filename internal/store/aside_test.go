@@ -225,3 +225,19 @@ func TestAsideLosesNothing(t *testing.T) {
 		t.Errorf("%d rows are in %v", rows, aside)
 	}
 }
+
+func TestAsideTakesEverything(t *testing.T) {
+	d := newStand(t)
+	s := &Store{path: filepath.Join(d.dir, fileName), options: d.options()}
+	for _, suffix := range []string{"", "-wal", "-shm", damagedSuffix} {
+		must(t, writeEmpty(s.path+suffix))
+	}
+	must(t, s.putAside(t.Context(), &unfitError{cause: os.ErrInvalid}))
+	const aside = "dray.db.corrupt-20260301T120000Z"
+	if diff := cmp.Diff([]string{aside, aside + "-shm", aside + "-wal"}, names(t, d.dir)); diff != "" {
+		t.Error(diff)
+	}
+	if left, err := filepath.Glob(s.path + "*"); err != nil || len(left) != 4 { // and the lock
+		t.Error(left, err)
+	}
+}

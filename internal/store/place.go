@@ -35,7 +35,7 @@ func (s *Store) places(ctx context.Context, registry string, d image.Digest) ([]
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var places []image.Repository
 	for rows.Next() {
 		var id, used int64
@@ -72,7 +72,7 @@ func (s *Store) holds(ctx context.Context, repo image.Repository, ds []image.Dig
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var id, used int64
 		var d string

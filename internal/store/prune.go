@@ -18,8 +18,9 @@ const (
 	pruneSteps = 16
 )
 
-// Prune drops what was last used before a time, exact to a day. Where the rest is above maxBytes, the manifests go that were not
-// used for longest, and after the last of them the oldest of everything else; 0 is no bound. The file shrinks accordingly.
+// Prune drops what was last used before a time, exact to a day; what was read meanwhile is noted first. Where the rest is above
+// maxBytes, the manifests go that were not used for longest, and after the last of them the oldest of everything else; 0 is no
+// bound. The file shrinks accordingly.
 func (s *Store) Prune(ctx context.Context, before time.Time, maxBytes int64) error {
 	if s.damaged.Load() {
 		return nil
@@ -28,9 +29,6 @@ func (s *Store) Prune(ctx context.Context, before time.Time, maxBytes int64) err
 }
 
 func (s *Store) prune(ctx context.Context, before, maxBytes int64) error {
-	if err := s.flush(ctx); err != nil {
-		return err
-	}
 	for more := true; more; {
 		var err error
 		if more, err = s.dropManifests(ctx, before, pruneRows); err != nil {

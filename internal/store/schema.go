@@ -71,7 +71,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	if version > len(s.schema) {
-		return newer(version, len(s.schema))
+		return &unfitError{newer: version, cause: fmt.Errorf("it has version %d, and this dray knows %d at most", version, len(s.schema))}
 	}
 	if version == len(s.schema) {
 		return nil
@@ -88,18 +88,14 @@ func (s *Store) migrate(ctx context.Context) error {
 	return tx.Commit()
 }
 
-func newer(version, known int) error {
-	return &unfitError{newer: version, cause: fmt.Errorf("it has version %d, and this dray knows %d at most", version, known)}
-}
-
 // inspect tells whether the file is a database that this dray can use, an unfitError says that it is none, and whether it is
-// empty. It changes nothing.
+// empty. It changes nothing, and does not ask for the version.
 func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err error) {
 	db, err := sql.Open("sqlite", s.dsn("mode=rw&_busy_timeout=5000"))
 	if err != nil {
 		return false, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
 	var application, version, tables int
 	const query = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id a, pragma_user_version v"
@@ -111,8 +107,6 @@ func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err e
 		return true, nil
 	case application != applicationID || version < 1:
 		return false, damaged("it is a database, but not dray's")
-	case version > len(s.schema):
-		return false, newer(version, len(s.schema))
 	case !thoroughly:
 		return false, nil
 	}

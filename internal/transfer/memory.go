@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -68,6 +69,7 @@ func (r remembering) holds(ctx context.Context, repo image.Repository, ds []imag
 	}
 	held, err := r.memory.Holds(ctx, repo, ds)
 	r.heed(ctx, err)
+	maps.DeleteFunc(held, func(_ image.Digest, holds bool) bool { return !holds })
 	return held
 }
 

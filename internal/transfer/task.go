@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type task struct {
 	meter mirror.Meter
 	// from is the repository that manifests and blobs come from.
 	from image.Repository
+	// distrust is set where the memory of earlier runs contradicts what was observed.
+	distrust bool
 
 	mu   sync.Mutex
 	cost mirror.Cost
@@ -56,6 +59,7 @@ func (t *task) run(ctx context.Context) error {
 		return err
 	}
 	if t.order.HeldAs == "" && !t.places.has(target.Repository, root.manifest.Digest) {
+		t.doubt(ctx, root)
 		if err := t.walk(ctx, root); err != nil {
 			return err
 		}
@@ -131,17 +135,35 @@ func (t *task) walk(ctx context.Context, n node) error {
 	return group.Wait()
 }
 
-// recall asks the memory of earlier runs for what this one knows nothing of.
+// doubt compares the memory of earlier runs with what was observed: a repository that held none of its tags, and yet is
+// remembered to hold parts of the image, has probably been emptied. Then everything is asked for.
+func (t *task) doubt(ctx context.Context, root node) {
+	if t.order.Fresh && len(t.memory.holds(ctx, t.order.Target.Repository, t.news(root))) > 0 {
+		t.order.Fresh, t.distrust = false, true
+	}
+}
+
+// news are the digests of a node that this run knows nothing of at the target.
+func (t *task) news(n node) []image.Digest {
+	return slices.DeleteFunc(n.digests(), func(d image.Digest) bool { return t.places.has(t.order.Target.Repository, d) })
+}
+
+// recall asks the memory of earlier runs for what this one knows nothing of. What it says of the target repository itself is
+// believed only where the repository was seen to hold something.
 func (t *task) recall(ctx context.Context, n node) {
 	repo := t.order.Target.Repository
 	if t.options.Memory == nil || t.places.doubtful(repo) {
 		return
 	}
-	held := t.memory.holds(ctx, repo, n.digests())
-	for _, d := range n.digests() {
+	news := t.news(n)
+	var held map[image.Digest]bool
+	if !t.order.Fresh && !t.distrust {
+		held = t.memory.holds(ctx, repo, news)
+	}
+	for _, d := range news {
 		if held[d] {
 			t.places.recall(repo, d, repo)
-		} else if holder, ok := t.memory.place(ctx, repo, d); ok {
+		} else if holder, ok := t.memory.place(ctx, repo, d); ok && holder != repo {
 			t.places.recall(holder, d, repo)
 		}
 	}
@@ -184,7 +206,7 @@ func (t *task) child(ctx context.Context, d image.Descriptor) error {
 // unknown tells whether a repository may hold what nothing is remembered of, so that asking is worth a request: not where it
 // seems to be empty, and not where this program has filled it.
 func (t *task) unknown(repo image.Repository) bool {
-	return !t.order.Fresh && !t.places.knows(repo)
+	return !t.order.Fresh && (t.distrust || !t.places.knows(repo))
 }
 
 // blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
@@ -289,8 +311,8 @@ func (s *sourceBody) Read(p []byte) (int, error) {
 
 func (s *sourceBody) Close() error { return s.body.Close() }
 
-// refusesParts tells whether a registry has refused a manifest because something that it refers to is not there (OCI
-// distribution spec, "Error Codes").
+// refusesParts tells whether a registry may have refused a manifest because something that it refers to is not there. The OCI
+// distribution spec, "Error Codes", has codes for it; some registries answer more generally.
 func refusesParts(err error) bool {
 	e, ok := errors.AsType[interface {
 		error
@@ -304,7 +326,7 @@ func refusesParts(err error) bool {
 		return false
 	}
 	switch e.Code() {
-	case "manifest-blob-unknown", "blob-unknown", "manifest-unknown":
+	case "manifest-blob-unknown", "blob-unknown", "manifest-unknown", "manifest-invalid", "manifest-unverified", "http-400", "http-404":
 		return true
 	}
 	return false
