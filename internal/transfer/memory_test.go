@@ -127,3 +127,19 @@ func TestMemoryThatIsGone(t *testing.T) {
 	s.bring(t, order("team/app", "v1", i.Digest))
 	whole(t, s.target, "team/app", "v1", i.Digest)
 }
+
+// TestMemoryThatCannotBeBelievedIsAsked: the target holds none of the tags that were looked at, and is remembered to hold the
+// image. It may have lost only the tag: then nothing is sent again.
+func TestMemoryThatCannotBeBelievedIsAsked(t *testing.T) {
+	s, dir := standOutside(emulator.Options{}), t.TempDir()
+	i := emulator.MultiArch(1, emulator.ImageOptions{})
+	s.push(t, i, "team/app", "v1")
+	s.remembering(t, dir)
+	s.bring(t, order("team/app", "v1", i.Digest))
+	s.target.DeleteTag("team/app", "v1")
+	s.remembering(t, dir)
+	if receipt := s.bring(t, order("team/app", "v1", i.Digest)); receipt.Bytes != 0 {
+		t.Errorf("%d bytes were sent again", receipt.Bytes)
+	}
+	whole(t, s.target, "team/app", "v1", i.Digest)
+}

@@ -1,0 +1,229 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
+)
+
+func sideOf(err error) mirror.Side {
+	if e, ok := errors.AsType[*mirror.SideError](err); ok {
+		return e.Side
+	}
+	return ""
+}
+
+// timed runs one job and returns its lines and how long it took.
+func (s *stand) timed(t *testing.T, j plan.Job) ([]string, time.Duration) {
+	t.Helper()
+	started := time.Now()
+	got := s.sync(t, j)
+	return got, time.Since(started)
+}
+
+// puts counts how often the target was asked to take the tag. The client itself sends each of those twice.
+func puts(r *emulator.Registry, tag string) int {
+	return r.Count(func(q emulator.Request) bool { return q.Method == http.MethodPut && q.Reference == tag }) / 2
+}
+
+func TestTemporaryFailureIsTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		push(t, s.a, 1, "x", "v1")
+		fault(s.b, http.MethodPut, "v1", emulator.Fault{Status: http.StatusServiceUnavailable})
+		j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+		j.Retries = 3
+		got, took := s.timed(t, j)
+		want(t, got, hostB+"/x:v1 absent failed")
+		if n := puts(s.b, "v1"); n != 4 {
+			t.Errorf("tried %d times", n)
+		}
+		if took < 3500*time.Millisecond || took > 10*time.Second { // half of 1+2+4 s at the least, and the client's own pauses
+			t.Errorf("it took %s", took)
+		}
+		out := s.records.list[0]
+		if sideOf(out.Err) != mirror.Target || out.Pulls != 3 {
+			t.Errorf("outcome %+v", out)
+		}
+		if n := strings.Count(s.log.String(), "trying again"); n != 3 {
+			t.Errorf("%d retries are logged", n)
+		}
+	})
+}
+
+func TestRetrySucceeds(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		i := push(t, s.a, 1, "x", "v1")
+		s.b.Inject(emulator.Fault{Match: emulator.MatchKind(http.MethodPut, emulator.KindUpload), Times: 3, CutRequestAt: 10})
+		j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+		j.Retries = 5
+		want(t, s.sync(t, j), hostB+"/x:v1 absent imported")
+		whole(t, s.b, "x", "v1", i.Digest)
+		if out := s.records.list[0]; out.Pulls != 3 || out.Bytes < i.Size() {
+			t.Errorf("the cost of all tries is %+v", out.Cost)
+		}
+	})
+}
+
+func TestPermanentFailureIsNotTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		push(t, s.a, 1, "x", "v1")
+		fault(s.b, http.MethodPut, "v1", emulator.Fault{Status: http.StatusForbidden})
+		j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+		j.Retries = 3
+		got, took := s.timed(t, j)
+		want(t, got, hostB+"/x:v1 absent failed")
+		if n := s.b.Count(func(q emulator.Request) bool { return q.Method == http.MethodPut && q.Reference == "v1" }); n != 1 || took > time.Second {
+			t.Errorf("tried %d times, it took %s", n, took)
+		}
+	})
+}
+
+func TestTimeoutBoundsEachTry(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		push(t, s.a, 1, "x", "v1")
+		push(t, s.a, 2, "x", "v2")
+		fault(s.b, http.MethodPut, "v1", emulator.Fault{Hang: true})
+		j := job(t, "x", "x", []string{"*"}, hostA, hostB)
+		j.Timeout, j.Retries = 20*time.Second, 1
+		got, took := s.timed(t, j)
+		want(t, got, hostB+"/x:v1 absent failed", hostB+"/x:v2 absent imported")
+		if took < 20*time.Second || took > 50*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for _, out := range s.records.list {
+			if out.Status == mirror.Failed && !strings.Contains(out.Err.Error(), "not done within the timeout of 20s") {
+				t.Errorf("error = %v", out.Err)
+			}
+		}
+	})
+}
+
+// A registry says when to come back: the outcome says so, and nobody waits.
+func TestLaterIsDeferred(t *testing.T) {
+	later := emulator.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3600"}}}
+	for name, inject := range map[string]func(s *stand){
+		"as it is observed": func(s *stand) { fault(s.a, http.MethodHead, "v1", later) },
+		"as it is imported": func(s *stand) { fault(s.b, http.MethodPut, "v1", later) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *stand) {
+				push(t, s.a, 1, "x", "v1")
+				push(t, s.a, 2, "x", "v2")
+				inject(s)
+				j := job(t, "x", "x", []string{"*"}, hostA, hostB)
+				j.Retries = 3
+				got, took := s.timed(t, j)
+				if !strings.HasSuffix(got[0], "deferred") || !strings.HasSuffix(got[1], "imported") {
+					t.Errorf("outcomes %q", got)
+				}
+				if took > time.Millisecond {
+					t.Errorf("it took %s", took)
+				}
+				for _, out := range s.records.list {
+					if wait := time.Until(out.RetryAt).Round(time.Minute); out.Status == mirror.Deferred && wait != time.Hour {
+						t.Errorf("deferred for %s", wait)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Cancelled in the middle of anything, a run ends at once and settles everything.
+func TestCancellationSettlesEverything(t *testing.T) {
+	kinds := map[string]func(*http.Request) bool{
+		"tag list": emulator.MatchKind("", emulator.KindTags), "head": emulator.MatchKind(http.MethodHead, ""),
+		"manifest": emulator.MatchKind(http.MethodGet, emulator.KindManifest), "upload": emulator.MatchKind("", emulator.KindUpload),
+		"blob": emulator.MatchKind(http.MethodGet, emulator.KindBlob), "put": emulator.MatchKind(http.MethodPut, emulator.KindManifest),
+	}
+	for name, match := range kinds {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *stand) {
+				for n := range int64(30) {
+					push(t, s.a, n, "x", "v"+string(rune('a'+n)))
+				}
+				s.a.Inject(emulator.Fault{Match: match, Hang: true})
+				s.b.Inject(emulator.Fault{Match: match, Hang: true})
+				j := job(t, "x", "x", []string{"*"}, hostA, hostB)
+				j.Retries = 5
+				ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+				defer cancel()
+				started := time.Now()
+				results := s.mirror.Sync(ctx, []plan.Job{j})
+				if took := time.Since(started); took != 7*time.Second {
+					t.Errorf("it took %s", took)
+				}
+				settled(t, []plan.Job{j}, results)
+				if results[0].Err == nil && len(results[0].Outcomes) == 0 {
+					t.Error("nothing tells of the end")
+				}
+			})
+		})
+	}
+}
+
+// Cancelled while it waits for the next try, a run ends at once too.
+func TestCancellationEndsAPause(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		push(t, s.a, 1, "x", "v1")
+		fault(s.b, http.MethodPut, "v1", emulator.Fault{Status: http.StatusServiceUnavailable})
+		j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+		j.Retries = 100
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		started := time.Now()
+		results := s.mirror.Sync(ctx, []plan.Job{j})
+		if took := time.Since(started); took != 20*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		settled(t, []plan.Job{j}, results)
+		want(t, lines(results), hostB+"/x:v1 absent failed")
+	})
+}
+
+// A registry that hangs holds up nobody else's imports.
+func TestHangingRegistryHasALaneOfItsOwn(t *testing.T) {
+	for method, kind := range map[string]string{http.MethodPost: emulator.KindUpload, http.MethodPut: emulator.KindManifest} {
+		t.Run(kind, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *stand) {
+				for n := range int64(10) {
+					push(t, s.a, n, "x", "v"+string(rune('a'+n)))
+				}
+				s.b.Inject(emulator.Fault{Match: emulator.MatchKind(method, kind), Hang: true})
+				j := job(t, "x", "x", []string{"*"}, hostA, hostB, hostC)
+				j.Timeout = 10 * time.Minute
+				done := make(chan time.Duration, 10)
+				s.mirror.Watcher = ends{done: done, started: time.Now()}
+				s.sync(t, j)
+				if len(done) != 10 {
+					t.Fatalf("%d imports have ended well", len(done))
+				}
+				for range 10 {
+					if took := <-done; took > 30*time.Second {
+						t.Errorf("an import to the registry next to it took %s", took)
+					}
+				}
+			})
+		})
+	}
+}
+
+// ends tells when imports into registry C end.
+type ends struct {
+	silent
+	done    chan time.Duration
+	started time.Time
+}
+
+func (e ends) End(out mirror.Outcome) {
+	if out.Status == mirror.Imported && out.Target.Registry == hostC {
+		e.done <- time.Since(e.started)
+	}
+}
