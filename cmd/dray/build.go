@@ -81,7 +81,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 		Metered: func(name string) bool { return name == image.DockerHub },
 	}
 	if built.store != nil {
-		options.Memory = built.store
+		options.Memory, options.Now = built.store, time.Now
 	}
 	built.mirror = &mirror.Mirror{Observer: client, Engine: transfer.New(options), Watcher: watch, Log: log}
 	return built, nil

@@ -63,7 +63,7 @@ func drayJSON(t *testing.T, args ...string) (report.Document, answer) {
 func writeConfig(t *testing.T, lines ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dray.yaml")
-	if err := os.WriteFile(path, []byte("version: 1\n"+strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("version: 1\nstateDir: state\n"+strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -44,6 +44,8 @@ type Mapping struct {
 	Platforms []image.Platform
 	Moved     Moved
 	Referrers Referrers
+	// ReferrersInterval is how often an unchanged image is looked at for new referrers; it is positive.
+	ReferrersInterval time.Duration
 	// Timeout bounds one try of one import; it is positive.
 	Timeout time.Duration
 	// Retries is how often an import is tried again.

@@ -82,20 +82,20 @@ func TestParse(t *testing.T) {
 				Targets:   []image.Reference{repository("registry.corp.example", "mirror/alpine")},
 				Tags:      ownTags,
 				Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm", Variant: "v7"}},
-				Moved:     MovedFollow, Timeout: time.Hour,
+				Moved:     MovedFollow, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
 			},
 			{
 				Name: "one", Pos: at(23, 5), Source: base,
 				Targets: []image.Reference{
 					image.Repository{Registry: "x.io", Path: "base"}.Tag("1"), image.Repository{Path: "stage/base"}.Tag("pinned"),
 				},
-				Platforms: arm64, Moved: MovedRefuse, Referrers: Referrers{Types: []string{"a/b"}}, Timeout: 90 * time.Second, Retries: 5,
+				Platforms: arm64, Moved: MovedRefuse, Referrers: Referrers{Types: []string{"a/b"}}, ReferrersInterval: 24 * time.Hour, Timeout: 90 * time.Second, Retries: 5,
 			},
 			{
 				Name: "library", Pos: at(30, 5), Source: repository("docker.io", "library"),
 				Targets:      []image.Reference{repository("", "/srv/stage")},
 				Repositories: []string{"alpine", "go*"}, Tags: defaultTags,
-				Platforms: arm64, Moved: MovedFollow, Timeout: time.Hour,
+				Platforms: arm64, Moved: MovedFollow, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
 			},
 		},
 	}

@@ -99,6 +99,9 @@ type options struct {
 	Moved text `yaml:"moved" enum:"follow|refuse" default:"follow"`
 	// Whether signatures, SBOMs and attestations travel along: `true`, `false`, or a list of artifact types.
 	Referrers referrersSection `yaml:"referrers" format:"artifact" minItems:"1" unique:"" default:"true" example:"application/vnd.dev.sigstore.bundle.v0.3+json"`
+	// How often an image that has not changed is looked at for new signatures, SBOMs and attestations, which often come after
+	// it. This needs the memory of `stateDir`; without it they travel only as their image is imported.
+	ReferrersInterval text `yaml:"referrersInterval" format:"duration" default:"24h" example:"24h|1h"`
 	// How long one try of one import may take.
 	Timeout text `yaml:"timeout" format:"duration" default:"1h" example:"30m|1h30m"`
 	// How often an import is tried again after a failure that may pass.

@@ -29,6 +29,8 @@ type Order struct {
 	diff.Action
 	Platforms []image.Platform
 	Referrers plan.Referrers
+	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
+	ReferrersInterval time.Duration
 	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
 	// the image is there yet.
 	Fresh bool
@@ -45,6 +47,9 @@ type Importer interface {
 	Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error)
 	// Measure returns what an import would cost at the most, changing nothing.
 	Measure(ctx context.Context, order Order) (Cost, error)
+	// Refresh brings what has come to refer to an image since it was last looked at, where that is due. The target holds the
+	// image, as order.HeldAs.
+	Refresh(ctx context.Context, order Order) (Cost, error)
 	// Import makes the target tag hold order.Digest. When it returns an error the target tag is what it was before.
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }
@@ -93,26 +98,50 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
 	runs := m.observe(ctx, jobs)
 	m.each(runs, func(r *run, i int) { m.importOne(ctx, r, i) })
+	m.refresh(ctx, runs)
 	for _, r := range runs {
 		m.report(r)
 	}
 	return results(runs)
 }
 
-// each calls f for all imports of the runs, concurrently, at most so many at once between any two registries: one that
-// hangs then holds up nobody else's imports.
+// each calls f for all imports of the runs.
 func (m *Mirror) each(runs []*run, f func(r *run, i int)) {
-	type lane struct{ source, target string }
-	lanes := map[lane]chan struct{}{}
 	imports := 0
-	var group sync.WaitGroup
 	for _, r := range runs {
 		imports += r.pending()
 	}
 	m.Watcher.Planned(imports)
+	inLanes(runs, func(_ *run, out Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
+	for _, r := range runs {
+		r.result.Duration = time.Since(r.result.Started)
+	}
+}
+
+// refresh has the engine look at what is kept, for what has come to refer to it.
+func (m *Mirror) refresh(ctx context.Context, runs []*run) {
+	wanted := func(r *run, out Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
+	inLanes(runs, wanted, func(r *run, i int) {
+		out := &r.result.Outcomes[i]
+		order := r.order(i)
+		order.HeldAs = order.Target.Tag
+		cost, err := m.Engine.Refresh(ctx, order)
+		out.Cost = cost
+		if err != nil {
+			m.settleError(out, err)
+		}
+	})
+}
+
+// inLanes calls f for the outcomes that are wanted, concurrently, at most so many at once between any two registries: one that
+// hangs then holds up nobody else's.
+func inLanes(runs []*run, wanted func(*run, Outcome) bool, f func(r *run, i int)) {
+	type lane struct{ source, target string }
+	lanes := map[lane]chan struct{}{}
+	var group sync.WaitGroup
 	for _, r := range runs {
 		for i, out := range r.result.Outcomes {
-			if out.Op != diff.Import || out.Status != "" {
+			if !wanted(r, out) {
 				continue
 			}
 			key := lane{out.Source.Registry, out.Target.Registry}
@@ -128,9 +157,6 @@ func (m *Mirror) each(runs []*run, f func(r *run, i int)) {
 		}
 	}
 	group.Wait()
-	for _, r := range runs {
-		r.result.Duration = time.Since(r.result.Started)
-	}
 }
 
 // report settles what needed no import, and writes the one line of the job.

@@ -112,7 +112,7 @@ func (r *run) order(i int) Order {
 	action := r.result.Outcomes[i].Action
 	held := r.held[action.Target.Repository]
 	return Order{
-		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers,
+		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		Fresh: len(held) == 0, HeldAs: held[action.Digest],
 	}
 }

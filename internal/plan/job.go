@@ -26,6 +26,8 @@ type Job struct {
 	// RefuseMoved declines to move a tag that the target has and that points elsewhere at the source.
 	RefuseMoved bool
 	Referrers   Referrers
+	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
+	ReferrersInterval time.Duration
 	// Timeout bounds one try of one import.
 	Timeout time.Duration
 	// Retries is how often an import is tried again after a failure that may pass.

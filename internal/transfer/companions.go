@@ -13,6 +13,27 @@ import (
 // maxReferrerDepth bounds how far referrers of referrers are followed.
 const maxReferrerDepth = 4
 
+// Refresh brings what has come to refer to an image since the target was last given any, once the order's interval is over:
+// signatures are often pushed after their image. When that was is known from memory only, so without one nothing is due.
+func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
+	if order.Referrers.None() || !e.memory.due(ctx, order) {
+		return mirror.Cost{}, nil
+	}
+	t := &task{Engine: e, order: order, meter: unmetered{}, from: order.Source.Repository}
+	root, err := t.root(ctx)
+	if err != nil {
+		return t.cost, err
+	}
+	err = t.companions(ctx, root)
+	return t.cost, err
+}
+
+// unmetered is a meter that nobody reads.
+type unmetered struct{}
+
+func (unmetered) Expect(int64) {}
+func (unmetered) Moved(int64)  {}
+
 // companions brings what refers to the image: referrers by the OCI distribution spec, of the root and of its children, and
 // the tags that cosign names after a digest. Where platforms are left out the root is another manifest than the source's, so
 // what refers to the source's does not hold for it; what refers to the children does.
@@ -36,10 +57,16 @@ func (t *task) companions(ctx context.Context, root node) error {
 		found = append(found, list...)
 	}
 	tags, err := t.cosignTags(ctx, subjects)
-	if err != nil || len(found)+len(tags) == 0 {
+	if err != nil {
 		return err
 	}
-	return t.bringCompanions(ctx, root, found, tags)
+	if len(found)+len(tags) > 0 {
+		if err := t.bringCompanions(ctx, root, found, tags); err != nil {
+			return err
+		}
+	}
+	t.memory.looked(ctx, t.order)
+	return nil
 }
 
 func (t *task) bringCompanions(ctx context.Context, root node, found []image.Referrer, tags []string) error {

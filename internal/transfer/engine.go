@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
@@ -45,7 +46,9 @@ type Options struct {
 	Metered func(registry string) bool
 	// Memory lasts across restarts; nil for none.
 	Memory Memory
-	Log    *slog.Logger
+	// Now tells the time; it is required with a Memory.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Engine is the engine "copy". It is safe for concurrent use and remembers, as long as it lives, the manifests that it has
@@ -61,7 +64,7 @@ type Engine struct {
 func New(options Options) *Engine {
 	return &Engine{
 		options: options, manifests: newManifestCache(), places: newPlaces(),
-		memory: remembering{memory: options.Memory, log: options.Log},
+		memory: remembering{memory: options.Memory, now: options.Now, log: options.Log},
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
 )
 
 // Manifests keeps fetched manifests across restarts.
@@ -34,17 +36,25 @@ type Selections interface {
 	PutSelected(ctx context.Context, source image.Digest, platforms string, target image.Digest) error
 }
 
+// Looks keeps when the referrers of a manifest were last looked at for a repository.
+type Looks interface {
+	ReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) (time.Time, bool, error)
+	PutReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) error
+}
+
 // Memory is what an engine remembers across restarts. It is a help, never the truth: an engine without it is slower, and one
 // with a wrong memory pays a request more. Its errors are logged, and then do not matter.
 type Memory interface {
 	Manifests
 	Whereabouts
 	Selections
+	Looks
 }
 
 // remembering is the memory with its errors taken care of; without a memory it knows nothing.
 type remembering struct {
 	memory Memory
+	now    func() time.Time
 	log    *slog.Logger
 }
 
@@ -110,6 +120,34 @@ func (r remembering) putSelected(ctx context.Context, source image.Digest, platf
 	if r.memory != nil {
 		r.heed(ctx, r.memory.PutSelected(ctx, source, platformsKey(platforms), target))
 	}
+}
+
+// due tells whether the referrers of what the order is about should be looked at again.
+func (r remembering) due(ctx context.Context, order mirror.Order) bool {
+	if r.memory == nil {
+		return false
+	}
+	seen, ok, err := r.memory.ReferrersSeen(ctx, lookedFor(order), order.Source.Digest)
+	r.heed(ctx, err)
+	return err == nil && (!ok || r.now().Sub(seen) >= order.ReferrersInterval)
+}
+
+// looked notes that they have been.
+func (r remembering) looked(ctx context.Context, order mirror.Order) {
+	if r.memory != nil {
+		r.heed(ctx, r.memory.PutReferrersSeen(ctx, lookedFor(order), order.Source.Digest))
+	}
+}
+
+// lookedFor is the repository under which a look is noted: the target's. A layout has none at a registry, so a path below the
+// source's repository, which no registry has, stands for it.
+func lookedFor(order mirror.Order) image.Repository {
+	repo := order.Target.Repository
+	if !repo.IsLayout() {
+		return repo
+	}
+	name := image.DigestOf([]byte(repo.Path), "").Encoded()
+	return order.Source.Repository.Join("layout-" + name[:16])
 }
 
 func (r remembering) heed(ctx context.Context, err error) {

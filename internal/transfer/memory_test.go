@@ -28,7 +28,7 @@ func (s *stand) remembering(t *testing.T, dir string) *store.Store {
 	}
 	s.client = client
 	s.engine = transfer.New(transfer.Options{
-		Source: client, Artifacts: client, Target: client, Presence: client, Log: slog.New(slog.DiscardHandler), Memory: memory,
+		Source: client, Artifacts: client, Target: client, Presence: client, Log: slog.New(slog.DiscardHandler), Memory: memory, Now: time.Now,
 	})
 	t.Cleanup(func() { _ = client.Close(); _ = memory.Close() })
 	return memory
@@ -142,4 +142,41 @@ func TestMemoryThatCannotBeBelievedIsAsked(t *testing.T) {
 		t.Errorf("%d bytes were sent again", receipt.Bytes)
 	}
 	whole(t, s.target, "team/app", "v1", i.Digest)
+}
+
+// TestLaterReferrersComeInTime: a signature that is pushed after its image arrives once the interval is over, without the image
+// being pushed again; before that, and when there is none, nothing is asked.
+func TestLaterReferrersComeInTime(t *testing.T) {
+	for name, options := range both {
+		t.Run(name, func(t *testing.T) {
+			s, dir := standOutside(options), t.TempDir()
+			s.source = emulator.New(options)
+			i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+			s.push(t, i, "team/app", "v1")
+			s.remembering(t, dir)
+			o := withAll(order("team/app", "v1", i.Digest))
+			s.bring(t, o)
+			signature, err := s.source.PutReferrer("team/app", i.Digest, "application/x", []byte("signed"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Fresh, o.HeldAs, o.ReferrersInterval = false, "v1", time.Hour
+			s.remembering(t, dir)
+			s.source.Reset()
+			s.target.Reset()
+			if _, err := s.engine.Refresh(t.Context(), o); err != nil || len(s.source.Requests())+len(s.target.Requests()) != 0 {
+				t.Errorf("before its time: %v, %d requests", err, len(s.source.Requests())+len(s.target.Requests()))
+			}
+			o.ReferrersInterval = time.Nanosecond
+			cost, err := s.engine.Refresh(t.Context(), o)
+			if err != nil || s.target.Digest("team/app", signature) == "" || cost.Bytes == 0 {
+				t.Errorf("in its time: %v, %+v", err, cost)
+			}
+			for _, w := range writes(s.target) {
+				if w == "PUT manifest v1" || w == "PUT manifest "+i.Digest {
+					t.Errorf("the image was pushed again: %s", w)
+				}
+			}
+		})
+	}
 }

@@ -58,7 +58,8 @@ type pusher struct {
 }
 
 func (p pusher) blob(ctx context.Context, b Blob) error {
-	head, err := p.do(ctx, http.MethodHead, p.base+"/blobs/"+b.Digest, "", nil, http.StatusOK, http.StatusNotFound)
+	// docker-registry answers 500 while another push puts the same blob in its place: sending it again does no harm.
+	head, err := p.do(ctx, http.MethodHead, p.base+"/blobs/"+b.Digest, "", nil, http.StatusOK, http.StatusNotFound, http.StatusInternalServerError)
 	if err != nil || head.StatusCode == http.StatusOK {
 		return err
 	}
