@@ -78,50 +78,74 @@ const (
 
 // Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
-	runs := m.observe(ctx, jobs)
-	m.each(runs, func(r *run, i int) {
-		out := &r.result.Outcomes[i]
-		started := time.Now()
-		out.Engine = m.Engine.Name()
-		cost, err := m.Engine.Measure(ctx, r.order(i))
-		out.Cost = cost
-		if err != nil {
-			m.settleError(out, At(Source, out.Source, err))
-		}
-		out.Duration = time.Since(started)
+	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) {
+		m.each(runs, lanes, func(r *run, i int) {
+			out := &r.result.Outcomes[i]
+			started := time.Now()
+			out.Engine = m.Engine.Name()
+			cost, err := m.Engine.Measure(ctx, r.order(i))
+			out.Cost = cost
+			if err != nil {
+				m.settleError(out, At(Source, out.Source, err))
+			}
+			out.Duration = time.Since(started)
+		})
 	})
-	return results(runs)
 }
 
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It fails as a whole in
 // no case: what went wrong is in the results.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
-	runs := m.observe(ctx, jobs)
-	m.each(runs, func(r *run, i int) { m.importOne(ctx, r, i) })
-	m.refresh(ctx, runs)
-	for _, r := range runs {
-		m.report(r)
+	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) {
+		m.each(runs, lanes, func(r *run, i int) { m.importOne(ctx, r, i) })
+		m.refresh(ctx, runs, lanes)
+		for _, r := range runs {
+			m.report(r)
+		}
+	})
+}
+
+// inGroups observes the jobs and has work go on with them. Jobs that may write one repository go on together, once all of them
+// have observed; others do not wait for them, so that a registry that does not answer holds up nobody else.
+func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *lanes)) []Result {
+	all := make([]Result, len(jobs))
+	lanes := &lanes{places: map[lane]chan struct{}{}}
+	observing := make(chan struct{}, observedJobs)
+	var group sync.WaitGroup
+	for _, members := range plan.Groups(jobs) {
+		group.Go(func() {
+			runs := make([]*run, 0, len(members))
+			for _, i := range members {
+				runs = append(runs, newRun(jobs[i]))
+			}
+			m.observe(ctx, runs, observing)
+			work(runs, lanes)
+			for k, i := range members {
+				all[i] = runs[k].result
+			}
+		})
 	}
-	return results(runs)
+	group.Wait()
+	return all
 }
 
 // each calls f for all imports of the runs.
-func (m *Mirror) each(runs []*run, f func(r *run, i int)) {
+func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int)) {
 	imports := 0
 	for _, r := range runs {
 		imports += r.pending()
 	}
 	m.Watcher.Planned(imports)
-	inLanes(runs, func(_ *run, out Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
+	lanes.each(runs, func(_ *run, out Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
 	for _, r := range runs {
 		r.result.Duration = time.Since(r.result.Started)
 	}
 }
 
 // refresh has the engine look at what is kept, for what has come to refer to it.
-func (m *Mirror) refresh(ctx context.Context, runs []*run) {
+func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 	wanted := func(r *run, out Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
-	inLanes(runs, wanted, func(r *run, i int) {
+	lanes.each(runs, wanted, func(r *run, i int) {
 		out := &r.result.Outcomes[i]
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
@@ -131,32 +155,6 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run) {
 			m.settleError(out, err)
 		}
 	})
-}
-
-// inLanes calls f for the outcomes that are wanted, concurrently, at most so many at once between any two registries: one that
-// hangs then holds up nobody else's.
-func inLanes(runs []*run, wanted func(*run, Outcome) bool, f func(r *run, i int)) {
-	type lane struct{ source, target string }
-	lanes := map[lane]chan struct{}{}
-	var group sync.WaitGroup
-	for _, r := range runs {
-		for i, out := range r.result.Outcomes {
-			if !wanted(r, out) {
-				continue
-			}
-			key := lane{out.Source.Registry, out.Target.Registry}
-			if lanes[key] == nil {
-				lanes[key] = make(chan struct{}, importsPerLane)
-			}
-			places := lanes[key] // the map goes on growing while the goroutines run
-			group.Go(func() {
-				places <- struct{}{}
-				defer func() { <-places }()
-				f(r, i)
-			})
-		}
-	}
-	group.Wait()
 }
 
 // report settles what needed no import, and writes the one line of the job.
@@ -195,12 +193,4 @@ func (m *Mirror) record(out Outcome) {
 		m.Recorder.Record(out)
 	}
 	m.Watcher.End(out)
-}
-
-func results(runs []*run) []Result {
-	list := make([]Result, len(runs))
-	for i, r := range runs {
-		list[i] = r.result
-	}
-	return list
 }

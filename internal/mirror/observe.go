@@ -34,27 +34,29 @@ type ask struct {
 	targets []image.Reference
 }
 
-// observe runs the first half of all jobs: it asks both sides and lets diff decide.
-func (m *Mirror) observe(ctx context.Context, jobs []plan.Job) []*run {
-	runs := make([]*run, len(jobs))
-	var group errgroup.Group
-	group.SetLimit(observedJobs)
-	for i, job := range jobs {
-		r := &run{job: job, held: map[image.Repository]map[image.Digest]string{}}
-		r.result = Result{Job: job.Name, Started: time.Now()}
-		runs[i] = r
-		group.Go(func() error {
+func newRun(job plan.Job) *run {
+	return &run{
+		job: job, held: map[image.Repository]map[image.Digest]string{},
+		result: Result{Job: job.Name, Started: time.Now()},
+	}
+}
+
+// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a place.
+func (m *Mirror) observe(ctx context.Context, runs []*run, places chan struct{}) {
+	var group sync.WaitGroup
+	for _, r := range runs {
+		group.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
 			r.result.Err = m.observeJob(ctx, r)
 			r.result.Duration = time.Since(r.result.Started)
-			return nil
 		})
 	}
-	_ = group.Wait() // the functions return no error: each result has its own
+	group.Wait()
 	contested := contest(runs)
 	for _, r := range runs {
 		r.decide(contested)
 	}
-	return runs
 }
 
 // contest finds the target tags that several of the jobs would write. What a pattern chooses is known only now.

@@ -90,3 +90,37 @@ func TestReferrersWants(t *testing.T) {
 		}
 	}
 }
+
+func TestGroups(t *testing.T) {
+	job := func(targets ...string) Job {
+		var j Job
+		for _, target := range targets {
+			ref, err := image.Parse(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j.Targets = append(j.Targets, ref)
+		}
+		return j
+	}
+	cases := []struct {
+		name string
+		jobs []Job
+		want [][]int
+	}{
+		{"none", nil, [][]int{}},
+		{"apart", []Job{job("a.io/x"), job("b.io/x"), job("a.io/xy")}, [][]int{{0}, {1}, {2}}},
+		{"one repository", []Job{job("a.io/x"), job("b.io/x"), job("a.io/x:1")}, [][]int{{0, 2}, {1}}},
+		{"a prefix", []Job{job("a.io/x/y/z"), job("a.io/x"), job("a.io/x-y"), job("a.io/x/q")}, [][]int{{0, 1, 3}, {2}}},
+		{"linked by several targets", []Job{job("a.io/x"), job("b.io/x"), job("a.io/x", "b.io/x"), job("c.io/x")}, [][]int{{0, 1, 2}, {3}}},
+		{"layouts", []Job{job("ocidir:///srv/a"), job("ocidir:///srv/b"), job("ocidir:///srv/a:1")}, [][]int{{0, 2}, {1}}},
+		{"later ones of one territory", []Job{job("a.io/b"), job("a.io/a/1"), job("a.io/a"), job("a.io/a/2"), job("a.io/b")}, [][]int{{0, 4}, {1, 2, 3}}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, Groups(c.jobs)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
