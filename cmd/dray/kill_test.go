@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,14 +30,20 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A little latency spreads the requests, so that the moments hit different steps.
-	content.Inject(registry.Fault{Match: func(*http.Request) bool { return true }, Delay: time.Millisecond})
+	clock := &requestClock{}
+	content.Inject(registry.Fault{Match: clock.tick, Delay: time.Millisecond})
 	source := start(t, content)
 	old := registry.MultiArch(999, registry.ImageOptions{})
 	hit := map[string]int{}
+	whole := map[bool]int64{} // requests of a run that nobody kills, by kind of target
+	for _, folder := range []bool{false, true} {
+		w := newWorld(t, source, digests, old, folder, clock)
+		whole[folder] = w.kill(t, clock, 0)
+	}
 	for round := range rounds {
-		w := newWorld(t, source, digests, old, round%2 == 1)
-		w.kill(t, 10*time.Millisecond+rand.N(80*time.Millisecond))
+		folder := round%2 == 1
+		w := newWorld(t, source, digests, old, folder, clock)
+		w.kill(t, clock, 1+rand.Int64N(whole[folder]))
 		for tag, state := range w.states(t) {
 			hit[state]++
 			if state == "broken" {
@@ -62,6 +69,20 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
+// requestClock counts the requests that the registries see: a moment of a sync, whatever the machine's speed.
+type requestClock struct {
+	seen, alarm atomic.Int64
+	ring        atomic.Pointer[func()]
+}
+
+// tick counts a request, and rings where it is the one that was waited for. It matches every request.
+func (c *requestClock) tick(*http.Request) bool {
+	if n := c.seen.Add(1); n == c.alarm.Load() {
+		(*c.ring.Load())()
+	}
+	return true
+}
+
 // world is one target, with some tags that it holds from before.
 type world struct {
 	config  string
@@ -70,7 +91,7 @@ type world struct {
 	holds   func(repo, tag string) (digest string, whole error)
 }
 
-func newWorld(t *testing.T, source string, digests map[string]string, old registry.Image, folder bool) world {
+func newWorld(t *testing.T, source string, digests map[string]string, old registry.Image, folder bool, clock *requestClock) world {
 	t.Helper()
 	w := world{digests: digests, old: old.Digest}
 	target := ""
@@ -80,7 +101,7 @@ func newWorld(t *testing.T, source string, digests map[string]string, old regist
 		w.holds = func(repo, tag string) (string, error) { return layoutHolds(dir, repo, tag) }
 	} else {
 		r := registry.New(registry.Options{})
-		r.Inject(registry.Fault{Match: func(*http.Request) bool { return true }, Delay: time.Millisecond})
+		r.Inject(registry.Fault{Match: clock.tick, Delay: time.Millisecond})
 		target = start(t, r) + "/out"
 		w.holds = func(repo, tag string) (string, error) {
 			d := r.Digest("out/"+repo, tag)
@@ -103,17 +124,28 @@ func newWorld(t *testing.T, source string, digests map[string]string, old regist
 	return w
 }
 
-// kill starts a sync as a process of its own and kills it after a while.
-func (w world) kill(t *testing.T, after time.Duration) {
+// kill starts a sync as a process of its own and kills it at the given request, counted from 1; 0 lets it run to the end. It
+// returns how many requests there were.
+func (w world) kill(t *testing.T, clock *requestClock, request int64) int64 {
 	t.Helper()
 	command := exec.Command(os.Args[0], "sync", "-c", w.config)
 	command.Env = []string{asDray + "=1", "HOME=" + t.TempDir()}
+	ready := make(chan struct{})
+	ring := func() {
+		<-ready
+		time.Sleep(rand.N(2 * time.Millisecond)) // before, in the middle of, or after the answer
+		_ = command.Process.Kill()
+	}
+	clock.ring.Store(&ring)
+	clock.alarm.Store(request)
+	clock.seen.Store(0)
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(after, func() { _ = command.Process.Kill() })
-	_ = command.Wait() // it was killed, or was faster
-	timer.Stop()
+	close(ready)
+	_ = command.Wait() // it was killed, or was through
+	clock.alarm.Store(0)
+	return clock.seen.Load()
 }
 
 // states tells of each tag whether it is absent, old, new or broken.
