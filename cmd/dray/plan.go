@@ -20,7 +20,8 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `Compare both sides of every mapping, or of those named, and say what sync would import, move, refuse
 and keep, how many bytes may have to move, and how many manifests would be pulled.
 
-To know the bytes, plan fetches manifests of what is to be imported; not so at Docker Hub, which counts them.
+To know the bytes, plan fetches manifests of what is to be imported, and keeps them for the sync. Not so at Docker
+Hub, which counts them: there only the index of a tag that changed is fetched, and only where platforms are chosen.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {

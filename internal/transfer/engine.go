@@ -121,9 +121,6 @@ func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	if order.HeldAs != "" {
 		return cost, nil
 	}
-	if e.options.Metered != nil && e.options.Metered(order.Source.Registry) && !e.manifests.has(order.Source.Digest) {
-		return mirror.Cost{Pulls: 1, Unknown: true}, nil
-	}
 	root, err := e.measureOne(ctx, order, order.Source, &cost)
 	if err != nil {
 		return cost, err
@@ -140,6 +137,15 @@ func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	return cost, e.measureBelow(ctx, order, root, &cost)
 }
 
+// atHand tells whether a manifest was fetched before, also by another process.
+func (e *Engine) atHand(ctx context.Context, d image.Digest) bool {
+	if e.manifests.has(d) {
+		return true
+	}
+	_, ok := e.memory.manifest(ctx, d)
+	return ok
+}
+
 // measureBelow adds up the manifests of an index, and those of the indexes among them.
 func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, cost *mirror.Cost) error {
 	for _, c := range n.children {
@@ -154,8 +160,14 @@ func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, c
 	return nil
 }
 
-// measureOne adds up one manifest and its own blobs.
+// measureOne adds up one manifest and its own blobs. One of a metered registry that is not at hand is counted, not fetched:
+// what is below it stays unknown.
 func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (node, error) {
+	if e.options.Metered != nil && e.options.Metered(source.Registry) && !e.atHand(ctx, source.Digest) {
+		cost.Pulls++
+		cost.Unknown = true
+		return node{}, nil
+	}
 	m, pulled, err := e.fetch(ctx, source)
 	if err != nil {
 		return node{}, err

@@ -80,6 +80,29 @@ func TestMeasureCostsNothing(t *testing.T) {
 	})
 }
 
+// To keep some platforms the index has to be fetched; its children need not be, and are counted only.
+func TestMeasureOfAMeteredIndexFetchesNoChild(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		i := emulator.MultiArch(1, emulator.ImageOptions{})
+		if err := i.Push(s.third, "team/app", "v1"); err != nil {
+			t.Fatal(err)
+		}
+		o := order("team/app", "v1", i.Digest)
+		o.Source.Registry = thirdHost
+		o.Platforms = []image.Platform{{OS: "linux", Architecture: "amd64"}}
+		offered := image.Descriptor{MediaType: i.Root().MediaType, Digest: image.Digest(i.Digest)}
+		if _, err := s.engine.Resolve(t.Context(), o.Source, offered, o.Platforms); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.measure(t, o); got != (mirror.Cost{Pulls: 1, Unknown: true}) {
+			t.Errorf("cost: %+v, want the one child that is wanted", got)
+		}
+		if got := count(s.third, "GET", ""); got != 1 {
+			t.Errorf("%d manifests were fetched, want the index alone", got)
+		}
+	})
+}
+
 // A blob of several imports into one repository is counted once.
 func TestMeasureCountsSharedBlobsOnce(t *testing.T) {
 	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
