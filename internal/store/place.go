@@ -108,14 +108,6 @@ func (s *Store) AddBlobs(ctx context.Context, repo image.Repository, ds []image.
 	})
 }
 
-// Commit notes that the registry has accepted a manifest for the repository: from now on what it holds can be mounted elsewhere.
-func (s *Store) Commit(ctx context.Context, repo image.Repository) error {
-	if repo.IsLayout() {
-		return nil
-	}
-	return s.note(ctx, repo, true, func(*sql.Tx, int64) error { return nil })
-}
-
 // note writes something about a repository, which gets its row where it has none. It never takes back that one is committed.
 func (s *Store) note(ctx context.Context, repo image.Repository, committed bool, do func(tx *sql.Tx, id int64) error) error {
 	if err := checkRepository(repo); err != nil {

@@ -111,7 +111,7 @@ func TestPlaces(t *testing.T) {
 	if diff := cmp.Diff([]image.Repository{other}, places("other.test", 0)); diff != "" {
 		t.Error(diff)
 	}
-	must(t, s.Commit(ctx, repo("r4")))
+	must(t, s.AddBlobs(ctx, repo("r4"), nil, true))
 	must(t, s.AddBlobs(ctx, repo("r4"), nil, false)) // what is committed stays so
 	must(t, s.Forget(ctx, repo("r5")))
 	must(t, s.Forget(ctx, repo("r3"), digest(0), "sha256:x"))
@@ -157,7 +157,6 @@ func TestRepositoriesRefused(t *testing.T) {
 	s, ctx := d.open(t), t.Context()
 	layout := image.Repository{Path: "stage"}
 	must(t, s.AddBlobs(ctx, layout, digests(0, 1), true))
-	must(t, s.Commit(ctx, layout))
 	must(t, s.Forget(ctx, layout))
 	must(t, s.PutReferrersSeen(ctx, layout, digest(0)))
 	if held(t, s, layout, digest(0)) != 0 {
