@@ -131,8 +131,9 @@ func ParsePrefix(s string) (Repository, error) {
 	return ref.Repository, nil
 }
 
-// prefixMark stands for the repository below a prefix while the prefix is parsed; it is a valid path part.
-const prefixMark = "x"
+// prefixMark stands for the repository below a prefix while the prefix is parsed. It has two parts, so that nothing is implied at
+// Docker Hub.
+const prefixMark = "x/x"
 
 func parse(s string) (Reference, error) {
 	if s == "" {

@@ -82,7 +82,7 @@ func TestParsePrefix(t *testing.T) {
 			t.Errorf("ParsePrefix(%q) = %v, %v; want %s", in, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "ghcr.io", "ghcr.io/a:1", "ghcr.io/a/b:1", "acme:1", "ocidir:///x:1", "ghcr.io/A", "ghcr.io/a@" + sum} {
+	for _, bad := range []string{"", "ghcr.io", "docker.io", "index.docker.io", "ghcr.io/a:1", "ghcr.io/a/b:1", "acme:1", "ocidir:///x:1", "ghcr.io/A", "ghcr.io/a@" + sum} {
 		if got, err := ParsePrefix(bad); err == nil {
 			t.Errorf("ParsePrefix(%q) = %v, want an error", bad, got)
 		}
