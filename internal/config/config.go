@@ -46,6 +46,8 @@ type Mapping struct {
 	Referrers Referrers
 	// ReferrersInterval is how often an unchanged image is looked at for new referrers; it is positive.
 	ReferrersInterval time.Duration
+	// ForeignLayers brings layers that a manifest names by URLs as well.
+	ForeignLayers bool
 	// Timeout bounds one try of one import; it is positive.
 	Timeout time.Duration
 	// Retries is how often an import is tried again.

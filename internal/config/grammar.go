@@ -102,6 +102,9 @@ type options struct {
 	// How often an image that has not changed is looked at for new signatures, SBOMs and attestations, which often come after
 	// it. This needs the memory of `stateDir`; without it they travel only as their image is imported.
 	ReferrersInterval text `yaml:"referrersInterval" format:"duration" default:"24h" example:"24h|1h"`
+	// Bring the layers that a manifest names by URLs as well, such as those of old Windows base images: from the source's
+	// registry or else from their URLs. It holds for what is imported from then on.
+	ForeignLayers toggle `yaml:"foreignLayers" default:"false"`
 	// How long one try of one import may take.
 	Timeout text `yaml:"timeout" format:"duration" default:"1h" example:"30m|1h30m"`
 	// How often an import is tried again after a failure that may pass.

@@ -60,6 +60,7 @@ func (b *builder) options(o options, m Mapping) Mapping {
 	m.Moved = Moved(o.Moved.value)
 	m.Referrers = Referrers{All: o.Referrers.all, Types: b.artifactTypes(o.Referrers.types)}
 	m.ReferrersInterval = b.duration(o.ReferrersInterval)
+	m.ForeignLayers = o.ForeignLayers.value
 	m.Timeout = b.duration(o.Timeout)
 	m.Retries = o.Retries.value
 	return m

@@ -5,6 +5,7 @@ import (
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"fmt"
+	"hash"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -29,6 +30,12 @@ func DigestOf(b []byte, like Digest) Digest {
 	}
 	return digest.FromBytes(b)
 }
+
+// Hash returns the hash that computes digests of d's algorithm. d has to be valid.
+func Hash(d Digest) hash.Hash { return d.Algorithm().Hash() }
+
+// HasSum tells whether what h has taken in has the digest d.
+func HasSum(d Digest, h hash.Hash) bool { return digest.NewDigest(d.Algorithm(), h) == d }
 
 // Verifier returns what checks bytes against d while they stream; nil for a digest that cannot be verified.
 func Verifier(d Digest) digest.Verifier {

@@ -245,14 +245,17 @@ func (s *Store) HasBlob(repo image.Repository, d image.Descriptor) (bool, error)
 	return err == nil && (d.Size == 0 || info.Size() == d.Size), err
 }
 
-// OpenBlob opens a blob. The caller checks the digest.
-func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor) (io.ReadCloser, error) {
+// OpenBlob opens a blob at an offset. The caller checks the digest.
+func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64) (io.ReadCloser, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("blob %q: %w", d.Digest, err)
 	}
 	f, err := os.Open(blobPath(repo.Path, d.Digest))
 	if err != nil {
 		return nil, absentIfMissing(err)
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }

@@ -61,7 +61,7 @@ func TestRoundTrip(t *testing.T) {
 	if diff := cmp.Diff([]string{"x", "y"}, tags); diff != "" {
 		t.Error(diff)
 	}
-	body, err := s.OpenBlob(repo, blob)
+	body, err := s.OpenBlob(repo, blob, 0)
 	must(t, err)
 	raw, _ := io.ReadAll(body)
 	must(t, body.Close())

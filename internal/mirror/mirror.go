@@ -31,6 +31,8 @@ type Order struct {
 	Referrers plan.Referrers
 	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
 	ReferrersInterval time.Duration
+	// ForeignLayers brings layers that a manifest names by URLs as well.
+	ForeignLayers bool
 	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
 	// the image is there yet.
 	Fresh bool

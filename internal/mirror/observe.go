@@ -115,7 +115,8 @@ func (r *run) order(i int) Order {
 	held := r.held[action.Target.Repository]
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
-		Fresh: len(held) == 0, HeldAs: held[action.Digest],
+		ForeignLayers: r.job.ForeignLayers,
+		Fresh:         len(held) == 0, HeldAs: held[action.Digest],
 	}
 }
 

@@ -28,6 +28,8 @@ type Job struct {
 	Referrers   Referrers
 	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
 	ReferrersInterval time.Duration
+	// ForeignLayers brings layers that a manifest names by URLs as well.
+	ForeignLayers bool
 	// Timeout bounds one try of one import.
 	Timeout time.Duration
 	// Retries is how often an import is tried again after a failure that may pass.

@@ -127,7 +127,7 @@ func TestAbsent(t *testing.T) {
 		"Head in no repository": func() error { _, err := c.Head(t.Context(), at("none").Tag("1")); return err },
 		"Manifest":              func() error { _, err := c.Manifest(t.Context(), at("app").Digest(missing)); return err },
 		"OpenBlob": func() error {
-			_, err := c.OpenBlob(t.Context(), at("app"), image.Descriptor{Digest: missing, Size: 1})
+			_, err := c.OpenBlob(t.Context(), at("app"), image.Descriptor{Digest: missing, Size: 1}, 0, nil)
 			return err
 		},
 		"Tags of no repository":       func() error { _, err := c.Tags(t.Context(), at("none")); return err },

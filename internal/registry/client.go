@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/regclient/regclient/config"
@@ -40,6 +41,8 @@ type Client struct {
 
 	mu        sync.Mutex
 	endpoints map[string]*endpoint
+	// learned outlasts the endpoints of the same key.
+	learned map[string]*learned
 	// hosts are shared by the endpoints of one registry: connections and limits belong to the host, not to the credential.
 	hosts map[string]*transport
 }
@@ -50,8 +53,19 @@ type endpoint struct {
 	username string
 	expires  time.Time
 	reg      *reg.Reg
-	// referrers is what was learned of the referrers API, by repository.
+	// transport is what carries its requests.
+	transport *transport
+	// key is its place among the endpoints.
+	key string
+	// served is set once the registry has answered a request as asked.
+	served atomic.Bool
+	*learned
+}
+
+// learned is what an account has found out about its registry.
+type learned struct {
 	referrers referrersAPI
+	denied    denials
 }
 
 // helperLifetime is how long a credential of the credential store is used before it is asked for again: helpers hand out
@@ -60,7 +74,7 @@ const helperLifetime = time.Hour
 
 // New checks the hosts' files and returns a client. No registry is asked yet.
 func New(options Options) (*Client, error) {
-	c := &Client{options: options, layouts: layout.New(), recent: newRecentTags(), endpoints: map[string]*endpoint{}, hosts: map[string]*transport{}}
+	c := &Client{options: options, layouts: layout.New(), recent: newRecentTags(), endpoints: map[string]*endpoint{}, learned: map[string]*learned{}, hosts: map[string]*transport{}}
 	c.options.Retries = options.Retries.withDefaults()
 	if c.options.Log == nil {
 		c.options.Log = slog.New(slog.DiscardHandler)
@@ -91,7 +105,7 @@ func (c *Client) transport(registry string) (*transport, error) {
 		return nil, err
 	}
 	t := &transport{
-		base: base, host: registry, limit: host.limits(registry), retries: c.options.Retries,
+		base: base, host: registry, limit: host.limits(registry), habits: newHabits(uploadingOf(registry)), retries: c.options.Retries,
 		health: newHealth(), refused: newRefusals(), log: c.options.Log, plainHTTP: host.PlainHTTP, tryPlain: loopback(registry) && !host.configured(),
 	}
 	if c.options.Wrap != nil {
@@ -130,7 +144,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	if ok && (e.expires.IsZero() || time.Now().Before(e.expires)) {
 		return e, nil
 	}
-	e = &endpoint{registry: repo.Registry}
+	e = &endpoint{registry: repo.Registry, key: cacheKey}
 	if fromStore {
 		var err error
 		if credential, err = c.options.Credentials.Lookup(ctx, repo); err != nil {
@@ -142,13 +156,17 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	if err != nil {
 		return nil, err
 	}
-	e.username = credential.Username
+	e.username, e.transport = credential.Username, t
 	e.reg = c.newReg(repo.Registry, credential, t)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other, ok := c.endpoints[cacheKey]; ok && (other.expires.IsZero() || time.Now().Before(other.expires)) {
 		return other, nil // another goroutine was first; one endpoint has one set of tokens
 	}
+	if c.learned[cacheKey] == nil {
+		c.learned[cacheKey] = &learned{}
+	}
+	e.learned = c.learned[cacheKey]
 	c.endpoints[cacheKey] = e
 	return e, nil
 }

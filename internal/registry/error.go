@@ -40,6 +40,8 @@ type Error struct {
 	plain bool
 	// again is set where the next try has what this one lacked, whatever the status says.
 	again bool
+	// tokenRefused is set where the registry has refused a token that it was given.
+	tokenRefused bool
 }
 
 // Error returns one line.
@@ -167,10 +169,10 @@ func wrap(operation, host string, err error) error {
 	e := &Error{Host: host, Operation: operation, cause: err, Attempts: 1, plain: true}
 	switch {
 	case errors.Is(err, errs.ErrHTTPUnauthorized), errors.Is(err, errs.ErrNoNewChallenge), errors.Is(err, errs.ErrEmptyChallenge):
-		e.Status = http.StatusUnauthorized
+		e.Status, e.tokenRefused = http.StatusUnauthorized, true
 		e.Hint = "the sign-in was refused, or there is no such repository for this account: check registries." + host + " or docker login"
 	case errors.Is(err, errs.ErrRetryLimitExceeded): // two challenges: the token ended again while the request waited for its turn
-		e.Status, e.again = http.StatusUnauthorized, true
+		e.Status, e.again, e.tokenRefused = http.StatusUnauthorized, true, true
 	case errors.Is(err, errs.ErrNotFound):
 		e.Status = http.StatusNotFound
 	case errors.Is(err, errs.ErrDigestMismatch):

@@ -48,7 +48,7 @@ func calls(i emulator.Image) map[string]struct {
 			return c.PutManifest(ctx, at("app").Tag("2"), put)
 		}},
 		"OpenBlob": {"GET", emulator.KindBlob, func(ctx context.Context, c *Client) error {
-			body, err := c.OpenBlob(ctx, at("app"), blob)
+			body, err := c.OpenBlob(ctx, at("app"), blob, 0, nil)
 			if err != nil {
 				return err
 			}
@@ -252,21 +252,22 @@ func TestManifestIsSentAgainWhole(t *testing.T) {
 	})
 }
 
-// TestBlobIsSentOnce: its body has streamed and is gone. What sends it may begin anew, so the error is a temporary one.
-func TestBlobIsSentOnce(t *testing.T) {
+// TestUploadIsTriedAgain: a fault that lasts ends with an error that says so, and what was torn is never completed; one that
+// passes costs nothing but requests.
+func TestUploadIsTriedAgain(t *testing.T) {
 	faults := broken()
 	faults["cut"] = emulator.Fault{CutRequestAt: 1000}
 	for what, fault := range faults {
 		t.Run(what, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r, c := stand(t, emulator.Options{}, Options{})
-				data := bytes.Repeat([]byte("layer"), 10_000)
+				r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{Forgetful: true}}, Options{})
+				data := bytes.Repeat([]byte("layer"), 100_000)
 				fault.Match = requests("PUT", emulator.KindUpload)
 				remove := r.Inject(fault)
 				opened := 0
 				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
 				e := failure(t, err)
-				if n := kind(r.Gate, "PUT", emulator.KindUpload); n != 1 || opened > 1 || e.Attempts != 1 || !e.Temporary() {
+				if n := kind(r.Gate, "PUT", emulator.KindUpload); n != 5 || opened > 5 || e.Attempts != 5 || !e.Temporary() {
 					t.Errorf("%v: sent %d times, opened %d times, %d attempts, temporary %v", err, n, opened, e.Attempts, e.Temporary())
 				}
 				contains(t, err.Error(), "blob upload", home)
@@ -275,8 +276,10 @@ func TestBlobIsSentOnce(t *testing.T) {
 					t.Error("a broken upload was completed")
 				}
 				remove()
+				fault.Times = 4
+				r.Inject(fault)
 				if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened)); err != nil {
-					t.Errorf("the next upload: %v", err)
+					t.Errorf("a fault that passes: %v", err)
 				}
 			})
 		})

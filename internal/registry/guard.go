@@ -69,12 +69,12 @@ func guardOrigin(req *http.Request) error {
 	return e
 }
 
-// noteFailure keeps the first failure of a request of a listing.
+// noteFailure keeps the first failure of a request of a listing. A challenge gives way to the answer that follows it.
 func noteFailure(req *http.Request, e *Error) {
 	if g := guardOf(req); g != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if g.failed == nil {
+		if g.failed == nil || g.failed.Status == http.StatusUnauthorized && g.failed.Operation == e.Operation {
 			g.failed = e
 		}
 		if g.noted != nil && e.Operation == getReferrers {
@@ -87,7 +87,7 @@ func noteFailure(req *http.Request, e *Error) {
 // something else then.
 func noteFinal(req *http.Request, op string, status int) {
 	if status == http.StatusUnauthorized {
-		noteFailure(req, &Error{Host: req.URL.Host, Operation: op, Status: status, Attempts: 1, Hint: statusHint(status, req.URL.Host)})
+		noteFailure(req, &Error{Host: req.URL.Host, Operation: op, Status: status, Attempts: 1, Hint: statusHint(status, req.URL.Host), tokenRefused: true})
 		return
 	}
 	if g := guardOf(req); g != nil {

@@ -18,17 +18,21 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository) ([]string, err
 	if repo.IsLayout() {
 		return c.layouts.Tags(repo)
 	}
-	e, err := c.endpoint(ctx, repo)
+	var tags []string
+	err := c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
+		guarded, _ := withGuard(ctx)
+		list, err := e.reg.TagList(guarded, reference(image.Reference{Repository: repo}))
+		if err != nil {
+			return wrap("GET tag list", repo.Registry, err)
+		}
+		tags = list.Tags
+		return nil
+	}})
 	if err != nil {
 		return nil, err
 	}
-	guarded, _ := withGuard(ctx)
-	list, err := e.reg.TagList(guarded, reference(image.Reference{Repository: repo}))
-	if err != nil {
-		return nil, wrap("GET tag list", repo.Registry, err)
-	}
-	slices.Sort(list.Tags)
-	tags := slices.Compact(list.Tags)
+	slices.Sort(tags)
+	tags = slices.Compact(tags)
 	c.recent.put(repo, tags)
 	return tags, nil
 }
@@ -42,23 +46,14 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository) ([]string
 	if prefix.IsLayout() {
 		return c.layouts.Below(prefix)
 	}
-	e, err := c.endpoint(ctx, image.Repository{Registry: prefix.Registry})
-	if err != nil {
-		return nil, err
-	}
 	ctx, _ = withGuard(ctx)
 	var below []string
 	last := ""
 	for range maxPages {
-		options := []scheme.RepoOpts{scheme.WithRepoLimit(catalogPage)}
-		if last != "" {
-			options = append(options, scheme.WithRepoLast(last))
-		}
-		list, err := e.reg.RepoList(ctx, prefix.Registry, options...)
+		names, err := c.catalog(ctx, prefix.Registry, last)
 		if err != nil {
-			return nil, c.noCatalog(prefix.Registry, wrap("GET catalog", prefix.Registry, err))
+			return nil, c.noCatalog(prefix.Registry, err)
 		}
-		names := list.Repositories
 		if len(names) == 0 || names[len(names)-1] <= last {
 			break // the end, or a registry that does not page and gives the same again
 		}
@@ -71,6 +66,23 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository) ([]string
 	}
 	slices.Sort(below)
 	return slices.Compact(below), nil
+}
+
+// catalog returns the page of a registry's repositories that comes after one of them.
+func (c *Client) catalog(ctx context.Context, registry, last string) (names []string, err error) {
+	options := []scheme.RepoOpts{scheme.WithRepoLimit(catalogPage)}
+	if last != "" {
+		options = append(options, scheme.WithRepoLast(last))
+	}
+	err = c.run(ctx, call{repo: image.Repository{Registry: registry}, do: func(ctx context.Context, e *endpoint, _ *place) error {
+		list, err := e.reg.RepoList(ctx, registry, options...)
+		if err != nil {
+			return wrap("GET catalog", registry, err)
+		}
+		names = list.Repositories
+		return nil
+	}})
+	return names, err
 }
 
 func (c *Client) noCatalog(registry string, err error) error {

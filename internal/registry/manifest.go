@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/regclient/regclient/types/descriptor"
@@ -18,18 +20,18 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	if r.IsLayout() {
 		return c.layouts.Head(r)
 	}
-	e, err := c.endpoint(ctx, r.Repository)
-	if err != nil {
-		return image.Descriptor{}, err
-	}
-	m, err := e.reg.ManifestHead(ctx, reference(r))
-	if err = wrap("HEAD manifest", r.Registry, err); err != nil && !headRefused(err) {
+	var m manifest.Manifest
+	err := c.run(ctx, call{repo: r.Repository, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
+		m, err = e.reg.ManifestHead(ctx, reference(r))
+		return wrap("HEAD manifest", r.Registry, err)
+	}})
+	if err != nil && !headRefused(err) {
 		return image.Descriptor{}, err
 	}
 	if err == nil {
 		if d := m.GetDescriptor(); d.Digest.Validate() == nil {
 			if got := otherDigest(m, r); got != "" {
-				return image.Descriptor{}, mismatch("HEAD manifest", r, got)
+				return image.Descriptor{}, mismatch("HEAD manifest", r.Registry, r.Digest, got)
 			}
 			return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, nil
 		}
@@ -58,37 +60,65 @@ func headRefused(err error) bool {
 	return ok && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
 }
 
-func mismatch(op string, r image.Reference, got image.Digest) error {
-	text := fmt.Sprintf("asked for %s, it gave %s", r.Digest, got)
+func mismatch(op, host string, want, got image.Digest) error {
+	text := fmt.Sprintf("asked for %s, it gave other bytes, with the digest %s", want, got)
 	return &Error{
-		Host: r.Registry, Operation: op, Attempts: 1, ErrorCode: "DIGEST_MISMATCH", Message: text, plain: true,
+		Host: host, Operation: op, Attempts: 1, ErrorCode: "DIGEST_MISMATCH", Message: text, plain: true,
 		cause: permanentError{image.ErrCorrupt},
 	}
 }
 
-// Manifest fetches a manifest or an index. Where the reference has a digest, the bytes are checked against it.
+// Manifest fetches a manifest or an index. Where the reference has a digest, the bytes are checked against it, and asked for once
+// more if they are others: they may have been spoilt on the way.
 func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
 	if r.IsLayout() {
 		return c.layouts.Manifest(r)
 	}
-	e, err := c.endpoint(ctx, r.Repository)
+	m, err := c.manifest(ctx, r)
+	if errors.Is(err, image.ErrCorrupt) {
+		m, err = c.manifest(ctx, r)
+	}
+	return m, err
+}
+
+// wanting is the key under which a context carries the digest of the manifest that is fetched.
+type wanting struct{}
+
+// verified returns a manifest whose bytes are those of its digest, before regclient gets to read something else into them.
+func verified(req *http.Request, op string, resp *http.Response) (*http.Response, error) {
+	want, ok := req.Context().Value(wanting{}).(image.Digest)
+	if !ok || req.Method != http.MethodGet || resp.StatusCode != http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, &Error{Host: req.URL.Host, Operation: op, Attempts: 1, Message: "the body broke off: " + clean(err.Error()), plain: true, cause: err}
+	}
+	if got := image.DigestOf(raw, want); got != want {
+		return nil, mismatch(op, req.URL.Host, want, got)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	return resp, nil
+}
+
+func (c *Client) manifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
+	if r.Digest != "" {
+		ctx = context.WithValue(ctx, wanting{}, r.Digest)
+	}
+	var m manifest.Manifest
+	var raw []byte
+	err := c.run(ctx, call{repo: r.Repository, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
+		if m, err = e.reg.ManifestGet(ctx, reference(r)); err == nil {
+			raw, err = m.RawBody()
+		}
+		return wrap("GET manifest", r.Registry, err)
+	}})
 	if err != nil {
 		return image.Manifest{}, err
 	}
-	m, err := e.reg.ManifestGet(ctx, reference(r))
-	if err != nil {
-		return image.Manifest{}, wrap("GET manifest", r.Registry, err)
-	}
-	raw, err := m.RawBody()
-	if err != nil {
-		return image.Manifest{}, wrap("GET manifest", r.Registry, err)
-	}
-	d := m.GetDescriptor()
-	got := image.DigestOf(raw, r.Digest)
-	if r.Digest != "" && got != r.Digest {
-		return image.Manifest{}, mismatch("GET manifest", r, got)
-	}
-	return image.Manifest{Descriptor: image.Descriptor{MediaType: d.MediaType, Digest: got, Size: int64(len(raw))}, Raw: raw}, nil
+	d := image.Descriptor{MediaType: m.GetDescriptor().MediaType, Digest: image.DigestOf(raw, r.Digest), Size: int64(len(raw))}
+	return image.Manifest{Descriptor: d, Raw: raw}, nil
 }
 
 // PutManifest pushes a manifest verbatim, by tag where the reference has one, else by digest. What it refers to has to be
@@ -97,10 +127,6 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
 	if r.IsLayout() {
 		return c.layouts.PutManifest(r, m)
-	}
-	e, err := c.endpoint(ctx, r.Repository)
-	if err != nil {
-		return err
 	}
 	body, err := manifest.New(manifest.WithRaw(m.Raw), manifest.WithDesc(descriptor.Descriptor{
 		MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw)),
@@ -112,5 +138,7 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	if r.Tag != "" {
 		target.Tag, target.Digest = r.Tag, ""
 	}
-	return wrap("PUT manifest", r.Registry, e.reg.ManifestPut(ctx, target, body))
+	return c.run(ctx, call{repo: r.Repository, write: true, do: func(ctx context.Context, e *endpoint, _ *place) error {
+		return wrap("PUT manifest", r.Registry, e.reg.ManifestPut(ctx, target, body))
+	}})
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/regclient/regclient/types/referrer"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/draysync/dray/internal/image"
@@ -34,13 +35,17 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 			return nil, err
 		}
 	}
-	guarded, watch := withGuard(ctx)
-	watch.noted = func(failure *Error) { e.referrers.learn(repo, failure) }
-	list, err := e.reg.ReferrerList(guarded, reference(repo.Digest(d)))
-	if err := e.referrers.trusted(repo, watch, known); err != nil {
-		return nil, err
-	}
-	if err = wrap(getReferrers, repo.Registry, err); errors.Is(err, image.ErrAbsent) {
+	var list referrer.ReferrerList
+	err = c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
+		guarded, watch := withGuard(ctx)
+		watch.noted = func(failure *Error) { e.referrers.learn(repo, failure) }
+		list, err = e.reg.ReferrerList(guarded, reference(repo.Digest(d)))
+		if err := e.referrers.trusted(repo, watch, known); err != nil {
+			return err
+		}
+		return wrap(getReferrers, repo.Registry, err)
+	}})
+	if errors.Is(err, image.ErrAbsent) {
 		return nil, nil // neither the API nor the fallback tag is there
 	}
 	if err != nil {

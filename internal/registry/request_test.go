@@ -32,7 +32,7 @@ func everything(t *testing.T, r *emulator.Registry, c *Client, i emulator.Image)
 	}
 	blob := i.Blobs[0]
 	d := content(blob.Data)
-	body, err := c.OpenBlob(ctx, at("app"), d)
+	body, err := c.OpenBlob(ctx, at("app"), d, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,24 @@ import (
 	"strings"
 )
 
+// startingAt is the key under which a context carries the offset at which a download begins.
+type startingAt struct{}
+
+// offsetOf returns the offset at which a request for a blob begins, and whether it is one.
+func offsetOf(req *http.Request) (offset int64, download bool) {
+	offset, download = req.Context().Value(startingAt{}).(int64)
+	return offset, download
+}
+
+// ranged makes a download begin at its offset.
+func ranged(req *http.Request) *http.Request {
+	if offset, _ := offsetOf(req); offset > 0 {
+		req = req.Clone(req.Context())
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	return req
+}
+
 // maxResumes bounds how often one download is taken up again, and maxIdleResumes how often without a byte in between.
 const (
 	maxResumes     = 50
@@ -27,10 +45,21 @@ type resuming struct {
 	idle       int
 }
 
-// resumable tells whether an answer is a blob's body that can be taken up again.
-func resumable(req *http.Request, resp *http.Response) bool {
-	return req.Method == http.MethodGet && req.Context().Value(guarded{}) == nil && resp.StatusCode == http.StatusOK &&
-		resp.ContentLength > 0 && req.Header.Get("Range") == "" && (strings.Contains(req.URL.Path, "/blobs/") || req.Response != nil)
+// resumable makes the answer to a request for a blob one that begins where it was asked to and can be taken up again. It leaves
+// alone what is no such answer.
+func (t *transport) resumable(req *http.Request, resp *http.Response) {
+	offset, download := offsetOf(req)
+	if !download || resp.ContentLength <= 0 {
+		return
+	}
+	body := &resuming{t: t, req: req, body: resp.Body, size: resp.ContentLength, read: offset}
+	if resp.StatusCode == http.StatusPartialContent {
+		body.size += offset
+	}
+	if offset > 0 && !body.fits(resp) {
+		return // regclient takes 206 for a failure
+	}
+	resp.StatusCode, resp.Body = http.StatusOK, body
 }
 
 // Read implements io.Reader.

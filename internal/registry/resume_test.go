@@ -33,7 +33,7 @@ func TestDownloadGoesOn(t *testing.T) {
 				r.PutBlob("app", data)
 				test.fault.Match = requests(http.MethodGet, emulator.KindBlob)
 				r.Inject(test.fault)
-				body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+				body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -69,7 +69,7 @@ func TestDownloadWithoutRanges(t *testing.T) {
 			r.ServeHTTP(w, q)
 		})
 		c := client(t, emulator.Network{home: rangeless}, Options{})
-		body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestDownloadThatCannotGoOn(t *testing.T) {
 		r.Inject(emulator.Fault{Times: 1, Match: requests(http.MethodGet, emulator.KindBlob), CutAt: 1000})
 		r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.Header.Get("Range") != "" }, Status: http.StatusServiceUnavailable})
 		start := time.Now()
-		body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestSilence(t *testing.T) {
 				r.ServeHTTP(w, q)
 			})
 			c := client(t, emulator.Network{home: stops}, Options{})
-			body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+			body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,7 +171,7 @@ func TestSlowReaderIsNoSilence(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, c := stand(t, emulator.Options{}, Options{})
 		r.PutBlob("app", data)
-		body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

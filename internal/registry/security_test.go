@@ -101,7 +101,7 @@ func TestRedirectOfABlob(t *testing.T) {
 				Match:  func(q *http.Request) bool { return blob(q) && q.Header.Get("Authorization") != "" },
 				Status: 307, Header: http.Header{"Location": {"https://" + other + "/store/x?X-Amz-Signature=S3CRET"}},
 			})
-			body, err := c.OpenBlob(t.Context(), at("app"), content(data))
+			body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -224,7 +224,7 @@ func TestSecretsInErrors(t *testing.T) {
 				r.PutBlob("app", data)
 				test.fault.Match = requests("GET", emulator.KindBlob)
 				r.Inject(test.fault)
-				_, err := c.OpenBlob(t.Context(), at("app"), content(data))
+				_, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
 				if err == nil {
 					t.Fatal("no error")
 				}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// How long a registry may be silent. A registry that has all of an upload may hash it for a while before it answers.
+// How long a registry may be silent. One that has all of a blob may hash it for a while before it answers.
 const (
 	stallTimeout  = time.Minute
 	commitTimeout = 5 * time.Minute
@@ -31,10 +31,20 @@ type watch struct {
 func watched(req *http.Request) (*http.Request, *watch) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	w := &watch{cancel: cancel}
-	w.timer = time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+	answer := stallTimeout
+	if uploadOf(req) != nil && req.Method == http.MethodPut {
+		answer = commitTimeout
+	}
+	w.timer = time.AfterFunc(answer, func() { cancel(errStalled) })
 	attempt := req.Clone(ctx)
 	if hasBody(req) {
-		attempt.Body = &watchedBody{ReadCloser: req.Body, watch: w}
+		attempt.Body = &watchedBody{ReadCloser: req.Body, watch: w, answer: answer}
+		if again := req.GetBody; again != nil {
+			attempt.GetBody = func() (io.ReadCloser, error) {
+				body, err := again()
+				return &watchedBody{ReadCloser: body, watch: w, answer: answer}, err
+			}
+		}
 	}
 	return attempt, w
 }
@@ -75,13 +85,15 @@ func cause(ctx context.Context, err error) error {
 type watchedBody struct {
 	io.ReadCloser
 	watch *watch
+	// answer is how long the registry may take once it has all of the body.
+	answer time.Duration
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.watch.resting()
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.watch.waiting(commitTimeout)
+		b.watch.waiting(b.answer)
 	} else {
 		b.watch.waiting(stallTimeout)
 	}

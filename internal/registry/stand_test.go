@@ -69,10 +69,10 @@ func content(data []byte) image.Descriptor {
 }
 
 // source returns what PutBlob opens, and counts how often it does.
-func source(data []byte, opened *int) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
+func source(data []byte, opened *int) func(int64) (io.ReadCloser, error) {
+	return func(offset int64) (io.ReadCloser, error) {
 		*opened++
-		return io.NopCloser(bytes.NewReader(data)), nil
+		return io.NopCloser(bytes.NewReader(data[offset:])), nil
 	}
 }
 

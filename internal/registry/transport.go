@@ -22,6 +22,7 @@ type transport struct {
 	base    http.RoundTripper
 	host    string
 	limit   *limits
+	habits  *habits
 	retries Retries
 	health  *health
 	refused *refusals
@@ -43,10 +44,27 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	req = rewriteMount(req)
+	req = ranged(rewriteMount(withoutCredential(req)))
 	if err := t.refused.check(req, body); err != nil {
 		return nil, err
 	}
+	up := uploadOf(req)
+	if up != nil && req.Method == http.MethodPut {
+		return t.carry(req, up)
+	}
+	if up != nil && body == nil {
+		req, body = t.single(req, up)
+		if body != nil {
+			resp, err := t.send(req, body)
+			t.habits.triedSingle(statusOf(resp, err))
+			return resp, err
+		}
+	}
+	return t.send(req, body)
+}
+
+// send sends a request until an answer is final; body is what can be sent again.
+func (t *transport) send(req *http.Request, body []byte) (*http.Response, error) {
 	op := operation(req)
 	for attempt := 1; ; attempt++ {
 		if err := t.health.check(op, req.URL.Host); err != nil {
@@ -59,7 +77,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			failure = t.unanswered(req, op, attempt, err)
 		case final(req, resp):
 			t.health.up(req.URL.Host)
-			return t.deliver(req, op, resp), nil
+			return verified(req, op, t.deliver(req, op, resp))
 		default:
 			t.health.up(req.URL.Host)
 			failure = t.refusedBy(req, op, attempt, resp)
@@ -71,20 +89,30 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		t.log.LogAttrs(req.Context(), slog.LevelDebug, "request failed, trying again", slog.String("registry", req.URL.Host),
 			slog.String("op", op), slog.Int("attempt", attempt), slog.Any("err", failure.err), slog.Duration("duration", failure.wait))
-		if err := sleep(req.Context(), failure.wait); err != nil {
+		if t.pause(req, failure.wait) != nil {
 			return nil, failure.err
 		}
 	}
 }
 
+// pause waits before a request is sent again; its place among those in flight is for others meanwhile.
+func (t *transport) pause(req *http.Request, d time.Duration) error {
+	if p := placeHeld(req); p != nil {
+		p.leave()
+	}
+	return sleep(req.Context(), d)
+}
+
 // deliver hands a final answer to the caller.
 func (t *transport) deliver(req *http.Request, op string, resp *http.Response) *http.Response {
 	noteFinal(req, op, resp.StatusCode)
-	switch {
-	case resp.StatusCode >= 300:
+	if uploadOf(req) != nil && req.Method == http.MethodPost {
+		t.habits.started(resp.Header)
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		settle(resp)
-	case resumable(req, resp):
-		resp.Body = &resuming{t: t, req: req, body: resp.Body, size: resp.ContentLength}
+	} else {
+		t.resumable(req, resp)
 	}
 	return resp
 }
@@ -116,8 +144,8 @@ func (t *transport) unanswered(req *http.Request, op string, attempt int, err er
 		}
 		return failed{err: e, done: true}
 	}
-	last := t.last(req, attempt)
-	if last && !streamed(req) {
+	last := t.last(attempt)
+	if last && uploadOf(req) == nil { // an upload breaks off for reasons of its own
 		t.health.down(req.URL.Host, e)
 	}
 	return failed{err: e, wait: t.retries.pause(attempt), done: last}
@@ -125,7 +153,7 @@ func (t *transport) unanswered(req *http.Request, op string, attempt int, err er
 
 // final tells whether an answer is for the caller: a success, a redirect, or a challenge that it can meet by asking again.
 func final(req *http.Request, resp *http.Response) bool {
-	return resp.StatusCode < 400 || challenge(req, resp) && !streamed(req)
+	return resp.StatusCode < 400 || challenge(req, resp)
 }
 
 // challenge tells whether an answer asks for a sign-in.
@@ -136,7 +164,6 @@ func challenge(req *http.Request, resp *http.Response) bool {
 // refusedBy judges an answer that is not final: an error, with the pause that it asks for.
 func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *http.Response) failed {
 	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, Status: resp.StatusCode}
-	e.again = challenge(req, resp) // the token may have ended while the upload waited for its turn
 	e.readBody(resp)
 	e.Hint = statusHint(resp.StatusCode, t.host)
 	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
@@ -153,25 +180,21 @@ func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *h
 		}
 		wait = max(wait, asked)
 	}
-	return failed{err: e, wait: wait, done: t.last(req, attempt)}
+	return failed{err: e, wait: wait, done: t.last(attempt)}
 }
 
-// last tells whether a failed attempt is the last: also the first of a streamed body, which is gone, so that what sent it must
-// begin anew.
-func (t *transport) last(req *http.Request, attempt int) bool {
-	return attempt >= t.retries.Attempts || streamed(req)
-}
-
-func streamed(req *http.Request) bool { return hasBody(req) && !small(req) }
+// last tells whether a failed attempt is the last.
+func (t *transport) last(attempt int) bool { return attempt >= t.retries.Attempts }
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *transport) once(req *http.Request, body []byte) (*http.Response, error) {
 	window := t.limit.of(req)
-	if err := window.acquire(req.Context()); err != nil {
+	leave, err := takePlace(req, window)
+	if err != nil {
 		return nil, err
 	}
 	attempt, watch := t.attempt(req, body)
-	release := sync.OnceFunc(func() { watch.end(); window.release() })
+	release := sync.OnceFunc(func() { watch.end(); leave() })
 	resp, err := t.base.RoundTrip(attempt)
 	if err != nil && t.mayBePlain(attempt.URL) && speaksPlain(err) && (body != nil || !hasBody(req)) {
 		t.plain.Store(req.URL.Host, struct{}{})
@@ -192,8 +215,11 @@ func (t *transport) once(req *http.Request, body []byte) (*http.Response, error)
 		window.answered()
 	}
 	answer := &releasing{ReadCloser: resp.Body, ctx: attempt.Context(), watch: watch, release: release, left: -1}
-	if req.Context().Value(guarded{}) != nil {
+	switch {
+	case req.Context().Value(guarded{}) != nil:
 		answer.left = maxListing
+	case strings.Contains(req.URL.Path, "/manifests/"):
+		answer.left = maxManifest
 	}
 	resp.Body = answer
 	return resp, nil
@@ -242,8 +268,12 @@ func (t *transport) plainRealm(resp *http.Response, host string) {
 	}
 }
 
-// maxListing bounds one page of a listing in bytes.
-const maxListing = 64 << 20
+// The bounds of one page of a listing and of a manifest, in bytes. The distribution spec asks registries to take manifests of
+// 4 MiB.
+const (
+	maxListing  = 64 << 20
+	maxManifest = 16 << 20
+)
 
 // releasing is the body of an answer: it gives the place in flight back once it is closed or read to its end, and ends with
 // an error where the registry falls silent.
@@ -261,7 +291,7 @@ func (r *releasing) Read(p []byte) (int, error) {
 	r.watch.resting()
 	if r.left >= 0 {
 		if r.left -= int64(n); r.left < 0 {
-			return 0, fmt.Errorf("the answer is longer than %d bytes", maxListing)
+			return 0, errors.New("the answer is longer than any that is known")
 		}
 	}
 	if err != nil {
@@ -281,11 +311,8 @@ func (r *releasing) Close() error {
 // registries to take manifests of 4 MiB.
 const maxReplay = 8 << 20
 
-// streaming is the key under which a context says that request bodies are blobs, which are never kept.
-type streaming struct{}
-
 func small(req *http.Request) bool {
-	return req.ContentLength >= 0 && req.ContentLength <= maxReplay && req.Context().Value(streaming{}) == nil
+	return req.ContentLength >= 0 && req.ContentLength <= maxReplay && uploadOf(req) == nil
 }
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
@@ -317,9 +344,12 @@ func operation(req *http.Request) string {
 			return req.Method + " " + k.name
 		}
 	}
+	_, download := offsetOf(req)
 	switch {
-	case req.Context().Value(streaming{}) != nil:
+	case uploadOf(req) != nil:
 		return req.Method + " blob upload" // a Location may have any path
+	case download:
+		return req.Method + " blob" // as a URL of a foreign layer may
 	case tokenRequest(req):
 		return req.Method + " token"
 	}
@@ -327,9 +357,10 @@ func operation(req *http.Request) string {
 }
 
 // tokenRequest tells a request to a token server from one to a registry: only the latter's paths start with /v2/, but for
-// what it redirects to and for the Location of an upload, which may have any.
+// what it redirects to, for the Location of an upload and for the URL of a foreign layer, which may have any.
 func tokenRequest(req *http.Request) bool {
-	return !strings.HasPrefix(req.URL.Path, "/v2/") && req.Response == nil && req.Context().Value(streaming{}) == nil
+	_, download := offsetOf(req)
+	return !strings.HasPrefix(req.URL.Path, "/v2/") && req.Response == nil && uploadOf(req) == nil && !download
 }
 
 func describe(err error) string {
@@ -395,12 +426,43 @@ type mounting struct{}
 // "mount=<digest>", so that one request either mounts the blob or opens the session for it.
 func rewriteMount(req *http.Request) *http.Request {
 	from, _ := req.Context().Value(mounting{}).(string)
-	if from == "" || req.Method != http.MethodPost || !strings.Contains(req.URL.RawQuery, "mount=") {
+	if from == "" || !startsUpload(req) {
 		return req
 	}
 	req = req.Clone(req.Context())
 	query := req.URL.Query()
 	query.Set("from", from)
 	req.URL.RawQuery = query.Encode()
+	return req
+}
+
+// startsUpload tells the request by which regclient starts an upload: a mount, from nowhere as yet.
+func startsUpload(req *http.Request) bool {
+	return req.Method == http.MethodPost && strings.Contains(req.URL.RawQuery, "mount=")
+}
+
+// statusOf returns the status of the last answer, 0 where none came.
+func statusOf(resp *http.Response, err error) int {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Status
+	}
+	if resp == nil {
+		return 0
+	}
+	return resp.StatusCode
+}
+
+// withoutCredential takes the credential off a request to which a registry has redirected elsewhere. net/http leaves it on where
+// only the port is another.
+func withoutCredential(req *http.Request) *http.Request {
+	first := req
+	for first.Response != nil && first.Response.Request != nil {
+		first = first.Response.Request
+	}
+	if first.URL.Host == req.URL.Host || req.Header.Get("Authorization") == "" {
+		return req
+	}
+	req = req.Clone(req.Context())
+	req.Header.Del("Authorization")
 	return req
 }

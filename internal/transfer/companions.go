@@ -174,7 +174,7 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference) err
 	if err != nil {
 		return err
 	}
-	n, err := parse(m)
+	n, err := t.parse(m)
 	if err != nil {
 		return mirror.At(mirror.Source, source, err)
 	}

@@ -122,6 +122,30 @@ func TestContentArrivesVerbatim(t *testing.T) {
 	}
 }
 
+// TestForeignLayers: a layer that lies at a URL stays there, unless it is asked for; then the source's registry is asked first.
+func TestForeignLayers(t *testing.T) {
+	for wanted, held := range map[bool]bool{false: false, true: true} {
+		inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+			foreign := s.blob("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", []byte("a layer of Windows"))
+			foreign["urls"] = []string{"https://" + thirdHost + "/layer.tar.gz"}
+			digest := s.put(t, image.MediaTypeDockerManifest, map[string]any{
+				"schemaVersion": 2, "mediaType": image.MediaTypeDockerManifest,
+				"config": s.blob("application/vnd.docker.container.image.v1+json", []byte("{}")), "layers": []any{foreign},
+			})
+			o := order("team/app", "v1", digest)
+			o.ForeignLayers = wanted
+			s.bring(t, o)
+			if got := s.target.HasBlob("team/app", fmt.Sprint(foreign["digest"])); got != held {
+				t.Errorf("foreignLayers %v: the target has it: %v", wanted, got)
+			}
+			verbatim(t, s, digest)
+			if n := len(s.third.Requests()); n != 0 {
+				t.Errorf("the URL was asked %d times", n)
+			}
+		})
+	}
+}
+
 // verbatim compares the bytes and the media type of a manifest and of all below it.
 func verbatim(t *testing.T, s *stand, digest string) {
 	t.Helper()
@@ -171,7 +195,7 @@ func TestSHA512GoesFromLayoutToLayout(t *testing.T) {
 		}
 		layer := []byte("a layer")
 		d := long(layer)
-		if _, err := s.client.PutBlob(t.Context(), source, d, image.Repository{}, func() (io.ReadCloser, error) {
+		if _, err := s.client.PutBlob(t.Context(), source, d, image.Repository{}, func(int64) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(layer)), nil
 		}); err != nil {
 			t.Fatal(err)

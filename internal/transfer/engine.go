@@ -14,7 +14,8 @@ import (
 // Source gives manifests and blobs.
 type Source interface {
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
-	OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (io.ReadCloser, error)
+	// OpenBlob opens a blob at an offset, in the repository or, where that does not have it, at one of the URLs.
+	OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error)
 }
 
 // Artifacts tells what refers to an image: by the referrers API or its fallback, and by the tags of a repository.
@@ -26,8 +27,9 @@ type Artifacts interface {
 // Target takes manifests and blobs.
 type Target interface {
 	PutManifest(ctx context.Context, ref image.Reference, m image.Manifest) error
-	// PutBlob mounts the blob from another repository of the same registry, or streams what open returns.
-	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func() (io.ReadCloser, error)) (mounted bool, err error)
+	// PutBlob mounts the blob from another repository of the same registry, or streams what open returns: the bytes from an
+	// offset on, again where an upload broke off there.
+	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error)
 }
 
 // Presence asks a target what it has.
@@ -178,6 +180,9 @@ func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source imag
 	n, err := parse(m)
 	if err != nil {
 		return n, mirror.At(mirror.Source, source, err)
+	}
+	if order.ForeignLayers {
+		n.blobs = append(n.blobs, n.foreign...)
 	}
 	for _, d := range n.blobs {
 		if e.places.measure(order.Target.Repository, d.Digest) {

@@ -14,8 +14,16 @@ type node struct {
 	manifest image.Manifest
 	// children are the manifests of an index, in its order.
 	children []child
-	// blobs are the config and the layers of an image manifest, each digest once; foreign layers are not among them.
-	blobs []image.Descriptor
+	// blobs are the config and the layers of an image manifest, each digest once. Foreign layers are not among them: those who
+	// run the image fetch them from where their URLs say.
+	blobs, foreign []blob
+}
+
+// blob is a config or a layer.
+type blob struct {
+	image.Descriptor
+	// urls are where a foreign layer lies, if not in the registry.
+	urls []string
 }
 
 // child is an entry of an index.
@@ -114,16 +122,17 @@ func (n *node) addChildren(doc document) error {
 func (n *node) addBlobs(list []descriptor) error {
 	seen := map[image.Digest]bool{}
 	for _, d := range list {
-		if image.IsForeignLayer(d.MediaType) && len(d.URLs) > 0 {
-			continue // fetched by those who run the image, from where its URLs say
-		}
 		if err := d.check(); err != nil {
 			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
 		}
-		if !seen[d.Digest] {
-			seen[d.Digest] = true
-			n.blobs = append(n.blobs, d.plain())
+		switch {
+		case seen[d.Digest]:
+		case image.IsForeignLayer(d.MediaType) && len(d.URLs) > 0:
+			n.foreign = append(n.foreign, blob{d.plain(), d.URLs})
+		default:
+			n.blobs = append(n.blobs, blob{d.plain(), nil})
 		}
+		seen[d.Digest] = true
 	}
 	return nil
 }

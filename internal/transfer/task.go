@@ -87,7 +87,7 @@ func (t *task) root(ctx context.Context) (node, error) {
 	if t.order.HeldAs != "" && !t.manifests.has(t.order.Digest) {
 		m, err := t.options.Source.Manifest(ctx, t.order.Target.Repository.Digest(t.order.Digest))
 		if err == nil {
-			return parse(m)
+			return t.parse(m)
 		}
 		t.order.HeldAs = "" // it is gone meanwhile: bring it anew
 	}
@@ -103,8 +103,17 @@ func (t *task) root(ctx context.Context) (node, error) {
 	if m.Digest != t.order.Digest {
 		return node{}, mirror.At(mirror.Source, source, fmt.Errorf("the manifest has digest %s, planned was %s: %w", m.Digest, t.order.Digest, image.ErrCorrupt))
 	}
-	n, err := parse(m)
+	n, err := t.parse(m)
 	return n, mirror.At(mirror.Source, source, err)
+}
+
+// parse reads a manifest. The blobs of foreign layers are among those to bring only where that is asked for.
+func (t *task) parse(m image.Manifest) (node, error) {
+	n, err := parse(m)
+	if t.order.ForeignLayers {
+		n.blobs = append(n.blobs, n.foreign...)
+	}
+	return n, err
 }
 
 // manifest fetches a manifest of the source and counts the pull.
@@ -121,18 +130,43 @@ func (t *task) manifest(ctx context.Context, source image.Reference) (image.Mani
 // walk brings everything below a manifest to the target repository, but not the manifest itself.
 func (t *task) walk(ctx context.Context, n node) error {
 	t.recall(ctx, n)
-	group, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group errgroup.Group
 	group.SetLimit(blobsAtOnce)
+	run := func(bring func() error) {
+		group.Go(func() error {
+			err := bring()
+			if err != nil && !temporary(err) {
+				cancel(err) // there will be no other try: the rest is in vain
+			}
+			return err
+		})
+	}
 	for _, d := range n.blobs {
 		t.meter.Expect(d.Size)
 	}
 	for _, c := range n.children {
-		group.Go(func() error { return t.child(ctx, c.Descriptor) })
+		run(func() error { return t.child(ctx, c.Descriptor) })
 	}
 	for _, d := range n.blobs {
-		group.Go(func() error { return t.blob(ctx, d) })
+		run(func() error { return t.blob(ctx, d) })
 	}
-	return group.Wait()
+	err := group.Wait()
+	if cause := context.Cause(ctx); contextEnded(err) && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// temporary tells whether an error says of itself that trying again can help. What else is under way then may go on to its end:
+// what has arrived need not be sent by the next try.
+func temporary(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err)
+	return ok && e.Temporary()
 }
 
 // doubt compares the memory of earlier runs with what was observed: a repository that held none of its tags, and yet is
@@ -193,7 +227,7 @@ func (t *task) child(ctx context.Context, d image.Descriptor) error {
 	if d.MediaType != "" {
 		m.MediaType = d.MediaType
 	}
-	n, err := parse(m)
+	n, err := t.parse(m)
 	if err != nil {
 		return mirror.At(mirror.Source, source, err)
 	}
@@ -212,7 +246,7 @@ func (t *task) unknown(repo image.Repository) bool {
 // blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
 // and from the source only where that fails. Bytes that are not what they should be are asked for once more: they may have
 // been spoilt on the way.
-func (t *task) blob(ctx context.Context, d image.Descriptor) error {
+func (t *task) blob(ctx context.Context, d blob) error {
 	repo := t.order.Target.Repository
 	errand, err := t.places.claim(ctx, t.from, repo, d.Digest)
 	if err != nil {
@@ -240,11 +274,11 @@ func fromSource(err error) bool {
 	return ok && e.Side == mirror.Source
 }
 
-func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Repository, e *errand) error {
+func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *errand) error {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(d.Digest)
 	if e.mount.IsZero() && t.unknown(repo) {
-		has, err := t.options.Presence.HasBlob(ctx, repo, d)
+		has, err := t.options.Presence.HasBlob(ctx, repo, d.Descriptor)
 		if err != nil {
 			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
 		}
@@ -254,9 +288,12 @@ func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Reposit
 		}
 	}
 	var moved int64 // PutBlob has ended its reads when it returns
-	mounted, err := t.options.Target.PutBlob(ctx, repo, d, e.mount, func() (io.ReadCloser, error) {
-		return t.open(ctx, from, d, func(n int64) { moved += n; t.meter.Moved(n); e.progress() })
-	})
+	body := sourceBlob{ref: from.Digest(d.Digest), checked: checked{
+		want:  d.Descriptor,
+		open:  func(offset int64) (io.ReadCloser, error) { return t.open(ctx, from, d, offset) },
+		moved: func(n int64) { moved += n; t.meter.Moved(n); e.progress() },
+	}}
+	mounted, err := t.options.Target.PutBlob(ctx, repo, d.Descriptor, e.mount, body.from)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cost.Bytes += moved
@@ -278,38 +315,47 @@ func (t *task) bring(ctx context.Context, d image.Descriptor, from image.Reposit
 // run need not send it again.
 const worthNoting = 1 << 20
 
-// open opens a blob to read; its errors, and those of reading it, carry the source's side.
-func (t *task) open(ctx context.Context, from image.Repository, d image.Descriptor, moved func(int64)) (io.ReadCloser, error) {
-	ref := from.Digest(d.Digest)
+// open opens a blob at an offset.
+func (t *task) open(ctx context.Context, from image.Repository, d blob, offset int64) (io.ReadCloser, error) {
 	if from != t.from {
 		// Another target is asked as a favour to the source: one that hangs must not hold this import up.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer time.AfterFunc(patience, cancel).Stop()
 	}
-	body, err := t.options.Source.OpenBlob(ctx, from, d)
+	body, err := t.options.Source.OpenBlob(ctx, from, d.Descriptor, offset, d.urls)
 	if err != nil {
-		return nil, mirror.At(mirror.Source, ref, fmt.Errorf("blob: %w", err))
+		return nil, fmt.Errorf("blob: %w", err)
 	}
-	return &sourceBody{verifying: newVerifying(body, d, moved), body: body, ref: ref}, nil
+	return body, nil
 }
 
-// sourceBody gives the errors of a download the source's side.
+// sourceBlob is a checked blob whose errors carry the source's side.
+type sourceBlob struct {
+	checked
+	ref image.Reference
+}
+
+func (s *sourceBlob) from(offset int64) (io.ReadCloser, error) {
+	body, err := s.checked.from(offset)
+	if err != nil {
+		return nil, mirror.At(mirror.Source, s.ref, err)
+	}
+	return &sourceBody{body, s.ref}, nil
+}
+
 type sourceBody struct {
-	*verifying
-	body io.Closer
-	ref  image.Reference
+	io.ReadCloser
+	ref image.Reference
 }
 
 func (s *sourceBody) Read(p []byte) (int, error) {
-	n, err := s.verifying.Read(p)
+	n, err := s.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = mirror.At(mirror.Source, s.ref, err)
 	}
 	return n, err
 }
-
-func (s *sourceBody) Close() error { return s.body.Close() }
 
 // refusesParts tells whether a registry may have refused a manifest because something that it refers to is not there. The OCI
 // distribution spec, "Error Codes", has codes for it; some registries answer more generally.

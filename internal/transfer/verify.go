@@ -1,46 +1,115 @@
 package transfer
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"github.com/draysync/dray/internal/image"
 )
 
-// verifying passes a blob on while it checks size and digest. The last bytes are handed on only once the digest of all is
-// known to be right, so that an upload of wrong bytes never has its full length and is never completed.
-type verifying struct {
-	body     io.Reader
-	verifier interface {
-		io.Writer
-		Verified() bool
-	}
-	want  image.Descriptor
-	read  int64
+// checked is a blob whose size and digest are checked while it is read: once, or from an offset again where its upload broke
+// off. The last bytes are handed on only once the digest of all is known to be right, so that an upload of wrong bytes never has
+// its full length and is never completed.
+type checked struct {
+	want image.Descriptor
+	// open returns the bytes from an offset on.
+	open func(offset int64) (io.ReadCloser, error)
+	// moved is told how many bytes have come.
 	moved func(int64)
+
+	hash hash.Hash
+	read int64
+	// marks are states of the hash, by which it can go back.
+	marks []mark
 }
 
-func newVerifying(body io.Reader, want image.Descriptor, moved func(int64)) *verifying {
-	return &verifying{body: body, verifier: image.Verifier(want.Digest), want: want, moved: moved}
+// mark is the state of a hash after so many bytes.
+type mark struct {
+	at    int64
+	state []byte
+}
+
+// markEvery is about how many bytes lie between two marks. A mark has some hundred bytes.
+const markEvery = 4 << 20
+
+// from opens the blob at an offset up to which it has been read before. Only what was opened last may be read.
+func (c *checked) from(offset int64) (io.ReadCloser, error) {
+	if err := c.rewind(offset); err != nil {
+		return nil, err
+	}
+	body, err := c.open(c.read)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{checked: c, body: body}
+	if _, err := io.CopyN(io.Discard, s, offset-c.read); err != nil {
+		return nil, errors.Join(err, body.Close())
+	}
+	return s, nil
+}
+
+// rewind sets the hash back to an offset, or to the last mark before it.
+func (c *checked) rewind(offset int64) error {
+	if c.hash != nil && offset == c.read {
+		return nil
+	}
+	c.hash, c.read = image.Hash(c.want.Digest), 0
+	for len(c.marks) > 0 && c.marks[len(c.marks)-1].at > offset {
+		c.marks = c.marks[:len(c.marks)-1]
+	}
+	state, ok := c.hash.(encoding.BinaryUnmarshaler)
+	if !ok || len(c.marks) == 0 {
+		return nil
+	}
+	last := c.marks[len(c.marks)-1]
+	if err := state.UnmarshalBinary(last.state); err != nil {
+		return fmt.Errorf("blob %s: go back to byte %d: %w", c.want.Digest, last.at, err)
+	}
+	c.read = last.at
+	return nil
+}
+
+// take reckons with bytes that have come.
+func (c *checked) take(p []byte) {
+	before := c.read
+	_, _ = c.hash.Write(p) // a hash takes everything
+	c.read += int64(len(p))
+	state, ok := c.hash.(encoding.BinaryMarshaler)
+	if before/markEvery == c.read/markEvery || !ok {
+		return
+	}
+	if state, err := state.MarshalBinary(); err == nil {
+		c.marks = append(c.marks, mark{c.read, state})
+	}
+}
+
+// stream is the blob from an offset on.
+type stream struct {
+	*checked
+	body io.ReadCloser
 }
 
 // Read implements io.Reader. A blob that ends early is io.ErrUnexpectedEOF, one with other bytes image.ErrCorrupt.
-func (v *verifying) Read(p []byte) (int, error) {
-	n, err := v.body.Read(p)
-	_, _ = v.verifier.Write(p[:n]) // a hash takes everything
-	v.read += int64(n)
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	s.take(p[:n])
 	switch {
-	case v.read > v.want.Size:
-		return 0, fmt.Errorf("blob %s is longer than its %d bytes: %w", v.want.Digest, v.want.Size, image.ErrCorrupt)
-	case v.read == v.want.Size && (n > 0 || errors.Is(err, io.EOF)) && !v.verifier.Verified():
-		return 0, fmt.Errorf("blob %s has other bytes than its digest says: %w", v.want.Digest, image.ErrCorrupt)
-	case errors.Is(err, io.EOF) && v.read < v.want.Size:
-		err = brokenOff{fmt.Errorf("blob %s ended after %d of %d bytes: %w", v.want.Digest, v.read, v.want.Size, io.ErrUnexpectedEOF)}
+	case s.read > s.want.Size:
+		return 0, fmt.Errorf("blob %s is longer than its %d bytes: %w", s.want.Digest, s.want.Size, image.ErrCorrupt)
+	case s.read == s.want.Size && (n > 0 || errors.Is(err, io.EOF)) && !image.HasSum(s.want.Digest, s.hash):
+		return 0, fmt.Errorf("blob %s has other bytes than its digest says: %w", s.want.Digest, image.ErrCorrupt)
+	case errors.Is(err, io.EOF) && s.read < s.want.Size:
+		err = brokenOff{fmt.Errorf("blob %s ended after %d of %d bytes: %w", s.want.Digest, s.read, s.want.Size, io.ErrUnexpectedEOF)}
 	}
-	v.moved(int64(n))
+	s.moved(int64(n))
 	return n, err
 }
+
+// Close closes the body.
+func (s *stream) Close() error { return s.body.Close() }
 
 // brokenOff marks a body that ended early, which a further try may mend.
 type brokenOff struct{ error }

@@ -32,7 +32,13 @@ func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 // handedOn reads all that a verifying reader hands on, also after an error: what is read again then is no better.
 func handedOn(data []byte, want image.Descriptor, random *rand.Rand) (out []byte, moved int64, err error) {
-	v := newVerifying(chunked(data, random), want, func(n int64) { moved += n })
+	c := checked{want: want, moved: func(n int64) { moved += n }, open: func(int64) (io.ReadCloser, error) {
+		return io.NopCloser(chunked(data, random)), nil
+	}}
+	v, err := c.from(0)
+	if err != nil {
+		return nil, 0, err
+	}
 	buffer := make([]byte, 1+random.IntN(64))
 	for left := 20; left > 0; {
 		n, readErr := v.Read(buffer)
@@ -118,12 +124,69 @@ func FuzzVerifying(f *testing.F) {
 
 // A body that breaks off may be whole the next time; one with other bytes is asked for by the engine itself.
 func TestBrokenOffIsTemporary(t *testing.T) {
-	_, err := io.ReadAll(newVerifying(bytes.NewReader([]byte("ab")), image.Descriptor{Digest: image.DigestOf([]byte("abc"), ""), Size: 3}, func(int64) {}))
+	c := checked{want: image.Descriptor{Digest: image.DigestOf([]byte("abc"), ""), Size: 3}, moved: func(int64) {}, open: func(int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader([]byte("ab"))), nil
+	}}
+	body, err := c.from(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.ReadAll(body)
 	temporary, ok := errors.AsType[interface {
 		error
 		Temporary() bool
 	}](err)
 	if !ok || !temporary.Temporary() || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// TestReadAgainFromAnOffset: wherever reading starts anew, what is handed on is right in the end, or refused.
+func TestReadAgainFromAnOffset(t *testing.T) {
+	good := make([]byte, 2*markEvery+12_345)
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
+	for i := range good {
+		good[i] = byte(random.Uint32())
+	}
+	for _, like := range []image.Digest{"", image.Digest("sha512:" + string(bytes.Repeat([]byte("0"), 128)))} {
+		for round := range 8 {
+			bad := round%4 == 3
+			data, asked := slices.Clone(good), int64(0)
+			c := checked{
+				want: image.Descriptor{Digest: image.DigestOf(good, like), Size: int64(len(good))}, moved: func(n int64) { asked += n },
+				open: func(offset int64) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data[offset:])), nil },
+			}
+			var out []byte
+			for range 4 {
+				from := random.IntN(len(out) + 1)
+				body, err := c.from(int64(from))
+				if err != nil {
+					t.Fatal(err)
+				}
+				part, err := io.ReadAll(io.LimitReader(body, random.Int64N(int64(len(good)-from))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				out = append(out[:from:from], part...)
+			}
+			if bad { // the source changes what is still to come
+				data[len(out)] ^= 1
+			}
+			body, err := c.from(int64(len(out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest, err := io.ReadAll(body)
+			out = append(out, rest...)
+			switch {
+			case bad && !errors.Is(err, image.ErrCorrupt):
+				t.Fatalf("wrong bytes after byte %d: %v", len(out)-len(rest), err)
+			case !bad && (err != nil || !bytes.Equal(out, good)):
+				t.Fatalf("%v, %d of %d bytes", err, len(out), len(good))
+			}
+			if most := int64(6 * (len(good) + markEvery)); asked > most {
+				t.Fatalf("%d bytes were asked for", asked)
+			}
+		}
 	}
 }

@@ -255,7 +255,7 @@ func TestTransportShortBody(t *testing.T) {
 }
 
 func TestRequestLog(t *testing.T) {
-	r := registry.New(registry.Options{})
+	r := registry.New(registry.Options{Uploads: registry.UploadOptions{SinglePost: true}})
 	c := inMemory(t, r)
 	image := mustPush(t, r, "team/app", "v1", registry.MultiArch(1, registry.ImageOptions{}))
 	if n := len(r.Requests()); n != 0 {

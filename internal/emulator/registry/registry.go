@@ -13,6 +13,8 @@ type Options struct {
 	Auth *Auth
 	// PageSize is the most tags or repositories that one answer lists; 0 is no limit but the client's n.
 	PageSize int
+	// Uploads is how blobs are taken.
+	Uploads UploadOptions
 	// LaxManifests accepts manifests whose blobs or children are missing in their repository.
 	LaxManifests bool
 }

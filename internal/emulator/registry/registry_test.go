@@ -166,10 +166,35 @@ func TestUpload(t *testing.T) {
 		}
 	})
 	t.Run("all at once", func(t *testing.T) {
-		r := registry.New(registry.Options{})
-		a := inMemory(t, r).do(http.MethodPost, "/v2/a/blobs/uploads/?digest="+digest, "0123456789")
-		if a.Status != http.StatusCreated || !r.HasBlob("a", digest) {
-			t.Errorf("%+v", a)
+		for takes, status := range map[bool]int{true: http.StatusCreated, false: http.StatusAccepted} {
+			r := registry.New(registry.Options{Uploads: registry.UploadOptions{SinglePost: takes}})
+			a := inMemory(t, r).do(http.MethodPost, "/v2/a/blobs/uploads/?digest="+digest, "0123456789")
+			if a.Status != status || r.HasBlob("a", digest) != takes {
+				t.Errorf("%+v", a)
+			}
+		}
+	})
+	t.Run("limits", func(t *testing.T) {
+		c := inMemory(t, registry.New(registry.Options{Uploads: registry.UploadOptions{MaxBody: 5, MinChunk: 3}}))
+		a := c.do(http.MethodPost, "/v2/a/blobs/uploads/", "")
+		if a.Header.Get("OCI-Chunk-Min-Length") != "3" {
+			t.Errorf("start: %+v", a)
+		}
+		at := a.Header.Get("Location")
+		if a := c.do(http.MethodPatch, at, "012345"); a.Status != http.StatusRequestEntityTooLarge {
+			t.Errorf("too large: %+v", a)
+		}
+		if a := c.do(http.MethodPatch, at, "01"); a.Status != http.StatusRequestedRangeNotSatisfiable {
+			t.Errorf("too small: %+v", a)
+		}
+	})
+	t.Run("only the last patch", func(t *testing.T) {
+		c := inMemory(t, registry.New(registry.Options{Uploads: registry.UploadOptions{OnlyLastPatch: true}}))
+		at := start(c)
+		c.do(http.MethodPatch, at, "01234")
+		c.do(http.MethodPatch, at, "56789")
+		if a := c.do(http.MethodPut, at+"&digest="+digest, ""); a.Code != "DIGEST_INVALID" {
+			t.Errorf("end: %+v", a)
 		}
 	})
 	t.Run("wrong digest", func(t *testing.T) {

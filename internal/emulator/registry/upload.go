@@ -6,9 +6,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 )
+
+// UploadOptions say how a registry takes blobs. The zero value is as the distribution project does, but for that it can go on
+// with what broke off.
+type UploadOptions struct {
+	// SinglePost takes a blob that comes with the POST which starts its upload.
+	SinglePost bool
+	// MaxBody is the most bytes that a request may carry, as a proxy before a registry has it; more is answered 413. 0 is no limit.
+	MaxBody int64
+	// MinChunk is announced as OCI-Chunk-Min-Length; a PATCH with less is refused. 0 is none.
+	MinChunk int64
+	// OnlyLastPatch keeps of several PATCHes the last one.
+	OnlyLastPatch bool
+	// Forgetful drops an upload of which a request broke off.
+	Forgetful bool
+}
 
 // uploads are the blobs under way.
 type uploads struct {
@@ -42,15 +58,15 @@ func (u *uploads) size(to route) (size int64, found bool) {
 	return int64(len(up.data)), true
 }
 
-// add appends to an upload, and returns all there is.
-func (u *uploads) add(id string, data []byte) (all []byte) {
+// add appends to an upload, or replaces what it has, and returns all there is.
+func (u *uploads) add(id string, data []byte, replace bool) (all []byte) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	up, found := u.open[id]
 	if !found {
 		return nil
 	}
-	if len(up.data) == 0 {
+	if len(up.data) == 0 || replace && len(data) > 0 {
 		up.data = data // most uploads come in one piece, which then need not be copied
 	} else {
 		up.data = append(up.data, data...)
@@ -68,6 +84,10 @@ func (u *uploads) drop(id string) {
 func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to route) {
 	if req.Method == http.MethodPost && to.reference == "" {
 		r.startUpload(w, req, to)
+		return
+	}
+	if most := r.options.Uploads.MaxBody; most > 0 && req.ContentLength > most {
+		fail(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "the request is too large")
 		return
 	}
 	have, found := r.uploads.size(to)
@@ -98,7 +118,10 @@ func (r *Registry) startUpload(w http.ResponseWriter, req *http.Request, to rout
 		return
 	}
 	to.reference = r.uploads.start(to.repository)
-	if query.Get("digest") != "" {
+	if least := r.options.Uploads.MinChunk; least > 0 {
+		w.Header().Set("OCI-Chunk-Min-Length", strconv.FormatInt(least, 10))
+	}
+	if query.Get("digest") != "" && r.options.Uploads.SinglePost {
 		r.finishUpload(w, req, to)
 		return
 	}
@@ -117,9 +140,13 @@ func (r *Registry) continueUpload(w http.ResponseWriter, req *http.Request, to r
 		}
 	}
 	data, err := readBody(req)
-	all := r.uploads.add(to.reference, data) // what came before an error can be continued
+	if least := r.options.Uploads.MinChunk; err == nil && have == 0 && int64(len(data)) < least {
+		fail(w, http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID", "the chunk is too small")
+		return
+	}
+	all := r.uploads.add(to.reference, data, r.options.Uploads.OnlyLastPatch)
 	if err != nil {
-		fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", err.Error())
+		r.broke(w, to, err)
 		return
 	}
 	uploadHeader(w, to, int64(len(all)))
@@ -128,9 +155,9 @@ func (r *Registry) continueUpload(w http.ResponseWriter, req *http.Request, to r
 
 func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to route) {
 	data, err := readBody(req)
-	all := r.uploads.add(to.reference, data)
+	all := r.uploads.add(to.reference, data, false)
 	if err != nil {
-		fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", err.Error())
+		r.broke(w, to, err)
 		return
 	}
 	digest := req.URL.Query().Get("digest")
@@ -141,6 +168,14 @@ func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to rou
 	r.uploads.drop(to.reference)
 	r.content.putBlob(to.repository, digest, all)
 	created(w, to.repository, "blobs", digest)
+}
+
+// broke answers a request whose body did. What came before can be gone on with.
+func (r *Registry) broke(w http.ResponseWriter, to route, err error) {
+	if r.options.Uploads.Forgetful {
+		r.uploads.drop(to.reference)
+	}
+	fail(w, http.StatusBadRequest, "BLOB_UPLOAD_INVALID", err.Error())
 }
 
 // uploadHeader says where to go on and how far it is. The query is there, as with docker-registry, so that a client

@@ -1,0 +1,305 @@
+package registry
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+)
+
+// standAs is a registry that is known by a name of the table.
+func standAs(t *testing.T, host string, behaviour emulator.Options) (*emulator.Registry, *Client) {
+	t.Helper()
+	r := emulator.New(behaviour)
+	return r, client(t, readAhead{emulator.Network{host: r}}, Options{})
+}
+
+// readAhead takes more of a body than it sends, as the buffers of a network do.
+type readAhead struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (r readAhead) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{bufio.NewReaderSize(req.Body, 400_001), req.Body}
+	}
+	return r.RoundTripper.RoundTrip(req)
+}
+
+// layer is some bytes, in a pattern whose length no chunk is a multiple of.
+func layer(size int) []byte {
+	pattern := make([]byte, 4099)
+	for i := range pattern {
+		pattern[i] = byte(i * 7 >> (i % 9))
+	}
+	return bytes.Repeat(pattern, size/len(pattern)+1)[:size]
+}
+
+// steps writes the requests of a gate as "METHOD bytes status".
+func steps(g *emulator.Gate) []string {
+	var lines []string
+	for _, q := range g.Requests() {
+		lines = append(lines, fmt.Sprintf("%s %d %d", q.Method, q.BytesIn, q.Status))
+	}
+	return lines
+}
+
+// TestWaysToUpload: a blob goes as its registry wants it, by the table and by what the registry says.
+func TestWaysToUpload(t *testing.T) {
+	const mib = 1 << 20
+	cases := map[string]struct {
+		host    string
+		uploads emulator.UploadOptions
+		size    int
+		want    []string
+	}{
+		"one PUT":                    {home, emulator.UploadOptions{}, 40 * mib, []string{"POST 0 202", "PUT 41943040 201"}},
+		"Azure, small enough":        {"a.azurecr.io", emulator.UploadOptions{}, 16 * mib, []string{"POST 0 202", "PUT 16777216 201"}},
+		"Azure, in chunks":           {"a.azurecr.io", emulator.UploadOptions{}, 40 * mib, []string{"POST 0 202", "PATCH 16777216 202", "PATCH 16777216 202", "PATCH 8388608 202", "PUT 0 201"}},
+		"Azure, a chunk asked for":   {"a.azurecr.io", emulator.UploadOptions{MinChunk: 20 * mib}, 40 * mib, []string{"POST 0 202", "PATCH 20971520 202", "PATCH 20971520 202", "PUT 0 201"}},
+		"GHCR keeps the last PATCH":  {"ghcr.io", emulator.UploadOptions{OnlyLastPatch: true}, 40 * mib, []string{"POST 0 202", "PUT 41943040 201"}},
+		"a proxy with a limit":       {home, emulator.UploadOptions{MaxBody: 10 * mib}, 16 * mib, []string{"POST 0 202", "PUT 0 413", "GET 0 204", "PATCH 8388608 202", "PATCH 8388608 202", "PUT 0 201"}},
+		"a proxy with a low limit":   {home, emulator.UploadOptions{MaxBody: 3 * mib}, 8 * mib, []string{"POST 0 202", "PUT 0 413", "GET 0 204", "PATCH 0 413", "GET 0 204", "PATCH 2097152 202", "PATCH 2097152 202", "PATCH 2097152 202", "PATCH 2097152 202", "PUT 0 201"}},
+		"the empty blob, no request": {home, emulator.UploadOptions{}, 0, []string{"POST 0 202", "PUT 0 201"}},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := standAs(t, test.host, emulator.Options{Uploads: test.uploads})
+				data, opened := layer(test.size), 0
+				repo := image.Repository{Registry: test.host, Path: "app"}
+				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened)); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(test.want, steps(r.Gate)); diff != "" {
+					t.Error(diff)
+				}
+				if !r.HasBlob("app", string(content(data).Digest)) {
+					t.Error("the blob is not there")
+				}
+			})
+		})
+	}
+}
+
+// TestLimitIsLearned: a second blob is sent in chunks from the start.
+func TestLimitIsLearned(t *testing.T) {
+	r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 5 << 20}}, Options{})
+	for i := range 2 {
+		data, opened := layer(8<<20+i), 0
+		if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := r.Count(func(q emulator.Request) bool { return q.Status == http.StatusRequestEntityTooLarge }); n != 1 {
+		t.Errorf("%d answers 413", n)
+	}
+}
+
+// TestTooLargeForGood: where chunks are of no use the error says who limits.
+func TestTooLargeForGood(t *testing.T) {
+	_, c := standAs(t, "ghcr.io", emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 1 << 20}})
+	data, opened := layer(2<<20), 0
+	_, err := c.PutBlob(t.Context(), image.Repository{Registry: "ghcr.io", Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+	if e := failure(t, err); e.Status != http.StatusRequestEntityTooLarge || e.Temporary() {
+		t.Errorf("error = %v", err)
+	}
+	contains(t, err.Error(), "a proxy before the registry limits the size of uploads")
+}
+
+// TestUploadGoesOn: what the registry has is not sent again, nor asked for at the source.
+func TestUploadGoesOn(t *testing.T) {
+	const size, cut = 1_000_000, 300_000
+	again := func(n int) []string {
+		lines := []string{"POST 0 202", "PUT 300000 0"}
+		for range n - 1 {
+			lines = append(lines, "GET 0 204", "PATCH 200000 0")
+		}
+		return append(lines, "GET 0 204")
+	}
+	cases := map[string]struct {
+		cuts   int
+		host   string
+		behave emulator.UploadOptions
+		want   []string
+		opened int
+	}{
+		"once":                             {1, home, emulator.UploadOptions{}, append(again(1), "PATCH 700000 202", "PUT 0 201"), 2},
+		"three times":                      {3, home, emulator.UploadOptions{}, append(again(3), "PATCH 300000 202", "PUT 0 201"), 4},
+		"the registry has forgotten it":    {1, home, emulator.UploadOptions{Forgetful: true}, []string{"POST 0 202", "PUT 300000 0", "GET 0 404", "DELETE 0 404", "POST 0 202", "PUT 1000000 201"}, 2},
+		"where the last PATCH alone stays": {1, "ghcr.io", emulator.UploadOptions{OnlyLastPatch: true}, []string{"POST 0 202", "PUT 300000 0", "DELETE 0 204", "POST 0 202", "PUT 1000000 201"}, 2},
+	}
+	for name, test := range cases {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := standAs(t, test.host, emulator.Options{Uploads: test.behave})
+				r.Inject(emulator.Fault{Match: requests("PUT", emulator.KindUpload), Times: 1, CutRequestAt: cut})
+				if test.cuts > 1 {
+					r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Times: test.cuts - 1, CutRequestAt: 200_000})
+				}
+				data, opened := layer(size), 0
+				repo := image.Repository{Registry: test.host, Path: "app"}
+				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened)); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(test.want, steps(r.Gate)); diff != "" {
+					t.Error(diff)
+				}
+				if opened != test.opened || !r.HasBlob("app", string(content(data).Digest)) {
+					t.Errorf("the source was opened %d times; there: %v", opened, r.HasBlob("app", string(content(data).Digest)))
+				}
+			})
+		})
+	}
+}
+
+// TestUploadCutTenTimes: more cuts than attempts, and each brings the upload further.
+func TestUploadCutTenTimes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := standAs(t, home, emulator.Options{})
+		r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.ContentLength > 50_000 }, Times: 10, CutRequestAt: 50_000})
+		data := layer(1_000_000)
+		var asked []int64
+		_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) {
+			asked = append(asked, offset)
+			return io.NopCloser(bytes.NewReader(data[offset:])), nil
+		})
+		if err != nil || !r.HasBlob("app", string(content(data).Digest)) {
+			t.Fatalf("PutBlob: %v", err)
+		}
+		want := []int64{0}
+		for i := range int64(10) {
+			want = append(want, 50_000*(i+1))
+		}
+		if diff := cmp.Diff(want, asked); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestSinglePost: a small blob travels with the POST once the registry has shown that it takes them so, and one that does not is
+// sent the bytes in vain once. No small blob is asked for twice.
+func TestSinglePost(t *testing.T) {
+	for name, test := range map[string]struct {
+		host  string
+		takes bool
+		want  []string
+	}{
+		"taken":         {home, true, []string{"POST 0 202", "PUT 1000 201", "POST with it 201", "POST with it 201", "POST 0 202", "PUT 300000 201"}},
+		"not taken":     {home, false, []string{"POST 0 202", "PUT 1000 201", "POST with it 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}},
+		"known to fail": {image.DockerHub, false, []string{"POST 0 202", "PUT 1000 201", "POST 0 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := emulator.New(emulator.Options{Uploads: emulator.UploadOptions{SinglePost: test.takes}})
+			c := client(t, emulator.Network{test.host: r, "registry-1.docker.io": r}, Options{})
+			for _, size := range []int{1000, 1001, 1002, 300_000} {
+				data, opened := layer(size), 0
+				mounted, err := c.PutBlob(t.Context(), image.Repository{Registry: test.host, Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+				if err != nil || mounted || opened != 1 || !r.HasBlob("app", string(content(data).Digest)) {
+					t.Errorf("%d bytes: %v, mounted %v, opened %d times", size, err, mounted, opened)
+				}
+			}
+			got := steps(r.Gate)
+			for i, q := range r.Requests() {
+				if q.Method == http.MethodPost && strings.HasPrefix(q.Query, "digest=") {
+					got[i] = fmt.Sprintf("POST with it %d", q.Status)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestTokenEndsWithinAnUpload: the chunk after that is sent with a new one, and the upload goes on.
+func TestTokenEndsWithinAnUpload(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}, TTL: 2 * time.Minute}
+		r := emulator.New(emulator.Options{Auth: auth})
+		const host = "a.azurecr.io"
+		c := client(t, emulator.Network{host: r}, Options{Hosts: map[string]Host{host: {Username: "ann", Password: "secret"}}})
+		r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Delay: 40 * time.Second})
+		data, opened := layer(60<<20), 0
+		if _, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened)); err != nil {
+			t.Fatal(err)
+		}
+		refused := r.Count(func(q emulator.Request) bool { return q.Method == "PATCH" && q.Status == http.StatusUnauthorized })
+		if refused == 0 || !r.HasBlob("app", string(content(data).Digest)) {
+			t.Errorf("%v", wire(r.Gate))
+		}
+	})
+}
+
+// TestLocationOfAChunkElsewhere: what follows goes there without the credential.
+func TestLocationOfAChunkElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := emulator.NewGate(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			_, _ = io.Copy(io.Discard, q.Body)
+			w.WriteHeader(http.StatusCreated)
+		}))
+		r := emulator.New(bearerAndBasic()["basic"])
+		const host = "a.azurecr.io"
+		c := client(t, emulator.Network{host: r, other: store}, Options{Hosts: map[string]Host{host: {Username: "ann", Password: "secret"}}})
+		r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Header: http.Header{"Location": {"https://" + other + "/up?x=1"}}})
+		data, opened := layer(20<<20), 0
+		if _, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened)); err != nil {
+			t.Fatal(err)
+		}
+		if n, leaked := len(store.Requests()), store.Count(authorized); n == 0 || leaked != 0 {
+			t.Errorf("the other host saw %d requests, %d with a credential", n, leaked)
+		}
+		if query := store.Requests()[n(store)-1].Query; !strings.HasPrefix(query, "x=1&digest=") {
+			t.Errorf("the last query is %q", query)
+		}
+	})
+}
+
+func n(g *emulator.Gate) int { return len(g.Requests()) }
+
+// TestRegistryThatLosesCount: where the answer to a chunk makes no sense the registry is asked.
+func TestRegistryThatLosesCount(t *testing.T) {
+	for _, says := range []string{"0-99999999", "0-0", "5-6"} {
+		t.Run(says, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				const host = "a.azurecr.io"
+				r, c := standAs(t, host, emulator.Options{})
+				r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Header: http.Header{"Range": {says}}})
+				data, opened := layer(20<<20), 0
+				_, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+				if err != nil || !r.HasBlob("app", string(content(data).Digest)) {
+					t.Errorf("error = %v", err)
+				}
+				if got := n(r.Gate); got > 8 {
+					t.Errorf("%d requests", got)
+				}
+			})
+		})
+	}
+}
+
+func TestTableOfRegistries(t *testing.T) {
+	cases := map[string]uploading{
+		"myregistry.azurecr.io": {whole: 16 << 20}, "azurecr.io.example": {}, "europe-docker.pkg.dev": {unbroken: true},
+		"gcr.io": {unbroken: true}, "eu.gcr.io": {unbroken: true}, "ghcr.io": {unbroken: true, separate: true},
+		"123456789012.dkr.ecr.eu-central-1.amazonaws.com": {unbroken: true, separate: true}, "s3.amazonaws.com": {},
+		"public.ecr.aws": {unbroken: true, separate: true}, image.DockerHub: {separate: true},
+		"registry.gitlab.com": {separate: true}, "quay.io": {}, "registry.example:5000": {},
+	}
+	for host, want := range cases {
+		if got := uploadingOf(host); got != want {
+			t.Errorf("%s: %+v, want %+v", host, got, want)
+		}
+	}
+}

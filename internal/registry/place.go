@@ -1,0 +1,108 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// inPlace is the key under which a context carries the *place of a call.
+type inPlace struct{}
+
+// place is one among the requests in flight at a registry, which a call holds from before regclient puts the credential on its
+// request until the answer has been read: a token that had to wait in line could end there. It is given back during pauses.
+type place struct {
+	window *window
+
+	mu   sync.Mutex
+	held bool
+}
+
+// take waits for the place, unless the call has it.
+func (p *place) take(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held {
+		return nil
+	}
+	if err := p.window.acquire(ctx); err != nil {
+		return err
+	}
+	p.held = true
+	return nil
+}
+
+// leave gives it back, if the call has it.
+func (p *place) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held {
+		p.held = false
+		p.window.release()
+	}
+}
+
+// takePlace waits for the place of a request: its call's, which the call leaves, or one for itself, which it leaves with its
+// answer.
+func takePlace(req *http.Request, window *window) (leave func(), err error) {
+	if p := placeHeld(req); p != nil && p.window == window {
+		return func() {}, p.take(req.Context())
+	}
+	return window.release, window.acquire(req.Context())
+}
+
+// placeHeld returns the place of a request's call, nil for none: of token requests, whose context regclient makes.
+func placeHeld(req *http.Request) *place {
+	p, _ := req.Context().Value(inPlace{}).(*place)
+	return p
+}
+
+// call is one request of a client, or some that belong together.
+type call struct {
+	repo  image.Repository
+	write bool
+	// keep leaves the place to do where it succeeds, for an answer that is read later.
+	keep bool
+	do   func(ctx context.Context, e *endpoint, p *place) error
+}
+
+// run makes a call once there is a place for it. A sign-in that has served and does so no longer is made anew, once.
+func (c *Client) run(ctx context.Context, call call) error {
+	e, err := c.endpoint(ctx, call.repo)
+	if err != nil {
+		return err
+	}
+	err = call.at(ctx, e)
+	if !refusedToken(err) || !e.served.Load() || e.denied.lately(call.repo) {
+		return err
+	}
+	fresh, renewErr := c.renew(ctx, call.repo, e)
+	if renewErr != nil {
+		return err
+	}
+	if err = call.at(ctx, fresh); refusedToken(err) {
+		e.denied.note(call.repo)
+	}
+	return err
+}
+
+// at makes the call at an endpoint.
+func (c call) at(ctx context.Context, e *endpoint) error {
+	p := &place{window: e.transport.limit.reads}
+	if c.write {
+		p.window = e.transport.limit.writes
+	}
+	if err := p.take(ctx); err != nil {
+		return &Error{Host: e.registry, Operation: "wait for a place", Attempts: 1, Message: err.Error(), plain: true, cause: err}
+	}
+	err := c.do(context.WithValue(ctx, inPlace{}, p), e, p)
+	if err == nil {
+		e.served.Store(true)
+	}
+	if err != nil || !c.keep {
+		p.leave()
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package registry
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// uploading is how a registry takes blobs. The zero value, for registries that are not in the table of [uploadingOf], is the
+// OCI distribution spec's: one PUT of any size, goes on with PATCH where one broke off, and a POST with the blob in it is worth
+// a try.
+type uploading struct {
+	// whole is the most bytes that one request may carry, 0 for any number; what is larger goes in chunks of that size.
+	whole int64
+	// unbroken is set where PATCH does not append: a blob goes in one PUT, and one that breaks begins anew.
+	unbroken bool
+	// separate is set where a POST with the blob in it is not worth a try.
+	separate bool
+}
+
+// uploadingOf is the table of registries that are known to differ. What each line rests on:
+//
+//   - Azure: a streamed PUT ends above some 20 MB, chunks pass (ocync's engine notes); a POST with the blob is answered 201
+//     (OCI conformance run of June 2024).
+//   - Artifact Registry and Container Registry of Google: no chunked upload, one PUT (Google's docs; ocync); the single POST is
+//     answered 201 (bazel rules_docker, issue 15).
+//   - GHCR: of several PATCHes only the last is kept (ocync); one of more than 4 MiB with a Content-Range is answered 416.
+//   - Amazon ECR: parts under 5 MiB are refused and a PATCH is answered 201 in place of 202 (kitops, issue 822), so one PUT.
+//   - GitLab, Docker Hub, Harbor: they, or the distribution project's registry below them, answer the single POST 202.
+func uploadingOf(registry string) uploading {
+	host, _, _ := strings.Cut(registry, ":")
+	ends := func(suffixes ...string) bool {
+		for _, s := range suffixes {
+			if strings.HasSuffix("."+host, s) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case ends(".azurecr.io", ".azurecr.cn", ".azurecr.us"):
+		return uploading{whole: 16 << 20}
+	case ends(".pkg.dev", ".gcr.io"):
+		return uploading{unbroken: true}
+	case ends(".ghcr.io", ".public.ecr.aws"), strings.Contains(host, ".dkr.ecr.") && ends(".amazonaws.com", ".amazonaws.com.cn"):
+		return uploading{unbroken: true, separate: true}
+	case registry == image.DockerHub, ends(".registry.gitlab.com"):
+		return uploading{separate: true}
+	}
+	return uploading{}
+}
+
+// The bounds of a chunk where a registry, or a proxy before it, has answered 413 to more: Cloudflare passes 100 MB.
+const (
+	firstChunk = 95_000_000
+	leastChunk = 1 << 20
+)
+
+// habits are what is known of how a registry takes blobs: the table, and what its answers have taught. Safe for concurrent use.
+type habits struct {
+	mu      sync.Mutex
+	table   uploading
+	whole   int64
+	least   int64 // the smallest chunk that the registry takes
+	takes   bool  // the registry has taken a blob
+	single  bool  // a POST with the blob in it has been answered 201
+	learned bool  // single is known
+	trying  bool  // one such POST is under way
+}
+
+func newHabits(table uploading) *habits { return &habits{table: table, whole: table.whole} }
+
+// chunk returns the size of the chunks in which a blob of a size is to be sent, 0 for one request.
+func (h *habits) chunk(size int64) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.whole == 0 || size <= h.whole {
+		return 0
+	}
+	return max(h.whole, h.least)
+}
+
+// resumes tells whether PATCH appends.
+func (h *habits) resumes() bool { return !h.table.unbroken }
+
+// tooLarge learns from an answer 413 to a request of so many bytes, and tells whether a smaller one is worth a try.
+func (h *habits) tooLarge(sent int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := min(sent/2, firstChunk)
+	if h.table.unbroken || next < max(leastChunk, h.least) {
+		return false
+	}
+	if h.whole == 0 || next < h.whole {
+		h.whole = next
+	}
+	return true
+}
+
+// started learns from the answer to the start of an upload (OCI distribution spec, "Pushing a blob in chunks").
+func (h *habits) started(header http.Header) {
+	if least, ok := size(header.Get("OCI-Chunk-Min-Length")); ok {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.least = least
+	}
+}
+
+// completed notes that the registry has taken a blob.
+func (h *habits) completed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.takes = true
+}
+
+// trySingle tells whether to send a small blob with the POST that starts its upload: not before the registry has taken one, which
+// it may refuse to. Until it has answered one such POST, one at a time is tried.
+func (h *habits) trySingle() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.table.separate || !h.takes || h.learned && !h.single || !h.learned && h.trying {
+		return false
+	}
+	h.trying = true
+	return true
+}
+
+// triedSingle learns from the answer; status is 0 where none came.
+func (h *habits) triedSingle(status int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trying = false
+	switch {
+	case status == http.StatusCreated:
+		h.single, h.learned = true, true
+	case status == 0, status == http.StatusUnauthorized, retryableStatus(status): // says nothing of the registry's ways
+	default:
+		h.single, h.learned = false, true
+	}
+}
