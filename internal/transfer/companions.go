@@ -48,7 +48,7 @@ func (t *task) companions(ctx context.Context, root node) error {
 	for _, c := range root.children {
 		subjects = append(subjects, c.Digest)
 	}
-	var found []image.Referrer
+	var found []referrer
 	for _, s := range subjects {
 		list, err := t.referrers(ctx, s, 0)
 		if err != nil {
@@ -69,7 +69,7 @@ func (t *task) companions(ctx context.Context, root node) error {
 	return nil
 }
 
-func (t *task) bringCompanions(ctx context.Context, root node, found []image.Referrer, tags []string) error {
+func (t *task) bringCompanions(ctx context.Context, root node, found []referrer, tags []string) error {
 	target := t.order.Target.Repository
 	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
 	if t.order.HeldAs == "" && !t.places.has(target, root.manifest.Digest) {
@@ -78,7 +78,7 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []image.Ref
 		}
 	}
 	for _, r := range found {
-		if err := t.artifact(ctx, t.from.Digest(r.Digest), target.Digest(r.Digest)); err != nil {
+		if err := t.artifact(ctx, t.from.Digest(r.Digest), target.Digest(r.Digest), r.subject); err != nil {
 			return err
 		}
 	}
@@ -97,15 +97,21 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []image.Ref
 		case err != nil && !errors.Is(err, image.ErrAbsent):
 			return mirror.At(mirror.Target, target.Tag(tag), err)
 		}
-		if err := t.artifact(ctx, t.from.Digest(d.Digest), target.Tag(tag)); err != nil {
+		if err := t.artifact(ctx, t.from.Digest(d.Digest), target.Tag(tag), ""); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// referrer is what refers to a subject.
+type referrer struct {
+	image.Digest
+	subject image.Digest
+}
+
 // referrers lists what refers to a manifest, and to that in turn, subjects before what refers to them.
-func (t *task) referrers(ctx context.Context, subject image.Digest, depth int) ([]image.Referrer, error) {
+func (t *task) referrers(ctx context.Context, subject image.Digest, depth int) ([]referrer, error) {
 	if depth >= maxReferrerDepth {
 		return nil, nil
 	}
@@ -116,12 +122,12 @@ func (t *task) referrers(ctx context.Context, subject image.Digest, depth int) (
 	if err != nil {
 		return nil, mirror.At(mirror.Source, t.from.Digest(subject), fmt.Errorf("referrers: %w", err))
 	}
-	var found []image.Referrer
+	var found []referrer
 	for _, r := range list {
 		if !t.order.Referrers.Wants(r.ArtifactType) {
 			continue
 		}
-		found = append(found, r)
+		found = append(found, referrer{r.Digest, subject})
 		more, err := t.referrers(ctx, r.Digest, depth+1)
 		if err != nil {
 			return nil, err
@@ -155,19 +161,16 @@ func (t *task) cosignTags(ctx context.Context, subjects []image.Digest) ([]strin
 	return found, nil
 }
 
-// artifact brings one companion, with everything below it.
-func (t *task) artifact(ctx context.Context, source, target image.Reference) error {
+// artifact brings one companion, with everything below it. One that refers to a subject is there only once it is found by it: a
+// registry without the referrers API is given the artifact and then the list, and a crash may have come between.
+func (t *task) artifact(ctx context.Context, source, target image.Reference, subject image.Digest) error {
 	if target.Tag == "" && t.places.has(target.Repository, source.Digest) {
 		return nil
 	}
 	if target.Tag == "" && t.unknown(target.Repository) {
-		_, err := t.options.Presence.Head(ctx, target)
-		if err == nil {
-			t.places.arrived(target.Repository, source.Digest)
-			return nil
-		}
-		if !errors.Is(err, image.ErrAbsent) {
-			return mirror.At(mirror.Target, target, err)
+		there, err := t.attached(ctx, target, subject)
+		if there || err != nil {
+			return err
 		}
 	}
 	m, err := t.manifest(ctx, source)
@@ -182,4 +185,35 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference) err
 		return err
 	}
 	return t.push(ctx, target, n)
+}
+
+// attached tells whether the target has an artifact, and lists it for its subject. One that is there and not listed is pushed
+// again as it is.
+func (t *task) attached(ctx context.Context, target image.Reference, subject image.Digest) (bool, error) {
+	_, err := t.options.Presence.Head(ctx, target)
+	if errors.Is(err, image.ErrAbsent) {
+		return false, nil
+	}
+	if err != nil {
+		return false, mirror.At(mirror.Target, target, err)
+	}
+	list, err := t.options.Artifacts.Referrers(ctx, target.Repository, subject)
+	if err != nil && !errors.Is(err, image.ErrAbsent) {
+		return false, mirror.At(mirror.Target, target.Repository.Digest(subject), fmt.Errorf("referrers: %w", err))
+	}
+	for _, r := range list {
+		if r.Digest == target.Digest {
+			t.places.arrived(target.Repository, target.Digest)
+			return true, nil
+		}
+	}
+	m, err := t.options.Source.Manifest(ctx, target)
+	if err != nil {
+		return false, mirror.At(mirror.Target, target, fmt.Errorf("manifest: %w", err))
+	}
+	n, err := t.parse(m)
+	if err != nil {
+		return false, mirror.At(mirror.Target, target, err)
+	}
+	return true, t.push(ctx, target, n)
 }

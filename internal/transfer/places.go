@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -22,6 +23,9 @@ type places struct {
 	holders  map[image.Digest]map[string]image.Repository
 	flights  map[flight]*flying
 	measured map[image.Repository]map[image.Digest]struct{}
+	// sharers counts, for each blob, the manifests known so far that refer to it; counted are those manifests.
+	sharers map[image.Digest]int
+	counted map[image.Digest]struct{}
 	// remembered are the repositories that earlier runs have filled; forgotten those whose memory proved wrong.
 	remembered map[image.Repository]bool
 	forgotten  map[image.Repository]bool
@@ -79,6 +83,8 @@ func newPlaces() *places {
 		holders:    map[image.Digest]map[string]image.Repository{},
 		flights:    map[flight]*flying{},
 		measured:   map[image.Repository]map[image.Digest]struct{}{},
+		sharers:    map[image.Digest]int{},
+		counted:    map[image.Digest]struct{}{},
 		remembered: map[image.Repository]bool{},
 		forgotten:  map[image.Repository]bool{},
 	}
@@ -244,4 +250,22 @@ func (p *places) measure(repo image.Repository, d image.Digest) bool {
 	}
 	p.measured[repo][d] = struct{}{}
 	return true
+}
+
+// mostShared sorts the blobs of a manifest: first those that most manifests refer to, because other imports wait for them and
+// mount them once they are there; then the largest. What is equal keeps its order.
+func (p *places) mostShared(manifest image.Digest, blobs []blob) []blob {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.counted[manifest]; !ok {
+		p.counted[manifest] = struct{}{}
+		for _, b := range blobs {
+			p.sharers[b.Digest]++
+		}
+	}
+	sorted := slices.Clone(blobs)
+	slices.SortStableFunc(sorted, func(a, b blob) int {
+		return cmp.Or(cmp.Compare(p.sharers[b.Digest], p.sharers[a.Digest]), cmp.Compare(b.Size, a.Size))
+	})
+	return sorted
 }

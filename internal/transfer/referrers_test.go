@@ -9,6 +9,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/registry"
 )
 
 const (
@@ -126,6 +127,24 @@ func TestLaterReferrersArriveAlone(t *testing.T) {
 		if puts != 2 { // the referrer and the tag
 			t.Errorf("writes: %v", writes(s.target))
 		}
+	})
+}
+
+// A crash between an artifact and the list of its subject, where that is a tag, leaves the artifact unlisted until the next look.
+func TestUnlistedReferrerIsListedAgain(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		r := s.referred(t)
+		o := withAll(order("team/app", "v1", r.image.Digest))
+		s.bring(t, o)
+		if !s.target.DeleteTag("team/app", registry.FallbackTag(image.Digest(r.image.Digest))) {
+			t.Fatal("there was no list")
+		}
+		s.renew(t)
+		o.Fresh, o.HeldAs = false, "v1"
+		s.bring(t, o)
+		s.listed(t, r.image.Digest, r.signature)
+		s.listed(t, r.image.Digest, r.sbom)
+		s.listed(t, r.signature, r.witness)
 	})
 }
 

@@ -149,7 +149,7 @@ func (t *task) walk(ctx context.Context, n node) error {
 	for _, c := range n.children {
 		run(func() error { return t.child(ctx, c.Descriptor) })
 	}
-	for _, d := range n.blobs {
+	for _, d := range t.places.mostShared(n.manifest.Digest, n.blobs) {
 		run(func() error { return t.blob(ctx, d) })
 	}
 	err := group.Wait()
