@@ -75,7 +75,7 @@ type Mirror struct {
 const (
 	observedJobs   = 256
 	observedTags   = 12
-	importsPerLane = 8
+	importsPerLane = 16
 )
 
 // Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.

@@ -93,7 +93,7 @@ func verified(req *http.Request, op string, resp *http.Response) (*http.Response
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, &Error{Host: req.URL.Host, Operation: op, Attempts: 1, Message: "the body broke off: " + clean(err.Error()), plain: true, cause: err}
+		return nil, fmt.Errorf("read what was read before: %w", err)
 	}
 	if got := image.DigestOf(raw, want); got != want {
 		return nil, mismatch(op, req.URL.Host, want, got)

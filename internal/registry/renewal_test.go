@@ -199,3 +199,19 @@ func TestForeignLayer(t *testing.T) {
 		})
 	}
 }
+
+// TestAnswerThatBreaksOff: a list or a manifest whose body is cut is asked for again.
+func TestAnswerThatBreaksOff(t *testing.T) {
+	for _, name := range []string{"Tags", "Catalog", "Referrers", "Manifest"} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{Referrers: true}, Options{})
+				i := push(t, r, "app", "1")
+				r.Inject(emulator.Fault{Match: requests("GET", ""), Times: 2, CutAt: 5})
+				if err := calls(i)[name].call(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

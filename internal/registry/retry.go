@@ -54,7 +54,7 @@ func retryableStatus(status int) bool {
 // retryableError tells whether a request that got no answer may get one later. Everything may but what the caller
 // cancelled and what names a lasting fault of set-up, such as an unknown certificate authority.
 func retryableError(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, errTooLong) {
 		return false
 	}
 	return tlsHint(err) == "" && !strings.Contains(err.Error(), "no such host")

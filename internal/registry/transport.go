@@ -71,6 +71,9 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 			return nil, err
 		}
 		resp, err := t.once(req, body)
+		if err == nil {
+			err = readWhole(req, resp)
+		}
 		var failure failed
 		switch {
 		case err != nil:
@@ -93,6 +96,38 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 			return nil, failure.err
 		}
 	}
+}
+
+// readWhole reads the answer of a request for a list or a manifest, so that one that breaks off is asked for again like one that
+// does not come. It is bounded by maxListing and maxManifest.
+func readWhole(req *http.Request, resp *http.Response) error {
+	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || answerBound(req) < 0 || tokenRequest(req) {
+		return nil
+	}
+	raw, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return brokenAnswer{err}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	return nil
+}
+
+// brokenAnswer is why the body of an answer could not be read.
+type brokenAnswer struct{ error }
+
+// Unwrap returns the cause.
+func (b brokenAnswer) Unwrap() error { return b.error }
+
+// answerBound is how many bytes the answer to a request may have, negative for any number.
+func answerBound(req *http.Request) int64 {
+	switch {
+	case req.Context().Value(guarded{}) != nil:
+		return maxListing
+	case strings.Contains(req.URL.Path, "/manifests/"):
+		return maxManifest
+	}
+	return -1
 }
 
 // pause waits before a request is sent again; its place among those in flight is for others meanwhile.
@@ -135,7 +170,10 @@ type failed struct {
 // unanswered judges an attempt to which no answer came.
 func (t *transport) unanswered(req *http.Request, op string, attempt int, err error) failed {
 	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, cause: err, Hint: t.hint(err, req.URL.Host)}
-	if tlsHint(err) == "" { // which says all there is to say
+	switch broken := (brokenAnswer{}); {
+	case errors.As(err, &broken):
+		e.Message, e.plain = "the body broke off: "+clean(broken.Error()), true
+	case tlsHint(err) == "": // which says all there is to say
 		e.Message = clean(describe(err))
 	}
 	if !retryableError(req.Context(), err) {
@@ -214,13 +252,7 @@ func (t *transport) once(req *http.Request, body []byte) (*http.Response, error)
 	} else {
 		window.answered()
 	}
-	answer := &releasing{ReadCloser: resp.Body, ctx: attempt.Context(), watch: watch, release: release, left: -1}
-	switch {
-	case req.Context().Value(guarded{}) != nil:
-		answer.left = maxListing
-	case strings.Contains(req.URL.Path, "/manifests/"):
-		answer.left = maxManifest
-	}
+	answer := &releasing{ReadCloser: resp.Body, ctx: attempt.Context(), watch: watch, release: release, left: answerBound(req)}
 	resp.Body = answer
 	return resp, nil
 }
@@ -268,6 +300,8 @@ func (t *transport) plainRealm(resp *http.Response, host string) {
 	}
 }
 
+var errTooLong = errors.New("the answer is longer than any that is known")
+
 // The bounds of one page of a listing and of a manifest, in bytes. The distribution spec asks registries to take manifests of
 // 4 MiB.
 const (
@@ -282,7 +316,7 @@ type releasing struct {
 	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
 	watch   *watch
 	release func()
-	left    int64 // bytes that may still come; negative for any number
+	left    int64 // bytes that may still come; less than none for any number
 }
 
 func (r *releasing) Read(p []byte) (int, error) {
@@ -291,7 +325,7 @@ func (r *releasing) Read(p []byte) (int, error) {
 	r.watch.resting()
 	if r.left >= 0 {
 		if r.left -= int64(n); r.left < 0 {
-			return 0, errors.New("the answer is longer than any that is known")
+			return 0, errTooLong
 		}
 	}
 	if err != nil {

@@ -20,12 +20,20 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 		return mirror.Cost{}, nil
 	}
 	t := &task{Engine: e, order: order, meter: unmetered{}, from: order.Source.Repository}
+	err := t.refresh(ctx)
+	if refusesParts(err) {
+		t.disbelieve(ctx)
+		err = t.refresh(ctx)
+	}
+	return t.cost, err
+}
+
+func (t *task) refresh(ctx context.Context) error {
 	root, err := t.root(ctx)
 	if err != nil {
-		return t.cost, err
+		return err
 	}
-	err = t.companions(ctx, root)
-	return t.cost, err
+	return t.companions(ctx, root)
 }
 
 // unmetered is a meter that nobody reads.

@@ -122,14 +122,15 @@ func (r remembering) putSelected(ctx context.Context, source image.Digest, platf
 	}
 }
 
-// due tells whether the referrers of what the order is about should be looked at again.
+// due tells whether the referrers of what the order is about should be looked at again. A memory that fails to answer is no reason
+// not to.
 func (r remembering) due(ctx context.Context, order mirror.Order) bool {
 	if r.memory == nil {
 		return false
 	}
 	seen, ok, err := r.memory.ReferrersSeen(ctx, lookedFor(order), order.Source.Digest)
 	r.heed(ctx, err)
-	return err == nil && (!ok || r.now().Sub(seen) >= order.ReferrersInterval)
+	return err != nil || !ok || r.now().Sub(seen) >= order.ReferrersInterval
 }
 
 // looked notes that they have been.

@@ -180,3 +180,24 @@ func TestLaterReferrersComeInTime(t *testing.T) {
 		})
 	}
 }
+
+// TestRefreshWithAWrongMemory: what the target has lost is brought again, also where only a referrer is new.
+func TestRefreshWithAWrongMemory(t *testing.T) {
+	s, dir := standOutside(emulator.Options{}), t.TempDir()
+	i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+	s.push(t, i, "team/app", "v1")
+	s.attach(t, "team/app", i.Digest, signatureType)
+	s.remembering(t, dir)
+	o := withAll(order("team/app", "v1", i.Digest))
+	s.bring(t, o)
+	later := s.attach(t, "team/app", i.Digest, sbomType)
+	if empty := emulator.Sum([]byte("{}")); !s.target.DeleteBlob("team/app", empty) { // the config of every referrer
+		t.Fatal("the target had no empty config")
+	}
+	o.Fresh, o.HeldAs, o.ReferrersInterval = false, "v1", time.Nanosecond
+	s.remembering(t, dir)
+	if _, err := s.engine.Refresh(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	whole(t, s.target, "team/app", later, later)
+}

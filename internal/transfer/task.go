@@ -39,17 +39,22 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	t := &task{Engine: e, order: order, meter: counted, from: order.Source.Repository}
 	err := t.run(ctx)
 	if refusesParts(err) {
-		// What was thought to be there is not: ask from now on instead of relying on memory.
 		counted.takeBack()
-		e.places.forget(order.Target.Repository)
-		e.memory.forget(ctx, order.Target.Repository)
-		t.order.Fresh, t.order.HeldAs = false, ""
+		t.disbelieve(ctx)
+		t.order.HeldAs = ""
 		err = t.run(ctx)
 	}
 	if err != nil {
 		counted.takeBack()
 	}
 	return mirror.Receipt{Digest: order.Digest, Cost: t.cost}, err
+}
+
+// disbelieve drops what is remembered of the target repository, where what was thought to be there is not: it is asked from now on.
+func (t *task) disbelieve(ctx context.Context) {
+	t.places.forget(t.order.Target.Repository)
+	t.memory.forget(ctx, t.order.Target.Repository)
+	t.order.Fresh = false
 }
 
 func (t *task) run(ctx context.Context) error {
