@@ -36,6 +36,8 @@ type Order struct {
 	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
 	// the image is there yet.
 	Fresh bool
+	// Sibling is a digest that the target repository was observed to hold under some tag; empty where none was.
+	Sibling image.Digest
 	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
 	HeldAs string
 }

@@ -113,10 +113,16 @@ func (r *run) pending() int {
 func (r *run) order(i int) Order {
 	action := r.result.Outcomes[i].Action
 	held := r.held[action.Target.Repository]
+	sibling := action.Was
+	for digest := range held {
+		if action.Was == "" && (sibling == "" || digest < sibling) {
+			sibling = digest
+		}
+	}
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		ForeignLayers: r.job.ForeignLayers,
-		Fresh:         len(held) == 0, HeldAs: held[action.Digest],
+		Fresh:         len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest],
 	}
 }
 

@@ -68,6 +68,7 @@ func (t *transport) sendPart(req *http.Request, up *upload) (*http.Response, fai
 		return nil, t.unanswered(next, op, attempt, err)
 	}
 	t.health.up(next.URL.Host)
+	noteServed(next, resp.StatusCode)
 	switch {
 	case challenge(next, resp):
 		up.challenged = &Error{

@@ -55,9 +55,10 @@ type endpoint struct {
 	reg      *reg.Reg
 	// transport is what carries its requests.
 	transport *transport
-	// key is its place among the endpoints.
-	key string
-	// served is set once the registry has answered a request as asked.
+	// key is its place among the endpoints, and born when it took it.
+	key  string
+	born time.Time
+	// served is set once the registry has taken the credential.
 	served atomic.Bool
 	*learned
 }
@@ -144,7 +145,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	if ok && (e.expires.IsZero() || time.Now().Before(e.expires)) {
 		return e, nil
 	}
-	e = &endpoint{registry: repo.Registry, key: cacheKey}
+	e = &endpoint{registry: repo.Registry, key: cacheKey, born: time.Now()}
 	if fromStore {
 		var err error
 		if credential, err = c.options.Credentials.Lookup(ctx, repo); err != nil {

@@ -40,6 +40,8 @@ type Error struct {
 	plain bool
 	// again is set where the next try has what this one lacked, whatever the status says.
 	again bool
+	// full is set where the registry has no room, whatever the status says.
+	full bool
 	// tokenRefused is set where the registry has refused a token that it was given.
 	tokenRefused bool
 }
@@ -82,8 +84,14 @@ func (e *Error) RetryAt() time.Time { return e.NotBefore }
 
 // Temporary tells whether the same request may succeed later.
 func (e *Error) Temporary() bool {
+	if e.full {
+		return false
+	}
 	return e.again || e.Status == 0 && !permanent(e.cause) || retryableStatus(e.Status)
 }
+
+// Exhausted tells whether the request was sent as often as it may be.
+func (e *Error) Exhausted() bool { return e.Attempts > 1 }
 
 // Code is a stable short code for reports.
 func (e *Error) Code() string {

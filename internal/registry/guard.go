@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -25,6 +26,8 @@ type guard struct {
 	noted func(*Error)
 	// asked is set once the referrers API was asked.
 	asked bool
+	// lacks tells whether a repository is known not to have a tag; nil for no knowledge. Such a tag is not asked for.
+	lacks func(tag string) bool
 }
 
 // maxPages bounds a listing: 10,000 pages of 100 tags are a million.
@@ -50,6 +53,9 @@ func guardOrigin(req *http.Request) error {
 	g.asked = g.asked || op == getReferrers
 	if req.Response != nil || g.host == "" { // a redirect is the registry's own answer; the first request is ours
 		g.host = req.URL.Host
+	}
+	if _, tag, ok := strings.Cut(req.URL.Path, "/manifests/"); ok && g.lacks != nil && g.lacks(tag) {
+		return &Error{Host: g.host, Operation: op, Attempts: 1, Status: http.StatusNotFound}
 	}
 	e := &Error{Host: g.host, Operation: g.op, Attempts: 1, plain: true, cause: permanentError{errors.New("listing refused")}}
 	switch {

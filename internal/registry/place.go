@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -68,24 +69,47 @@ type call struct {
 	do   func(ctx context.Context, e *endpoint, p *place) error
 }
 
-// run makes a call once there is a place for it. A sign-in that has served and does so no longer is made anew, once.
+// renewals bounds how often a call is made with tokens that have served others and end before they serve it; freshFor is how long
+// no other token is asked for after a new one.
+const (
+	renewals = 4
+	freshFor = 500 * time.Millisecond
+)
+
+// run makes a call once there is a place for it. A sign-in that has served and does so no longer is made anew; one that is refused
+// when it is used first is a refusal for good.
 func (c *Client) run(ctx context.Context, call call) error {
 	e, err := c.endpoint(ctx, call.repo)
 	if err != nil {
 		return err
 	}
-	err = call.at(ctx, e)
-	if !refusedToken(err) || !e.served.Load() || e.denied.lately(call.repo) {
-		return err
+	for range renewals {
+		err = call.at(ctx, e)
+		if !refusedToken(err) || e.denied.lately(call.repo) {
+			return err
+		}
+		if !e.served.Load() || time.Since(e.born) < freshFor {
+			break
+		}
+		fresh, renewErr := c.renew(ctx, call.repo, e)
+		if renewErr != nil {
+			return err
+		}
+		e = fresh
 	}
-	fresh, renewErr := c.renew(ctx, call.repo, e)
-	if renewErr != nil {
-		return err
-	}
-	if err = call.at(ctx, fresh); refusedToken(err) {
-		e.denied.note(call.repo)
-	}
+	e.denied.note(call.repo)
 	return err
+}
+
+// inEndpoint is the key under which a context carries the *endpoint of a call.
+type inEndpoint struct{}
+
+// noteServed notes that a credential has been taken.
+func noteServed(req *http.Request, status int) {
+	e, ok := req.Context().Value(inEndpoint{}).(*endpoint)
+	if ok && status != http.StatusUnauthorized && req.Header.Get("Authorization") != "" {
+		e.served.Store(true)
+	}
 }
 
 // at makes the call at an endpoint.
@@ -97,10 +121,8 @@ func (c call) at(ctx context.Context, e *endpoint) error {
 	if err := p.take(ctx); err != nil {
 		return &Error{Host: e.registry, Operation: "wait for a place", Attempts: 1, Message: err.Error(), plain: true, cause: err}
 	}
-	err := c.do(context.WithValue(ctx, inPlace{}, p), e, p)
-	if err == nil {
-		e.served.Store(true)
-	}
+	ctx = context.WithValue(context.WithValue(ctx, inPlace{}, p), inEndpoint{}, e)
+	err := c.do(ctx, e, p)
 	if err != nil || !c.keep {
 		p.leave()
 	}

@@ -25,6 +25,11 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	if err != nil {
 		return nil, err
 	}
+	explored, err := e.referrers.explore(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	defer explored()
 	known, err := e.referrers.get(repo)
 	if err != nil {
 		return nil, err
@@ -39,6 +44,10 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	err = c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
 		guarded, watch := withGuard(ctx)
 		watch.noted = func(failure *Error) { e.referrers.learn(repo, failure) }
+		watch.lacks = func(tag string) bool {
+			tags, ok := c.recent.get(repo)
+			return ok && !slices.Contains(tags, tag)
+		}
 		list, err = e.reg.ReferrerList(guarded, reference(repo.Digest(d)))
 		if err := e.referrers.trusted(repo, watch, known); err != nil {
 			return err
@@ -101,6 +110,31 @@ func FallbackTag(d image.Digest) string {
 type referrersAPI struct {
 	mu    sync.Mutex
 	known map[image.Repository]apiState
+	// first are the repositories of which somebody is finding out, or has found out, whether they have the API.
+	first map[image.Repository]chan struct{}
+}
+
+// explore has one call at a time find out about a repository of which nothing is known, so that the others learn from it. The
+// caller says when its own question is answered.
+func (r *referrersAPI) explore(ctx context.Context, repo image.Repository) (explored func(), err error) {
+	r.mu.Lock()
+	known, ok := r.first[repo]
+	if !ok {
+		if r.first == nil {
+			r.first = map[image.Repository]chan struct{}{}
+		}
+		known = make(chan struct{})
+		r.first[repo] = known
+		r.mu.Unlock()
+		return func() { close(known) }, nil
+	}
+	r.mu.Unlock()
+	select {
+	case <-known:
+		return func() {}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 type apiState struct {

@@ -42,6 +42,7 @@ func TestTokenThatIsNoLongerTaken(t *testing.T) {
 					t.Fatal(err)
 				}
 				r.revoked = true
+				time.Sleep(time.Second) // of the bubble
 				before := kind(r.Gate, "", emulator.KindToken)
 				if err := call.call(t.Context(), c); err != nil {
 					t.Errorf("after the token was revoked: %v", err)
@@ -67,6 +68,7 @@ func TestDeniedRepository(t *testing.T) {
 		if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second) // of the bubble
 		var seen []int
 		for range 3 {
 			before := len(r.Requests())

@@ -83,6 +83,7 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 			return verified(req, op, t.deliver(req, op, resp))
 		default:
 			t.health.up(req.URL.Host)
+			noteServed(req, resp.StatusCode)
 			failure = t.refusedBy(req, op, attempt, resp)
 		}
 		if failure.done {
@@ -141,6 +142,7 @@ func (t *transport) pause(req *http.Request, d time.Duration) error {
 // deliver hands a final answer to the caller.
 func (t *transport) deliver(req *http.Request, op string, resp *http.Response) *http.Response {
 	noteFinal(req, op, resp.StatusCode)
+	noteServed(req, resp.StatusCode)
 	if uploadOf(req) != nil && req.Method == http.MethodPost {
 		t.habits.started(resp.Header)
 	}
@@ -207,7 +209,10 @@ func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *h
 	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
 		e.Hint = "it speaks TLS: take plainHTTP out of registries." + t.host
 	}
-	if !retryableStatus(resp.StatusCode) {
+	if e.full = diskFull(resp.StatusCode, e.Message); e.full {
+		e.Hint = statusHint(http.StatusInsufficientStorage, t.host)
+	}
+	if e.full || !retryableStatus(resp.StatusCode) {
 		return failed{err: e, done: true}
 	}
 	wait := t.retries.pause(attempt)
@@ -437,6 +442,14 @@ func (t *transport) hint(err error, host string) string {
 		text += " (registries." + t.host + ")"
 	}
 	return text
+}
+
+// diskFull tells whether a registry has no room, which trying again does not make: most answer 500 and say it in their text, by
+// the words of errno(3) for ENOSPC and EDQUOT.
+func diskFull(status int, message string) bool {
+	message = strings.ToLower(message)
+	return status == http.StatusInsufficientStorage ||
+		status == http.StatusInternalServerError && (strings.Contains(message, "no space left on device") || strings.Contains(message, "disk quota exceeded"))
 }
 
 func statusHint(status int, host string) string {

@@ -56,6 +56,10 @@ func (t *task) companions(ctx context.Context, root node) error {
 	for _, c := range root.children {
 		subjects = append(subjects, c.Digest)
 	}
+	tags, err := t.cosignTags(ctx, subjects) // first: the list of tags answers for fallback tags, too
+	if err != nil {
+		return err
+	}
 	var found []referrer
 	for _, s := range subjects {
 		list, err := t.referrers(ctx, s, 0)
@@ -63,10 +67,6 @@ func (t *task) companions(ctx context.Context, root node) error {
 			return err
 		}
 		found = append(found, list...)
-	}
-	tags, err := t.cosignTags(ctx, subjects)
-	if err != nil {
-		return err
 	}
 	if len(found)+len(tags) > 0 {
 		if err := t.bringCompanions(ctx, root, found, tags); err != nil {

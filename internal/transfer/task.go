@@ -65,6 +65,7 @@ func (t *task) run(ctx context.Context) error {
 	}
 	if t.order.HeldAs == "" && !t.places.has(target.Repository, root.manifest.Digest) {
 		t.doubt(ctx, root)
+		t.vouch(ctx)
 		if err := t.walk(ctx, root); err != nil {
 			return err
 		}
@@ -142,8 +143,8 @@ func (t *task) walk(ctx context.Context, n node) error {
 	run := func(bring func() error) {
 		group.Go(func() error {
 			err := bring()
-			if err != nil && !temporary(err) {
-				cancel(err) // there will be no other try: the rest is in vain
+			if err != nil && !passing(err) {
+				cancel(err) // the rest is in vain
 			}
 			return err
 		})
@@ -164,14 +165,21 @@ func (t *task) walk(ctx context.Context, n node) error {
 	return err
 }
 
-// temporary tells whether an error says of itself that trying again can help. What else is under way then may go on to its end:
-// what has arrived need not be sent by the next try.
-func temporary(err error) bool {
+// passing tells whether an error says of itself that trying again can help, and it has not been tried to the end yet. What else is
+// under way then may go on: what has arrived need not be sent by the next try.
+func passing(err error) bool {
 	e, ok := errors.AsType[interface {
 		error
 		Temporary() bool
 	}](err)
-	return ok && e.Temporary()
+	if !ok || !e.Temporary() {
+		return false
+	}
+	tried, ok := errors.AsType[interface {
+		error
+		Exhausted() bool
+	}](err)
+	return !ok || !tried.Exhausted()
 }
 
 // doubt compares the memory of earlier runs with what was observed: a repository that held none of its tags, and yet is
@@ -179,6 +187,18 @@ func temporary(err error) bool {
 func (t *task) doubt(ctx context.Context, root node) {
 	if t.order.Fresh && len(t.memory.holds(ctx, t.order.Target.Repository, t.news(root))) > 0 {
 		t.order.Fresh, t.distrust = false, true
+	}
+}
+
+// vouch has earlier runs' memory of the target repository count where it knows what was observed there: then what it does not know
+// is hardly there, and not worth a question each.
+func (t *task) vouch(ctx context.Context) {
+	repo, sibling := t.order.Target.Repository, t.order.Sibling
+	if sibling == "" || t.order.Fresh || t.distrust || t.places.doubtful(repo) || t.places.knows(repo) {
+		return
+	}
+	if t.memory.holds(ctx, repo, []image.Digest{sibling})[sibling] {
+		t.places.recall(repo, sibling, repo)
 	}
 }
 
