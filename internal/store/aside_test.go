@@ -98,6 +98,35 @@ func TestAside(t *testing.T) {
 	}
 }
 
+// Wherever the header of the file is overwritten, the store goes on with it or puts it aside, at the next start at the latest.
+func TestHeaderDamaged(t *testing.T) {
+	for _, junk := range []string{"damaged!", "\xff", "\x00\x00\x00\x00", "\x03"} {
+		for offset := range int64(100) {
+			d := newStand(t)
+			s := d.open(t)
+			must(t, s.PutManifest(t.Context(), manifest(1, 10)))
+			must(t, s.Close())
+			overwrite(t, d.dir, offset, junk)
+			s, err := Open(t.Context(), d.dir, d.options())
+			if err != nil {
+				t.Errorf("%q at %d: %v", junk, offset, err)
+				continue
+			}
+			must(t, s.PutManifest(t.Context(), manifest(2, 10)))
+			if !kept(t, s, manifest(2, 10)) && !strings.Contains(d.log.String(), "the next start makes a new one") {
+				t.Errorf("%q at %d: nothing is kept: %s", junk, offset, d.log.String())
+			}
+			must(t, s.Close())
+			s = d.open(t)
+			must(t, s.PutManifest(t.Context(), manifest(2, 10)))
+			if !kept(t, s, manifest(2, 10)) {
+				t.Errorf("%q at %d: nothing is kept at the next start: %s", junk, offset, d.log.String())
+			}
+			must(t, s.Close())
+		}
+	}
+}
+
 func TestAsideKeepsWhatIsInUse(t *testing.T) {
 	d := newStand(t)
 	later, err := open(t.Context(), d.dir, d.options(), append(schema(), "CREATE TABLE later (x)"))

@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 )
 
 // applicationID marks the file as dray's ("dray" in ASCII), as https://www.sqlite.org/pragma.html#pragma_application_id has it.
@@ -99,8 +102,14 @@ func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err e
 	db.SetMaxOpenConns(1)
 	var application, version, tables int
 	const query = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id a, pragma_user_version v"
-	if err := db.QueryRowContext(ctx, query).Scan(&application, &version, &tables); err != nil {
+	switch err := db.QueryRowContext(ctx, query).Scan(&application, &version, &tables); {
+	case code(err) == codeError: // SQLite has no code of its own for a header that names a format which it does not know
+		return false, damaged("it is damaged: %w", err)
+	case err != nil:
 		return false, unfit(err)
+	}
+	if err := s.writable(); err != nil {
+		return false, err
 	}
 	switch {
 	case version == 0 && tables == 0:
@@ -118,6 +127,23 @@ func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err e
 		return false, damaged("it is damaged: %s", verdict)
 	}
 	return false, nil
+}
+
+// writable tells whether SQLite will write to the file: where the write version in its header (https://www.sqlite.org/fileformat.html
+// §1.3.3) is none that it knows, SQLite only reads the file, and says so at the first row that is written.
+func (s *Store) writable() error {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var version [1]byte
+	if n, err := f.ReadAt(version[:], 18); n == 1 && version[0] > 2 {
+		return damaged("it is damaged: its write version is %d", version[0])
+	} else if n == 0 && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // unfit tells errors of the file's content from those of the moment.
