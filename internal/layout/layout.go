@@ -172,10 +172,13 @@ func mediaTypeOf(raw []byte) string {
 }
 
 // PutManifest writes a manifest; where the reference has a tag, the tag then names it. What the manifest refers to has to be
-// there. A manifest with a subject is added to the subject's list of referrers under the fallback tag.
+// there, or the error has the code manifest-blob-unknown. A manifest with a subject is added to the subject's list of referrers under the fallback tag.
 func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
 	if got := image.DigestOf(m.Raw, m.Digest); got != m.Digest {
 		return fmt.Errorf("manifest %s: the bytes have digest %s: %w", m.Digest, got, image.ErrCorrupt)
+	}
+	if err := s.checkParts(r.Repository, m); err != nil {
+		return err
 	}
 	if err := s.prepare(r.Path); err != nil {
 		return err

@@ -165,6 +165,40 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+// A manifest is refused while anything that it is made of is missing, or torn; what it only refers to may be.
+func TestPartsMissing(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	blob, child, absent := image.DigestOf([]byte("layer"), ""), manifestOf(`{}`), string(image.DigestOf([]byte("absent"), ""))
+	must(t, s.PutBlob(repo, image.Descriptor{Digest: blob, Size: 5}, opener("layer")))
+	must(t, s.PutManifest(repo.Digest(child.Digest), child))
+	for name, tt := range map[string]struct {
+		raw  string
+		want string // the part that is missing
+	}{
+		"whole":         {`{"config":{"digest":"` + string(blob) + `","size":5},"layers":[{"digest":"` + string(blob) + `","size":5}]}`, ""},
+		"config":        {`{"config":{"digest":"` + absent + `","size":6}}`, absent},
+		"layer":         {`{"layers":[{"digest":"` + string(blob) + `","size":5},{"digest":"` + absent + `","size":6}]}`, absent},
+		"torn layer":    {`{"layers":[{"digest":"` + string(blob) + `","size":50}]}`, string(blob)},
+		"foreign layer": {`{"layers":[{"digest":"` + absent + `","size":6,"urls":["https://example.com/layer"]}]}`, ""},
+		"child":         {`{"manifests":[{"digest":"` + string(child.Digest) + `","size":2},{"digest":"` + absent + `","size":6}]}`, absent},
+		"subject":       {`{"subject":{"digest":"` + absent + `","size":6}}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := manifestOf(tt.raw)
+			err := s.PutManifest(repo.Tag("x"), m)
+			missing, refused := errors.AsType[*partsError](err)
+			if tt.want == "" {
+				must(t, err)
+			} else if !refused || string(missing.part) != tt.want {
+				t.Errorf("got %v, want that %s is missing", err, tt.want)
+			}
+			if _, err := s.Head(repo.Digest(m.Digest)); (err == nil) == refused {
+				t.Errorf("the manifest is there: %v", err)
+			}
+		})
+	}
+}
+
 // Two stores stand for two processes: the lock file, not a mutex, keeps them apart.
 func TestConcurrentWritersLoseNothing(t *testing.T) {
 	repo := image.Repository{Path: t.TempDir()}
@@ -173,7 +207,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 		s := New()
 		for i := range 20 {
 			group.Go(func() {
-				raw := `{"` + name + `":` + string(rune('a'+i)) + `}`
+				raw := `{"` + name + `":"` + string(rune('a'+i)) + `"}`
 				if err := s.PutManifest(repo.Tag(name+string(rune('a'+i))), manifestOf(raw)); err != nil {
 					t.Error(err)
 				}

@@ -1,0 +1,54 @@
+package layout
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// partsError says what a manifest refers to that the layout does not have.
+type partsError struct{ manifest, part image.Digest }
+
+func (e *partsError) Error() string {
+	return fmt.Sprintf("manifest %s refers to %s, which is not there", e.manifest, e.part)
+}
+
+// Code is the one of the OCI distribution spec for this, as a stable code.
+func (e *partsError) Code() string { return "manifest-blob-unknown" }
+
+// part is a descriptor in a manifest.
+type part struct {
+	Digest image.Digest `json:"digest"`
+	Size   int64        `json:"size"`
+	URLs   []string     `json:"urls"`
+}
+
+// checkParts wants everything to be there that a manifest is made of, in its full size. Layers with URLs may lie there instead, and
+// a subject may be missing, as everywhere.
+func (s *Store) checkParts(repo image.Repository, m image.Manifest) error {
+	var parts struct {
+		Config    part   `json:"config"`
+		Layers    []part `json:"layers"`
+		Blobs     []part `json:"blobs"` // of an OCI artifact manifest
+		Manifests []part `json:"manifests"`
+	}
+	if err := json.Unmarshal(m.Raw, &parts); err != nil {
+		return fmt.Errorf("manifest %s: %w", m.Digest, err)
+	}
+	for _, list := range [][]part{{parts.Config}, parts.Layers, parts.Blobs, parts.Manifests} {
+		for _, p := range list {
+			if p.Digest == "" || len(p.URLs) > 0 {
+				continue
+			}
+			has, err := s.HasBlob(repo, image.Descriptor{Digest: p.Digest, Size: p.Size})
+			if err != nil {
+				return fmt.Errorf("manifest %s: %w", m.Digest, err)
+			}
+			if !has {
+				return &partsError{m.Digest, p.Digest}
+			}
+		}
+	}
+	return nil
+}
