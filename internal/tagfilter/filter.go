@@ -50,7 +50,7 @@ func (f Filter) Select(tags []string) []string {
 // candidate tells whether patterns choose a valid tag, unless newest cuts it off.
 func (f Filter) candidate(tag string) (candidate, bool) {
 	stem, ok := strings.CutSuffix(tag, f.narrow.suffix)
-	if !ok || !f.include.match(tag) || f.exclude.matches(tag) {
+	if !ok || !f.include.match(tag) || f.exclude.matches(tag) || isReferrersList(tag) {
 		return candidate{}, false
 	}
 	c := candidate{tag: tag}

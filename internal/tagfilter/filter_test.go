@@ -123,6 +123,23 @@ func TestSelectNeverTakesAnInvalidTag(t *testing.T) {
 	}
 }
 
+// The lists by which registries without the referrers API keep referrers are no images, but what cosign names alike is.
+func TestPatternsLeaveReferrersLists(t *testing.T) {
+	hex := strings.Repeat("0af9", 16)
+	lists := []string{"sha256-" + hex, "sha512-" + hex}
+	others := []string{"sha256-" + hex + ".sig", "sha256-" + hex[1:], "sha256-" + hex + "0", "sha1-" + hex, "sha256-" + strings.ToUpper(hex), "v1"}
+	slices.Sort(others)
+	for _, include := range []string{"*", "sha*", "/.*/"} {
+		want := slices.DeleteFunc(slices.Clone(others), func(tag string) bool { return include == "sha*" && tag == "v1" })
+		if diff := cmp.Diff(want, mustCompile(t, Spec{Include: []string{include}}).Select(append(lists, others...))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", include, diff)
+		}
+	}
+	if diff := cmp.Diff(lists[:1], mustCompile(t, Spec{Include: lists[:1]}).Select(lists)); diff != "" {
+		t.Errorf("by its name (-want +got):\n%s", diff)
+	}
+}
+
 func TestZeroFilterChoosesNothing(t *testing.T) {
 	var f Filter
 	if got := f.Select(list("a 1")); got != nil {
