@@ -11,7 +11,7 @@ import (
 )
 
 // maxReferrerDepth bounds how far referrers of referrers are followed.
-const maxReferrerDepth = 4
+const maxReferrerDepth = 5
 
 // Refresh brings what has come to refer to an image since the target was last given any, once the order's interval is over:
 // signatures are often pushed after their image. When that was is known from memory only, so without one nothing is due.
@@ -42,34 +42,36 @@ type unmetered struct{}
 func (unmetered) Expect(int64) {}
 func (unmetered) Moved(int64)  {}
 
-// companions brings what refers to the image: referrers by the OCI distribution spec, of the root and of its children, and
-// the tags that cosign names after a digest. Where platforms are left out the root is another manifest than the source's, so
-// what refers to the source's does not hold for it; what refers to the children does.
+// companion is a manifest that travels along with another.
+type companion struct {
+	image.Digest
+	// subject is the manifest that it names as its subject; empty for what is found by a tag.
+	subject image.Digest
+	// tag is the tag by which cosign attaches it to a manifest; empty for others.
+	tag   string
+	depth int
+}
+
+// companions brings what refers to the image: referrers by the OCI distribution spec and the tags that cosign names after a digest,
+// of the root and of all manifests below it, and what refers to these in turn. Where platforms are left out the root is another
+// manifest than the source's, so what refers to the source's does not hold for it; what refers to those below does.
 func (t *task) companions(ctx context.Context, root node) error {
 	if t.order.Referrers.None() {
 		return nil
 	}
-	var subjects []image.Digest
-	if root.manifest.Digest == t.order.Source.Digest {
-		subjects = append(subjects, root.manifest.Digest)
-	}
-	for _, c := range root.children {
-		subjects = append(subjects, c.Digest)
-	}
-	tags, err := t.cosignTags(ctx, subjects) // first: the list of tags answers for fallback tags, too
+	subjects, err := t.below(ctx, root)
 	if err != nil {
 		return err
 	}
-	var found []referrer
-	for _, s := range subjects {
-		list, err := t.referrers(ctx, s, 0)
-		if err != nil {
-			return err
-		}
-		found = append(found, list...)
+	if root.manifest.Digest == t.order.Source.Digest {
+		subjects = append([]image.Digest{root.manifest.Digest}, subjects...)
 	}
-	if len(found)+len(tags) > 0 {
-		if err := t.bringCompanions(ctx, root, found, tags); err != nil {
+	found, err := t.search(ctx, subjects)
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		if err := t.bringCompanions(ctx, root, found); err != nil {
 			return err
 		}
 	}
@@ -77,7 +79,120 @@ func (t *task) companions(ctx context.Context, root node) error {
 	return nil
 }
 
-func (t *task) bringCompanions(ctx context.Context, root node, found []referrer, tags []string) error {
+// below are the manifests below an index, and below the indexes among them.
+func (t *task) below(ctx context.Context, n node) ([]image.Digest, error) {
+	var all []image.Digest
+	for _, c := range n.children {
+		all = append(all, c.Digest)
+		if !image.IsIndex(c.MediaType) {
+			continue
+		}
+		m, err := t.manifest(ctx, t.from.Digest(c.Digest))
+		if err != nil {
+			return nil, err
+		}
+		inner, err := parse(m)
+		if err != nil {
+			return nil, mirror.At(mirror.Source, t.from.Digest(c.Digest), err)
+		}
+		deeper, err := t.below(ctx, inner)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, deeper...)
+	}
+	return all, nil
+}
+
+// search finds what refers to the subjects, and to that in turn: subjects come before what refers to them.
+func (t *task) search(ctx context.Context, subjects []image.Digest) ([]companion, error) {
+	tags, err := t.cosignTags(ctx) // first: the list of tags answers for fallback tags, too
+	if err != nil {
+		return nil, err
+	}
+	var found []companion
+	seen := map[image.Digest]bool{}
+	queue := make([]companion, 0, len(subjects))
+	for _, s := range subjects {
+		queue = append(queue, companion{Digest: s})
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
+		s := queue[0]
+		if seen[s.Digest] || s.depth >= maxReferrerDepth {
+			continue
+		}
+		seen[s.Digest] = true
+		list, err := t.attachedTo(ctx, s, tags)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, list...)
+		queue = append(queue, list...)
+	}
+	return found, nil
+}
+
+// attachedTo lists what refers to one manifest.
+func (t *task) attachedTo(ctx context.Context, s companion, tags cosign) ([]companion, error) {
+	list, err := t.options.Artifacts.Referrers(ctx, t.from, s.Digest)
+	if err != nil && !errors.Is(err, image.ErrAbsent) {
+		return nil, mirror.At(mirror.Source, t.from.Digest(s.Digest), fmt.Errorf("referrers: %w", err))
+	}
+	var found []companion
+	for _, r := range list {
+		if t.order.Referrers.Wants(r.ArtifactType) {
+			found = append(found, companion{Digest: r.Digest, subject: s.Digest, depth: s.depth + 1})
+		}
+	}
+	for _, tag := range tags.of(s) {
+		d, err := t.options.Presence.Head(ctx, t.from.Tag(tag))
+		if errors.Is(err, image.ErrAbsent) {
+			continue // gone since the tags were listed
+		}
+		if err != nil {
+			return nil, mirror.At(mirror.Source, t.from.Tag(tag), err)
+		}
+		found = append(found, companion{Digest: d.Digest, tag: tag, depth: s.depth + 1})
+	}
+	return found, nil
+}
+
+// cosign are the tags of the source, among which cosign attaches signatures, attestations and SBOMs (its "Detached Payload Tag"
+// convention: sha256-<hex>.sig).
+type cosign struct {
+	tags []string
+	// wanted is set where they travel, and unlisted where the source does not list its tags.
+	wanted, unlisted bool
+}
+
+// cosignTags lists the tags of the source. What is attached by tags has no artifact type to choose by, so it travels only where all
+// referrers do.
+func (t *task) cosignTags(ctx context.Context) (cosign, error) {
+	if !t.order.Referrers.All {
+		return cosign{}, nil
+	}
+	tags, err := t.options.Artifacts.RecentTags(ctx, t.from)
+	if err != nil && ctx.Err() != nil {
+		return cosign{}, mirror.At(mirror.Source, t.from, fmt.Errorf("list tags: %w", err))
+	}
+	return cosign{tags: tags, wanted: true, unlisted: err != nil}, nil // not every account may list tags
+}
+
+// of returns the tags by which something may be attached to a manifest. Where tags are not listed each is asked for by its name,
+// but only for the image itself.
+func (c cosign) of(s companion) []string {
+	var found []string
+	for _, suffix := range []string{".sig", ".att", ".sbom"} {
+		tag := s.Algorithm().String() + "-" + s.Encoded() + suffix
+		_, listed := slices.BinarySearch(c.tags, tag)
+		if c.wanted && (listed || c.unlisted && s.depth == 0) {
+			found = append(found, tag)
+		}
+	}
+	return found
+}
+
+func (t *task) bringCompanions(ctx context.Context, root node, found []companion) error {
 	target := t.order.Target.Repository
 	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
 	if t.order.HeldAs == "" && !t.places.has(target, root.manifest.Digest) {
@@ -85,88 +200,23 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []referrer,
 			return err
 		}
 	}
-	for _, r := range found {
-		if err := t.artifact(ctx, t.from.Digest(r.Digest), target.Digest(r.Digest), r.subject); err != nil {
-			return err
+	for _, c := range found {
+		to := target.Digest(c.Digest)
+		if c.tag != "" {
+			to = target.Tag(c.tag)
+			held, err := t.options.Presence.Head(ctx, to)
+			if err != nil && !errors.Is(err, image.ErrAbsent) {
+				return mirror.At(mirror.Target, to, err)
+			}
+			if err == nil && held.Digest == c.Digest {
+				continue
+			}
 		}
-	}
-	for _, tag := range tags {
-		d, err := t.options.Presence.Head(ctx, t.from.Tag(tag))
-		if errors.Is(err, image.ErrAbsent) {
-			continue // gone since the tags were listed
-		}
-		if err != nil {
-			return mirror.At(mirror.Source, t.from.Tag(tag), err)
-		}
-		held, err := t.options.Presence.Head(ctx, target.Tag(tag))
-		switch {
-		case err == nil && held.Digest == d.Digest:
-			continue
-		case err != nil && !errors.Is(err, image.ErrAbsent):
-			return mirror.At(mirror.Target, target.Tag(tag), err)
-		}
-		if err := t.artifact(ctx, t.from.Digest(d.Digest), target.Tag(tag), ""); err != nil {
+		if err := t.artifact(ctx, t.from.Digest(c.Digest), to, c.subject); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// referrer is what refers to a subject.
-type referrer struct {
-	image.Digest
-	subject image.Digest
-}
-
-// referrers lists what refers to a manifest, and to that in turn, subjects before what refers to them.
-func (t *task) referrers(ctx context.Context, subject image.Digest, depth int) ([]referrer, error) {
-	if depth >= maxReferrerDepth {
-		return nil, nil
-	}
-	list, err := t.options.Artifacts.Referrers(ctx, t.from, subject)
-	if errors.Is(err, image.ErrAbsent) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, mirror.At(mirror.Source, t.from.Digest(subject), fmt.Errorf("referrers: %w", err))
-	}
-	var found []referrer
-	for _, r := range list {
-		if !t.order.Referrers.Wants(r.ArtifactType) {
-			continue
-		}
-		found = append(found, referrer{r.Digest, subject})
-		more, err := t.referrers(ctx, r.Digest, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, more...)
-	}
-	return found, nil
-}
-
-// cosignTags returns the tags of the source by which cosign attaches signatures, attestations and SBOMs to the subjects
-// (cosign's "Detached Payload Tag" convention: sha256-<hex>.sig). They have no artifact type to choose by, so they travel
-// only where all referrers do.
-func (t *task) cosignTags(ctx context.Context, subjects []image.Digest) ([]string, error) {
-	if !t.order.Referrers.All {
-		return nil, nil
-	}
-	tags, err := t.options.Artifacts.RecentTags(ctx, t.from)
-	if err != nil && ctx.Err() != nil {
-		return nil, mirror.At(mirror.Source, t.from, fmt.Errorf("list tags: %w", err))
-	}
-	unlisted := err != nil // not every account may list tags: each tag is then asked for by its name
-	var found []string
-	for _, s := range subjects {
-		for _, suffix := range []string{".sig", ".att", ".sbom"} {
-			tag := s.Algorithm().String() + "-" + s.Encoded() + suffix
-			if _, ok := slices.BinarySearch(tags, tag); ok || unlisted {
-				found = append(found, tag)
-			}
-		}
-	}
-	return found, nil
 }
 
 // artifact brings one companion, with everything below it. One that refers to a subject is there only once it is found by it: a

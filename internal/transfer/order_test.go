@@ -50,7 +50,7 @@ func TestOrderOnTheWire(t *testing.T) {
 					t.Errorf("the index is put out of turn: %q", stages)
 				}
 				rest := slices.DeleteFunc(slices.Clone(stages[first:]), func(stage string) bool { return stage == "blob" })
-				want := []string{"index", "referrer", "cosign", "tag"}
+				want := []string{"index", "referrer", "cosign", "referrer", "tag"} // what refers to a referrer comes last
 				if diff := cmp.Diff(want, slices.Compact(rest)); diff != "" {
 					t.Errorf("all stages: %q\n%s", stages, diff)
 				}

@@ -143,7 +143,8 @@ func (p *places) errand(repo image.Repository, d image.Digest) (*errand, flight)
 		return &errand{}, key
 	}
 	key.place = placeOf(repo)
-	if mount, ok := holders[key.place]; ok {
+	// The distribution project's registry answers 201 to the mount of a blob that is not named by sha256, and does not have it then.
+	if mount, ok := holders[key.place]; ok && d.Algorithm() == "sha256" {
 		key.repository = repo
 		return &errand{mount: mount}, key
 	}
