@@ -10,16 +10,35 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
-// ErrNoBinary says that docker-registry is not installed.
-var ErrNoBinary = errors.New("docker-registry is not in PATH")
+// ErrNoBinary says that a Program is not installed.
+var ErrNoBinary = errors.New("not in PATH")
 
-// errExited says that docker-registry ended by itself, most likely since somebody else took the port.
-var errExited = errors.New("docker-registry exited")
+// errExited says that a registry ended by itself, most likely since somebody else took the port.
+var errExited = errors.New("the registry exited")
 
-// Process is a running docker-registry: the distribution project's, as Debian packages it.
+// Program is a registry of the distribution project, by the name that it has in PATH.
+type Program string
+
+// The programs there are. Both are started with deletes allowed, and with manifests allowed to name layers by URL, which they
+// refuse by default; what else they check of a manifest is as by default: all that it refers to has to be there.
+const (
+	DockerRegistry Program = "docker-registry" // 2.8, as Debian packages it
+	DistributionV3 Program = "registry"        // 3, made by go install github.com/distribution/distribution/v3/cmd/registry
+)
+
+// versionOf is what a program has to say of itself: "registry" may be another one, or that of 2.8.
+func versionOf(p Program) string {
+	if p == DistributionV3 {
+		return "github.com/distribution/distribution/v3"
+	}
+	return "github.com/docker/distribution"
+}
+
+// Process is a running registry of the distribution project.
 type Process struct {
 	Host string // host:port
 	URL  string // without a slash at the end
@@ -53,24 +72,45 @@ validation:
         - ^https?://
 `
 
-// StartProcess starts docker-registry on a free port of 127.0.0.1 with its storage below dir, and returns when it
-// answers. It runs until Stop, or until ctx ends. Without the program the error is ErrNoBinary.
+// StartProcess starts a DockerRegistry: see Program.Start.
 func StartProcess(ctx context.Context, dir string) (*Process, error) {
-	binary, err := exec.LookPath("docker-registry")
+	return DockerRegistry.Start(ctx, dir)
+}
+
+// Start starts the program on a free port of 127.0.0.1 with its storage below dir, and returns when it answers. It runs
+// until Stop, or until ctx ends. Without the program the error is ErrNoBinary.
+func (p Program) Start(ctx context.Context, dir string) (*Process, error) {
+	binary, err := p.find(ctx)
 	if err != nil {
-		return nil, ErrNoBinary
+		return nil, err
 	}
 	for range 5 { // a port that was free a moment ago may be taken now
-		var p *Process
-		p, err = startProcess(ctx, binary, dir)
+		var started *Process
+		started, err = startProcess(ctx, binary, dir)
 		if err == nil {
-			return p, nil
+			return started, nil
 		}
 		if !errors.Is(err, errExited) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("start docker-registry: %w", err)
+	return nil, fmt.Errorf("start %s: %w", p, err)
+}
+
+// find returns the path of the program.
+func (p Program) find(ctx context.Context) (string, error) {
+	binary, err := exec.LookPath(string(p))
+	if err != nil {
+		return "", fmt.Errorf("%s is %w", p, ErrNoBinary)
+	}
+	version, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", binary, err)
+	}
+	if !strings.Contains(string(version), versionOf(p)) {
+		return "", fmt.Errorf("%s of %s is %w: %s is %q", p, versionOf(p), ErrNoBinary, binary, strings.TrimSpace(string(version)))
+	}
+	return binary, nil
 }
 
 func startProcess(ctx context.Context, binary, dir string) (*Process, error) {
@@ -90,7 +130,8 @@ func startProcess(ctx context.Context, binary, dir string) (*Process, error) {
 	defer func() { _ = output.Close() }() // the process has its own handle
 	ctx, stop := context.WithCancel(ctx)
 	command := exec.CommandContext(ctx, binary, "serve", config)
-	command.Env = []string{"PATH=" + os.Getenv("PATH")} // REGISTRY_* would override the file
+	// REGISTRY_* would override the file, and without an exporter of none v3 sends traces to port 4318.
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "OTEL_TRACES_EXPORTER=none"}
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
 		stop()

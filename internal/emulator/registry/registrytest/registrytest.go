@@ -10,19 +10,33 @@ import (
 	"github.com/draysync/dray/internal/emulator/registry"
 )
 
-// RequireProcess starts a docker-registry that is stopped when the test ends. Where it is not installed the test is
-// skipped, but fails when CI=true, so that a CI without it cannot be green.
+// RequireProcess starts Debian's docker-registry: see RequireProgram.
 func RequireProcess(tb testing.TB) *registry.Process {
 	tb.Helper()
-	p, err := registry.StartProcess(context.Background(), tb.TempDir())
+	return RequireProgram(tb, registry.DockerRegistry)
+}
+
+// RequireProgram starts a registry that is stopped when the test ends. Where it is not installed the test is skipped, but
+// fails when CI=true, so that a CI without it cannot be green.
+func RequireProgram(tb testing.TB, program registry.Program) *registry.Process {
+	tb.Helper()
+	p, err := program.Start(context.Background(), tb.TempDir())
 	if errors.Is(err, registry.ErrNoBinary) && os.Getenv("CI") != "true" {
-		tb.Skipf("%v: install Debian's package docker-registry to run this test", err)
+		tb.Skipf("%v: %s to run this test", err, install(program))
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(p.Stop)
 	return p
+}
+
+// install says how a program comes onto a machine.
+func install(program registry.Program) string {
+	if program == registry.DistributionV3 {
+		return "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
+	}
+	return "install Debian's package docker-registry"
 }
 
 // Start serves a registry, a proxy or any gate in plain HTTP until the test ends.
