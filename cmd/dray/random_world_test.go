@@ -158,10 +158,12 @@ func newRandomWorld(t *testing.T, seed uint64) *randomWorld {
 	w.source = w.newHost(t, registry.Options{Referrers: w.chance(50), PageSize: w.random.IntN(3) * 2})
 	lax := w.chance(25)
 	for range 1 + w.random.IntN(2) {
-		w.targets = append(w.targets, w.newHost(t, registry.Options{
+		options := registry.Options{
 			Referrers: w.chance(50), LaxManifests: lax,
 			Uploads: registry.UploadOptions{SinglePost: w.chance(25), Forgetful: w.chance(25)},
-		}))
+		}
+		options.Uploads.Plain = options.Uploads.SinglePost
+		w.targets = append(w.targets, w.newHost(t, options))
 	}
 	size := int64(300)
 	if w.chance(5) {

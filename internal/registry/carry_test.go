@@ -189,19 +189,22 @@ func TestUploadCutTenTimes(t *testing.T) {
 }
 
 // TestSinglePost: a small blob travels with the POST once the registry has shown that it takes them so, and one that does not is
-// sent the bytes in vain once. No small blob is asked for twice.
+// sent the bytes in vain once, but for the distribution project's, which is known by its Locations. No small blob is asked for twice.
 func TestSinglePost(t *testing.T) {
+	apart := []string{"POST 0 202", "PUT 1000 201", "POST 0 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}
 	for name, test := range map[string]struct {
-		host  string
-		takes bool
-		want  []string
+		host    string
+		options emulator.UploadOptions
+		want    []string
 	}{
-		"taken":         {home, true, []string{"POST 0 202", "PUT 1000 201", "POST with it 201", "POST with it 201", "POST 0 202", "PUT 300000 201"}},
-		"not taken":     {home, false, []string{"POST 0 202", "PUT 1000 201", "POST with it 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}},
-		"known to fail": {image.DockerHub, false, []string{"POST 0 202", "PUT 1000 201", "POST 0 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}},
+		"taken":         {home, emulator.UploadOptions{SinglePost: true, Plain: true}, []string{"POST 0 202", "PUT 1000 201", "POST with it 201", "POST with it 201", "POST 0 202", "PUT 300000 201"}},
+		"not taken":     {home, emulator.UploadOptions{Plain: true}, []string{"POST 0 202", "PUT 1000 201", "POST with it 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}},
+		"known to fail": {image.DockerHub, emulator.UploadOptions{Plain: true}, apart},
+		"distribution":  {home, emulator.UploadOptions{}, apart},
+		"Azure":         {"a.azurecr.io", emulator.UploadOptions{SinglePost: true}, []string{"POST 0 202", "PUT 1000 201", "POST with it 201", "POST with it 201", "POST 0 202", "PUT 300000 201"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := emulator.New(emulator.Options{Uploads: emulator.UploadOptions{SinglePost: test.takes}})
+			r := emulator.New(emulator.Options{Uploads: test.options})
 			c := client(t, emulator.Network{test.host: r, "registry-1.docker.io": r}, Options{})
 			for _, size := range []int{1000, 1001, 1002, 300_000} {
 				data, opened := layer(size), 0
@@ -291,8 +294,8 @@ func TestRegistryThatLosesCount(t *testing.T) {
 
 func TestTableOfRegistries(t *testing.T) {
 	cases := map[string]uploading{
-		"myregistry.azurecr.io": {whole: 16 << 20}, "azurecr.io.example": {}, "europe-docker.pkg.dev": {unbroken: true},
-		"gcr.io": {unbroken: true}, "eu.gcr.io": {unbroken: true}, "ghcr.io": {unbroken: true, separate: true},
+		"myregistry.azurecr.io": {whole: 16 << 20, together: true}, "azurecr.io.example": {}, "europe-docker.pkg.dev": {unbroken: true, together: true},
+		"gcr.io": {unbroken: true, together: true}, "eu.gcr.io": {unbroken: true, together: true}, "ghcr.io": {unbroken: true, separate: true},
 		"123456789012.dkr.ecr.eu-central-1.amazonaws.com": {unbroken: true, separate: true}, "s3.amazonaws.com": {},
 		"public.ecr.aws": {unbroken: true, separate: true}, image.DockerHub: {separate: true},
 		"registry.gitlab.com": {separate: true}, "quay.io": {}, "registry.example:5000": {},

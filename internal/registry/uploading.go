@@ -2,6 +2,7 @@ package registry
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -16,8 +17,8 @@ type uploading struct {
 	whole int64
 	// unbroken is set where PATCH does not append: a blob goes in one PUT, and one that breaks begins anew.
 	unbroken bool
-	// separate is set where a POST with the blob in it is not worth a try.
-	separate bool
+	// separate is set where a POST with the blob in it is not worth a try, and together where it is in any case.
+	separate, together bool
 }
 
 // uploadingOf is the table of registries that are known to differ. What each line rests on:
@@ -28,7 +29,8 @@ type uploading struct {
 //     answered 201 (bazel rules_docker, issue 15).
 //   - GHCR: of several PATCHes only the last is kept (ocync); one of more than 4 MiB with a Content-Range is answered 416.
 //   - Amazon ECR: parts under 5 MiB are refused and a PATCH is answered 201 in place of 202 (kitops, issue 822), so one PUT.
-//   - GitLab, Docker Hub, Harbor: they, or the distribution project's registry below them, answer the single POST 202.
+//   - GitLab, Docker Hub: they, or the distribution project's registry below them, answer the single POST 202. So does that
+//     registry wherever it is (2.8.2 and 3.1.2 tried), Harbor's among them: its Locations give it away.
 func uploadingOf(registry string) uploading {
 	host, _, _ := strings.Cut(registry, ":")
 	ends := func(suffixes ...string) bool {
@@ -41,9 +43,9 @@ func uploadingOf(registry string) uploading {
 	}
 	switch {
 	case ends(".azurecr.io", ".azurecr.cn", ".azurecr.us"):
-		return uploading{whole: 16 << 20}
+		return uploading{whole: 16 << 20, together: true}
 	case ends(".pkg.dev", ".gcr.io"):
-		return uploading{unbroken: true}
+		return uploading{unbroken: true, together: true}
 	case ends(".ghcr.io", ".public.ecr.aws"), strings.Contains(host, ".dkr.ecr.") && ends(".amazonaws.com", ".amazonaws.com.cn"):
 		return uploading{unbroken: true, separate: true}
 	case registry == image.DockerHub, ends(".registry.gitlab.com"):
@@ -99,12 +101,17 @@ func (h *habits) tooLarge(sent int64) bool {
 	return true
 }
 
-// started learns from the answer to the start of an upload (OCI distribution spec, "Pushing a blob in chunks").
+// started learns from the answer to the start of an upload (OCI distribution spec, "Pushing a blob in chunks"). The distribution
+// project's registry, which knows no POST with the blob in it, keeps where an upload is in the Location, as _state.
 func (h *habits) started(header http.Header) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if least, ok := size(header.Get("OCI-Chunk-Min-Length")); ok {
-		h.mu.Lock()
-		defer h.mu.Unlock()
 		h.least = least
+	}
+	location, err := url.Parse(header.Get("Location"))
+	if err == nil && location.Query().Has("_state") && !h.table.together && !h.learned {
+		h.single, h.learned = false, true
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 type UploadOptions struct {
 	// SinglePost takes a blob that comes with the POST which starts its upload.
 	SinglePost bool
+	// Plain answers with Locations other than those of the distribution project's registry.
+	Plain bool
 	// MaxBody is the most bytes that a request may carry, as a proxy before a registry has it; more is answered 413. 0 is no limit.
 	MaxBody int64
 	// MinChunk is announced as OCI-Chunk-Min-Length; a PATCH with less is refused. 0 is none.
@@ -97,7 +99,7 @@ func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to rout
 	}
 	switch req.Method {
 	case http.MethodGet:
-		uploadHeader(w, to, have)
+		r.uploadHeader(w, to, have)
 		w.WriteHeader(http.StatusNoContent)
 	case http.MethodPatch:
 		r.continueUpload(w, req, to, have)
@@ -125,7 +127,7 @@ func (r *Registry) startUpload(w http.ResponseWriter, req *http.Request, to rout
 		r.finishUpload(w, req, to)
 		return
 	}
-	uploadHeader(w, to, 0)
+	r.uploadHeader(w, to, 0)
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -134,7 +136,7 @@ func (r *Registry) continueUpload(w http.ResponseWriter, req *http.Request, to r
 		var first, last int64
 		_, err := fmt.Sscanf(strings.TrimPrefix(span, "bytes "), "%d-%d", &first, &last)
 		if err != nil || first != have {
-			uploadHeader(w, to, have)
+			r.uploadHeader(w, to, have)
 			fail(w, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", "the range does not continue the upload")
 			return
 		}
@@ -149,7 +151,7 @@ func (r *Registry) continueUpload(w http.ResponseWriter, req *http.Request, to r
 		r.broke(w, to, err)
 		return
 	}
-	uploadHeader(w, to, int64(len(all)))
+	r.uploadHeader(w, to, int64(len(all)))
 	w.WriteHeader(http.StatusAccepted)
 }
 
@@ -180,8 +182,12 @@ func (r *Registry) broke(w http.ResponseWriter, to route, err error) {
 
 // uploadHeader says where to go on and how far it is. The query is there, as with docker-registry, so that a client
 // which appends "?digest=" to a Location is found out.
-func uploadHeader(w http.ResponseWriter, to route, have int64) {
-	w.Header().Set("Location", "/v2/"+to.repository+"/blobs/uploads/"+to.reference+"?_state="+to.reference)
+func (r *Registry) uploadHeader(w http.ResponseWriter, to route, have int64) {
+	query := "?_state="
+	if r.options.Uploads.Plain {
+		query = "?session="
+	}
+	w.Header().Set("Location", "/v2/"+to.repository+"/blobs/uploads/"+to.reference+query+to.reference)
 	w.Header().Set("Docker-Upload-Uuid", to.reference)
 	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, have-1)))
 }
