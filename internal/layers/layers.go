@@ -80,7 +80,7 @@ type Import struct {
 func (t Table) Check(folders []string, imports []Import) []string {
 	var wrong []string
 	for _, f := range folders {
-		if _, ok := t.find(f); !ok {
+		if _, _, ok := t.find(f); !ok {
 			wrong = append(wrong, f+" is not in the table")
 		}
 	}
@@ -98,22 +98,22 @@ func (t Table) Check(folders []string, imports []Import) []string {
 	return slices.Compact(wrong)
 }
 
-// find returns the layer of a folder, or of the package that it lies below.
-func (t Table) find(f string) (Layer, bool) {
+// find returns the entry of a folder, or of what it lies below.
+func (t Table) find(f string) (name string, layer Layer, known bool) {
 	for ; f != "." && f != "/"; f = path.Dir(f) {
 		if layer, ok := t[f]; ok {
-			return layer, true
+			return f, layer, true
 		}
 	}
-	return Layer{}, false
+	return "", Layer{}, false
 }
 
 func (t Table) refuse(i Import) string {
-	from, known := t.find(i.From)
-	to, knownTo := t.find(i.To)
+	owner, from, known := t.find(i.From)
+	other, to, knownOther := t.find(i.To)
 	switch {
-	case i.Test, !known, !knownTo, strings.HasPrefix(i.From, i.To+"/"), strings.HasPrefix(i.To, i.From+"/"):
-		return "" // tests import what they need; what is not in the table is reported once
+	case i.Test, !known, !knownOther, owner == other:
+		return "" // tests and packages of one entry import what they need; what is not in the table is reported once
 	case to.Support && !from.Support && !strings.HasPrefix(i.From, "cmd/"):
 		return "it is for tests and the demo"
 	case from.Support, to.Support, to.Number < from.Number:

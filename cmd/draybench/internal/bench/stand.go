@@ -1,0 +1,90 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/draysync/dray/cmd/draybench/internal/corpus"
+	"github.com/draysync/dray/cmd/draybench/internal/peer"
+	"github.com/draysync/dray/cmd/draybench/internal/server"
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// stand is the world of one run: a source that all runs share, a target and homes of its own, and a proxy before each
+// registry.
+type stand struct {
+	source         *corpus.Source
+	target         server.Server
+	before, behind side // of the tool: where it reads and where it writes
+	dir            string
+}
+
+// side is a proxy that listens.
+type side struct {
+	*registry.Proxy
+	server *registry.Server
+}
+
+func newSide(url string, latency time.Duration) (side, error) {
+	proxy, err := registry.NewProxy(url, latency)
+	if err != nil {
+		return side{}, err
+	}
+	server, err := proxy.Start()
+	return side{proxy, server}, err
+}
+
+// newStand makes everything below dir. It needs close.
+func newStand(ctx context.Context, kind server.Kind, dir string, source *corpus.Source, latency time.Duration) (*stand, error) {
+	own, err := os.MkdirTemp(dir, "run-")
+	if err != nil {
+		return nil, fmt.Errorf("prepare a run: %w", err)
+	}
+	s := &stand{source: source, dir: own}
+	if err := s.start(ctx, kind, latency); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare a run: %w", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *stand) start(ctx context.Context, kind server.Kind, latency time.Duration) error {
+	dir := filepath.Join(s.dir, "target")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if s.target, err = server.Start(ctx, kind, dir); err != nil {
+		return err
+	}
+	if s.before, err = newSide(s.source.URL, latency); err != nil {
+		return err
+	}
+	s.behind, err = newSide(s.target.URL, latency)
+	return err
+}
+
+// work is what the tool is asked to do, with the home of that name.
+func (s *stand) work(copies []peer.Copy, home string) (peer.Work, error) {
+	dir := filepath.Join(s.dir, home)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return peer.Work{}, fmt.Errorf("make a home: %w", err)
+	}
+	return peer.Work{Source: s.before.server.Host, Target: s.behind.server.Host, Copies: copies, Dir: dir}, nil
+}
+
+// close stops what is the run's own, and removes it.
+func (s *stand) close() error {
+	for _, side := range []side{s.before, s.behind} {
+		if side.server != nil {
+			side.server.Close()
+		}
+	}
+	if s.target.Stop != nil {
+		s.target.Stop()
+	}
+	return os.RemoveAll(s.dir)
+}

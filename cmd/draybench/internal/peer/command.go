@@ -1,0 +1,139 @@
+package peer
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// commands returns the command lines that do the work with a tool, without the program itself, and writes the config
+// file where the tool has one.
+func (t Tool) commands(w Work) ([][]string, error) {
+	switch t.Name {
+	case dray:
+		return drayCommands(w)
+	case regsync:
+		return regsyncCommands(w)
+	case skopeo:
+		return skopeoCommands(w)
+	case crane:
+		return eachTag(w, "copy", "--insecure"), nil
+	case oras:
+		// An index comes with all its manifests; -r would look for referrers in addition.
+		return eachTag(w, "cp", "--from-plain-http", "--to-plain-http"), nil
+	default:
+		return nil, fmt.Errorf("no tool is named %q", t.Name)
+	}
+}
+
+func drayCommands(w Work) ([][]string, error) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "version: 1\nstateDir: %q\nregistries:\n", w.stateDir())
+	for _, host := range w.hosts() {
+		fmt.Fprintf(&text, "  %q: {plainHTTP: true}\n", host)
+	}
+	text.WriteString("mappings:\n")
+	for _, c := range w.Copies {
+		fmt.Fprintf(&text, "  - {name: %q, source: %q, target: %q, tags: %s}\n",
+			c.Target, w.source(c.Repository, ""), w.target(c.Target, ""), list(c.Tags))
+	}
+	file, err := w.write("dray.yaml", text.String())
+	return [][]string{{"sync", "-c", file}}, err
+}
+
+// stateDir is where dray keeps what it remembers.
+func (w Work) stateDir() string { return filepath.Join(w.Dir, "state") }
+
+// hosts are both sides, once each.
+func (w Work) hosts() []string {
+	if w.Source == w.Target {
+		return []string{w.Source}
+	}
+	return []string{w.Source, w.Target}
+}
+
+func regsyncCommands(w Work) ([][]string, error) {
+	var text strings.Builder
+	text.WriteString("version: 1\ncreds:\n")
+	for _, host := range w.hosts() {
+		fmt.Fprintf(&text, "  - {registry: %q, tls: disabled}\n", host)
+	}
+	text.WriteString("sync:\n")
+	for _, c := range w.Copies {
+		patterns := make([]string, len(c.Tags)) // regsync matches whole tags
+		for i, tag := range c.Tags {
+			patterns[i] = regexp.QuoteMeta(tag)
+		}
+		fmt.Fprintf(&text, "  - {source: %q, target: %q, type: repository, tags: {allow: %s}}\n",
+			w.source(c.Repository, ""), w.target(c.Target, ""), list(patterns))
+	}
+	file, err := w.write("regsync.yaml", text.String())
+	return [][]string{{"once", "-c", file}}, err
+}
+
+// skopeoCommands makes one sync for each folder of the target, since skopeo sync puts repositories below one folder and
+// keeps the last part of their names. A repository that gets another last part is beyond it, and copied tag by tag.
+func skopeoCommands(w Work) ([][]string, error) {
+	var commands [][]string
+	var folders []string
+	inFolder := map[string][]Copy{}
+	for _, c := range w.Copies {
+		if path.Base(c.Repository) != path.Base(c.Target) {
+			for _, tag := range c.Tags {
+				commands = append(commands, []string{
+					"--insecure-policy", "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false",
+					"docker://" + w.source(c.Repository, tag), "docker://" + w.target(c.Target, tag),
+				})
+			}
+			continue
+		}
+		folder := path.Dir(c.Target)
+		if inFolder[folder] == nil {
+			folders = append(folders, folder)
+		}
+		inFolder[folder] = append(inFolder[folder], c)
+	}
+	for i, folder := range folders {
+		file, err := w.write(fmt.Sprintf("skopeo-%d.yaml", i), skopeoFile(w.Source, inFolder[folder]))
+		if err != nil {
+			return nil, err
+		}
+		commands = append(commands, []string{
+			"--insecure-policy", "sync", "--all", "--src-tls-verify=false", "--dest-tls-verify=false",
+			"--src", "yaml", "--dest", "docker", file, path.Join(w.Target, folder),
+		})
+	}
+	return commands, nil
+}
+
+func skopeoFile(source string, copies []Copy) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%q:\n  tls-verify: false\n  images:\n", source)
+	for _, c := range copies {
+		fmt.Fprintf(&text, "    %q: %s\n", c.Repository, list(c.Tags))
+	}
+	return text.String()
+}
+
+// eachTag is one command for each tag, ending in source and target.
+func eachTag(w Work, arguments ...string) [][]string {
+	var commands [][]string
+	for _, c := range w.Copies {
+		for _, tag := range c.Tags {
+			command := append(arguments[:len(arguments):len(arguments)], w.source(c.Repository, tag), w.target(c.Target, tag))
+			commands = append(commands, command)
+		}
+	}
+	return commands
+}
+
+// list writes strings as YAML.
+func list(values []string) string {
+	quoted := make([]string, len(values))
+	for i, value := range values {
+		quoted[i] = fmt.Sprintf("%q", value)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

@@ -1,0 +1,64 @@
+// Package server starts the registries that draybench copies between, as processes.
+package server
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// Kind is a program that is a registry.
+type Kind string
+
+// The kinds there are.
+const (
+	Debian Kind = "debian" // docker-registry, as Debian packages it: distribution 2.8
+	V3     Kind = "v3"     // registry: distribution 3
+)
+
+// Kinds returns all of them.
+func Kinds() []Kind { return []Kind{Debian, V3} }
+
+// program is what the kind is called on PATH.
+func (k Kind) program() string {
+	if k == V3 {
+		return "registry"
+	}
+	return "docker-registry"
+}
+
+// Find says how the program calls itself ("docker-registry github.com/docker/distribution 2.8.2"), and fails where it is
+// not on PATH.
+func (k Kind) Find(ctx context.Context) (string, error) {
+	if _, err := exec.LookPath(k.program()); err != nil {
+		return "", fmt.Errorf("find registry %s: %w", k, err)
+	}
+	out, err := exec.CommandContext(ctx, k.program(), "--version").Output()
+	if err != nil {
+		return k.program(), nil //nolint:nilerr // a registry that does not tell its version is one all the same
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return line, nil
+}
+
+// Server is a registry that runs.
+type Server struct {
+	URL  string // without a slash at the end
+	Stop func() // kills the process and waits for its end; the storage stays
+}
+
+// Start starts a registry on a free loopback port, with its storage in data/ below dir, and returns when it answers. It
+// runs until Stop, or until ctx ends.
+func Start(ctx context.Context, kind Kind, dir string) (Server, error) {
+	if kind == V3 {
+		return startV3(ctx, dir)
+	}
+	process, err := registry.StartProcess(ctx, dir)
+	if err != nil {
+		return Server{}, err
+	}
+	return Server{URL: process.URL, Stop: process.Stop}, nil
+}
