@@ -25,6 +25,19 @@ type SideError struct {
 	Err error
 }
 
+// ErrStopping is why nothing new begins once [Mirror.Draining] is closed.
+var ErrStopping = errors.New("dray is stopping")
+
+// stopping tells whether nothing new is to begin.
+func (m *Mirror) stopping() bool {
+	select {
+	case <-m.Draining:
+		return true
+	default:
+		return false
+	}
+}
+
 // Error names side, reference and cause in one line.
 func (e *SideError) Error() string { return fmt.Sprintf("%s %s: %v", e.Side, e.Ref, e.Err) }
 

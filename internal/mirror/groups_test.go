@@ -14,7 +14,7 @@ func TestSilentRegistryDelaysNoOtherJob(t *testing.T) {
 		push(t, s.a, 1, "x", "v1")
 		s.b.Inject(emulator.Fault{Match: emulator.MatchKind(http.MethodHead, ""), Hang: true})
 		done := make(chan time.Duration, 2)
-		s.mirror.Watcher = ends{done: done, started: time.Now()}
+		s.mirror.Watcher = ends{records: s.records, done: done, started: time.Now()}
 		results := s.sync(t, job(t, "silent", "x", []string{"v1"}, hostA, hostB), job(t, "well", "x", []string{"v1"}, hostA, hostC))
 		if len(done) != 1 {
 			t.Fatalf("%d imports have ended well: %v", len(done), results)

@@ -21,6 +21,12 @@ const (
 // importOne makes one import, with its retries, and settles its outcome.
 func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 	out := &r.result.Outcomes[i]
+	if m.stopping() {
+		out.Engine = m.Engine.Name()
+		m.settleError(out, ErrStopping)
+		m.Watcher.End(*out)
+		return
+	}
 	meter := m.Watcher.Begin(out.Action)
 	started := time.Now()
 	out.Engine = m.Engine.Name()
@@ -35,7 +41,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 		out.Digest = receipt.Digest
 	}
 	m.logOutcome(out)
-	m.record(*out)
+	m.Watcher.End(*out)
 }
 
 // tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent. The receipt has the
@@ -52,7 +58,7 @@ func (m *Mirror) tries(ctx context.Context, r *run, order Order, meter Meter) (R
 		m.Log.LogAttrs(ctx, slog.LevelWarn, "import failed, trying again", slog.String("job", r.job.Name),
 			slog.String("source", order.Source.String()), slog.String("target", order.Target.String()),
 			slog.Int("attempt", attempt+1), slog.Any("err", err))
-		if pause(ctx, attempt) != nil {
+		if m.pause(ctx, attempt) != nil {
 			return receipt, err
 		}
 	}
@@ -82,13 +88,15 @@ func worthRetrying(ctx context.Context, err error) bool {
 
 // pause waits before the next try: exponential, with half of it at random, so that imports which failed together do not
 // come back together.
-func pause(ctx context.Context, attempt int) error {
+func (m *Mirror) pause(ctx context.Context, attempt int) error {
 	d := min(firstPause<<attempt, maxPause)
 	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // spreads load, guards nothing
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
+	case <-m.Draining:
+		return ErrStopping
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -101,6 +109,9 @@ func (m *Mirror) settleError(out *Outcome, err error) {
 		return
 	}
 	out.Status, out.Err = Failed, err
+	if errors.Is(err, ErrStopping) {
+		out.Status = Deferred
+	}
 	if at, ok := retryAt(err); ok {
 		out.Status, out.RetryAt = Deferred, at
 	}

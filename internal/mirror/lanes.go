@@ -11,6 +11,8 @@ type lanes struct {
 	places map[lane]chan struct{}
 }
 
+func newLanes() *lanes { return &lanes{places: map[lane]chan struct{}{}} }
+
 func (l *lanes) of(out Outcome) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -3,6 +3,7 @@ package mirror
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -58,18 +59,15 @@ type Importer interface {
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }
 
-// Recorder keeps outcomes. It is called from several goroutines.
-type Recorder interface {
-	Record(Outcome)
-}
-
-// Mirror runs jobs. All fields but Recorder are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Draining are required; they are not changed after the first run.
 type Mirror struct {
 	Observer Observer
 	Engine   Importer
 	Watcher  Watcher
-	Recorder Recorder
 	Log      *slog.Logger
+	// Draining is closed when nothing new is to begin: what is under way goes on, the rest is deferred with ErrStopping. nil is
+	// never closed.
+	Draining <-chan struct{}
 }
 
 // The bounds of what is under way at once. They only keep memory bounded: how many requests a registry sees at once is
@@ -100,20 +98,35 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It fails as a whole in
 // no case: what went wrong is in the results.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) {
-		m.each(runs, lanes, func(r *run, i int) { m.importOne(ctx, r, i) })
-		m.refresh(ctx, runs, lanes)
-		for _, r := range runs {
-			m.report(r)
-		}
-	})
+	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) { m.bring(ctx, runs, lanes) })
+}
+
+// SyncOne is Sync for one job of several. What it would write as well as one of the others is refused, as where they run together:
+// for that the others' tags are listed where they are not known by name. One of the others that cannot list its tags now cannot
+// write any either, and is left out.
+func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) Result {
+	r := newRun(job)
+	claims := make(chan []diff.Claim, 1)
+	go func() { claims <- m.claims(ctx, others) }()
+	m.observe(ctx, []*run{r}, make(chan struct{}, 1), func() []diff.Claim { return <-claims })
+	m.bring(ctx, []*run{r}, newLanes())
+	return r.result
+}
+
+// bring makes the imports of runs that have observed, and ends them.
+func (m *Mirror) bring(ctx context.Context, runs []*run, lanes *lanes) {
+	m.each(runs, lanes, func(r *run, i int) { m.importOne(ctx, r, i) })
+	m.refresh(ctx, runs, lanes)
+	for _, r := range runs {
+		m.report(r)
+	}
 }
 
 // inGroups observes the jobs and has work go on with them. Jobs that may write one repository go on together, once all of them
 // have observed; others do not wait for them, so that a registry that does not answer holds up nobody else.
 func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *lanes)) []Result {
 	all := make([]Result, len(jobs))
-	lanes := &lanes{places: map[lane]chan struct{}{}}
+	lanes := newLanes()
 	observing := make(chan struct{}, observedJobs)
 	var group sync.WaitGroup
 	for _, members := range plan.Groups(jobs) {
@@ -122,7 +135,7 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run
 			for _, i := range members {
 				runs = append(runs, newRun(jobs[i]))
 			}
-			m.observe(ctx, runs, observing)
+			m.observe(ctx, runs, observing, func() []diff.Claim { return nil })
 			work(runs, lanes)
 			for k, i := range members {
 				all[i] = runs[k].result
@@ -150,6 +163,9 @@ func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int)) {
 func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 	wanted := func(r *run, out Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
 	lanes.each(runs, wanted, func(r *run, i int) {
+		if m.stopping() {
+			return // the next run looks
+		}
 		out := &r.result.Outcomes[i]
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
@@ -172,9 +188,13 @@ func (m *Mirror) report(r *run) {
 		if out.Status != Kept {
 			m.logOutcome(&out)
 		}
-		m.record(out)
+		m.Watcher.End(out)
 	}
 	job, duration := slog.String("job", r.job.Name), slog.Duration("duration", r.result.Duration)
+	if errors.Is(r.result.Err, ErrStopping) {
+		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "job not run", job, slog.Any("err", r.result.Err), duration)
+		return
+	}
 	if r.result.Err != nil {
 		m.Log.LogAttrs(context.Background(), slog.LevelError, "job failed", job, slog.Any("err", r.result.Err), duration)
 		return
@@ -190,11 +210,4 @@ func tally(counts map[Status]int) string {
 		}
 	}
 	return cmp.Or(strings.TrimPrefix(text, ", "), "nothing to do")
-}
-
-func (m *Mirror) record(out Outcome) {
-	if m.Recorder != nil {
-		m.Recorder.Record(out)
-	}
-	m.Watcher.End(out)
 }

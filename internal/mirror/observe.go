@@ -41,8 +41,9 @@ func newRun(job plan.Job) *run {
 	}
 }
 
-// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a place.
-func (m *Mirror) observe(ctx context.Context, runs []*run, places chan struct{}) {
+// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a place. Others are
+// what jobs would write that do not run now.
+func (m *Mirror) observe(ctx context.Context, runs []*run, places chan struct{}, others func() []diff.Claim) {
 	var group sync.WaitGroup
 	for _, r := range runs {
 		group.Go(func() {
@@ -53,15 +54,14 @@ func (m *Mirror) observe(ctx context.Context, runs []*run, places chan struct{})
 		})
 	}
 	group.Wait()
-	contested := contest(runs)
+	contested := contest(runs, others())
 	for _, r := range runs {
 		r.decide(contested)
 	}
 }
 
 // contest finds the target tags that several of the jobs would write. What a pattern chooses is known only now.
-func contest(runs []*run) map[image.Reference][]string {
-	var claims []diff.Claim
+func contest(runs []*run, claims []diff.Claim) map[image.Reference][]string {
 	for _, r := range runs {
 		for _, o := range r.seen {
 			claims = append(claims, diff.Claim{Job: r.job.Name, Target: o.Target})
@@ -71,6 +71,32 @@ func contest(runs []*run) map[image.Reference][]string {
 		}
 	}
 	return diff.Contested(claims)
+}
+
+// claims are what jobs would write, by what their sources list now.
+func (m *Mirror) claims(ctx context.Context, jobs []plan.Job) []diff.Claim {
+	var mu sync.Mutex
+	var claims []diff.Claim
+	var group errgroup.Group
+	group.SetLimit(observedTags)
+	for _, job := range jobs {
+		group.Go(func() error {
+			asks, err := m.asks(ctx, job)
+			if err != nil {
+				return nil //nolint:nilerr // it writes nothing now
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, a := range asks {
+				for _, target := range a.targets {
+					claims = append(claims, diff.Claim{Job: job.Name, Target: target})
+				}
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return claims
 }
 
 func (r *run) decide(contested map[image.Reference][]string) {
@@ -127,6 +153,9 @@ func (r *run) order(i int) Order {
 }
 
 func (m *Mirror) observeJob(ctx context.Context, r *run) error {
+	if m.stopping() {
+		return ErrStopping
+	}
 	asks, err := m.asks(ctx, r.job)
 	if err != nil {
 		return err
@@ -136,6 +165,9 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	group.SetLimit(observedTags)
 	for _, a := range asks {
 		group.Go(func() error {
+			if m.stopping() {
+				return ErrStopping
+			}
 			m.observeOne(ctx, r, a)
 			m.Watcher.Observed()
 			return nil

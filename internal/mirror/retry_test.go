@@ -200,7 +200,7 @@ func TestHangingRegistryHasALaneOfItsOwn(t *testing.T) {
 				j := job(t, "x", "x", []string{"*"}, hostA, hostB, hostC)
 				j.Timeout = 10 * time.Minute
 				done := make(chan time.Duration, 10)
-				s.mirror.Watcher = ends{done: done, started: time.Now()}
+				s.mirror.Watcher = ends{records: s.records, done: done, started: time.Now()}
 				s.sync(t, j)
 				if len(done) != 10 {
 					t.Fatalf("%d imports have ended well", len(done))
@@ -217,12 +217,14 @@ func TestHangingRegistryHasALaneOfItsOwn(t *testing.T) {
 
 // ends tells when imports into registry C end.
 type ends struct {
-	silent
+	*records
+
 	done    chan time.Duration
 	started time.Time
 }
 
 func (e ends) End(out mirror.Outcome) {
+	e.records.End(out)
 	if out.Status == mirror.Imported && out.Target.Registry == hostC {
 		e.done <- time.Since(e.started)
 	}

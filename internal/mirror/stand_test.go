@@ -42,11 +42,13 @@ type stand struct {
 
 // records keeps outcomes.
 type records struct {
+	silent
+
 	mu   sync.Mutex
 	list []mirror.Outcome
 }
 
-func (r *records) Record(out mirror.Outcome) {
+func (r *records) End(out mirror.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list = append(r.list, out)
@@ -91,7 +93,7 @@ func (s *stand) renew(t *testing.T) {
 	s.client, s.records, s.log = client, &records{}, &bytes.Buffer{}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	engine := transfer.New(transfer.Options{Source: client, Artifacts: client, Target: client, Presence: client, Log: log})
-	s.mirror = &mirror.Mirror{Observer: client, Engine: engine, Watcher: silent{}, Recorder: s.records, Log: log}
+	s.mirror = &mirror.Mirror{Observer: client, Engine: engine, Watcher: s.records, Log: log}
 }
 
 func at(host, path string) image.Reference {
