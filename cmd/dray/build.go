@@ -50,15 +50,16 @@ func (g *generation) close() error {
 	return err
 }
 
-// load reads and compiles the config. Its errors name their places in the file.
-func (a *app) load() (*config.Config, []plan.Job, error) {
-	cfg, err := config.Load(a.config, config.Options{Getenv: a.getenv})
+// load reads and compiles the config. Its errors name their places in the file. readFile reads it and what it refers to; nil for
+// the file system. With an error the config has the files that it is made of, no more.
+func (a *app) load(readFile func(string) ([]byte, error)) (*config.Config, []plan.Job, error) {
+	cfg, err := config.Load(a.config, config.Options{Getenv: a.getenv, ReadFile: readFile})
 	if err != nil {
-		return nil, nil, &exitError{exitUsage, err}
+		return cfg, nil, &exitError{exitUsage, err}
 	}
 	jobs, err := plan.Compile(cfg)
 	if err != nil {
-		return nil, nil, &exitError{exitUsage, err}
+		return cfg, nil, &exitError{exitUsage, err}
 	}
 	return cfg, jobs, nil
 }
@@ -70,22 +71,29 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 		return nil, &exitError{exitFailed, err}
 	}
 	client, err := registry.New(registry.Options{
-		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: "dray/" + buildVersion().Version, Log: log,
+		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log,
 	})
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
 	built := &generation{config: cfg, jobs: jobs, client: client, store: a.remember(ctx, cfg)}
+	built.mirror = &mirror.Mirror{Observer: client, Engine: newEngine(client, built.store, log), Watcher: watch, Log: log}
+	return built, nil
+}
+
+// newEngine makes the engine "copy"; without a store it remembers nothing of earlier runs.
+func newEngine(client *registry.Client, memory *store.Store, log *slog.Logger) *transfer.Engine {
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
 		Metered: func(name string) bool { return name == image.DockerHub },
 	}
-	if built.store != nil {
-		options.Memory, options.Now = built.store, time.Now
+	if memory != nil {
+		options.Memory, options.Now = memory, time.Now
 	}
-	built.mirror = &mirror.Mirror{Observer: client, Engine: transfer.New(options), Watcher: watch, Log: log}
-	return built, nil
+	return transfer.New(options)
 }
+
+func userAgent() string { return "dray/" + buildVersion().Version }
 
 // How long the store keeps what nobody asks for, and how many bytes of manifests it keeps at the most.
 const (
@@ -102,7 +110,7 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
 	log := a.logger(cfg.Log)
 	s, err := store.Open(ctx, dir, store.Options{Log: log, Now: time.Now})
 	if err == nil {
-		err = s.Prune(ctx, time.Now().Add(-memoryLasts), memoryBytes)
+		err = prune(ctx, s)
 	}
 	if err != nil {
 		log.LogAttrs(ctx, slog.LevelWarn, "going on without a memory of earlier runs", slog.Any("err", err))

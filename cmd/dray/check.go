@@ -65,7 +65,7 @@ needs. With --online also sign in to every registry; that costs no pull.
 
 func (a *app) check(ctx context.Context, online bool) error {
 	answer := checked{Version: 1, Command: "check", Config: a.config, Errors: []checkedError{}, Registries: []checkedRegistry{}}
-	cfg, jobs, err := a.load()
+	cfg, jobs, err := a.load(nil)
 	if err == nil {
 		var built *generation
 		if built, err = a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {

@@ -83,7 +83,7 @@ func (a *app) demoStep(command string, run func() error) error {
 
 // demoRun reads the config file anew, as a command does.
 func (a *app) demoRun(ctx context.Context, only bool) error {
-	cfg, jobs, err := a.load()
+	cfg, jobs, err := a.load(nil)
 	if err != nil {
 		return err
 	}

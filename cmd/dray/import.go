@@ -38,7 +38,7 @@ names none. A config file is read only where --config or $DRAY_CONFIG names one,
 			}
 			cfg := &config.Config{Path: "dray import"}
 			if c.Flags().Changed("config") || a.env("DRAY_CONFIG") != "" {
-				if cfg, _, err = a.load(); err != nil {
+				if cfg, _, err = a.load(nil); err != nil {
 					return err
 				}
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"os"
@@ -35,24 +36,26 @@ func (a *app) style() report.Style {
 func (a *app) colors() bool { return a.env("NO_COLOR") == "" && a.env("TERM") != "dumb" }
 
 // logger makes the log by the config and the flags, which go before it.
-func (a *app) logger(log config.Log) *slog.Logger {
-	level, format := log.Level, log.Format
-	if a.logLevel != "" {
-		level = a.logLevel
+func (a *app) logger(log config.Log) *slog.Logger { return a.loggerAt(log, a.level(log)) }
+
+// level is the least important level to log.
+func (a *app) level(log config.Log) slog.Level {
+	var level slog.Level
+	if text := cmp.Or(a.logLevel, log.Level); text != "" {
+		_ = level.UnmarshalText([]byte(text)) // both sources are checked
 	}
-	if a.logFormat != "" {
-		format = a.logFormat
-	}
-	var parsed slog.Level
-	if level != "" {
-		_ = parsed.UnmarshalText([]byte(level)) // both sources are checked
-	}
+	return level
+}
+
+// loggerAt is logger with a level that may change.
+func (a *app) loggerAt(log config.Log, level slog.Leveler) *slog.Logger {
+	format := cmp.Or(a.logFormat, log.Format)
 	_, onTerminal := terminal(a.err)
 	if format == "json" || format != "text" && !onTerminal {
-		return slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: parsed, ReplaceAttr: readable}))
+		return slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level, ReplaceAttr: readable}))
 	}
 	return slog.New(tint.NewTextHandler(a.err, &tint.Options{
-		Level: parsed, TimeFormat: time.TimeOnly, NoColor: !onTerminal || !a.colors(),
+		Level: level, TimeFormat: time.TimeOnly, NoColor: !onTerminal || !a.colors(),
 	}))
 }
 

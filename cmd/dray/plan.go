@@ -25,7 +25,7 @@ Hub, which counts them: there only the index of a tag that changed is fetched, a
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {
-			cfg, jobs, err := a.load()
+			cfg, jobs, err := a.load(nil)
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ not allow now is deferred, with the time of the next try; with --wait sync stays
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {
-			cfg, jobs, err := a.load()
+			cfg, jobs, err := a.load(nil)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/schedule"
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
@@ -11,9 +12,17 @@ import (
 type Config struct {
 	// Path is the file's name as given to [Load].
 	Path string
+	// Files are the config file and all that it names by ${file:} and tls, readable or not: absolute, sorted, each once.
+	Files []string
 	// StateDir is where dray remembers; empty where the file does not say.
 	StateDir string
 	Log      Log
+	Server   Server
+	// Jobs is how many may run at once; it is positive.
+	Jobs int
+	// ShutdownGrace is how long a stop waits for what is under way; 0 for not at all.
+	ShutdownGrace time.Duration
+	Notifications []Notification
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
 	Registries map[string]Registry
 	// Mappings are in the order of the file; there is at least one, and no two have one name.
@@ -52,6 +61,12 @@ type Mapping struct {
 	Timeout time.Duration
 	// Retries is how often an import is tried again.
 	Retries int
+	// Schedule is zero for a mapping that runs only when it is new, or changes, or is asked for.
+	Schedule schedule.Schedule
+	// Jitter is how much later than its schedule, or than when it is new, the mapping may run.
+	Jitter time.Duration
+	// Priority orders mappings that are due at one time, the highest first.
+	Priority int
 }
 
 // Moved says what to do about a tag that the target has and that points elsewhere at the source.

@@ -64,8 +64,10 @@ func TestParse(t *testing.T) {
 		return image.Reference{Repository: image.Repository{Registry: registry, Path: path}}
 	}
 	want := &Config{
-		Path: "etc/dray.yaml",
-		Log:  Log{Level: "warn", Format: "auto"},
+		Path:   "etc/dray.yaml",
+		Files:  []string{"/c.pem", absolute("etc/ca.pem"), absolute("etc/dray.yaml"), absolute("etc/password"), absolute("etc/sub/c.key")},
+		Log:    Log{Level: "warn", Format: "auto"},
+		Server: Server{Listen: "127.0.0.1:8484"}, Jobs: 4, ShutdownGrace: 25 * time.Second,
 		Registries: map[string]Registry{
 			"docker.io":      {Key: "docker.io", Pos: at(9, 3), Username: "robot", Password: hidden, Concurrency: 2},
 			"localhost:5000": {Key: "localhost:5000", Pos: at(13, 3), PlainHTTP: true},

@@ -17,6 +17,7 @@ type expander struct {
 	folder   string
 	getenv   func(string) (string, bool)
 	readFile func(string) ([]byte, error)
+	files    files
 }
 
 // text returns s with its references replaced, each once: what is put in is not looked at again. Errors show names only.
@@ -52,21 +53,27 @@ func (e expander) text(s string) (string, error) {
 
 func (e expander) reference(inner string) (string, error) {
 	kind, name, _ := strings.Cut(inner, ":")
-	if (kind != "env" && kind != "file") || name == "" || strings.Contains(name, "$") {
-		return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
-	}
-	if kind == "env" {
+	_, inDirectory := credential(name)
+	switch {
+	case kind == "env" && name != "" && !strings.Contains(name, "$"):
 		value, ok := e.getenv(name)
 		if !ok {
 			return "", fmt.Errorf("the environment variable %s is not set", quote(name))
 		}
 		return value, nil
+	case kind == "file" && name != "" && (inDirectory || !strings.Contains(name, "$")):
+		return e.content(name)
 	}
-	path := name
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(e.folder, path)
+	return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
+}
+
+// content returns what a file holds, without the line break at its end.
+func (e expander) content(name string) (string, error) {
+	path, err := e.locate(name)
+	if err != nil {
+		return "", err
 	}
-	data, err := e.readFile(path)
+	data, err := e.readFile(e.files.add(path))
 	if err != nil {
 		return "", fmt.Errorf("the file %s cannot be read: %w", quote(name), reason(err))
 	}
@@ -78,6 +85,30 @@ func (e expander) reference(inner string) (string, error) {
 		value = strings.TrimSuffix(value, "\r")
 	}
 	return value, nil
+}
+
+// credentialsDirectory is where systemd puts what a unit's LoadCredential= and SetCredential= name. Its path differs from unit to
+// unit and is known to the running service only.
+const credentialsDirectory = "CREDENTIALS_DIRECTORY"
+
+// credential returns the name of a file in the credentials directory: what follows the one variable that a path can begin with.
+func credential(path string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(path, "$"+credentialsDirectory+"/")
+	return name, ok && name != "" && !strings.Contains(name, "$")
+}
+
+func (e expander) locate(path string) (string, error) {
+	if name, ok := credential(path); ok {
+		directory, _ := e.getenv(credentialsDirectory)
+		if !filepath.IsAbs(directory) {
+			return "", fmt.Errorf("the file %s is nowhere, as $%s is not set: systemd sets it for a service with LoadCredential=", quote(path), credentialsDirectory)
+		}
+		return filepath.Join(directory, name), nil
+	}
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	return filepath.Join(e.folder, path), nil
 }
 
 // reason takes the path out of an error that is shown behind the path.

@@ -10,10 +10,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/schedule"
 )
 
 const (
-	hidden = "s3cr3t value"
+	hidden      = "s3cr3t value"
+	hiddenToken = "s3cr3t-value-of-a-token"
 
 	fewestBroken = 65
 )
@@ -21,13 +24,14 @@ const (
 // world is what the test files' references find. It has no file system but the config file itself.
 func world(path string) Options {
 	vars := map[string]string{
-		"SECRET": hidden, "EMPTY": "", "LEVEL": "debug", "TIMEOUT": "5m", "USER": "robot", "REGISTRY": "registry.example.com",
+		"SECRET": hidden, "SECRET_TOKEN": hiddenToken, "WEBHOOK": "https://hooks.example.com/" + hidden, "KIND": "failed",
+		"CREDENTIALS_DIRECTORY": "/run/credentials/dray.service", "EMPTY": "", "LEVEL": "debug", "TIMEOUT": "5m", "USER": "robot", "REGISTRY": "registry.example.com",
 	}
-	files := map[string]string{"password": hidden + "\n", "big": strings.Repeat("x", maxExpanded+1), "crlf": "robot\r\n"}
+	files := map[string]string{"password": hidden + "\n", "big": strings.Repeat("x", maxExpanded+1), "crlf": "robot\r\n", "key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLASw\n"}
 	return Options{
 		Getenv: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
 		ReadFile: func(name string) ([]byte, error) {
-			if name == path {
+			if name == absolute(path) {
 				return os.ReadFile(name)
 			}
 			if text, ok := files[filepath.Base(name)]; ok {
@@ -142,7 +146,7 @@ func nothing(path string) Options {
 	opts := world(path)
 	opts.Getenv = func(string) (string, bool) { return "", false }
 	opts.ReadFile = func(name string) ([]byte, error) {
-		if name != path {
+		if name != absolute(path) {
 			return nil, fs.ErrNotExist
 		}
 		return os.ReadFile(name)
@@ -155,7 +159,7 @@ func anything(path string) Options {
 	opts := world(path)
 	opts.Getenv = func(string) (string, bool) { return "x", true }
 	opts.ReadFile = func(name string) ([]byte, error) {
-		if name != path {
+		if name != absolute(path) {
 			return []byte("x\n"), nil
 		}
 		return os.ReadFile(name)
@@ -168,6 +172,14 @@ func consistent(t testing.TB, c *Config) {
 	t.Helper()
 	if len(c.Mappings) == 0 || c.Log.Level == "" || c.Log.Format == "" {
 		t.Errorf("it lacks mappings or defaults: %+v", c)
+	}
+	if c.Jobs < 1 || c.Jobs > 64 || c.ShutdownGrace < 0 || c.ShutdownGrace > maxGrace || checkListen(c.Server.Listen) != nil || len(c.Files) == 0 {
+		t.Errorf("it lacks what the daemon needs: %+v", c)
+	}
+	for _, n := range c.Notifications {
+		if n.URL == "" || n.Pos.Line == 0 {
+			t.Errorf("%s: a notification without a URL", n.Pos)
+		}
 	}
 	names := map[string]bool{}
 	for _, m := range c.Mappings {
@@ -195,6 +207,8 @@ func sound(m Mapping) error {
 		return errors.New("has no source or target")
 	case m.Timeout <= 0 || m.Retries < 0 || m.Retries > 10:
 		return errors.New("has an impossible timeout or retries")
+	case m.Jitter < 0 || m.Priority < -100 || m.Priority > 100 || schedule.CheckJitter(m.Schedule, m.Jitter) != nil:
+		return errors.New("has an impossible schedule, jitter or priority")
 	case m.Moved != MovedFollow && m.Moved != MovedRefuse:
 		return fmt.Errorf("has moved %q", m.Moved)
 	case image && (len(m.Repositories) > 0 || m.Tags.String() != "nothing"):

@@ -6,6 +6,7 @@ package config
 //   - `required` without a value, `default`, `enum`, `min`, `max`, `minItems` and `unique` are what they are in JSON schema.
 //   - `requires` names a key that must stand beside it; `host` marks a key that holds for a whole registry only.
 //   - `format` names the pattern that the JSON schema has for it, and `example` a valid value; "|" separates several.
+//   - `empty` lets a text be written as "", which means none.
 //   - At a blank field, `oneof` names keys of which exactly one must be there, and `never` keys that exclude each other.
 //
 // A list's tags hold for its entries where they are about scalars.
@@ -21,6 +22,15 @@ type document struct {
 	StateDir text `yaml:"stateDir" example:"/var/lib/dray"`
 	// What is logged and how. Flags of the command line override it.
 	Log logSection `yaml:"log"`
+	// What `dray run` answers by HTTP: health, metrics, status, and requests to run a job or to read this file anew.
+	Server serverSection `yaml:"server"`
+	// How many jobs `dray run` runs at once.
+	Jobs number `yaml:"jobs" min:"1" max:"64" default:"4"`
+	// How long `dray run`, when it is told to stop, waits for what is under way before it cuts it off; up to 10m. Keep the
+	// service manager's own patience above it.
+	ShutdownGrace text `yaml:"shutdownGrace" format:"span" default:"25s" example:"25s|0s"`
+	// Whom `dray run` tells what happens.
+	Notifications series[notificationSection] `yaml:"notifications" minItems:"1"`
 	// What holds for each mapping that does not say otherwise. A mapping's own key replaces the default as a whole.
 	Defaults defaultsSection `yaml:"defaults"`
 	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`, or host/path for credentials
@@ -28,7 +38,7 @@ type document struct {
 	// credentials that `docker login` left.
 	Registries dict[registrySection] `yaml:"registries" format:"registry"`
 	// What to bring where.
-	Mappings list[mappingSection] `yaml:"mappings" required:"" minItems:"1"`
+	Mappings series[mappingSection] `yaml:"mappings" required:"" minItems:"1"`
 }
 
 type logSection struct {
@@ -37,6 +47,29 @@ type logSection struct {
 	Level text `yaml:"level" enum:"debug|info|warn|error" default:"info"`
 	// `auto` is text on a terminal and JSON elsewhere.
 	Format text `yaml:"format" enum:"auto|text|json" default:"auto"`
+}
+
+type serverSection struct {
+	origin
+	// Where to listen: host:port, `unix:` and the absolute path of a socket, or `""` for nowhere. Set a `token` where
+	// others can reach it: what can be asked for costs time and requests.
+	Listen text `yaml:"listen" format:"listen" empty:"" default:"127.0.0.1:8484" example:"127.0.0.1:8484|unix:/run/dray/dray.sock"`
+	// What a request that changes something has to show, as `Authorization: Bearer TOKEN`: 16 to 512 letters, digits and
+	// punctuation. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
+	Token text `yaml:"token" format:"token" example:"${env:DRAY_TOKEN}|${file:/run/secrets/dray}"`
+}
+
+type notificationSection struct {
+	origin
+	// The URL to POST to, http or https. It often is a secret itself: keep it out of this file then, with `${env:NAME}` or
+	// `${file:PATH}`.
+	Webhook text `yaml:"webhook" required:"" format:"webhook" example:"https://hooks.example.com/dray|${file:/run/secrets/webhook}"`
+	// What to sign with (HMAC), as Standard Webhooks does: at least 24 characters, or `whsec_` and base64.
+	Secret text `yaml:"secret" example:"${env:WEBHOOK_SECRET}|${file:/run/secrets/webhook-key}"`
+	// What to tell: by default all but `imported`.
+	On list[text] `yaml:"on" enum:"imported|failed|recovered|config-rejected|config-accepted" minItems:"1" unique:"" example:"failed|recovered"`
+	// A Go template of the JSON to send instead of a CloudEvent, for chat systems.
+	Template text `yaml:"template" example:"{\"text\": {{json .Summary}}}"`
 }
 
 type registrySection struct {
@@ -105,6 +138,17 @@ type options struct {
 	// Bring the layers that a manifest names by URLs as well, such as those of old Windows base images: from the source's
 	// registry or else from their URLs. It holds for what is imported from then on.
 	ForeignLayers toggle `yaml:"foreignLayers" default:"false"`
+	// When to look for changes: five fields of cron (minute, hour, day of the month, month, day of the week), `@hourly`,
+	// `@daily`, `@weekly`, `@monthly`, `@yearly`, or `@every` and a duration. A mapping without a schedule, which `""` makes it
+	// beside a default, is run by `dray run` once, and when it changes. What came due while dray was down is run once.
+	Schedule text `yaml:"schedule" format:"schedule" empty:"" example:"17 */6 * * *|@every 90m|@daily"`
+	// Up to how much later than its schedule a mapping runs, always by the same share, so that not all run at once; `0s` for
+	// none.
+	Jitter text `yaml:"jitter" format:"span" default:"0s" example:"10m"`
+	// The time zone of `schedule`, by its IANA name.
+	Timezone text `yaml:"timezone" format:"timezone" default:"UTC" example:"Europe/Berlin"`
+	// Which of the mappings that are due at one time comes first: that with the highest.
+	Priority number `yaml:"priority" min:"-100" max:"100" default:"0"`
 	// How long one try of one import may take.
 	Timeout text `yaml:"timeout" format:"duration" default:"1h" example:"30m|1h30m"`
 	// How often an import is tried again after a failure that may pass.

@@ -8,15 +8,34 @@ import (
 	"strings"
 )
 
-// fieldsOf returns the fields of a struct of the grammar by key.
-func fieldsOf(t reflect.Type) map[string]reflect.StructField {
-	fields := map[string]reflect.StructField{}
+// shape is what there is to know of a struct of the grammar to read it. Finding that out takes longer than reading.
+type shape struct {
+	fields map[string]reflect.StructField // by key
+	rules  []reflect.StructField          // those that ask something of the company of keys
+}
+
+// shapes keeps those of one reading, by type.
+type shapes map[reflect.Type]shape
+
+func (s shapes) of(t reflect.Type) shape {
+	known, ok := s[t]
+	if ok {
+		return known
+	}
+	known.fields = map[string]reflect.StructField{}
 	for _, f := range reflect.VisibleFields(t) {
 		if key := f.Tag.Get("yaml"); key != "" {
-			fields[key] = f
+			known.fields[key] = f
+		}
+		for _, rule := range []string{"required", "requires", "oneof", "never"} {
+			if _, ok := f.Tag.Lookup(rule); ok {
+				known.rules = append(known.rules, f)
+				break
+			}
 		}
 	}
-	return fields
+	s[t] = known
+	return known
 }
 
 // keysOf returns the keys of a struct of the grammar in order.
@@ -58,8 +77,8 @@ func sectionType(t reflect.Type) (reflect.Type, string) {
 	if len(keysOf(t)) > 0 {
 		return t, ""
 	}
-	if f, ok := t.FieldByName("items"); ok && len(keysOf(f.Type.Elem())) > 0 {
-		return f.Type.Elem(), "[]"
+	if f, ok := t.FieldByName("item"); ok {
+		return f.Type, "[]"
 	}
 	if f, ok := t.FieldByName("entries"); ok {
 		value, _ := f.Type.Elem().FieldByName("value")

@@ -14,46 +14,57 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxFile is the largest config file, in bytes.
-const maxFile = 1 << 20
+// maxFile is the largest config file, in bytes: some ten thousands of mappings.
+const maxFile = 16 << 20
 
 // Options say where values outside of the file come from.
 type Options struct {
 	// Getenv looks up a variable; nil for the environment of the process.
 	Getenv func(string) (string, bool)
-	// ReadFile reads the config file and what it refers to; nil for the file system, of which it reads 1 MiB and a byte at
-	// the most.
+	// ReadFile reads the config file and what it refers to, each by its absolute path, as it is in [Config.Files]; nil for the
+	// file system, of which it reads 16 MiB and a byte at the most.
 	ReadFile func(string) ([]byte, error)
 }
 
-// Load reads a file. The error is of the type [Errors] and holds every mistake.
+// Load reads a file. The error is of the type [Errors] and holds every mistake. The config beside it has Path and Files, and
+// nothing else: whoever waits for the mistakes to be mended follows these files.
 func Load(path string, opts Options) (*Config, error) {
-	data, err := opts.lookup().ReadFile(path)
+	opts = opts.lookup()
+	named := files{}
+	data, err := opts.ReadFile(named.add(path))
 	if err != nil {
-		return nil, Errors{{Pos: Position{File: path}, Err: unreadable(err), Hint: hintUnreadable(err)}}
+		mistake := &Error{Pos: Position{File: path}, Err: unreadable(err), Hint: hintUnreadable(err)}
+		return &Config{Path: path, Files: named.sorted()}, Errors{mistake}
 	}
 	return Parse(path, data, opts)
 }
 
 // Parse is [Load] for content that has been read. Relative paths in it are relative to the folder of the name.
 func Parse(name string, data []byte, opts Options) (*Config, error) {
-	opts = opts.lookup()
-	folder := filepath.Dir(name)
-	errs := &report{}
+	named, errs := files{}, &report{}
+	named.add(name)
+	cfg := parse(name, data, opts.lookup(), named, errs)
+	if all := errs.result(); all != nil {
+		return &Config{Path: name, Files: named.sorted()}, all
+	}
+	cfg.Files = named.sorted()
+	return cfg, nil
+}
+
+// parse notes what files the content names, and its mistakes. Where there are some, what it returns means nothing.
+func parse(name string, data []byte, opts Options, named files, errs *report) *Config {
 	root, err := parseYAML(name, data)
 	if err != nil {
 		errs.add(err)
-		return nil, errs.result()
+		return nil
 	}
-	w := &walker{report: errs, file: name, expand: expander{folder: folder, getenv: opts.Getenv, readFile: opts.ReadFile}}
+	folder := filepath.Dir(name)
+	expand := expander{folder: folder, getenv: opts.Getenv, readFile: opts.ReadFile, files: named}
+	w := &walker{report: errs, file: name, expand: expand, shapes: shapes{}}
 	var doc document
 	w.value(&doc, root, "", "")
-	b := &builder{report: errs, folder: folder}
-	cfg := b.config(name, doc)
-	if all := errs.result(); all != nil {
-		return nil, all
-	}
-	return cfg, nil
+	b := &builder{report: errs, folder: folder, files: named}
+	return b.config(name, &doc)
 }
 
 // readBounded reads a file, but not much more than any file may have.

@@ -17,33 +17,49 @@ var mappingName = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
 // builder makes the config of a document that fits the grammar, and reports what has no meaning.
 type builder struct {
 	*report
-	folder string
+	folder    string
+	files     files
+	filters   filters
+	schedules schedules
+	all       options // those of the mapping at hand, with what it inherits
 }
 
-func (b *builder) config(name string, doc document) *Config {
-	preset(reflect.ValueOf(&doc.Log).Elem())
-	c := &Config{
-		Path:       name,
-		StateDir:   b.path(doc.StateDir),
-		Log:        Log{Level: doc.Log.Level.value, Format: doc.Log.Format.value},
-		Registries: b.registries(doc.Registries),
+func (b *builder) config(name string, doc *document) *Config {
+	defaults := &doc.Defaults.options
+	for _, section := range []any{doc, &doc.Log, &doc.Server, defaults} {
+		preset(reflect.ValueOf(section).Elem())
 	}
-	b.options(doc.Defaults.options, Mapping{})
+	c := &Config{
+		Path:          name,
+		StateDir:      b.path(doc.StateDir),
+		Log:           Log{Level: doc.Log.Level.value, Format: doc.Log.Format.value},
+		Server:        b.server(doc.Server),
+		Jobs:          doc.Jobs.value,
+		ShutdownGrace: b.grace(doc.ShutdownGrace),
+		Notifications: b.notifications(&doc.Notifications),
+		Registries:    b.registries(doc.Registries),
+	}
+	b.options(defaults, &Mapping{})
+	b.schedule(defaults, defaults, &Mapping{})
 	b.tags(doc.Defaults.Tags)
 	taken := map[string]Position{}
-	for _, s := range doc.Mappings.items {
-		if s.origin.set {
-			m := b.mapping(s, doc.Defaults.options)
-			b.takeName(s, m, taken)
-			c.Mappings = append(c.Mappings, m)
-		}
-	}
+	const usual = 10_000 // more than that may be nonsense
+	c.Mappings = make([]Mapping, 0, min(doc.Mappings.len(), usual))
+	doc.Mappings.each(func(s *mappingSection) {
+		m := b.mapping(s, defaults)
+		b.takeName(s, m, taken)
+		c.Mappings = append(c.Mappings, m)
+	})
 	return c
 }
 
 // mapping makes the mapping; what of it is wrong has been reported.
-func (b *builder) mapping(s mappingSection, defaults options) Mapping {
-	m := b.options(inherit(s.options, defaults), Mapping{Pos: s.origin.pos, Name: s.Name.value})
+func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
+	m := Mapping{Pos: s.origin.pos, Name: s.Name.value}
+	b.all = s.options
+	inherit(&b.all, defaults)
+	b.options(&b.all, &m)
+	b.schedule(&b.all, &s.options, &m)
 	b.source(s, &m)
 	b.repositories(s.Repositories, &m)
 	b.targets(s, &m)
@@ -53,7 +69,7 @@ func (b *builder) mapping(s mappingSection, defaults options) Mapping {
 	case single(m.Source):
 		b.onlyForRepositories(s)
 	default:
-		b.chooseTags(s, defaults, &m)
+		b.chooseTags(s, &m)
 	}
 	if !s.Name.set && !m.Source.IsZero() {
 		m.Name = defaultName(m.Source)
@@ -70,7 +86,7 @@ func defaultName(source image.Reference) string {
 }
 
 // takeName checks the name, and that no mapping before has it.
-func (b *builder) takeName(s mappingSection, m Mapping, taken map[string]Position) {
+func (b *builder) takeName(s *mappingSection, m Mapping, taken map[string]Position) {
 	t := s.Name
 	if !t.set {
 		t = s.Source

@@ -26,20 +26,18 @@ func preset(v reflect.Value) {
 	}
 }
 
-// inherit returns the options with what they leave out taken from the defaults.
-func inherit(own, defaults options) options {
-	o, d := reflect.ValueOf(&own).Elem(), reflect.ValueOf(defaults)
+// inherit takes what the options leave out from the defaults, which are complete.
+func inherit(own, defaults *options) {
+	o, d := reflect.ValueOf(own).Elem(), reflect.ValueOf(defaults).Elem()
 	for i := range o.NumField() {
 		if f, ok := o.Field(i).Addr().Interface().(interface{ where() origin }); ok && !f.where().set {
 			o.Field(i).Set(d.Field(i))
 		}
 	}
-	return own
 }
 
-// options fills in what a mapping has in common with defaults, but for the tags.
-func (b *builder) options(o options, m Mapping) Mapping {
-	preset(reflect.ValueOf(&o).Elem())
+// options reads complete options into the mapping, but for the tags.
+func (b *builder) options(o *options, m *Mapping) {
 	seen := map[image.Platform]int{}
 	for i, t := range o.Platforms.items {
 		if !t.set {
@@ -63,7 +61,6 @@ func (b *builder) options(o options, m Mapping) Mapping {
 	m.ForeignLayers = o.ForeignLayers.value
 	m.Timeout = b.duration(o.Timeout)
 	m.Retries = o.Retries.value
-	return m
 }
 
 // artifactType is a media type: RFC 6838, section 4.2.

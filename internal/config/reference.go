@@ -11,7 +11,7 @@ import (
 func single(r image.Reference) bool { return r.Tag != "" || r.Digest != "" }
 
 // source reads the source, which is a prefix where repositories are listed.
-func (b *builder) source(s mappingSection, m *Mapping) {
+func (b *builder) source(s *mappingSection, m *Mapping) {
 	if !s.Source.set {
 		return
 	}
@@ -41,7 +41,7 @@ func (b *builder) reference(value string, prefix bool) (image.Reference, error) 
 }
 
 // targets reads target or targets.
-func (b *builder) targets(s mappingSection, m *Mapping) {
+func (b *builder) targets(s *mappingSection, m *Mapping) {
 	all := s.Targets.items
 	if s.Target.set {
 		all = append([]text{s.Target}, all...)
@@ -51,7 +51,7 @@ func (b *builder) targets(s mappingSection, m *Mapping) {
 		if !t.set {
 			continue
 		}
-		ref, err := b.target(t, s, *m)
+		ref, err := b.target(t, s, m)
 		if err != nil {
 			continue
 		}
@@ -68,7 +68,7 @@ func (b *builder) targets(s mappingSection, m *Mapping) {
 
 var errReported = errors.New("has been reported")
 
-func (b *builder) target(t text, s mappingSection, m Mapping) (image.Reference, error) {
+func (b *builder) target(t text, s *mappingSection, m *Mapping) (image.Reference, error) {
 	ref, err := b.reference(t.value, false)
 	if err == nil && s.Repositories.set && !single(ref) {
 		ref, err = b.reference(t.value, true)

@@ -89,9 +89,9 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Username: s.Username.value,
 		Password: Secret(s.Password.value),
 		TLS: TLS{
-			CAFile:             b.path(s.TLS.CAFile),
-			CertFile:           b.path(s.TLS.CertFile),
-			KeyFile:            b.path(s.TLS.KeyFile),
+			CAFile:             b.file(s.TLS.CAFile),
+			CertFile:           b.file(s.TLS.CertFile),
+			KeyFile:            b.file(s.TLS.KeyFile),
 			InsecureSkipVerify: s.TLS.InsecureSkipVerify.value,
 		},
 		PlainHTTP:   s.PlainHTTP.value,
@@ -105,4 +105,13 @@ func (b *builder) path(t text) string {
 		return t.value
 	}
 	return filepath.Join(b.folder, t.value)
+}
+
+// file is path for what is read.
+func (b *builder) file(t text) string {
+	path := b.path(t)
+	if path != "" {
+		b.files.add(path)
+	}
+	return path
 }

@@ -286,8 +286,16 @@ func (g *generator) text(tag reflect.StructTag) object {
 			written = written.with("minimum", 0).with("not", object{{"type", "string"}, {"pattern", patterns["noTag"]}})
 		case "range":
 			written = written.with("minimum", 0)
+		case "span":
+			return object{{"anyOf", []object{{{"type", "string"}, {"pattern", patterns[format]}}, {{"enum", []int{0}}}, elsewhere}}}
+		case "webhook", "listen", "schedule":
+			written = object{{"type", "string"}, {"pattern", patterns[format]}}
 		}
-		return object{{"anyOf", []object{written, elsewhere}}}
+		all := []object{written, elsewhere}
+		if _, ok := tag.Lookup("empty"); ok {
+			all = append(all, object{{"enum", []string{""}}})
+		}
+		return object{{"anyOf", all}}
 	})
 }
 
@@ -412,8 +420,12 @@ var patterns = func() map[string]string {
 		part  = `[a-z0-9][a-z0-9._-]*`
 		media = `[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*`
 
+		address = `(?:` + label + `(?:\.` + label + `)*|\[[a-fA-F0-9:.]+(?:%[^\]]+)?\])?:[0-9]{1,5}`
+		cron    = `[0-9A-Za-z*/,?-]+`
+		blank   = `[^!-~]` // whatever Unicode has for it
+
 		unit      = `[^$]|\$+[^${]|\$\$+\{`
-		reference = `\$\{(?:env|file):[^}$]+\}`
+		reference = `\$\{(?:env:|file:(?:\$CREDENTIALS_DIRECTORY/)?)[^}$]+\}`
 	)
 	whole := func(p string) string { return "^(?:" + p + ")$" }
 	return map[string]string{
@@ -430,6 +442,12 @@ var patterns = func() map[string]string {
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
 		"zero":         `^[^1-9]*$`,
+		"span":         whole(`\+?(?:0|(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)`),
+		"schedule":     whole(blank + `*(?:@every` + blank + `+\S+|@[a-z]+|` + cron + `(?:` + blank + `+` + cron + `){4})` + blank + `*`),
+		"timezone":     zoneName.String(),
+		"listen":       whole(address + `|unix:/(?:[^\n]*[^\n/])`),
+		"token":        whole(`[!-~]{16,512}`),
+		"webhook":      whole(`[hH][tT][tT][pP][sS]?://[^/?# ][^#]*#?`),
 		"noTag":        `^(?:[^/}][^}]*)?\{[^}]*$|^[^/{][^{]*,`, // a brace without its other, a comma outside of braces
 		"tag":          whole(tag + `|/[^\n]+/|` + glob),
 		"range":        whole(terms + `(?:\|\|` + terms + `)*`),

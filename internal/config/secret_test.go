@@ -32,6 +32,8 @@ func TestSecretIsNeverShown(t *testing.T) {
 		slog.New(h).Info("x", "secret", r.Password, "registry", r, slog.Group("g", "s", r.Password))
 	}
 	shown["slog text"], shown["slog JSON"] = text.String(), lines.String()
+	c := Config{Server: Server{Token: word}, Notifications: []Notification{{URL: word, Secret: word}}}
+	shown["config"] = fmt.Sprintf("%v %+v %#v", c, c, c)
 	for how, s := range shown {
 		if strings.Contains(s, word) || strings.Contains(s, fmt.Sprintf("%x", word)) {
 			t.Errorf("%s shows it: %s", how, s)

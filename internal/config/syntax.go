@@ -12,13 +12,19 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// checkText refuses what is no text that YAML allows, which the YAML parser does without a position.
+// maxMarks is how many values a config file can have, roughly, before the YAML parser takes hundreds of MiB for them.
+const maxMarks = 1_000_000
+
+// checkText refuses what is no text that YAML allows, which the YAML parser does without a position, and what is too much.
 func checkText(name string, data []byte) *Error {
 	if len(data) > maxFile {
-		return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d KiB", maxFile>>10), Hint: "is it a config file?"}
+		return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", maxFile>>20), Hint: "is it a config file?"}
 	}
 	pos := Position{File: name, Line: 1, Col: 1}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if marks(data) > maxMarks {
+		return &Error{Pos: pos, Err: fmt.Errorf("the file has more than %d lines and values", maxMarks), Hint: "is it a config file?"}
+	}
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
@@ -34,6 +40,22 @@ func checkText(name string, data []byte) *Error {
 		i += size
 	}
 	return nil
+}
+
+// marks counts what sets values apart in YAML. There are never more values than that, but for a few.
+func marks(data []byte) int {
+	n := 0
+	for i, c := range data {
+		switch c {
+		case '\n', '\r', ',', ':', '[', '{':
+			n++
+		case ' ', '\t':
+			if i > 0 && (data[i-1] == '-' || data[i-1] == '?') {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // allowed are the printable characters of YAML 1.2, section 5.1.

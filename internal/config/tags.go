@@ -8,7 +8,7 @@ import (
 )
 
 // onlyForRepositories reports keys that mean nothing for one image.
-func (b *builder) onlyForRepositories(s mappingSection) {
+func (b *builder) onlyForRepositories(s *mappingSection) {
 	for _, at := range []origin{s.Tags.origin, s.Repositories.origin} {
 		if at.set {
 			b.fail(at, errors.New("means nothing for one image, as which the source's tag or digest makes it"), "remove it, or the source's tag or digest")
@@ -17,14 +17,10 @@ func (b *builder) onlyForRepositories(s mappingSection) {
 }
 
 // chooseTags compiles what a mapping or its defaults say about tags.
-func (b *builder) chooseTags(s mappingSection, defaults options, m *Mapping) {
-	section := s.Tags
-	if !section.set {
-		section = defaults.Tags
-	}
+func (b *builder) chooseTags(s *mappingSection, m *Mapping) {
 	switch missing := s.origin.below("tags"); {
-	case section.set:
-		m.Tags = b.tags(section)
+	case b.all.Tags.set:
+		m.Tags = b.tags(b.all.Tags)
 	case !b.reported(missing):
 		b.fail(missing, errors.New("is missing, and the source is a repository"), `write tags: ["*"] to mean every tag, or add a tag to the source`)
 	}
@@ -41,18 +37,40 @@ func (b *builder) reported(at origin) bool {
 	return false
 }
 
+// filters are those of one file, by identity: in a long file most are the same.
+type filters struct {
+	compiler tagfilter.Compiler
+	known    map[string]tagfilter.Filter
+}
+
+func (f *filters) compile(spec tagfilter.Spec) (tagfilter.Filter, error) {
+	id := spec.Identity()
+	if filter, ok := f.known[id]; ok {
+		return filter, nil
+	}
+	filter, err := f.compiler.Compile(spec)
+	if err == nil {
+		if f.known == nil {
+			f.known = map[string]tagfilter.Filter{}
+		}
+		f.known[id] = filter
+	}
+	return filter, err
+}
+
 // tags compiles the section; it is the zero Filter where something is wrong, which has been reported then.
 func (b *builder) tags(s tagsSection) tagfilter.Filter {
 	if !s.set {
 		return tagfilter.Filter{}
 	}
-	filter, err := tagfilter.Compile(tagfilter.Spec{
+	spec := tagfilter.Spec{
 		Include: values(s.Include),
 		Exclude: values(s.Exclude),
 		Semver:  s.Semver.value,
 		Suffix:  s.Suffix.value,
 		Newest:  s.Newest.value,
-	})
+	}
+	filter, err := b.filters.compile(spec)
 	if err != nil {
 		b.tagMistakes(s, err)
 	}

@@ -47,6 +47,10 @@ func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
 		return
 	}
 	read := text{origin: at, raw: n.Value, value: value}
+	if _, ok := tag.Lookup("empty"); ok && n.Value == "" {
+		*t = read
+		return
+	}
 	if value == "" {
 		empty := errors.New("is empty")
 		if read.expanded() {
@@ -126,12 +130,7 @@ type list[T any] struct {
 }
 
 func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
-	if n.Kind != yaml.SequenceNode {
-		w.wrong(n, at, "a list")
-		return
-	}
-	if low := bound(tag, "minItems", 0); len(n.Content) < low {
-		w.fail(at, errors.New("is empty"), emptyList(at.key))
+	if !w.sequence(n, at, tag) {
 		return
 	}
 	l.origin = at
@@ -141,12 +140,28 @@ func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructT
 			w.dropped++
 			return
 		}
-		w.value(&l.items[i], c, fmt.Sprintf("%s[%d]", at.key, i), tag)
+		w.value(&l.items[i], c, at.entry(i), tag)
 	}
 	if _, ok := tag.Lookup("unique"); ok {
 		w.unique(l.texts())
 	}
 }
+
+// sequence tells whether the node is a list with enough entries, and reports it otherwise.
+func (w *walker) sequence(n *yaml.Node, at origin, tag reflect.StructTag) bool {
+	if n.Kind != yaml.SequenceNode {
+		w.wrong(n, at, "a list")
+		return false
+	}
+	if len(n.Content) < bound(tag, "minItems", 0) {
+		w.fail(at, errors.New("is empty"), emptyList(at.key))
+		return false
+	}
+	return true
+}
+
+// entry is the path of an entry of a list.
+func (o origin) entry(i int) string { return o.key + "[" + strconv.Itoa(i) + "]" }
 
 func emptyList(key string) string {
 	if key == "mappings" {
@@ -168,6 +183,49 @@ func values(l list[text]) []string {
 		all = append(all, t.value)
 	}
 	return all
+}
+
+// series is a list of sections, which are read one at a time, when they are asked for. There may be very many.
+type series[T any] struct {
+	origin
+	item   T // the one at hand
+	walker *walker
+	node   *yaml.Node
+	tag    reflect.StructTag
+}
+
+func (s *series[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	if w.sequence(n, at, tag) {
+		s.origin, s.walker, s.node, s.tag = at, w, n, tag
+	}
+}
+
+// len is how many sections there are.
+func (s *series[T]) len() int {
+	if s.node == nil {
+		return 0
+	}
+	return len(s.node.Content)
+}
+
+// each reads the sections, the one time it is called, and hands on those that are there. One that is wrong has been reported, and may lack anything. Nothing
+// may keep the pointer. What has been read is given free: the nodes of a file take many times its size.
+func (s *series[T]) each(use func(*T)) {
+	for i := range s.len() {
+		if s.walker.full() {
+			s.walker.dropped++
+			return
+		}
+		var none T
+		s.item = none
+		s.walker.value(&s.item, s.node.Content[i], s.entry(i), s.tag)
+		if at, ok := any(&s.item).(interface{ where() origin }); ok && at.where().set {
+			use(&s.item)
+		}
+		if s.node.Anchor == "" { // or else it may stand for another list, too
+			s.node.Content[i] = nil
+		}
+	}
 }
 
 // dict is a mapping whose keys the user chooses.
@@ -206,8 +264,7 @@ func (t *tagsSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.Struc
 		return
 	}
 	t.origin = at
-	field, _ := reflect.TypeFor[tagsSection]().FieldByName("Include")
-	t.Include.decode(w, n, at, field.Tag)
+	t.Include.decode(w, n, at, w.shapes.of(reflect.TypeFor[tagsSection]()).fields["include"].Tag)
 }
 
 // referrersSection is true, false, or a list of artifact types.

@@ -15,6 +15,7 @@ type walker struct {
 	*report
 	file   string
 	expand expander
+	shapes shapes
 }
 
 func (r *report) fail(at origin, err error, hint string) {
@@ -109,24 +110,24 @@ func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 		s.put(at)
 	}
 	v := reflect.ValueOf(target).Elem()
-	present := map[string]pair{}
-	fields := fieldsOf(v.Type())
+	present := make(map[string]pair, len(pairs))
+	of := w.shapes.of(v.Type())
 	for _, p := range pairs {
 		present[p.name] = p
-		f, known := fields[p.name]
+		f, known := of.fields[p.name]
 		if !known {
 			w.unknown(p, at, v.Type())
 			continue
 		}
 		w.value(v.FieldByIndex(f.Index).Addr().Interface(), p.value, join(at.key, p.name), f.Tag)
 	}
-	w.company(v.Type(), at, present)
+	w.company(of.rules, at, present)
 }
 
 // company reports keys that are missing beside others, or that must not stand beside others.
-func (w *walker) company(t reflect.Type, at origin, present map[string]pair) {
+func (w *walker) company(rules []reflect.StructField, at origin, present map[string]pair) {
 	has := func(key string) bool { _, ok := present[key]; return ok }
-	for _, f := range reflect.VisibleFields(t) {
+	for _, f := range rules {
 		key := f.Tag.Get("yaml")
 		if _, required := f.Tag.Lookup("required"); required && !has(key) {
 			w.fail(at.below(key), errors.New("is missing"), "")

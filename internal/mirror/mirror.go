@@ -171,6 +171,9 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 		order.HeldAs = order.Target.Tag
 		cost, err := m.Engine.Refresh(ctx, order)
 		out.Cost = cost
+		if err != nil || cost != (Cost{}) {
+			out.Engine = m.Engine.Name()
+		}
 		if err != nil {
 			m.settleError(out, err)
 		}
@@ -182,7 +185,7 @@ func (m *Mirror) report(r *run) {
 	counts := map[Status]int{}
 	for _, out := range r.result.Outcomes {
 		counts[out.Status]++
-		if out.Engine != "" {
+		if out.Op == diff.Import && out.Engine != "" {
 			continue // settled as it was imported
 		}
 		if out.Status != Kept {

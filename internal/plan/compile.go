@@ -19,7 +19,11 @@ func Compile(cfg *config.Config) ([]Job, error) {
 			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags,
 			Platforms: m.Platforms, RefuseMoved: m.Moved == config.MovedRefuse, Referrers: Referrers(m.Referrers),
 			ReferrersInterval: m.ReferrersInterval, ForeignLayers: m.ForeignLayers, Timeout: m.Timeout, Retries: m.Retries,
+			Schedule: m.Schedule, Jitter: m.Jitter, Priority: m.Priority,
 		})
+	}
+	for i := range jobs {
+		jobs[i].Fingerprint = jobs[i].fingerprint()
 	}
 	if errs := twoWriters(cfg.Mappings, jobs); len(errs) > 0 {
 		return nil, errs

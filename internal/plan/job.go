@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/schedule"
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
@@ -34,6 +35,14 @@ type Job struct {
 	Timeout time.Duration
 	// Retries is how often an import is tried again after a failure that may pass.
 	Retries int
+	// Schedule is zero for a job that runs only when it is new, or changes, or is asked for.
+	Schedule schedule.Schedule
+	// Jitter is how much later than its schedule, or than when it is new, the job may run.
+	Jitter time.Duration
+	// Priority orders jobs that are due at one time, the highest first.
+	Priority int
+	// Fingerprint tells whether two jobs are the same in all fields above. It lasts across restarts. [Compile] sets it.
+	Fingerprint string
 }
 
 // Referrers says which artifacts that refer to an image travel along: none where it is the zero value.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +152,8 @@ func TestDamageInTheMiddle(t *testing.T) {
 	for i := range 200 {
 		must(t, s.PutManifest(ctx, manifest(i, 1000)))
 	}
+	run, state := busyRun(d, "a", 1)
+	keep(t, s, run, state)
 	must(t, s.Close())
 	info, err := os.Stat(filepath.Join(d.dir, fileName))
 	must(t, err)
@@ -169,6 +172,14 @@ func TestDamageInTheMiddle(t *testing.T) {
 	must(t, s.PutManifest(ctx, manifest(1000, 10))) // is nothing, and no error
 	must(t, s.AddBlobs(ctx, repo("a"), digests(0, 1), true))
 	must(t, s.Prune(ctx, d.Now(), 1))
+	if id, err := s.KeepRun(ctx, run, state); id != 0 || err != nil {
+		t.Error(id, err)
+	}
+	must(t, s.KeepAnchors(ctx, map[string]time.Time{"a": d.Now()}))
+	must(t, s.TouchJobs(ctx, []string{"a"}))
+	if len(states(t, s))+len(history(t, s, HistoryQuery{})) != 0 || !errors.Is(s.Writable(ctx), errDamaged) {
+		t.Error("a damaged store keeps runs")
+	}
 	if held(t, s, repo("a"), digest(0)) != 0 || kept(t, s, manifest(1000, 10)) {
 		t.Error("a damaged store keeps things")
 	}
@@ -183,6 +194,92 @@ func TestDamageInTheMiddle(t *testing.T) {
 	must(t, s.Close())
 	if !kept(t, d.open(t), manifest(1, 1000)) || len(names(t, d.dir)) != 1 || strings.Count(d.log.String(), "\n") != 1 {
 		t.Error(names(t, d.dir), d.log.String())
+	}
+}
+
+// TestHistoryDamaged damages the tables of jobs and runs, and leaves it to each operation to find that.
+func TestHistoryDamaged(t *testing.T) {
+	keepOne := func(ctx context.Context, d *stand, s *Store) error {
+		run, state := busyRun(d, "a", 3)
+		id, err := s.KeepRun(ctx, run, state)
+		if id != 0 {
+			t.Error("a run was kept")
+		}
+		return err
+	}
+	for name, do := range map[string]func(ctx context.Context, d *stand, s *Store) error{
+		"keep":          keepOne,
+		"keep outcomes": keepOne,
+		"states": func(ctx context.Context, _ *stand, s *Store) error {
+			all, err := s.JobStates(ctx)
+			if all == nil || len(all) != 0 {
+				t.Error(all)
+			}
+			return err
+		},
+		"history": func(ctx context.Context, _ *stand, s *Store) error {
+			_, err := s.History(ctx, HistoryQuery{})
+			return err
+		},
+		"anchors": func(ctx context.Context, d *stand, s *Store) error {
+			return s.KeepAnchors(ctx, map[string]time.Time{"a": d.Now()})
+		},
+		"touch": func(ctx context.Context, _ *stand, s *Store) error { return s.TouchJobs(ctx, []string{"a"}) },
+		"prune": func(ctx context.Context, d *stand, s *Store) error { return s.Prune(ctx, d.Now(), 1<<20) },
+		"writable": func(ctx context.Context, _ *stand, s *Store) error {
+			if err := s.Writable(ctx); !errors.Is(err, errDamaged) {
+				t.Error(err)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newStand(t)
+			s := d.open(t)
+			run, state := busyRun(d, "a", 3)
+			keep(t, s, run, state)
+			must(t, s.Writable(t.Context()))
+			tables := "'jobs', 'runs', 'checks'"
+			if name == "keep outcomes" {
+				tables = "'outcomes'"
+			}
+			roots, err := s.reader.Query("SELECT rootpage FROM sqlite_schema WHERE tbl_name IN (" + tables + ")")
+			must(t, err)
+			var pages []int64
+			for roots.Next() {
+				var page int64
+				must(t, roots.Scan(&page))
+				pages = append(pages, page)
+			}
+			must(t, errors.Join(roots.Err(), roots.Close(), s.Close()))
+			for _, page := range pages {
+				overwrite(t, d.dir, (page-1)*4096, strings.Repeat("\xff", 4096))
+			}
+			s, ctx := d.open(t), t.Context()
+			d.pass(48 * time.Hour)
+			must(t, do(ctx, d, s))
+			if got := d.log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "the store is damaged") {
+				t.Errorf("the log says %q", got)
+			}
+			must(t, do(ctx, d, s))
+			must(t, s.Close())
+			keep(t, d.open(t), run, state)
+			if len(names(t, d.dir)) != 1 {
+				t.Error("it was not put aside", names(t, d.dir))
+			}
+		})
+	}
+}
+
+// TestHistoryAfterDamage: what was found damaged elsewhere is not asked for jobs and runs any more.
+func TestHistoryAfterDamage(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	run, state := busyRun(d, "a", 3)
+	keep(t, s, run, state)
+	s.damaged.Store(true)
+	if all, runs := states(t, s), history(t, s, HistoryQuery{}); len(all)+len(runs) != 0 {
+		t.Error(all, runs)
 	}
 }
 

@@ -2,7 +2,10 @@ package store
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
+	"time"
 )
 
 const many = 10_000
@@ -53,5 +56,112 @@ func BenchmarkOpen(b *testing.B) {
 	fill(b, d.open(b), 100)
 	for b.Loop() {
 		must(b, d.open(b).Close())
+	}
+}
+
+// BenchmarkKeepQuietRun keeps runs that had nothing to do, of a thousand jobs in turn.
+func BenchmarkKeepQuietRun(b *testing.B) {
+	d, n := newStand(b), 0
+	s := d.open(b)
+	for b.Loop() {
+		n++
+		keepQuiet(b, d, s, fmt.Sprint("job", n%1000))
+	}
+}
+
+func keepQuiet(b *testing.B, d *stand, s *Store, job string) {
+	run, state := quietRun(d, job, 1000)
+	keep(b, s, run, state)
+}
+
+// BenchmarkKeepBusyRun keeps runs with as many outcomes as are kept of one.
+func BenchmarkKeepBusyRun(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	run, state := busyRun(d, "a", maxOutcomes)
+	for b.Loop() {
+		keep(b, s, run, state)
+	}
+}
+
+// BenchmarkHistory reads the newest 50 of ten thousand jobs' runs, and those of one job.
+func BenchmarkHistory(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	for i := range 3 * many {
+		run, state := busyRun(d, fmt.Sprint("job", i%many), 3)
+		keep(b, s, run, state)
+	}
+	for name, query := range map[string]HistoryQuery{"all": {}, "job": {Job: "job5000"}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if len(history(b, s, query)) == 0 {
+					b.Fatal("there is nothing")
+				}
+			}
+		})
+	}
+}
+
+func anchors(d *stand) map[string]time.Time {
+	all := map[string]time.Time{}
+	for i := range many {
+		all[fmt.Sprint("job", i)] = d.Now()
+	}
+	return all
+}
+
+func BenchmarkJobStates(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	must(b, s.KeepAnchors(b.Context(), anchors(d)))
+	for b.Loop() {
+		if len(states(b, s)) != many {
+			b.Fatal("some are gone")
+		}
+	}
+}
+
+func BenchmarkKeepAnchors(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	for b.Loop() {
+		must(b, s.KeepAnchors(b.Context(), anchors(d)))
+	}
+}
+
+// BenchmarkTouchJobs asks whether there is anything to note, which once a day there is.
+func BenchmarkTouchJobs(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	must(b, s.KeepAnchors(b.Context(), anchors(d)))
+	names := slices.Collect(maps.Keys(anchors(d)))
+	for b.Loop() {
+		must(b, s.TouchJobs(b.Context(), names))
+	}
+}
+
+func BenchmarkWritable(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	for b.Loop() {
+		d.pass(time.Second)
+		must(b, s.Writable(b.Context()))
+	}
+}
+
+// BenchmarkPruneRuns looks through 200 runs of each of 1,000 jobs, of which none is to go.
+func BenchmarkPruneRuns(b *testing.B) {
+	d := newStand(b)
+	s := d.open(b)
+	for i := range 1000 {
+		keepQuiet(b, d, s, fmt.Sprint("job", i))
+	}
+	_, err := s.writer.Exec("WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 199) " +
+		"INSERT INTO runs SELECT NULL, job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, " +
+		"quiet, repeats, since, more, size, error FROM n, runs")
+	must(b, err)
+	for b.Loop() {
+		must(b, s.Prune(b.Context(), d.Now(), 512<<20))
 	}
 }

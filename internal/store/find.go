@@ -9,6 +9,7 @@ import (
 // finders are the statements that read, made once.
 type finders struct {
 	manifest, places, holds, selected, referrers *sql.Stmt
+	jobs, runs, runsOf, outcomes                 *sql.Stmt
 }
 
 func prepare(ctx context.Context, db *sql.DB) (finders, error) {
@@ -25,6 +26,11 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 		{&f.selected, "SELECT target, used FROM selections WHERE source = ? AND platforms = ?"},
 		{&f.referrers, "SELECT e.repository, e.seen, e.used FROM repositories r CROSS JOIN referrers e ON e.repository = r.id " +
 			"WHERE r.registry = ? AND r.path = ? AND e.digest = ?"},
+		{&f.jobs, "SELECT name, fingerprint, anchor, started, ended, succeeded, failures FROM jobs"},
+		{&f.runs, "SELECT " + runColumns + " FROM runs r CROSS JOIN jobs j ON j.id = r.job WHERE r.id < ? ORDER BY r.id DESC LIMIT ?"},
+		{&f.runsOf, "SELECT " + runColumns + " FROM jobs j CROSS JOIN runs r ON r.job = j.id " +
+			"WHERE j.name = ? AND r.id < ? ORDER BY r.id DESC LIMIT ?"},
+		{&f.outcomes, "SELECT run, " + outcomeColumns + " FROM outcomes WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run DESC, position"},
 	} {
 		made, err := db.PrepareContext(ctx, statement.sql)
 		if err != nil {

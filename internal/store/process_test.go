@@ -29,9 +29,16 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// child writes the batches from..to of its name, and says each number once it is committed.
+// child does what its first argument says, which is else a name: then it writes the batches from..to of it. It says each number
+// once that is committed.
 func child(dir string, args []string) error {
 	ctx := context.Background()
+	switch args[0] {
+	case "runs":
+		return runsChild(ctx, dir, args[1])
+	case "migrations":
+		return migrationsChild(ctx, dir)
+	}
 	s, err := Open(ctx, dir, Options{Now: time.Now})
 	if err != nil {
 		return err

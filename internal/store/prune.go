@@ -21,6 +21,11 @@ const (
 // Prune drops what was last used before a time, exact to a day; what was read meanwhile is noted first. Where the rest is above
 // maxBytes, the manifests go that were not used for longest, and after the last of them the oldest of everything else; 0 is no
 // bound. The file shrinks accordingly.
+//
+// Of jobs and their runs other rules hold. A job that nobody has seen for 90 days is forgotten, with its runs: whoever knows which
+// jobs there are says so before, by [Store.TouchJobs]. Of the others the last 200 runs stay, and of these those of the last 90 days,
+// and always the last one. Runs take an eighth of maxBytes at the most: of those beyond it only the last of each job stays, without
+// its outcomes. The states of jobs stay in any case.
 func (s *Store) Prune(ctx context.Context, before time.Time, maxBytes int64) error {
 	if s.damaged.Load() {
 		return nil
@@ -36,6 +41,9 @@ func (s *Store) prune(ctx context.Context, before, maxBytes int64) error {
 		}
 	}
 	if err := s.dropOthers(ctx, before); err != nil {
+		return err
+	}
+	if err := s.dropHistory(ctx, maxBytes); err != nil {
 		return err
 	}
 	if err := s.fit(ctx, before, maxBytes); err != nil {

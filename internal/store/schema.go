@@ -14,7 +14,7 @@ const applicationID = 0x64726179
 
 // schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
 // released is never changed: a new version is a new element.
-func schema() []string { return []string{version1} }
+func schema() []string { return []string{version1, version2} }
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
 const version1 = `
@@ -59,6 +59,76 @@ CREATE TABLE selections (
 	used      INTEGER NOT NULL,
 	PRIMARY KEY (source, platforms)
 ) STRICT, WITHOUT ROWID;
+`
+
+// Times are Unix milliseconds, and 0 is no time.
+const version2 = `
+-- What lasts of a job. seen: when it was last known to be wanted, exact to a day.
+CREATE TABLE jobs (
+	id          INTEGER PRIMARY KEY,
+	name        TEXT NOT NULL UNIQUE,
+	fingerprint TEXT NOT NULL,
+	anchor      INTEGER NOT NULL,
+	started     INTEGER NOT NULL,
+	ended       INTEGER NOT NULL,
+	succeeded   INTEGER NOT NULL,
+	failures    INTEGER NOT NULL,
+	seen        INTEGER NOT NULL
+) STRICT;
+
+-- Later runs have larger ids. quiet: it had nothing to do and nothing to say. repeats: for how many runs right before it, equal to
+-- it but for their times, the row stands too; since: when the first of them started. more: outcomes that have no row.
+-- size: about how many bytes it takes, with its outcomes.
+CREATE TABLE runs (
+	id            INTEGER PRIMARY KEY,
+	job           INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+	cause         TEXT NOT NULL,
+	started       INTEGER NOT NULL,
+	ended         INTEGER NOT NULL,
+	keep          INTEGER NOT NULL,
+	import        INTEGER NOT NULL,
+	refuse        INTEGER NOT NULL,
+	failed        INTEGER NOT NULL,
+	deferred      INTEGER NOT NULL,
+	pulls         INTEGER NOT NULL,
+	bytes         INTEGER NOT NULL,
+	bytes_mounted INTEGER NOT NULL,
+	quiet         INTEGER NOT NULL,
+	repeats       INTEGER NOT NULL,
+	since         INTEGER NOT NULL,
+	more          INTEGER NOT NULL,
+	size          INTEGER NOT NULL,
+	error         TEXT NOT NULL
+) STRICT;
+CREATE INDEX runs_job ON runs (job);
+
+-- duration: nanoseconds.
+CREATE TABLE outcomes (
+	run           INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+	position      INTEGER NOT NULL,
+	op            TEXT NOT NULL,
+	outcome       TEXT NOT NULL,
+	reason        TEXT NOT NULL,
+	source        TEXT NOT NULL,
+	target        TEXT NOT NULL,
+	digest        TEXT NOT NULL,
+	was           TEXT NOT NULL,
+	engine        TEXT NOT NULL,
+	error         TEXT NOT NULL,
+	code          TEXT NOT NULL,
+	pulls         INTEGER NOT NULL,
+	bytes         INTEGER NOT NULL,
+	bytes_mounted INTEGER NOT NULL,
+	duration      INTEGER NOT NULL,
+	retry_at      INTEGER NOT NULL,
+	PRIMARY KEY (run, position)
+) STRICT, WITHOUT ROWID;
+
+-- One row, written to see whether writing works.
+CREATE TABLE checks (
+	id INTEGER PRIMARY KEY CHECK (id = 1),
+	at INTEGER NOT NULL
+) STRICT;
 `
 
 // migrate brings the database to the newest version, whole or not at all. It begins to write in any case, so that a file that

@@ -1,6 +1,9 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/image"
 )
 
 // TestVersion1 opens a database as the first release has made it: the SQL file is never changed.
@@ -52,7 +57,7 @@ func TestMigrate(t *testing.T) {
 	must(t, s.PutManifest(t.Context(), manifest(1, 10)))
 	must(t, s.Close())
 	steps := append(schema(), "CREATE TABLE more (x INTEGER); INSERT INTO more VALUES (1)", "UPDATE more SET x = x + 1")
-	if s, err := open(t.Context(), d.dir, d.options(), append(steps, "INSERT INTO more VALUES (5); INSERT INTO nowhere VALUES (1)")); err == nil || !strings.Contains(err.Error(), "version 4") {
+	if s, err := open(t.Context(), d.dir, d.options(), append(steps, "INSERT INTO more VALUES (5); INSERT INTO nowhere VALUES (1)")); err == nil || !strings.Contains(err.Error(), fmt.Sprint("version ", len(steps)+1)) {
 		t.Fatal(s, err)
 	}
 	edit(t, d.dir, "CREATE TABLE untouched (x)") // a failed migration has left nothing behind
@@ -66,7 +71,7 @@ func TestMigrate(t *testing.T) {
 			}
 			defer s.Close()
 			var rows, x, version int
-			if err := s.reader.QueryRow("SELECT count(*), max(x), (SELECT user_version FROM pragma_user_version) FROM more").Scan(&rows, &x, &version); err != nil || rows != 1 || x != 2 || version != 3 {
+			if err := s.reader.QueryRow("SELECT count(*), max(x), (SELECT user_version FROM pragma_user_version) FROM more").Scan(&rows, &x, &version); err != nil || rows != 1 || x != 2 || version != len(steps) {
 				t.Error(err, rows, x, version)
 			}
 		})
@@ -76,5 +81,124 @@ func TestMigrate(t *testing.T) {
 		t.Error(err)
 	} else {
 		s.Close()
+	}
+}
+
+// golden copies the database that the first release has made into a directory.
+func golden(t testing.TB, dir string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", "version1.db"))
+	must(t, err)
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, fileName), content, 0o600))
+}
+
+// checkGolden looks for what is in that database, and that the tables of the newest version are there.
+func checkGolden(t testing.TB, s *Store) {
+	t.Helper()
+	ctx := context.Background()
+	for i := range 5 {
+		if !kept(t, s, manifest(i, 1000)) {
+			t.Errorf("manifest %d is gone", i)
+		}
+	}
+	if !kept(t, s, long(manifest(9, 100))) {
+		t.Error("the manifest with a sha512 digest is gone")
+	}
+	if a, b := held(t, s, repo("a"), digests(0, 100)...), held(t, s, repo("b"), digests(0, 100)...); a != 45 || b != 20 {
+		t.Error("blobs are gone", a, b)
+	}
+	if places, err := s.Places(ctx, repo("a").Registry, digest(42)); err != nil || len(places) != 1 || places[0] != repo("a") {
+		t.Error(places, err)
+	}
+	if got, ok, err := s.Selected(ctx, digest(1), "linux/amd64"); got != digest(2) || !ok || err != nil {
+		t.Error(got, ok, err)
+	}
+	want := newClock().Now().Add(time.Hour)
+	if got, ok, err := s.ReferrersSeen(ctx, repo("a"), digest(1)); !ok || err != nil || !got.Equal(want) {
+		t.Error(got, ok, err)
+	}
+	var version int
+	must(t, s.reader.QueryRow("PRAGMA user_version").Scan(&version))
+	if version != len(schema()) {
+		t.Errorf("it has version %d", version)
+	}
+	if _, err := s.JobStates(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func long(m image.Manifest) image.Manifest {
+	m.Digest = image.DigestOf(m.Raw, "sha512:"+image.Digest(strings.Repeat("a", 128)))
+	return m
+}
+
+// TestGolden opens a database that the first release has written itself.
+func TestGolden(t *testing.T) {
+	d := newStand(t)
+	golden(t, d.dir)
+	d.pass(2 * time.Hour)
+	for range 2 {
+		s := d.open(t)
+		checkGolden(t, s)
+		run, state := busyRun(d, "a", 2)
+		keep(t, s, run, state)
+		must(t, s.Writable(t.Context()))
+		must(t, s.Close())
+	}
+	if got := history(t, d.open(t), HistoryQuery{}); len(got) != 2 || names(t, d.dir) != nil || d.log.Len() > 0 {
+		t.Error(got, names(t, d.dir), d.log.String())
+	}
+}
+
+// TestGoldenTables: a database of an earlier version gets the same tables as a new database.
+func TestGoldenTables(t *testing.T) {
+	d, fresh := newStand(t), newStand(t)
+	golden(t, d.dir)
+	tables := func(s *Store) (all string) {
+		must(t, s.reader.QueryRow("SELECT group_concat(sql, char(10) ORDER BY name) FROM sqlite_schema").Scan(&all))
+		return all
+	}
+	if diff := cmp.Diff(tables(fresh.open(t)), tables(d.open(t))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestMigrationCut has what a migration wrote reach the disk only up to each of many points, as when a process is killed between
+// two writes: what is found is the old version or the new one, whole.
+func TestMigrationCut(t *testing.T) {
+	d := newStand(t)
+	golden(t, d.dir)
+	d.pass(2 * time.Hour)
+	s := d.open(t)
+	wal, err := os.ReadFile(filepath.Join(d.dir, fileName+"-wal"))
+	must(t, err)
+	if len(wal) < 5*4096 {
+		t.Fatalf("the migration wrote %d bytes", len(wal))
+	}
+	checkGolden(t, s)
+	found := map[int]int{}
+	for cut := len(wal); cut >= 0; cut -= 1111 {
+		c := &stand{dir: t.TempDir(), clock: d.clock}
+		golden(t, c.dir)
+		must(t, os.WriteFile(filepath.Join(c.dir, fileName+"-wal"), wal[:cut], 0o600))
+		db, err := sql.Open("sqlite", filepath.Join(c.dir, fileName))
+		must(t, err)
+		var version, tables int
+		must(t, db.QueryRow("SELECT user_version, (SELECT count(*) FROM sqlite_schema WHERE type = 'table') FROM pragma_user_version").Scan(&version, &tables))
+		must(t, db.Close())
+		found[version]++
+		if want := map[int]int{1: 5, 2: 9}[version]; tables != want {
+			t.Errorf("version %d has %d tables", version, tables)
+		}
+		s := c.open(t)
+		checkGolden(t, s)
+		must(t, s.Close())
+		if names(t, c.dir) != nil || c.log.Len() > 0 {
+			t.Error(cut, c.log.String())
+		}
+	}
+	if found[1] < 10 || found[2] < 1 {
+		t.Error(found)
 	}
 }

@@ -53,6 +53,7 @@ type Store struct {
 
 	leave   func() // gives back the lock that says the file is in use
 	damaged atomic.Bool
+	proved  atomic.Int64 // when a check last showed that writing works
 
 	mu      sync.Mutex
 	touched map[touch]map[string]struct{}

@@ -15,6 +15,7 @@ type Filter struct {
 	exclude set
 	narrow  narrowing
 	text    string
+	spec    string // its identity
 }
 
 // narrowing is what candidates must obey.
@@ -84,6 +85,9 @@ func (f Filter) Literals() ([]string, bool) {
 	}
 	return slices.Clone(f.named), true
 }
+
+// Identity returns the identity of the spec that the filter was made of; it is empty for the zero Filter.
+func (f Filter) Identity() string { return f.spec }
 
 // String returns a short form for people, as in "include 3.*, latest; exclude *_rc*; semver >= 3.19; newest 5". A long list
 // is cut short, so it does not identify a filter.

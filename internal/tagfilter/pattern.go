@@ -27,7 +27,7 @@ type set struct {
 	patterns patterns
 }
 
-func (s *set) add(entry string) error {
+func (s *set) add(entry string, known *Compiler) error {
 	switch {
 	case entry == "":
 		return errors.New(`is empty; remove it, or write "*" to mean every tag`)
@@ -43,7 +43,7 @@ func (s *set) add(entry string) error {
 		s.patterns.every = true
 		return nil
 	}
-	expression, err := expression(entry)
+	expression, err := known.expression(entry)
 	if err != nil {
 		return fmt.Errorf("%s %w", quote(entry), err)
 	}
@@ -87,6 +87,20 @@ func checkLiteral(entry string) error {
 		return fmt.Errorf("has %d characters and a tag has %d at most; shorten it", len(entry), maxTag)
 	}
 	return nil
+}
+
+func (k *Compiler) expression(entry string) (*regexp.Regexp, error) {
+	if compiled, ok := k.expressions[entry]; ok {
+		return compiled, nil
+	}
+	compiled, err := expression(entry)
+	if err == nil {
+		if k.expressions == nil {
+			k.expressions = map[string]*regexp.Regexp{}
+		}
+		k.expressions[entry] = compiled
+	}
+	return compiled, err
 }
 
 // expression compiles an entry that is a glob or a /RE2/.

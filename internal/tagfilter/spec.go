@@ -1,8 +1,10 @@
 package tagfilter
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -10,17 +12,27 @@ import (
 
 // Spec is what a config file says under `tags`. The package documentation says what it means.
 type Spec struct {
-	Include []string // literals, globs and /RE2/ expressions; empty means "*" where Semver, Suffix or Newest is set
-	Exclude []string // as Include; removes literals too
-	Semver  string   // a range in Masterminds syntax; "" for any version
-	Suffix  string   // what a tag ends in after its version; "" for none
-	Newest  int      // how many tags to keep of those that patterns match; 0 for all
+	Include []string `json:"include,omitempty"` // literals, globs and /RE2/ expressions; empty means "*" where Semver, Suffix or Newest is set
+	Exclude []string `json:"exclude,omitempty"` // as Include; removes literals too
+	Semver  string   `json:"semver,omitempty"`  // a range in Masterminds syntax; "" for any version
+	Suffix  string   `json:"suffix,omitempty"`  // what a tag ends in after its version; "" for none
+	Newest  int      `json:"newest,omitempty"`  // how many tags to keep of those that patterns match; 0 for all
 }
 
 // Compile checks the spec and makes it ready for use. The error joins every mistake, each an *Error, in the order of the
 // fields of Spec. The filter keeps nothing of the spec's slices.
-func Compile(spec Spec) (Filter, error) {
-	var c compiler
+func Compile(spec Spec) (Filter, error) { return new(Compiler).Compile(spec) }
+
+// Compiler compiles many specs, of which those with a pattern or a range in common share it. The zero value is ready. It is not for
+// several goroutines at once; the filters are.
+type Compiler struct {
+	expressions map[string]*regexp.Regexp
+	ranges      map[string]*semver.Constraints
+}
+
+// Compile is like the function [Compile].
+func (k *Compiler) Compile(spec Spec) (Filter, error) {
+	c := compiler{known: k}
 	include := c.set("include", withDefault(spec))
 	c.checkInclude(spec)
 	exclude := c.set("exclude", spec.Exclude)
@@ -37,12 +49,21 @@ func Compile(spec Spec) (Filter, error) {
 		}
 	}
 	return Filter{
+		spec:    spec.Identity(),
 		named:   named,
 		include: include.patterns,
 		exclude: exclude,
 		narrow:  narrowing{suffix: spec.Suffix, versions: versions, newest: spec.Newest},
 		text:    describe(spec),
 	}, nil
+}
+
+// Identity returns a text that two specs have in common only if both say the same, in the same order of entries. It stays what it is
+// from one version of the program to the next, so that it can be kept. JSON takes what is no UTF-8 as U+FFFD, and no tag has either.
+func (s Spec) Identity() string {
+	s.Include = withDefault(s)
+	text, _ := json.Marshal(s) // nothing in it can fail
+	return string(text)
 }
 
 // narrows tells whether the spec says anything that only patterns can obey.
@@ -67,7 +88,10 @@ func withDefault(spec Spec) []string {
 }
 
 // compiler collects mistakes, so that all are reported at once.
-type compiler struct{ mistakes []error }
+type compiler struct {
+	known    *Compiler
+	mistakes []error
+}
 
 func (c *compiler) add(field string, index int, err error) {
 	c.mistakes = append(c.mistakes, &Error{Field: field, Index: index, Err: err})
@@ -76,7 +100,7 @@ func (c *compiler) add(field string, index int, err error) {
 func (c *compiler) set(field string, entries []string) set {
 	var s set
 	for i, entry := range entries {
-		if err := s.add(entry); err != nil {
+		if err := s.add(entry, c.known); err != nil {
 			c.add(field, i, err)
 		}
 	}
@@ -120,7 +144,7 @@ func (c *compiler) constraints(text string) *semver.Constraints {
 	if text == "" {
 		return nil
 	}
-	versions, err := semver.NewConstraint(text)
+	versions, err := c.known.versions(text)
 	if errors.Is(err, semver.ErrConstraintTooLong) || errors.Is(err, semver.ErrTooManyConstraintGroups) {
 		c.add("semver", -1, fmt.Errorf("%s is too large a range: %w; shorten it", quote(text), err))
 		return nil
@@ -131,6 +155,20 @@ func (c *compiler) constraints(text string) *semver.Constraints {
 		return nil
 	}
 	return versions
+}
+
+func (k *Compiler) versions(text string) (*semver.Constraints, error) {
+	if versions, ok := k.ranges[text]; ok {
+		return versions, nil
+	}
+	versions, err := semver.NewConstraint(text)
+	if err == nil {
+		if k.ranges == nil {
+			k.ranges = map[string]*semver.Constraints{}
+		}
+		k.ranges[text] = versions
+	}
+	return versions, err
 }
 
 func (c *compiler) checkSuffix(suffix string) {

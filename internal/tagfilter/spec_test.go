@@ -197,3 +197,33 @@ func TestGlobToRE2(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentity: String is cut short, and the identity is not.
+func TestIdentity(t *testing.T) {
+	long := strings.Split(strings.Repeat("a,", 200)+"b", ",")
+	specs := []Spec{
+		{Include: []string{"a"}}, {Include: []string{"a", "b"}}, {Include: []string{"a,b", "/x/"}}, {Include: []string{`/a","b/`}}, {Include: []string{"*"}, Exclude: []string{"b"}},
+		{Include: []string{"*"}}, {Newest: 1}, {Newest: 11}, {Semver: "1.x"}, {Semver: ">= 1"}, {Suffix: "-1"}, {Suffix: "-1", Newest: 1}, {Include: long}, {Include: long[:200]},
+		{Include: []string{"1*"}, Semver: "1.x"},
+	}
+	seen := map[string]Spec{}
+	for _, spec := range specs {
+		id := spec.Identity()
+		if other, taken := seen[id]; taken {
+			t.Errorf("%+v has the identity of %+v: %s", spec, other, id)
+		}
+		seen[id] = spec
+		if f, err := Compile(spec); err == nil && f.Identity() != id {
+			t.Errorf("the filter's identity is %s, the spec's %s", f.Identity(), id)
+		}
+	}
+	if a, b := (Spec{Newest: 3}).Identity(), (Spec{Newest: 3, Include: []string{"*"}, Exclude: []string{}}).Identity(); a != b {
+		t.Errorf("what is left out and what is written make %s and %s", a, b)
+	}
+	if id := (Filter{}).Identity(); id != "" {
+		t.Errorf("the zero filter has the identity %s", id)
+	}
+	if got, want := (Spec{Include: []string{"3.*"}, Semver: ">= 1", Newest: 2}).Identity(), `{"include":["3.*"],"semver":"\u003e= 1","newest":2}`; got != want {
+		t.Errorf("the identity is %s, and was %s in earlier versions", got, want)
+	}
+}

@@ -70,6 +70,9 @@ func New(options Options) *Engine {
 	}
 }
 
+// Size is how many facts the engine remembers of where blobs and manifests are, of some hundred bytes each.
+func (e *Engine) Size() int { return e.places.size() }
+
 // Name returns "copy".
 func (*Engine) Name() string { return "copy" }
 

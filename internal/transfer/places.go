@@ -90,6 +90,20 @@ func newPlaces() *places {
 	}
 }
 
+// size counts what is remembered.
+func (p *places) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.holders) + len(p.sharers) + len(p.counted)
+	for _, held := range p.held {
+		n += len(held)
+	}
+	for _, measured := range p.measured {
+		n += len(measured)
+	}
+	return n
+}
+
 // errand is what to do about a blob that is not yet where it is wanted.
 type errand struct {
 	// mount is another repository of the same place that holds the blob; zero where none is known.

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/store"
+	"github.com/draysync/dray/internal/web"
+)
+
+// answers are what the daemon says over HTTP.
+type answers struct {
+	daemon *daemon.Daemon
+	store  *store.Store // nil where there is none
+}
+
+// Status implements web.Daemon.
+func (a answers) Status(ctx context.Context) (web.Status, error) {
+	s, err := a.daemon.Snapshot(ctx)
+	if err != nil {
+		return web.Status{}, unavailable(err)
+	}
+	status := web.Status{
+		Dray: buildVersion().Version, Started: s.Started.UTC(), Now: s.At.UTC(), Stopping: s.Stopping,
+		Config: web.Config{Generation: s.Generation, Loaded: s.Taken.UTC(), Rejected: []string{}},
+		Jobs:   make([]web.JobStatus, 0, len(s.Jobs)),
+	}
+	status.Totals.Parallel = s.Parallel
+	if s.Rejected != nil {
+		status.Config.Rejected, status.Config.RejectedAt = strings.Split(s.Rejected.Error(), "\n"), s.RejectedAt.UTC()
+	}
+	for _, j := range s.Jobs {
+		status.Jobs = append(status.Jobs, jobStatus(j))
+	}
+	return status, nil
+}
+
+// runTime is what a run is granted, beyond when its job is due, before its job is called overdue.
+const runTime = 10 * time.Minute
+
+func jobStatus(j daemon.JobStatus) web.JobStatus {
+	w := web.JobStatus{
+		Job: j.Name, Schedule: j.Schedule.String(), Source: j.Source, State: web.Idle, Due: j.Due.UTC(), Trigger: string(j.Trigger),
+		Started: j.Started.UTC(), LastSuccess: j.State.Succeeded.UTC(), Failures: j.State.Failures,
+		DeferredUntil: j.Deferred.UTC(),
+	}
+	if !j.Deadline.IsZero() {
+		w.ExpectedBy = j.Deadline.Add(runTime).UTC()
+	}
+	switch {
+	case !j.Started.IsZero():
+		w.State, w.Progress = web.Running, progressOf(j.Progress)
+	case j.Waiting:
+		w.State = web.Waiting
+	case !j.Deferred.IsZero():
+		w.State = web.Deferred
+	case !j.Due.IsZero():
+		w.State = web.Scheduled
+	}
+	if !j.State.Ended.IsZero() {
+		w.Last = lastRun(j)
+	}
+	return w
+}
+
+// lastRun tells of the last run; of one before the start of the process only what is remembered of the job.
+func lastRun(j daemon.JobStatus) *web.LastRun {
+	last := &web.LastRun{Started: j.State.Started.UTC(), Ended: j.State.Ended.UTC(), Outcome: web.OK}
+	if j.State.Failures > 0 {
+		last.Outcome = web.Failed
+	}
+	if r := j.Result; r != nil {
+		last.Started = r.Started.UTC()
+		last.Outcome, last.Error = outcomeOf(*r)
+		last.Counts = webCounts(*r)
+	}
+	return last
+}
+
+// outcomeOf tells how a run ended, and the first thing of it that failed.
+func outcomeOf(r mirror.Result) (outcome web.Result, why string) {
+	if r.Err != nil {
+		return web.Failed, r.Err.Error()
+	}
+	for _, out := range r.Outcomes {
+		if out.Status == mirror.Failed {
+			why = errorText(out.Err)
+			break
+		}
+	}
+	return resultOf(countsOf(r).Failed, countsOf(r).Deferred, countsOf(r).Kept+countsOf(r).Imported), why
+}
+
+func resultOf(failed, deferred, well int) web.Result {
+	switch {
+	case failed > 0 && well == 0:
+		return web.Failed
+	case failed > 0:
+		return web.Partly
+	case deferred > 0:
+		return web.Postponed
+	}
+	return web.OK
+}
+
+func webCounts(r mirror.Result) web.Counts {
+	n := countsOf(r)
+	c := web.Counts{Keep: n.Kept, Import: n.Imported, Refuse: n.Refused, Failed: n.Failed, Deferred: n.Deferred}
+	for _, out := range r.Outcomes {
+		c.Pulls += out.Pulls
+		c.Bytes += out.Bytes
+		c.Mounted += out.Mounted
+	}
+	return c
+}
+
+func progressOf(p daemon.Progress) *web.Progress {
+	w := &web.Progress{Tags: p.Tags, Observed: p.Observed, Imports: p.Imports, Completed: p.Completed, UnderWay: []web.Import{}}
+	for _, i := range p.Under {
+		w.UnderWay = append(w.UnderWay, web.Import{Source: i.Source, Target: i.Target, Started: i.Started.UTC(), Bytes: i.Bytes, Total: i.Total})
+	}
+	return w
+}
+
+// History implements web.Daemon.
+func (a answers) History(ctx context.Context, job string, limit int) ([]web.Run, error) {
+	if a.store == nil {
+		return nil, fmt.Errorf("there is no history without a store: %w", web.ErrUnavailable)
+	}
+	rows, err := a.store.History(ctx, store.HistoryQuery{Job: job, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]web.Run, 0, len(rows))
+	for _, r := range rows {
+		runs = append(runs, runOf(r))
+	}
+	return runs, nil
+}
+
+func runOf(r store.Run) web.Run {
+	w := web.Run{
+		Job: r.Job, Trigger: r.Trigger, Started: r.Started.UTC(), Ended: r.Ended.UTC(), Seconds: r.Ended.Sub(r.Started).Seconds(), Error: r.Error,
+		Outcome: resultOf(r.Failed, r.Deferred, r.Keep+r.Import), Actions: []web.Action{}, More: r.More, Repeats: r.Repeats, Since: r.Since.UTC(),
+		Counts: web.Counts{
+			Keep: r.Keep, Import: r.Import, Refuse: r.Refuse, Failed: r.Failed, Deferred: r.Deferred, Pulls: r.Pulls, Bytes: r.Bytes, Mounted: r.BytesMounted,
+		},
+	}
+	if r.Error != "" {
+		w.Outcome = web.Failed
+	}
+	for _, o := range r.Outcomes {
+		w.Actions = append(w.Actions, web.Action{
+			Op: o.Op, Reason: o.Reason, Source: o.Source, Target: o.Target, Digest: o.Digest, Was: o.Was, Engine: o.Engine, Outcome: o.Outcome,
+			Pulls: o.Pulls, Bytes: o.Bytes, Mounted: o.BytesMounted, Seconds: o.Duration.Seconds(), RetryAt: o.RetryAt.UTC(), Error: o.Error, Code: o.Code,
+		})
+	}
+	return w
+}
+
+// Sync implements web.Daemon.
+func (a answers) Sync(ctx context.Context, job string) (bool, error) {
+	found, err := a.daemon.Trigger(ctx, job)
+	return found, unavailable(err)
+}
+
+// Reload implements web.Daemon.
+func (a answers) Reload(ctx context.Context) error { return unavailable(a.daemon.Reload(ctx, "http")) }
+
+// Ready implements web.Daemon.
+func (a answers) Ready(ctx context.Context) error {
+	s, err := a.daemon.Snapshot(ctx)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the daemon: %w", err)
+	case s.Stopping:
+		err = daemon.ErrStopping
+	case s.Rejected != nil:
+		err = fmt.Errorf("the config is rejected: %w", s.Rejected)
+	}
+	if a.store == nil {
+		return errors.Join(err, errors.New("there is no store: dray goes on without a memory"))
+	}
+	if broken := a.store.Writable(ctx); broken != nil {
+		err = errors.Join(err, fmt.Errorf("the store: %w", broken))
+	}
+	return err
+}
+
+// Alive implements web.Daemon.
+func (a answers) Alive(ctx context.Context) error { return a.daemon.Alive(ctx) }
+
+// unavailable marks what is no fault of whoever asks.
+func unavailable(err error) error {
+	if errors.Is(err, daemon.ErrStopping) {
+		return fmt.Errorf("%w: %w", web.ErrUnavailable, err)
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/metrics"
+	"github.com/draysync/dray/internal/notify"
+	"github.com/draysync/dray/internal/store"
+	"github.com/draysync/dray/internal/watch"
+	"github.com/draysync/dray/internal/web"
+	"github.com/draysync/dray/internal/webhook"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Keep every mapping in sync on its schedule, until a signal",
+		Long: `Run every mapping when its schedule says so, until SIGTERM or SIGINT: then nothing new begins, what is under
+way has the config's shutdownGrace to end, and a second signal ends it at once. The exit code is 0 either way.
+
+The config file and the secrets that it refers to are followed: a change takes effect within a second or two, and
+one with mistakes is refused as a whole while the last good one runs on. SIGHUP reads it now. "dray status" shows
+what the daemon does; server.listen in the config says where it answers.
+
+` + exitHelp,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
+	}
+}
+
+// pruneEvery is how often the store is tidied.
+const pruneEvery = 6 * time.Hour
+
+// serve runs the daemon until ctx ends or a signal comes. What is under way then has its time to end.
+func (a *app) serve(ctx context.Context) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+	s, err := a.newService(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	stop := make(chan struct{})
+	var once sync.Once
+	halt := func() { once.Do(func() { close(stop) }) }
+	defer context.AfterFunc(ctx, halt)()
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		s.listen(life, signals, halt, kill)
+	}()
+	err = s.run(life, stop)
+	kill()
+	<-heard
+	s.close()
+	return err
+}
+
+// service is the daemon with all that lasts as long as the process.
+type service struct {
+	builder *builder
+	daemon  *daemon.Daemon
+	server  *web.Server // nil where nothing is listened on
+	door    net.Listener
+	log     *slog.Logger
+}
+
+func (a *app) newService(ctx context.Context) (*service, error) {
+	watcher := watch.New(watch.Options{})
+	cfg, jobs, err := a.load(watcher.ReadFile)
+	if err != nil {
+		return nil, err
+	}
+	level := &slog.LevelVar{}
+	level.Set(a.level(cfg.Log))
+	log := a.loggerAt(cfg.Log, level)
+	hooks, err := webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: log})
+	if err != nil {
+		return nil, &exitError{exitFailed, err}
+	}
+	b := &builder{
+		app: a, store: a.remember(ctx, cfg), metrics: metrics.New(buildVersion().Version, "copy"), watch: watcher, hooks: hooks,
+		level: level, log: log, fixed: fixedOf(cfg), started: &reading{cfg, jobs},
+	}
+	s := &service{builder: b, log: log}
+	var memory daemon.Memory = forgetful{}
+	if b.store != nil {
+		memory = history{b.store}
+	}
+	s.daemon = daemon.New(daemon.Options{
+		Build: b.build, Memory: memory, Events: &events{metrics: b.metrics, hooks: hooks}, Manager: notify.New(a.env),
+		Changed: watcher.Changed(), Log: log,
+	})
+	if cfg.Server.Listen == "" {
+		return s, nil
+	}
+	if s.door, err = web.Listen(ctx, cfg.Server.Listen); err != nil {
+		s.close()
+		return nil, &exitError{exitFailed, fmt.Errorf("server.listen: %w", err)}
+	}
+	s.server = web.New(web.Options{
+		Daemon: answers{s.daemon, b.store}, Metrics: b.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: log,
+	})
+	b.setToken = s.server.SetToken
+	log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
+	return s, nil
+}
+
+// eventSource tells this dray from others in events.
+func eventSource() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "/dray"
+	}
+	return "/dray/" + host
+}
+
+// run runs the daemon, and beside it what it needs.
+func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
+	beside, end := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() { s.builder.watch.Run(beside) })
+	if s.server != nil {
+		group.Go(func() {
+			if err := s.server.Serve(s.door); err != nil {
+				s.log.LogAttrs(beside, slog.LevelError, "no answers by HTTP any more", slog.Any("err", err))
+			}
+		})
+	}
+	if s.builder.store != nil {
+		group.Go(func() { s.tidy(beside) })
+	}
+	err := s.daemon.Run(ctx, stop)
+	if s.server != nil {
+		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		_ = s.server.Shutdown(brief) // whoever still asks is told nothing new
+		cancel()
+	}
+	end()
+	group.Wait()
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	return nil
+}
+
+// tidy prunes the store now and then.
+func (s *service) tidy(ctx context.Context) {
+	ticker := time.NewTicker(pruneEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := s.prune(ctx); err != nil && ctx.Err() == nil {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "the store cannot be tidied", slog.Any("err", err))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listen obeys signals.
+func (s *service) listen(ctx context.Context, signals <-chan os.Signal, halt, kill func()) {
+	stopping := false
+	for {
+		select {
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				go func() { _ = s.daemon.Reload(ctx, "signal") }() // the daemon says why it is rejected
+			case stopping:
+				kill()
+			default:
+				stopping = true
+				halt()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close gives back what lasts as long as the process: events that wait are sent for a moment still.
+func (s *service) close() {
+	brief, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := s.builder.hooks.Close(brief)
+	if s.builder.store != nil {
+		err = errors.Join(err, s.builder.store.Close())
+	}
+	if err != nil {
+		s.log.LogAttrs(brief, slog.LevelWarn, "something was left undone at the end", slog.Any("err", err))
+	}
+}
+
+// prune forgets what nobody asks for any more. The jobs that there are stay.
+func (s *service) prune(ctx context.Context) error {
+	snapshot, err := s.daemon.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	names := make([]string, 0, len(snapshot.Jobs))
+	for _, j := range snapshot.Jobs {
+		names = append(names, j.Name)
+	}
+	if err := s.builder.store.TouchJobs(ctx, names); err != nil {
+		return err
+	}
+	return prune(ctx, s.builder.store)
+}
+
+func prune(ctx context.Context, s *store.Store) error {
+	return s.Prune(ctx, time.Now().Add(-memoryLasts), memoryBytes)
+}

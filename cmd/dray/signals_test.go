@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// TestStopsWhole ends a daemon while an import is under way: within its grace that is finished, and after it, or after a second signal,
+// cut off. The exit code is 0, and the tag is as it was or whole, in every case.
+func TestStopsWhole(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		grace   string
+		again   bool // a second signal
+		arrives bool
+	}{
+		"within the grace": {"1m", false, true}, "after it": {"300ms", false, false}, "second signal": {"1m", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t)
+			source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+			image := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{})
+			if err := image.Push(source, "app", "v1"); err != nil {
+				t.Fatal(err)
+			}
+			reached, release := make(chan struct{}), make(chan struct{})
+			source.Inject(registry.Fault{Times: 1, Match: func(r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, "/blobs/") {
+					return false
+				}
+				close(reached)
+				<-release
+				return true
+			}, Delay: time.Millisecond})
+			d.write(d.config, strings.Join([]string{"version: 1", "stateDir: state", serverLine(d.socket), "shutdownGrace: " + tt.grace, "mappings:",
+				mapping("source: '%s/app', target: '%s/app', tags: [v1]", start(t, source), start(t, target))}, "\n"))
+			r := launch(t, d.config, d.socket)
+			<-reached
+			d.do(r.Process.Signal(syscall.SIGTERM))
+			r.until(t, "it stops", func() bool { return len(r.log.entries(t, "stopping")) > 0 })
+			if tt.again {
+				d.do(r.Process.Signal(syscall.SIGTERM))
+			}
+			if tt.arrives {
+				close(release)
+			} else {
+				defer close(release)
+			}
+			if code := r.exit(t); code != exitDone {
+				t.Errorf("exit code %d\n%s", code, r.log)
+			}
+			if held := target.Digest("app", "v1"); (held == image.Digest) != tt.arrives || held != "" && target.Whole("app", "v1") != nil {
+				t.Errorf("the tag holds %q\n%s", held, r.log)
+			}
+		})
+	}
+}
+
+// TestStartsOrSaysWhy: what keeps a daemon from starting ends it with an exit code and a line.
+func TestStartsOrSaysWhy(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, tt := range map[string]struct {
+		line string
+		code int
+		says string
+	}{
+		"bad config":    {"mapings: []", exitUsage, "unknown key"},
+		"address taken": {fmt.Sprintf("server: {listen: '%s'}", taken.Addr()), exitFailed, "server.listen"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := writeConfig(t, tt.line, "mappings:", mapping("source: 'ocidir:///none:v1', target: 'ocidir:///none/x'"))
+			command := exec.Command(os.Args[0], "run", "-c", config) //nolint:gosec // this test
+			command.Env = []string{asDray + "=1", "HOME=" + t.TempDir()}
+			out, err := command.CombinedOutput()
+			if command.ProcessState.ExitCode() != tt.code || !strings.Contains(string(out), tt.says) {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+// TestSystemd plays the service manager: it is told when the service is ready, that it reloads and then that it is ready again whether or
+// not the config is good, what it does, that it is alive, and that it stops.
+func TestSystemd(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	path := filepath.Join(d.target, "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	heard := make(chan string, 1000)
+	go func() {
+		for {
+			buffer := make([]byte, 8192)
+			n, err := socket.Read(buffer)
+			if err != nil {
+				return
+			}
+			heard <- string(bytes.TrimSpace(buffer[:n]))
+		}
+	}()
+	credentials := filepath.Join(d.target, "credentials")
+	d.write(filepath.Join(credentials, "name"), "one\n")
+	text := strings.Replace(d.text("one"), "'one'", "'${file:$CREDENTIALS_DIRECTORY/name}'", 1)
+	d.write(d.config, strings.Replace(text, "stateDir", "# stateDir", 1))
+	state := filepath.Join(d.target, "var")
+	r := launch(t, d.config, d.socket, "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=200000", "STATE_DIRECTORY="+state, "CREDENTIALS_DIRECTORY="+credentials)
+	var said []string
+	hear := func(want ...string) {
+		t.Helper()
+		for deadline := time.After(soon); ; {
+			select {
+			case message := <-heard:
+				said = append(said, message)
+				if slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(message, w) }) {
+					continue
+				}
+				return
+			case <-deadline:
+				t.Fatalf("never heard %q, but %q", want, said)
+			}
+		}
+	}
+	hear("READY=1", "STATUS=")
+	hear("WATCHDOG=1")
+	hear("STATUS=1 jobs, the next at ")
+	d.do(r.Process.Signal(syscall.SIGHUP))
+	hear("RELOADING=1", "MONOTONIC_USEC=")
+	hear("READY=1")
+	d.write(d.config, "nonsense")
+	hear("RELOADING=1", "MONOTONIC_USEC=")
+	hear("READY=1", "STATUS=config rejected")
+	d.do(r.Process.Signal(syscall.SIGHUP))
+	hear("RELOADING=1")
+	hear("READY=1")
+	r.has(t, "one")
+	r.stop(t)
+	hear("STOPPING=1")
+	if _, err := os.Stat(filepath.Join(state, "dray.db")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnit has systemd judge the unit that is shipped.
+func TestUnit(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("install Debian's package systemd to run this test")
+	}
+	unit := filepath.Join("..", "..", "examples", "systemd", "dray.service")
+	security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput() //nolint:gosec // a test
+	if err != nil {
+		t.Errorf("more exposed than 2.0: %v\n%s", err, security)
+	}
+	text, err := os.ReadFile(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// verify wants the program to be there.
+	own := filepath.Join(t.TempDir(), "dray.service")
+	if err := os.WriteFile(own, bytes.ReplaceAll(text, []byte("/usr/local/bin/dray"), []byte(os.Args[0])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", own).CombinedOutput() //nolint:gosec // a test
+	for line := range strings.Lines(string(said)) {
+		// systemd before 253 does not know this type; the unit names notify before it.
+		if strings.Contains(line, own) && !strings.Contains(line, "notify-reload") {
+			t.Error(line)
+		}
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+}

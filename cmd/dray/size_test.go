@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/web"
+)
+
+// TestTenThousandMappings starts a daemon with 10,000 mappings, lets it find that nothing is to do, and changes one. What it takes is
+// logged; the bounds on time are several times the promise, since tests share their machine, and that on memory is the promise: the
+// program is built without the race detector.
+func TestTenThousandMappings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	const jobs = 10_000
+	program := filepath.Join(t.TempDir(), "dray")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	d := newDesk(t)
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	image := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 10})
+	d.do(image.Push(source, "app", "v1"))
+	for i := range jobs {
+		d.do(image.Push(target, fmt.Sprintf("app-%d", i), "v1"))
+	}
+	from, to := start(t, source), start(t, target)
+	write := func(retries int) {
+		var b strings.Builder
+		fmt.Fprintf(&b, "version: 1\nstateDir: %s\n%s\nlog: {level: warn}\njobs: 64\ndefaults: {schedule: '17 3 * * *', referrers: false}\nmappings:\n", filepath.Join(d.target, "state"), serverLine(d.socket))
+		for i := range jobs {
+			more := ""
+			if i == 4711 {
+				more = fmt.Sprintf(", retries: %d", retries)
+			}
+			fmt.Fprintln(&b, mapping("name: job-%d, source: '%s/app', target: '%s/app-%d', tags: [v1]%s", i, from, to, i, more))
+		}
+		d.write(d.config, b.String())
+	}
+	write(1)
+	began := time.Now()
+	r := launchProgram(t, program, d.config, d.socket)
+	r.until(t, "all jobs are there", func() bool { return len(r.status(t).Jobs) == jobs })
+	loaded, loadedPeak := time.Since(began), r.peak(t)
+	for deadline := time.Now().Add(3 * time.Minute); r.busy(t) > 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d jobs are still to run", r.busy(t))
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	allRan, ranPeak := time.Since(began), r.peak(t)
+	idleFrom, idleFor := r.cpu(t), 10*time.Second
+	time.Sleep(idleFor)
+	idle := float64(r.cpu(t)-idleFrom) / float64(idleFor)
+	write(2)
+	began = time.Now()
+	d.do(r.client.Reload(t.Context()))
+	reloaded := time.Since(began)
+	r.until(t, "the changed job has run again", func() bool { return r.busy(t) == 0 })
+	again := 0
+	for _, j := range r.status(t).Jobs {
+		if j.Last == nil {
+			t.Fatalf("%+v", j)
+		}
+		if j.Last.Started.After(began.Add(-time.Second)) {
+			again++
+		}
+	}
+	memory := r.peak(t)
+	t.Logf("loaded and answering after %s, all ran after %s; idle %.2f %% of a core; reload %s, %d jobs ran anew; peak memory %d MiB, %d when all had run, %d at the end",
+		loaded.Round(time.Millisecond), allRan.Round(time.Millisecond), 100*idle, reloaded.Round(time.Millisecond), again, loadedPeak>>20, ranPeak>>20, memory>>20)
+	if again != 1 {
+		t.Errorf("%d jobs ran after a reload that changes one", again)
+	}
+	if loaded > 10*time.Second || reloaded > 10*time.Second || idle > 0.05 || loadedPeak > 150<<20 || memory > 300<<20 {
+		t.Error("that is too much")
+	}
+	r.stop(t)
+}
+
+// busy counts the jobs that run, or would if they could.
+func (r *running) busy(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for _, j := range r.status(t).Jobs {
+		if j.State == web.Running || j.State == web.Waiting || j.Last == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// cpu is the time that the process has computed: proc_pid_stat(5), in hundredths of a second.
+func (r *running) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.Process.Pid))
+	if err != nil {
+		t.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	var ticks int64
+	for _, field := range fields[11:13] { // utime and stime
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// peak is the most memory that the process has had, in bytes.
+func (r *running) peak(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.Process.Pid))
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	t.Skip("the system does not say")
+	return 0
+}

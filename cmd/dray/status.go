@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/web"
+)
+
+// usualAddress is the default of server.listen.
+const usualAddress = "127.0.0.1:8484"
+
+// watchEvery is how often status --watch looks.
+const watchEvery = 2 * time.Second
+
+// asked is what the flags of status say.
+type asked struct {
+	server string
+	watch  bool
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var f asked
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "What the running daemon does, waits for and last did",
+		Long: `Ask the daemon that "dray run" started: every mapping with its last result, the age of its last success, when
+it runs next or what it waits for, and the imports under way. The daemon is looked for where the config's
+server.listen says, or --server.
+
+` + exitHelp,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context(), f) },
+	}
+	c.Flags().StringVar(&f.server, "server", "", "`ADDRESS` of the daemon, host:port or unix:PATH, instead of the config's server.listen")
+	c.Flags().BoolVar(&f.watch, "watch", false, "look again every 2 seconds, until interrupted")
+	return c
+}
+
+func (a *app) status(ctx context.Context, f asked) error {
+	client, err := a.client(f.server)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for {
+		status, err := client.Status(ctx)
+		if err != nil {
+			return &exitError{exitFailed, err}
+		}
+		if err := a.showStatus(status, f.watch); err != nil {
+			return &exitError{exitFailed, err}
+		}
+		if !f.watch {
+			return nil
+		}
+		select {
+		case <-time.After(watchEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// client asks the daemon of the config. A config that is bad now may well have a daemon that runs the one before it: then it is
+// looked for at the usual address.
+func (a *app) client(server string) (*web.Client, error) {
+	if server != "" {
+		return web.NewClient(server, ""), nil
+	}
+	cfg, _, err := a.load(nil)
+	if err != nil {
+		fmt.Fprintf(a.err, "dray: %s has mistakes (see dray check); asking at %s, or name the daemon with --server\n", a.config, usualAddress)
+		return web.NewClient(usualAddress, ""), nil
+	}
+	if cfg.Server.Listen == "" {
+		return nil, usage("the daemon answers nowhere: server.listen in %s is empty", a.config)
+	}
+	return web.NewClient(cfg.Server.Listen, cfg.Server.Token.Reveal()), nil
+}
+
+// showStatus writes the answer; a next one replaces it on a terminal.
+func (a *app) showStatus(status web.Status, again bool) error {
+	var b bytes.Buffer
+	_, onTerminal := terminal(a.out)
+	if again && onTerminal {
+		b.WriteString("\x1b[H\x1b[2J") // home, and clear (ECMA-48)
+	}
+	if a.output == "json" {
+		encoder := json.NewEncoder(&b)
+		if !again {
+			encoder.SetIndent("", "  ")
+		}
+		if err := encoder.Encode(status); err != nil {
+			return err
+		}
+	} else if err := report.Status(&b, serviceOf(status), status.Now, a.style()); err != nil {
+		return err
+	}
+	_, err := io.Copy(a.out, &b)
+	return err
+}
+
+func serviceOf(s web.Status) report.Service {
+	out := report.Service{
+		Version: s.Dray, Started: s.Started, Stopping: s.Stopping, Generation: s.Config.Generation, Loaded: s.Config.Loaded,
+		Rejected: s.Config.Rejected, RejectedAt: s.Config.RejectedAt, Parallel: s.Totals.Parallel,
+	}
+	for _, j := range s.Jobs {
+		job := report.ServiceJob{
+			Job: j.Job, State: string(j.State), Due: j.Due, Started: j.Started, DeferredUntil: j.DeferredUntil, LastSuccess: j.LastSuccess,
+			Overdue: j.Overdue, Failures: j.Failures,
+		}
+		if j.Last != nil {
+			job.Outcome, job.Error, job.Ended = string(j.Last.Outcome), j.Last.Error, j.Last.Ended
+		}
+		if p := j.Progress; p != nil {
+			job.Tags, job.Observed, job.Imports, job.Completed = p.Tags, p.Observed, p.Imports, p.Completed
+			for _, i := range p.UnderWay {
+				job.UnderWay = append(job.UnderWay, report.ServiceImport{Target: i.Target, Bytes: i.Bytes, Total: i.Total})
+			}
+		}
+		out.Jobs = append(out.Jobs, job)
+	}
+	return out
+}

@@ -1,0 +1,225 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/draysync/dray/internal/schedule"
+)
+
+// Options of a [Daemon]. All are required but Changed.
+type Options struct {
+	Build   Build
+	Memory  Memory
+	Events  Events
+	Manager Manager
+	// Changed receives when what Build reads may have changed; nil for never.
+	Changed <-chan struct{}
+	Log     *slog.Logger
+}
+
+// Daemon runs the jobs of a config. Its methods may be called from any goroutine while Run runs.
+type Daemon struct {
+	options Options
+	// asks are calls from other goroutines, done are runs and built generations that have ended: all are for the loop to execute.
+	// Nobody listens once gone is closed.
+	asks chan func()
+	done chan func()
+	gone chan struct{}
+	// writes are for the memory, which may be slow: they are made one after the other, beside the loop.
+	writes chan write
+
+	// What follows belongs to the loop.
+	ctx       context.Context //nolint:containedctx // that of Run, for what it starts
+	current   *built
+	entries   map[string]*entry
+	queue     schedule.Queue
+	running   int
+	reload    reload
+	draining  chan struct{}
+	stopped   bool
+	started   time.Time
+	lastWords string
+}
+
+// New returns a daemon, which does nothing before Run.
+func New(options Options) *Daemon {
+	return &Daemon{
+		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
+		writes: make(chan write, maxWrites), entries: map[string]*entry{}, draining: make(chan struct{}),
+	}
+}
+
+// maxWrites is how many writes may wait for the memory before the loop waits with them.
+const maxWrites = 1024
+
+// write is one call of the memory; what names it in the log.
+type write struct {
+	what string
+	do   func(ctx context.Context) error
+}
+
+// ErrStopping is the answer to what is asked of a daemon that stops.
+var ErrStopping = errors.New("the daemon is stopping")
+
+// Run runs jobs until stop is closed, and then until what is under way has ended, or its grace is over, or ctx has ended. Its error
+// is why it could not start: the config's mistakes. It is called once.
+func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
+	defer close(d.gone)
+	runs, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.ctx, d.started = runs, time.Now()
+	written := make(chan struct{})
+	go d.writeAll(context.WithoutCancel(ctx), written)
+	defer func() { close(d.writes); <-written }()
+	states, err := d.options.Memory.States(ctx)
+	if err != nil {
+		d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the history of earlier runs cannot be read; every job runs now", slog.Any("err", err))
+	}
+	first, err := d.options.Build(ctx)
+	if err != nil {
+		return err
+	}
+	d.adopt(first, states)
+	d.reload.succeeded(d.started)
+	d.options.Events.Reloaded(d.started, d.current.number, nil)
+	d.tell(d.options.Manager.Ready(d.words()))
+	d.loop(ctx, stop, cancel)
+	return nil
+}
+
+// writeAll makes the writes, also those that are left when the daemon ends.
+func (d *Daemon) writeAll(ctx context.Context, written chan<- struct{}) {
+	defer close(written)
+	for w := range d.writes {
+		if err := w.do(ctx); err != nil {
+			d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store could not keep "+w.what, slog.Any("err", err)) //nolint:sloglint // one of a few
+		}
+	}
+}
+
+// loop is the daemon's life. Each turn starts what is due, and waits for what comes next.
+func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.CancelFunc) {
+	pulse := d.pulse()
+	defer pulse.Stop()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	grace := time.NewTimer(time.Hour)
+	grace.Stop()
+	defer grace.Stop()
+	for !d.stopped || d.running > 0 || d.reload.busy {
+		d.start()
+		d.say()
+		d.arm(due)
+		select {
+		case <-due.C:
+		case f := <-d.done:
+			f()
+		case f := <-d.asks:
+			f()
+		case <-d.options.Changed:
+			d.requestReload("file", nil)
+		case <-pulse.C:
+			d.tell(d.options.Manager.Watchdog())
+		case <-stop:
+			stop = nil
+			d.stop()
+			grace.Reset(d.current.Grace)
+		case <-grace.C:
+			d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the time for what is under way is over; ending it", slog.Duration("duration", d.current.Grace))
+			cancel()
+		case <-ctx.Done():
+			d.stop()
+			ctx = context.WithoutCancel(ctx) // once is enough
+		}
+	}
+	for _, answer := range d.reload.waiting {
+		answer <- ErrStopping
+	}
+	d.current.retired = true
+	d.current.release()
+}
+
+// pulse ticks as often as the service manager wants to hear of the loop.
+func (d *Daemon) pulse() *time.Ticker {
+	interval := d.options.Manager.WatchdogInterval()
+	if interval <= 0 {
+		t := time.NewTicker(time.Hour)
+		t.Stop()
+		return t
+	}
+	d.tell(d.options.Manager.Watchdog())
+	return time.NewTicker(interval)
+}
+
+// longestSleep bounds how long the clock may have been set, or the machine have slept, before that is noticed.
+const longestSleep = time.Minute
+
+// arm sets the timer to when the next job is due, if there is a place for it.
+func (d *Daemon) arm(timer *time.Timer) {
+	at, ok := d.queue.Next()
+	if !ok || d.stopped || d.running >= d.current.Parallel {
+		timer.Stop()
+		return
+	}
+	timer.Reset(min(max(0, time.Until(at)), longestSleep))
+}
+
+// stop ends the starting of anything new.
+func (d *Daemon) stop() {
+	if d.stopped {
+		return
+	}
+	d.stopped = true
+	close(d.draining)
+	d.tell(d.options.Manager.Stopping())
+	d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "stopping", slog.String("reason", fmt.Sprintf("%d jobs under way", d.running)))
+}
+
+// do has the loop execute f, and waits until it has.
+func (d *Daemon) do(ctx context.Context, f func()) error {
+	executed := make(chan struct{})
+	select {
+	case d.asks <- func() { f(); close(executed) }:
+		<-executed
+		return nil
+	case <-d.gone:
+		return ErrStopping
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon does not answer: %w", ctx.Err())
+	}
+}
+
+// tell notes that the service manager could not be told something: no reason to do anything about it.
+func (d *Daemon) tell(err error) {
+	if err != nil {
+		d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "the service manager cannot be reached", slog.Any("err", err))
+	}
+}
+
+// say tells the service manager what the daemon does, where that has changed.
+func (d *Daemon) say() {
+	if words := d.words(); words != d.lastWords {
+		d.lastWords = words
+		d.tell(d.options.Manager.Status(words))
+	}
+}
+
+func (d *Daemon) words() string {
+	switch {
+	case d.stopped:
+		return fmt.Sprintf("stopping, %d jobs under way", d.running)
+	case d.reload.rejected != nil:
+		return fmt.Sprintf("config rejected, running that of %s: %v", d.current.at.Format(time.TimeOnly), firstLine(d.reload.rejected))
+	case d.running > 0:
+		return fmt.Sprintf("%d of %d jobs under way", d.running, len(d.entries))
+	}
+	at, ok := d.queue.Next()
+	if !ok {
+		return fmt.Sprintf("%d jobs, none due", len(d.entries))
+	}
+	return fmt.Sprintf("%d jobs, the next at %s", len(d.entries), at.UTC().Format(time.RFC3339))
+}

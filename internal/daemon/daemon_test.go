@@ -1,0 +1,299 @@
+package daemon
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/mirror"
+)
+
+const (
+	minute = time.Minute
+	hour   = time.Hour
+	day    = 24 * time.Hour
+)
+
+// A job that never ran runs at once and then by its schedule; one without a schedule runs once.
+func TestRunsWhenDue(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "cron", "30 * * * *"), job(t, "every", "@every 90m"), job(t, "once", "")}, parallel: 3, takes: minute},
+		func(t *testing.T, s *stand) {
+			time.Sleep(4 * hour)
+			for name, want := range map[string][]time.Duration{
+				"cron":  {0, 30 * minute, 90 * minute, 150 * minute, 210 * minute},
+				"every": {0, 90 * minute, 180 * minute},
+				"once":  {0},
+			} {
+				if diff := cmp.Diff(want, s.runs(name)); diff != "" {
+					t.Errorf("%s: %s", name, diff)
+				}
+			}
+			if j := s.status(t, "once"); !j.Due.IsZero() || j.State.Succeeded.IsZero() || !j.Deadline.IsZero() {
+				t.Errorf("%+v", j)
+			}
+			if j := s.status(t, "cron"); !j.Due.Equal(epoch.Add(270*minute)) || !j.Deadline.Equal(epoch.Add(270*minute)) {
+				t.Errorf("%+v", j)
+			}
+		})
+}
+
+// A run that takes longer than its schedule's pause is followed by one at once, not by several.
+func TestMissedTimesAreOneRun(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "*/10 * * * *")}, takes: 35 * minute}, func(t *testing.T, s *stand) {
+		time.Sleep(100 * minute)
+		if diff := cmp.Diff([]time.Duration{0, 35 * minute, 70 * minute}, s.runs("a")); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// No more jobs run at once than may; those with a higher priority go first.
+func TestParallelAndPriority(t *testing.T) {
+	jobs := []Job{job(t, "a", ""), job(t, "b", ""), job(t, "c", ""), job(t, "d", ""), job(t, "e", "")}
+	jobs[3].Priority, jobs[4].Priority = 5, 9
+	inBubble(t, config{jobs: jobs, parallel: 2, takes: hour}, func(t *testing.T, s *stand) {
+		if j := s.status(t, "a"); !j.Waiting {
+			t.Errorf("%+v", j)
+		}
+		time.Sleep(day)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		var order []string
+		for _, b := range s.begun {
+			order = append(order, b.job)
+		}
+		slices.Sort(order[:2])
+		slices.Sort(order[2:4])
+		if diff := cmp.Diff([]string{"d", "e", "a", "b", "c"}, order); diff != "" {
+			t.Error(diff)
+		}
+		if s.mostAtOnce != 2 {
+			t.Errorf("%d at once", s.mostAtOnce)
+		}
+	})
+}
+
+// After a restart a job goes on where it was: what it missed it catches up with once, and "@every" keeps its phase.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(config{jobs: []Job{job(t, "daily", "0 12 * * *"), job(t, "every", "@every 50m"), job(t, "once", "")}, parallel: 3})
+		s.start(t)
+		time.Sleep(2*hour + 10*minute)
+		s.stop(t)
+		time.Sleep(10 * minute)
+		s.start(t) // 2:20
+		time.Sleep(20 * minute)
+		s.stop(t)
+		time.Sleep(day)
+		s.start(t) // a day and 2:40 after the first start
+		time.Sleep(30 * minute)
+		s.stop(t)
+		for name, want := range map[string][]time.Duration{
+			"daily": {0, day + 160*minute},
+			"every": {0, 50 * minute, 100 * minute, 150 * minute, day + 160*minute}, // 32 × 50 minutes are a day and 2:40
+			"once":  {0},
+		} {
+			if diff := cmp.Diff(want, s.runs(name)); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+	})
+}
+
+// What a registry's budget defers runs when it may, whatever the schedule says; what failed runs after a pause that grows.
+func TestRunsAgain(t *testing.T) {
+	result := func(name string, run int) mirror.Result {
+		switch {
+		case name == "deferred" && run == 1:
+			return mirror.Result{Outcomes: []mirror.Outcome{
+				{Status: mirror.Deferred, RetryAt: epoch.Add(40 * minute)}, {Status: mirror.Deferred, RetryAt: epoch.Add(20 * minute)},
+			}}
+		case name == "failing" && run <= 4:
+			return mirror.Result{Err: errBad}
+		case name == "partly" && run == 2:
+			return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}, {Status: mirror.Failed, Err: errBad}}}
+		}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}, {Status: mirror.Refused}}}
+	}
+	jobs := []Job{job(t, "deferred", "0 12 * * *"), job(t, "failing", ""), job(t, "partly", "@every 1h")}
+	inBubble(t, config{jobs: jobs, parallel: 3, result: result}, func(t *testing.T, s *stand) {
+		if j := s.status(t, "deferred"); !j.Deferred.Equal(epoch.Add(20*minute)) || j.State.Failures != 0 || j.Trigger != Retried {
+			t.Errorf("%+v", j)
+		}
+		time.Sleep(2*hour + 30*minute)
+		for name, want := range map[string][]time.Duration{
+			"deferred": {0, 20 * minute}, "failing": {0, minute, 3 * minute, 7 * minute, 15 * minute},
+			"partly": {0, hour, hour + minute, 2 * hour},
+		} {
+			if diff := cmp.Diff(want, s.runs(name)); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+		if j := s.status(t, "failing"); j.State.Failures != 0 || !j.State.Succeeded.Equal(epoch.Add(15*minute)) {
+			t.Errorf("%+v", j.State)
+		}
+		if s.count(&s.events, "ran failing, 4 failures after 3") != 1 || s.count(&s.events, "ran failing, 0 failures after 4") != 1 {
+			t.Errorf("%q", s.list(&s.events))
+		}
+	})
+}
+
+// The pause after failures ends, and outlives a restart.
+func TestPauses(t *testing.T) {
+	for failures, want := range map[int]time.Duration{1: minute, 2: 2 * minute, 9: 256 * minute, 10: 6 * hour, 1000: 6 * hour} {
+		if got := (State{Failures: failures, Ended: epoch}).again().Sub(epoch); got != want {
+			t.Errorf("%d: %s, want %s", failures, got, want)
+		}
+	}
+	if at := (State{Ended: epoch}).again(); !at.IsZero() {
+		t.Error(at)
+	}
+}
+
+// A job that somebody asks for runs at once, or right after the run that is under way, however often it is asked for.
+func TestTrigger(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "0 0 1 1 *")}, takes: 10 * minute}, func(t *testing.T, s *stand) {
+		ask := func(name string) bool {
+			found, err := s.Trigger(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		time.Sleep(5 * minute)
+		for name, there := range map[string]bool{"a": true, "b": false} {
+			if ask(name) != there {
+				t.Errorf("%s is there: %v", name, !there)
+			}
+		}
+		ask("a")
+		time.Sleep(hour)
+		ask("a")
+		time.Sleep(hour)
+		if diff := cmp.Diff([]time.Duration{0, 10 * minute, 65 * minute}, s.runs("a")); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A stop begins nothing new, waits for what runs, and cuts it when its time is over; then it counts as not made.
+func TestStop(t *testing.T) {
+	for name, tt := range map[string]struct {
+		takes, after, ends time.Duration
+		kill               bool
+		again              bool // it runs at once after the next start
+	}{
+		"idle":     {takes: 0, after: minute, ends: minute},
+		"in time":  {takes: 10 * minute, after: 5 * minute, ends: 10 * minute},
+		"too late": {takes: 10 * minute, after: minute, ends: 6 * minute, again: true},
+		"killed":   {takes: 10 * minute, after: minute, ends: 2 * minute, kill: true, again: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(config{jobs: []Job{job(t, "a", "0 12 * * *"), job(t, "b", "0 12 * * *")}, takes: tt.takes, grace: 5 * minute})
+				s.start(t)
+				time.Sleep(tt.after)
+				if tt.kill {
+					time.AfterFunc(minute, s.kill)
+				}
+				s.stop(t)
+				if got := time.Since(epoch); got != tt.ends {
+					t.Errorf("it took until %s, want %s", got, tt.ends)
+				}
+				if s.count(&s.told, "stopping") != 1 || s.gone() != 1 {
+					t.Errorf("%q, %d generations closed", s.list(&s.told), s.gone())
+				}
+				if _, err := s.Trigger(t.Context(), "a"); !errors.Is(err, ErrStopping) {
+					t.Error(err)
+				}
+				if err := s.Reload(t.Context(), "test"); !errors.Is(err, ErrStopping) {
+					t.Error(err)
+				}
+				begun := len(s.runs("a"))
+				s.start(t)
+				if again := len(s.runs("a")) > begun; again != tt.again {
+					t.Errorf("it runs again: %v", again)
+				}
+				time.Sleep(hour)
+				if n := len(s.runs("b")); n == 0 {
+					t.Error("the other job never ran")
+				}
+				s.stop(t)
+			})
+		})
+	}
+}
+
+// The service manager hears what goes on, and of a loop that hangs no longer anything.
+func TestServiceManager(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(config{jobs: []Job{job(t, "a", "@every 1h")}, takes: minute})
+		s.watchdog = 10 * time.Second
+		s.start(t)
+		time.Sleep(10*minute + time.Second)
+		if n := s.count(&s.told, "watchdog"); n != 61 {
+			t.Errorf("%d pings in ten minutes", n)
+		}
+		hang := make(chan struct{})
+		go func() { _ = s.do(t.Context(), func() { <-hang }) }()
+		synctest.Wait()
+		before := s.count(&s.told, "watchdog")
+		time.Sleep(10 * minute)
+		if n := s.count(&s.told, "watchdog"); n != before {
+			t.Errorf("a loop that hangs has pinged %d times", n-before)
+		}
+		close(hang)
+		s.stop(t)
+		var words []string
+		for _, line := range s.list(&s.told) {
+			if line != "watchdog" {
+				words = append(words, line)
+			}
+		}
+		want := []string{
+			"ready: 1 jobs, the next at 2000-01-01T00:00:00Z", "status: 1 of 1 jobs under way",
+			"status: 1 jobs, the next at 2000-01-01T01:00:00Z", "stopping",
+		}
+		if diff := cmp.Diff(want, words); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A config that is bad from the start ends the daemon with its mistakes.
+func TestBadFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(config{err: errBad})
+		s.start(t)
+		if err := <-s.ended; !errors.Is(err, errBad) {
+			t.Error(err)
+		}
+		if _, err := s.Snapshot(t.Context()); !errors.Is(err, ErrStopping) {
+			t.Error(err)
+		}
+		s.kill()
+	})
+}
+
+// What a run does can be looked at while it is under way.
+func TestProgress(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "")}, takes: hour}, func(t *testing.T, s *stand) {
+		time.Sleep(minute)
+		j := s.status(t, "a")
+		p := j.Progress
+		if p.Tags != 1 || p.Observed != 1 || p.Imports != 1 || p.Completed != 0 || len(p.Under) != 1 || p.Under[0].Total != 1 {
+			t.Errorf("%+v", p)
+		}
+		if !j.Started.Equal(epoch) || j.Trigger != First || !j.Due.IsZero() {
+			t.Errorf("%+v", j)
+		}
+		if strings.Contains(s.log.String(), "level=WARN") {
+			t.Error(s.log.String())
+		}
+	})
+}

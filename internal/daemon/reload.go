@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// reload is what is known of reading the config anew.
+type reload struct {
+	// busy is set while a generation is being built; again is set where another is wanted after it, for those who wait.
+	busy    bool
+	again   bool
+	waiting []chan error
+	// rejected is why the config as it is now was not taken; nil where it runs.
+	rejected   error
+	rejectedAt time.Time
+	// succeededAt is when a config was last taken over.
+	succeededAt time.Time
+}
+
+func (r *reload) succeeded(at time.Time) {
+	r.rejected, r.rejectedAt, r.succeededAt = nil, time.Time{}, at
+}
+
+// Reload reads the config anew and returns once it runs, or why it was rejected. The trigger is what asks, for the log.
+func (d *Daemon) Reload(ctx context.Context, trigger string) error {
+	answer := make(chan error, 1)
+	if err := d.do(ctx, func() { d.requestReload(trigger, answer) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// requestReload starts to build a generation, or has another built after the one that is being built: that one may have read the
+// files before they changed.
+func (d *Daemon) requestReload(trigger string, answer chan error) {
+	switch {
+	case d.stopped:
+		if answer != nil {
+			answer <- ErrStopping
+		}
+		return
+	case d.reload.busy:
+		d.reload.again = true
+		if answer != nil {
+			d.reload.waiting = append(d.reload.waiting, answer)
+		}
+		return
+	}
+	d.reload.busy = true
+	d.tell(d.options.Manager.Reloading())
+	var answers []chan error
+	if answer != nil {
+		answers = append(answers, answer)
+	}
+	d.build(trigger, append(answers, d.reload.waiting...))
+	d.reload.waiting = nil
+}
+
+func (d *Daemon) build(trigger string, answers []chan error) {
+	ctx := d.ctx
+	go func() {
+		g, err := d.options.Build(ctx)
+		d.done <- func() { d.built(trigger, g, err, answers) }
+	}()
+}
+
+// built takes over a generation, or keeps the one there is.
+func (d *Daemon) built(trigger string, g Generation, err error, answers []chan error) {
+	now := time.Now()
+	d.reload.busy = false
+	switch {
+	case err != nil:
+		d.reject(trigger, err, now)
+	case d.stopped:
+		g.Close()
+		err = ErrStopping
+	default:
+		d.adopt(g, nil)
+		d.reload.succeeded(now)
+		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))
+	}
+	d.options.Events.Reloaded(now, d.current.number, err)
+	for _, answer := range answers {
+		answer <- err
+	}
+	d.tell(d.options.Manager.Ready(d.words()))
+	if d.reload.again {
+		d.reload.again = false
+		d.requestReload(trigger, nil)
+	}
+}
+
+// reject keeps the generation that runs. The same mistakes are logged once.
+func (d *Daemon) reject(trigger string, err error, now time.Time) {
+	level := slog.LevelError
+	if d.reload.rejected != nil && d.reload.rejected.Error() == err.Error() {
+		level = slog.LevelDebug
+	}
+	d.reload.rejected, d.reload.rejectedAt = err, now
+	d.options.Log.LogAttrs(d.ctx, level, "config rejected, the last good one runs on", slog.String("reason", trigger),
+		slog.Int("generation", d.current.number), slog.Any("err", err))
+}
+
+// Trigger has a job run now, or right after the run that is under way. It returns false where there is no such job.
+func (d *Daemon) Trigger(ctx context.Context, job string) (found bool, err error) {
+	asked := d.do(ctx, func() {
+		e, ok := d.entries[job]
+		switch {
+		case d.stopped:
+			err = ErrStopping
+		case ok && !e.removed:
+			found, e.asked = true, true
+			d.plan(e, time.Now())
+		}
+	})
+	if asked != nil {
+		return false, asked
+	}
+	return found, err
+}

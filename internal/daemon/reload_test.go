@@ -1,0 +1,210 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A reload leaves a job alone that it does not touch: its due time and its run. A changed one ends its run and runs anew, a new
+// one runs at once, and one that is gone ends.
+func TestReload(t *testing.T) {
+	c := config{jobs: []Job{job(t, "same", "@every 1h"), job(t, "changed", "@every 1h"), job(t, "gone", "@every 1h"), job(t, "idle", "0 12 * * *")}, parallel: 9, takes: 10 * minute}
+	inBubble(t, c, func(t *testing.T, s *stand) {
+		time.Sleep(65 * minute)
+		s.change(func(c *config) {
+			c.jobs = []Job{job(t, "new", "@every 1h"), job(t, "idle", "0 12 * * *"), job(t, "changed", "@every 1h", "more"), job(t, "same", "@every 1h")}
+		})
+		time.Sleep(61 * minute)
+		for name, want := range map[string][]time.Duration{
+			"same": {0, 60 * minute, 120 * minute}, "changed": {0, 60 * minute, 70 * minute, 120 * minute}, "gone": {0, 60 * minute},
+			"new": {65 * minute, 125 * minute}, "idle": {0},
+		} {
+			if diff := cmp.Diff(want, s.runs(name)); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+		if s.count(&s.events, "removed gone") != 1 || s.count(&s.events, "removed") != 1 || s.count(&s.events, "reloaded 2: <nil>") != 1 {
+			t.Errorf("%q", s.list(&s.events))
+		}
+		if n := s.count(&s.events, "ran gone"); n != 1 {
+			t.Errorf("a job that is gone has left %d runs", n)
+		}
+		if s.gone() != 1 {
+			t.Errorf("%d generations are closed", s.gone())
+		}
+	})
+}
+
+// A generation lives as long as a run of it.
+func TestGenerationEndsWithItsRuns(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "")}, takes: hour}, func(t *testing.T, s *stand) {
+		s.change(func(*config) {})
+		s.change(func(*config) {})
+		if s.gone() != 1 {
+			t.Errorf("%d generations are closed while the first runs", s.gone())
+		}
+		time.Sleep(2 * hour)
+		if s.gone() != 2 {
+			t.Errorf("%d generations are closed", s.gone())
+		}
+	})
+}
+
+// A bad config changes nothing, is said once, and its rejection is gone when it is good again.
+func TestRejected(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "@every 1h")}}, func(t *testing.T, s *stand) {
+		time.Sleep(minute)
+		for range 3 {
+			s.change(func(c *config) { c.err = errBad })
+		}
+		snapshot, err := s.Snapshot(t.Context())
+		if err != nil || !errors.Is(snapshot.Rejected, errBad) || !snapshot.RejectedAt.Equal(epoch.Add(minute)) || snapshot.Generation != 1 {
+			t.Errorf("%v %+v", err, snapshot)
+		}
+		if err := s.Reload(t.Context(), "test"); !errors.Is(err, errBad) {
+			t.Errorf("a reload that is asked for: %v", err)
+		}
+		if n := strings.Count(s.log.String(), "level=ERROR"); n != 1 || !strings.Contains(s.log.String(), "dray.yaml:3:1: bad") {
+			t.Errorf("%d errors: %s", n, s.log.String())
+		}
+		time.Sleep(hour)
+		s.change(func(c *config) { c.err = nil })
+		if snapshot, err = s.Snapshot(t.Context()); err != nil || snapshot.Rejected != nil || snapshot.Generation != 2 {
+			t.Errorf("%v %+v", err, snapshot)
+		}
+		if diff := cmp.Diff([]time.Duration{0, hour}, s.runs("a")); diff != "" {
+			t.Error(diff)
+		}
+		if a, b := s.count(&s.told, "reloading"), s.count(&s.told, "ready"); a != 5 || b != 6 {
+			t.Errorf("%d times reloading, %d times ready: %q", a, b, s.list(&s.told))
+		}
+	})
+}
+
+// A change while a generation is being built has another built after it; whoever asks for a reload is answered by a build that began
+// after the question.
+func TestReloadWhileBuilding(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "")}}, func(t *testing.T, s *stand) {
+		s.change(func(c *config) { c.slow = minute })
+		answers := make(chan error, 3)
+		for range 3 {
+			go func() { answers <- s.Reload(t.Context(), "test") }()
+		}
+		synctest.Wait()
+		s.change(func(c *config) { c.err = errBad })
+		for range 3 {
+			if err := <-answers; !errors.Is(err, errBad) {
+				t.Errorf("answered %v", err)
+			}
+		}
+		if got := time.Since(epoch); got != 2*minute {
+			t.Errorf("answered after %s", got)
+		}
+		if n := s.count(&s.events, "reloaded"); n != 3 {
+			t.Errorf("%d builds", n)
+		}
+	})
+}
+
+// Those who wait for a reload are answered when the daemon stops.
+func TestStopWhileBuilding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(config{jobs: []Job{job(t, "a", "")}, grace: hour})
+		s.start(t)
+		s.change(func(c *config) { c.slow = minute })
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() { answers <- s.Reload(t.Context(), "test") }()
+		}
+		synctest.Wait()
+		s.stop(t)
+		for range 2 {
+			if err := <-answers; !errors.Is(err, ErrStopping) {
+				t.Errorf("answered %v", err)
+			}
+		}
+		if s.gone() != 2 {
+			t.Errorf("%d generations are closed", s.gone())
+		}
+	})
+}
+
+// A thousand reloads at random, good and bad, in the midst of runs: no job runs twice at once or with a config that it no longer
+// has, none is lost or late, and every generation but the last is closed in the end.
+func TestRandomReloads(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // reproducible
+			pool := make([][]Job, 8)
+			for i := range pool {
+				for v, spec := range []string{"@every 7m", "*/5 * * * *", "@every 7m"} {
+					pool[i] = append(pool[i], job(t, fmt.Sprintf("job-%d", i), spec, fmt.Sprint(v)))
+				}
+			}
+			draw := func() (jobs []Job) {
+				for _, versions := range pool {
+					if n := random.IntN(4); n < 3 {
+						jobs = append(jobs, versions[n])
+					}
+				}
+				random.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
+				return jobs
+			}
+			inBubble(t, config{jobs: draw(), parallel: 8, takes: 90 * time.Second}, func(t *testing.T, s *stand) {
+				for range 1000 {
+					time.Sleep(time.Duration(random.Int64N(int64(3 * minute))))
+					bad := random.IntN(4) == 0
+					keep := random.IntN(3) == 0
+					jobs := draw()
+					s.change(func(c *config) {
+						c.err = nil
+						if c.slow = 0; random.IntN(5) == 0 {
+							c.slow = time.Duration(random.Int64N(int64(minute)))
+						}
+						if bad {
+							c.err = errBad
+						} else if !keep {
+							c.jobs = jobs
+						}
+					})
+				}
+				time.Sleep(minute)
+				s.change(func(c *config) { c.err, c.slow = nil, 0 })
+				time.Sleep(2 * minute)
+				began := time.Since(epoch)
+				time.Sleep(15 * minute)
+				for _, j := range s.config.jobs {
+					late := slices.DeleteFunc(s.runs(j.Name), func(at time.Duration) bool { return at < began })
+					if len(late) < 2 || len(late) > 3 {
+						t.Errorf("%s ran %d times in the last quarter of an hour", j.Name, len(late))
+					}
+					if last := s.begunLast(j.Name); last != j.Fingerprint {
+						t.Errorf("%s ran last as %q, and is %q", j.Name, last, j.Fingerprint)
+					}
+				}
+				if n := s.count(&s.events, "reloaded"); n < 900 {
+					t.Errorf("only %d reloads", n)
+				}
+			})
+		})
+	}
+}
+
+func (s *stand) begunLast(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range slices.Backward(s.begun) {
+		if b.job == name {
+			return b.took
+		}
+	}
+	return ""
+}

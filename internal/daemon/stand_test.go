@@ -1,0 +1,326 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/schedule"
+)
+
+// stand is a daemon in a bubble of fake time, with all around it under the test's control.
+type stand struct {
+	*Daemon
+	changed chan struct{}
+	halt    chan struct{}
+	kill    context.CancelFunc
+	ended   chan error
+	log     *bytes.Buffer
+
+	mu     sync.Mutex
+	config config
+	// begun are the runs that began, in order.
+	begun []begin
+	// under counts the runs under way of each job; twice is set where one had two.
+	under      map[string]int
+	times      map[string]int // how often each job has begun
+	twice      bool
+	mostAtOnce int
+	closed     int // generations
+	states     map[string]State
+	kept       []Run
+	told       []string // by the service manager's words
+	events     []string
+	watchdog   time.Duration
+}
+
+// config is what Build finds.
+type config struct {
+	jobs     []Job
+	parallel int
+	grace    time.Duration
+	err      error
+	// takes is how long a run takes, result how it ends; nil for well.
+	takes  time.Duration
+	result func(job string, run int) mirror.Result
+	// slow is how long a build takes.
+	slow time.Duration
+}
+
+type begin struct {
+	job  string
+	at   time.Time
+	took string // the fingerprint of the config that it ran with
+}
+
+// job makes a job; its fingerprint is its name and schedule, and more where that matters.
+func job(t *testing.T, name, spec string, more ...string) Job {
+	t.Helper()
+	j := Job{Name: name, Fingerprint: strings.Join(append([]string{name, spec}, more...), " ")}
+	if spec != "" {
+		var err error
+		if j.Schedule, err = schedule.Parse(spec, "UTC"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return j
+}
+
+// inBubble starts a daemon and hands it to f; at the end it is stopped.
+func inBubble(t *testing.T, c config, f func(t *testing.T, s *stand)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(c)
+		s.start(t)
+		f(t, s)
+		s.stop(t)
+	})
+}
+
+func newStand(c config) *stand {
+	return &stand{config: c, states: map[string]State{}, under: map[string]int{}, times: map[string]int{}, log: &bytes.Buffer{}}
+}
+
+// start runs a daemon, anew where one has ended, and returns when it has nothing to do at the moment.
+func (s *stand) start(t *testing.T) {
+	t.Helper()
+	s.changed, s.halt, s.ended = make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	s.Daemon = New(Options{
+		Build: s.build, Memory: (*memory)(s), Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed,
+		Log: slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+	ctx, kill := context.WithCancel(t.Context())
+	s.kill = kill
+	d, halt, ended := s.Daemon, s.halt, s.ended
+	go func() { ended <- d.Run(ctx, halt) }()
+	synctest.Wait()
+}
+
+// stop ends the daemon as a signal does.
+func (s *stand) stop(t *testing.T) {
+	t.Helper()
+	close(s.halt)
+	if err := <-s.ended; err != nil {
+		t.Errorf("the daemon ended with %v", err)
+	}
+	s.kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.twice {
+		t.Error("a job ran twice at once")
+	}
+	if len(s.under) > 0 {
+		t.Errorf("runs are left: %v", s.under)
+	}
+}
+
+func (s *stand) build(ctx context.Context) (Generation, error) {
+	s.mu.Lock()
+	c := s.config
+	s.mu.Unlock()
+	if err := sleep(ctx, c.slow); err != nil {
+		return Generation{}, err
+	}
+	if c.err != nil {
+		return Generation{}, c.err
+	}
+	prints := map[string]string{}
+	for _, j := range c.jobs {
+		prints[j.Name] = j.Fingerprint
+	}
+	return Generation{
+		Jobs: c.jobs, Parallel: max(1, c.parallel), Grace: c.grace, Take: func() {},
+		Run: func(ctx context.Context, name string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+			return s.work(ctx, c, name, prints[name], draining, w)
+		},
+		Close: func() { s.mu.Lock(); s.closed++; s.mu.Unlock() },
+	}, nil
+}
+
+// work is a run: it has one import, which takes its time.
+func (s *stand) work(ctx context.Context, c config, name, print string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+	s.mu.Lock()
+	s.begun = append(s.begun, begin{name, time.Now(), print})
+	s.under[name]++
+	s.twice = s.twice || s.under[name] > 1
+	s.mostAtOnce = max(s.mostAtOnce, len(s.under))
+	s.times[name]++
+	n := s.times[name]
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.under[name]--; s.under[name] == 0 {
+			delete(s.under, name)
+		}
+	}()
+	result := mirror.Result{Job: name, Started: time.Now()}
+	w.Observing(1)
+	w.Observed()
+	w.Planned(1)
+	w.Begin(diff.Action{}).Expect(1)
+	if err := sleep(ctx, c.takes); err != nil {
+		result.Err = err
+		return result
+	}
+	if c.result != nil {
+		result = c.result(name, n)
+		result.Job, result.Started = name, time.Now().Add(-c.takes)
+	}
+	result.Duration = c.takes
+	return result
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// change gives Build another config, says that it changed, and waits until that is dealt with.
+func (s *stand) change(edit func(c *config)) {
+	s.mu.Lock()
+	edit(&s.config)
+	s.mu.Unlock()
+	s.changed <- struct{}{}
+	synctest.Wait()
+}
+
+// gone returns how many generations are closed.
+func (s *stand) gone() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// runs returns when a job began to run, as offsets from the first moment.
+func (s *stand) runs(name string) []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []time.Duration
+	for _, b := range s.begun {
+		if b.job == name {
+			list = append(list, b.at.Sub(epoch))
+		}
+	}
+	return list
+}
+
+// epoch is when the time of a bubble begins.
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// memory keeps states and runs.
+type memory stand
+
+func (m *memory) States(context.Context) (map[string]State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.states), nil
+}
+
+func (m *memory) Keep(_ context.Context, run Run) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = append(m.kept, run)
+	m.states[run.Job] = run.State
+	return nil
+}
+
+func (m *memory) Anchor(_ context.Context, anchors map[string]time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, at := range anchors {
+		state := m.states[name]
+		state.Anchor = at
+		m.states[name] = state
+	}
+	return nil
+}
+
+// recorder keeps events.
+type recorder stand
+
+func (r *recorder) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Ran(run Run, before State) {
+	r.note("ran %s, %d failures after %d", run.Job, run.State.Failures, before.Failures)
+}
+func (r *recorder) Scheduled(j JobStatus) { r.note("scheduled %s", j.Name) }
+func (r *recorder) Removed(job string)    { r.note("removed %s", job) }
+func (r *recorder) Reloaded(_ time.Time, generation int, err error) {
+	r.note("reloaded %d: %v", generation, err)
+}
+
+// manager keeps what the service manager is told.
+type manager stand
+
+func (m *manager) tell(text string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.told = append(m.told, text)
+	return nil
+}
+
+func (m *manager) Ready(status string) error       { return m.tell("ready: " + status) }
+func (m *manager) Reloading() error                { return m.tell("reloading") }
+func (m *manager) Status(text string) error        { return m.tell("status: " + text) }
+func (m *manager) Watchdog() error                 { return m.tell("watchdog") }
+func (m *manager) Stopping() error                 { return m.tell("stopping") }
+func (m *manager) WatchdogInterval() time.Duration { return m.watchdog }
+
+// count counts the lines of a list that begin so.
+func (s *stand) count(list *[]string, prefix string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, line := range *list {
+		if strings.HasPrefix(line, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// list copies a list.
+func (s *stand) list(list *[]string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(*list)
+}
+
+// status returns a job as a snapshot has it.
+func (s *stand) status(t *testing.T, name string) JobStatus {
+	t.Helper()
+	snapshot, err := s.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(snapshot.Jobs, func(j JobStatus) bool { return j.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no job %s", name)
+	}
+	return snapshot.Jobs[i]
+}
+
+var errBad = errors.New("dray.yaml:3:1: bad")

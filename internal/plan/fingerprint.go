@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"strconv"
+	"time"
+)
+
+// fingerprintLength is in hex digits: 128 bits, of which no two jobs have the same by chance.
+const fingerprintLength = 32
+
+// fingerprint returns what [Job.Fingerprint] is to be. What a job does not have leaves no trace in it, so that a field that is new in
+// a later version changes the fingerprints of those jobs only that use it, and no daemon runs everything after an update.
+func (j *Job) fingerprint() string {
+	m := mark{hash: sha256.New()}
+	m.text("name", j.Name)
+	m.text("source", j.Source.String())
+	for _, target := range j.Targets {
+		m.text("target", target.String())
+	}
+	for _, repository := range j.Repositories {
+		m.text("repository", repository)
+	}
+	m.text("tags", j.Tags.Identity())
+	for _, platform := range j.Platforms {
+		m.text("platform", platform.String())
+	}
+	m.flag("refuseMoved", j.RefuseMoved)
+	m.flag("allReferrers", j.Referrers.All)
+	for _, kind := range j.Referrers.Types {
+		m.text("referrers", kind)
+	}
+	m.duration("referrersInterval", j.ReferrersInterval)
+	m.flag("foreignLayers", j.ForeignLayers)
+	m.duration("timeout", j.Timeout)
+	m.number("retries", j.Retries)
+	if !j.Schedule.IsZero() {
+		m.text("schedule", j.Schedule.String()) // with the time zone where that matters
+	}
+	m.duration("jitter", j.Jitter)
+	m.number("priority", j.Priority)
+	return hex.EncodeToString(m.hash.Sum(nil))[:fingerprintLength]
+}
+
+// mark is a fingerprint in the making: a list of labelled texts, each with its length, so that no two lists are alike.
+type mark struct {
+	hash   hash.Hash
+	buffer []byte
+}
+
+func (m *mark) text(label, value string) {
+	if value == "" {
+		return
+	}
+	b := append(m.buffer[:0], label...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(value)), 10)
+	b = append(b, ' ')
+	b = append(b, value...)
+	m.buffer = append(b, '\n')
+	m.hash.Write(m.buffer)
+}
+
+func (m *mark) flag(label string, value bool) {
+	if value {
+		m.text(label, "true")
+	}
+}
+
+func (m *mark) number(label string, value int) {
+	if value != 0 {
+		m.text(label, strconv.Itoa(value))
+	}
+}
+
+func (m *mark) duration(label string, value time.Duration) {
+	if value != 0 {
+		m.text(label, value.String())
+	}
+}

@@ -1,0 +1,62 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// barWidth is how many columns a bar takes, without its ends.
+const barWidth = 20
+
+// statusImports writes how the runs under way get on.
+func statusImports(b *strings.Builder, jobs []ServiceJob, style Style) {
+	for _, j := range jobs {
+		if j.State != stateRunning {
+			continue
+		}
+		fmt.Fprintf(b, "\n%s: %s\n", style.Bold(Line(j.Job)), stage(j))
+		column := 0
+		for _, i := range j.UnderWay {
+			column = max(column, min(maxAligned, utf8.RuneCountInString(Line(i.Target))))
+		}
+		if style.Width > 0 {
+			column = min(column, max(minJobColumn, style.Width-barWidth-24))
+		}
+		for _, i := range j.UnderWay {
+			name := Line(i.Target)
+			if style.Width > 0 {
+				name = tail(name, column)
+			}
+			b.WriteString(strings.TrimRight("  "+pad(name, column)+"  "+importText(i), " ") + "\n")
+		}
+	}
+}
+
+// stage says what a run is at.
+func stage(j ServiceJob) string {
+	switch {
+	case j.Imports > 0:
+		return bar(int64(j.Completed), int64(j.Imports)) + fmt.Sprintf(" %d/%s", j.Completed, count(j.Imports, "import"))
+	case j.Tags > 0:
+		return bar(int64(j.Observed), int64(j.Tags)) + fmt.Sprintf(" looked at %d/%s", j.Observed, count(j.Tags, "tag"))
+	}
+	return "looking for tags"
+}
+
+func importText(i ServiceImport) string {
+	if i.Total <= 0 {
+		return ""
+	}
+	done := min(max(0, i.Bytes), i.Total)
+	return bar(done, i.Total) + " " + progressSize(done, i.Total)
+}
+
+// bar draws how much of a whole is done.
+func bar(done, whole int64) string {
+	full := int(float64(barWidth) * float64(min(done, whole)) / float64(whole))
+	if full >= barWidth {
+		return "[" + strings.Repeat("=", barWidth) + "]"
+	}
+	return "[" + strings.Repeat("=", max(0, full)) + ">" + strings.Repeat("-", barWidth-1-max(0, full)) + "]"
+}

@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+const (
+	// runsKept is how many runs of a job are kept, runsLast how long; jobsLast is how long a job is kept that nobody has seen.
+	runsKept = 200
+	runsLast = 90 * 24 * time.Hour
+	jobsLast = 90 * 24 * time.Hour
+	// historyShare is which part of the store's size runs may take.
+	historyShare = 8
+	// jobRows and runRows are how many rows one transaction drops; with each run go its outcomes.
+	jobRows = 20
+	runRows = 50
+	// maxDropped bounds how many runs are looked up at once.
+	maxDropped = 10_000
+)
+
+// dropHistory drops jobs and runs that are kept no longer, and the oldest runs above their share of a number of bytes; 0 is no
+// bound. What is to go is looked up without keeping anybody from writing: it is not wanted later either.
+func (s *Store) dropHistory(ctx context.Context, maxBytes int64) error {
+	if err := s.dropOldRuns(ctx, s.now()-runsLast.Milliseconds()); err != nil {
+		return err
+	}
+	if err := s.dropUnseen(ctx, s.now()-jobsLast.Milliseconds()); err != nil {
+		return err
+	}
+	if maxBytes <= 0 {
+		return nil
+	}
+	return s.fitRuns(ctx, maxBytes/historyShare)
+}
+
+// dropUnseen drops jobs that nobody has seen since a time. Few runs go with them: the old ones are gone before.
+func (s *Store) dropUnseen(ctx context.Context, before int64) error {
+	for more := true; more; {
+		err := s.transact(ctx, func(tx *sql.Tx) error {
+			const query = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE seen < ? ORDER BY id LIMIT ?)"
+			done, err := tx.ExecContext(ctx, query, before, jobRows)
+			if err != nil {
+				return err
+			}
+			n, err := done.RowsAffected()
+			more = n == jobRows
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropOldRuns drops of every job the runs beyond the last, and those that ended before a time but for the last.
+func (s *Store) dropOldRuns(ctx context.Context, before int64) error {
+	for job := int64(math.MaxInt64); job > 0; {
+		ids, next, err := s.oldRuns(ctx, job, before)
+		if err != nil {
+			return err
+		}
+		if err := s.dropRuns(ctx, ids); err != nil {
+			return err
+		}
+		job = next
+	}
+	return nil
+}
+
+// oldRuns looks through the jobs from one on downwards, and returns the one to go on with; 0 for none.
+func (s *Store) oldRuns(ctx context.Context, job, before int64) (ids []int64, next int64, err error) {
+	rows, err := s.reader.QueryContext(ctx, "SELECT job, id, ended FROM runs WHERE job <= ? ORDER BY job DESC, id DESC", job)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	last, n := int64(0), 0
+	for rows.Next() {
+		var job, id, ended int64
+		if err := rows.Scan(&job, &id, &ended); err != nil {
+			return nil, 0, err
+		}
+		if job != last && len(ids) >= maxDropped {
+			return ids, job, nil
+		}
+		if job != last {
+			last, n = job, 0
+		}
+		if n++; n > runsKept || n > 1 && ended < before {
+			ids = append(ids, id)
+		}
+	}
+	return ids, 0, rows.Err()
+}
+
+func (s *Store) dropRuns(ctx context.Context, ids []int64) error {
+	return s.each(ctx, ids, "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?))")
+}
+
+// dropOutcomes drops the outcomes of runs, which only count them from then on.
+func (s *Store) dropOutcomes(ctx context.Context, ids []int64) error {
+	return s.each(ctx, ids,
+		fmt.Sprintf("UPDATE runs SET more = more + (SELECT count(*) FROM outcomes WHERE run = runs.id), size = %d + octet_length(error) "+
+			"WHERE id IN (SELECT value FROM json_each(?))", runSize),
+		"DELETE FROM outcomes WHERE run IN (SELECT value FROM json_each(?))")
+}
+
+// each runs statements for some runs after the others, a transaction for each few: others get their turns in between.
+func (s *Store) each(ctx context.Context, ids []int64, queries ...string) error {
+	for chunk := range slices.Chunk(ids, runRows) {
+		err := s.transact(ctx, func(tx *sql.Tx) error {
+			for _, query := range queries {
+				if _, err := tx.ExecContext(ctx, query, jsonText(chunk)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fitRuns drops the oldest runs until the others fit; of the last of a job only the outcomes go.
+func (s *Store) fitRuns(ctx context.Context, maxBytes int64) error {
+	newest, err := s.beyond(ctx, maxBytes)
+	if err != nil {
+		return err
+	}
+	for after := int64(0); after < newest; {
+		var superseded, last []int64
+		if superseded, last, after, err = s.split(ctx, after, newest); err != nil {
+			return err
+		}
+		if err := s.dropRuns(ctx, superseded); err != nil {
+			return err
+		}
+		if err := s.dropOutcomes(ctx, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beyond returns the newest run that does not fit; 0 for none.
+func (s *Store) beyond(ctx context.Context, maxBytes int64) (id int64, err error) {
+	rows, err := s.reader.QueryContext(ctx, "SELECT id, size FROM runs ORDER BY id DESC")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for total := int64(0); rows.Next(); {
+		var size int64
+		if err := rows.Scan(&id, &size); err != nil {
+			return 0, err
+		}
+		if total += size; total > maxBytes {
+			return id, nil
+		}
+	}
+	return 0, rows.Err()
+}
+
+// split looks through the runs after one, up to the newest: those after which others of their job came, and the last of a job that
+// have outcomes. It returns the one to go on after.
+func (s *Store) split(ctx context.Context, after, newest int64) (superseded, last []int64, next int64, err error) {
+	const query = "SELECT id, EXISTS (SELECT 1 FROM runs n WHERE n.job = r.job AND n.id > r.id), EXISTS (SELECT 1 FROM outcomes WHERE run = r.id) " +
+		"FROM runs r WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+	rows, err := s.reader.QueryContext(ctx, query, after, newest, maxDropped)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	n := 0
+	for ; rows.Next(); n++ {
+		var old, outcomes bool
+		if err := rows.Scan(&next, &old, &outcomes); err != nil {
+			return nil, nil, 0, err
+		}
+		switch {
+		case old:
+			superseded = append(superseded, next)
+		case outcomes:
+			last = append(last, next)
+		}
+	}
+	if n < maxDropped {
+		next = newest
+	}
+	return superseded, last, next, rows.Err()
+}

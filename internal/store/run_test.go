@@ -1,0 +1,234 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// quietRun is a run of a job that has ended now and had nothing to do.
+func quietRun(d *stand, job string, keep int) (Run, JobState) {
+	run := Run{Job: job, Trigger: "schedule", Started: d.Now().Add(-2 * time.Second), Ended: d.Now(), Keep: keep}
+	state := JobState{Job: job, Fingerprint: "f", Anchor: d.Now().Add(-time.Hour), Started: run.Started, Ended: run.Ended, Succeeded: run.Ended}
+	return run, state
+}
+
+// busyRun is one that has imported some.
+func busyRun(d *stand, job string, imports int) (Run, JobState) {
+	run, state := quietRun(d, job, 7)
+	run.Import = imports
+	for i := range imports {
+		run.Outcomes = append(run.Outcomes, RunOutcome{Op: "import", Outcome: "imported", Source: fmt.Sprint("source.test/a:", i), Bytes: 10})
+	}
+	return run, state
+}
+
+func keep(t testing.TB, s *Store, run Run, state JobState) int64 {
+	t.Helper()
+	id, err := s.KeepRun(t.Context(), run, state)
+	must(t, err)
+	return id
+}
+
+func history(t testing.TB, s *Store, q HistoryQuery) []Run {
+	t.Helper()
+	runs, err := s.History(t.Context(), q)
+	must(t, err)
+	return runs
+}
+
+func states(t testing.TB, s *Store) map[string]JobState {
+	t.Helper()
+	all, err := s.JobStates(t.Context())
+	must(t, err)
+	return all
+}
+
+func TestKeepRun(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	run := Run{
+		Job: "büro/<a> \"b\"", Trigger: "manual", Error: "observe: no", Started: d.Now().Add(-time.Minute), Ended: d.Now(),
+		Keep: 1000, Import: 1, Refuse: 2, Failed: 3, Deferred: 4, Pulls: 5, Bytes: 1 << 40, BytesMounted: 7,
+		Outcomes: []RunOutcome{
+			{Op: "keep", Outcome: "kept", Source: "source.test/a:0"},
+			{Op: "import", Outcome: "imported", Reason: "moved", Source: "source.test/a:1", Target: "target.test/a:1", Digest: string(digest(1)),
+				Was: string(digest(2)), Engine: "copy", Pulls: 3, Bytes: 1 << 40, BytesMounted: 5, Duration: 1234567},
+			{Op: "import", Outcome: "deferred", Error: "429", Code: "limited", RetryAt: d.Now().Add(time.Hour)},
+		},
+	}
+	state := JobState{Job: run.Job, Fingerprint: "f", Anchor: d.Now().Add(-time.Hour), Started: run.Started, Ended: run.Ended,
+		Succeeded: d.Now().Add(-24 * time.Hour), Failures: 3}
+	given := run
+	given.ID, given.More, given.Repeats = 77, 8, 9 // are not the caller's to say
+	id := keep(t, s, given, state)
+	must(t, s.Close())
+	s = d.open(t)
+	want := run
+	want.ID, want.Outcomes = id, run.Outcomes[1:]
+	if diff := cmp.Diff([]Run{want}, history(t, s, HistoryQuery{})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]JobState{run.Job: state}, states(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	next := JobState{Job: run.Job}
+	if newer := keep(t, s, Run{Job: run.Job}, next); newer <= id {
+		t.Error("a later run has no larger id", id, newer)
+	}
+	if diff := cmp.Diff(map[string]JobState{run.Job: next}, states(t, s)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKeepRunRefused(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	for name, job := range map[string]string{"empty": "", "long": strings.Repeat("x", 1025), "no text": "\xff", "zero": "a\x00b"} {
+		t.Run(name, func(t *testing.T) {
+			run, state := quietRun(d, job, 1)
+			if id, err := s.KeepRun(t.Context(), run, state); err == nil || id != 0 {
+				t.Error(id, err)
+			}
+			if err := s.KeepAnchors(t.Context(), map[string]time.Time{"good": d.Now(), job: d.Now()}); err == nil {
+				t.Error("an anchor of it was kept")
+			}
+		})
+	}
+	run, _ := quietRun(d, "a", 1)
+	if _, err := s.KeepRun(t.Context(), run, JobState{Job: "b"}); err == nil {
+		t.Error("the state of another job was kept")
+	}
+	if len(states(t, s))+len(history(t, s, HistoryQuery{})) != 0 {
+		t.Error("something was kept")
+	}
+}
+
+// TestKeepRunWhole has the last part of a run fail: nothing of it stays.
+func TestKeepRunWhole(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	_, err := s.writer.Exec("CREATE TRIGGER fails BEFORE INSERT ON outcomes WHEN new.position = 2 BEGIN SELECT raise(ABORT, 'no'); END")
+	must(t, err)
+	run, state := busyRun(d, "a", 3)
+	if id, err := s.KeepRun(t.Context(), run, state); err == nil || id != 0 {
+		t.Error(id, err)
+	}
+	if len(states(t, s))+len(history(t, s, HistoryQuery{})) != 0 {
+		t.Error("half of a run was kept")
+	}
+	run, state = busyRun(d, "a", 2)
+	keep(t, s, run, state)
+}
+
+func TestKeepRunBounded(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	outcome := func(i int, status, text string) RunOutcome {
+		return RunOutcome{Op: "import", Outcome: status, Target: fmt.Sprint(i), Error: text}
+	}
+	many, _ := busyRun(d, "many", 0)
+	for i := range 1000 {
+		many.Outcomes = append(many.Outcomes, outcome(i, map[bool]string{true: "failed", false: "imported"}[i%100 == 99], ""))
+	}
+	keep(t, s, many, JobState{Job: "many"})
+	got := history(t, s, HistoryQuery{Job: "many"})[0]
+	failed := 0
+	for i, o := range got.Outcomes {
+		if o.Outcome == "failed" {
+			failed++
+		}
+		if i > 0 && len(o.Target) < len(got.Outcomes[i-1].Target) {
+			t.Error("they are in another order")
+		}
+	}
+	if len(got.Outcomes) != 200 || got.More != 800 || failed != 10 || len(many.Outcomes) != 1000 {
+		t.Error(len(got.Outcomes), got.More, failed)
+	}
+
+	long, _ := busyRun(d, "long", 0)
+	text := strings.Repeat("ü", 3000)
+	for i := range 100 {
+		long.Outcomes = append(long.Outcomes, outcome(i, "failed", text))
+	}
+	long.Error = text
+	keep(t, s, long, JobState{Job: "long"})
+	got = history(t, s, HistoryQuery{Job: "long"})[0]
+	if n := len(got.Outcomes); n < 50 || n > 64 || got.More != 100-n || got.size() > maxRun+maxText+runSize {
+		t.Error(n, got.More, got.size())
+	}
+	for _, cut := range []string{got.Error, got.Outcomes[0].Error} {
+		if len(cut) > 4096 || len(cut) < 4090 || !utf8.ValidString(cut) || !strings.HasSuffix(cut, "ü…") {
+			t.Error(len(cut), cut[len(cut)-10:])
+		}
+	}
+	if long.Outcomes[0].Error != text {
+		t.Error("what belongs to the caller was changed")
+	}
+}
+
+func TestQuietRuns(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	var first, last time.Time
+	var ids []int64
+	for range 10 {
+		d.pass(time.Hour)
+		run, state := quietRun(d, "a", 1000)
+		if first.IsZero() {
+			first = run.Started
+		}
+		last = run.Started
+		ids = append(ids, keep(t, s, run, state))
+		other, state := quietRun(d, "b", len(ids)/8) // differs once
+		keep(t, s, other, state)
+	}
+	got := history(t, s, HistoryQuery{Job: "a"})
+	want := []Run{{ID: ids[9], Job: "a", Trigger: "schedule", Started: last, Ended: last.Add(2 * time.Second), Keep: 1000, Repeats: 9, Since: first}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := history(t, s, HistoryQuery{Job: "b"}); len(got) != 2 || got[0].Repeats != 2 || got[1].Repeats != 6 {
+		t.Error(got)
+	}
+	if got := states(t, s)["a"].Started; !got.Equal(last) {
+		t.Error(got)
+	}
+	if got := history(t, s, HistoryQuery{}); len(got) != 3 || got[0].Job != "b" || got[1].Job != "a" || got[2].Job != "b" {
+		t.Error("the newest do not come first", got)
+	}
+}
+
+// TestRunsThatStay keeps, between two quiet runs, one that is not equal to them.
+func TestRunsThatStay(t *testing.T) {
+	for name, change := range map[string]func(*Run){
+		"imported": func(r *Run) { r.Import = 1 }, "refused": func(r *Run) { r.Refuse = 1 }, "failed": func(r *Run) { r.Failed = 1 },
+		"deferred": func(r *Run) { r.Deferred = 1 }, "pulls": func(r *Run) { r.Pulls = 1 }, "bytes": func(r *Run) { r.Bytes = 1 },
+		"mounted": func(r *Run) { r.BytesMounted = 1 }, "error": func(r *Run) { r.Error = "x" }, "keep": func(r *Run) { r.Keep++ },
+		"trigger":  func(r *Run) { r.Trigger = "manual" },
+		"outcomes": func(r *Run) { r.Outcomes = []RunOutcome{{Outcome: "imported"}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newStand(t)
+			s := d.open(t)
+			var want []Run
+			for i := range 3 {
+				d.pass(time.Hour)
+				run, state := quietRun(d, "a", 3)
+				if i == 1 {
+					change(&run)
+				}
+				keep(t, s, run, state)
+				want = append([]Run{run}, want...)
+			}
+			if diff := cmp.Diff(want, history(t, s, HistoryQuery{}), cmpopts.IgnoreFields(Run{}, "ID")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

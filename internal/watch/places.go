@@ -1,0 +1,74 @@
+package watch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// places are the paths to watch, free of symlinks. The value is true for a folder, in which names come and go, and false for a
+// file, whose own watch is a second one: the folder's tells nothing of a write through another name (a hard link, or a bind
+// mount of the one file, as containers have it).
+type places map[string]bool
+
+// maxHops bounds the symlinks in one path, as the kernel does.
+const maxHops = 40
+
+func placesOf(paths []string) places {
+	p := places{}
+	for _, path := range paths {
+		p.add(path)
+	}
+	return p
+}
+
+// add walks the path as the kernel does, and notes the folder of every symlink on it and of the file itself. Where the path
+// ends early, the last folder that is there is where it may go on one day.
+func (p places) add(path string) {
+	volume := filepath.VolumeName(path)
+	at := volume + string(filepath.Separator)
+	rest := elements(path[len(volume):])
+	for hops := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		switch {
+		case err != nil:
+			p[at] = true
+			return
+		case info.Mode()&os.ModeSymlink != 0:
+			p[at] = true
+			target, err := os.Readlink(next)
+			if hops++; err != nil || hops > maxHops {
+				return
+			}
+			if filepath.IsAbs(target) {
+				volume := filepath.VolumeName(target)
+				at = volume + string(filepath.Separator)
+				target = target[len(volume):]
+			}
+			rest = append(elements(target), rest...)
+		case info.IsDir():
+			at = next
+		default:
+			p[at] = true
+			if info.Mode().IsRegular() {
+				p[next] = false
+			}
+			return
+		}
+	}
+	p[at] = true
+}
+
+func elements(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) })
+}

@@ -1,0 +1,174 @@
+// Package watch follows the content of a set of files, however they are replaced: by an editor, a symlink that is turned,
+// Kubernetes' ConfigMaps. Events of the file system make it quick, and a poll finds what has no event.
+package watch
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options say how quickly a change is seen.
+type Options struct {
+	// Poll is the longest that a change without an event goes unseen; 0 for 30 seconds. While a folder cannot be watched, or
+	// lies on a file system that others write to without an event here, it is 5 seconds at the most.
+	Poll time.Duration
+	// Debounce is how long the files must have been left alone before they are read, so that a save in several steps counts
+	// as one; 0 for 250 milliseconds.
+	Debounce time.Duration
+	// MaxDebounce is the longest that files which are never left alone are waited for; 0 for 2 seconds.
+	MaxDebounce time.Duration
+	// Log is told where watching fails, once per folder; nil for nobody.
+	Log *slog.Logger
+}
+
+const (
+	defaultPoll        = 30 * time.Second
+	defaultDebounce    = 250 * time.Millisecond
+	defaultMaxDebounce = 2 * time.Second
+	// blindPoll is for where no events can be relied upon.
+	blindPoll = 5 * time.Second
+)
+
+// Watcher tells that files may have to be read again. Its methods may be called from any goroutine.
+type Watcher struct {
+	opts    Options
+	changed chan struct{}
+	refresh chan struct{}
+
+	mu sync.Mutex
+	// known is the content at the last report or, if that is later, when the file was read or added.
+	known map[string]content
+}
+
+// New returns a watcher of no files, which tells nothing before [Watcher.Run].
+func New(opts Options) *Watcher {
+	opts.Poll = orDefault(opts.Poll, defaultPoll)
+	opts.Debounce = orDefault(opts.Debounce, defaultDebounce)
+	opts.MaxDebounce = max(orDefault(opts.MaxDebounce, defaultMaxDebounce), opts.Debounce)
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Watcher{opts: opts, changed: make(chan struct{}, 1), refresh: make(chan struct{}, 1), known: map[string]content{}}
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+// Changed receives when the content of any file differs from what it was at the last report, or when [Watcher.ReadFile] read
+// it. Reports that nobody has taken yet are one, so files must be read after receiving. The channel is never closed.
+func (w *Watcher) Changed() <-chan struct{} { return w.changed }
+
+// ReadFile reads a regular file, its first 17 MiB at the most, and follows it from then on. What was read is what is known: no
+// change is missed between a report and the reading, or between two readings of a file, of which the second makes a report if
+// it found something else.
+func (w *Watcher) ReadFile(path string) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var data bytes.Buffer
+	now := content{state: readable}
+	err := copyFile(&data, path)
+	if err != nil {
+		now = failed(err)
+	} else {
+		now.sum = sha256.Sum256(data.Bytes())
+	}
+	path = absolute(path)
+	known, ok := w.known[path]
+	w.known[path] = now
+	switch {
+	case !ok:
+		signal(w.refresh)
+	case known != now:
+		signal(w.changed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data.Bytes(), nil
+}
+
+// SetFiles follows these files and no others. Of a file that was followed before, what is known stays; of another, the
+// present content counts as known.
+func (w *Watcher) SetFiles(paths []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := make(map[string]content, len(paths))
+	for _, path := range paths {
+		path = absolute(path)
+		known, ok := w.known[path]
+		if !ok {
+			known = peek(path)
+		}
+		next[path] = known
+	}
+	w.known = next
+	signal(w.refresh)
+}
+
+func (w *Watcher) files() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	paths := make([]string, 0, len(w.known))
+	for path := range w.known {
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// differs tells whether a report is due, and makes none.
+func (w *Watcher) differs() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path, known := range w.known {
+		if peek(path) != known {
+			return true
+		}
+	}
+	return false
+}
+
+// compare reports if the content is not what is known, and knows it from then on.
+func (w *Watcher) compare() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := make(map[string]content, len(w.known))
+	for path := range w.known {
+		now[path] = peek(path)
+	}
+	if maps.Equal(now, w.known) {
+		return
+	}
+	w.known = now
+	signal(w.changed)
+}
+
+// signal wakes the receiver of a channel of one place.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// absolute does not clean the path: what ".." means behind a symlink is for the file system to say.
+func absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	return strings.TrimSuffix(here, string(filepath.Separator)) + string(filepath.Separator) + path
+}

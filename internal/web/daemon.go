@@ -1,0 +1,27 @@
+package web
+
+import (
+	"context"
+	"errors"
+)
+
+// Daemon is what the server has to know of the daemon. Calls come from many goroutines; each ends when its context does.
+type Daemon interface {
+	// Status returns the daemon as it is now. The server may change what it gets.
+	Status(ctx context.Context) (Status, error)
+	// History returns the newest runs first, at most limit (1 to 1000) of them; of all jobs where job is empty.
+	History(ctx context.Context, job string, limit int) ([]Run, error)
+	// Sync has a job run now, or right after the run under way. It does not wait for it.
+	Sync(ctx context.Context, job string) (found bool, err error)
+	// Reload reads the config anew. Its error is why the config was rejected, a line for each mistake, unless it is [ErrUnavailable] or
+	// the context's.
+	Reload(ctx context.Context) error
+	// Ready returns what keeps the daemon from its work, a line each: a rejected config, a store that cannot be written, a loop that does
+	// not answer.
+	Ready(ctx context.Context) error
+	// Alive returns an error unless the daemon's loop answers before the context ends.
+	Alive(ctx context.Context) error
+}
+
+// ErrUnavailable is in the chain of the errors of a daemon that cannot do it now, such as one that stops: the answer is 503.
+var ErrUnavailable = errors.New("the daemon cannot do that now")

@@ -1,0 +1,120 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDocuments(t *testing.T) {
+	address := start(t, Options{Daemon: fullDaemon()})
+	for file, path := range map[string]string{"status.json": "/api/v1/status", "jobs.json": "/api/v1/jobs", "history.json": "/api/v1/history"} {
+		t.Run(file, func(t *testing.T) {
+			_, body := ask(t, "GET", "http://"+address+path, nil)
+			if !json.Valid([]byte(body)) {
+				t.Errorf("not JSON: %s", body)
+			}
+			golden(t, file, body)
+		})
+	}
+}
+
+func TestEmptyDocuments(t *testing.T) {
+	address := start(t, Options{Daemon: &fake{}})
+	for path, want := range map[string]string{
+		"/api/v1/status": `{"version":1,"dray":"","now":"0001-01-01T00:00:00Z","stopping":false,"config":{"generation":0,"rejected":[]},` +
+			`"totals":{"jobs":0,"running":0,"parallel":0,"waiting":0,"deferred":0,"failing":0,"overdue":0},"jobs":[]}`,
+		"/api/v1/jobs": `{"version":1,"now":"0001-01-01T00:00:00Z","jobs":[]}`,
+	} {
+		if _, body := ask(t, "GET", "http://"+address+path, nil); strings.TrimSpace(body) != want {
+			t.Errorf("%s: %s", path, body)
+		}
+	}
+}
+
+// What a client reads is what the daemon said.
+func TestClientReadsAll(t *testing.T) {
+	client := NewClient(start(t, Options{Daemon: fullDaemon()}), "")
+	defer client.Close()
+	got, err := client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := full()
+	want.complete()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if want := (Totals{Jobs: 7, Running: 2, Parallel: 4, Waiting: 1, Deferred: 1, Failing: 2, Overdue: 1}); got.Totals != want {
+		t.Errorf("totals %+v", got.Totals)
+	}
+	runs, err := client.History(t.Context(), "alpine", 10)
+	if err != nil || len(runs) != 2 || runs[0].Error != hostile {
+		t.Errorf("history %v, %v", runs, err)
+	}
+}
+
+// Times that are told are never too early for who comes back, and never later than what has happened.
+func TestWholeSeconds(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 1, time.UTC)
+	if got := past(at); got.Nanosecond() != 0 || got.After(at) {
+		t.Errorf("past gives %v", got)
+	}
+	if got := future(at); got.Nanosecond() != 0 || got.Before(at) || got.Sub(at) >= time.Second {
+		t.Errorf("future gives %v", got)
+	}
+	if !past(time.Time{}).IsZero() || !future(time.Time{}).IsZero() {
+		t.Error("no time becomes one")
+	}
+}
+
+func many(n int) func(context.Context) (Status, error) {
+	return func(context.Context) (Status, error) {
+		s := Status{Now: noon, Jobs: make([]JobStatus, n)}
+		for i := range s.Jobs {
+			name := fmt.Sprintf("library/image-%05d", i)
+			s.Jobs[i] = JobStatus{
+				Job: name, Schedule: "17 */6 * * *", Source: "docker.io/" + name, State: Scheduled, Due: noon.Add(time.Duration(i) * time.Second), LastSuccess: noon,
+				Last: &LastRun{Started: noon, Ended: noon, Outcome: OK, Counts: Counts{Keep: i}},
+			}
+		}
+		return s, nil
+	}
+}
+
+func TestManyJobs(t *testing.T) {
+	address := start(t, Options{Daemon: &fake{status: many(10_000)}})
+	_, body := ask(t, "GET", "http://"+address+"/api/v1/jobs", nil)
+	var got Jobs
+	if err := json.Unmarshal([]byte(body), &got); err != nil || len(got.Jobs) != 10_000 {
+		t.Errorf("%d jobs, %v", len(got.Jobs), err)
+	}
+	_, page := ask(t, "GET", "http://"+address+"/", nil)
+	if n := strings.Count(page, `<th scope="row">`); n != maxRows || !strings.Contains(page, "9\u202f800 more jobs") || len(page) > 300_000 {
+		t.Errorf("the page has %d rows, %d bytes", n, len(page))
+	}
+	_, page = ask(t, "GET", "http://"+address+"/?q=IMAGE-0999", nil)
+	if n := strings.Count(page, `<th scope="row">`); n != 10 {
+		t.Errorf("the search finds %d rows", n)
+	}
+}
+
+func BenchmarkTenThousandJobs(b *testing.B) {
+	for _, path := range []string{"/api/v1/status", "/api/v1/jobs", "/"} {
+		b.Run(path, func(b *testing.B) {
+			s := New(Options{Daemon: &fake{status: many(10_000)}, Log: quiet()})
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1"+path, nil))
+				b.ReportMetric(float64(w.Body.Len()), "bytes")
+			}
+		})
+	}
+}

@@ -1,0 +1,278 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares got with a file below testdata.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", file, d)
+	}
+}
+
+// fake is a daemon of functions; what is nil does nothing and succeeds.
+type fake struct {
+	status  func(ctx context.Context) (Status, error)
+	history func(job string, limit int) ([]Run, error)
+	reload  func(ctx context.Context) error
+	ready   func() error
+	alive   func(ctx context.Context) error
+	jobs    []string
+
+	asked   atomic.Int64
+	reloads atomic.Int64
+	mu      sync.Mutex
+	synced  []string
+}
+
+func (f *fake) Status(ctx context.Context) (Status, error) {
+	f.asked.Add(1)
+	if f.status != nil {
+		return f.status(ctx)
+	}
+	var s Status
+	for _, name := range f.jobs {
+		s.Jobs = append(s.Jobs, JobStatus{Job: name, State: Idle})
+	}
+	return s, nil
+}
+
+func (f *fake) History(_ context.Context, job string, limit int) ([]Run, error) {
+	if f.history == nil {
+		return nil, nil
+	}
+	return f.history(job, limit)
+}
+
+func (f *fake) Sync(_ context.Context, job string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range f.jobs {
+		if name == job {
+			f.synced = append(f.synced, job)
+			return true, nil
+		}
+	}
+	if job == "stopping" {
+		return false, ErrUnavailable
+	}
+	return false, nil
+}
+
+func (f *fake) Reload(ctx context.Context) error {
+	f.reloads.Add(1)
+	if f.reload == nil {
+		return nil
+	}
+	return f.reload(ctx)
+}
+
+func (f *fake) Ready(context.Context) error {
+	if f.ready == nil {
+		return nil
+	}
+	return f.ready()
+}
+
+func (f *fake) Alive(ctx context.Context) error {
+	if f.alive == nil {
+		return nil
+	}
+	return f.alive(ctx)
+}
+
+// changes counts what POSTs have done.
+func (f *fake) changes() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.synced) + int(f.reloads.Load())
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// serve starts a server on a listener, and stops it with the test.
+func serve(t *testing.T, options Options, listener net.Listener) *Server {
+	t.Helper()
+	if options.Log == nil {
+		options.Log = quiet()
+	}
+	s := New(options)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(listener) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return s
+}
+
+// start serves on the loopback and returns the address.
+func start(t *testing.T, options Options) string {
+	t.Helper()
+	listener, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, options, listener)
+	return listener.Addr().String()
+}
+
+// ask makes one request on a connection of its own.
+func ask(t *testing.T, method, url string, body io.Reader, headers ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			r.Host = value
+		}
+		r.Header.Add(name, value)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(text)
+}
+
+// pipes is a listener without sockets, for virtual time.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+	gone  chan struct{}
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), gone: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.gone:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.gone) }); return nil }
+func (p *pipes) Addr() net.Addr { c, _ := net.Pipe(); return c.LocalAddr() }
+
+// dial waits until the connection is accepted, which comes before it has a place.
+func (p *pipes) dial() net.Conn {
+	client, server := net.Pipe()
+	p.conns <- server
+	return client
+}
+
+// say writes a request and returns the answer.
+func say(conn net.Conn, request string) (*http.Response, string, error) {
+	go func() { _, _ = io.WriteString(conn, request) }()
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response, string(body), err
+}
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 1, time.FixedZone("CET", 3600))
+
+// hostile is what wants to be markup, or to write on somebody's terminal.
+const hostile = "\"'><script>alert(1)</script>&amp;\x1b[2J\u202e</pre>\n日本"
+
+// full is a status that has everything.
+func full() Status {
+	at := func(d time.Duration) time.Time { return noon.Add(d) }
+	return Status{
+		Dray: "1.2.3", Started: at(-50 * time.Hour), Now: noon, Totals: Totals{Parallel: 4},
+		Config: Config{
+			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
+			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
+		},
+		Jobs: []JobStatus{
+			{
+				Job: "alpine", Schedule: "@every 2h", Source: "docker.io/library/alpine", State: Running, Trigger: "schedule", Started: at(-90 * time.Second),
+				LastSuccess: at(-2 * time.Hour), ExpectedBy: at(10 * time.Minute),
+				Last: &LastRun{Started: at(-2*time.Hour - time.Minute), Ended: at(-2 * time.Hour), Outcome: OK, Counts: Counts{Keep: 1200, Import: 2, Pulls: 6, Bytes: 11_200_000, Mounted: 5}},
+				Progress: &Progress{Tags: 20, Observed: 20, Imports: 3, Completed: 1, UnderWay: []Import{
+					{Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20", Started: at(-time.Minute), Bytes: 34_100_000, Total: 120_000_000},
+					{Source: "docker.io/library/alpine:3.21", Target: "registry.corp.example:5000/mirror/alpine:3.21", Started: at(-time.Second)},
+				}},
+			},
+			{
+				Job: "deferred", Schedule: "17 */6 * * *", State: Deferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
+				Last: &LastRun{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: Postponed, Counts: Counts{Deferred: 4}},
+			},
+			{
+				Job: "failing", Schedule: "@daily", State: Scheduled, Trigger: "retry", Due: at(4 * time.Minute), Failures: 3, LastSuccess: at(-3 * 24 * time.Hour), ExpectedBy: at(-48 * time.Hour),
+				Last: &LastRun{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: Failed, Error: "source ghcr.io/acme/tool: list tags: ghcr.io gave no answer", Counts: Counts{Failed: 1}},
+			},
+			{Job: hostile, Schedule: hostile, Source: hostile, State: Scheduled, Trigger: hostile, Due: at(time.Hour), Failures: 1,
+				Last: &LastRun{Ended: at(-time.Hour), Outcome: Partly, Error: hostile, Counts: Counts{Failed: 1, Import: 1}}},
+			{Job: "idle", State: Idle},
+			{Job: "library/hello-world", Schedule: "@hourly", State: Waiting, Trigger: "first", Due: at(-time.Minute)},
+			{Job: "observing", Schedule: "@hourly", State: Running, Trigger: "manual", Started: at(-time.Second), Progress: &Progress{Tags: 1000, Observed: 400}},
+		},
+	}
+}
+
+func fullDaemon() *fake {
+	return &fake{
+		jobs:   []string{"alpine"},
+		status: func(context.Context) (Status, error) { return full(), nil },
+		ready:  func() error { return errors.New("the config is rejected\nthe store cannot be written") },
+		history: func(string, int) ([]Run, error) {
+			return []Run{{
+				Job: "alpine", Trigger: "schedule", Started: noon.Add(-time.Minute), Ended: noon, Seconds: 59.5, Outcome: Partly, Error: hostile, Counts: Counts{Import: 1, Failed: 1},
+				Repeats: 3, Since: noon.Add(-time.Hour), More: 7,
+				Actions: []Action{{Op: "import", Reason: "absent", Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20",
+					Digest: "sha256:01", Engine: "copy", Outcome: "imported", Pulls: 3, Bytes: 1, Mounted: 2, Seconds: 0.4, RetryAt: noon}},
+			}, {Job: "quiet", Outcome: OK}}, nil
+		},
+	}
+}

@@ -1,0 +1,137 @@
+package web
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPage(t *testing.T) {
+	daemon := fullDaemon()
+	address := start(t, Options{Daemon: daemon})
+	response, page := ask(t, "GET", "http://"+address+"/", nil)
+	golden(t, "page.html", page)
+	if kind := response.Header.Get("Content-Type"); kind != typeHTML {
+		t.Errorf("type %s", kind)
+	}
+	for _, bad := range []string{"<script", "<b>no", "</pre>\n日", "style=", "onload", "javascript:"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page has %q in it", bad)
+		}
+	}
+	for _, link := range regexp.MustCompile(`(?:src|href|action)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		if !strings.HasPrefix(link[1], "/") || strings.HasPrefix(link[1], "//") {
+			t.Errorf("the page leads elsewhere: %s", link[1])
+		}
+	}
+	wellFormed(t, page)
+	if _, off := ask(t, "GET", "http://"+address+"/?refresh=off&q=al", nil); strings.Contains(off, "http-equiv") || !strings.Contains(off, `href="/?q=al"`) ||
+		!strings.Contains(off, `type="hidden" name="refresh" value="off"`) {
+		t.Errorf("refreshing goes on:\n%s", off)
+	}
+	_, search := ask(t, "GET", "http://"+address+"/?q=%22%3E%3Cscript%3E", nil)
+	if strings.Contains(search, "<script>") || !strings.Contains(search, "No job has that in its name.") {
+		t.Errorf("a hostile search is not escaped:\n%s", search)
+	}
+}
+
+func TestEmptyPage(t *testing.T) {
+	address := start(t, Options{Daemon: &fake{}})
+	_, page := ask(t, "GET", "http://"+address+"/", nil)
+	if !strings.Contains(page, "There are no jobs") || !strings.Contains(page, "<title>dray: all is well</title>") || strings.Contains(page, "rejected") {
+		t.Errorf("got\n%s", page)
+	}
+	wellFormed(t, page)
+}
+
+// wellFormed checks that every element is closed.
+func wellFormed(t *testing.T, page string) {
+	t.Helper()
+	closed := regexp.MustCompile(`<((?:meta|link|img|input)\b[^>]*)>`).ReplaceAllString(page, "<$1/>")
+	d := xml.NewDecoder(strings.NewReader(closed))
+	for {
+		_, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, page)
+		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	s := full()
+	s.complete()
+	var got []string
+	for _, j := range chosen(s.Jobs, "") {
+		got = append(got, j.Job)
+	}
+	want := []string{"failing", hostile, "alpine", "observing", "library/hello-world", "deferred", "idle"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestTitle(t *testing.T) {
+	for want, s := range map[string]Status{
+		"config rejected": {Config: Config{Rejected: []string{"x"}}, Totals: Totals{Failing: 1}},
+		"2 failing":       {Totals: Totals{Failing: 2, Overdue: 1}},
+		"1 overdue":       {Totals: Totals{Overdue: 1, Running: 1}},
+		"3 running":       {Totals: Totals{Running: 3}},
+		"all is well":     {},
+	} {
+		if got := title(&s); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "now", 0: "now", time.Second: "in 1 second", 119 * time.Second: "in 119 seconds", 2 * time.Minute: "in 2 minutes",
+		119 * time.Minute: "in 119 minutes", 2 * time.Hour: "in 2 hours", 47 * time.Hour: "in 47 hours", 48 * time.Hour: "in 2 days", 24000 * time.Hour: "in 1\u202f000 days",
+	} {
+		if got := until(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+	if got := ago(-time.Second); got != "just now" {
+		t.Errorf("got %q", got)
+	}
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 kB", 1_250_000: "1.2 MB", 120_000_000_000: "120 GB", 999_999: "1 MB"} {
+		if got := size(n); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+	for n, want := range map[int64]string{-1000: "-1\u202f000", 999: "999", 1234567: "1\u202f234\u202f567"} {
+		if got := grouped(n); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	var jobs []JobStatus
+	for _, name := range []string{"alpine", "library/alpine", "debian", "Ubuntu", "go", "x"} {
+		jobs = append(jobs, JobStatus{Job: name})
+	}
+	for word, want := range map[string][]string{
+		"alpin": {"alpine", "library/alpine"}, "docker.io/library/alpine": {"alpine", "library/alpine"}, "debain": {"debian"}, "ubuntu": {"Ubuntu"},
+		"g": {"go", "x"}, "nothing-like": nil, "": {"x"}, strings.Repeat("alpine", 100): nil,
+	} {
+		if d := cmp.Diff(want, nearest(word, jobs)); d != "" {
+			t.Errorf("%q (-want +got):\n%s", word, d)
+		}
+	}
+	e := &UnknownJobError{Job: "a", Nearest: []string{"b", "c", "d"}}
+	if got := e.Error(); got != `there is no job "a"; did you mean "b", "c" or "d"?` {
+		t.Error(got)
+	}
+}

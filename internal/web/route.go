@@ -1,0 +1,145 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// endpoint is what a path leads to.
+type endpoint struct {
+	// changes is set where it answers POST, and not GET and HEAD.
+	changes bool
+	// probe is set where an exposed server answers under any name.
+	probe bool
+	serve func(w http.ResponseWriter, r *http.Request)
+}
+
+func (e endpoint) allow() string {
+	if e.changes {
+		return http.MethodPost
+	}
+	return http.MethodGet + ", " + http.MethodHead
+}
+
+// find returns what the path of a request leads to. It takes paths as they are: a name with "//" or ".." is one, and no way elsewhere.
+func (s *Server) find(u *url.URL) (endpoint, bool) {
+	switch u.Path {
+	case "/":
+		return endpoint{serve: s.servePage}, true
+	case "/style.css":
+		return endpoint{serve: s.page.serveStyle}, true
+	case "/icon.svg":
+		return endpoint{serve: s.page.serveIcon}, true
+	case "/healthz":
+		return endpoint{probe: true, serve: s.serveHealth}, true
+	case "/readyz":
+		return endpoint{probe: true, serve: s.serveReadiness}, true
+	case "/metrics":
+		return endpoint{probe: true, serve: s.serveMetrics}, s.options.Metrics != nil
+	case "/api/v1/status":
+		return endpoint{serve: s.serveStatus}, true
+	case "/api/v1/jobs":
+		return endpoint{serve: s.serveJobs}, true
+	case "/api/v1/history":
+		return endpoint{serve: s.serveHistory}, true
+	case "/-/reload":
+		return endpoint{changes: true, serve: s.serveReload}, true
+	}
+	if job, ok := jobOf(u.EscapedPath()); ok {
+		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveSync(w, r, job) }}, true
+	}
+	return endpoint{}, false
+}
+
+const (
+	jobPrefix = "/api/v1/jobs/"
+	jobSuffix = "/sync"
+)
+
+// jobOf returns the job that a path as it was sent asks to run. A slash in the name may be escaped or not.
+func jobOf(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, jobPrefix)
+	if !ok {
+		return "", false
+	}
+	rest, ok = strings.CutSuffix(rest, jobSuffix)
+	if !ok {
+		return "", false
+	}
+	job, err := url.PathUnescape(rest)
+	return job, err == nil && job != "" && utf8.ValidString(job)
+}
+
+// jobPath is the path that asks to run a job.
+func jobPath(job string) string { return jobPrefix + url.PathEscape(job) + jobSuffix }
+
+// ServeHTTP refuses what is not to be answered, the cheapest reason first. Nothing of a body is read before.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	protect(w.Header())
+	e, found := s.find(r.URL)
+	d := doorFor(r)
+	switch {
+	case !s.meant(r, d, e):
+		refuse(w, http.StatusMisdirectedRequest, "this server is not asked as "+withoutPort(r.Host)+": use its address, or, in a reverse proxy, send that as the Host")
+	case !found:
+		refuse(w, http.StatusNotFound, "there is no "+r.URL.Path+" here")
+	case e.changes && r.Method != http.MethodPost, !e.changes && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", e.allow())
+		refuse(w, http.StatusMethodNotAllowed, r.URL.Path+" answers "+e.allow()+" only")
+	case e.changes && !s.permitted(w, r, d):
+	case !emptied(w, r):
+	default:
+		e.serve(w, r)
+	}
+}
+
+// meant tells whether a request names this server in a way that no stranger can have arranged.
+func (s *Server) meant(r *http.Request, d door, e endpoint) bool {
+	return d.admits(r.Host) || d.exposed && e.probe || s.proven(r)
+}
+
+// permitted tells whether a request may change something, and answers it where it may not.
+func (s *Server) permitted(w http.ResponseWriter, r *http.Request, d door) bool {
+	if err := s.origins.Check(r); err != nil {
+		refuse(w, http.StatusForbidden, "refused: the request comes from another site's page")
+		return false
+	}
+	switch {
+	case s.token.Load() == nil && d.exposed:
+		refuse(w, http.StatusForbidden, "refused: everybody in the network could ask for this, so it needs a token: set server.token")
+		return false
+	case s.token.Load() == nil || s.proven(r):
+		return true
+	case r.Header.Get("Authorization") == "":
+		w.Header().Set("WWW-Authenticate", `Bearer realm="dray"`)
+		refuse(w, http.StatusUnauthorized, "a token is needed: Authorization: Bearer, and what server.token has")
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="dray", error="invalid_token"`)
+		refuse(w, http.StatusUnauthorized, "the token is wrong")
+	}
+	return false
+}
+
+// emptied reads the body, of which nothing is of interest, so that the connection serves again. It answers where that is too much.
+func emptied(w http.ResponseWriter, r *http.Request) bool {
+	var err error
+	if r.ContentLength > maxBody {
+		err = &http.MaxBytesError{Limit: maxBody}
+	} else if r.ContentLength != 0 {
+		_, err = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if err == nil {
+		return true
+	}
+	w.Header().Set("Connection", "close")
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		refuse(w, http.StatusRequestEntityTooLarge, "the body is too large, and none is needed")
+	} else {
+		refuse(w, http.StatusRequestTimeout, "the body did not come")
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package web
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// row is one job on the page.
+type row struct {
+	Job, Source, Schedule string
+	// State is the job's, and Tone how to colour it: "bad", "busy", "wait", "good" or nothing.
+	State, Tone string
+	// Why is what started, or will start, the run.
+	Why string
+	// Last is how the last run ended, LastTone its colour, and Details what it did.
+	Last, LastTone, Details string
+	Ended                   moment
+	Error                   string
+	Failures                string
+	Success                 moment
+	Overdue                 bool
+	Next                    moment
+	// Waits says what it waits for where that is not the time.
+	Waits    string
+	Started  moment
+	Progress *progressView
+}
+
+// progressView is how a run gets on.
+type progressView struct {
+	Text    string
+	Done    int
+	Whole   int
+	Imports []importView
+}
+
+// importView is one import under way. Whole is 0 where there is nothing to draw.
+type importView struct {
+	Source, Target, Text string
+	Done, Whole          int64
+}
+
+func rowOf(j *JobStatus, now time.Time) row {
+	r := row{
+		Job: clean(j.Job), Source: clean(j.Source), Schedule: clean(j.Schedule), State: string(j.State), Tone: tone(j), Why: reason(j.Trigger),
+		Success: since(j.LastSuccess, now), Overdue: j.Overdue, Next: till(j.Due, now), Started: since(j.Started, now),
+	}
+	if j.Failures > 1 {
+		r.Failures = number(int64(j.Failures), "time") + " in a row"
+	}
+	switch {
+	case j.State == Waiting:
+		r.Waits = "due, and waits for a free place"
+	case !j.DeferredUntil.IsZero():
+		r.Waits = "waits for a registry's budget until " + j.DeferredUntil.UTC().Format("2006-01-02 15:04:05 MST")
+	}
+	if last := j.Last; last != nil {
+		r.Last, r.LastTone, r.Details, r.Error = string(last.Outcome), resultTone(last.Outcome), last.Counts.words(), clean(last.Error)
+		r.Ended = since(last.Ended, now)
+	}
+	if j.Progress != nil {
+		r.Progress = progressOf(j.Progress)
+	}
+	return r
+}
+
+func tone(j *JobStatus) string {
+	switch j.State {
+	case Running:
+		return "busy"
+	case Waiting, Deferred:
+		return "wait"
+	case Scheduled, Idle:
+	}
+	return ""
+}
+
+func resultTone(r Result) string {
+	switch r {
+	case OK:
+		return "good"
+	case Postponed:
+		return "wait"
+	case Failed, Partly:
+	}
+	return "bad"
+}
+
+// reason says a trigger in words.
+func reason(trigger string) string {
+	switch trigger {
+	case "first":
+		return "new or changed"
+	case "retry":
+		return "tried again"
+	case "manual":
+		return "asked for"
+	}
+	return ""
+}
+
+// words says what a run did; empty where it had nothing to do.
+func (c Counts) words() string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		text string
+	}{{c.Import, "imported"}, {c.Keep, "unchanged"}, {c.Refuse, "refused"}, {c.Failed, "failed"}, {c.Deferred, "deferred"}} {
+		if p.n > 0 {
+			parts = append(parts, grouped(int64(p.n))+" "+p.text)
+		}
+	}
+	if c.Bytes > 0 {
+		parts = append(parts, size(c.Bytes)+" moved")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// maxImports is how many imports under way are shown of one job.
+const maxImports = 12
+
+func progressOf(p *Progress) *progressView {
+	v := &progressView{Done: p.Completed, Whole: p.Imports}
+	switch {
+	case p.Imports > 0:
+		v.Text = fmt.Sprintf("%d of %s", p.Completed, number(int64(p.Imports), "import"))
+	case p.Tags > 0:
+		v.Text, v.Done, v.Whole = fmt.Sprintf("looked at %d of %s", p.Observed, number(int64(p.Tags), "tag")), p.Observed, p.Tags
+	default:
+		v.Text = "looking for tags"
+	}
+	for _, i := range p.UnderWay[:min(len(p.UnderWay), maxImports)] {
+		line := importView{Source: clean(i.Source), Target: clean(i.Target), Text: "begins"}
+		if i.Total > 0 {
+			line.Done, line.Whole = min(i.Bytes, i.Total), i.Total
+			line.Text = size(i.Bytes) + " of " + size(i.Total)
+		}
+		v.Imports = append(v.Imports, line)
+	}
+	return v
+}

@@ -1,0 +1,158 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// attemptTime bounds one attempt, from the look-up of the name to the end of the answer.
+	attemptTime = 10 * time.Second
+	// maxAnswer is how much of an answer is read, so that the connection can be used again.
+	maxAnswer = 4 << 10
+	// maxRetryAfter bounds what a receiver may ask for.
+	maxRetryAfter = time.Hour
+)
+
+// fault is why an attempt failed.
+type fault struct {
+	err error
+	// again is set where another attempt can help.
+	again bool
+	// own is set where the cause may be the event and not the receiver.
+	own bool
+	// after is the wait that the receiver asked for.
+	after time.Duration
+}
+
+// attempt sends a notice once. It goes to the transport and not through an [http.Client], which would follow redirects.
+func (s *Sender) attempt(ctx context.Context, hook *compiled, n *notice) *fault {
+	body, contentType, err := hook.body(n)
+	if err != nil {
+		return &fault{err: fmt.Errorf("make the body for %s: %w", hook.url.Host, err)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	request, err := hook.request(ctx, n.id, time.Now(), body)
+	if err != nil {
+		return &fault{err: fmt.Errorf("ask %s: not a request that can be made", hook.url.Host)} // err may quote the URL
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set("User-Agent", s.agent)
+	answer, err := s.transport.RoundTrip(request)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("no answer within %s", attemptTime)
+		}
+		return &fault{err: fmt.Errorf("ask %s: %w", hook.url.Host, hook.redacted(err)), again: true}
+	}
+	defer answer.Body.Close()
+	// The status has been said; whether the rest arrives does not matter.
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
+	return judge(hook.url.Host, answer, time.Now())
+}
+
+func (c *compiled) request(ctx context.Context, id string, at time.Time, body []byte) (*http.Request, error) {
+	address := *c.url
+	address.User = nil
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if c.url.User != nil {
+		password, _ := c.url.User.Password()
+		request.SetBasicAuth(c.url.User.Username(), password)
+	}
+	request.Header.Set("Webhook-Id", id)
+	request.Header.Set("Webhook-Timestamp", strconv.FormatInt(at.Unix(), 10))
+	if c.key != nil {
+		request.Header.Set("Webhook-Signature", signature(c.key, id, at, body))
+	}
+	return request, nil
+}
+
+// judge returns nil where the receiver took the event. It does not look at the answer's text, which may repeat the URL.
+func judge(host string, answer *http.Response, now time.Time) *fault {
+	status := answer.StatusCode
+	if status >= 200 && status <= 299 {
+		return nil
+	}
+	f := &fault{err: fmt.Errorf("ask %s: the answer is %d %s", host, status, http.StatusText(status))}
+	switch {
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests,
+		status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
+		f.again = true
+	case status >= 500:
+		f.again, f.own = true, true
+	case status >= 300 && status <= 399:
+		f.err = fmt.Errorf("%w; redirects are not followed", f.err)
+	}
+	f.after = retryAfter(answer.Header.Get("Retry-After"), now)
+	return f
+}
+
+// retryAfter reads seconds or a date; what is neither, or past, is 0.
+func retryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return max(0, min(date.Sub(now), maxRetryAfter))
+}
+
+// redacted takes out of an error of the transport what the URL says beside the host.
+func (c *compiled) redacted(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	text := err.Error()
+	for _, secret := range c.secrets() {
+		text = strings.ReplaceAll(text, secret, "…")
+	}
+	if text == err.Error() {
+		return err
+	}
+	return errors.New(text)
+}
+
+// secrets are the parts of the URL that may be one, the longest first.
+func (c *compiled) secrets() []string {
+	var parts []string
+	for _, part := range []string{c.url.RequestURI(), c.url.EscapedPath(), c.url.Path, c.url.RawQuery} {
+		if len(part) > 1 {
+			parts = append(parts, part)
+		}
+	}
+	if password, ok := c.url.User.Password(); ok && password != "" {
+		parts = append(parts, password)
+	}
+	return parts
+}
+
+const (
+	firstWait = time.Second
+	maxWait   = 5 * time.Minute
+)
+
+// backoff returns how long to wait after so many failures in a row; random is in [0, 1).
+func backoff(failures int, random float64) time.Duration {
+	wait := float64(maxWait)
+	if doubled := float64(firstWait) * math.Pow(2, float64(failures-1)); doubled < wait {
+		wait = doubled
+	}
+	return time.Duration(wait/2 + random*wait/2)
+}

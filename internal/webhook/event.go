@@ -1,0 +1,137 @@
+package webhook
+
+import (
+	"slices"
+	"time"
+)
+
+// Kind is what happened. It is the last part of the CloudEvent's type.
+type Kind string
+
+// The kinds that a hook can ask for.
+const (
+	Imported       Kind = "imported"
+	Failed         Kind = "failed"
+	Recovered      Kind = "recovered"
+	ConfigRejected Kind = "config-rejected"
+	ConfigAccepted Kind = "config-accepted"
+)
+
+// Missed tells a hook that events were dropped or given up. It comes by itself and cannot be asked for.
+const Missed Kind = "missed"
+
+// Kinds returns what a hook can ask for.
+func Kinds() []Kind { return []Kind{Imported, Failed, Recovered, ConfigRejected, ConfigAccepted} }
+
+// typePrefix stands before a kind in the CloudEvent's type.
+const typePrefix = "io.github.draysync.dray."
+
+// Event is something that happened. [Sender.Send] takes what it needs; the caller may use the value's slices again.
+type Event struct {
+	Kind Kind
+	// Time is when it happened; zero means now.
+	Time time.Time
+	Data Data
+}
+
+// Data is the CloudEvent's data. What is empty or zero is left out, except for kind and summary. Text is one line of
+// bounded length without control characters.
+type Data struct {
+	// Kind and Summary, a sentence for people, are filled in by [Sender.Send].
+	Kind    Kind   `json:"kind"`
+	Summary string `json:"summary"`
+	// Job is the job's name; empty for events of the config.
+	Job string `json:"job,omitempty"`
+	// Started and Seconds are the run's.
+	Started time.Time `json:"started,omitzero"`
+	Seconds float64   `json:"duration_seconds,omitzero"`
+	// Error is why the job as a whole failed.
+	Error string `json:"error,omitempty"`
+	// Failures counts the failed runs in a row, this one included; for recovered, those that came before.
+	Failures int `json:"failures,omitzero"`
+	// FailingSince is when the first of them started.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	// Counts are of all actions of the run, also of those that Actions leaves out.
+	Counts Counts `json:"counts,omitzero"`
+	// Actions are at most 50: those that failed first, then refused, deferred and imported ones. What was kept is not among
+	// them. A caller hands over all that it has; ActionsOmitted is filled in.
+	Actions        []Action `json:"actions,omitempty"`
+	ActionsOmitted int      `json:"actions_omitted,omitzero"`
+	// Errors are what is wrong with the rejected config, each with its position: at most 50, the rest is ErrorsOmitted.
+	Errors        []string `json:"errors,omitempty"`
+	ErrorsOmitted int      `json:"errors_omitted,omitzero"`
+	// Generation is the one that runs, for events of the config.
+	Generation int `json:"generation,omitzero"`
+	// Missed counts by kind, for the event missed, what did not arrive since MissedSince. Filled in by the package.
+	Missed      map[string]int `json:"missed,omitempty"`
+	MissedSince time.Time      `json:"missed_since,omitzero"`
+}
+
+// Counts are the numbers of a run's actions by outcome.
+type Counts struct {
+	Kept     int `json:"kept"`
+	Imported int `json:"imported"`
+	Refused  int `json:"refused"`
+	Failed   int `json:"failed"`
+	Deferred int `json:"deferred"`
+}
+
+// Action is what became of one tag.
+type Action struct {
+	// Outcome is kept, imported, refused, failed or deferred.
+	Outcome string `json:"outcome"`
+	Source  string `json:"source"`
+	Target  string `json:"target"`
+	Digest  string `json:"digest,omitempty"`
+	// Was is the target's digest before; empty where it had none.
+	Was    string `json:"was,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Error is why it failed, was refused or deferred.
+	Error string `json:"error,omitempty"`
+}
+
+const (
+	maxActions = 50
+	maxErrors  = 50
+	maxText    = 500
+)
+
+// normal returns d as it is sent: bounded, in order, its text clean, and sharing no memory with d.
+func normal(kind Kind, d Data) Data {
+	d.Kind = kind
+	d.Job = clean(d.Job, maxText)
+	d.Error = clean(d.Error, maxText)
+	d.Started, d.FailingSince, d.MissedSince = d.Started.UTC(), d.FailingSince.UTC(), d.MissedSince.UTC()
+	d.Actions, d.ActionsOmitted = firstActions(d.Actions)
+	d.ErrorsOmitted = max(0, len(d.Errors)-maxErrors)
+	d.Errors = slices.Clone(d.Errors[:min(len(d.Errors), maxErrors)])
+	for i, text := range d.Errors {
+		d.Errors[i] = clean(text, maxText)
+	}
+	d.Summary = summary(d)
+	return d
+}
+
+// firstActions chooses the actions that are sent, and says how many of those worth sending are not.
+func firstActions(all []Action) (first []Action, omitted int) {
+	for _, outcome := range []string{"failed", "refused", "deferred", "imported"} {
+		for _, a := range all {
+			switch {
+			case a.Outcome != outcome:
+			case len(first) == maxActions:
+				omitted++
+			default:
+				first = append(first, Action{
+					Outcome: a.Outcome,
+					Source:  clean(a.Source, maxText),
+					Target:  clean(a.Target, maxText),
+					Digest:  clean(a.Digest, maxText),
+					Was:     clean(a.Was, maxText),
+					Reason:  clean(a.Reason, maxText),
+					Error:   clean(a.Error, maxText),
+				})
+			}
+		}
+	}
+	return first, omitted
+}
