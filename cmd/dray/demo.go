@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/web"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -19,8 +22,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "See it at work, against built-in registries",
 		Long: `Start two registries on this machine, fill one with a few small images, write a config file into a
-temporary folder, and run the real plan and sync on it; then move a tag at the source and sync again.
-With --keep the registries stay up until Ctrl-C, so that you can edit the file and run dray on it.
+temporary folder, and run the real plan and sync on it; then move a tag at the source and sync again; then
+have the daemon do that by itself. With --keep it goes on until Ctrl-C: tags move, and you can edit the file.
 
 ` + exitHelp,
 		Args: noArguments,
@@ -31,7 +34,7 @@ With --keep the registries stay up until Ctrl-C, so that you can edit the file a
 			return a.demo(c.Context(), keep)
 		},
 	}
-	c.Flags().BoolVar(&keep, "keep", false, "leave the registries up until Ctrl-C")
+	c.Flags().BoolVar(&keep, "keep", false, "let registries and daemon go on until Ctrl-C")
 	return c
 }
 
@@ -50,7 +53,7 @@ func (a *app) demo(ctx context.Context, keep bool) error {
 	steps := []func() error{
 		func() error { return a.demoStep("plan", func() error { return a.demoRun(ctx, true) }) },
 		func() error { return a.demoStep("sync", func() error { return a.demoRun(ctx, false) }) },
-		func() error { return stage.move() },
+		stage.move,
 		func() error {
 			a.say("The tag team/base:latest has moved at the source.")
 			return a.demoStep("plan", func() error { return a.demoRun(ctx, true) })
@@ -66,14 +69,41 @@ func (a *app) demo(ctx context.Context, keep bool) error {
 			return err
 		}
 	}
-	if !keep {
-		a.say("Done. The config file stays at %s; run dray demo --keep to try it on registries that stay up.", stage.file)
-		return nil
+	if err := a.demoDaemon(ctx, stage, keep); err != nil {
+		return err
 	}
-	a.say("The registries stay up until Ctrl-C. Edit %s and try, in another terminal:", stage.file)
-	fmt.Fprintf(a.out, "    dray plan -c %s\n    dray sync -c %s\n    crane digest --insecure %s/mirror/base:latest\n", stage.file, stage.file, stage.target.Host)
-	<-ctx.Done()
+	a.say("Done. The config file stays at %s; dray demo --keep lets the registries and the daemon go on.", stage.file)
 	return nil
+}
+
+// demoDaemon runs the daemon on what has moved since the last sync.
+func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
+	if err := stage.move(); err != nil {
+		return &exitError{exitFailed, err}
+	}
+	a.say("The tag moves once more, and this time a daemon looks after it, which runs each mapping every 10 seconds.")
+	a.say("$ dray run -c %s", a.config)
+	life, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- a.serve(life) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-stage.synced(life):
+	}
+	if err := a.demoStep("status", func() error { return a.status(life, asked{server: stage.listen}) }); err != nil {
+		return err
+	}
+	if keep {
+		a.say("It goes on until Ctrl-C, and a tag moves every 20 seconds. Edit %s, and look at http://%s/ or:", stage.file, stage.listen)
+		fmt.Fprintf(a.out, "    dray status --watch -c %s\n    crane digest --insecure %s/mirror/base:latest\n", stage.file, stage.target.Host)
+		if err := stage.keepMoving(ctx); err != nil {
+			return &exitError{exitFailed, err}
+		}
+	}
+	stop()
+	return <-ended
 }
 
 func (a *app) demoStep(command string, run func() error) error {
@@ -103,10 +133,12 @@ func indent(text string) string {
 
 // stage is what the demo plays on.
 type stage struct {
-	source, target *registry.Server
-	content        *registry.Registry
-	file, text     string
-	base           []registry.Layer
+	source, target  *registry.Server
+	content, mirror *registry.Registry
+	file, text      string
+	listen          string // where the daemon does
+	base            []registry.Layer
+	seed            int64 // of what latest is
 }
 
 // demoTags are the tags at the source, by repository; the number makes the content.
@@ -119,7 +151,8 @@ var demoTags = []struct {
 }
 
 func newStage() (*stage, error) {
-	s := &stage{content: registry.New(registry.Options{Referrers: true}), base: []registry.Layer{registry.NewLayer(1, 300_000)}}
+	options := registry.Options{Referrers: true}
+	s := &stage{content: registry.New(options), mirror: registry.New(options), base: []registry.Layer{registry.NewLayer(1, 300_000)}, seed: 12}
 	for _, t := range demoTags {
 		if err := s.image(t.repository, t.seed).Push(s.content, t.repository, t.tag); err != nil {
 			return nil, err
@@ -129,22 +162,34 @@ func newStage() (*stage, error) {
 	if s.source, err = s.content.Start(); err != nil {
 		return nil, err
 	}
-	if s.target, err = registry.New(registry.Options{Referrers: true}).Start(); err != nil {
+	if s.target, err = s.mirror.Start(); err != nil {
 		s.source.Close()
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "dray-demo-")
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.file = filepath.Join(folder, "dray.yaml")
-	s.text = demoConfig(s.source.Host, s.target.Host, folder)
-	if err := os.WriteFile(s.file, []byte(s.text), 0o600); err != nil {
+	if err := s.configure(); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// configure writes the config file, with an address for the daemon that is free now.
+func (s *stage) configure() error {
+	folder, err := os.MkdirTemp("", "dray-demo-")
+	if err != nil {
+		return err
+	}
+	free, err := web.Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.listen = free.Addr().String()
+	if err := free.Close(); err != nil {
+		return err
+	}
+	s.file = filepath.Join(folder, "dray.yaml")
+	s.text = demoConfig(s.source.Host, s.target.Host, s.listen, folder)
+	return os.WriteFile(s.file, []byte(s.text), 0o600)
 }
 
 func (s *stage) image(repository string, seed int64) registry.Image {
@@ -157,7 +202,42 @@ func (s *stage) image(repository string, seed int64) registry.Image {
 
 // move makes latest another image.
 func (s *stage) move() error {
-	return s.image("team/base", 13).Push(s.content, "team/base", "latest")
+	s.seed++
+	return s.image("team/base", s.seed).Push(s.content, "team/base", "latest")
+}
+
+// keepMoving moves latest now and then, until ctx ends.
+func (s *stage) keepMoving(ctx context.Context) error {
+	ticker := time.NewTicker(20 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := s.move(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// synced is closed once the daemon has run every mapping, or ctx ends.
+func (s *stage) synced(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		client := web.NewClient(s.listen, "")
+		defer client.Close()
+		for ctx.Err() == nil {
+			status, err := client.Status(ctx)
+			if err == nil && !slices.ContainsFunc(status.Jobs, func(j web.JobStatus) bool { return j.Last == nil }) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	return done
 }
 
 func (s *stage) close() {
@@ -165,10 +245,12 @@ func (s *stage) close() {
 	s.target.Close()
 }
 
-func demoConfig(source, target, folder string) string {
+func demoConfig(source, target, listen, folder string) string {
 	return fmt.Sprintf(`version: 1
 stateDir: state
 log: {level: warn}
+server: {listen: "%[4]s"}
+defaults: {schedule: "@every 10s"}
 registries:
   %[1]s: {plainHTTP: true}
   %[2]s: {plainHTTP: true}
@@ -182,5 +264,5 @@ mappings:
     targets: [%[2]s/mirror/tool, "ocidir://%[3]s/stage"]
     tags: ["1.0"]
     platforms: [linux/amd64, linux/arm64]
-`, source, target, folder)
+`, source, target, folder, listen)
 }

@@ -22,10 +22,7 @@ func TestTenThousandMappings(t *testing.T) {
 		t.Skip("takes half a minute")
 	}
 	const jobs = 10_000
-	program := filepath.Join(t.TempDir(), "dray")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	program := buildProgram(t)
 	d := newDesk(t)
 	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
 	image := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 10})
@@ -87,6 +84,16 @@ func TestTenThousandMappings(t *testing.T) {
 	r.stop(t)
 }
 
+// buildProgram builds the program as it is shipped, without a race detector.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "dray")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
+}
+
 // busy counts the jobs that run, or would if they could.
 func (r *running) busy(t *testing.T) int {
 	t.Helper()
@@ -120,14 +127,17 @@ func (r *running) cpu(t *testing.T) time.Duration {
 }
 
 // peak is the most memory that the process has had, in bytes.
-func (r *running) peak(t *testing.T) int64 {
+func (r *running) peak(t *testing.T) int64 { return r.statusField(t, "VmHWM:") }
+
+// statusField is a number of bytes in proc_pid_status(5).
+func (r *running) statusField(t *testing.T, name string) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.Process.Pid))
 	if err != nil {
 		t.Skip(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			if err != nil {
 				t.Fatal(err)
