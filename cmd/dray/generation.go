@@ -59,7 +59,7 @@ func fixedOf(cfg *config.Config) []fixed {
 func (b *builder) build(context.Context) (daemon.Generation, error) {
 	cfg, jobs, err := b.read()
 	if cfg != nil { // also where it is rejected: what it names may be what has to change
-		b.watch.SetFiles(cfg.Files)
+		b.watch.SetFiles(append(registry.CredentialFiles(b.env), cfg.Files...))
 	}
 	if err != nil {
 		return daemon.Generation{}, err

@@ -51,7 +51,7 @@ type authEntry struct {
 // has something for a repository answers. A file that is there and cannot be read is an error.
 func LoadCredentials(getenv func(string) string) (*Credentials, error) {
 	c := &Credentials{}
-	for _, path := range credentialFiles(getenv) {
+	for _, path := range CredentialFiles(getenv) {
 		raw, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) || len(bytes.TrimSpace(raw)) == 0 && err == nil {
 			continue
@@ -69,7 +69,8 @@ func LoadCredentials(getenv func(string) string) (*Credentials, error) {
 	return c, nil
 }
 
-func credentialFiles(getenv func(string) string) []string {
+// CredentialFiles are the files that [LoadCredentials] looks for, there or not.
+func CredentialFiles(getenv func(string) string) []string {
 	var paths []string
 	add := func(dir string, parts ...string) {
 		if dir != "" {
