@@ -171,7 +171,7 @@ type links struct {
 }
 
 // engineLasts bounds what an engine has learned of blobs before a new one takes its place. What both know is in the store.
-const engineLasts = 200_000
+const engineLasts = 20_000
 
 // mirror returns a mirror that lacks what is a run's own.
 func (l *links) mirror() *mirror.Mirror {
