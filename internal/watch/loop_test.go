@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,17 +13,38 @@ import (
 
 // blind sees what the test tells it.
 type blind struct {
+	*diary
 	stirs chan struct{}
 	whole bool
+}
+
+// diary is what a blind one notes.
+type diary struct {
+	mu sync.Mutex
 	// looks are when it was told what to watch; the next fresh of them are on something new.
-	looks *[]time.Time
-	fresh *int
+	looks []time.Time
+	fresh int
+}
+
+// begin forgets the looks, and makes the next ones fresh.
+func (d *diary) begin(fresh int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looks, d.fresh = nil, fresh
+}
+
+func (d *diary) all() []time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.looks
 }
 
 func (b blind) watch(places) (fresh, whole bool) {
-	*b.looks = append(*b.looks, time.Now())
-	if *b.fresh > 0 {
-		*b.fresh--
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.looks = append(b.looks, time.Now())
+	if b.fresh > 0 {
+		b.fresh--
 		return true, b.whole
 	}
 	return false, b.whole
@@ -32,7 +54,7 @@ func (b blind) close()                   {}
 
 // inBubble runs a watcher of one real file, whose content is "0", in virtual time.
 func inBubble(t *testing.T, opts Options, whole bool, test func(t *testing.T, w *Watcher, path string, stir func())) {
-	inBubbleWith(t, opts, blind{whole: whole, looks: &[]time.Time{}, fresh: new(int)}, test)
+	inBubbleWith(t, opts, blind{whole: whole, diary: &diary{}}, test)
 }
 
 func inBubbleWith(t *testing.T, opts Options, b blind, test func(t *testing.T, w *Watcher, path string, stir func())) {
@@ -143,9 +165,9 @@ func TestSettling(t *testing.T) {
 // TestLooks looks for folders that were replaced when a burst begins, so that what happens in them next has an event, and
 // when it has ended.
 func TestLooks(t *testing.T) {
-	b := blind{whole: true, looks: &[]time.Time{}, fresh: new(int)}
+	b := blind{whole: true, diary: &diary{}}
 	inBubbleWith(t, Options{Poll: never}, b, func(t *testing.T, _ *Watcher, _ string, stir func()) {
-		*b.looks = nil
+		b.begin(0)
 		start := time.Now()
 		for range 3 {
 			stir()
@@ -153,7 +175,7 @@ func TestLooks(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		var got []time.Duration
-		for _, at := range *b.looks {
+		for _, at := range b.all() {
 			got = append(got, at.Sub(start))
 		}
 		if d := cmp.Diff([]time.Duration{0, 450 * time.Millisecond}, got); d != "" {
@@ -162,12 +184,12 @@ func TestLooks(t *testing.T) {
 
 		// What is watched anew may have changed before, so it looks again, but not for ever.
 		for fresh, want := range map[int]int{3: 4, 1000: maxLooks} {
-			*b.looks, *b.fresh = nil, fresh
+			b.begin(fresh)
 			stir()
-			if got := len(*b.looks); got != want {
+			if got := len(b.all()); got != want {
 				t.Errorf("%d looks while %d are fresh, want %d", got, fresh, want)
 			}
-			*b.fresh = 0
+			b.begin(0)
 			time.Sleep(time.Second)
 		}
 	})
