@@ -76,6 +76,7 @@ type service struct {
 	daemon  *daemon.Daemon
 	server  *web.Server // nil where nothing is listened on
 	door    net.Listener
+	release func() // of the store
 	log     *slog.Logger
 }
 
@@ -96,10 +97,14 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 		app: a, store: a.remember(ctx, cfg), metrics: metrics.New(buildVersion().Version, "copy"), watch: watcher, hooks: hooks,
 		level: level, log: log, fixed: fixedOf(cfg), started: &reading{cfg, jobs},
 	}
-	s := &service{builder: b, log: log}
+	s := &service{builder: b, log: log, release: func() {}}
 	var memory daemon.Memory = forgetful{}
 	if b.store != nil {
 		memory = history{b.store}
+		if s.release, err = b.store.Claim(); err != nil {
+			_ = b.store.Close() // nothing was written
+			return nil, &exitError{exitFailed, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)}
+		}
 	}
 	s.daemon = daemon.New(daemon.Options{
 		Build: b.build, Memory: memory, Events: &events{metrics: b.metrics, hooks: hooks}, Manager: notify.New(a.env),
@@ -203,6 +208,7 @@ func (s *service) close() {
 	if s.builder.store != nil {
 		err = errors.Join(err, s.builder.store.Close())
 	}
+	s.release()
 	if err != nil {
 		s.log.LogAttrs(brief, slog.LevelWarn, "something was left undone at the end", slog.Any("err", err))
 	}

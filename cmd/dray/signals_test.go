@@ -97,6 +97,29 @@ func TestStartsOrSaysWhy(t *testing.T) {
 	}
 }
 
+// TestOneDaemon: two daemons do not work with one stateDir, however they end, and a sync beside a daemon does.
+func TestOneDaemon(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.write(d.config, d.text("one"))
+	r := launch(t, d.config, d.socket)
+	other := filepath.Join(d.dir, "other.yaml")
+	d.write(other, strings.Replace(d.text("two"), serverLine(d.socket), serverLine(d.socket+"2"), 1))
+	second := exec.Command(os.Args[0], "run", "-c", other) //nolint:gosec // this test
+	second.Env = []string{asDray + "=1", "HOME=" + t.TempDir()}
+	out, err := second.CombinedOutput()
+	if second.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "another dray run works with this stateDir") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if a := dray(t, "sync", "-c", other); strings.Contains(a.err, "store") {
+		t.Errorf("a sync beside it: %s", a.err)
+	}
+	d.do(r.Process.Kill())
+	<-r.ended
+	r = launch(t, other, d.socket+"2")
+	r.stop(t)
+}
+
 // TestSystemd plays the service manager: it is told when the service is ready, that it reloads and then that it is ready again whether or
 // not the config is good, what it does, that it is alive, and that it stops.
 func TestSystemd(t *testing.T) {

@@ -76,11 +76,12 @@ func (a *app) client(server string) (*web.Client, error) {
 		return web.NewClient(server, ""), nil
 	}
 	cfg, _, err := a.load(nil)
-	if err != nil {
+	switch {
+	case err != nil && cfg.Server.Listen != "": // there is nothing else to be known of it
+	case err != nil:
 		fmt.Fprintf(a.err, "dray: %s has mistakes (see dray check); asking at %s, or name the daemon with --server\n", a.config, usualAddress)
 		return web.NewClient(usualAddress, ""), nil
-	}
-	if cfg.Server.Listen == "" {
+	case cfg.Server.Listen == "":
 		return nil, usage("the daemon answers nowhere: server.listen in %s is empty", a.config)
 	}
 	return web.NewClient(cfg.Server.Listen, cfg.Server.Token.Reveal()), nil

@@ -26,8 +26,9 @@ type Options struct {
 	ReadFile func(string) ([]byte, error)
 }
 
-// Load reads a file. The error is of the type [Errors] and holds every mistake. The config beside it has Path and Files, and
-// nothing else: whoever waits for the mistakes to be mended follows these files.
+// Load reads a file. The error is of the type [Errors] and holds every mistake. The config beside it has Path and Files, since
+// whoever waits for the mistakes to be mended follows these files; and Server where that has none, since a daemon may listen there
+// that runs the config of before.
 func Load(path string, opts Options) (*Config, error) {
 	opts = opts.lookup()
 	named := files{}
@@ -45,7 +46,11 @@ func Parse(name string, data []byte, opts Options) (*Config, error) {
 	named.add(name)
 	cfg := parse(name, data, opts.lookup(), named, errs)
 	if all := errs.result(); all != nil {
-		return &Config{Path: name, Files: named.sorted()}, all
+		broken := &Config{Path: name, Files: named.sorted()}
+		if cfg != nil && checkListen(cfg.Server.Listen) == nil {
+			broken.Server = cfg.Server
+		}
+		return broken, all
 	}
 	cfg.Files = named.sorted()
 	return cfg, nil

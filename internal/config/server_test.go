@@ -93,3 +93,16 @@ func TestGrammarHasTheKindsOfEvents(t *testing.T) {
 	}
 	t.Error("there is no such section")
 }
+
+// TestServerOfBrokenConfig: where a daemon listens is told also where something else is wrong.
+func TestServerOfBrokenConfig(t *testing.T) {
+	for text, want := range map[string]string{
+		"version: 1\nserver: {listen: '127.0.0.1:1'}\nmapings: []\n": "127.0.0.1:1", "version: 1\nmapings: []\n": "127.0.0.1:8484",
+		"version: 1\nserver: {listen: nowhere}\nmappings: []\n": "", "server: {listen: '127.0.0.1:1'}\n- x": "",
+	} {
+		cfg, err := Parse("dray.yaml", []byte(text), Options{})
+		if err == nil || cfg.Server.Listen != want {
+			t.Errorf("%q: %v, %q, want %q", text, err, cfg.Server.Listen, want)
+		}
+	}
+}

@@ -23,6 +23,7 @@ const (
 	fileName      = "dray.db"
 	lockSuffix    = ".lock"
 	usersSuffix   = ".users"
+	daemonSuffix  = ".daemon"
 	damagedSuffix = ".damaged"
 
 	// readers is the number of connections to read; each keeps half a megabyte of pages.
@@ -215,6 +216,15 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close the store %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// Claim makes this process the only daemon on the store until release is called, or the process ends, however it does. It fails where
+// there is another; others than daemons are not kept out.
+func (s *Store) Claim() (release func(), err error) {
+	if release, err = lockFile(s.path+daemonSuffix, true); err != nil {
+		return nil, fmt.Errorf("claim the store %s: %w", s.path, err)
+	}
+	return release, nil
 }
 
 // now is the time as the tables have it.
