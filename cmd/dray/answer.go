@@ -17,6 +17,7 @@ import (
 type answers struct {
 	daemon *daemon.Daemon
 	store  *store.Store // nil where there is none
+	limits *limits
 }
 
 // Status implements web.Daemon.
@@ -33,6 +34,12 @@ func (a answers) Status(ctx context.Context) (web.Status, error) {
 	status.Totals.Parallel = s.Parallel
 	if s.Rejected != nil {
 		status.Config.Rejected, status.Config.RejectedAt = strings.Split(s.Rejected.Error(), "\n"), s.RejectedAt.UTC()
+	}
+	for _, b := range a.limits.budgets() {
+		status.Budgets = append(status.Budgets, web.Budget{
+			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Reserved: b.Reserved, Keep: b.Keep,
+			Window: b.Window.Seconds(), RetryAt: b.RetryAt.UTC(),
+		})
 	}
 	for _, j := range s.Jobs {
 		status.Jobs = append(status.Jobs, jobStatus(j))

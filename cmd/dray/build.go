@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/config"
-	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
@@ -39,6 +38,7 @@ type generation struct {
 	client *registry.Client
 	mirror *mirror.Mirror
 	store  *store.Store // nil where there is none
+	limits *limits
 }
 
 // close gives back what the generation holds.
@@ -70,22 +70,28 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	if err != nil {
 		return nil, &exitError{exitFailed, err}
 	}
+	memory := a.remember(ctx, cfg)
+	limits := newLimits(memory, nil, log)
 	client, err := registry.New(registry.Options{
-		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log,
+		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log, Wrap: limits.wrap,
 	})
 	if err != nil {
+		if memory != nil {
+			_ = memory.Close() // nothing was written
+		}
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
-	built := &generation{config: cfg, jobs: jobs, client: client, store: a.remember(ctx, cfg)}
-	built.mirror = &mirror.Mirror{Observer: client, Engine: newEngine(client, built.store, log), Watcher: watch, Log: log}
+	limits.follow(cfg, client)
+	built := &generation{config: cfg, jobs: jobs, client: client, store: memory, limits: limits}
+	built.mirror = &mirror.Mirror{Observer: client, Engine: newEngine(client, memory, limits, log), Watcher: watch, Log: log}
 	return built, nil
 }
 
 // newEngine makes the engine "copy"; without a store it remembers nothing of earlier runs.
-func newEngine(client *registry.Client, memory *store.Store, log *slog.Logger) *transfer.Engine {
+func newEngine(client *registry.Client, memory *store.Store, limits *limits, log *slog.Logger) *transfer.Engine {
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
-		Metered: func(name string) bool { return name == image.DockerHub },
+		Metered: func(name string) bool { return limits.rule(name).Metered },
 	}
 	if memory != nil {
 		options.Memory, options.Now = memory, time.Now

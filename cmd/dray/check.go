@@ -15,7 +15,6 @@ import (
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
-	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 )
 
@@ -44,7 +43,10 @@ type checkedRegistry struct {
 	Registry string `json:"registry"`
 	Account  string `json:"account"`
 	Asked    bool   `json:"asked"`
-	Error    string `json:"error"`
+	// PullsLeft of PullsLimit may be made; both are absent where the registry does not count.
+	PullsLimit int    `json:"pulls_limit,omitempty"`
+	PullsLeft  int    `json:"pulls_left,omitempty"`
+	Error      string `json:"error"`
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -71,7 +73,7 @@ func (a *app) check(ctx context.Context, online bool) error {
 		if built, err = a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {
 			defer func() { _ = built.close() }() // nothing was written
 			answer.Valid, answer.Mappings = true, len(jobs)
-			answer.Registries = ask(ctx, built.client, jobs, online)
+			answer.Registries = ask(ctx, built, jobs, online)
 		}
 	}
 	if a.output == "json" {
@@ -112,16 +114,25 @@ func (a *app) printChecked(answer checked) {
 		case r.Error != "":
 			fmt.Fprintf(a.out, "  x %s: %s\n", r.Registry, report.Line(r.Error))
 		case r.Asked && r.Account != "":
-			fmt.Fprintf(a.out, "  ✓ %s as %s\n", r.Registry, report.Line(r.Account))
+			fmt.Fprintf(a.out, "  ✓ %s as %s%s\n", r.Registry, report.Line(r.Account), r.pulls())
 		case r.Asked:
-			fmt.Fprintf(a.out, "  ✓ %s, anonymous\n", r.Registry)
+			fmt.Fprintf(a.out, "  ✓ %s, anonymous%s\n", r.Registry, r.pulls())
 		}
 	}
 }
 
+// pulls says what is left of an allowance, where there is one.
+func (r checkedRegistry) pulls() string {
+	if r.PullsLimit == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d of %d pulls left", r.PullsLeft, r.PullsLimit)
+}
+
 // ask lists the registries of the jobs, sorted, and with online signs in to each, with one of its repositories so that
 // credentials for a part of a registry are tried as well.
-func ask(ctx context.Context, client *registry.Client, jobs []plan.Job, online bool) []checkedRegistry {
+func ask(ctx context.Context, built *generation, jobs []plan.Job, online bool) []checkedRegistry {
+	client := built.client
 	repos := map[string]image.Repository{}
 	for _, job := range jobs {
 		for _, ref := range append([]image.Reference{job.Source}, job.Targets...) {
@@ -145,6 +156,10 @@ func ask(ctx context.Context, client *registry.Client, jobs []plan.Job, online b
 			answers[i].Account = account
 			if err != nil {
 				answers[i].Error = err.Error()
+				return
+			}
+			if b, ok := built.limits.probe(ctx, client, answers[i].Registry); ok {
+				answers[i].PullsLimit, answers[i].PullsLeft = b.Limit, b.Remaining
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"reflect"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type builder struct {
 	*app
 	store   *store.Store // nil where there is none
 	metrics *metrics.Metrics
+	limits  *limits
 	watch   *watch.Watcher
 	hooks   *webhook.Sender
 	level   *slog.LevelVar
@@ -79,6 +81,7 @@ func (b *builder) build(context.Context) (daemon.Generation, error) {
 		},
 		Take: func() {
 			b.links = links
+			b.limits.follow(cfg, links.client)
 			b.take(cfg)
 		},
 		Close: links.release,
@@ -208,12 +211,15 @@ func (b *builder) link(cfg *config.Config) (*links, error) {
 		return old, nil
 	}
 	l.client, err = registry.New(registry.Options{
-		Hosts: l.hosts, Credentials: credentials, UserAgent: userAgent(), Log: b.log, Wrap: b.metrics.Transport,
+		Hosts: l.hosts, Credentials: credentials, UserAgent: userAgent(), Log: b.log,
+		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
+			return b.limits.wrap(name, b.metrics.Transport(name, next))
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
-	l.engine = func() *transfer.Engine { return newEngine(l.client, b.store, b.log) }
+	l.engine = func() *transfer.Engine { return newEngine(l.client, b.store, b.limits, b.log) }
 	return l, nil
 }
 
@@ -232,4 +238,15 @@ func (b *builder) certificates(cfg *config.Config) string {
 		}
 	}
 	return string(sum.Sum(nil))
+}
+
+// budgets are what metrics show.
+func (b *builder) budgets() []metrics.Budget {
+	var list []metrics.Budget
+	for _, one := range b.limits.budgets() {
+		list = append(list, metrics.Budget{
+			Registry: one.Registry, Account: one.Account, Limit: one.Limit, Remaining: one.Remaining, Reserved: one.Reserved,
+		})
+	}
+	return list
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,10 +40,42 @@ Hub, which counts them: there only the index of a tag that changed is fetched, a
 	return c
 }
 
+// budgetNeed is what a plan takes of a budget.
+type budgetNeed struct {
+	report.Budget
+	pulls   int
+	atLeast bool // some cannot be known without spending one
+}
+
+// needs says what imports take of the budgets that are known.
+func (g *generation) needs(results []mirror.Result) []budgetNeed {
+	var list []budgetNeed
+	for _, b := range g.limits.budgets() {
+		need := budgetNeed{Budget: report.Budget{
+			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Keep: b.Keep, Window: b.Window, RetryAt: b.RetryAt,
+		}}
+		for _, r := range results {
+			for _, out := range r.Outcomes {
+				if out.Source.Registry == b.Registry && g.client.Account(out.Source.Repository) == b.Account {
+					need.pulls += out.Pulls
+					need.atLeast = need.atLeast || out.Unknown
+				}
+			}
+		}
+		list = append(list, need)
+	}
+	return list
+}
+
 // plan says what sync would do.
 func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
 	started := time.Now()
-	results, err := a.withMirror(ctx, cfg, jobs, func(m *mirror.Mirror) []mirror.Result { return m.Plan(ctx, jobs) })
+	var budgets []budgetNeed
+	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation) []mirror.Result {
+		results := g.mirror.Plan(ctx, jobs)
+		budgets = g.needs(results)
+		return results
+	})
 	if err != nil {
 		return err
 	}
@@ -50,6 +83,9 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exi
 		err = report.JSON(a.out, "plan", started, time.Since(started), results)
 	} else {
 		err = report.Plan(a.out, results, a.style())
+		for _, b := range budgets {
+			err = errors.Join(err, report.Forecast(a.out, b.Budget, b.pulls, b.atLeast, time.Now()))
+		}
 	}
 	if err != nil {
 		return &exitError{exitFailed, err}

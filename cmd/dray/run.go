@@ -97,6 +97,8 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 		app: a, store: a.remember(ctx, cfg), metrics: metrics.New(buildVersion().Version, "copy"), watch: watcher, hooks: hooks,
 		level: level, log: log, fixed: fixedOf(cfg), started: &reading{cfg, jobs},
 	}
+	b.limits = newLimits(b.store, b.metrics.Pulled, log)
+	b.metrics.Budgets(b.budgets)
 	s := &service{builder: b, log: log, release: func() {}}
 	var memory daemon.Memory = forgetful{}
 	if b.store != nil {
@@ -118,7 +120,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 		return nil, &exitError{exitFailed, fmt.Errorf("server.listen: %w", err)}
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, b.store}, Metrics: b.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: log,
+		Daemon: answers{s.daemon, b.store, b.limits}, Metrics: b.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: log,
 	})
 	b.setToken = s.server.SetToken
 	log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))

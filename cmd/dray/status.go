@@ -114,6 +114,12 @@ func serviceOf(s web.Status) report.Service {
 		Version: s.Dray, Started: s.Started, Stopping: s.Stopping, Generation: s.Config.Generation, Loaded: s.Config.Loaded,
 		Rejected: s.Config.Rejected, RejectedAt: s.Config.RejectedAt, Parallel: s.Totals.Parallel,
 	}
+	for _, b := range s.Budgets {
+		out.Budgets = append(out.Budgets, report.Budget{
+			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Keep: b.Keep,
+			Window: time.Duration(b.Window * float64(time.Second)), RetryAt: b.RetryAt,
+		})
+	}
 	for _, j := range s.Jobs {
 		job := report.ServiceJob{
 			Job: j.Job, State: string(j.State), Due: j.Due, Started: j.Started, DeferredUntil: j.DeferredUntil, LastSuccess: j.LastSuccess,

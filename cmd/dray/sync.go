@@ -41,10 +41,10 @@ not allow now is deferred, with the time of the next try; with --wait sync stays
 // sync runs jobs and reports on them.
 func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job, wait bool) error {
 	started := time.Now()
-	results, err := a.withMirror(ctx, cfg, jobs, func(m *mirror.Mirror) []mirror.Result {
-		results := m.Sync(ctx, jobs)
+	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation) []mirror.Result {
+		results := g.mirror.Sync(ctx, jobs)
 		if wait {
-			results = a.untilDone(ctx, m, jobs, results)
+			results = a.untilDone(ctx, g.mirror, jobs, results)
 		}
 		return results
 	})
@@ -82,14 +82,14 @@ func (a *app) untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, 
 }
 
 // withMirror builds what runs the jobs, and takes it down when they have run.
-func (a *app) withMirror(ctx context.Context, cfg *config.Config, jobs []plan.Job, work func(*mirror.Mirror) []mirror.Result) ([]mirror.Result, error) {
+func (a *app) withMirror(ctx context.Context, cfg *config.Config, jobs []plan.Job, work func(*generation) []mirror.Result) ([]mirror.Result, error) {
 	watch, log := a.show(cfg.Log)
 	built, err := a.build(ctx, cfg, jobs, watch, log)
 	if err != nil {
 		watch.Close()
 		return nil, err
 	}
-	results := work(built.mirror)
+	results := work(built)
 	watch.Close()
 	return results, built.close()
 }

@@ -85,6 +85,20 @@ type registrySection struct {
 	PlainHTTP toggle `yaml:"plainHTTP" host:"" default:"false"`
 	// How many requests to this registry may be in flight at once.
 	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
+	// What to keep within, where the registry counts: Docker Hub says itself how many pulls are left.
+	RateLimit rateLimitSection `yaml:"rateLimit" host:""`
+}
+
+type rateLimitSection struct {
+	origin
+	// How many pulls of a window to leave to others on the same account or address: a number, or a part such as `10%`.
+	Keep text `yaml:"keep" format:"keep" default:"0" example:"10|10%"`
+	// How many requests of any kind to send in a second at the most.
+	RequestsPerSecond number `yaml:"requestsPerSecond" min:"1" max:"10000" example:"5"`
+	// How many manifests may be fetched in a `window`, where the registry does not say so itself.
+	PullsPerWindow number `yaml:"pullsPerWindow" requires:"window" min:"1" max:"1000000" example:"200"`
+	// The window of `pullsPerWindow`: up to 31 days.
+	Window text `yaml:"window" requires:"pullsPerWindow" format:"duration" example:"1h|6h"`
 }
 
 type tlsSection struct {

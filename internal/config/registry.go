@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -22,6 +24,17 @@ type Registry struct {
 	PlainHTTP bool
 	// Concurrency is how many requests may be in flight; 0 for the default.
 	Concurrency int
+	RateLimit   RateLimit
+}
+
+// RateLimit says what to keep within. A number that is 0 is not said.
+type RateLimit struct {
+	// Keep pulls of a window are left to others, or KeepPercent of the limit.
+	Keep, KeepPercent int
+	RequestsPerSecond int
+	// PullsPerWindow and Window are both set or both zero.
+	PullsPerWindow int
+	Window         time.Duration
 }
 
 // TLS says whom to trust and how to identify oneself. Relative paths in the file are relative to its folder; here they are
@@ -77,7 +90,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
 		host, _, _ := strings.Cut(key, "/")
-		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin} {
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin} {
 			if at.set {
 				b.fail(at, errors.New("holds for a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
@@ -96,7 +109,36 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		},
 		PlainHTTP:   s.PlainHTTP.value,
 		Concurrency: s.Concurrency.value,
+		RateLimit:   b.rateLimit(s.RateLimit),
 	}
+}
+
+// The most of a limit that can be kept for others, in percent, and the longest window.
+const (
+	maxKeep   = 90
+	maxWindow = 31 * 24 * time.Hour
+)
+
+func (b *builder) rateLimit(s rateLimitSection) RateLimit {
+	r := RateLimit{RequestsPerSecond: s.RequestsPerSecond.value, PullsPerWindow: s.PullsPerWindow.value}
+	if s.Keep.set {
+		percent, isPart := strings.CutSuffix(s.Keep.value, "%")
+		n, err := strconv.Atoi(percent)
+		switch {
+		case err != nil || n < 0 || n > 999_999 || isPart && n > maxKeep || percent[0] == '+':
+			b.invalid(s.Keep, fmt.Errorf("%s is no number of pulls: write a whole number, or a part up to %d%% such as 10%%", quote(s.Keep.raw), maxKeep), "a number of pulls, or a part such as 10%")
+		case isPart:
+			r.KeepPercent = n
+		default:
+			r.Keep = n
+		}
+	}
+	if s.Window.set {
+		if r.Window = b.duration(s.Window); r.Window > maxWindow {
+			b.invalid(s.Window, fmt.Errorf("%s is too long: write 744h at the most", quote(s.Window.raw)), "a duration of 744h at the most")
+		}
+	}
+	return r
 }
 
 // path returns a file's name, relative to the folder of the config file unless absolute.

@@ -284,6 +284,8 @@ func (g *generator) text(tag reflect.StructTag) object {
 			written = object{{"type", "string"}, {"pattern", patterns[format]}}
 		case "tag":
 			written = written.with("minimum", 0).with("not", object{{"type", "string"}, {"pattern", patterns["noTag"]}})
+		case "keep":
+			written = object{{"anyOf", []object{{{"type", "string"}, {"pattern", patterns[format]}}, {{"type", "integer"}, {"minimum", 0}, {"maximum", 999_999}}}}}
 		case "range":
 			written = written.with("minimum", 0)
 		case "span":
@@ -441,6 +443,7 @@ var patterns = func() map[string]string {
 		"platform":     whole(part + `/` + part + `(?:/` + part + `)?`),
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
+		"keep":         whole(`0*[0-9]{1,6}|0*(?:[0-9]|[1-8][0-9]|90)%`),
 		"zero":         `^[^1-9]*$`,
 		"span":         whole(`\+?(?:0|(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)`),
 		"schedule":     whole(blank + `*(?:@every` + blank + `+\S+|@[a-z]+|` + cron + `(?:` + blank + `+` + cron + `){4})` + blank + `*`),

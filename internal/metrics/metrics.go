@@ -37,6 +37,7 @@ type Metrics struct {
 	mountedBytes   prometheus.Counter
 
 	requests *prometheus.CounterVec
+	pulls    *prometheus.CounterVec
 
 	mu sync.Mutex
 	// jobs are those that have been scheduled and not been removed.
@@ -90,6 +91,7 @@ func (m *Metrics) describeImports() {
 	}, []string{"engine"})
 	m.registry.MustRegister(m.importDuration)
 	m.importedBytes = m.counter("dray_imported_bytes_total", "Bytes of blobs that passed through dray, also for imports that failed.", "engine")
+	m.pulls = m.counter("dray_pulls_total", "Manifests that were fetched from registries that count them.", "registry", "account")
 	mounted := m.counter("dray_mounted_bytes_total", "Bytes of blobs that a target took from another of its own repositories.")
 	m.mountedBytes = mounted.WithLabelValues()
 }

@@ -68,6 +68,22 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// limitError is the error of a rate limit in [Options.Wrap], which has not sent the request, or has been told by the registry not to.
+type limitError interface {
+	error
+	// RetryAt is when to try again, and Code a stable short code.
+	RetryAt() time.Time
+	Code() string
+}
+
+// limited is the error of a request that a rate limit does not allow now. It says nothing of whether the registry answers.
+func limited(req *http.Request, op string, limit limitError) *Error {
+	return &Error{
+		Host: req.URL.Host, Operation: op, Attempts: 1, Message: clean(limit.Error()), ErrorCode: limit.Code(), plain: true, NotBefore: limit.RetryAt(),
+		cause: permanentError{limit},
+	}
+}
+
 // Unwrap returns image.ErrAbsent for an answer that says so, else the cause, if any.
 func (e *Error) Unwrap() error {
 	if e.absent() {

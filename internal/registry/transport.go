@@ -171,6 +171,9 @@ type failed struct {
 
 // unanswered judges an attempt to which no answer came.
 func (t *transport) unanswered(req *http.Request, op string, attempt int, err error) failed {
+	if limit, ok := errors.AsType[limitError](err); ok {
+		return failed{err: limited(req, op, limit), done: true}
+	}
 	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, cause: err, Hint: t.hint(err, req.URL.Host)}
 	switch broken := (brokenAnswer{}); {
 	case errors.As(err, &broken):

@@ -26,6 +26,7 @@ type Service struct {
 	// Parallel is how many jobs may run at once.
 	Parallel int
 	Jobs     []ServiceJob
+	Budgets  []Budget
 }
 
 // ServiceJob is one job of a [Service]. Times are zero where there is none.
@@ -72,6 +73,9 @@ func Status(w io.Writer, s Service, now time.Time, style Style) error {
 	statusTable(&b, jobs, now, style)
 	statusErrors(&b, jobs, style)
 	statusImports(&b, jobs, style)
+	for _, budget := range s.Budgets {
+		b.WriteString(budget.line(now) + "\n\n")
+	}
 	statusTotals(&b, s, now)
 	return write(w, b.String())
 }

@@ -110,6 +110,9 @@ func (s *Store) dropManifests(ctx context.Context, before int64, most int) (more
 func (s *Store) dropOthers(ctx context.Context, before int64) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM selections WHERE used < ?", before)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM budgets WHERE used < ?", s.now()-budgetsLast.Milliseconds())
+		}
 		return err
 	})
 	if err != nil {

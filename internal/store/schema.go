@@ -14,7 +14,7 @@ const applicationID = 0x64726179
 
 // schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
 // released is never changed: a new version is a new element.
-func schema() []string { return []string{version1, version2} }
+func schema() []string { return []string{version1, version2, version3} }
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
 const version1 = `
@@ -128,6 +128,15 @@ CREATE TABLE outcomes (
 CREATE TABLE checks (
 	id INTEGER PRIMARY KEY CHECK (id = 1),
 	at INTEGER NOT NULL
+) STRICT;
+`
+
+// What is known of the budgets of registries, as the package that knows them writes it.
+const version3 = `
+CREATE TABLE budgets (
+	name  TEXT PRIMARY KEY NOT NULL,
+	state BLOB NOT NULL,
+	used  INTEGER NOT NULL
 ) STRICT;
 `
 

@@ -166,8 +166,15 @@ func (t *task) walk(ctx context.Context, n node) error {
 }
 
 // passing tells whether an error says of itself that trying again can help, and it has not been tried to the end yet. What else is
-// under way then may go on: what has arrived need not be sent by the next try.
+// under way then may go on: what has arrived need not be sent by the next try. So it is with what a rate limit puts off: a manifest that
+// was asked for has been paid for.
 func passing(err error) bool {
+	if later, ok := errors.AsType[interface {
+		error
+		RetryAt() time.Time
+	}](err); ok && !later.RetryAt().IsZero() {
+		return true
+	}
 	e, ok := errors.AsType[interface {
 		error
 		Temporary() bool

@@ -18,6 +18,8 @@ type Status struct {
 	Stopping bool   `json:"stopping"`
 	Config   Config `json:"config"`
 	Totals   Totals `json:"totals"`
+	// Budgets are what registries allow to pull, as far as it is known.
+	Budgets []Budget `json:"budgets,omitempty"`
 	// Jobs are sorted by name. It comes last, so that the rest can be read without it.
 	Jobs []JobStatus `json:"jobs"`
 }
@@ -43,6 +45,21 @@ type Totals struct {
 	// Failing jobs have failed since their last success; Overdue ones are without a success for longer than their schedule allows.
 	Failing int `json:"failing"`
 	Overdue int `json:"overdue"`
+}
+
+// Budget is what a registry allows an account, or the address of this machine, to pull in a window of time.
+type Budget struct {
+	Registry string `json:"registry"`
+	// Account is the entry of the config that signs in, or the registry itself.
+	Account   string `json:"account"`
+	Limit     int    `json:"limit"`
+	Remaining int    `json:"remaining"`
+	// Reserved are pulls under way, and Keep those that are left to others.
+	Reserved int     `json:"reserved"`
+	Keep     int     `json:"keep"`
+	Window   float64 `json:"window_seconds"`
+	// RetryAt is when what does not fit now is tried again; absent where there is something left.
+	RetryAt time.Time `json:"retry_at,omitzero"`
 }
 
 // State is what a job does.

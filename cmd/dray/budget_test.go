@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/hub"
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// TestBudget syncs ten images of three manifests from a hub that allows twelve pulls an hour, of which two are kept: plan says how long
+// that takes, sync does what fits and exits with 3, the daemon shows what is left and waits; nothing is pulled in vain.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	source := registry.New(registry.Options{})
+	for i := range 10 {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{Layers: 1, LayerSize: 50}).Push(source, "app", fmt.Sprintf("v%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := hub.New(source, hub.Options{Limit: 12, Window: time.Hour})
+	server := httptest.NewServer(h)
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	d.write(d.config, strings.Join([]string{
+		"version: 1", "stateDir: " + d.target + "/state", serverLine(d.socket), "registries:",
+		"  '" + host + "': {plainHTTP: true, rateLimit: {keep: 2, pullsPerWindow: 12, window: 1h}}", "mappings:",
+		mapping("name: app, source: '%s/app', target: 'ocidir://%s/out', tags: ['v*'], referrers: false", host, d.target),
+	}, "\n"))
+	a := dray(t, "sync", "-c", d.config)
+	if a.code != exitPartly || !strings.Contains(a.out, "10 of") && !strings.Contains(a.out, "deferred") {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	if account := h.Account(); account.Pulled != 10 || account.Lowest != 2 || account.Refused > 0 {
+		t.Errorf("%+v", account)
+	}
+	a = dray(t, "plan", "-c", d.config)
+	if !strings.Contains(a.out, host+": 2 of 12 pulls left for 1h, 2 kept for others; more are tried in ") || !strings.Contains(a.out, "needs at least ") {
+		t.Errorf("%s\n%s", a.out, a.err)
+	}
+	r := launch(t, d.config, d.socket)
+	r.until(t, "the job is deferred", func() bool { s := r.status(t); return string(s.Jobs[0].State) == "deferred" })
+	s := r.status(t)
+	if len(s.Budgets) != 1 || s.Budgets[0].Remaining != 2 || s.Budgets[0].Limit != 12 || s.Budgets[0].Keep != 2 || s.Budgets[0].RetryAt.IsZero() {
+		t.Errorf("%+v", s.Budgets)
+	}
+	if wait := time.Until(s.Jobs[0].DeferredUntil); wait < 30*time.Minute || wait > 61*time.Minute {
+		t.Errorf("it waits for %s", wait)
+	}
+	m := r.metrics(t, d.socket)
+	if _, there := m[`dray_budget_remaining{account="`+host+`",registry="`+host+`"}`]; !there {
+		t.Error("the metric is missing")
+	}
+	a = dray(t, "status", "-c", d.config)
+	if !strings.Contains(a.out, host+": 2 of 12 pulls left for 1h, 2 kept for others; more are tried in ") {
+		t.Errorf("%s\n%s", a.out, a.err)
+	}
+	r.stop(t)
+	if account := h.Account(); account.Pulled != 10 || account.Refused > 0 || account.Repeated > 0 {
+		t.Errorf("%+v", account)
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/registry"
+	"github.com/draysync/dray/internal/store"
+)
+
+// limits keep requests within what registries allow. They last as long as the process, over all generations.
+type limits struct {
+	governor *ratelimit.Governor
+	rules    atomic.Pointer[map[string]ratelimit.Rule]
+	client   atomic.Pointer[registry.Client]
+}
+
+// newLimits makes the limits; pulled is told of each pull that counted, nil for nobody.
+func newLimits(memory *store.Store, pulled func(registry, account string), log *slog.Logger) *limits {
+	l := &limits{}
+	options := ratelimit.Options{Rule: l.rule, Account: l.account, Pulled: pulled, Log: log}
+	if memory != nil {
+		options.Store = memory
+	}
+	l.governor = ratelimit.New(options)
+	return l
+}
+
+// follow makes the limits those of a config, whose client knows what signs in where.
+func (l *limits) follow(cfg *config.Config, client *registry.Client) {
+	rules := map[string]ratelimit.Rule{image.DockerHub: {Metered: true}}
+	for key, r := range cfg.Registries {
+		if strings.Contains(key, "/") {
+			continue
+		}
+		limit := r.RateLimit
+		rules[key] = ratelimit.Rule{
+			Metered: key == image.DockerHub || limit.PullsPerWindow > 0, Keep: limit.Keep, KeepPercent: limit.KeepPercent,
+			Limit: limit.PullsPerWindow, Window: limit.Window, PerSecond: limit.RequestsPerSecond,
+		}
+	}
+	l.rules.Store(&rules)
+	l.client.Store(client)
+}
+
+func (l *limits) rule(name string) ratelimit.Rule {
+	if rules := l.rules.Load(); rules != nil {
+		return (*rules)[name]
+	}
+	return ratelimit.Rule{}
+}
+
+func (l *limits) account(name, repository string) string {
+	if client := l.client.Load(); client != nil {
+		return client.Account(image.Repository{Registry: name, Path: repository})
+	}
+	return name
+}
+
+// wrap puts the limits before a registry.
+func (l *limits) wrap(name string, next http.RoundTripper) http.RoundTripper {
+	return l.governor.Transport(name, next)
+}
+
+// budgets are those that are known, sorted.
+func (l *limits) budgets() []ratelimit.Budget {
+	list := slices.DeleteFunc(l.governor.Budgets(time.Now()), func(b ratelimit.Budget) bool { return b.Limit < 0 })
+	slices.SortFunc(list, func(a, b ratelimit.Budget) int {
+		return strings.Compare(a.Registry+" "+a.Account, b.Registry+" "+b.Account)
+	})
+	return list
+}
+
+// probe asks the registry what an account may pull, by a request that costs nothing.
+func (l *limits) probe(ctx context.Context, client *registry.Client, account string) (ratelimit.Budget, bool) {
+	if account != image.DockerHub && !strings.HasPrefix(account, image.DockerHub+"/") {
+		return ratelimit.Budget{}, false
+	}
+	// Docker's own repository for this: https://docs.docker.com/docker-hub/usage/pulls/.
+	repo := image.Repository{Registry: image.DockerHub, Path: "ratelimitpreview/test"}
+	if _, err := client.Head(ctx, repo.Tag("latest")); err != nil {
+		return ratelimit.Budget{}, false
+	}
+	for _, b := range l.budgets() {
+		if b.Registry == image.DockerHub && b.Account == account {
+			return b, true
+		}
+	}
+	return ratelimit.Budget{}, false
+}

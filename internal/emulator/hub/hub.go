@@ -1,0 +1,253 @@
+// Package hub is a Docker Hub for tests: a registry that counts the manifests which are fetched from it, says what is left in the ways
+// that were seen, refuses more, and keeps account of what was fetched in vain.
+//
+// What is real: each GET of a manifest counts one, HEAD and blobs are free, windows slide or are fixed, headers and refusals are as
+// recorded. What is simple: everybody is one address, and there is no token host; put a registry with [registry.Auth] below for that.
+package hub
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Headers is how the hub says what is left.
+type Headers int
+
+// The spellings.
+const (
+	// Both are ratelimit-* and x-ratelimit-*, as of 2026.
+	Both Headers = iota
+	// Extended are x-ratelimit-* only.
+	Extended
+	// None: nothing is said, as to an account without a limit; the limit holds all the same.
+	None
+)
+
+// RetryAfter is how a refusal says when to come again.
+type RetryAfter int
+
+// The forms of Retry-After.
+const (
+	NoRetryAfter RetryAfter = iota
+	Seconds
+	Date
+	UnixTime
+)
+
+// Options of a [Hub].
+type Options struct {
+	// Limit is how many pulls a window allows.
+	Limit  int
+	Window time.Duration
+	// Fixed starts a window with its first pull, and the next when it is over; otherwise the window slides.
+	Fixed      bool
+	Headers    Headers
+	RetryAfter RetryAfter
+	// RefuseHead answers HEAD 429 as well when nothing is left.
+	RefuseHead bool
+	// Skew is how far the hub's clock is ahead.
+	Skew time.Duration
+	// Exempt are repositories whose pulls do not count.
+	Exempt []string
+}
+
+// Hub is a registry that counts. It may be changed while it is in use.
+type Hub struct {
+	next http.Handler
+
+	mu      sync.Mutex
+	options Options
+	pulls   []pull
+	start   time.Time // of a fixed window
+	abuse   bool
+	account Account
+	seen    map[string]int
+	empty   time.Time // since when everything that comes is refused
+}
+
+// pull is one that counted.
+type pull struct {
+	at      time.Time
+	foreign bool
+}
+
+// Account is what the hub has seen, for tests to judge.
+type Account struct {
+	// Pulled are GETs that counted, Refused those that were answered 429, and Vain those of them that came after another in the same
+	// window, before anything was given back.
+	Pulled, Refused, Vain int
+	// Repeated are pulls of a digest that was pulled before.
+	Repeated int
+	// Lowest is the least that was ever left.
+	Lowest int
+}
+
+// New returns a hub before a registry.
+func New(next http.Handler, options Options) *Hub {
+	return &Hub{next: next, options: options, seen: map[string]int{}, account: Account{Lowest: options.Limit}}
+}
+
+// Account returns what was seen up to now.
+func (h *Hub) Account() Account {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.account
+}
+
+// Change changes how the hub behaves from now on.
+func (h *Hub) Change(edit func(*Options)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	edit(&h.options)
+}
+
+// Spend spends pulls as somebody else on the same address does, as far as there are any.
+func (h *Hub) Spend(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	for range min(n, h.left(now)) {
+		h.count(now, true)
+	}
+}
+
+// Abuse has everything refused for the number of requests, until it is called with false.
+func (h *Hub) Abuse(on bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.abuse = on
+}
+
+// left returns what the window has left, and forgets what it has left behind.
+func (h *Hub) left(now time.Time) int {
+	if h.options.Fixed {
+		if !h.start.IsZero() && now.Sub(h.start) >= h.options.Window {
+			h.pulls, h.start = nil, time.Time{}
+		}
+	} else {
+		for len(h.pulls) > 0 && now.Sub(h.pulls[0].at) >= h.options.Window {
+			h.pulls = h.pulls[1:]
+		}
+	}
+	left := max(0, h.options.Limit-len(h.pulls))
+	if left > 0 {
+		h.empty = time.Time{}
+	}
+	return left
+}
+
+func (h *Hub) count(now time.Time, foreign bool) {
+	if len(h.pulls) == 0 {
+		h.start = now
+	}
+	h.pulls = append(h.pulls, pull{now, foreign})
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.admit(w, r) {
+		return
+	}
+	h.next.ServeHTTP(w, r)
+}
+
+// admit counts, and says what is left; where nothing is, it answers.
+func (h *Hub) admit(w http.ResponseWriter, r *http.Request) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if h.abuse {
+		h.account.Refused++
+		http.Error(w, "Too Many Requests (HAP429).", http.StatusTooManyRequests)
+		return false
+	}
+	repository, reference, ok := manifest(r.URL.Path)
+	if !ok {
+		return true
+	}
+	for _, exempt := range h.options.Exempt {
+		if repository == exempt {
+			return true
+		}
+	}
+	w.Header().Set("Docker-Ratelimit-Source", "192.0.2.77")
+	w.Header().Set("Date", now.Add(h.options.Skew).UTC().Format(http.TimeFormat))
+	left := h.left(now)
+	get := r.Method == http.MethodGet
+	if left == 0 && (get || h.options.RefuseHead) {
+		if get {
+			h.account.Refused++
+			if !h.empty.IsZero() {
+				h.account.Vain++
+			}
+			h.empty = now
+		}
+		h.refuse(w, now)
+		return false
+	}
+	if get {
+		h.count(now, false)
+		left--
+		h.account.Pulled++
+		h.account.Lowest = min(h.account.Lowest, left)
+		if strings.Contains(reference, ":") {
+			if h.seen[reference]++; h.seen[reference] > 1 {
+				h.account.Repeated++
+			}
+		}
+	}
+	h.say(w, left)
+	return true
+}
+
+// say writes the headers.
+func (h *Hub) say(w http.ResponseWriter, left int) {
+	window := ";w=" + strconv.Itoa(int(h.options.Window/time.Second))
+	for _, prefix := range map[Headers][]string{Both: {"Ratelimit-", "X-Ratelimit-"}, Extended: {"X-Ratelimit-"}}[h.options.Headers] {
+		w.Header().Set(prefix+"Limit", strconv.Itoa(h.options.Limit)+window)
+		w.Header().Set(prefix+"Remaining", strconv.Itoa(left)+window)
+	}
+}
+
+// refuse answers as the hub was recorded to, with an account's token id in the text, which must go nowhere.
+func (h *Hub) refuse(w http.ResponseWriter, now time.Time) {
+	h.say(w, 0)
+	at := now.Add(h.options.Window)
+	switch {
+	case h.options.Fixed:
+		at = h.start.Add(h.options.Window)
+	case len(h.pulls) > 0:
+		at = h.pulls[0].at.Add(h.options.Window)
+	}
+	there := at.Add(h.options.Skew)
+	switch h.options.RetryAfter {
+	case NoRetryAfter:
+	case Seconds:
+		w.Header().Set("Retry-After", strconv.Itoa(int(at.Sub(now)/time.Second)+1))
+	case Date:
+		w.Header().Set("Retry-After", there.Add(time.Second).UTC().Format(http.TimeFormat))
+	case UnixTime:
+		w.Header().Set("Retry-After", strconv.FormatInt(there.Unix()+1, 10))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusTooManyRequests)
+	_, _ = fmt.Fprintf(w, `{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit as 'ann': %s. `+
+		`You may increase the limit by upgrading. https://www.docker.com/increase-rate-limit"}]}`, TokenID)
+}
+
+// TokenID is what the text of a refusal has in it, and no log or error may.
+const TokenID = "dckr_jti_9Lg3-DN__PcJ-secret="
+
+// manifest reads the path of a manifest.
+func manifest(path string) (repository, reference string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	i := strings.LastIndex(rest, "/manifests/")
+	if !ok || i < 0 {
+		return "", "", false
+	}
+	return rest[:i], rest[i+len("/manifests/"):], true
+}

@@ -1,0 +1,173 @@
+package ratelimit
+
+import (
+	"slices"
+	"time"
+)
+
+// Rule is what is known of a registry's limits beforehand.
+type Rule struct {
+	// Metered is set where the GETs of manifests count.
+	Metered bool
+	// Keep is how many pulls of a window are left to others; KeepPercent says it as a part of the limit. The larger holds.
+	Keep, KeepPercent int
+	// Limit and Window are what the registry allows where its answers do not say; zero for nothing.
+	Limit  int
+	Window time.Duration
+	// PerSecond is how many requests of any kind are sent in a second; zero for any number.
+	PerSecond int
+}
+
+// budget is what is known of the pulls of one account or address at one registry. It is pure: it is told what time it is.
+type budget struct {
+	// Limit and Remaining are by the last reading, at Read; Known is set once there was one.
+	Limit, Remaining int
+	Window           time.Duration
+	Read             time.Time
+	Known            bool
+	// Spent are the times of our own pulls within the last window, the oldest first.
+	Spent []time.Time
+	// Until is set while a refusal holds.
+	Until time.Time
+
+	underWay int
+	// settled is closed at the end of the next pull under way; nil while nobody waits for that.
+	settled chan struct{}
+	// heard is when the answer came that was read last.
+	heard time.Time
+}
+
+const (
+	// lookAgain is how often a budget is looked at that others have spent; shortest is the least that anything is put off.
+	lookAgain = 10 * time.Minute
+	shortest  = time.Minute
+	// longestGuess is the longest that a budget is left alone of which the registry says nothing.
+	longestGuess = time.Hour
+	// maxSpent bounds the pulls that are remembered.
+	maxSpent = 20_000
+)
+
+// keep is how many pulls are left to others.
+func (r Rule) keep(limit int) int { return max(r.Keep, limit*r.KeepPercent/100) }
+
+// forget drops what the window has left behind.
+func (b *budget) forget(now time.Time) {
+	window := b.window()
+	b.Spent = slices.DeleteFunc(b.Spent, func(at time.Time) bool { return at.After(now) || now.Sub(at) >= window })
+	if b.Known && (now.Sub(b.Read) >= window || b.Read.After(now.Add(shortest))) { // too old to say anything, or of a clock that was wrong
+		b.Known = false
+	}
+}
+
+func (b *budget) window() time.Duration {
+	if b.Window > 0 {
+		return b.Window
+	}
+	return 6 * time.Hour
+}
+
+// available is how many pulls may be made now; false where nothing is known, and the registry has to say.
+func (b *budget) available(rule Rule) (int, bool) {
+	if b.Known {
+		return b.Remaining - b.underWay - rule.keep(b.Limit), true
+	}
+	if rule.Limit > 0 {
+		return rule.Limit - len(b.Spent) - b.underWay - rule.keep(rule.Limit), true
+	}
+	return 0, false
+}
+
+// take reserves a pull, or says when to try again.
+func (b *budget) take(rule Rule, now time.Time) (retry time.Time, ok bool) {
+	if rule.Limit > 0 && b.Window == 0 {
+		b.Window = rule.Window
+	}
+	b.forget(now)
+	if now.Before(b.Until) {
+		return b.Until, false
+	}
+	if left, known := b.available(rule); known && left <= 0 {
+		return b.again(rule, now), false
+	}
+	b.underWay++
+	return time.Time{}, true
+}
+
+// undecided tells whether pulls under way may turn out to have been counted already in what is left, so that there is more than it seems.
+func (b *budget) undecided(rule Rule, now time.Time) bool {
+	return b.underWay > 0 && !now.Before(b.Until) && (!b.Known || b.Remaining > rule.keep(b.Limit))
+}
+
+// wait returns what is closed when a pull under way ends.
+func (b *budget) wait() <-chan struct{} {
+	if b.settled == nil {
+		b.settled = make(chan struct{})
+	}
+	return b.settled
+}
+
+// again is when to try next: when a quarter of the limit has left the window, as far as it was spent here; and where others have spent
+// it, soon enough to see that there is more.
+func (b *budget) again(rule Rule, now time.Time) time.Time {
+	limit := b.Limit
+	if !b.Known {
+		limit = rule.Limit
+	}
+	at := now.Add(lookAgain)
+	if own := len(b.Spent); own > 0 && own >= (limit-b.Remaining)/2 {
+		at = b.Spent[min(own-1, max(0, limit/4-1))].Add(b.window())
+	}
+	if latest := b.Read.Add(b.window()); b.Known && latest.After(now) && at.After(latest) {
+		at = latest
+	}
+	if earliest := now.Add(shortest); at.Before(earliest) {
+		return earliest
+	}
+	return at
+}
+
+// settle ends a pull: counted is set where the registry has counted it.
+func (b *budget) settle(counted bool, now time.Time) {
+	b.underWay--
+	if b.settled != nil {
+		close(b.settled)
+		b.settled = nil
+	}
+	if counted {
+		b.Spent = append(b.Spent, now)
+		if len(b.Spent) > maxSpent {
+			b.Spent = b.Spent[len(b.Spent)-maxSpent:]
+		}
+	}
+}
+
+// learn takes in what an answer says to a request of some time. Answers may overtake one another: what a request was answered that was
+// sent before the last answer came counts only where it is less.
+func (b *budget) learn(r Reading, sent, now time.Time) {
+	if b.Known && !sent.After(b.heard) && r.Remaining >= b.Remaining {
+		return
+	}
+	b.Known, b.Remaining, b.Read, b.heard = true, r.Remaining, now, now
+	if r.Limit >= 0 {
+		b.Limit = r.Limit
+	}
+	if r.Window > 0 {
+		b.Window = r.Window
+	}
+	if r.Remaining > 0 {
+		b.Until = time.Time{}
+	}
+}
+
+// refuse takes in that the registry allows no more before a time; zero where it did not say.
+func (b *budget) refuse(rule Rule, asked, now time.Time) time.Time {
+	at := b.again(rule, now)
+	if !b.Known {
+		at = now.Add(min(at.Sub(now), longestGuess))
+	}
+	if asked.After(now) && asked.Before(now.Add(b.window()+time.Hour)) {
+		at = asked
+	}
+	b.Until = at
+	return at
+}

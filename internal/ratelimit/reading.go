@@ -1,0 +1,138 @@
+package ratelimit
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Reading is what an answer says of a budget of pulls. A number that it does not say is -1.
+type Reading struct {
+	Limit, Remaining int
+	// Window is the time for which the limit holds; zero where it is not said.
+	Window time.Duration
+	// Source is whom the registry counts: an account's name or an address. It must reach no log.
+	Source string
+}
+
+// maxValues bounds how many values of a list are looked at, maxNumber what a number may be.
+const (
+	maxValues = 16
+	maxNumber = 1 << 40
+)
+
+// Read reads the headers that say how much is left, in any spelling: ratelimit-limit, x-ratelimit-limit, each "N", "N;w=SECONDS", or a
+// list of these, of which the one with the least left binds. It returns false where they say nothing of that.
+func Read(header http.Header) (Reading, bool) {
+	r := Reading{Limit: -1, Remaining: -1, Source: strings.TrimSpace(header.Get("Docker-Ratelimit-Source"))}
+	limits, remaining := quantities(header, "Limit"), quantities(header, "Remaining")
+	for _, q := range remaining {
+		if r.Remaining < 0 || q.n < r.Remaining {
+			r.Remaining, r.Window = q.n, q.window
+		}
+	}
+	for _, q := range limits {
+		if r.Limit < 0 || q.window == r.Window {
+			r.Limit = q.n
+			if r.Window == 0 {
+				r.Window = q.window
+			}
+		}
+	}
+	return r, r.Remaining >= 0
+}
+
+// quantity is a number and the window that it holds for.
+type quantity struct {
+	n      int
+	window time.Duration
+}
+
+// quantities reads the header in its standard spelling, or else in the one with "X-".
+func quantities(header http.Header, name string) []quantity {
+	for _, prefix := range []string{"Ratelimit-", "X-Ratelimit-"} {
+		var list []quantity
+		for _, value := range header.Values(prefix + name) {
+			for text := range strings.SplitSeq(value, ",") {
+				if q, ok := parseQuantity(text); ok && len(list) < maxValues {
+					list = append(list, q)
+				}
+			}
+		}
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return nil
+}
+
+// parseQuantity reads "100;w=3600". Unknown parameters mean nothing.
+func parseQuantity(text string) (quantity, bool) {
+	number, parameters, _ := strings.Cut(text, ";")
+	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+	if err != nil || n < 0 || n > maxNumber {
+		return quantity{}, false
+	}
+	q := quantity{n: int(n)}
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 64)
+		if strings.EqualFold(key, "w") && err == nil && seconds > 0 && seconds < int64(maxWindow/time.Second) {
+			q.window = time.Duration(seconds) * time.Second
+		}
+	}
+	return q, true
+}
+
+// maxWindow is the longest window that is believed.
+const maxWindow = 31 * 24 * time.Hour
+
+// refusal is what an answer 429 is about.
+type refusal int
+
+const (
+	// abuse: the rate of requests of any kind.
+	abuse refusal = iota
+	// pulls: the budget of pulls.
+	pulls
+)
+
+// judge tells what a 429 is about: Docker Hub names the pull limit in its text, or says that nothing is left; what says neither, in
+// text that may not be JSON, is about the rate of requests.
+func judge(header http.Header, body string) refusal {
+	text := strings.ToLower(body)
+	if strings.Contains(text, "pull rate limit") || strings.Contains(text, "increase-rate-limit") {
+		return pulls
+	}
+	if r, ok := Read(header); ok && r.Remaining == 0 && r.Window > 0 {
+		return pulls
+	}
+	return abuse
+}
+
+// unixFrom is the smallest Retry-After that is a point in time.
+const unixFrom = 1_000_000_000
+
+// retryAfter returns when an answer asks to be asked again, in seconds, as a date (compared with the answer's own Date, as clocks
+// differ), or as Unix time; zero where it does not.
+func retryAfter(header http.Header, now time.Time) time.Time {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if value == "" {
+		value = strings.TrimSpace(header.Get("X-Retry-After"))
+	}
+	there := now
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		there = date
+	}
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 && n < maxNumber {
+		if n >= unixFrom {
+			return now.Add(time.Unix(n, 0).Sub(there))
+		}
+		return now.Add(time.Duration(n) * time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return now.Add(at.Sub(there))
+	}
+	return time.Time{}
+}

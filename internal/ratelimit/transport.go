@@ -1,0 +1,281 @@
+package ratelimit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// LimitError says that a request does not fit into what a registry allows now.
+type LimitError struct {
+	code, text string
+	at         time.Time
+}
+
+// Error says what is used up, without naming whom the registry counts.
+func (e *LimitError) Error() string { return e.text }
+
+// Code is "pull-limit" or "request-limit".
+func (e *LimitError) Code() string { return e.code }
+
+// RetryAt is when to try again.
+func (e *LimitError) RetryAt() time.Time { return e.at }
+
+// Temporary tells callers not to try again before that.
+func (e *LimitError) Temporary() bool { return false }
+
+// Transport puts the limits of a registry before next. Requests to other hosts, such as those that a registry sends blobs to, pass.
+func (g *Governor) Transport(registry string, next http.RoundTripper) http.RoundTripper {
+	return &transport{Governor: g, registry: registry, next: next}
+}
+
+type transport struct {
+	*Governor
+	registry string
+	next     http.RoundTripper
+}
+
+// maxRefusal bounds what is read of the text of a 429, in bytes.
+const maxRefusal = 64 << 10
+
+// RoundTrip sends the request, or says when it may be sent.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	repository, manifest := manifestPath(req.URL.Path)
+	metered := manifest && t.options.Rule(t.registry).Metered
+	counts := metered && req.Method == http.MethodGet
+	var a *account
+	if metered {
+		var err error
+		if a, err = t.admit(req.Context(), repository, counts); err != nil {
+			closeBody(req)
+			return nil, err
+		}
+	} else if until := t.until(time.Now()); !until.IsZero() && registryPath(req.URL.Path) {
+		closeBody(req)
+		return nil, abuseError(t.registry, until)
+	}
+	if err := t.pace(req.Context()); err != nil {
+		closeBody(req)
+		if counts {
+			t.settle(a, false)
+		}
+		return nil, err
+	}
+	sent := time.Now()
+	resp, err := t.next.RoundTrip(req)
+	switch {
+	case err != nil:
+		if counts {
+			t.settle(a, false)
+		}
+		return nil, err
+	case !registryPath(req.URL.Path):
+		return resp, nil
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return t.refused(a, counts, resp)
+	case a != nil:
+		t.heard(a, repository, counts, resp, sent)
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections lets connections go that nobody uses.
+func (t *transport) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
+}
+
+func (t *transport) until(now time.Time) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.blocked(t.registry, now)
+}
+
+// admit lets a request for a manifest through; one that counts takes its pull. Where only answers that are still to come can tell
+// whether there is one left, it waits for them.
+func (t *transport) admit(ctx context.Context, repository string, counts bool) (*account, error) {
+	for {
+		a, settled, err := t.try(repository, counts, time.Now())
+		if settled == nil {
+			return a, err
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (t *transport) try(repository string, counts bool, now time.Time) (a *account, settled <-chan struct{}, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if until := t.blocked(t.registry, now); !until.IsZero() {
+		return nil, nil, abuseError(t.registry, until)
+	}
+	a = t.of(t.registry, repository)
+	if !counts {
+		return a, nil, nil
+	}
+	if since, ok := a.exempt[repository]; ok && now.Sub(since) < exemptFor {
+		a.underWay++
+		return a, nil, nil
+	}
+	rule := t.options.Rule(t.registry)
+	at, ok := a.take(rule, now)
+	switch {
+	case ok && a.short:
+		a.short = false
+		t.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "pulls are allowed again", slog.String("registry", t.registry))
+		return a, nil, nil
+	case ok:
+		return a, nil, nil
+	case a.undecided(rule, now):
+		return nil, a.wait(), nil
+	}
+	t.fellShort(a, at, now)
+	return nil, nil, t.pullError(a, rule, at)
+}
+
+// fellShort says once that a budget is used up.
+func (t *transport) fellShort(a *account, at, now time.Time) {
+	if !a.short {
+		a.short = true
+		t.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "the pulls that are allowed are used up; the rest waits",
+			slog.String("registry", t.registry), slog.Time("retry_at", at))
+	}
+	t.save(a, true, now)
+}
+
+func (t *transport) pullError(a *account, rule Rule, at time.Time) *LimitError {
+	text := "the pulls that it allows are used up"
+	if a.Known {
+		text = fmt.Sprintf("%d of %d pulls are left for %s", a.Remaining, a.Limit, a.window())
+		if keep := rule.keep(a.Limit); keep > 0 {
+			text += fmt.Sprintf(", and %d are kept for others", keep)
+		}
+	}
+	return &LimitError{code: "pull-limit", text: text, at: at}
+}
+
+func abuseError(registry string, until time.Time) *LimitError {
+	return &LimitError{code: "request-limit", text: registry + " has refused requests of any kind for their number", at: until}
+}
+
+// pace waits for the turn of a request where a registry takes only so many in a second.
+func (t *transport) pace(ctx context.Context) error {
+	perSecond := t.options.Rule(t.registry).PerSecond
+	if perSecond <= 0 {
+		return nil
+	}
+	t.mu.Lock()
+	now := time.Now()
+	turn := t.turns[t.registry]
+	if turn.Before(now) {
+		turn = now
+	}
+	t.turns[t.registry] = turn.Add(time.Second / time.Duration(perSecond))
+	t.mu.Unlock()
+	if !turn.After(now) {
+		return nil
+	}
+	timer := time.NewTimer(turn.Sub(now))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// settle ends a pull that got no answer.
+func (t *transport) settle(a *account, counted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a.settle(counted, time.Now())
+}
+
+// heard learns from an answer.
+func (t *transport) heard(a *account, repository string, counts bool, resp *http.Response, sent time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	r, ok := Read(resp.Header)
+	counted := counts && resp.StatusCode == http.StatusOK
+	if counts {
+		a.settle(counted, now)
+	}
+	switch {
+	case ok:
+		t.meet(a, r.Source)
+		delete(a.exempt, repository)
+		a.learn(r, sent, now)
+	case counted && a.Known && len(a.exempt) < maxExempt: // it counts others, and not this one
+		a.exempt[repository] = now
+		a.Spent = a.Spent[:len(a.Spent)-1]
+		counted = false
+	}
+	if counted && t.options.Pulled != nil {
+		t.options.Pulled(t.registry, a.account)
+	}
+	if ok || counted {
+		t.save(a, false, now)
+	}
+}
+
+// refused takes in an answer 429, and turns it into an error: trying again would be another request in vain.
+func (t *transport) refused(a *account, counts bool, resp *http.Response) (*http.Response, error) {
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what there is to judge
+	_ = resp.Body.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	asked := retryAfter(resp.Header, now)
+	if counts {
+		a.settle(false, now)
+	}
+	rule := t.options.Rule(t.registry)
+	if a != nil && judge(resp.Header, string(raw)) == pulls {
+		if r, ok := Read(resp.Header); ok {
+			t.meet(a, r.Source)
+			a.learn(r, now, now)
+		}
+		at := a.refuse(rule, asked, now)
+		t.fellShort(a, at, now)
+		return nil, t.pullError(a, rule, at)
+	}
+	if !rule.Metered { // its own pauses are the client's business
+		resp.Body = io.NopCloser(bytes.NewReader(raw))
+		return resp, nil
+	}
+	return nil, abuseError(t.registry, t.block(t.registry, asked, now))
+}
+
+// registryPath tells whether a path is one of the distribution spec's: others are of token servers, and of what blobs are redirected to.
+func registryPath(path string) bool { return strings.HasPrefix(path, "/v2/") }
+
+// manifestPath returns the repository of a path that names a manifest.
+func manifestPath(path string) (repository string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	if !ok {
+		return "", false
+	}
+	i := strings.LastIndex(rest, "/manifests/")
+	if i <= 0 || strings.Contains(rest[i+len("/manifests/"):], "/") {
+		return "", false
+	}
+	return rest[:i], true
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}

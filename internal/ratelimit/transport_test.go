@@ -1,0 +1,156 @@
+package ratelimit
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fake answers what a test tells it to.
+type fake struct {
+	answer func(r *http.Request) (status int, headers, body string)
+	sent   int
+}
+
+func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.sent++
+	status, headers, body := f.answer(r)
+	return &http.Response{StatusCode: status, Header: header(headers), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// call sends a request, and returns when it may be sent instead; zero where it was sent.
+func call(t *testing.T, g *Governor, f *fake, method, path string) (retry time.Time, code string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "https://hub.example"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := g.Transport("hub.example", f).RoundTrip(r)
+	if limit, ok := errors.AsType[*LimitError](err); ok {
+		if limit.Temporary() {
+			t.Error("it may be tried again at once")
+		}
+		return limit.RetryAt(), limit.Code()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return time.Time{}, ""
+}
+
+func governor(log io.Writer, rule Rule, account func(registry, repository string) string) *Governor {
+	return New(Options{
+		Rule: func(string) Rule { return rule }, Account: account, Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+}
+
+func one(string, string) string { return "one" }
+
+// A 429 that says nothing of pulls stops everything, for longer each time.
+func TestAbuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		g := governor(&log, Rule{Metered: true}, one)
+		f := &fake{answer: func(*http.Request) (int, string, string) { return 429, "", "Too Many Requests (HAP429)." }}
+		for _, length := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+			sent := f.sent
+			retry, code := call(t, g, f, http.MethodHead, "/v2/a/manifests/v1")
+			if code != "request-limit" || time.Until(retry) != length {
+				t.Errorf("%s for %s, want %s", code, time.Until(retry), length)
+			}
+			for _, path := range []string{"/v2/a/manifests/v1", "/v2/a/tags/list", "/v2/a/blobs/sha256:x"} {
+				if at, _ := call(t, g, f, http.MethodGet, path); !at.Equal(retry) {
+					t.Errorf("%s may be asked for at %s", path, at)
+				}
+			}
+			if f.sent != sent+1 {
+				t.Errorf("%d requests were sent", f.sent-sent)
+			}
+			time.Sleep(length)
+		}
+		f.answer = func(*http.Request) (int, string, string) { return 200, "", "" }
+		if at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v1"); !at.IsZero() {
+			t.Error("it is still blocked")
+		}
+		if at, _ := call(t, g, f, http.MethodGet, "/token"); !at.IsZero() {
+			t.Error("a token host is blocked")
+		}
+	})
+}
+
+// Two sign-ins of one account share what is left; a repository whose pulls do not count goes on when all is used up; HEAD is free.
+func TestWhatCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 2
+		g := governor(io.Discard, Rule{Metered: true}, func(_, repository string) string { return repository })
+		f := &fake{answer: func(r *http.Request) (int, string, string) {
+			if strings.Contains(r.URL.Path, "/exempt/") {
+				return 200, "", ""
+			}
+			if r.Method == http.MethodGet {
+				left--
+			}
+			return 200, "Ratelimit-Limit: 100;w=3600\nRatelimit-Remaining: " + string(rune('0'+left)) + ";w=3600\nDocker-Ratelimit-Source: ann", ""
+		}}
+		for i, step := range []struct {
+			method, path string
+			waits        bool
+		}{
+			{"HEAD", "/v2/a/manifests/v1", false}, {"HEAD", "/v2/b/manifests/v1", false}, {"GET", "/v2/a/manifests/v1", false},
+			{"GET", "/v2/b/manifests/v1", false}, {"GET", "/v2/a/manifests/v2", true}, {"GET", "/v2/b/manifests/v2", true},
+			{"HEAD", "/v2/a/manifests/v2", false}, {"GET", "/v2/a/blobs/sha256:x", false}, {"GET", "/v2/a/tags/list", false},
+		} {
+			retry, code := call(t, g, f, step.method, step.path)
+			if waits := !retry.IsZero(); waits != step.waits || waits && code != "pull-limit" {
+				t.Errorf("%d: %s %s waits: %v", i, step.method, step.path, waits)
+			}
+			time.Sleep(time.Second)
+		}
+		if n := len(g.Budgets(time.Now())); n != 2 {
+			t.Errorf("%d budgets", n)
+		}
+		for _, b := range g.Budgets(time.Now()) {
+			if b.Limit != 100 || b.Remaining != 0 || b.Reserved != 0 || b.RetryAt.IsZero() || b.Window != time.Hour {
+				t.Errorf("%+v", b)
+			}
+		}
+	})
+}
+
+// Only so many requests are sent in a second.
+func TestRequestsPerSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := governor(io.Discard, Rule{PerSecond: 5}, one)
+		f := &fake{answer: func(*http.Request) (int, string, string) { return 200, "", "" }}
+		began := time.Now()
+		for range 21 {
+			call(t, g, f, http.MethodGet, "/v2/a/tags/list")
+		}
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("21 requests took %s", took)
+		}
+	})
+}
+
+// Of a registry that is not metered a refusal is the client's business.
+func TestNotMetered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := governor(io.Discard, Rule{}, one)
+		f := &fake{answer: func(*http.Request) (int, string, string) { return 429, "Retry-After: 3", "slow down" }}
+		for range 3 {
+			if at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v1"); !at.IsZero() {
+				t.Error("it is blocked")
+			}
+		}
+		if f.sent != 3 {
+			t.Errorf("%d requests", f.sent)
+		}
+	})
+}
