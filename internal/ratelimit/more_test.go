@@ -1,0 +1,150 @@
+package ratelimit_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/hub"
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/ratelimit"
+)
+
+// named is the stand's job under another name, to other targets.
+func (s *stand) named(t *testing.T, name string, targets ...string) plan.Job {
+	t.Helper()
+	j := s.job(t)
+	j.Name, j.Targets = name, nil
+	for _, path := range targets {
+		j.Targets = append(j.Targets, image.Reference{Repository: image.Repository{Registry: targetHost, Path: path}})
+	}
+	return j
+}
+
+// A run in which nothing changed costs nothing; a tag that moved costs its new manifests; and what three mappings want, for two targets
+// each, is paid for once.
+func TestPaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, hub.Options{Limit: 5000, Window: time.Hour}, ratelimit.Rule{Metered: true})
+		defer s.stop(t)
+		const tags = 1000
+		s.fill(t, tags)
+		jobs := []plan.Job{s.named(t, "one", "one/a", "one/b"), s.named(t, "two", "two/a", "two/b"), s.named(t, "three", "three/a", "three/b")}
+		for _, r := range s.mirror.Sync(t.Context(), jobs) {
+			if n := statuses(r)[mirror.Imported]; n != 2*tags {
+				t.Fatalf("%v %v", r.Err, statuses(r))
+			}
+		}
+		if a := s.Account(); a.Pulled != 3*tags || a.Repeated > 0 || s.pulled != a.Pulled {
+			t.Errorf("%+v, of which %d are known", a, s.pulled)
+		}
+		before := s.Account().Pulled
+		for _, r := range s.mirror.Sync(t.Context(), jobs) {
+			if n := statuses(r)[mirror.Kept]; n != 2*tags {
+				t.Errorf("%v %v", r.Err, statuses(r))
+			}
+		}
+		if n := s.Account().Pulled - before; n > 0 {
+			t.Errorf("a run in which nothing changed costs %d pulls", n)
+		}
+		if err := emulator.MultiArch(9999, emulator.ImageOptions{}).Push(s.source, "team/app", "v7"); err != nil {
+			t.Fatal(err)
+		}
+		s.mirror.Sync(t.Context(), jobs)
+		if n := s.Account().Pulled - before; n != 3 {
+			t.Errorf("a moved tag costs %d pulls", n)
+		}
+	})
+}
+
+func statuses(r mirror.Result) map[mirror.Status]int {
+	counts := map[mirror.Status]int{}
+	for _, out := range r.Outcomes {
+		counts[out.Status]++
+	}
+	return counts
+}
+
+// While the hub allows nothing, 200 tags of another registry take the time that they take without it.
+func TestOthersGoOn(t *testing.T) {
+	took := map[bool]time.Duration{}
+	for _, beside := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStand(t, hub.Options{Limit: 100, Window: time.Hour}, ratelimit.Rule{Metered: true})
+			defer s.stop(t)
+			s.fill(t, 200)
+			s.Spend(100)
+			s.target.Inject(emulator.Fault{Delay: 20 * time.Millisecond})
+			for i := range 200 {
+				if err := emulator.MultiArch(int64(i+1), emulator.ImageOptions{}).Push(s.target, "other", fmt.Sprintf("v%d", i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			other := s.named(t, "other", "copy")
+			other.Source = image.Reference{Repository: image.Repository{Registry: targetHost, Path: "other"}}
+			jobs := []plan.Job{other}
+			if beside {
+				jobs = append(jobs, s.named(t, "hub", "hub"))
+			}
+			results := s.mirror.Sync(t.Context(), jobs)
+			if n := statuses(results[0])[mirror.Imported]; n != 200 {
+				t.Fatalf("%v", statuses(results[0]))
+			}
+			if beside && (statuses(results[1])[mirror.Deferred] != 200 || s.Account().Refused > 0) {
+				t.Errorf("%v, %+v", statuses(results[1]), s.Account())
+			}
+			took[beside] = results[0].Duration
+		})
+	}
+	// Their HEADs at the target share its places in flight.
+	if took[true] > took[false]*11/10 {
+		t.Errorf("%s beside an exhausted hub, %s without", took[true], took[false])
+	}
+	t.Log(took)
+}
+
+// Fifty worlds of random limits, windows, costs, spenders and crashes: the budget is never exceeded by a request that could have been
+// known to be too many, no pull is made twice, and everything ends.
+func TestRandomWorlds(t *testing.T) {
+	for seed := range uint64(50) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // reproducible
+			synctest.Test(t, func(t *testing.T) {
+				limit := 10 + random.IntN(90)
+				options := hub.Options{
+					Limit: limit, Window: time.Duration(1+random.IntN(6)) * time.Hour, Fixed: random.IntN(2) == 0,
+					Headers: hub.Headers(random.IntN(2)), RetryAfter: hub.RetryAfter(random.IntN(4)), Skew: time.Duration(random.IntN(600)-300) * time.Second,
+				}
+				rule := ratelimit.Rule{Metered: true, Keep: random.IntN(limit / 2), KeepPercent: random.IntN(3) * 20}
+				s := newStand(t, options, rule)
+				tags := 5 + random.IntN(60)
+				s.fill(t, tags)
+				foreign := random.IntN(3) * limit / 10
+				s.untilDone(t, func(int) {
+					if random.IntN(3) == 0 {
+						s.stop(t)
+						s.start(t)
+					}
+					if foreign > 0 {
+						time.AfterFunc(time.Duration(random.Int64N(int64(options.Window))), func() { s.Spend(foreign) })
+					}
+				})
+				s.check(t, tags)
+				// Somebody else may spend between a HEAD and the GETs after it: that is not ours to know, and costs one refusal at most.
+				a := s.Account()
+				if a.Pulled != 3*tags || a.Repeated > 0 || a.Vain > 0 || foreign == 0 && a.Refused > 0 {
+					t.Errorf("%+v with %+v, %+v, %d tags", a, options, rule, tags)
+				}
+				if keep := max(rule.Keep, limit*rule.KeepPercent/100); foreign == 0 && a.Lowest < keep {
+					t.Errorf("%d were left, want %d", a.Lowest, keep)
+				}
+				s.stop(t)
+			})
+		})
+	}
+}
