@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,37 @@ func TestRunsAgain(t *testing.T) {
 		}
 		if s.count(&s.events, "ran failing, 4 failures after 3") != 1 || s.count(&s.events, "ran failing, 0 failures after 4") != 1 {
 			t.Errorf("%q", s.list(&s.events))
+		}
+	})
+}
+
+// Jobs that wait for one budget, of which each run could use all, take turns.
+func TestBudgetIsShared(t *testing.T) {
+	var mu sync.Mutex
+	var spent time.Time // the hour in which it was
+	got := map[string]int{}
+	result := func(name string, _ int) mirror.Result {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		hour := now.Truncate(time.Hour)
+		outcomes := []mirror.Outcome{{Status: mirror.Deferred, RetryAt: hour.Add(time.Hour)}}
+		if !hour.Equal(spent) {
+			spent = hour
+			got[name]++
+			outcomes = append(outcomes, mirror.Outcome{Status: mirror.Imported})
+		}
+		return mirror.Result{Outcomes: outcomes}
+	}
+	jobs := []Job{job(t, "a", ""), job(t, "b", ""), job(t, "c", ""), job(t, "d", ""), job(t, "e", "")}
+	inBubble(t, config{jobs: jobs, takes: time.Second, result: result}, func(t *testing.T, _ *stand) {
+		time.Sleep(20 * time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, j := range jobs {
+			if n := got[j.Name]; n < 3 || n > 5 {
+				t.Errorf("%s got %d of 20", j.Name, n)
+			}
 		}
 	})
 }

@@ -27,8 +27,8 @@ type entry struct {
 	removed bool
 	// result is that of the last run of this process; nil for none.
 	result *mirror.Result
-	// waits is until when what a registry's budget has deferred waits; zero for nothing.
-	waits time.Time
+	// waits is until when what a registry's budget has deferred waits; zero for nothing. given is when it was last given anything.
+	waits, given time.Time
 }
 
 // running is one run under way.
@@ -199,7 +199,10 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	} else if !d.stopped && failed(result) {
 		e.state.Failures++
 	}
-	e.result, e.waits = &result, waits(result)
+	if given(result) {
+		e.given = now
+	}
+	e.result, e.waits = &result, turn(waits(result), e.given, now)
 	run := Run{Job: e.Name, Trigger: r.trigger, Result: result, State: e.state}
 	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
 	if e.removed {
@@ -233,6 +236,20 @@ func waits(result mirror.Result) (at time.Time) {
 		}
 	}
 	return at
+}
+
+// given tells whether a run could do anything.
+func given(result mirror.Result) bool {
+	return slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool { return out.Pulls > 0 || out.Status == mirror.Imported })
+}
+
+// turn puts a job that waits for a budget behind others that wait for it, by less than a second: the further, the shorter ago it was given
+// anything of it. Without that the same jobs would take all of it each time.
+func turn(at, lastGiven, now time.Time) time.Time {
+	if at.IsZero() || lastGiven.IsZero() {
+		return at
+	}
+	return at.Add(time.Duration(float64(time.Second) / (1 + max(0, now.Sub(lastGiven).Minutes()))))
 }
 
 func firstLine(err error) string {
