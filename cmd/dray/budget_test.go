@@ -55,6 +55,9 @@ func TestBudget(t *testing.T) {
 	if _, there := m[`dray_budget_remaining{account="`+host+`",registry="`+host+`"}`]; !there {
 		t.Error("the metric is missing")
 	}
+	if m[`dray_pulls_saved_total{by="cache"}`] == 0 { // what the sync has fetched
+		t.Error("nothing was saved")
+	}
 	a = dray(t, "status", "-c", d.config)
 	if !strings.Contains(a.out, host+": 2 of 12 pulls left for 1h, 2 kept for others; more are tried in ") {
 		t.Errorf("%s\n%s", a.out, a.err)

@@ -71,7 +71,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 		return nil, &exitError{exitFailed, err}
 	}
 	memory := a.remember(ctx, cfg)
-	limits := newLimits(memory, nil, log)
+	limits := newLimits(memory, nil, nil, log)
 	client, err := registry.New(registry.Options{
 		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log, Wrap: limits.wrap,
 	})
@@ -91,7 +91,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 func newEngine(client *registry.Client, memory *store.Store, limits *limits, log *slog.Logger) *transfer.Engine {
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
-		Metered: func(name string) bool { return limits.rule(name).Metered },
+		Metered: func(name string) bool { return limits.rule(name).Metered }, Saved: limits.spared,
 	}
 	if memory != nil {
 		options.Memory, options.Now = memory, time.Now

@@ -21,11 +21,12 @@ type limits struct {
 	governor *ratelimit.Governor
 	rules    atomic.Pointer[map[string]ratelimit.Rule]
 	client   atomic.Pointer[registry.Client]
+	saved    func(by string) // nil for nobody
 }
 
-// newLimits makes the limits; pulled is told of each pull that counted, nil for nobody.
-func newLimits(memory *store.Store, pulled func(registry, account string), log *slog.Logger) *limits {
-	l := &limits{}
+// newLimits makes the limits; pulled is told of each pull that counted, saved of each that was spared, nil for nobody.
+func newLimits(memory *store.Store, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
+	l := &limits{saved: saved}
 	options := ratelimit.Options{Rule: l.rule, Account: l.account, Pulled: pulled, Log: log}
 	if memory != nil {
 		options.Store = memory
@@ -63,6 +64,13 @@ func (l *limits) account(name, repository string) string {
 		return client.Account(image.Repository{Registry: name, Path: repository})
 	}
 	return name
+}
+
+// spared notes a manifest that was at hand.
+func (l *limits) spared(name string) {
+	if l.saved != nil && l.rule(name).Metered {
+		l.saved("cache")
+	}
 }
 
 // wrap puts the limits before a registry.

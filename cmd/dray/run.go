@@ -97,7 +97,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 		app: a, store: a.remember(ctx, cfg), metrics: metrics.New(buildVersion().Version, "copy"), watch: watcher, hooks: hooks,
 		level: level, log: log, fixed: fixedOf(cfg), started: &reading{cfg, jobs},
 	}
-	b.limits = newLimits(b.store, b.metrics.Pulled, log)
+	b.limits = newLimits(b.store, b.metrics.Pulled, b.metrics.Saved, log)
 	b.metrics.Budgets(b.budgets)
 	s := &service{builder: b, log: log, release: func() {}}
 	var memory daemon.Memory = forgetful{}

@@ -48,3 +48,6 @@ func (b *budgets) Collect(out chan<- prometheus.Metric) {
 func (m *Metrics) Pulled(registry, account string) {
 	m.pulls.WithLabelValues(label(registry), label(account)).Inc()
 }
+
+// Saved counts a manifest of a registry that counts them which was not fetched; by says what has spared that.
+func (m *Metrics) Saved(by string) { m.saved.WithLabelValues(label(by)).Inc() }

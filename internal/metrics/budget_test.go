@@ -12,6 +12,7 @@ func TestBudgets(t *testing.T) {
 	m.Budgets(func() []Budget { return []Budget{{"docker.io", "docker.io/acme", 100, 40, 2}} })
 	m.Pulled("docker.io", "docker.io/acme")
 	m.Pulled("docker.io", "docker.io/acme")
+	m.Saved("cache")
 	want := `# HELP dray_budget_limit How many manifests the registry lets the account fetch in a window.
 # TYPE dray_budget_limit gauge
 dray_budget_limit{account="docker.io/acme",registry="docker.io"} 100
@@ -24,8 +25,11 @@ dray_budget_reserved{account="docker.io/acme",registry="docker.io"} 2
 # HELP dray_pulls_total Manifests that were fetched from registries that count them.
 # TYPE dray_pulls_total counter
 dray_pulls_total{account="docker.io/acme",registry="docker.io"} 2
+# HELP dray_pulls_saved_total Manifests of registries that count them which were at hand and so were not fetched.
+# TYPE dray_pulls_saved_total counter
+dray_pulls_saved_total{by="cache"} 1
 `
-	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "dray_budget_limit", "dray_budget_remaining", "dray_budget_reserved", "dray_pulls_total"); err != nil {
+	if err := testutil.GatherAndCompare(m.registry, strings.NewReader(want), "dray_budget_limit", "dray_budget_remaining", "dray_budget_reserved", "dray_pulls_total", "dray_pulls_saved_total"); err != nil {
 		t.Error(err)
 	}
 }

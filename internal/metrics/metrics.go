@@ -38,6 +38,7 @@ type Metrics struct {
 
 	requests *prometheus.CounterVec
 	pulls    *prometheus.CounterVec
+	saved    *prometheus.CounterVec
 
 	mu sync.Mutex
 	// jobs are those that have been scheduled and not been removed.
@@ -92,6 +93,7 @@ func (m *Metrics) describeImports() {
 	m.registry.MustRegister(m.importDuration)
 	m.importedBytes = m.counter("dray_imported_bytes_total", "Bytes of blobs that passed through dray, also for imports that failed.", "engine")
 	m.pulls = m.counter("dray_pulls_total", "Manifests that were fetched from registries that count them.", "registry", "account")
+	m.saved = m.counter("dray_pulls_saved_total", "Manifests of registries that count them which were at hand and so were not fetched.", "by")
 	mounted := m.counter("dray_mounted_bytes_total", "Bytes of blobs that a target took from another of its own repositories.")
 	m.mountedBytes = mounted.WithLabelValues()
 }

@@ -46,6 +46,8 @@ type Options struct {
 	Presence  Presence
 	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
 	Metered func(registry string) bool
+	// Saved is told of each manifest of a registry that was at hand, and so was not fetched; nil for nobody.
+	Saved func(registry string)
 	// Memory lasts across restarts; nil for none.
 	Memory Memory
 	// Now tells the time; it is required with a Memory.
@@ -115,6 +117,9 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 	})
 	if err != nil {
 		return m, pulled, mirror.At(mirror.Source, source, fmt.Errorf("manifest: %w", err))
+	}
+	if !pulled && e.options.Saved != nil {
+		e.options.Saved(source.Registry)
 	}
 	return m, pulled, nil
 }
