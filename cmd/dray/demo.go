@@ -11,19 +11,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/web"
 )
 
 func (a *app) demoCommand() *cobra.Command {
-	var keep bool
+	var keep, counting bool
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it at work, against built-in registries",
 		Long: `Start two registries on this machine, fill one with a few small images, write a config file into a
 temporary folder, and run the real plan and sync on it; then move a tag at the source and sync again; then
 have the daemon do that by itself. With --keep it goes on until Ctrl-C: tags move, and you can edit the file.
+With --hub the source allows 8 pulls a minute, as Docker Hub allows 100 an hour: see how dray keeps within that.
 
 ` + exitHelp,
 		Args: noArguments,
@@ -31,16 +33,21 @@ have the daemon do that by itself. With --keep it goes on until Ctrl-C: tags mov
 			if a.output != "text" {
 				return usage("demo answers in text only")
 			}
+			if counting {
+				return a.demoHub(c.Context())
+			}
 			return a.demo(c.Context(), keep)
 		},
 	}
+	c.Flags().BoolVar(&counting, "hub", false, "with a source that counts pulls")
 	c.Flags().BoolVar(&keep, "keep", false, "let registries and daemon go on until Ctrl-C")
+	c.MarkFlagsMutuallyExclusive("hub", "keep")
 	return c
 }
 
 // demo runs the story. Nothing in it is acted: plan and sync are the commands' own.
 func (a *app) demo(ctx context.Context, keep bool) error {
-	stage, err := newStage()
+	stage, err := newStage(nil)
 	if err != nil {
 		return &exitError{exitFailed, fmt.Errorf("demo: %w", err)}
 	}
@@ -74,6 +81,41 @@ func (a *app) demo(ctx context.Context, keep bool) error {
 	}
 	a.say("Done. The config file stays at %s; dray demo --keep lets the registries and the daemon go on.", stage.file)
 	return nil
+}
+
+// The pulls that the demo's hub allows, and in which time.
+const (
+	demoPulls  = 8
+	demoWindow = time.Minute
+)
+
+// demoHub syncs from a source that counts.
+func (a *app) demoHub(ctx context.Context) error {
+	var counter *hub.Hub
+	stage, err := newStage(func(content *registry.Registry) *registry.Gate {
+		counter = hub.New(content, hub.Options{Limit: demoPulls, Window: demoWindow, Fixed: true})
+		return registry.NewGate(counter)
+	})
+	if err != nil {
+		return &exitError{exitFailed, fmt.Errorf("demo: %w", err)}
+	}
+	defer stage.close()
+	a.config = stage.file
+	a.say("The source at %s allows %d manifests to be fetched in %s, and counts.", stage.source.Host, demoPulls, demoWindow)
+	a.say("The config file is %s:", stage.file)
+	fmt.Fprintln(a.out, indent(stage.text))
+	cfg, jobs, err := a.load(nil)
+	if err != nil {
+		return err
+	}
+	if err := a.demoStep("plan", func() error { return a.plan(ctx, cfg, jobs, false) }); err != nil {
+		return err
+	}
+	a.say("What does not fit is put off, and costs nothing; with --wait dray stays until all is done. This takes some minutes.")
+	err = a.demoStep("sync --wait", func() error { return a.sync(ctx, "sync", cfg, jobs, true) })
+	seen := counter.Account()
+	a.say("The source has counted %d pulls, %d of them of what was pulled before, and refused %d requests.", seen.Pulled, seen.Repeated, seen.Refused)
+	return err
 }
 
 // demoDaemon runs the daemon on what has moved since the last sync.
@@ -138,7 +180,8 @@ type stage struct {
 	file, text      string
 	listen          string // where the daemon does
 	base            []registry.Layer
-	seed            int64 // of what latest is
+	seed            int64  // of what latest is
+	limit           string // what the config says of the source's
 }
 
 // demoTags are the tags at the source, by repository; the number makes the content.
@@ -150,7 +193,8 @@ var demoTags = []struct {
 	{"team/base", "2.0.0-rc1", 20}, {"team/tool", "0.9", 90}, {"team/tool", "1.0", 91},
 }
 
-func newStage() (*stage, error) {
+// newStage starts the registries. What before returns stands before the source; nil for nothing.
+func newStage(before func(*registry.Registry) *registry.Gate) (*stage, error) {
 	options := registry.Options{Referrers: true}
 	s := &stage{content: registry.New(options), mirror: registry.New(options), base: []registry.Layer{registry.NewLayer(1, 300_000)}, seed: 12}
 	for _, t := range demoTags {
@@ -159,7 +203,12 @@ func newStage() (*stage, error) {
 		}
 	}
 	var err error
-	if s.source, err = s.content.Start(); err != nil {
+	gate := s.content.Gate
+	if before != nil {
+		gate = before(s.content)
+		s.limit = fmt.Sprintf(", rateLimit: {pullsPerWindow: %d, window: %s}", demoPulls, demoWindow)
+	}
+	if s.source, err = gate.Start(); err != nil {
 		return nil, err
 	}
 	if s.target, err = s.mirror.Start(); err != nil {
@@ -188,7 +237,7 @@ func (s *stage) configure() error {
 		return err
 	}
 	s.file = filepath.Join(folder, "dray.yaml")
-	s.text = demoConfig(s.source.Host, s.target.Host, s.listen, folder)
+	s.text = demoConfig(s.source.Host, s.target.Host, s.listen, folder, s.limit)
 	return os.WriteFile(s.file, []byte(s.text), 0o600)
 }
 
@@ -245,14 +294,14 @@ func (s *stage) close() {
 	s.target.Close()
 }
 
-func demoConfig(source, target, listen, folder string) string {
+func demoConfig(source, target, listen, folder, limit string) string {
 	return fmt.Sprintf(`version: 1
 stateDir: state
 log: {level: warn}
 server: {listen: "%[4]s"}
 defaults: {schedule: "@every 10s"}
 registries:
-  %[1]s: {plainHTTP: true}
+  %[1]s: {plainHTTP: true%[5]s}
   %[2]s: {plainHTTP: true}
 mappings:
   - name: base
@@ -264,5 +313,5 @@ mappings:
     targets: [%[2]s/mirror/tool, "ocidir://%[3]s/stage"]
     tags: ["1.0"]
     platforms: [linux/amd64, linux/arm64]
-`, source, target, folder, listen)
+`, source, target, folder, listen, limit)
 }

@@ -251,7 +251,7 @@ func (t *transport) refused(a *account, counts bool, resp *http.Response) (*http
 		t.fellShort(a, at, now)
 		return nil, t.pullError(a, rule, at)
 	}
-	if !rule.Metered { // its own pauses are the client's business
+	if short := asked.After(now) && asked.Sub(now) <= firstBlock; !rule.Metered || short { // a pause that the client can make
 		resp.Body = io.NopCloser(bytes.NewReader(raw))
 		return resp, nil
 	}

@@ -139,18 +139,25 @@ func TestRequestsPerSecond(t *testing.T) {
 	})
 }
 
-// Of a registry that is not metered a refusal is the client's business.
-func TestNotMetered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := governor(io.Discard, Rule{}, one)
-		f := &fake{answer: func(*http.Request) (int, string, string) { return 429, "Retry-After: 3", "slow down" }}
-		for range 3 {
-			if at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v1"); !at.IsZero() {
-				t.Error("it is blocked")
-			}
-		}
-		if f.sent != 3 {
-			t.Errorf("%d requests", f.sent)
-		}
-	})
+// A refusal of a registry that is not metered, and one for seconds, are the client's business.
+func TestShortPauses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rule    Rule
+		headers string
+	}{"not metered": {Rule{}, ""}, "seconds": {Rule{Metered: true}, "Retry-After: 3"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := governor(io.Discard, tt.rule, one)
+				f := &fake{answer: func(*http.Request) (int, string, string) { return 429, tt.headers, "slow down" }}
+				for range 3 {
+					if at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v1"); !at.IsZero() {
+						t.Error("it is blocked")
+					}
+				}
+				if f.sent != 3 {
+					t.Errorf("%d requests", f.sent)
+				}
+			})
+		})
+	}
 }
