@@ -32,7 +32,7 @@ func TestPaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, hub.Options{Limit: 5000, Window: time.Hour}, ratelimit.Rule{Metered: true})
 		defer s.stop(t)
-		const tags = 1000
+		const tags = 300
 		s.fill(t, tags)
 		jobs := []plan.Job{s.named(t, "one", "one/a", "one/b"), s.named(t, "two", "two/a", "two/b"), s.named(t, "three", "three/a", "three/b")}
 		for _, r := range s.mirror.Sync(t.Context(), jobs) {
