@@ -22,23 +22,23 @@ const (
 // Kinds returns all of them.
 func Kinds() []Kind { return []Kind{Debian, V3} }
 
-// program is what the kind is called on PATH.
-func (k Kind) program() string {
+// program is what starts it.
+func (k Kind) program() registry.Program {
 	if k == V3 {
-		return "registry"
+		return registry.DistributionV3
 	}
-	return "docker-registry"
+	return registry.DockerRegistry
 }
 
 // Find says how the program calls itself ("docker-registry github.com/docker/distribution 2.8.2"), and fails where it is
 // not on PATH.
 func (k Kind) Find(ctx context.Context) (string, error) {
-	if _, err := exec.LookPath(k.program()); err != nil {
+	if _, err := exec.LookPath(string(k.program())); err != nil {
 		return "", fmt.Errorf("find registry %s: %w", k, err)
 	}
-	out, err := exec.CommandContext(ctx, k.program(), "--version").Output()
+	out, err := exec.CommandContext(ctx, string(k.program()), "--version").Output()
 	if err != nil {
-		return k.program(), nil //nolint:nilerr // a registry that does not tell its version is one all the same
+		return string(k.program()), nil //nolint:nilerr // a registry that does not tell its version is one all the same
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return line, nil
@@ -53,10 +53,7 @@ type Server struct {
 // Start starts a registry on a free loopback port, with its storage in data/ below dir, and returns when it answers. It
 // runs until Stop, or until ctx ends.
 func Start(ctx context.Context, kind Kind, dir string) (Server, error) {
-	if kind == V3 {
-		return startV3(ctx, dir)
-	}
-	process, err := registry.StartProcess(ctx, dir)
+	process, err := kind.program().Start(ctx, dir)
 	if err != nil {
 		return Server{}, err
 	}

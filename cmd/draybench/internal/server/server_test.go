@@ -36,7 +36,7 @@ func TestStart(t *testing.T) {
 			if !strings.Contains(name, "distribution") {
 				t.Errorf("it calls itself %q", name)
 			}
-			only(t, kind.program())
+			only(t, string(kind.program()))
 			dir := t.TempDir()
 			server, err := Start(t.Context(), kind, dir)
 			if err != nil {
@@ -47,7 +47,8 @@ func TestStart(t *testing.T) {
 				t.Fatal(err)
 			}
 			server.Stop()
-			if answers(t.Context(), server.URL) {
+			if response, err := http.Get(server.URL); err == nil {
+				_ = response.Body.Close()
 				t.Error("it answers after Stop")
 			}
 			if server, err = Start(t.Context(), kind, dir); err != nil {
