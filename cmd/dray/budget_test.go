@@ -67,3 +67,48 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%+v", account)
 	}
 }
+
+// TestMirrorSparesPulls has nine of ten images come from a mirror, down to the bytes, and the tenth from the hub; what tags stand for is
+// asked at the hub alone.
+func TestMirrorSparesPulls(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	source, cache := registry.New(registry.Options{}), registry.New(registry.Options{})
+	for i := range 10 {
+		image := registry.MultiArch(int64(i), registry.ImageOptions{Layers: 1, LayerSize: 50})
+		if err := image.Push(source, "app", fmt.Sprintf("v%d", i)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 7 {
+			continue
+		}
+		if err := image.Push(cache, "hub/app", "other"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := hub.New(source, hub.Options{Limit: 12, Window: time.Hour})
+	server, mirror := httptest.NewServer(h), httptest.NewServer(cache)
+	defer server.Close()
+	defer mirror.Close()
+	host, other := strings.TrimPrefix(server.URL, "http://"), strings.TrimPrefix(mirror.URL, "http://")
+	d.write(d.config, strings.Join([]string{
+		"version: 1", "stateDir: " + d.target + "/state", serverLine(d.socket), "registries:",
+		"  '" + host + "': {plainHTTP: true, rateLimit: {pullsPerWindow: 12, window: 1h}, mirrors: ['" + other + "/hub']}", "mappings:",
+		mapping("name: app, source: '%s/app', target: 'ocidir://%s/out', tags: ['v*'], referrers: false", host, d.target),
+	}, "\n"))
+	a := dray(t, "plan", "-c", d.config)
+	if !strings.Contains(a.out, "at least 1 manifest pull") || strings.Count(a.out, "size unknown") != 1 || h.Account().Pulled > 0 {
+		t.Errorf("%s\n%s\n%+v", a.out, a.err, h.Account())
+	}
+	a = dray(t, "sync", "-c", d.config, "-o", "json")
+	if a.code != exitDone || !strings.Contains(a.out, `"imported"`) || !strings.Contains(a.out, `"pulls": 3,`) {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	if account := h.Account(); account.Pulled != 3 || account.Repeated > 0 || account.Refused > 0 {
+		t.Errorf("%+v", account)
+	}
+	blobs := source.Count(func(r registry.Request) bool { return r.Kind == registry.KindBlob })
+	if want := 4; blobs != want { // two platforms with a config and a layer each
+		t.Errorf("%d blobs were asked for at the hub, want %d", blobs, want)
+	}
+}

@@ -91,7 +91,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 func newEngine(client *registry.Client, memory *store.Store, limits *limits, log *slog.Logger) *transfer.Engine {
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
-		Metered: func(name string) bool { return limits.rule(name).Metered }, Saved: limits.spared,
+		Metered: func(name string) bool { return limits.rule(name).Metered }, Free: client.Mirrored, Saved: limits.spared,
 	}
 	if memory != nil {
 		options.Memory, options.Now = memory, time.Now
@@ -145,7 +145,7 @@ func hosts(registries map[string]config.Registry) map[string]registry.Host {
 		out[key] = registry.Host{
 			Username: r.Username, Password: r.Password.Reveal(),
 			CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, InsecureSkipVerify: r.TLS.InsecureSkipVerify,
-			PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency,
+			PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency, Mirrors: r.Mirrors,
 		}
 	}
 	return out

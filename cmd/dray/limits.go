@@ -66,10 +66,10 @@ func (l *limits) account(name, repository string) string {
 	return name
 }
 
-// spared notes a manifest that was at hand.
-func (l *limits) spared(name string) {
+// spared notes a manifest that was at hand, or came from a mirror.
+func (l *limits) spared(name, by string) {
 	if l.saved != nil && l.rule(name).Metered {
-		l.saved("cache")
+		l.saved(by)
 	}
 }
 

@@ -87,6 +87,10 @@ type registrySection struct {
 	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
 	// What to keep within, where the registry counts: Docker Hub says itself how many pulls are left.
 	RateLimit rateLimitSection `yaml:"rateLimit" host:""`
+	// Where this registry's content can be had as well: hosts, or host/path below which its repositories lie. What a tag
+	// stands for is asked at the registry itself; manifests and blobs come by digest from the first mirror that has them, are
+	// checked, and come from the registry where none has. So pulls of Docker Hub are spared.
+	Mirrors list[text] `yaml:"mirrors" host:"" minItems:"1" unique:"" format:"mirror" example:"mirror.gcr.io|public.ecr.aws/docker/library|cache.example.com:5000/hub"`
 }
 
 type rateLimitSection struct {

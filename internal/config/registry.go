@@ -25,6 +25,8 @@ type Registry struct {
 	// Concurrency is how many requests may be in flight; 0 for the default.
 	Concurrency int
 	RateLimit   RateLimit
+	// Mirrors are canonical hosts, or host/path.
+	Mirrors []string
 }
 
 // RateLimit says what to keep within. A number that is 0 is not said.
@@ -90,7 +92,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
 		host, _, _ := strings.Cut(key, "/")
-		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin} {
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin} {
 			if at.set {
 				b.fail(at, errors.New("holds for a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
@@ -110,7 +112,28 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		PlainHTTP:   s.PlainHTTP.value,
 		Concurrency: s.Concurrency.value,
 		RateLimit:   b.rateLimit(s.RateLimit),
+		Mirrors:     b.mirrors(key, s.Mirrors),
 	}
+}
+
+func (b *builder) mirrors(key string, l list[text]) []string {
+	var mirrors []string
+	for _, t := range l.items {
+		if !t.set {
+			continue
+		}
+		name, err := registryKey(t.value)
+		if err != nil {
+			b.invalid(t, err, "a host such as mirror.gcr.io, or host/path")
+			continue
+		}
+		if name == key {
+			b.fail(t.origin, fmt.Errorf("%s is the registry itself", quote(t.raw)), "name another that has its content")
+			continue
+		}
+		mirrors = append(mirrors, name)
+	}
+	return mirrors
 }
 
 // The most of a limit that can be kept for others, in percent, and the longest window.

@@ -456,6 +456,7 @@ var patterns = func() map[string]string {
 		"range":        whole(terms + `(?:\|\|` + terms + `)*`),
 		"suffix":       whole(`[a-zA-Z0-9._-]{1,127}`),
 		"registry":     whole(host),
+		"mirror":       whole(host + `(?:/` + words + `)?`),
 		"registryPath": whole(host + `/` + words),
 		"expansion":    whole(`(?:` + unit + `)*` + reference + `(?:` + unit + `|` + reference + `)*\$*`),
 		"text":         whole(`(?:` + unit + `|` + reference + `)*\$*`),

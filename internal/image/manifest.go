@@ -5,4 +5,6 @@ package image
 type Manifest struct {
 	Descriptor
 	Raw []byte
+	// Via is the registry that gave it, where that is not the one that was asked.
+	Via string
 }

@@ -11,12 +11,20 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// OpenBlob starts the download of a blob at an offset, where the registry has it or else at one of the URLs, which may be none.
+// OpenBlob starts the download of a blob at an offset, at a mirror of the registry where that has it, at the registry itself, or else
+// at one of the URLs, which may be none.
 // The caller closes the reader and checks the digest: the bytes are as the registry sends them.
 func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error) {
 	if repo.IsLayout() {
 		return c.layouts.OpenBlob(repo, d, offset)
 	}
+	if body := c.openMirrored(ctx, repo, d, offset); body != nil {
+		return body, nil
+	}
+	return c.openBlob(ctx, repo, d, offset, urls)
+}
+
+func (c *Client) openBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error) {
 	asked := blobDescriptor(d)
 	asked.URLs = urls
 	asked.Size = 0 // regclient would ask again for a body of another length, and leave the first open

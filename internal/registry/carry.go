@@ -131,7 +131,7 @@ func (t *transport) advance(req *http.Request, up *upload, op string, resp *http
 			Host: req.URL.Host, Operation: op, Attempts: up.failures, plain: true,
 			Message: fmt.Sprintf("it was sent the bytes %d to %d, and says that it has %d", up.offset, up.offset+sent-1, has),
 		}
-		return failed{err: e, wait: t.retries.pause(up.failures), done: t.last(up.failures)}
+		return failed{err: e, wait: t.retries.pause(up.failures), done: t.last(req, up.failures)}
 	}
 	up.offset, up.failures, up.advanced = has, 0, true
 	up.move(req, resp)

@@ -38,6 +38,7 @@ type Client struct {
 	options Options
 	layouts *layout.Store
 	recent  *recentTags
+	mirrors *mirrors
 
 	mu        sync.Mutex
 	endpoints map[string]*endpoint
@@ -75,7 +76,7 @@ const helperLifetime = time.Hour
 
 // New checks the hosts' files and returns a client. No registry is asked yet.
 func New(options Options) (*Client, error) {
-	c := &Client{options: options, layouts: layout.New(), recent: newRecentTags(), endpoints: map[string]*endpoint{}, learned: map[string]*learned{}, hosts: map[string]*transport{}}
+	c := &Client{options: options, layouts: layout.New(), recent: newRecentTags(), mirrors: newMirrors(), endpoints: map[string]*endpoint{}, learned: map[string]*learned{}, hosts: map[string]*transport{}}
 	c.options.Retries = options.Retries.withDefaults()
 	if c.options.Log == nil {
 		c.options.Log = slog.New(slog.DiscardHandler)

@@ -29,6 +29,8 @@ type Host struct {
 	PlainHTTP bool
 	// Concurrency bounds the requests in flight, for reads and for writes each; 0 means the default.
 	Concurrency int
+	// Mirrors have the registry's content by digest: hosts, or host/path below which its repositories lie.
+	Mirrors []string
 }
 
 // The defaults of Host.Concurrency, and how many requests are sent at once before a registry has shown what it takes. Docker

@@ -68,11 +68,14 @@ func mismatch(op, host string, want, got image.Digest) error {
 	}
 }
 
-// Manifest fetches a manifest or an index. Where the reference has a digest, the bytes are checked against it, and asked for once
-// more if they are others: they may have been spoilt on the way.
+// Manifest fetches a manifest or an index. One with a digest comes from a mirror of the registry where that has it; the bytes are
+// checked against the digest, and asked for once more if they are others: they may have been spoilt on the way.
 func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
 	if r.IsLayout() {
 		return c.layouts.Manifest(r)
+	}
+	if m, ok := c.Mirrored(ctx, r); ok {
+		return m, nil
 	}
 	m, err := c.manifest(ctx, r)
 	if errors.Is(err, image.ErrCorrupt) {

@@ -187,8 +187,8 @@ func (t *transport) unanswered(req *http.Request, op string, attempt int, err er
 		}
 		return failed{err: e, done: true}
 	}
-	last := t.last(attempt)
-	if last && uploadOf(req) == nil { // an upload breaks off for reasons of its own
+	last := t.last(req, attempt)
+	if last && uploadOf(req) == nil && !onlyOnce(req) { // an upload breaks off for reasons of its own
 		t.health.down(req.URL.Host, e)
 	}
 	return failed{err: e, wait: t.retries.pause(attempt), done: last}
@@ -226,11 +226,16 @@ func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *h
 		}
 		wait = max(wait, asked)
 	}
-	return failed{err: e, wait: wait, done: t.last(attempt)}
+	return failed{err: e, wait: wait, done: t.last(req, attempt)}
 }
 
 // last tells whether a failed attempt is the last.
-func (t *transport) last(attempt int) bool { return attempt >= t.retries.Attempts }
+func (t *transport) last(req *http.Request, attempt int) bool {
+	return attempt >= t.retries.Attempts || onlyOnce(req)
+}
+
+// onlyOnce tells whether a request is made one time only.
+func onlyOnce(req *http.Request) bool { return req.Context().Value(hurried{}) != nil }
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *transport) once(req *http.Request, body []byte) (*http.Response, error) {

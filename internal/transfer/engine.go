@@ -46,8 +46,11 @@ type Options struct {
 	Presence  Presence
 	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
 	Metered func(registry string) bool
-	// Saved is told of each manifest of a registry that was at hand, and so was not fetched; nil for nobody.
-	Saved func(registry string)
+	// Free fetches a manifest of a registry by its digest from where that is not counted; false where it cannot be had so. nil for nowhere.
+	Free func(ctx context.Context, ref image.Reference) (image.Manifest, bool)
+	// Saved is told of each manifest that was not fetched from its registry: "cache" where it was at hand, "mirror" where it came from
+	// elsewhere; nil for nobody.
+	Saved func(registry, by string)
 	// Memory lasts across restarts; nil for none.
 	Memory Memory
 	// Now tells the time; it is required with a Memory.
@@ -105,6 +108,7 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 // fetch returns a manifest of the source by its digest, from memory where it was fetched before, also by another process. It
 // tells whether it was fetched now, which may have cost a pull.
 func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {
+	by := "cache"
 	m, pulled, err = e.manifests.get(ctx, source, func() (image.Manifest, bool, error) {
 		if m, ok := e.memory.manifest(ctx, source.Digest); ok {
 			return m, false, nil
@@ -113,15 +117,38 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 		if err == nil {
 			e.memory.putManifest(ctx, m)
 		}
-		return m, true, err
+		if m.Via != "" {
+			by = "mirror"
+		}
+		return m, m.Via == "", err
 	})
 	if err != nil {
 		return m, pulled, mirror.At(mirror.Source, source, fmt.Errorf("manifest: %w", err))
 	}
-	if !pulled && e.options.Saved != nil {
-		e.options.Saved(source.Registry)
+	if !pulled {
+		e.saved(source.Registry, by)
 	}
 	return m, pulled, nil
+}
+
+func (e *Engine) saved(registry, by string) {
+	if e.options.Saved != nil {
+		e.options.Saved(registry, by)
+	}
+}
+
+// free fetches a manifest where that is not counted, and keeps it.
+func (e *Engine) free(ctx context.Context, source image.Reference) bool {
+	if e.options.Free == nil {
+		return false
+	}
+	m, ok := e.options.Free(ctx, source)
+	if ok {
+		e.manifests.put(m)
+		e.memory.putManifest(ctx, m)
+		e.saved(source.Registry, "mirror")
+	}
+	return ok
 }
 
 // Measure returns the manifests that an import would fetch and the most bytes that it would move. Blobs that several imports
@@ -173,7 +200,7 @@ func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, c
 // measureOne adds up one manifest and its own blobs. One of a metered registry that is not at hand is counted, not fetched:
 // what is below it stays unknown.
 func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (node, error) {
-	if e.options.Metered != nil && e.options.Metered(source.Registry) && !e.atHand(ctx, source.Digest) {
+	if e.options.Metered != nil && e.options.Metered(source.Registry) && !e.atHand(ctx, source.Digest) && !e.free(ctx, source) {
 		cost.Pulls++
 		cost.Unknown = true
 		return node{}, nil
