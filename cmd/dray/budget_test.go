@@ -39,7 +39,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%+v", account)
 	}
 	a = dray(t, "plan", "-c", d.config)
-	if !strings.Contains(a.out, host+": 2 of 12 pulls left for 1h, 2 kept for others; more are tried in ") || !strings.Contains(a.out, "needs at least ") {
+	if !strings.Contains(a.out, host+": 2 of 12 pulls left for 1h, 2 kept for others; more are tried in ") || !strings.Contains(a.out, "; the plan needs 20: 0 now\n  app: 20 pulls, 0 now, the last by ") || !strings.Contains(a.out, " (in 2h)") {
 		t.Errorf("%s\n%s", a.out, a.err)
 	}
 	r := launch(t, d.config, d.socket)
@@ -97,7 +97,7 @@ func TestMirrorSparesPulls(t *testing.T) {
 		mapping("name: app, source: '%s/app', target: 'ocidir://%s/out', tags: ['v*'], referrers: false", host, d.target),
 	}, "\n"))
 	a := dray(t, "plan", "-c", d.config)
-	if !strings.Contains(a.out, "at least 1 manifest pull") || strings.Count(a.out, "size unknown") != 1 || h.Account().Pulled > 0 {
+	if !strings.Contains(a.out, "the plan needs about 3\n") || strings.Count(a.out, "size unknown") != 1 || h.Account().Pulled > 0 {
 		t.Errorf("%s\n%s\n%+v", a.out, a.err, h.Account())
 	}
 	a = dray(t, "sync", "-c", d.config, "-o", "json")

@@ -92,6 +92,7 @@ func newEngine(client *registry.Client, memory *store.Store, limits *limits, log
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
 		Metered: func(name string) bool { return limits.rule(name).Metered }, Free: client.Mirrored, Saved: limits.spared,
+		Reserve: limits.reserve,
 	}
 	if memory != nil {
 		options.Memory, options.Now = memory, time.Now

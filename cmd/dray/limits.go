@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -37,15 +38,16 @@ func newLimits(memory *store.Store, pulled func(registry, account string), saved
 
 // follow makes the limits those of a config, whose client knows what signs in where.
 func (l *limits) follow(cfg *config.Config, client *registry.Client) {
-	rules := map[string]ratelimit.Rule{image.DockerHub: {Metered: true}}
+	rules := map[string]ratelimit.Rule{}
 	for key, r := range cfg.Registries {
 		if strings.Contains(key, "/") {
 			continue
 		}
 		limit := r.RateLimit
+		known := ratelimit.Known(key)
 		rules[key] = ratelimit.Rule{
-			Metered: key == image.DockerHub || limit.PullsPerWindow > 0, Keep: limit.Keep, KeepPercent: limit.KeepPercent,
-			Limit: limit.PullsPerWindow, Window: limit.Window, PerSecond: limit.RequestsPerSecond,
+			Metered: known.Metered || limit.PullsPerWindow > 0, Keep: limit.Keep, KeepPercent: limit.KeepPercent,
+			Limit: limit.PullsPerWindow, Window: limit.Window, PerSecond: cmp.Or(limit.RequestsPerSecond, known.PerSecond),
 		}
 	}
 	l.rules.Store(&rules)
@@ -54,9 +56,11 @@ func (l *limits) follow(cfg *config.Config, client *registry.Client) {
 
 func (l *limits) rule(name string) ratelimit.Rule {
 	if rules := l.rules.Load(); rules != nil {
-		return (*rules)[name]
+		if rule, ok := (*rules)[name]; ok {
+			return rule
+		}
 	}
-	return ratelimit.Rule{}
+	return ratelimit.Known(name)
 }
 
 func (l *limits) account(name, repository string) string {
@@ -71,6 +75,11 @@ func (l *limits) spared(name, by string) {
 	if l.saved != nil && l.rule(name).Metered {
 		l.saved(by)
 	}
+}
+
+// reserve keeps pulls for an import.
+func (l *limits) reserve(ctx context.Context, repo image.Repository, pulls int) (of context.Context, adjust func(pulls int)) {
+	return l.governor.Reserve(ctx, repo.Registry, repo.Path, pulls)
 }
 
 // wrap puts the limits before a registry.

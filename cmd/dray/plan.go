@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/ratelimit"
 	"github.com/draysync/dray/internal/report"
 )
 
@@ -22,7 +23,8 @@ func (a *app) planCommand() *cobra.Command {
 and keep, how many bytes may have to move, and how many manifests would be pulled.
 
 To know the bytes, plan fetches manifests of what is to be imported, and keeps them for the sync. Not so at Docker
-Hub, which counts them: there only the index of a tag that changed is fetched, and only where platforms are chosen.
+Hub, which counts them: there an index is fetched of each repository of which none is known, by which the others are
+guessed, and those of tags that changed where platforms are chosen. The sync has them at hand.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {
@@ -40,29 +42,36 @@ Hub, which counts them: there only the index of a tag that changed is fetched, a
 	return c
 }
 
-// budgetNeed is what a plan takes of a budget.
-type budgetNeed struct {
-	report.Budget
-	pulls   int
-	atLeast bool // some cannot be known without spending one
-}
-
-// needs says what imports take of the budgets that are known.
-func (g *generation) needs(results []mirror.Result) []budgetNeed {
-	var list []budgetNeed
+// outlooks say what imports take of the budgets that are known, and when.
+func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.Outlook {
+	priority := make(map[string]int, len(g.jobs))
+	for _, j := range g.jobs {
+		priority[j.Name] = j.Priority
+	}
+	var list []report.Outlook
 	for _, b := range g.limits.budgets() {
-		need := budgetNeed{Budget: report.Budget{
+		o := report.Outlook{Budget: report.Budget{
 			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Keep: b.Keep, Window: b.Window, RetryAt: b.RetryAt,
 		}}
+		var needs []ratelimit.Need
 		for _, r := range results {
+			need := ratelimit.Need{Job: r.Job, Priority: priority[r.Job]}
 			for _, out := range r.Outcomes {
 				if out.Source.Registry == b.Registry && g.client.Account(out.Source.Repository) == b.Account {
-					need.pulls += out.Pulls
-					need.atLeast = need.atLeast || out.Unknown
+					need.Pulls += out.Pulls
+					o.About = o.About || out.About
 				}
 			}
+			if need.Pulls > 0 {
+				needs = append(needs, need)
+			}
 		}
-		list = append(list, need)
+		forecast, _ := g.limits.governor.Forecast(b.Registry, b.Account, needs, now)
+		o.Others = forecast.Others
+		for _, s := range forecast.Shares {
+			o.Needs = append(o.Needs, report.Need{Job: s.Job, Pulls: s.Pulls, Now: s.Now, Done: s.Done})
+		}
+		list = append(list, o)
 	}
 	return list
 }
@@ -70,10 +79,10 @@ func (g *generation) needs(results []mirror.Result) []budgetNeed {
 // plan says what sync would do.
 func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
 	started := time.Now()
-	var budgets []budgetNeed
+	var outlooks []report.Outlook
 	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation) []mirror.Result {
 		results := g.mirror.Plan(ctx, jobs)
-		budgets = g.needs(results)
+		outlooks = g.outlooks(results, time.Now())
 		return results
 	})
 	if err != nil {
@@ -83,8 +92,8 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exi
 		err = report.JSON(a.out, "plan", started, time.Since(started), results)
 	} else {
 		err = report.Plan(a.out, results, a.style())
-		for _, b := range budgets {
-			err = errors.Join(err, report.Forecast(a.out, b.Budget, b.pulls, b.atLeast, time.Now()))
+		for _, o := range outlooks {
+			err = errors.Join(err, report.Forecast(a.out, o, time.Now()))
 		}
 	}
 	if err != nil {

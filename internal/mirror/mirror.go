@@ -126,7 +126,7 @@ func (m *Mirror) bring(ctx context.Context, runs []*run, lanes *lanes) {
 // have observed; others do not wait for them, so that a registry that does not answer holds up nobody else.
 func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *lanes)) []Result {
 	all := make([]Result, len(jobs))
-	lanes := newLanes()
+	lanes := newLanes(jobs...)
 	observing := make(chan struct{}, observedJobs)
 	var group sync.WaitGroup
 	for _, members := range plan.Groups(jobs) {

@@ -28,8 +28,10 @@ type Cost struct {
 	Bytes int64
 	// Mounted is the number of blob bytes that the target took from another of its own repositories.
 	Mounted int64
-	// Unknown is set in a plan where asking would have cost a pull of a metered registry: Pulls is then the least.
+	// Unknown is set in a plan where asking for the size would have cost a pull of a metered registry: Bytes is then the least.
 	Unknown bool
+	// About is set in a plan where Pulls is a guess for the same reason.
+	About bool
 }
 
 func (c *Cost) add(other Cost) {

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -29,9 +30,13 @@ type budget struct {
 	Spent []time.Time
 	// Until is set while a refusal holds.
 	Until time.Time
+	// Others is how many pulls of a window others make, on an average since OthersSince; OthersAt is when it was looked at last.
+	Others                float64
+	OthersSince, OthersAt time.Time
 
-	underWay int
-	// settled is closed at the end of the next pull under way; nil while nobody waits for that.
+	// underWay are pulls that were sent and not answered yet, reserved those that are kept for what has begun.
+	underWay, reserved int
+	// settled is closed when the next pull ends or is given back; nil while nobody waits for that.
 	settled chan struct{}
 	// heard is when the answer came that was read last.
 	heard time.Time
@@ -69,10 +74,10 @@ func (b *budget) window() time.Duration {
 // available is how many pulls may be made now; false where nothing is known, and the registry has to say.
 func (b *budget) available(rule Rule) (int, bool) {
 	if b.Known {
-		return b.Remaining - b.underWay - rule.keep(b.Limit), true
+		return b.Remaining - b.underWay - b.reserved - rule.keep(b.Limit), true
 	}
 	if rule.Limit > 0 {
-		return rule.Limit - len(b.Spent) - b.underWay - rule.keep(rule.Limit), true
+		return rule.Limit - len(b.Spent) - b.underWay - b.reserved - rule.keep(rule.Limit), true
 	}
 	return 0, false
 }
@@ -115,7 +120,7 @@ func (b *budget) again(rule Rule, now time.Time) time.Time {
 	}
 	at := now.Add(lookAgain)
 	if own := len(b.Spent); own > 0 && own >= (limit-b.Remaining)/2 {
-		at = b.Spent[min(own-1, max(0, limit/4-1))].Add(b.window())
+		at = b.Spent[b.burst(min(own-1, max(0, limit/4-1)))].Add(b.window())
 	}
 	if latest := b.Read.Add(b.window()); b.Known && latest.After(now) && at.After(latest) {
 		at = latest
@@ -126,13 +131,27 @@ func (b *budget) again(rule Rule, now time.Time) time.Time {
 	return at
 }
 
-// settle ends a pull: counted is set where the registry has counted it.
-func (b *budget) settle(counted bool, now time.Time) {
-	b.underWay--
+// wake has those go on that wait for a pull to end.
+func (b *budget) wake() {
 	if b.settled != nil {
 		close(b.settled)
 		b.settled = nil
 	}
+}
+
+// burst returns the last of the pulls that were made within a minute of one of them: they come back together.
+func (b *budget) burst(first int) int {
+	last := first
+	for last+1 < len(b.Spent) && b.Spent[last+1].Sub(b.Spent[first]) <= shortest {
+		last++
+	}
+	return last
+}
+
+// settle ends a pull: counted is set where the registry has counted it.
+func (b *budget) settle(counted bool, now time.Time) {
+	b.underWay--
+	b.wake()
 	if counted {
 		b.Spent = append(b.Spent, now)
 		if len(b.Spent) > maxSpent {
@@ -157,6 +176,32 @@ func (b *budget) learn(r Reading, sent, now time.Time) {
 	if r.Remaining > 0 {
 		b.Until = time.Time{}
 	}
+	b.watchOthers(now)
+}
+
+// othersNow is how many pulls of the window somebody else has made, as far as it was not kept by the window itself.
+func (b *budget) othersNow() int { return max(0, b.Limit-b.Remaining-len(b.Spent)-b.underWay) }
+
+// watchOthers takes an average of what others spend, four times in a window.
+func (b *budget) watchOthers(now time.Time) {
+	if now.Sub(b.OthersAt) < b.window()/4 {
+		return
+	}
+	b.forget(now)
+	if seen := float64(b.othersNow()); b.OthersSince.IsZero() || now.Sub(b.OthersAt) > 4*b.window() {
+		b.Others, b.OthersSince = seen, now
+	} else {
+		b.Others = 0.75*b.Others + 0.25*seen
+	}
+	b.OthersAt = now
+}
+
+// steady is how many pulls of each window are to be left to others, who have been seen to make them for a window at least.
+func (b *budget) steady(now time.Time) int {
+	if b.OthersSince.IsZero() || now.Sub(b.OthersSince) < b.window() {
+		return 0
+	}
+	return int(math.Round(b.Others))
 }
 
 // refuse takes in that the registry allows no more before a time; zero where it did not say.

@@ -85,7 +85,7 @@ type Budget struct {
 	Registry, Account string
 	// Limit and Remaining are -1 where they are not known.
 	Limit, Remaining int
-	// Reserved are pulls under way, and Keep those that are left to others.
+	// Reserved are pulls under way or kept for what has begun, and Keep those that are left to others.
 	Reserved, Keep int
 	Window         time.Duration
 	// RetryAt is when what does not fit now may be tried again; zero where there is something left.
@@ -99,7 +99,7 @@ func (g *Governor) Budgets(now time.Time) []Budget {
 	list := make([]Budget, 0, len(g.budgets))
 	for _, a := range g.budgets {
 		rule := g.options.Rule(a.registry)
-		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay, Window: a.Window}
+		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved, Window: a.Window}
 		if a.Known {
 			b.Limit, b.Remaining, b.Keep = a.Limit, a.Remaining, rule.keep(a.Limit)
 		} else if rule.Limit > 0 {
@@ -180,6 +180,7 @@ func (g *Governor) meet(a *account, who string) {
 	}
 	if shared != a.budget {
 		shared.underWay += a.underWay
+		shared.reserved += a.reserved
 		shared.Spent = append(shared.Spent, a.Spent...)
 		a.budget = shared
 	}

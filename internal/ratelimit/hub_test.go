@@ -41,6 +41,10 @@ type stand struct {
 	governor *ratelimit.Governor
 	mirror   *mirror.Mirror
 	pulled   int
+	// jobs are what is synced; nil for the stand's one job.
+	jobs []plan.Job
+	// onEach is told of each result of untilDone; nil for nobody.
+	onEach func(mirror.Result)
 }
 
 // Write keeps the log, of which no line may name an account.
@@ -84,6 +88,10 @@ func (s *stand) start(t *testing.T) {
 	}
 	engine := transfer.New(transfer.Options{
 		Source: s.client, Artifacts: s.client, Target: s.client, Presence: s.client, Memory: s.store, Now: time.Now, Log: log,
+		Metered: func(host string) bool { return host == image.DockerHub },
+		Reserve: func(ctx context.Context, repo image.Repository, pulls int) (context.Context, func(int)) {
+			return s.governor.Reserve(ctx, repo.Registry, repo.Path, pulls)
+		},
 	})
 	s.mirror = &mirror.Mirror{Observer: s.client, Engine: engine, Watcher: silent{}, Log: log}
 }
@@ -134,20 +142,29 @@ func (s *stand) untilDone(t *testing.T, between func(round int)) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for round := range 200 {
-		r := s.mirror.SyncOne(t.Context(), s.job(t), nil)
-		at, _, deferred := mirror.Deferral([]mirror.Result{r})
-		for _, out := range r.Outcomes {
-			if out.Status == mirror.Failed {
-				t.Fatalf("round %d: %v", round, out.Err)
+		jobs := s.jobs
+		if jobs == nil {
+			jobs = []plan.Job{s.job(t)}
+		}
+		results := s.mirror.Sync(t.Context(), jobs)
+		for _, r := range results {
+			if r.Err != nil {
+				t.Fatal(r.Err)
 			}
-			if out.Err != nil && strings.Contains(out.Err.Error(), "dckr") {
-				t.Fatal(out.Err)
+			if s.onEach != nil {
+				s.onEach(r)
+			}
+			for _, out := range r.Outcomes {
+				if out.Status == mirror.Failed {
+					t.Fatalf("round %d: %v", round, out.Err)
+				}
+				if out.Err != nil && strings.Contains(out.Err.Error(), "dckr") {
+					t.Fatal(out.Err)
+				}
 			}
 		}
-		switch {
-		case r.Err != nil:
-			t.Fatal(r.Err)
-		case !deferred:
+		at, _, deferred := mirror.Deferral(results)
+		if !deferred {
 			return time.Since(began)
 		}
 		if between != nil {
@@ -164,6 +181,12 @@ func (s *stand) check(t *testing.T, tags int) {
 	if n := len(s.target.Tags("team/app")); n != tags {
 		t.Errorf("%d tags of %d have arrived", n, tags)
 	}
+	s.checkLog(t)
+}
+
+// checkLog looks for what must be in no log.
+func (s *stand) checkLog(t *testing.T) {
+	t.Helper()
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	for _, secret := range []string{"dckr", "192.0.2.77", "ann"} {

@@ -108,8 +108,8 @@ func TestOthersGoOn(t *testing.T) {
 	t.Log(took)
 }
 
-// Fifty worlds of random limits, windows, costs, spenders and crashes: the budget is never exceeded by a request that could have been
-// known to be too many, no pull is made twice, and everything ends.
+// Fifty worlds of random limits, windows, jobs, costs, priorities, spenders and crashes: the budget is never exceeded by a request that
+// could have been known to be too many, no pull is made twice, nothing starves, and everything ends.
 func TestRandomWorlds(t *testing.T) {
 	for seed := range uint64(50) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -122,23 +122,37 @@ func TestRandomWorlds(t *testing.T) {
 				}
 				rule := ratelimit.Rule{Metered: true, Keep: random.IntN(limit / 2), KeepPercent: random.IntN(3) * 20}
 				s := newStand(t, options, rule)
-				tags := 5 + random.IntN(60)
-				s.fill(t, tags)
+				s.jobs = nil
+				pulls := 0
+				for i := range 1 + random.IntN(4) {
+					job := s.named(t, fmt.Sprintf("job%d", i), fmt.Sprintf("copy%d", i))
+					job.Source.Path = fmt.Sprintf("team/app%d", i)
+					job.Priority = random.IntN(3)
+					pulls += s.fillWith(t, job.Source.Path, 2+random.IntN(20), random)
+					s.jobs = append(s.jobs, job)
+				}
 				foreign := random.IntN(3) * limit / 10
+				next := time.Now()
 				s.untilDone(t, func(int) {
 					if random.IntN(3) == 0 {
 						s.stop(t)
 						s.start(t)
 					}
-					if foreign > 0 {
+					if foreign > 0 && !time.Now().Before(next) { // somebody else spends that many in a window
 						time.AfterFunc(time.Duration(random.Int64N(int64(options.Window))), func() { s.Spend(foreign) })
+						next = time.Now().Add(options.Window)
 					}
 				})
-				s.check(t, tags)
+				s.checkLog(t)
+				for _, job := range s.jobs {
+					if got, want := len(s.target.Tags(job.Targets[0].Path)), len(s.source.Tags(job.Source.Path)); got != want {
+						t.Errorf("%s has %d tags of %d", job.Name, got, want)
+					}
+				}
 				// Somebody else may spend between a HEAD and the GETs after it: that is not ours to know, and costs one refusal at most.
 				a := s.Account()
-				if a.Pulled != 3*tags || a.Repeated > 0 || a.Vain > 0 || foreign == 0 && a.Refused > 0 {
-					t.Errorf("%+v with %+v, %+v, %d tags", a, options, rule, tags)
+				if a.Pulled != pulls || a.Repeated > 0 || a.Vain > 0 || foreign == 0 && a.Refused > 0 {
+					t.Errorf("%+v with %+v, %+v, want %d pulls", a, options, rule, pulls)
 				}
 				if keep := max(rule.Keep, limit*rule.KeepPercent/100); foreign == 0 && a.Lowest < keep {
 					t.Errorf("%d were left, want %d", a.Lowest, keep)
@@ -147,4 +161,22 @@ func TestRandomWorlds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// fillWith pushes images of one to five manifests, and returns how many there are in all.
+func (s *stand) fillWith(t *testing.T, path string, tags int, random *rand.Rand) (manifests int) {
+	t.Helper()
+	for i := range tags {
+		seed := random.Int64()
+		options := emulator.ImageOptions{Layers: 1, LayerSize: 50, Attestations: random.IntN(3) == 0}
+		pushed := emulator.MultiArch(seed, options)
+		if random.IntN(3) == 0 {
+			pushed = emulator.SingleArch(seed, "linux/amd64", emulator.ImageOptions{Layers: 1, LayerSize: 50})
+		}
+		if err := pushed.Push(s.source, path, fmt.Sprintf("v%d", i)); err != nil {
+			t.Fatal(err)
+		}
+		manifests += len(pushed.Manifests)
+	}
+	return manifests
 }

@@ -101,7 +101,7 @@ func (t *transport) until(now time.Time) time.Time {
 // whether there is one left, it waits for them.
 func (t *transport) admit(ctx context.Context, repository string, counts bool) (*account, error) {
 	for {
-		a, settled, err := t.try(repository, counts, time.Now())
+		a, settled, err := t.try(ctx, repository, counts, time.Now())
 		if settled == nil {
 			return a, err
 		}
@@ -113,7 +113,7 @@ func (t *transport) admit(ctx context.Context, repository string, counts bool) (
 	}
 }
 
-func (t *transport) try(repository string, counts bool, now time.Time) (a *account, settled <-chan struct{}, err error) {
+func (t *transport) try(ctx context.Context, repository string, counts bool, now time.Time) (a *account, settled <-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if until := t.blocked(t.registry, now); !until.IsZero() {
@@ -128,7 +128,7 @@ func (t *transport) try(repository string, counts bool, now time.Time) (a *accou
 		return a, nil, nil
 	}
 	rule := t.options.Rule(t.registry)
-	at, ok := a.take(rule, now)
+	at, ok := reservationOf(ctx).take(a, rule, now)
 	switch {
 	case ok && a.short:
 		a.short = false

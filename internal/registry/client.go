@@ -60,7 +60,8 @@ type endpoint struct {
 	key  string
 	born time.Time
 	// served is set once the registry has taken the credential.
-	served atomic.Bool
+	served   atomic.Bool
+	troubles tokenTroubles
 	*learned
 }
 
@@ -108,7 +109,7 @@ func (c *Client) transport(registry string) (*transport, error) {
 	}
 	t := &transport{
 		base: base, host: registry, limit: host.limits(registry), habits: newHabits(uploadingOf(registry)), retries: c.options.Retries,
-		health: newHealth(), refused: newRefusals(), log: c.options.Log, plainHTTP: host.PlainHTTP, tryPlain: loopback(registry) && !host.configured(),
+		health: newHealth(), refused: newRefusals(registry == image.DockerHub), log: c.options.Log, plainHTTP: host.PlainHTTP, tryPlain: loopback(registry) && !host.configured(),
 	}
 	if c.options.Wrap != nil {
 		t.base = c.options.Wrap(registry, base)
@@ -159,7 +160,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 		return nil, err
 	}
 	e.username, e.transport = credential.Username, t
-	e.reg = c.newReg(repo.Registry, credential, t)
+	e.reg = c.newReg(repo.Registry, credential, signing{t, &e.troubles})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other, ok := c.endpoints[cacheKey]; ok && (other.expires.IsZero() || time.Now().Before(other.expires)) {
@@ -174,7 +175,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 }
 
 // newReg sets regclient up so that it neither retries, nor waits, nor limits: all of that is the transport's.
-func (c *Client) newReg(registry string, credential Credential, t *transport) *reg.Reg {
+func (c *Client) newReg(registry string, credential Credential, t http.RoundTripper) *reg.Reg {
 	host := config.HostNewName(registry)
 	host.User, host.Pass, host.Token = credential.Username, credential.Password, credential.IdentityToken
 	host.RepoAuth = true

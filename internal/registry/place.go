@@ -126,5 +126,8 @@ func (c call) at(ctx context.Context, e *endpoint) error {
 	if err != nil || !c.keep {
 		p.leave()
 	}
+	if refusedToken(err) {
+		return e.troubles.behind(err, c.repo.Path)
+	}
 	return err
 }

@@ -80,6 +80,7 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 			failure = t.unanswered(req, op, attempt, err)
 		case final(req, resp):
 			t.health.up(req.URL.Host)
+			t.refused.served(req, body)
 			return verified(req, op, t.deliver(req, op, resp))
 		default:
 			t.health.up(req.URL.Host)
@@ -225,6 +226,9 @@ func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *h
 			return failed{err: e, done: true}
 		}
 		wait = max(wait, asked)
+	} else if t.refused.locks && resp.StatusCode == http.StatusTooManyRequests && tokenRequest(req) {
+		e.NotBefore = enough(req, resp.Header, time.Now())
+		return failed{err: e, done: true}
 	}
 	return failed{err: e, wait: wait, done: t.last(req, attempt)}
 }

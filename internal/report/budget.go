@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -38,25 +39,67 @@ func (b Budget) line(now time.Time) string {
 	return Line(text)
 }
 
-// Forecast writes what the registry of a budget has left, and how many windows a number of pulls takes; atLeast says that there may be
-// more of them.
-func Forecast(w io.Writer, b Budget, needed int, atLeast bool, now time.Time) error {
-	text := b.line(now)
-	needs := fmt.Sprintf("; the plan needs %d", needed)
-	if atLeast {
-		needs = fmt.Sprintf("; the plan needs at least %d", needed)
+// Need is what a job pulls of a budget by a plan, and when.
+type Need struct {
+	Job   string
+	Pulls int
+	// Now is how many of them fit at once; Done is when the last is made, zero where that cannot be told.
+	Now  int
+	Done time.Time
+}
+
+// Outlook is how the pulls of a plan fit into a budget.
+type Outlook struct {
+	Budget
+	// Others is how many pulls of the window somebody else has made.
+	Others int
+	// About says that the numbers are guesses, since they cannot be known without a pull.
+	About bool
+	Needs []Need
+}
+
+// Forecast writes what the registry of a budget has left, what a plan needs of it, and, where that does not fit at once, when each job has
+// what it needs.
+func Forecast(w io.Writer, o Outlook, now time.Time) error {
+	needed, fits, about := 0, 0, ""
+	for _, n := range o.Needs {
+		needed += n.Pulls
+		fits += n.Now
 	}
-	usable, left := b.Limit-b.Keep, max(0, b.Remaining-b.Keep)
+	if o.About {
+		about = "about "
+	}
+	var b strings.Builder
+	b.WriteString(o.line(now))
+	if o.Others > 0 {
+		fmt.Fprintf(&b, "; others have made %d", o.Others)
+	}
 	switch {
 	case needed == 0:
-	case needed <= left:
-		text += needs
-	case usable <= 0:
-		text += needs + ", and all are kept for others"
+	case o.Limit <= o.Keep:
+		fmt.Fprintf(&b, "; the plan needs %s%d, and all are kept for others", about, needed)
+	case fits == needed:
+		fmt.Fprintf(&b, "; the plan needs %s%d", about, needed)
 	default:
-		windows := (needed - left + usable - 1) / usable
-		text += fmt.Sprintf("%s: %d now, the rest over %d more windows of %s", needs, left, windows, span(b.Window))
+		fmt.Fprintf(&b, "; the plan needs %s%d: %d now", about, needed, fits)
+		for _, n := range o.Needs {
+			b.WriteString("\n  " + n.line(about, now))
+		}
 	}
-	_, err := fmt.Fprintln(w, text)
+	_, err := fmt.Fprintln(w, b.String())
 	return err
+}
+
+// line says when a job has what it needs.
+func (n Need) line(about string, now time.Time) string {
+	text := fmt.Sprintf("%s: %s%s, ", n.Job, about, count(n.Pulls, "pull"))
+	switch {
+	case n.Pulls == n.Now:
+		text += "now"
+	case n.Done.IsZero():
+		text += fmt.Sprintf("%d now", n.Now)
+	default:
+		text += fmt.Sprintf("%d now, the last by %s (in %s)", n.Now, n.Done.Format("Jan 2 15:04"), span(n.Done.Sub(now).Round(time.Minute)))
+	}
+	return Line(text)
 }

@@ -109,7 +109,7 @@ func planResults(t *testing.T) []mirror.Result {
 	fresh, moved, large := at(t, "3.20", 1, 0), at(t, "latest", 2, 3), at(t, "3.21", 4, 0)
 	fresh.Cost = mirror.Cost{Pulls: 3, Bytes: 1048576, Mounted: 4194304}
 	moved.Cost = mirror.Cost{Pulls: 6, Bytes: 11_200_000}
-	large.Cost = mirror.Cost{Unknown: true, Pulls: 1}
+	large.Cost = mirror.Cost{Unknown: true, About: true, Pulls: 1}
 	late := at(t, "edge", 5, 6)
 	late.Status, late.RetryAt, late.Err = mirror.Deferred, noon, codedError{"docker.io allows no pull now", "budget"}
 	pinned := at(t, "pinned", 7, 0)

@@ -131,7 +131,7 @@ func planCost(out mirror.Outcome) string {
 // planTotals writes the summary line and what to do next.
 func planTotals(b *strings.Builder, results []mirror.Result) {
 	t := tally(results)
-	moved, unknown := 0, 0
+	moved, unknown, about := 0, 0, false
 	for _, r := range results {
 		for _, out := range r.Outcomes {
 			if settled(out) == mirror.Imported && out.Reason == diff.Moved {
@@ -140,6 +140,7 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 			if out.Unknown {
 				unknown++
 			}
+			about = about || out.About
 		}
 	}
 	fmt.Fprintf(b, "Plan: %d to import", t.Import)
@@ -148,7 +149,7 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 	}
 	b.WriteString(counts(t))
 	if t.Import > 0 {
-		b.WriteString("; " + planBill(t, unknown))
+		b.WriteString("; " + planBill(t, unknown, about))
 	}
 	b.WriteByte('\n')
 	if t.Import > 0 {
@@ -169,10 +170,13 @@ func counts(t Totals) string {
 }
 
 // planBill says what the imports cost: an upper bound for the bytes, except where asking was too dear.
-func planBill(t Totals, unknown int) string {
+func planBill(t Totals, unknown int, about bool) string {
 	pulls := count(t.Pulls, "manifest pull")
+	if about {
+		pulls = "about " + pulls
+	}
 	if unknown == 0 {
 		return fmt.Sprintf("at most %s, %s", Size(t.Bytes), pulls)
 	}
-	return fmt.Sprintf("%s and %s of unknown size, at least %s", Size(t.Bytes), count(unknown, "image"), pulls)
+	return fmt.Sprintf("%s and %s of unknown size, %s", Size(t.Bytes), count(unknown, "image"), pulls)
 }

@@ -46,6 +46,9 @@ type Options struct {
 	Presence  Presence
 	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
 	Metered func(registry string) bool
+	// Reserve keeps pulls of a repository for the requests of the context that it returns; adjust changes how many are still kept, and
+	// is called with 0 in the end. nil where nothing is counted.
+	Reserve func(ctx context.Context, repo image.Repository, pulls int) (of context.Context, adjust func(pulls int))
 	// Free fetches a manifest of a registry by its digest from where that is not counted; false where it cannot be had so. nil for nowhere.
 	Free func(ctx context.Context, ref image.Reference) (image.Manifest, bool)
 	// Saved is told of each manifest that was not fetched from its registry: "cache" where it was at hand, "mirror" where it came from
@@ -64,13 +67,14 @@ type Engine struct {
 	options   Options
 	manifests *manifestCache
 	places    *places
+	estimates *estimates
 	memory    remembering
 }
 
 // New returns an engine.
 func New(options Options) *Engine {
 	return &Engine{
-		options: options, manifests: newManifestCache(), places: newPlaces(),
+		options: options, manifests: newManifestCache(), places: newPlaces(), estimates: newEstimates(),
 		memory: remembering{memory: options.Memory, now: options.Now, log: options.Log},
 	}
 }
@@ -87,6 +91,10 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 	if image.IsSchema1(offered.MediaType) {
 		_, err := parse(image.Manifest{Descriptor: offered})
 		return "", err
+	}
+	if e.metered(source.Registry) {
+		e.estimates.offer(offered)
+		e.recallSample(ctx, source.Repository, offered.Digest)
 	}
 	if len(platforms) == 0 || !image.IsIndex(offered.MediaType) {
 		return offered.Digest, nil
@@ -174,18 +182,21 @@ func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	return cost, e.measureBelow(ctx, order, root, &cost)
 }
 
+// metered tells whether a registry counts the manifests that are fetched.
+func (e *Engine) metered(registry string) bool {
+	return e.options.Metered != nil && e.options.Metered(registry)
+}
+
 // atHand tells whether a manifest was fetched before, also by another process.
 func (e *Engine) atHand(ctx context.Context, d image.Digest) bool {
-	if e.manifests.has(d) {
-		return true
-	}
-	_, ok := e.memory.manifest(ctx, d)
+	_, ok := e.known(ctx, d)
 	return ok
 }
 
 // measureBelow adds up the manifests of an index, and those of the indexes among them.
 func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, cost *mirror.Cost) error {
 	for _, c := range n.children {
+		e.estimates.offer(c.Descriptor)
 		below, err := e.measureOne(ctx, order, order.Source.WithDigest(c.Digest), cost)
 		if err != nil {
 			return err
@@ -197,13 +208,13 @@ func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, c
 	return nil
 }
 
-// measureOne adds up one manifest and its own blobs. One of a metered registry that is not at hand is counted, not fetched:
-// what is below it stays unknown.
+// measureOne adds up one manifest and its own blobs. One of a metered registry that is not at hand is counted, not fetched: the blobs
+// below it stay unknown, and the manifests are guessed.
 func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (node, error) {
-	if e.options.Metered != nil && e.options.Metered(source.Registry) && !e.atHand(ctx, source.Digest) && !e.free(ctx, source) {
-		cost.Pulls++
-		cost.Unknown = true
-		return node{}, nil
+	if e.metered(source.Registry) && !e.atHand(ctx, source.Digest) && !e.free(ctx, source) {
+		if !e.measureUnseen(ctx, order, source, cost) {
+			return node{}, nil
+		}
 	}
 	m, pulled, err := e.fetch(ctx, source)
 	if err != nil {
@@ -216,6 +227,7 @@ func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source imag
 	if err != nil {
 		return n, mirror.At(mirror.Source, source, err)
 	}
+	e.estimates.learn(source.Repository, n)
 	if order.ForeignLayers {
 		n.blobs = append(n.blobs, n.foreign...)
 	}

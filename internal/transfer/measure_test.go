@@ -58,7 +58,8 @@ func TestMeasureOfSelectedPlatforms(t *testing.T) {
 	})
 }
 
-// Nothing is fetched from a registry that counts, unless it is at hand; nor for what the target repository holds.
+// Of a registry that counts an index is fetched where none of about its length is known in its repository; others are guessed by it, and
+// the import has it at hand. Nothing else is fetched, nor anything for what the target repository holds.
 func TestMeasureCostsNothing(t *testing.T) {
 	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
 		i := emulator.MultiArch(1, emulator.ImageOptions{})
@@ -67,15 +68,44 @@ func TestMeasureCostsNothing(t *testing.T) {
 		}
 		o := order("team/app", "v1", i.Digest)
 		o.Source.Registry = thirdHost
-		if got := s.measure(t, o); got != (mirror.Cost{Pulls: 1, Unknown: true}) {
+		if got := s.measure(t, o); got != (mirror.Cost{Pulls: 2, Unknown: true}) {
 			t.Errorf("cost at a metered registry: %+v", got)
+		}
+		for tag, tt := range map[string]struct {
+			image emulator.Image
+			want  mirror.Cost
+		}{
+			"v2":   {emulator.MultiArch(2, emulator.ImageOptions{}), mirror.Cost{Pulls: 3, Unknown: true, About: true}},
+			"more": {emulator.MultiArch(3, emulator.ImageOptions{Attestations: true}), mirror.Cost{Pulls: 4, Unknown: true}}, // longer than what is known, so it is fetched
+			"one":  {emulator.SingleArch(4, "linux/amd64", emulator.ImageOptions{}), mirror.Cost{Pulls: 1, Unknown: true}},
+		} {
+			if err := tt.image.Push(s.third, "team/app", tag); err != nil {
+				t.Fatal(err)
+			}
+			other := order("team/app", tag, tt.image.Digest)
+			other.Source.Registry = thirdHost
+			root := tt.image.Root()
+			offered := image.Descriptor{MediaType: root.MediaType, Digest: image.Digest(root.Digest), Size: int64(len(root.Body))}
+			if _, err := s.engine.Resolve(t.Context(), other.Source, offered, nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.measure(t, other); got != tt.want {
+				t.Errorf("cost of %s: %+v, want %+v", tag, got, tt.want)
+			}
+			if tag == "more" {
+				continue
+			}
+			tt.want.Pulls, tt.want.About = 0, false
+			if got := s.measure(t, other); got != tt.want {
+				t.Errorf("cost of %s again: %+v", tag, got)
+			}
 		}
 		o.HeldAs = "stable"
 		if got := s.measure(t, o); got != (mirror.Cost{}) {
 			t.Errorf("cost of what is held: %+v", got)
 		}
-		if got := count(s.third, "", ""); got > 0 {
-			t.Errorf("the metered registry was asked %d times", got)
+		if got := count(s.third, "GET", ""); got != 2 {
+			t.Errorf("the metered registry gave %d manifests", got)
 		}
 	})
 }

@@ -59,10 +59,13 @@ func (t *task) disbelieve(ctx context.Context) {
 
 func (t *task) run(ctx context.Context) error {
 	target := t.order.Target
+	ctx, reserve := t.reserve(ctx)
+	defer reserve(0)
 	root, err := t.root(ctx)
 	if err != nil {
 		return err
 	}
+	reserve(t.missing(ctx, root))
 	if t.order.HeldAs == "" && !t.places.has(target.Repository, root.manifest.Digest) {
 		t.doubt(ctx, root)
 		t.vouch(ctx)
@@ -74,6 +77,37 @@ func (t *task) run(ctx context.Context) error {
 		return err
 	}
 	return t.push(ctx, target, root)
+}
+
+// reserve keeps the pulls that the import will probably take, so that no other begins with what this one needs to end.
+func (t *task) reserve(ctx context.Context) (of context.Context, adjust func(pulls int)) {
+	if t.options.Reserve == nil || t.order.HeldAs != "" {
+		return ctx, func(int) {}
+	}
+	pulls := 0
+	if m, ok := t.known(ctx, t.order.Source.Digest); ok {
+		if n, err := parse(m); err == nil {
+			pulls = t.missing(ctx, n)
+		}
+	} else {
+		pulls = 1 + t.estimates.guess(t.from, t.order.Source.Digest).children
+	}
+	return t.options.Reserve(ctx, t.from, pulls)
+}
+
+// missing is how many manifests directly below one have to be fetched.
+func (t *task) missing(ctx context.Context, n node) int {
+	if t.options.Reserve == nil {
+		return 0
+	}
+	t.estimates.learn(t.from, n)
+	missing := 0
+	for _, c := range n.children {
+		if !t.places.has(t.order.Target.Repository, c.Digest) && !t.atHand(ctx, c.Digest) {
+			missing++
+		}
+	}
+	return missing
 }
 
 // push writes a manifest to the target, under its tag where it has one.

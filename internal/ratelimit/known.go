@@ -1,0 +1,26 @@
+package ratelimit
+
+import "strings"
+
+// Known returns what is known of a registry's limits without asking, and without a config.
+//
+//   - Docker Hub counts pulls, and says how many in its answers (https://docs.docker.com/docker-hub/usage/pulls/).
+//   - Quay's own configuration of its proxy allows 50 requests a second to manifests and to blobs each (conf/nginx in quay/quay).
+//   - Amazon ECR Public allows 10 reads a second to those who sign in; a private registry 100 starts of an upload a second, the least of
+//     what a copy does often (https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html).
+//   - registry.k8s.io stands before a registry that allows 83 requests a second to an address (kubernetes/registry.k8s.io#153).
+func Known(registry string) Rule {
+	switch {
+	case registry == "docker.io":
+		return Rule{Metered: true}
+	case registry == "quay.io":
+		return Rule{PerSecond: 45}
+	case registry == "public.ecr.aws":
+		return Rule{PerSecond: 10}
+	case registry == "registry.k8s.io":
+		return Rule{PerSecond: 75}
+	case strings.HasSuffix(registry, ".amazonaws.com") && strings.Contains(registry, ".dkr.ecr."):
+		return Rule{PerSecond: 90}
+	}
+	return Rule{}
+}

@@ -1,0 +1,190 @@
+package transfer
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// estimates guess how many manifests an index refers to that was not fetched, since that would cost a pull: indexes of one repository
+// that have the same length have the same number of entries, and others as many more as they are longer.
+type estimates struct {
+	sampling singleflight.Group
+
+	mu sync.Mutex
+	// offered are the descriptors of what registries have said that they have.
+	offered map[image.Digest]image.Descriptor
+	samples map[image.Repository][]sample
+	// counted are the manifests that a plan has reckoned with.
+	counted map[image.Digest]struct{}
+}
+
+// sample is an index that was seen.
+type sample struct {
+	size     int64
+	children int
+}
+
+// The bounds of what is remembered, and about how many bytes an index has besides its entries.
+const (
+	maxOffered       = 50_000
+	maxSamples       = 16
+	maxSampled       = 10_000
+	indexBase  int64 = 100
+	// nearBy is the part of an index's length by which others may differ that are likely to have as many entries.
+	nearBy = 10
+)
+
+func newEstimates() *estimates {
+	return &estimates{offered: map[image.Digest]image.Descriptor{}, samples: map[image.Repository][]sample{}, counted: map[image.Digest]struct{}{}}
+}
+
+// offer notes what a registry has under a digest.
+func (e *estimates) offer(d image.Descriptor) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.offered) >= maxOffered {
+		clear(e.offered)
+	}
+	e.offered[d.Digest] = d
+}
+
+// learn takes a manifest that was seen for a sample of its repository.
+func (e *estimates) learn(repo image.Repository, n node) {
+	size := int64(len(n.manifest.Raw))
+	if !image.IsIndex(n.manifest.MediaType) || size <= indexBase {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := e.samples[repo]
+	if slices.Contains(list, sample{size, len(n.children)}) {
+		return
+	}
+	if len(e.samples) >= maxSampled {
+		clear(e.samples)
+	}
+	e.samples[repo] = append(list[max(0, len(list)-maxSamples+1):], sample{size, len(n.children)})
+}
+
+// guessed is how many manifests are probably below one.
+type guessed struct {
+	children int
+	// exact says that it cannot be otherwise, near that an index of about that length was seen.
+	exact, near bool
+}
+
+// guess returns how many manifests are probably below one.
+func (e *estimates) guess(repo image.Repository, d image.Digest) guessed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	offered, known := e.offered[d]
+	if known && !image.IsIndex(offered.MediaType) {
+		return guessed{exact: true, near: true}
+	}
+	list := e.samples[repo]
+	if len(list) == 0 {
+		return guessed{}
+	}
+	nearest := list[len(list)-1]
+	if !known || offered.Size <= indexBase {
+		return guessed{children: nearest.children}
+	}
+	for _, s := range list {
+		if distance(s.size, offered.Size) < distance(nearest.size, offered.Size) {
+			nearest = s
+		}
+	}
+	scale := float64(offered.Size-indexBase) / float64(nearest.size-indexBase)
+	children := int(math.Round(float64(nearest.children) * scale))
+	return guessed{children: children, near: distance(nearest.size, offered.Size) <= nearest.size/nearBy}
+}
+
+// sampled tells whether an index of the repository was seen.
+func (e *estimates) sampled(repo image.Repository) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.samples[repo]) > 0
+}
+
+func distance(a, b int64) int64 { return max(a-b, b-a) }
+
+// first tells whether a plan has not reckoned with a manifest yet.
+func (e *estimates) first(d image.Digest) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.counted[d]; ok {
+		return false
+	}
+	if len(e.counted) >= maxOffered {
+		clear(e.counted)
+	}
+	e.counted[d] = struct{}{}
+	return true
+}
+
+// measureUnseen adds up a manifest of a metered registry that was not fetched. Where no index of about its length was seen in its
+// repository it is fetched, which the sync then has at hand, and fetched says so; others are guessed by it.
+func (e *Engine) measureUnseen(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (fetched bool) {
+	repo := source.Repository
+	g := e.estimates.guess(repo, source.Digest)
+	if !g.near {
+		e.recallSample(ctx, repo, order.Was, order.Sibling)
+		g = e.estimates.guess(repo, source.Digest)
+	}
+	if !g.near {
+		if e.sample(ctx, source) {
+			return true
+		}
+		g = e.estimates.guess(repo, source.Digest)
+	}
+	cost.Unknown = true
+	if e.estimates.first(source.Digest) {
+		cost.Pulls += 1 + g.children
+		cost.About = cost.About || !g.exact
+	}
+	return false
+}
+
+// sample fetches an index for a sample of its repository, unless another has fetched one meanwhile that is as good.
+func (e *Engine) sample(ctx context.Context, source image.Reference) bool {
+	got, err, _ := e.estimates.sampling.Do(source.Repository.String(), func() (any, error) {
+		if e.estimates.guess(source.Repository, source.Digest).near {
+			return image.Digest(""), nil
+		}
+		m, _, err := e.fetch(ctx, source)
+		if n, parseErr := parse(m); err == nil && parseErr == nil {
+			e.estimates.learn(source.Repository, n)
+		}
+		return m.Digest, err
+	})
+	return err == nil && got == source.Digest
+}
+
+// recallSample takes one of some manifests for a sample of the repository that were fetched before, where there is none yet.
+func (e *Engine) recallSample(ctx context.Context, repo image.Repository, digests ...image.Digest) {
+	for _, d := range digests {
+		if d == "" || e.estimates.sampled(repo) {
+			continue
+		}
+		if m, ok := e.known(ctx, d); ok {
+			if n, err := parse(m); err == nil {
+				e.estimates.learn(repo, n)
+			}
+		}
+	}
+}
+
+// known returns a manifest that was fetched before, also by another process.
+func (e *Engine) known(ctx context.Context, d image.Digest) (image.Manifest, bool) {
+	if m, ok := e.manifests.lookup(d); ok {
+		return m, true
+	}
+	return e.memory.manifest(ctx, d)
+}
