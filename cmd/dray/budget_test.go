@@ -9,6 +9,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/store"
 )
 
 // TestBudget syncs ten images of three manifests from a hub that allows twelve pulls an hour, of which two are kept: plan says how long
@@ -110,5 +111,34 @@ func TestMirrorSparesPulls(t *testing.T) {
 	blobs := source.Count(func(r registry.Request) bool { return r.Kind == registry.KindBlob })
 	if want := 4; blobs != want { // two platforms with a config and a layer each
 		t.Errorf("%d blobs were asked for at the hub, want %d", blobs, want)
+	}
+}
+
+// TestCheckWarnsOfTooMuch has a daemon's runs leave more and more for later: check says that this schedule can never fit, and what helps.
+func TestCheckWarnsOfTooMuch(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	state := d.target + "/state"
+	d.write(d.config, strings.Join([]string{
+		"version: 1", "stateDir: " + state, "registries:", "  'hub.example.com': {rateLimit: {keep: 10, pullsPerWindow: 200, window: 1h}}", "mappings:",
+		mapping("name: app, source: 'hub.example.com/app', target: 'ocidir://%s/out', tags: ['v*'], schedule: '@hourly'", d.target),
+	}, "\n"))
+	s, err := store.Open(t.Context(), state, store.Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 48 {
+		at := time.Now().Add(time.Duration(i-47) * time.Hour)
+		run := store.Run{Job: "app", Started: at, Ended: at, Import: 50, Deferred: 20 + 30*i, Pulls: 190}
+		if _, err := s.KeepRun(t.Context(), run, store.JobState{Job: "app"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a := dray(t, "check", "-c", d.config)
+	if a.code != exitDone || !strings.Contains(a.out, "! hub.example.com: the mappings need about 3") || !strings.Contains(a.out, " pulls in 1h, and 190 of 200 may be spent: 1430 imports wait") {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,8 @@ type checked struct {
 	Mappings   int               `json:"mappings"`
 	Errors     []checkedError    `json:"errors"`
 	Registries []checkedRegistry `json:"registries"`
+	// Warnings are about what is valid and yet will not do what is wanted.
+	Warnings []string `json:"warnings"`
 }
 
 // checkedError is one mistake in the config file.
@@ -66,7 +69,7 @@ needs. With --online also sign in to every registry; that costs no pull.
 }
 
 func (a *app) check(ctx context.Context, online bool) error {
-	answer := checked{Version: 1, Command: "check", Config: a.config, Errors: []checkedError{}, Registries: []checkedRegistry{}}
+	answer := checked{Version: 1, Command: "check", Config: a.config, Errors: []checkedError{}, Registries: []checkedRegistry{}, Warnings: []string{}}
 	cfg, jobs, err := a.load(nil)
 	if err == nil {
 		var built *generation
@@ -74,6 +77,7 @@ func (a *app) check(ctx context.Context, online bool) error {
 			defer func() { _ = built.close() }() // nothing was written
 			answer.Valid, answer.Mappings = true, len(jobs)
 			answer.Registries = ask(ctx, built, jobs, online)
+			answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
 		}
 	}
 	if a.output == "json" {
@@ -118,6 +122,9 @@ func (a *app) printChecked(answer checked) {
 		case r.Asked:
 			fmt.Fprintf(a.out, "  ✓ %s, anonymous%s\n", r.Registry, r.pulls())
 		}
+	}
+	for _, text := range answer.Warnings {
+		fmt.Fprintf(a.out, "  ! %s\n", report.Line(text))
 	}
 }
 

@@ -28,7 +28,7 @@ type limits struct {
 // newLimits makes the limits; pulled is told of each pull that counted, saved of each that was spared, nil for nobody.
 func newLimits(memory *store.Store, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
 	l := &limits{saved: saved}
-	options := ratelimit.Options{Rule: l.rule, Account: l.account, Pulled: pulled, Log: log}
+	options := ratelimit.Options{Rule: l.rule, Account: l.account, SignsIn: l.signsIn, Pulled: pulled, Log: log}
 	if memory != nil {
 		options.Store = memory
 	}
@@ -70,6 +70,11 @@ func (l *limits) account(name, repository string) string {
 	return name
 }
 
+func (l *limits) signsIn(name, repository string) bool {
+	client := l.client.Load()
+	return client != nil && client.SignsIn(image.Repository{Registry: name, Path: repository})
+}
+
 // spared notes a manifest that was at hand, or came from a mirror.
 func (l *limits) spared(name, by string) {
 	if l.saved != nil && l.rule(name).Metered {
@@ -94,6 +99,19 @@ func (l *limits) budgets() []ratelimit.Budget {
 		return strings.Compare(a.Registry+" "+a.Account, b.Registry+" "+b.Account)
 	})
 	return list
+}
+
+// remembered are the budgets of the sources of a generation's jobs that are known from now or earlier.
+func (l *limits) remembered(g *generation) []ratelimit.Budget {
+	if g.store == nil {
+		return nil
+	}
+	for _, j := range g.jobs {
+		if l.rule(j.Source.Registry).Metered {
+			l.governor.Recall(j.Source.Registry, j.Source.Path)
+		}
+	}
+	return l.budgets()
 }
 
 // probe asks the registry what an account may pull, by a request that costs nothing.

@@ -1,11 +1,13 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -22,6 +24,8 @@ type Options struct {
 	Rule func(registry string) Rule
 	// Account names the sign-in that holds for a repository of a registry, as the config calls it.
 	Account func(registry, repository string) string
+	// SignsIn tells whether requests for a repository carry a credential; nil where that is not known.
+	SignsIn func(registry, repository string) bool
 	// Store keeps budgets; nil for nothing.
 	Store Store
 	// Pulled is told of each pull that was counted; nil for nobody.
@@ -57,6 +61,8 @@ type account struct {
 	// exempt are repositories of which the registry counts nothing.
 	exempt map[string]time.Time
 	short  bool // the last request did not fit, and that was said
+	// unapplied is set where a credential is sent, and the registry counts the address all the same.
+	unapplied bool
 }
 
 // block is that a registry wants no requests at all.
@@ -90,6 +96,8 @@ type Budget struct {
 	Window         time.Duration
 	// RetryAt is when what does not fit now may be tried again; zero where there is something left.
 	RetryAt time.Time
+	// Unapplied is set where a credential is sent, and the registry counts the address all the same.
+	Unapplied bool
 }
 
 // Budgets returns what is known of the budgets that were met, in no order.
@@ -99,11 +107,12 @@ func (g *Governor) Budgets(now time.Time) []Budget {
 	list := make([]Budget, 0, len(g.budgets))
 	for _, a := range g.budgets {
 		rule := g.options.Rule(a.registry)
-		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved, Window: a.Window}
+		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved, Window: a.Window, Unapplied: a.unapplied}
 		if a.Known {
 			b.Limit, b.Remaining, b.Keep = a.Limit, a.Remaining, rule.keep(a.Limit)
 		} else if rule.Limit > 0 {
 			b.Limit, b.Remaining, b.Keep = rule.Limit, max(0, rule.Limit-len(a.Spent)), rule.keep(rule.Limit)
+			b.Window = cmp.Or(b.Window, rule.Window)
 		}
 		if left, known := a.available(rule); now.Before(a.Until) || known && left <= 0 {
 			b.RetryAt = a.Until
@@ -129,6 +138,13 @@ func (g *Governor) of(registry, repository string) *account {
 		g.load(a)
 	}
 	return a
+}
+
+// Recall reads what was kept of the budget of a repository, if it was not met yet.
+func (g *Governor) Recall(registry, repository string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.of(registry, repository)
 }
 
 func (k key) name() string { return k.registry + " " + k.account }
@@ -184,6 +200,20 @@ func (g *Governor) meet(a *account, who string) {
 		shared.Spent = append(shared.Spent, a.Spent...)
 		a.budget = shared
 	}
+}
+
+// applied notices a credential that was not taken: the registry then counts an address where it names accounts otherwise.
+func (g *Governor) applied(a *account, repository, who string) {
+	if g.options.SignsIn == nil || who == "" {
+		return
+	}
+	_, err := netip.ParseAddr(who)
+	unapplied := err == nil && g.options.SignsIn(a.registry, repository)
+	if unapplied && !a.unapplied {
+		g.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "the sign-in took no effect: the registry counts the pulls of this address, not of the account",
+			slog.String("registry", a.account))
+	}
+	a.unapplied = unapplied
 }
 
 // blocked tells until when a registry wants no requests at all; zero where it takes them.

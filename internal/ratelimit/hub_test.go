@@ -43,6 +43,8 @@ type stand struct {
 	pulled   int
 	// jobs are what is synced; nil for the stand's one job.
 	jobs []plan.Job
+	// signed says that requests carry a credential.
+	signed bool
 	// onEach is told of each result of untilDone; nil for nobody.
 	onEach func(mirror.Result)
 }
@@ -77,7 +79,7 @@ func (s *stand) start(t *testing.T) {
 			}
 			return s.rule
 		},
-		Account: func(string, string) string { return "hub" }, Store: s.store, Pulled: func(string, string) { s.pulled++ }, Log: log,
+		Account: func(string, string) string { return "hub" }, SignsIn: func(string, string) bool { return s.signed }, Store: s.store, Pulled: func(string, string) { s.pulled++ }, Log: log,
 	})
 	network := emulator.Network{"registry-1.docker.io": s.Hub, targetHost: s.target}
 	s.client, err = registry.New(registry.Options{Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {

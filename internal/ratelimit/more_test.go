@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,4 +180,25 @@ func (s *stand) fillWith(t *testing.T, path string, tags int, random *rand.Rand)
 		manifests += len(pushed.Manifests)
 	}
 	return manifests
+}
+
+// A credential that is sent, where the registry counts the address all the same, is said once, by the entry of the config; where none is
+// sent nothing is.
+func TestSignInWithoutEffect(t *testing.T) {
+	for _, signed := range []bool{true, false} {
+		t.Run(fmt.Sprint(signed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, hub.Options{Limit: 100, Window: time.Hour}, ratelimit.Rule{Metered: true})
+				defer s.stop(t)
+				s.fill(t, 5)
+				s.signed = signed
+				s.untilDone(t, nil)
+				s.checkLog(t)
+				lines := strings.Count(s.log.String(), "the sign-in took no effect")
+				if b := s.governor.Budgets(time.Now()); len(b) != 1 || b[0].Unapplied != signed || signed != (lines == 1) {
+					t.Errorf("%+v, said %d times", b, lines)
+				}
+			})
+		})
+	}
 }

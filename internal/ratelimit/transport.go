@@ -215,6 +215,7 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	switch {
 	case ok:
 		t.meet(a, r.Source)
+		t.applied(a, repository, r.Source)
 		delete(a.exempt, repository)
 		a.learn(r, sent, now)
 	case counted && a.Known && len(a.exempt) < maxExempt: // it counts others, and not this one

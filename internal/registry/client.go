@@ -136,11 +136,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	host := c.options.Hosts[key]
 	credential := Credential{Username: host.Username, Password: host.Password}
 	fromStore := credential == Credential{}
-	cacheKey := key
-	if fromStore {
-		cacheKey = c.options.Credentials.key(repo)
-	}
-	cacheKey = repo.Registry + " " + cacheKey
+	cacheKey := c.endpointKey(repo)
 	c.mu.Lock()
 	e, ok := c.endpoints[cacheKey]
 	c.mu.Unlock()
@@ -230,6 +226,23 @@ func (c *Client) Close() error {
 		}
 	}
 	return nil
+}
+
+// SignsIn tells whether requests for a repository carry a credential, as far as one was made.
+func (c *Client) SignsIn(repo image.Repository) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.endpoints[c.endpointKey(repo)]
+	return e != nil && e.username != ""
+}
+
+// endpointKey is the place of a repository's endpoint among the others.
+func (c *Client) endpointKey(repo image.Repository) string {
+	key := c.sign(repo)
+	if host := c.options.Hosts[key]; host.Username == "" && host.Password == "" {
+		key = c.options.Credentials.key(repo)
+	}
+	return repo.Registry + " " + key
 }
 
 // Account names the registry of repo, or the part of it that has a configured sign-in of its own.

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/store"
+)
+
+// historyLooked bounds the runs by which a config is judged, and historyPage is how many are read at once.
+const (
+	historyLooked = 5000
+	historyPage   = 1000
+)
+
+// warnings say what is valid, and yet will not do what is wanted: by what registries have said, and by the runs of a daemon.
+func (g *generation) warnings(ctx context.Context, now time.Time) []string {
+	var texts []string
+	for _, b := range g.limits.budgets() {
+		if b.Unapplied {
+			texts = append(texts, fmt.Sprintf("%s: the sign-in took no effect, the registry counts the pulls of this address: check registries.%s or docker login", b.Registry, b.Account))
+		}
+	}
+	for _, b := range g.limits.remembered(g) {
+		runs := g.runsFrom(ctx, b)
+		d, ok := ratelimit.Overcommitted(runs, b.Window, now)
+		if !ok {
+			continue
+		}
+		texts = append(texts, fmt.Sprintf("%s: the mappings need about %d pulls in %s, and %d of %d may be spent: %d imports wait, and have not become fewer since %s; "+
+			"fewer platforms or tags, an account with more pulls, or registries.%s.mirrors would help",
+			b.Account, d.Wanted, report.Elapsed(b.Window), max(0, b.Limit-b.Keep), b.Limit, d.Waiting, d.Since.Format("Jan 2 15:04"), b.Registry))
+	}
+	return texts
+}
+
+// runsFrom are the runs of the jobs whose source a budget is for.
+func (g *generation) runsFrom(ctx context.Context, b ratelimit.Budget) []ratelimit.Run {
+	of := map[string]bool{}
+	for _, j := range g.jobs {
+		if j.Source.Registry == b.Registry && g.client.Account(j.Source.Repository) == b.Account {
+			of[j.Name] = true
+		}
+	}
+	var runs []ratelimit.Run
+	for before := int64(0); len(of) > 0 && len(runs) < historyLooked; {
+		page, err := g.store.History(ctx, store.HistoryQuery{Limit: historyPage, Before: before})
+		if err != nil || len(page) == 0 {
+			break // without it nothing is said
+		}
+		for _, r := range page {
+			if of[r.Job] {
+				runs = append(runs, ratelimit.Run{Job: r.Job, At: r.Started, Pulls: r.Pulls, Imported: r.Import, Deferred: r.Deferred})
+			}
+		}
+		before = page[len(page)-1].ID
+	}
+	return runs
+}

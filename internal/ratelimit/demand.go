@@ -1,0 +1,52 @@
+package ratelimit
+
+import (
+	"slices"
+	"time"
+)
+
+// Run is what a run of a job has pulled, and what it left for later.
+type Run struct {
+	Job                       string
+	At                        time.Time
+	Pulls, Imported, Deferred int
+}
+
+// Demand is what jobs want of a budget.
+type Demand struct {
+	// Wanted is how many pulls are asked for in a window, on an average since Since.
+	Wanted int
+	Since  time.Time
+	// Waiting is how many imports wait now.
+	Waiting int
+}
+
+// Overcommitted tells whether jobs want more of a budget than it ever gives: imports have waited for a day, or four windows, and they do
+// not become fewer. A first import that takes long is no such thing.
+func Overcommitted(runs []Run, window time.Duration, now time.Time) (Demand, bool) {
+	d := Demand{Since: now.Add(-max(24*time.Hour, 4*window))}
+	slices.SortStableFunc(runs, func(a, b Run) int { return a.At.Compare(b.At) })
+	then, latest := map[string]int{}, map[string]int{}
+	pulls, imports := 0, 0
+	for _, r := range runs {
+		latest[r.Job] = r.Deferred
+		if !r.At.After(d.Since) {
+			then[r.Job] = r.Deferred
+			continue
+		}
+		pulls += r.Pulls
+		imports += r.Imported
+	}
+	waited := 0
+	for job, n := range latest {
+		d.Waiting += n
+		waited += then[job]
+	}
+	if waited == 0 || d.Waiting < waited || pulls == 0 {
+		return d, false
+	}
+	each := float64(pulls) / float64(max(1, imports))
+	total := float64(pulls) + float64(d.Waiting-waited)*each
+	d.Wanted = int(total*float64(window)/float64(now.Sub(d.Since))) + 1
+	return d, true
+}
