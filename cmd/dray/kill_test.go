@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
@@ -215,4 +218,41 @@ func wholeFile(dir, digest string) error {
 		return wholeFile(dir, refers.Config.Digest)
 	}
 	return nil
+}
+
+// TestPullsSurviveKills kills a sync of 300 images from a registry that counts with SIGKILL, five times: no manifest that was paid for and
+// arrived is paid for again, so that all of it costs 900 pulls and what was on its way at the kills.
+func TestPullsSurviveKills(t *testing.T) {
+	t.Parallel()
+	const tags, pulls, inFlight = 300, 900, 16
+	source := registry.New(registry.Options{})
+	for i := range tags {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{Layers: 1, LayerSize: 50}).Push(source, "app", fmt.Sprintf("v%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock := &requestClock{}
+	isPull := registry.MatchKind(http.MethodGet, registry.KindManifest)
+	source.Inject(registry.Fault{Match: func(r *http.Request) bool { return isPull(r) && clock.tick(r) }, Delay: time.Millisecond})
+	counts := hub.New(source, hub.Options{Limit: 2000, Window: time.Hour})
+	server := httptest.NewServer(counts)
+	defer server.Close()
+	host, target := strings.TrimPrefix(server.URL, "http://"), registry.New(registry.Options{})
+	w := world{config: writeConfig(t, "registries:", "  '"+host+"': {plainHTTP: true, rateLimit: {pullsPerWindow: 2000, window: 1h}}", "mappings:",
+		mapping("name: app, source: '%s/app', target: '%s/app', tags: ['v*'], referrers: false", host, start(t, target)))}
+	kills := 5
+	for range kills {
+		w.kill(t, clock, 100+rand.Int64N(50))
+	}
+	if n := len(target.Tags("app")); n == 0 || n >= tags {
+		t.Errorf("%d tags have arrived before the kills, so little was tested", n)
+	}
+	if a := dray(t, "sync", "-c", w.config); a.code != exitDone {
+		t.Fatalf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	a := counts.Account()
+	t.Logf("%+v", a)
+	if a.Refused > 0 || a.Repeated > kills*inFlight || a.Pulled != pulls+a.Repeated || len(target.Tags("app")) != tags {
+		t.Errorf("%+v, %d tags", a, len(target.Tags("app")))
+	}
 }
