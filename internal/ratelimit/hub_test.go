@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -43,6 +44,11 @@ type stand struct {
 	pulled   int
 	// jobs are what is synced; nil for the stand's one job.
 	jobs []plan.Job
+	// network and hosts are nil for the hub and the target, without a credential.
+	network emulator.Network
+	hosts   map[string]registry.Host
+	// sourceHost is Docker Hub, unless it is a site.
+	sourceHost string
 	// signed says that requests carry a credential.
 	signed bool
 	// onEach is told of each result of untilDone; nil for nobody.
@@ -58,7 +64,7 @@ func (s *stand) Write(p []byte) (int, error) {
 
 func newStand(t *testing.T, options hub.Options, rule ratelimit.Rule) *stand {
 	t.Helper()
-	s := &stand{source: emulator.New(emulator.Options{}), target: emulator.New(emulator.Options{}), dir: t.TempDir(), rule: rule}
+	s := &stand{source: emulator.New(emulator.Options{}), target: emulator.New(emulator.Options{}), dir: t.TempDir(), rule: rule, sourceHost: image.DockerHub}
 	s.Hub = hub.New(s.source, options)
 	s.start(t)
 	return s
@@ -74,15 +80,18 @@ func (s *stand) start(t *testing.T) {
 	}
 	s.governor = ratelimit.New(ratelimit.Options{
 		Rule: func(host string) ratelimit.Rule {
-			if host != image.DockerHub {
+			if host != s.sourceHost {
 				return ratelimit.Rule{}
 			}
 			return s.rule
 		},
 		Account: func(string, string) string { return "hub" }, SignsIn: func(string, string) bool { return s.signed }, Store: s.store, Pulled: func(string, string) { s.pulled++ }, Log: log,
 	})
-	network := emulator.Network{"registry-1.docker.io": s.Hub, targetHost: s.target}
-	s.client, err = registry.New(registry.Options{Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {
+	network := s.network
+	if network == nil {
+		network = emulator.Network{"registry-1.docker.io": s.Hub, targetHost: s.target}
+	}
+	s.client, err = registry.New(registry.Options{Hosts: s.hosts, Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {
 		return s.governor.Transport(host, network)
 	}})
 	if err != nil {
@@ -90,7 +99,7 @@ func (s *stand) start(t *testing.T) {
 	}
 	engine := transfer.New(transfer.Options{
 		Source: s.client, Artifacts: s.client, Target: s.client, Presence: s.client, Memory: s.store, Now: time.Now, Log: log,
-		Metered: func(host string) bool { return host == image.DockerHub },
+		Metered: func(host string) bool { return host == s.sourceHost },
 		Reserve: func(ctx context.Context, repo image.Repository, pulls int) (context.Context, func(int)) {
 			return s.governor.Reserve(ctx, repo.Registry, repo.Path, pulls)
 		},
@@ -136,7 +145,7 @@ func (s *stand) job(t *testing.T) plan.Job {
 	repo := func(host string) image.Reference {
 		return image.Reference{Repository: image.Repository{Registry: host, Path: "team/app"}}
 	}
-	return plan.Job{Name: "app", Source: repo(image.DockerHub), Targets: []image.Reference{repo(targetHost)}, Tags: filter, Timeout: time.Hour}
+	return plan.Job{Name: "app", Source: repo(s.sourceHost), Targets: []image.Reference{repo(targetHost)}, Tags: filter, Timeout: time.Hour}
 }
 
 // untilDone syncs whenever what was deferred may be tried, and returns how long it took.
@@ -149,8 +158,12 @@ func (s *stand) untilDone(t *testing.T, between func(round int)) time.Duration {
 			jobs = []plan.Job{s.job(t)}
 		}
 		results := s.mirror.Sync(t.Context(), jobs)
+		var later time.Time
 		for _, r := range results {
-			if r.Err != nil {
+			var refused interface{ RetryAt() time.Time }
+			if errors.As(r.Err, &refused) && !refused.RetryAt().IsZero() { // of the whole registry
+				later = refused.RetryAt()
+			} else if r.Err != nil {
 				t.Fatal(r.Err)
 			}
 			if s.onEach != nil {
@@ -166,7 +179,10 @@ func (s *stand) untilDone(t *testing.T, between func(round int)) time.Duration {
 			}
 		}
 		at, _, deferred := mirror.Deferral(results)
-		if !deferred {
+		switch {
+		case !later.IsZero():
+			at = later
+		case !deferred:
 			return time.Since(began)
 		}
 		if between != nil {
@@ -213,6 +229,9 @@ func TestNineHundredPulls(t *testing.T) {
 		"fixed":           {hub.Options{Fixed: true}, ratelimit.Rule{}, 10, 0, nil},
 		"six hours":       {hub.Options{Window: 6 * time.Hour}, ratelimit.Rule{}, 10, 0, nil},
 		"x-headers":       {hub.Options{Headers: hub.Extended}, ratelimit.Rule{}, 10, 0, nil},
+		"plain headers":   {hub.Options{Headers: hub.Plain}, ratelimit.Rule{}, 10, 0, nil},
+		"mixed headers":   {hub.Options{Headers: hub.Mixed}, ratelimit.Rule{}, 10, 0, nil},
+		"half is counted": {hub.Options{Half: true}, ratelimit.Rule{}, 6, 0, nil},
 		"head refused":    {hub.Options{RefuseHead: true}, ratelimit.Rule{}, 11, 0, nil},
 		"skewed clock":    {hub.Options{Skew: 7 * time.Minute}, ratelimit.Rule{}, 10, 0, nil},
 		"keep a number":   {hub.Options{}, ratelimit.Rule{Keep: 25}, 13, 0, nil},

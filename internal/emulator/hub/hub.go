@@ -2,12 +2,14 @@
 // that were seen, refuses more, and keeps account of what was fetched in vain.
 //
 // What is real: each GET of a manifest counts one, HEAD and blobs are free, windows slide or are fixed, headers and refusals are as
-// recorded. What is simple: everybody is one address, and there is no token host; put a registry with [registry.Auth] below for that.
+// recorded. A [Hub] takes everybody for one address, unless [Options.Who] says otherwise; a [Site] puts what else there is around it: a
+// host for tokens, on which accounts are locked, and one for blobs.
 package hub
 
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +25,10 @@ const (
 	Both Headers = iota
 	// Extended are x-ratelimit-* only.
 	Extended
+	// Plain are ratelimit-* only.
+	Plain
+	// Mixed are both, but x-ratelimit-* only with a refusal.
+	Mixed
 	// None: nothing is said, as to an account without a limit; the limit holds all the same.
 	None
 )
@@ -53,7 +59,14 @@ type Options struct {
 	Skew time.Duration
 	// Exempt are repositories whose pulls do not count.
 	Exempt []string
+	// Half counts every other GET, as it once did.
+	Half bool
+	// Who names whom a request is counted for: an account, or an address. nil takes everybody for one address.
+	Who func(*http.Request) string
 }
+
+// address is who everybody is where nothing else is said.
+const address = "192.0.2.77"
 
 // Hub is a registry that counts. It may be changed while it is in use.
 type Hub struct {
@@ -61,18 +74,18 @@ type Hub struct {
 
 	mu      sync.Mutex
 	options Options
-	pulls   []pull
-	start   time.Time // of a fixed window
+	windows map[string]*window
 	abuse   bool
 	account Account
 	seen    map[string]int
-	empty   time.Time // since when everything that comes is refused
 }
 
-// pull is one that counted.
-type pull struct {
-	at      time.Time
-	foreign bool
+// window is what one account or address has pulled.
+type window struct {
+	pulls []time.Time
+	start time.Time // of a fixed window
+	empty bool      // something was refused since there was something left
+	gets  int
 }
 
 // Account is what the hub has seen, for tests to judge.
@@ -88,7 +101,7 @@ type Account struct {
 
 // New returns a hub before a registry.
 func New(next http.Handler, options Options) *Hub {
-	return &Hub{next: next, options: options, seen: map[string]int{}, account: Account{Lowest: options.Limit}}
+	return &Hub{next: next, options: options, windows: map[string]*window{}, seen: map[string]int{}, account: Account{Lowest: options.Limit}}
 }
 
 // Account returns what was seen up to now.
@@ -106,12 +119,15 @@ func (h *Hub) Change(edit func(*Options)) {
 }
 
 // Spend spends pulls as somebody else on the same address does, as far as there are any.
-func (h *Hub) Spend(n int) {
+func (h *Hub) Spend(n int) { h.SpendAs(address, n) }
+
+// SpendAs spends pulls of an account or address, as far as there are any.
+func (h *Hub) SpendAs(who string, n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := time.Now()
-	for range min(n, h.left(now)) {
-		h.count(now, true)
+	now, w := time.Now(), h.window(who)
+	for range min(n, h.left(w, now)) {
+		w.count(now)
 	}
 }
 
@@ -122,29 +138,36 @@ func (h *Hub) Abuse(on bool) {
 	h.abuse = on
 }
 
-// left returns what the window has left, and forgets what it has left behind.
-func (h *Hub) left(now time.Time) int {
+func (h *Hub) window(who string) *window {
+	if h.windows[who] == nil {
+		h.windows[who] = &window{}
+	}
+	return h.windows[who]
+}
+
+// left returns what a window has left, and forgets what it has left behind.
+func (h *Hub) left(w *window, now time.Time) int {
 	if h.options.Fixed {
-		if !h.start.IsZero() && now.Sub(h.start) >= h.options.Window {
-			h.pulls, h.start = nil, time.Time{}
+		if !w.start.IsZero() && now.Sub(w.start) >= h.options.Window {
+			w.pulls, w.start = nil, time.Time{}
 		}
 	} else {
-		for len(h.pulls) > 0 && now.Sub(h.pulls[0].at) >= h.options.Window {
-			h.pulls = h.pulls[1:]
+		for len(w.pulls) > 0 && now.Sub(w.pulls[0]) >= h.options.Window {
+			w.pulls = w.pulls[1:]
 		}
 	}
-	left := max(0, h.options.Limit-len(h.pulls))
+	left := max(0, h.options.Limit-len(w.pulls))
 	if left > 0 {
-		h.empty = time.Time{}
+		w.empty = false
 	}
 	return left
 }
 
-func (h *Hub) count(now time.Time, foreign bool) {
-	if len(h.pulls) == 0 {
-		h.start = now
+func (w *window) count(now time.Time) {
+	if len(w.pulls) == 0 {
+		w.start = now
 	}
-	h.pulls = append(h.pulls, pull{now, foreign})
+	w.pulls = append(w.pulls, now)
 }
 
 // ServeHTTP implements http.Handler.
@@ -169,29 +192,34 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) bool {
 	if !ok {
 		return true
 	}
-	for _, exempt := range h.options.Exempt {
-		if repository == exempt {
-			return true
-		}
+	if slices.Contains(h.options.Exempt, repository) {
+		return true
 	}
-	w.Header().Set("Docker-Ratelimit-Source", "192.0.2.77")
+	who := address
+	if h.options.Who != nil {
+		who = h.options.Who(r)
+	}
+	w.Header().Set("Docker-Ratelimit-Source", who)
 	w.Header().Set("Date", now.Add(h.options.Skew).UTC().Format(http.TimeFormat))
-	left := h.left(now)
+	mine := h.window(who)
+	left := h.left(mine, now)
 	get := r.Method == http.MethodGet
 	if left == 0 && (get || h.options.RefuseHead) {
 		if get {
 			h.account.Refused++
-			if !h.empty.IsZero() {
+			if mine.empty {
 				h.account.Vain++
 			}
-			h.empty = now
+			mine.empty = true
 		}
-		h.refuse(w, now)
+		h.refuse(w, mine, now)
 		return false
 	}
 	if get {
-		h.count(now, false)
-		left--
+		if mine.gets++; !h.options.Half || mine.gets%2 == 1 {
+			mine.count(now)
+			left--
+		}
 		h.account.Pulled++
 		h.account.Lowest = min(h.account.Lowest, left)
 		if strings.Contains(reference, ":") {
@@ -200,28 +228,34 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request) bool {
 			}
 		}
 	}
-	h.say(w, left)
+	h.say(w, left, false)
 	return true
 }
 
 // say writes the headers.
-func (h *Hub) say(w http.ResponseWriter, left int) {
-	window := ";w=" + strconv.Itoa(int(h.options.Window/time.Second))
-	for _, prefix := range map[Headers][]string{Both: {"Ratelimit-", "X-Ratelimit-"}, Extended: {"X-Ratelimit-"}}[h.options.Headers] {
-		w.Header().Set(prefix+"Limit", strconv.Itoa(h.options.Limit)+window)
-		w.Header().Set(prefix+"Remaining", strconv.Itoa(left)+window)
+func (h *Hub) say(w http.ResponseWriter, left int, refused bool) {
+	span := ";w=" + strconv.Itoa(int(h.options.Window/time.Second))
+	headers := h.options.Headers
+	if headers == Mixed {
+		if headers = Both; refused {
+			headers = Extended
+		}
+	}
+	for _, prefix := range map[Headers][]string{Both: {"Ratelimit-", "X-Ratelimit-"}, Extended: {"X-Ratelimit-"}, Plain: {"Ratelimit-"}}[headers] {
+		w.Header().Set(prefix+"Limit", strconv.Itoa(h.options.Limit)+span)
+		w.Header().Set(prefix+"Remaining", strconv.Itoa(left)+span)
 	}
 }
 
 // refuse answers as the hub was recorded to, with an account's token id in the text, which must go nowhere.
-func (h *Hub) refuse(w http.ResponseWriter, now time.Time) {
-	h.say(w, 0)
+func (h *Hub) refuse(w http.ResponseWriter, mine *window, now time.Time) {
+	h.say(w, 0, true)
 	at := now.Add(h.options.Window)
 	switch {
 	case h.options.Fixed:
-		at = h.start.Add(h.options.Window)
-	case len(h.pulls) > 0:
-		at = h.pulls[0].at.Add(h.options.Window)
+		at = mine.start.Add(h.options.Window)
+	case len(mine.pulls) > 0:
+		at = mine.pulls[0].Add(h.options.Window)
 	}
 	there := at.Add(h.options.Skew)
 	switch h.options.RetryAfter {

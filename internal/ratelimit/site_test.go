@@ -1,0 +1,90 @@
+package ratelimit_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/hub"
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/registry"
+)
+
+// The hosts of a site: addresses for documentation, since regclient looks names up.
+const (
+	siteHost = "192.0.2.7"
+	authHost = "192.0.2.8"
+	blobHost = "192.0.2.9"
+)
+
+// onSite has the stand talk to a whole Docker Hub, as an account where it has a password.
+func (s *stand) onSite(t *testing.T, options hub.Options, password string) *hub.Site {
+	t.Helper()
+	site := hub.NewSite(s.source, options, "https://"+authHost, "https://"+blobHost, map[string]string{"ann": "secret"})
+	s.Hub = site.Hub
+	network := emulator.Network{siteHost: site.Registry(), authHost: site.Auth(), blobHost: site.Blobs(), targetHost: s.target}
+	hosts := map[string]registry.Host{}
+	if password != "" {
+		hosts[siteHost] = registry.Host{Username: "ann", Password: password}
+	}
+	s.network, s.hosts, s.sourceHost = network, hosts, siteHost
+	s.stop(t)
+	s.start(t)
+	return site
+}
+
+// A whole Docker Hub: tokens of another host that end after five minutes, blobs of a third one that takes no credential, an account beside
+// an address. Nothing is pulled in vain, the credential goes nowhere else, and what the account has left is its own.
+func TestSite(t *testing.T) {
+	for _, password := range []string{"", "secret"} {
+		t.Run("password "+password, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, hub.Options{}, ratelimit.Rule{Metered: true})
+				site := s.onSite(t, hub.Options{Limit: 100, Window: time.Hour}, password)
+				defer s.stop(t)
+				s.fill(t, 120)
+				site.Spend(40) // of the address, not of the account
+				took := s.untilDone(t, nil)
+				s.check(t, 120)
+				a := site.Account()
+				if a.Pulled != 360 || a.Refused > 0 || a.Repeated > 0 {
+					t.Errorf("%+v", a)
+				}
+				if windows := int(took/time.Hour) + 1; windows > 5 || password == "secret" && windows > 4 {
+					t.Errorf("it took %s", took)
+				}
+				if b := site.SiteAccount(); b.Leaked > 0 || b.Wrong > 0 || b.Tokens == 0 || b.Tokens > 60 {
+					t.Errorf("%+v", b)
+				}
+				if strings.Contains(s.log.String(), "signature") || strings.Contains(s.log.String(), "secret") {
+					t.Error("a secret is in the log")
+				}
+			})
+		})
+	}
+}
+
+// An abuse limit in mid-run stops everything that goes to that registry, for longer each time; it is no pull limit, and all ends well.
+func TestAbuseInMidRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, hub.Options{Limit: 1000, Window: time.Hour}, ratelimit.Rule{Metered: true})
+		defer s.stop(t)
+		s.fill(t, 100)
+		s.source.Inject(emulator.Fault{Times: 1, Match: func(r *http.Request) bool {
+			if s.Account().Pulled < 120 {
+				return false
+			}
+			s.Abuse(true)
+			time.AfterFunc(5*time.Minute, func() { s.Abuse(false) })
+			return true
+		}})
+		took := s.untilDone(t, nil)
+		s.check(t, 100)
+		if a := s.Account(); a.Repeated > 16 || a.Refused > 30 || took < 5*time.Minute || took > 20*time.Minute {
+			t.Errorf("%+v after %s", a, took)
+		}
+	})
+}
