@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/convert"
+	"github.com/draysync/dray/internal/report"
+)
+
+// maxConverted is the largest file that is read, in bytes.
+const maxConverted = 16 << 20
+
+// converted is the answer of `dray convert` in JSON.
+type converted struct {
+	Version int             `json:"version"`
+	Command string          `json:"command"`
+	From    string          `json:"from"`
+	Config  string          `json:"config"`
+	Notes   []convertedNote `json:"notes"`
+}
+
+// convertedNote is something that has no equal, or that is left to do.
+type convertedNote struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Key  string `json:"key"`
+	Text string `json:"text"`
+}
+
+func (a *app) convertCommand() *cobra.Command {
+	var from string
+	var options convert.Options
+	c := &cobra.Command{
+		Use:   "convert FILE [FILE]",
+		Short: "Turn the config of regsync, dregsy, image-syncer, skopeo sync or ocync into one of dray",
+		Long: `Read the config of another tool and write a config of dray to stdout. What has no equal becomes a comment at
+the place where it would stand, and a line on stderr. Whose config it is, is told from its content.
+
+  dray convert regsync.yml > dray.yaml
+  dray convert auth.yaml images.yaml                         image-syncer's two files
+  dray convert --target registry.example.com/mirror sync.yml what skopeo has on its command line
+
+Passwords that stand in the file in plain text are not copied: the config names an environment variable for each.
+
+` + exitHelp,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return usage("convert takes a FILE, or image-syncer's two; there are %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			options.From = convert.Tool(from)
+			return a.convert(args, options)
+		},
+	}
+	names := make([]string, 0, len(convert.Tools()))
+	for _, tool := range convert.Tools() {
+		names = append(names, string(tool))
+	}
+	c.Flags().StringVar(&from, "from", "", "whose config it is: `TOOL` is one of "+strings.Join(names, ", "))
+	c.Flags().StringVar(&options.Target, "target", "", "for skopeo: the destination on its command line, `HOST/PATH`")
+	c.Flags().BoolVar(&options.Scoped, "scoped", false, "for skopeo: its command line has --scoped")
+	return c
+}
+
+func (a *app) convert(names []string, options convert.Options) error {
+	var files []convert.File
+	for _, name := range names {
+		data, err := readConverted(name)
+		if err != nil {
+			return usage("%v", err)
+		}
+		files = append(files, convert.File{Name: name, Data: data})
+	}
+	result, err := convert.Convert(files, options)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	if a.output == "json" {
+		err = a.printConvertedJSON(result)
+	} else if _, err = a.out.Write(result.YAML); err == nil {
+		a.printNotes(result)
+	}
+	if err != nil {
+		return &exitError{exitFailed, err}
+	}
+	return nil
+}
+
+func readConverted(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxConverted+1))
+	if err == nil && len(data) > maxConverted {
+		err = errors.New("is larger than 16 MiB, which no config is")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, nil
+}
+
+func (a *app) printNotes(result *convert.Result) {
+	for _, note := range result.Notes {
+		fmt.Fprintln(a.err, report.Line(note.String()))
+	}
+	fmt.Fprintf(a.err, "Read as a config of %s; %s to look at, each of them a comment in the output.\n", result.Tool, plural(len(result.Notes), "place", "places"))
+}
+
+func (a *app) printConvertedJSON(result *convert.Result) error {
+	answer := converted{Version: 1, Command: "convert", From: string(result.Tool), Config: string(result.YAML), Notes: []convertedNote{}}
+	for _, n := range result.Notes {
+		answer.Notes = append(answer.Notes, convertedNote{n.File, n.Line, n.Key, n.Text})
+	}
+	encoder := json.NewEncoder(a.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(answer)
+}

@@ -1,0 +1,170 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Tool is a program whose config can be read.
+type Tool string
+
+// The tools, by the names that they have on the command line.
+const (
+	Regsync     Tool = "regsync"
+	Dregsy      Tool = "dregsy"
+	ImageSyncer Tool = "image-syncer"
+	Skopeo      Tool = "skopeo"
+	Ocync       Tool = "ocync"
+)
+
+// Tools returns all of them.
+func Tools() []Tool { return []Tool{Regsync, Dregsy, ImageSyncer, Skopeo, Ocync} }
+
+// File is a file to convert. Its name is for messages, and for comments without the folder.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Options say what the files do not.
+type Options struct {
+	// From is the tool; empty to tell it from the content.
+	From Tool
+	// Target is the DESTINATION on skopeo's command line, host/path, which no other tool takes.
+	Target string
+	// Scoped is skopeo's --scoped: the target's path has the whole name of the source in it.
+	Scoped bool
+}
+
+// Note is something that has no equal, or that somebody has to do.
+type Note struct {
+	File string
+	Line int    // from 1; 0 where it is about the file as a whole
+	Key  string // in the source, such as sync[2].backup; may be empty
+	Text string
+}
+
+// String returns the note with its place.
+func (n Note) String() string {
+	place := printable(n.File)
+	if n.Line > 0 {
+		place += fmt.Sprintf(":%d", n.Line)
+	}
+	if n.Key != "" {
+		place += ": " + printable(n.Key)
+	}
+	return strings.TrimPrefix(place+": "+n.Text, ": ")
+}
+
+// Result is a config of dray.
+type Result struct {
+	Tool  Tool
+	YAML  []byte
+	Notes []Note
+}
+
+// Convert reads the config of another tool: one file, or the two of image-syncer in either order. The error is of the type
+// Errors.
+func Convert(files []File, options Options) (*Result, error) {
+	inputs := make([]input, len(files))
+	for i, file := range files {
+		top, r := parse(file.Name, file.Data)
+		if len(r.errs) > 0 {
+			return nil, r.errs
+		}
+		inputs[i] = input{top, r, recognize(top)}
+	}
+	tool, err := chosen(inputs, options)
+	if err != nil {
+		return nil, Errors{err}
+	}
+	d := &document{tool: tool}
+	for _, in := range inputs {
+		d.files = append(d.files, printable(filepath.Base(in.r.file)))
+	}
+	d.read(inputs, options)
+	d.check()
+	if errs := d.mistakes(inputs); len(errs) > 0 {
+		return nil, errs
+	}
+	d.hoist()
+	var out emitter
+	out.document(d)
+	return &Result{Tool: tool, YAML: []byte(out.String()), Notes: d.notes}, nil
+}
+
+// input is a file that has been parsed.
+type input struct {
+	top   section
+	r     *reader
+	shape shape
+}
+
+func (d *document) read(inputs []input, options Options) {
+	top := inputs[0].top
+	switch d.tool {
+	case Regsync:
+		d.regsync(top)
+	case Dregsy:
+		d.dregsy(top)
+	case ImageSyncer:
+		d.imageSyncer(inputs)
+	case Skopeo:
+		d.skopeo(top, options)
+	case Ocync:
+		d.ocync(top)
+	}
+}
+
+// mistakes are all of them, and where there is none that nothing is left to do.
+func (d *document) mistakes(inputs []input) Errors {
+	var errs Errors
+	for _, in := range inputs {
+		errs = append(errs, in.r.errs...)
+	}
+	live := slices.ContainsFunc(d.mappings, func(m *mapping) bool { return !m.disabled })
+	if len(errs) > 0 || live {
+		return errs
+	}
+	why := errors.New("names no images")
+	hint := "give the file that says what to copy"
+	if len(d.mappings) > 0 {
+		why, hint = errors.New("nothing in it has an equal in dray"), "write a config by hand, see config.example.yaml; what stands in the way is:"
+		for _, note := range d.notes {
+			hint += "\n  " + note.String()
+		}
+	}
+	return Errors{&Error{File: inputs[0].r.file, Err: why, Hint: hint}}
+}
+
+func chosen(inputs []input, options Options) (Tool, *Error) {
+	if len(inputs) == 0 {
+		return "", &Error{File: "dray convert", Err: errors.New("no file was given")}
+	}
+	first := inputs[0]
+	fail := func(hint, format string, args ...any) *Error {
+		return &Error{File: first.r.file, Err: fmt.Errorf(format, args...), Hint: hint}
+	}
+	tool := options.From
+	if tool == "" {
+		tool = first.shape.tool()
+	}
+	switch {
+	case tool == "" && first.shape == shapeDray:
+		return "", fail("there is nothing to convert", "is a config of dray already")
+	case tool == "":
+		return "", fail("say whose it is with --from", "is not known as a config of any of %v", Tools())
+	case !slices.Contains(Tools(), tool):
+		return "", fail(fmt.Sprintf("write one of %v", Tools()), "%q is not a tool whose config can be read", tool)
+	case len(inputs) > 1 && tool != ImageSyncer, len(inputs) > 2:
+		return "", fail("give one file; image-syncer's credentials and images may be two", "there are %d files for %s", len(inputs), tool)
+	case tool == Skopeo && options.Target == "":
+		return "", fail("add --target HOST/PATH, the DESTINATION of skopeo's command line", "skopeo has the target on its command line, not in this file")
+	case tool != Skopeo && (options.Target != "" || options.Scoped):
+		return "", fail("leave out --target and --scoped", "%s has the target in its file", tool)
+	}
+	return tool, nil
+}

@@ -1,0 +1,314 @@
+package convert
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// dregsy reads the config of xelalexv's dregsy.
+func (d *document) dregsy(top section) {
+	referrers := d.noReferrers(top)
+	for _, task := range top.get("tasks").list() {
+		d.dregsyTask(task.section(), referrers)
+	}
+	for _, v := range top.rest() {
+		d.remark(v.value, "no equal: %s", dregsyWhy(v.name))
+	}
+}
+
+func dregsyWhy(key string) string {
+	switch key {
+	case "relay", "skopeo", "docker", "dockerhost", "api-version":
+		return "dray copies images itself, without a relay; certificates have their place in registries.HOST.tls"
+	case "lister":
+		return "dray lists repositories by the registry's catalog"
+	case "watch":
+		return "dray run always follows its config file"
+	}
+	return "dray convert does not know this key"
+}
+
+// dregsyTask is a pair of registries with what to copy between them.
+func (d *document) dregsyTask(task section, referrers []string) {
+	base := mapping{at: task.value, options: options{referrers: referrers}}
+	interval := task.get("interval")
+	d.every(&base, interval, time.Duration(max(interval.integer(), 0))*time.Second)
+	name := task.get("name").text()
+	if v := task.get("verbose"); v.boolean() {
+		d.remark(v, "no equal for one task: write log.level: debug for all")
+	}
+	if v := task.get("mappings_file"); v.set() {
+		d.remark(v, "no equal: mappings in another file; put them here")
+	}
+	source := d.dregsyLocation(task.get("source"))
+	target := d.dregsyLocation(task.get("target"))
+	if source == "" || target == "" {
+		return
+	}
+	for _, v := range task.get("mappings").list() {
+		m := base
+		m.at = v
+		d.dregsyMapping(v.section(), m, name, source, target)
+	}
+	for _, v := range task.rest() {
+		d.remark(v.value, "no equal: dray convert does not know this key")
+	}
+}
+
+// dregsyLocation reads one side of a task, and returns its registry.
+func (d *document) dregsyLocation(v value) string {
+	s := v.section()
+	name := s.get("registry").text()
+	if _, registry, account := strings.Cut(name, "@"); account { // an account before a public registry of AWS
+		name = registry
+	}
+	if name == "" {
+		s.r.fail(s.get("registry"), "write the registry's host", "is missing")
+		return ""
+	}
+	r := d.registry(s.get("registry"), name)
+	if r == nil {
+		return name
+	}
+	switch auth := s.get("auth"); auth.text() {
+	case "":
+	case "none":
+		d.remarkRegistry(r, auth, "without a username here, dray asks as docker login has it, and else as nobody")
+	default:
+		d.dregsyAuth(r, auth)
+	}
+	if v := s.get("auth-refresh"); v.set() {
+		d.remarkRegistry(r, v, "no equal: name docker-credential-ecr-login in credHelpers of Docker's config.json, which dray reads, and which renews itself")
+	}
+	if v := s.get("skip-tls-verify"); v.boolean() {
+		d.insecure(r, v)
+	}
+	if v := s.get("lister"); v.set() {
+		d.remarkRegistry(r, v, "no equal: dray lists repositories by the registry's catalog, and Docker Hub has none; name them")
+	}
+	for _, v := range s.rest() {
+		d.remarkRegistry(r, v.value, "no equal: dray convert does not know this key")
+	}
+	return name
+}
+
+// insecure is a registry whose certificate is not checked. On this machine that most often means one without TLS.
+func (d *document) insecure(r *registry, at value) {
+	if loopback(r.key) {
+		r.plainHTTP = true
+		d.remarkRegistry(r, at, "taken for a registry without TLS; where it has some, write tls: {insecureSkipVerify: true} instead of plainHTTP")
+		return
+	}
+	if !r.plainHTTP {
+		r.skipVerify = true
+		d.remarkRegistry(r, at, "any certificate is trusted; where it has no TLS at all, write plainHTTP: true instead of tls")
+	}
+}
+
+// dregsyAuth decodes the base64 of {"username": …, "password": …}. The password is not copied.
+func (d *document) dregsyAuth(r *registry, v value) {
+	var login struct{ Username, Password string }
+	data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(v.text()))
+	if err == nil {
+		err = json.Unmarshal(data, &login)
+	}
+	switch {
+	case err != nil:
+		d.remarkRegistry(r, v, "no equal: it is not the base64 of JSON with username and password, and was not copied")
+	case login.Username == "" || login.Password == "":
+		d.remarkRegistry(r, v, "it has no username or no password; without them dray asks as docker login has it, and else as nobody")
+	case r.username == login.Username:
+	default:
+		d.credentials(r, v, escape(login.Username), d.secret(r, v))
+	}
+}
+
+// dregsyMapping is an entry of a task's mappings.
+func (d *document) dregsyMapping(s section, m mapping, task, source, target string) {
+	from, to := s.get("from").text(), s.get("to").text()
+	if from == "" {
+		s.r.fail(s.get("from"), "write the path at the source", "is missing")
+		return
+	}
+	d.dregsyPlatform(s.get("platform"), &m)
+	s.get("preserve-digests") // dray always does
+	tags, digests := s.get("tags"), s.get("digests")
+	for _, v := range s.rest() {
+		d.remarkMapping(&m, "", v.value, "no equal: dray convert does not know this key")
+	}
+	if strings.HasPrefix(from, "regex:") || strings.HasPrefix(to, "regex:") {
+		d.dregsyMatching(s, m, task, source, target, tags)
+		return
+	}
+	from = strings.Trim(from, "/")
+	if to = strings.Trim(to, "/"); to == "" {
+		to = from
+	}
+	m.name = task + "/" + from
+	m.source, m.targets = source+"/"+from, []string{target + "/" + to}
+	for _, digest := range digests.list() {
+		one := m
+		one.source += "@" + digest.text()
+		one.targets = []string{m.targets[0] + ":" + pinnedTag(digest.text())}
+		d.remarkMapping(&one, "target", digest, "no equal: dregsy gives it no tag; dray needs one, and this is made of the digest")
+		d.add(&one)
+	}
+	if len(digests.list()) == 0 || len(tags.list()) > 0 {
+		sets := d.dregsyTags(&m, tags)
+		d.addSets(m, sets)
+	}
+}
+
+func (d *document) dregsyPlatform(v value, m *mapping) {
+	switch v.text() {
+	case "all":
+	case "":
+		const text = "dregsy copies the one platform of its machine where a mapping says nothing, dray all; write platforms to keep fewer"
+		if !d.noted(text) {
+			d.remark(value{r: m.at.r}, text)
+		}
+	default:
+		m.platforms = []string{v.text()}
+		d.remarkMapping(m, "platforms", v, "dregsy copies the manifest of the platform itself; dray an index that holds this platform only, with a digest of its own")
+	}
+}
+
+// noted tells whether a note with this text is there.
+func (d *document) noted(text string) bool {
+	for _, n := range d.notes {
+		if n.Text == text {
+			return true
+		}
+	}
+	return false
+}
+
+// dregsyMatching is a mapping whose paths are regular expressions.
+func (d *document) dregsyMatching(s section, m mapping, task, source, target string, tags value) {
+	from, to := s.get("from").text(), s.get("to").text()
+	glob, ok := pathGlob(strings.TrimPrefix(from, "regex:"))
+	prefix, rest, found := strings.Cut(glob, "/")
+	m.name = task
+	to = strings.Trim(to, "/")
+	if !ok || !found || strings.ContainsAny(prefix, "*?") || strings.HasPrefix(to, "regex:") || !strings.HasPrefix(from, "regex:") {
+		m.source, m.targets, m.repositories, m.tags = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, &tagSet{}
+		d.disable(&m, s.value, "no equal: from %q to %q; name a path and repositories below it, or globs (* stays within a part of the path)", from, to)
+		d.add(&m)
+		return
+	}
+	if to != "" {
+		to += "/"
+	}
+	m.name = task + "/" + prefix
+	m.source, m.targets, m.repositories = source+"/"+prefix, []string{target + "/" + to + prefix}, []string{rest}
+	if strings.Contains(rest, "*") {
+		d.remarkMapping(&m, "repositories", s.get("from"), "a * stays within one part of the path, where .* does not")
+	}
+	sets := d.dregsyTags(&m, tags)
+	d.addSets(m, sets)
+}
+
+// dregsyTags reads the tags, of which an image's has to satisfy one, and all that begin with keep: besides.
+func (d *document) dregsyTags(m *mapping, v value) []tagSet {
+	var sets []tagSet
+	var keep, drop []string
+	for _, entry := range v.list() {
+		text := entry.text()
+		kind, rest, marked := strings.Cut(text, ":")
+		rest = strings.TrimSpace(rest)
+		re, inverted := strings.CutPrefix(rest, "!")
+		switch {
+		case !marked:
+			sets = append(sets, tagSet{include: []string{escape(text)}})
+		case kind == "semver":
+			sets = append(sets, tagSet{semver: d.dregsyRange(m, entry, rest)})
+		case kind == "regex" && inverted:
+			sets = append(sets, tagSet{exclude: []string{compiled(entry, lineMatch(re))}})
+		case kind == "regex":
+			sets = append(sets, tagSet{include: []string{compiled(entry, lineMatch(re))}})
+		case kind == "keep" && inverted:
+			drop = append(drop, compiled(entry, lineMatch(re)))
+		case kind == "keep":
+			keep = append(keep, patterns([]string{compiled(entry, lineMatch(re))})...)
+		default:
+			entry.r.fail(entry, "write a tag, or regex:, semver: or keep: and what belongs to it", "%q is no tag", text)
+		}
+	}
+	if len(sets) == 0 {
+		sets = []tagSet{{}}
+	}
+	return d.dregsyKeep(m, v, sets, keep, drop)
+}
+
+// dregsyRange reads a range of versions.
+func (d *document) dregsyRange(m *mapping, at value, text string) string {
+	ranges, err := ordered(text)
+	if err != nil {
+		d.remarkMapping(m, "tags", at, "no equal: %v; this is the range as it was, which takes no pre-releases", err)
+		return text
+	}
+	d.remarkOrdered(m, at)
+	return ranges
+}
+
+// lineMatch anchors an expression as dregsy does.
+func lineMatch(re string) string {
+	if !strings.HasPrefix(re, "^") {
+		re = "^" + re
+	}
+	if !strings.HasSuffix(re, "$") {
+		re += "$"
+	}
+	return re
+}
+
+// dregsyKeep narrows all sets. What has to match two expressions cannot be written, and stays wider.
+func (d *document) dregsyKeep(m *mapping, v value, sets []tagSet, keep, drop []string) []tagSet {
+	wider := len(keep) > 1
+	for i := range sets {
+		set := &sets[i]
+		set.exclude = append(set.exclude, drop...)
+		switch {
+		case len(keep) == 0:
+		case len(set.include) == 0:
+			set.include = keep[:1]
+		case len(set.include) == 1 && literal(set.include[0]):
+			set.exclude = append(set.exclude, drop...)
+			if !(tagSet{include: keep[:1]}).takes(set.include[0]) {
+				set.include = nil
+			}
+			if set.include == nil {
+				set.include = []string{nothing}
+			}
+		default:
+			wider = true
+		}
+	}
+	if wider {
+		d.remarkMapping(m, "tags", v, "no equal: a tag that has to match two expressions (keep:); this chooses more, put the two into one")
+	}
+	return withoutNothing(sets)
+}
+
+// withoutNothing drops sets that choose nothing, unless none is left.
+func withoutNothing(sets []tagSet) []tagSet {
+	var some []tagSet
+	for _, set := range sets {
+		if len(set.include) == 1 && set.include[0] == nothing {
+			continue
+		}
+		if len(set.include) == 1 && literal(set.include[0]) && set.semver == "" {
+			if !set.takes(set.include[0]) {
+				continue
+			}
+			set.exclude = nil
+		}
+		some = append(some, set)
+	}
+	if len(some) == 0 {
+		return sets[:1]
+	}
+	return some
+}

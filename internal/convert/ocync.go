@@ -1,0 +1,277 @@
+package convert
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ocync reads the config of clowdhaus' ocync.
+func (d *document) ocync(top section) {
+	o := ocyncReader{document: d, groups: top.get("target_groups").section(), defaults: top.get("defaults").section(), hosts: map[string]string{}}
+	for _, entry := range top.get("registries").section().entries() {
+		o.registryEntry(entry)
+	}
+	for _, v := range top.get("mappings").list() {
+		o.mapping(v.section())
+	}
+	for _, v := range top.get("global").section().entries() {
+		d.remark(v.value, "no equal: %s", ocyncWhy(v.name))
+	}
+	for _, s := range []section{top, o.defaults} {
+		for _, v := range s.rest() {
+			d.remark(v.value, "no equal: dray convert does not know this key")
+		}
+	}
+}
+
+func ocyncWhy(key string) string {
+	switch key {
+	case "max_concurrent_transfers":
+		return "jobs is how many mappings run at once, registries.HOST.concurrency how many requests a registry gets"
+	case "cache_dir":
+		return "dray keeps its memory in stateDir"
+	case "cache_ttl", "staging_size_limit":
+		return "dray's memory needs no limit, and images pass through without being staged"
+	}
+	return "dray convert does not know this key"
+}
+
+// ocyncReader knows registries and groups by their names in the file.
+type ocyncReader struct {
+	*document
+	groups, defaults section
+	hosts            map[string]string
+}
+
+var ocyncVariable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:[-?])([^}]*))?\}`)
+
+// text turns ${NAME} into dray's reference. A default value has no equal.
+func (o ocyncReader) text(v value) string {
+	return ocyncVariable.ReplaceAllStringFunc(v.text(), func(ref string) string {
+		found := ocyncVariable.FindStringSubmatch(ref)
+		if found[2] == ":-" {
+			o.remark(v, "no equal: a default for the variable %s; set it", found[1])
+		}
+		return "${env:" + found[1] + "}"
+	})
+}
+
+func (o ocyncReader) registryEntry(entry named) {
+	s := entry.section()
+	name := o.text(s.get("url"))
+	name = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(name, "https://"), "http://"), "/")
+	o.hosts[entry.name] = name
+	if name == "" {
+		s.r.fail(s.get("url"), "write the registry's host", "is missing")
+		return
+	}
+	if strings.Contains(name, "${") {
+		if s.has("credentials", "token", "max_concurrent") {
+			o.remark(s.get("url"), "no equal: a variable in a key of registries; write the host there, with what this entry says")
+		}
+		return
+	}
+	r := o.registry(s.get("url"), name)
+	if r == nil {
+		return
+	}
+	login := s.get("credentials").section()
+	username, password := o.text(login.get("username")), ""
+	if v := login.get("password"); v.text() != "" {
+		if password = o.text(v); !isReference(password) {
+			password = o.secret(r, v)
+		}
+	}
+	o.credentials(r, login.value, username, password)
+	o.access(r, s)
+}
+
+// access reads how to sign in, and how many requests there may be.
+func (o ocyncReader) access(r *registry, s section) {
+	switch kind := s.get("auth_type"); kind.text() {
+	case "", "basic", "docker_config", "ghcr":
+	case "anonymous":
+		o.remarkRegistry(r, kind, "without a username here, dray asks as docker login has it, and else as nobody")
+	case "ecr", "gar", "gcr", "acr":
+		o.remarkRegistry(r, kind, "no equal: name the registry's helper (docker-credential-ecr-login, -gcloud, -acr-env) in credHelpers of Docker's config.json, which dray reads")
+	default:
+		o.remarkRegistry(r, kind, "no equal: use username and password, or docker login")
+	}
+	if v := s.get("token"); v.set() {
+		o.remarkRegistry(r, v, "no equal: a token that is there already; use username and password, or docker login; it was not copied")
+	}
+	r.concurrency = o.bound(r, s.get("max_concurrent"), 256)
+	s.get("head_first") // dray always does
+	for _, v := range s.rest() {
+		o.remarkRegistry(r, v.value, "no equal: dray convert does not know this key")
+	}
+}
+
+// mapping reads an entry of mappings.
+func (o ocyncReader) mapping(s section) {
+	or := func(key string) value {
+		fallback := o.defaults.get(key)
+		if own := s.get(key); own.set() {
+			return own
+		}
+		return fallback
+	}
+	from := strings.Trim(o.text(s.get("from")), "/")
+	to := strings.Trim(o.text(s.get("to")), "/")
+	if to == "" {
+		to = from
+	}
+	source := o.host(or("source"))
+	if from == "" {
+		s.r.fail(s.get("from"), "write the path at the source", "is missing")
+	}
+	m := mapping{at: s.value, name: from, source: source + "/" + from, options: options{platforms: unique(or("platforms").texts())}}
+	for _, name := range o.targets(or("targets")) {
+		m.targets = append(m.targets, name+"/"+to)
+	}
+	if source == "" || from == "" || len(m.targets) == 0 {
+		return
+	}
+	o.artifacts(or("artifacts"), &m)
+	for _, v := range s.rest() {
+		if v.name != "tags" {
+			o.remarkMapping(&m, "", v.value, "no equal: dray convert does not know this key")
+		}
+	}
+	o.addSets(m, o.tags(or("tags"), &m))
+}
+
+// host returns the host of a registry by its name.
+func (o ocyncReader) host(v value) string {
+	name := v.text()
+	if name == "" {
+		v.r.fail(v, "write the name of an entry of registries", "is missing")
+		return ""
+	}
+	host, ok := o.hosts[name]
+	if !ok {
+		v.r.fail(v, "write the name of an entry of registries", "there is no registry %q", name)
+	}
+	return host
+}
+
+// targets returns hosts: of a group, of one registry, or of a list of registries.
+func (o ocyncReader) targets(v value) []string {
+	list := v.list()
+	if v.set() && len(list) == 1 {
+		if group, ok := o.groups.fields[v.valueOrFirst()]; ok {
+			list = group.list()
+		}
+	}
+	if len(list) == 0 {
+		v.r.fail(v, "write the name of a group or of a registry", "is missing")
+	}
+	var hosts []string
+	for _, entry := range list {
+		if host := o.host(entry); host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	return unique(hosts)
+}
+
+// valueOrFirst returns the text, or the only entry of a list.
+func (v value) valueOrFirst() string {
+	if list := v.list(); len(list) > 0 {
+		return list[0].text()
+	}
+	return ""
+}
+
+func (o ocyncReader) artifacts(v value, m *mapping) {
+	s := v.section()
+	if enabled := s.get("enabled"); enabled.set() && !enabled.boolean() {
+		m.referrers = []string{"false"}
+		return
+	}
+	m.referrers = unique(s.get("include").texts())
+	if v := s.get("exclude"); v.set() {
+		o.remarkMapping(m, "referrers", v, "no equal: name the artifact types that you want in referrers")
+	}
+	if v := s.get("require_artifacts"); v.boolean() {
+		o.remarkMapping(m, "referrers", v, "no equal: an image without referrers arrives as well")
+	}
+}
+
+// prerelease returns what ocync leaves out unless include names it, whatever its case.
+func prerelease() []string {
+	return []string{"/(?i).*-(rc|alpha|beta|pre|snapshot|nightly).*/"}
+}
+
+// tags reads the filter. What ocync always includes becomes a set of its own where it has patterns.
+func (o ocyncReader) tags(v value, m *mapping) []tagSet {
+	s := v.section()
+	always, own := s.get("include").texts(), unique(s.get("exclude").texts())
+	set := tagSet{include: unique(s.get("glob").texts()), exclude: append(slices.Clone(own), prerelease()...), semver: s.get("semver").text()}
+	if slices.Equal(set.include, []string{"*"}) {
+		set.include = nil
+	}
+	if set.semver != "" {
+		set.include = patterns(set.include)
+	}
+	o.sorted(s, m, &set)
+	for _, key := range []string{"min_tags", "immutable_tags", "semver_prerelease"} {
+		if v := s.get(key); v.set() {
+			o.remarkMapping(m, "tags", v, "no equal: %s", ocyncTagWhy(key))
+		}
+	}
+	for _, v := range s.rest() {
+		o.remarkMapping(m, "tags", v.value, "no equal: dray convert does not know this key")
+	}
+	o.suffixes(s, m, &set)
+	if len(always) == 0 {
+		return []tagSet{set}
+	}
+	return []tagSet{{include: unique(always), exclude: own}, set}
+}
+
+// sorted reads how many to keep.
+func (o ocyncReader) sorted(s section, m *mapping, set *tagSet) {
+	order, latest := s.get("sort"), s.get("latest")
+	switch {
+	case latest.integer() <= 0:
+	case order.text() == "alpha":
+		o.remarkMapping(m, "tags", latest, "no equal: the last in the order of the alphabet; newest counts versions")
+	default:
+		set.newest = latest.integer()
+		set.include = patterns(set.include)
+	}
+}
+
+// openRange matches a range of which each part is >= or <, so that -0 behind each version changes nothing but what it says
+// about pre-releases.
+var openRange = regexp.MustCompile(`^\s*(?:>=|<)\s*v?[0-9]+(?:\.[0-9]+){0,2}\s*(?:,\s*(?:>=|<)\s*v?[0-9]+(?:\.[0-9]+){0,2}\s*)*$`)
+
+// suffixes takes in 1.2.3-alpine and 1.2.3-r4, which are plain versions for ocync and pre-releases for dray.
+func (o ocyncReader) suffixes(s section, m *mapping, set *tagSet) {
+	switch {
+	case set.semver == "" && set.newest > 0:
+		set.semver = ">= 0-0"
+		o.remarkMapping(m, "tags", s.get("latest"), "tags that are no versions are not counted and not taken; ocync takes them after the last version")
+	case set.semver == "" || strings.Contains(set.semver, "-"):
+	case openRange.MatchString(set.semver):
+		parts := strings.Split(set.semver, ",")
+		for i, part := range parts {
+			parts[i] = strings.TrimSpace(part) + "-0"
+		}
+		set.semver = strings.Join(parts, ", ")
+	default:
+		o.remarkMapping(m, "tags", s.get("semver"), "1.2.3-r4 and 1.2.3-alpine are pre-releases for dray, which such a range leaves out; one such as \">= 1.2-0\" takes them in")
+	}
+}
+
+func ocyncTagWhy(key string) string {
+	switch key {
+	case "min_tags":
+		return "dray does not fail for too few tags; watch its metrics"
+	case "immutable_tags":
+		return "dray asks for the digest of each tag, and writes nothing where it is the same"
+	}
+	return "pre-releases come where the range of semver names one"
+}
