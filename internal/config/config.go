@@ -25,6 +25,7 @@ type Config struct {
 	Notifications []Notification
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
 	Registries map[string]Registry
+	Azure      Azure
 	// Mappings are in the order of the file; there is at least one, and no two have one name.
 	Mappings []Mapping
 }
@@ -43,7 +44,8 @@ type Mapping struct {
 	Pos  Position
 	// Source is one image where it has a tag or a digest, and otherwise a repository, or with Repositories a prefix.
 	Source image.Reference
-	// Targets are as Source is: images, each with a tag and none with a digest; repositories; or prefixes.
+	// Targets are as Source is: images, each with a tag, or with the source's digest where it arrives without one; repositories; or
+	// prefixes.
 	Targets []image.Reference
 	// Repositories are paths below the prefixes; a glob among them has '*', '?' or '['.
 	Repositories []string
@@ -57,6 +59,9 @@ type Mapping struct {
 	ReferrersInterval time.Duration
 	// ForeignLayers brings layers that a manifest names by URLs as well.
 	ForeignLayers bool
+	Engine        Engine
+	// ResolveServer leaves it to the target's registry to ask the source; Engine is then EngineACR, and all tags are named.
+	ResolveServer bool
 	// Timeout bounds one try of one import; it is positive.
 	Timeout time.Duration
 	// Retries is how often an import is tried again.

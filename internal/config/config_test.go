@@ -77,6 +77,7 @@ func TestParse(t *testing.T) {
 				CAFile: "etc/ca.pem", CertFile: "/c.pem", KeyFile: "etc/sub/c.key", InsecureSkipVerify: true,
 			}},
 		},
+		Azure: Azure{Cloud: "public", Credential: AzureCredential{Kind: "default"}, Parallel: 4, Rate: 2, Timeout: 30 * time.Minute},
 		Mappings: []Mapping{
 			{
 				Name: "library/alpine", Pos: at(19, 5),
@@ -84,20 +85,20 @@ func TestParse(t *testing.T) {
 				Targets:   []image.Reference{repository("registry.corp.example", "mirror/alpine")},
 				Tags:      ownTags,
 				Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm", Variant: "v7"}},
-				Moved:     MovedFollow, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
+				Moved:     MovedFollow, Engine: EngineAuto, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
 			},
 			{
 				Name: "one", Pos: at(23, 5), Source: base,
 				Targets: []image.Reference{
 					image.Repository{Registry: "x.io", Path: "base"}.Tag("1"), image.Repository{Path: "stage/base"}.Tag("pinned"),
 				},
-				Platforms: arm64, Moved: MovedRefuse, Referrers: Referrers{Types: []string{"a/b"}}, ReferrersInterval: 24 * time.Hour, Timeout: 90 * time.Second, Retries: 5,
+				Platforms: arm64, Moved: MovedRefuse, Engine: EngineAuto, Referrers: Referrers{Types: []string{"a/b"}}, ReferrersInterval: 24 * time.Hour, Timeout: 90 * time.Second, Retries: 5,
 			},
 			{
 				Name: "library", Pos: at(30, 5), Source: repository("docker.io", "library"),
 				Targets:      []image.Reference{repository("", "/srv/stage")},
 				Repositories: []string{"alpine", "go*"}, Tags: defaultTags,
-				Platforms: arm64, Moved: MovedFollow, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
+				Platforms: arm64, Moved: MovedFollow, Engine: EngineAuto, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
 			},
 		},
 	}

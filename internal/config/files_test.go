@@ -192,6 +192,9 @@ func consistent(t testing.TB, c *Config) {
 		names[m.Name] = true
 	}
 	for key, r := range c.Registries {
+		if r.Azure != nil && r.Username != "" {
+			t.Errorf("registry %q has two ways to sign in", key)
+		}
 		if key != r.Key || (r.Username == "") != (r.Password == "") || r.Pos.Line == 0 || r.Concurrency < 0 || r.Concurrency > 256 {
 			t.Errorf("registry %q: %+v", key, r)
 		}
@@ -209,6 +212,8 @@ func sound(m Mapping) error {
 		return errors.New("has an impossible timeout or retries")
 	case m.Jitter < 0 || m.Priority < -100 || m.Priority > 100 || schedule.CheckJitter(m.Schedule, m.Jitter) != nil:
 		return errors.New("has an impossible schedule, jitter or priority")
+	case m.Engine != EngineAuto && m.Engine != EngineCopy && m.Engine != EngineACR || m.ResolveServer && m.Engine != EngineACR:
+		return fmt.Errorf("has engine %q", m.Engine)
 	case m.Moved != MovedFollow && m.Moved != MovedRefuse:
 		return fmt.Errorf("has moved %q", m.Moved)
 	case image && (len(m.Repositories) > 0 || m.Tags.String() != "nothing"):
@@ -219,7 +224,8 @@ func sound(m Mapping) error {
 		return errors.New("wants all referrers and some")
 	}
 	for _, target := range m.Targets {
-		if target.Digest != "" || (target.Tag != "") != image || target.Repository == m.Source.Repository {
+		untagged := target.Digest != "" && target.Digest == m.Source.Digest && target.Tag == "" && m.Source.Tag == ""
+		if target.Digest != "" && !untagged || (target.Tag != "" || untagged) != image || target.Repository == m.Source.Repository {
 			return fmt.Errorf("has the target %s", target)
 		}
 	}

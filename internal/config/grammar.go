@@ -37,6 +37,8 @@ type document struct {
 	// that hold for a part of it, where the longest match wins. A registry that is not listed is asked over HTTPS with the
 	// credentials that `docker login` left.
 	Registries dict[registrySection] `yaml:"registries" format:"registry"`
+	// Azure, for the registries that have `azure`: which cloud, how to sign in, and how many imports it is asked for at once.
+	Azure azureSection `yaml:"azure"`
 	// What to bring where.
 	Mappings series[mappingSection] `yaml:"mappings" required:"" minItems:"1"`
 }
@@ -91,6 +93,67 @@ type registrySection struct {
 	// stands for is asked at the registry itself; manifests and blobs come by digest from the first mirror that has them, are
 	// checked, and come from the registry where none has. So pulls of Docker Hub are spared.
 	Mirrors list[text] `yaml:"mirrors" host:"" minItems:"1" unique:"" format:"mirror" example:"mirror.gcr.io|public.ecr.aws/docker/library|cache.example.com:5000/hub"`
+	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
+	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|username"`
+}
+
+type registryAzureSection struct {
+	origin
+	// The registry's resource ID. Without it the registry is looked up by its login server, which takes the right to read the
+	// registries of a subscription.
+	ResourceID text `yaml:"resourceID" format:"resource" example:"/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images/providers/Microsoft.ContainerRegistry/registries/myregistry"`
+}
+
+type azureSection struct {
+	origin
+	// Which Azure: `public`, `china`, `usgov`, or the hosts of another one.
+	Cloud cloudSection `yaml:"cloud" default:"public"`
+	// How to sign in.
+	Credential azureCredentialSection `yaml:"credential"`
+	// Imports that Azure makes by itself.
+	Import azureImportSection `yaml:"import"`
+}
+
+type cloudSection struct {
+	origin
+	// The name of a cloud that is known.
+	name string
+	// The URL of its Resource Manager.
+	ARMEndpoint text `yaml:"armEndpoint" required:"" format:"url" example:"https://management.azurestack.example.com"`
+	// What tokens for its Resource Manager are for.
+	ARMAudience text `yaml:"armAudience" required:"" format:"url" example:"https://management.azurestack.example.com"`
+	// The URL of its sign-in.
+	AuthorityHost text `yaml:"authorityHost" required:"" format:"url" example:"https://login.azurestack.example.com"`
+	// What the login servers of its registries end with.
+	RegistrySuffix text `yaml:"registrySuffix" required:"" format:"suffixHost" example:"azurecr.azurestack.example.com"`
+	// A file of PEM certificates to trust besides the system's, for its Resource Manager and its sign-in.
+	CAFile text `yaml:"caFile" example:"/etc/dray/stack.pem"`
+}
+
+type azureCredentialSection struct {
+	origin
+	// `default` takes the first that there is: the environment, workload identity, managed identity, Azure's command line.
+	Kind text `yaml:"kind" enum:"default|workload-identity|managed-identity|client-secret|client-certificate|azure-cli" default:"default"`
+	// The tenant to sign in to.
+	TenantID text `yaml:"tenantID" example:"${env:AZURE_TENANT_ID}"`
+	// The application, or a managed identity that a user has made.
+	ClientID text `yaml:"clientID" example:"${env:AZURE_CLIENT_ID}"`
+	// The secret of the application. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
+	ClientSecret text `yaml:"clientSecret" requires:"clientID" example:"${file:/run/secrets/azure}"`
+	// A file with the certificate of the application and its key, in PEM or PKCS#12.
+	CertificateFile text `yaml:"certificateFile" requires:"clientID" example:"/etc/dray/azure.pem"`
+	// The password of the certificate's file, where it has one.
+	CertificatePassword text `yaml:"certificatePassword" requires:"certificateFile" example:"${file:/run/secrets/azure-certificate}"`
+}
+
+type azureImportSection struct {
+	origin
+	// How many imports one registry makes at once.
+	Parallel number `yaml:"parallel" min:"1" max:"50" default:"4"`
+	// How many imports are asked for in a second at the most, over all registries.
+	Rate number `yaml:"rate" min:"1" max:"10" default:"2"`
+	// How long one import may take.
+	Timeout text `yaml:"timeout" format:"duration" default:"30m" example:"30m|2h"`
 }
 
 type rateLimitSection struct {
@@ -156,6 +219,14 @@ type options struct {
 	// Bring the layers that a manifest names by URLs as well, such as those of old Windows base images: from the source's
 	// registry or else from their URLs. It holds for what is imported from then on.
 	ForeignLayers toggle `yaml:"foreignLayers" default:"false"`
+	// Who brings the images: `copy` streams them through dray; `acr` has Azure Container Registry import them by itself, without
+	// a byte through dray; `auto` takes `acr` where the target has `azure` and the mapping allows it.
+	Engine text `yaml:"engine" enum:"auto|copy|acr" default:"auto"`
+	// Who finds out what a tag stands for: dray (`here`), or, with `engine: acr`, the target's registry alone (`server`), where
+	// the source cannot be reached from here. What changed then shows only after each import.
+	Resolve text `yaml:"resolve" enum:"here|server" default:"here"`
+	// Let what a source's digest names arrive without a tag, where the target has none.
+	Untagged toggle `yaml:"untagged" default:"false"`
 	// When to look for changes: five fields of cron (minute, hour, day of the month, month, day of the week), `@hourly`,
 	// `@daily`, `@weekly`, `@monthly`, `@yearly`, or `@every` and a duration. A mapping without a schedule, which `""` makes it
 	// beside a default, is run by `dray run` once, and when it changes. What came due while dray was down is run once.

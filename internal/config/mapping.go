@@ -21,6 +21,7 @@ type builder struct {
 	files     files
 	filters   filters
 	schedules schedules
+	known     map[string]Registry
 	all       options // those of the mapping at hand, with what it inherits
 }
 
@@ -38,7 +39,9 @@ func (b *builder) config(name string, doc *document) *Config {
 		ShutdownGrace: b.grace(doc.ShutdownGrace),
 		Notifications: b.notifications(&doc.Notifications),
 		Registries:    b.registries(doc.Registries),
+		Azure:         b.azure(&doc.Azure),
 	}
+	b.known = c.Registries
 	b.options(defaults, &Mapping{})
 	b.schedule(defaults, defaults, &Mapping{})
 	b.tags(doc.Defaults.Tags)
@@ -71,6 +74,8 @@ func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
 	default:
 		b.chooseTags(s, &m)
 	}
+	b.engine(s, &m, b.known)
+	b.untagged(s, &m)
 	if !s.Name.set && !m.Source.IsZero() {
 		m.Name = defaultName(m.Source)
 	}

@@ -87,7 +87,10 @@ func (b *builder) target(t text, s *mappingSection, m *Mapping) (image.Reference
 	case ref.Repository == m.Source.Repository:
 		wrong, hint = "%s is the repository that the source is", "write another repository"
 	case ref.Tag == "" && m.Source.Tag == "" && m.Source.Digest != "":
-		wrong, hint = "%s has no tag, and the source's digest gives it none", "add a tag to the target"
+		if b.mayBeUntagged(m.Source, ref) {
+			return ref.WithDigest(m.Source.Digest), nil
+		}
+		wrong, hint = "%s has no tag, and the source's digest gives it none", "add a tag to the target, or write untagged: true, at a registry"
 	}
 	if wrong != "" {
 		b.fail(t.origin, fmt.Errorf(wrong, quote(t.raw)), hint)

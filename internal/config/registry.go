@@ -27,6 +27,8 @@ type Registry struct {
 	RateLimit   RateLimit
 	// Mirrors are canonical hosts, or host/path.
 	Mirrors []string
+	// Azure is nil for a registry that is none of Azure's.
+	Azure *RegistryAzure
 }
 
 // RateLimit says what to keep within. A number that is 0 is not said.
@@ -92,7 +94,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
 		host, _, _ := strings.Cut(key, "/")
-		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin} {
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin, s.Azure.origin} {
 			if at.set {
 				b.fail(at, errors.New("holds for a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
@@ -113,6 +115,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Concurrency: s.Concurrency.value,
 		RateLimit:   b.rateLimit(s.RateLimit),
 		Mirrors:     b.mirrors(key, s.Mirrors),
+		Azure:       b.registryAzure(s.Azure),
 	}
 }
 

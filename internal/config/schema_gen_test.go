@@ -62,7 +62,7 @@ func generate(t *testing.T) []byte {
 		{"description", "The config file of dray, which keeps container images at targets equal to their sources."},
 	}
 	root = append(root, g.section(reflect.TypeFor[document]())...)
-	root = append(root, g.tagsWanted()...)
+	root = root.with("allOf", []object{g.tagsWanted(), g.tagWanted(false), g.tagWanted(true)})
 	root = root.with("definitions", g.defs)
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -104,13 +104,14 @@ func (g *generator) section(t reflect.Type) object {
 	s := object{{"type", "object"}, {"additionalProperties", false}}
 	var properties, dependencies, all object
 	var required []string
+	var nevers []object
 	for _, f := range fieldsInOrder(t) {
 		key := f.Tag.Get("yaml")
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			s = s.with("oneOf", []object{{{"required", one[:1]}}, {{"required", one[1:]}}})
 		}
 		if never := split(f.Tag.Get("never")); never != nil {
-			all = all.with("not", object{{"required", never}})
+			nevers = append(nevers, object{{"required", never}})
 		}
 		if key == "" {
 			continue
@@ -129,6 +130,13 @@ func (g *generator) section(t reflect.Type) object {
 	}
 	if dependencies != nil {
 		s = s.with("dependencies", dependencies)
+	}
+	switch len(nevers) {
+	case 0:
+	case 1:
+		all = all.with("not", nevers[0])
+	default:
+		all = all.with("not", object{{"anyOf", nevers}})
 	}
 	s = append(s, all...)
 	if t == reflect.TypeFor[mappingSection]() {
@@ -212,6 +220,8 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag) object {
 			chosen := g.section(t).with("anyOf", anyRequired("include", "semver", "suffix", "newest"))
 			return object{{"anyOf", []object{items(include.Tag, g.text(include.Tag)), chosen}}}
 		})
+	case reflect.TypeFor[cloudSection]():
+		return object{{"anyOf", []object{g.text(`enum:"public|china|usgov"`), g.section(t)}}}
 	case reflect.TypeFor[dict[registrySection]]():
 		return g.registries()
 	}
@@ -333,16 +343,12 @@ func (g *generator) sourceDecides() object {
 			{"required", append([]string{"source"}, with...)},
 		}
 	}
-	targets := func(form string) object {
-		each := object{{"anyOf", []object{g.form(form), {{"$ref", "#/definitions/expansion"}}}}}
-		return object{{"properties", object{{"target", each}, {"targets", object{{"items", each}}}}}}
-	}
-	prefixes := append(targets("prefix"), member{"allOf", []object{when("prefix")}})
+	prefixes := append(g.targets("prefix"), member{"allOf", []object{when("prefix")}})
 	return object{{"allOf", []object{
 		{
 			{"$comment", "A source without tag and digest: the targets have none."},
 			{"if", when("plain")},
-			{"then", targets("plain")},
+			{"then", g.targets("plain")},
 		},
 		{
 			{"$comment", "A source with tag or digest: there is nothing to choose."},
@@ -350,16 +356,40 @@ func (g *generator) sourceDecides() object {
 			{"then", object{{"not", object{{"anyOf", anyRequired("tags", "repositories")}}}}},
 		},
 		{
-			{"$comment", "A source with a digest only: the targets need a tag."},
-			{"if", when("pinned")},
-			{"then", targets("tagged")},
-		},
-		{
 			{"$comment", "With repositories, source and targets are prefixes."},
 			{"if", when("plain", "repositories")},
 			{"then", prefixes},
 		},
 	}}}
+}
+
+// targets is the schema of a mapping whose targets have one form.
+func (g *generator) targets(form string) object {
+	each := object{{"anyOf", []object{g.form(form), {{"$ref", "#/definitions/expansion"}}}}}
+	return object{{"properties", object{{"target", each}, {"targets", object{{"items", each}}}}}}
+}
+
+// tagWanted says that a source with a digest only needs a tag at its targets, unless it may arrive without: beside defaults that say so,
+// or none.
+func (g *generator) tagWanted(byDefault bool) object {
+	says := func(value bool) object {
+		return object{{"properties", object{{"untagged", object{{"const", value}}}}}, {"required", []string{"untagged"}}}
+	}
+	untagged := object{{"properties", object{{"defaults", says(true)}}}, {"required", []string{"defaults"}}}
+	wanted := object{{"not", says(true)}}
+	if byDefault {
+		wanted = says(false)
+	} else {
+		untagged = object{{"not", untagged}}
+	}
+	pinned := object{{"properties", object{{"source", g.form("pinned")}}}, {"required", []string{"source"}}}
+	return object{
+		{"if", untagged},
+		{"then", object{{"properties", object{{"mappings", object{{"items", object{
+			{"if", object{{"allOf", []object{pinned, wanted}}}},
+			{"then", g.targets("tagged")},
+		}}}}}}}},
+	}
 }
 
 // form is the schema of one kind of reference. The number 5 names a repository; nothing with a tag is a number.
@@ -457,6 +487,9 @@ var patterns = func() map[string]string {
 		"suffix":       whole(`[a-zA-Z0-9._-]{1,127}`),
 		"registry":     whole(host),
 		"mirror":       whole(host + `(?:/` + words + `)?`),
+		"resource":     whole(`/[sS][uU][bB][sS][cC][rR][iI][pP][tT][iI][oO][nN][sS]/[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[^\n]+/[a-zA-Z0-9]{5,50}`),
+		"url":          whole(`https://[^/?#\s@]+/?`),
+		"suffixHost":   whole(`[a-z0-9-]+(?:\.[a-z0-9-]+)+`),
 		"registryPath": whole(host + `/` + words),
 		"expansion":    whole(`(?:` + unit + `)*` + reference + `(?:` + unit + `|` + reference + `)*\$*`),
 		"text":         whole(`(?:` + unit + `|` + reference + `)*\$*`),
