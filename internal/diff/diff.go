@@ -39,6 +39,12 @@ const (
 	Unsupported Reason = "unsupported"
 	// Unobserved: a side could not be asked, so nothing is known and nothing is done.
 	Unobserved Reason = "unobserved"
+	// Unresolved: only the target's registry can ask the source, so what is new shows after the import.
+	Unresolved Reason = "unresolved"
+	// Locked: the target's registry keeps the tag from being moved.
+	Locked Reason = "locked"
+	// EngineUnfit: the engine that the mapping names cannot make this import.
+	EngineUnfit Reason = "engine-unfit"
 )
 
 // Observation is what both sides said of one tag.
@@ -51,6 +57,8 @@ type Observation struct {
 	Want image.Digest
 	// Held is the digest that the target tag holds; empty only where the target said that there is no such tag.
 	Held image.Digest
+	// Unresolved says that only the target's registry can tell what the source offers: there is no Want.
+	Unresolved bool
 	// Declined is the reason for which the source's offer cannot be taken, empty where it can; Detail explains it.
 	Declined Reason
 	Detail   string
@@ -65,7 +73,8 @@ type Action struct {
 	// Source is pinned by digest, so that what was planned is what arrives.
 	Source image.Reference
 	Target image.Reference
-	// Digest is what the target holds after the action, Was what it held before; Was is empty where it had no such tag.
+	// Digest is what the target holds after the action, empty where that shows only then; Was is what it held before, empty where it
+	// had no such tag.
 	Digest image.Digest
 	Was    image.Digest
 }
@@ -87,6 +96,8 @@ func decide(job plan.Job, o Observation) (Op, Reason, string) {
 	switch {
 	case o.Declined != "":
 		return Refuse, o.Declined, o.Detail
+	case o.Unresolved:
+		return Import, Unresolved, ""
 	case o.Want == "":
 		return Refuse, Unobserved, "the source named no digest"
 	case o.Held == o.Want:
@@ -119,12 +130,20 @@ type Claim struct {
 	Target image.Reference
 }
 
+// Place is what a target is written as: its tag, or its digest where it has none.
+func Place(target image.Reference) image.Reference {
+	if target.Tag != "" {
+		target.Digest = ""
+	}
+	return target
+}
+
 // Contested returns, for each target tag that more than one job claims, the names of those jobs, sorted and each once.
-// Targets are compared without their digest.
+// Targets with a tag are compared without their digest.
 func Contested(claims []Claim) map[image.Reference][]string {
 	jobs := make(map[image.Reference][]string, len(claims))
 	for _, c := range claims {
-		key := c.Target.WithDigest("")
+		key := Place(c.Target)
 		if !slices.Contains(jobs[key], c.Job) {
 			jobs[key] = append(jobs[key], c.Job)
 		}

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,13 +30,18 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 	}
 	meter := m.Watcher.Begin(out.Action)
 	started := time.Now()
-	out.Engine = m.Engine.Name()
-	receipt, err := m.tries(ctx, r, r.order(i), meter)
+	order := r.order(i)
+	engine := m.choose(ctx, order)
+	out.Engine, out.EngineReason = engine.Name(), engine.Reason
+	receipt, err := m.tries(ctx, r, engine, order, meter)
 	out.Cost = receipt.Cost
+	out.Engine = cmp.Or(receipt.Engine, out.Engine)
 	out.Duration = time.Since(started)
 	switch {
 	case err != nil:
 		m.settleError(out, err)
+	case receipt.Kept:
+		out.Status, out.Digest = Kept, receipt.Digest
 	default:
 		out.Status = Imported
 		out.Digest = receipt.Digest
@@ -46,10 +52,10 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 
 // tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent. The receipt has the
 // cost of all tries.
-func (m *Mirror) tries(ctx context.Context, r *run, order Order, meter Meter) (Receipt, error) {
+func (m *Mirror) tries(ctx context.Context, r *run, engine Importer, order Order, meter Meter) (Receipt, error) {
 	var spent Cost
 	for attempt := 0; ; attempt++ {
-		receipt, err := m.try(ctx, r, order, meter)
+		receipt, err := m.try(ctx, r, engine, order, meter)
 		spent.add(receipt.Cost)
 		receipt.Cost = spent
 		if err == nil || attempt >= r.job.Retries || !worthRetrying(ctx, err) {
@@ -64,10 +70,10 @@ func (m *Mirror) tries(ctx context.Context, r *run, order Order, meter Meter) (R
 	}
 }
 
-func (m *Mirror) try(ctx context.Context, r *run, order Order, meter Meter) (Receipt, error) {
+func (m *Mirror) try(ctx context.Context, r *run, engine Importer, order Order, meter Meter) (Receipt, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.job.Timeout, errTimeout)
 	defer cancel()
-	receipt, err := m.Engine.Import(ctx, order, meter)
+	receipt, err := engine.Import(ctx, order, meter)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = fmt.Errorf("not done within the timeout of %s: %w", r.job.Timeout, err)
 	}

@@ -39,8 +39,27 @@ type Order struct {
 	Fresh bool
 	// Sibling is a digest that the target repository was observed to hold under some tag; empty where none was.
 	Sibling image.Digest
+	// Job is the name of the job, Engine the engine that it names: "auto", "copy" or "acr".
+	Job, Engine string
+	// ResolveServer says that only the target's registry can ask the source, so that Source and Digest may be without a digest.
+	ResolveServer bool
+	// Alike are the targets at the same registry to which the run brings the same manifest, this one among them.
+	Alike []Alike
 	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
 	HeldAs string
+}
+
+// Alike is one target of several to which the same manifest goes.
+type Alike struct {
+	Target image.Reference
+	// Was is the digest that it held; empty where it had no such tag.
+	Was image.Digest
+}
+
+// Choice is the engine for one import, and the reason for it, which may be empty.
+type Choice struct {
+	Importer
+	Reason string
 }
 
 // Importer is an engine.
@@ -59,15 +78,26 @@ type Importer interface {
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }
 
-// Mirror runs jobs. All fields but Draining are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Draining and Choose are required; they are not changed after the first run.
 type Mirror struct {
 	Observer Observer
-	Engine   Importer
-	Watcher  Watcher
-	Log      *slog.Logger
+	// Engine tells what targets will hold, and makes the imports for which Choose has no other.
+	Engine  Importer
+	Watcher Watcher
+	Log     *slog.Logger
 	// Draining is closed when nothing new is to begin: what is under way goes on, the rest is deferred with ErrStopping. nil is
 	// never closed.
 	Draining <-chan struct{}
+	// Choose chooses the engine of an import; nil for always Engine.
+	Choose func(ctx context.Context, order Order) Choice
+}
+
+// choose returns the engine for an import.
+func (m *Mirror) choose(ctx context.Context, order Order) Choice {
+	if m.Choose == nil {
+		return Choice{Importer: m.Engine}
+	}
+	return m.Choose(ctx, order)
 }
 
 // The bounds of what is under way at once. They only keep memory bounded: how many requests a registry sees at once is
@@ -84,8 +114,10 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 		m.each(runs, lanes, func(r *run, i int) {
 			out := &r.result.Outcomes[i]
 			started := time.Now()
-			out.Engine = m.Engine.Name()
-			cost, err := m.Engine.Measure(ctx, r.order(i))
+			order := r.order(i)
+			engine := m.choose(ctx, order)
+			out.Engine, out.EngineReason = engine.Name(), engine.Reason
+			cost, err := engine.Measure(ctx, order)
 			out.Cost = cost
 			if err != nil {
 				m.settleError(out, At(Source, out.Source, err))
@@ -169,10 +201,11 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 		out := &r.result.Outcomes[i]
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
-		cost, err := m.Engine.Refresh(ctx, order)
+		engine := m.choose(ctx, order)
+		cost, err := engine.Refresh(ctx, order)
 		out.Cost = cost
 		if err != nil || cost != (Cost{}) {
-			out.Engine = m.Engine.Name()
+			out.Engine = engine.Name()
 		}
 		if err != nil {
 			m.settleError(out, err)

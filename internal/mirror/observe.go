@@ -26,6 +26,8 @@ type run struct {
 	failed []Outcome
 	// held maps what the target repositories were observed to hold.
 	held map[image.Repository]map[image.Digest]string
+	// alike are the imports of the run; nothing changes them once it has begun to import.
+	alike map[likeness][]Alike
 }
 
 // ask is one tag or digest at the source with the targets that it goes to.
@@ -104,7 +106,7 @@ func (r *run) decide(contested map[image.Reference][]string) {
 		return
 	}
 	for i, o := range r.seen {
-		if jobs, ok := contested[o.Target.WithDigest("")]; ok {
+		if jobs, ok := contested[diff.Place(o.Target)]; ok {
 			r.seen[i].Declined = diff.TwoWriters
 			r.seen[i].Detail = fmt.Sprintf("the mappings %q all write this tag: give them different targets, or narrow their tags", jobs)
 		}
@@ -121,7 +123,33 @@ func (r *run) decide(contested map[image.Reference][]string) {
 		}
 		r.result.Outcomes = append(r.result.Outcomes, out)
 	}
+	r.likewise()
 	slices.SortStableFunc(r.result.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
+}
+
+// likewise notes which imports bring the same manifest to the same registry.
+func (r *run) likewise() {
+	r.alike = map[likeness][]Alike{}
+	for _, out := range r.result.Outcomes {
+		if out.Op == diff.Import && out.Status == "" {
+			key := likenessOf(out.Action)
+			r.alike[key] = append(r.alike[key], Alike{Target: out.Target, Was: out.Was})
+		}
+	}
+}
+
+// likeness is what imports have in common that one request to a registry can make.
+type likeness struct {
+	source   image.Reference
+	registry string
+}
+
+func likenessOf(a diff.Action) likeness {
+	source := a.Source
+	if source.Digest != "" {
+		source.Tag = ""
+	}
+	return likeness{source, a.Target.Registry}
 }
 
 // pending counts the actions that are still to be imported.
@@ -147,8 +175,9 @@ func (r *run) order(i int) Order {
 	}
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
-		ForeignLayers: r.job.ForeignLayers,
-		Fresh:         len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest],
+		ForeignLayers: r.job.ForeignLayers, Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
+		Alike: r.alike[likenessOf(action)],
+		Fresh: len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest],
 	}
 }
 
@@ -253,6 +282,10 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 
 // offer asks the source, and the engine what it would make of the answer.
 func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) error {
+	if job.ResolveServer {
+		o.Unresolved = true
+		return nil
+	}
 	desc, err := m.Observer.Head(ctx, o.Source)
 	if err != nil {
 		return At(Source, o.Source, err)

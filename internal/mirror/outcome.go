@@ -44,6 +44,10 @@ func (c *Cost) add(other Cost) {
 type Receipt struct {
 	// Digest is what the target tag holds now.
 	Digest image.Digest
+	// Kept says that the target held it already, which only its registry could tell.
+	Kept bool
+	// Engine names the engine that has made the import, where that is another than the one that was asked; else it is empty.
+	Engine string
 	Cost
 }
 
@@ -52,8 +56,8 @@ type Outcome struct {
 	diff.Action
 	// Job is the name of the job.
 	Job string
-	// Engine is the importer's name; empty where nothing was to import.
-	Engine string
+	// Engine is the importer's name; empty where nothing was to import. EngineReason is why it is that one; it may be empty.
+	Engine, EngineReason string
 	// Status is empty in a plan, except for what could not be observed.
 	Status Status
 	Cost

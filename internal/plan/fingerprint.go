@@ -34,6 +34,10 @@ func (j *Job) fingerprint() string {
 	}
 	m.duration("referrersInterval", j.ReferrersInterval)
 	m.flag("foreignLayers", j.ForeignLayers)
+	if j.Engine != "auto" {
+		m.text("engine", j.Engine)
+	}
+	m.flag("resolveServer", j.ResolveServer)
 	m.duration("timeout", j.Timeout)
 	m.number("retries", j.Retries)
 	if !j.Schedule.IsZero() {

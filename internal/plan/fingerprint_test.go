@@ -44,7 +44,7 @@ func full(t *testing.T) Job {
 		Name: "base", Source: reference(t, "ghcr.io/acme/base"), Targets: []image.Reference{reference(t, "b.io/x"), reference(t, "c.io/x")},
 		Repositories: []string{"a", "b-*"}, Tags: filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 5}),
 		Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Referrers: Referrers{Types: []string{"a/b"}},
-		ReferrersInterval: time.Hour, ForeignLayers: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
+		ReferrersInterval: time.Hour, ForeignLayers: true, Engine: "acr", ResolveServer: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
 		Jitter: time.Minute, Priority: 5,
 	}
 }
@@ -62,6 +62,8 @@ func TestFingerprintHasEveryField(t *testing.T) {
 		"Referrers":         {func(j *Job) { j.Referrers = Referrers{} }, func(j *Job) { j.Referrers = Referrers{All: true} }, func(j *Job) { j.Referrers.Types = []string{"a/b", "c/d"} }},
 		"ReferrersInterval": {func(j *Job) { j.ReferrersInterval++ }},
 		"ForeignLayers":     {func(j *Job) { j.ForeignLayers = false }},
+		"Engine":            {func(j *Job) { j.Engine = "auto" }, func(j *Job) { j.Engine = "copy" }},
+		"ResolveServer":     {func(j *Job) { j.ResolveServer = false }},
 		"Timeout":           {func(j *Job) { j.Timeout++ }},
 		"Retries":           {func(j *Job) { j.Retries = 0 }, func(j *Job) { j.Retries = 30 }},
 		"Schedule": {
@@ -100,6 +102,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 // every user runs again.
 func TestFingerprintLasts(t *testing.T) {
 	j := full(t)
+	j.Engine, j.ResolveServer = "auto", false // which came later, and change nothing where they are not used
 	if got, want := j.fingerprint(), "b294b1be5f70b151f6552b6ff3127aeb"; got != want {
 		t.Errorf("the fingerprint is %s, and was %s", got, want)
 	}

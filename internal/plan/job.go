@@ -31,6 +31,10 @@ type Job struct {
 	ReferrersInterval time.Duration
 	// ForeignLayers brings layers that a manifest names by URLs as well.
 	ForeignLayers bool
+	// Engine is "auto", "copy" or "acr".
+	Engine string
+	// ResolveServer leaves it to the target's registry to ask the source, which cannot be reached from here.
+	ResolveServer bool
 	// Timeout bounds one try of one import.
 	Timeout time.Duration
 	// Retries is how often an import is tried again after a failure that may pass.

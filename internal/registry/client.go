@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -23,6 +24,8 @@ type Options struct {
 	Hosts map[string]Host
 	// Credentials answers for hosts without a configured sign-in; nil for none.
 	Credentials *Credentials
+	// RefreshToken returns the token that signs in to a registry whose Host says so, and when it lapses; required where one does.
+	RefreshToken func(ctx context.Context, registry string) (token string, expires time.Time, err error)
 	// Retries is how requests are tried again.
 	Retries Retries
 	// Wrap goes around the transport of each registry: rate limits, metrics, or faults in tests. It may replace the
@@ -135,7 +138,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	key := c.sign(repo)
 	host := c.options.Hosts[key]
 	credential := Credential{Username: host.Username, Password: host.Password}
-	fromStore := credential == Credential{}
+	fromStore := credential == Credential{} && !host.RefreshToken
 	cacheKey := c.endpointKey(repo)
 	c.mu.Lock()
 	e, ok := c.endpoints[cacheKey]
@@ -150,6 +153,13 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 			return nil, &Error{Host: repo.Registry, Operation: "credentials", Message: clean(err.Error()), plain: true, cause: permanentError{err}}
 		}
 		e.expires = time.Now().Add(helperLifetime)
+	}
+	if host.RefreshToken {
+		token, expires, err := c.options.RefreshToken(ctx, repo.Registry)
+		if err != nil {
+			return nil, signInFailed(repo.Registry, err)
+		}
+		credential, e.expires = Credential{Username: entraAccount, IdentityToken: token}, expires
 	}
 	t, err := c.transport(repo.Registry)
 	if err != nil {
@@ -168,6 +178,27 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	e.learned = c.learned[cacheKey]
 	c.endpoints[cacheKey] = e
 	return e, nil
+}
+
+// entraAccount is what the account is called of a registry that is signed in to by a token of Entra.
+const entraAccount = "Entra ID"
+
+// signInFailed is the error of a sign-in that could not be made, with what that says of itself.
+func signInFailed(registry string, err error) *Error {
+	e := &Error{Host: registry, Operation: "sign in", Attempts: 1, Message: clean(err.Error()), plain: true, cause: err}
+	if coded, ok := errors.AsType[interface {
+		error
+		Code() string
+	}](err); ok {
+		e.ErrorCode = strings.ToUpper(strings.ReplaceAll(coded.Code(), "-", "_"))
+	}
+	if lasting, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err); ok && !lasting.Temporary() {
+		e.cause = permanentError{err}
+	}
+	return e
 }
 
 // newReg sets regclient up so that it neither retries, nor waits, nor limits: all of that is the transport's.
@@ -239,7 +270,7 @@ func (c *Client) SignsIn(repo image.Repository) bool {
 // endpointKey is the place of a repository's endpoint among the others.
 func (c *Client) endpointKey(repo image.Repository) string {
 	key := c.sign(repo)
-	if host := c.options.Hosts[key]; host.Username == "" && host.Password == "" {
+	if host := c.options.Hosts[key]; host.Username == "" && host.Password == "" && !host.RefreshToken {
 		key = c.options.Credentials.key(repo)
 	}
 	return repo.Registry + " " + key

@@ -18,6 +18,8 @@ type Host struct {
 	// Username and Password sign in. Where both are empty the credential store is asked.
 	Username string
 	Password string
+	// RefreshToken signs in by Options.RefreshToken, as Azure Container Registry has it.
+	RefreshToken bool
 	// CAFile holds certificate authorities in PEM, trusted beside the system's.
 	CAFile string
 	// CertFile and KeyFile hold a client certificate and its key in PEM.

@@ -9,7 +9,8 @@ import (
 // finders are the statements that read, made once.
 type finders struct {
 	manifest, places, holds, selected, referrers *sql.Stmt
-	jobs, runs, runsOf, outcomes, budget         *sql.Stmt
+	jobs, runs, runsOf, outcomes                 *sql.Stmt
+	budget, operation                            *sql.Stmt
 }
 
 func prepare(ctx context.Context, db *sql.DB) (finders, error) {
@@ -32,6 +33,7 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 			"WHERE j.name = ? AND r.id < ? ORDER BY r.id DESC LIMIT ?"},
 		{&f.outcomes, "SELECT run, " + outcomeColumns + " FROM outcomes WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run DESC, position"},
 		{&f.budget, fmt.Sprintf("SELECT CASE WHEN length(state) <= %d THEN state END FROM budgets WHERE name = ?", maxBudget)},
+		{&f.operation, fmt.Sprintf("SELECT CASE WHEN length(state) <= %d THEN state END FROM operations WHERE name = ?", maxOperation)},
 	} {
 		made, err := db.PrepareContext(ctx, statement.sql)
 		if err != nil {

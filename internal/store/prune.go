@@ -113,6 +113,9 @@ func (s *Store) dropOthers(ctx context.Context, before int64) error {
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "DELETE FROM budgets WHERE used < ?", s.now()-budgetsLast.Milliseconds())
 		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM operations WHERE used < ?", s.now()-operationsLast.Milliseconds())
+		}
 		return err
 	})
 	if err != nil {

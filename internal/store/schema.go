@@ -14,7 +14,7 @@ const applicationID = 0x64726179
 
 // schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
 // released is never changed: a new version is a new element.
-func schema() []string { return []string{version1, version2, version3} }
+func schema() []string { return []string{version1, version2, version3, version4} }
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
 const version1 = `
@@ -134,6 +134,15 @@ CREATE TABLE checks (
 // What is known of the budgets of registries, as the package that knows them writes it.
 const version3 = `
 CREATE TABLE budgets (
+	name  TEXT PRIMARY KEY NOT NULL,
+	state BLOB NOT NULL,
+	used  INTEGER NOT NULL
+) STRICT;
+`
+
+// What goes on elsewhere and is to be taken up after a restart, as the package that began it writes it.
+const version4 = `
+CREATE TABLE operations (
 	name  TEXT PRIMARY KEY NOT NULL,
 	state BLOB NOT NULL,
 	used  INTEGER NOT NULL
