@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // applicationID marks the file as dray's ("dray" in ASCII), as https://www.sqlite.org/pragma.html#pragma_application_id has it.
@@ -168,7 +169,11 @@ func (s *Store) migrate(ctx context.Context) error {
 		return nil
 	}
 	for i, step := range s.schema[version:] {
-		if _, err := tx.ExecContext(ctx, step); err != nil {
+		_, err := tx.ExecContext(ctx, step)
+		switch {
+		case code(err) == codeError && strings.Contains(err.Error(), "already exists"):
+			return damaged("it has what version %d brings, and says that it has version %d", version+i+1, version)
+		case err != nil:
 			return fmt.Errorf("bring it to version %d: %w", version+i+1, err)
 		}
 	}
