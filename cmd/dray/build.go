@@ -70,10 +70,15 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	if err != nil {
 		return nil, &exitError{exitFailed, err}
 	}
+	azure, err := newAzure(cfg, nil, log)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
+	}
 	memory := a.remember(ctx, cfg)
 	limits := newLimits(memory, nil, nil, log)
 	client, err := registry.New(registry.Options{
 		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log, Wrap: limits.wrap,
+		RefreshToken: azure.refreshToken(),
 	})
 	if err != nil {
 		if memory != nil {
@@ -83,7 +88,8 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	}
 	limits.follow(cfg, client)
 	built := &generation{config: cfg, jobs: jobs, client: client, store: memory, limits: limits}
-	built.mirror = &mirror.Mirror{Observer: client, Engine: newEngine(client, memory, limits, log), Watcher: watch, Log: log}
+	engines := azure.engine(client, credentials, memory, limits, newEngine(client, memory, limits, log), log)
+	built.mirror = &mirror.Mirror{Observer: client, Engine: engines, Choose: engines.Choose, Watcher: watch, Log: log}
 	return built, nil
 }
 
@@ -146,7 +152,7 @@ func hosts(registries map[string]config.Registry) map[string]registry.Host {
 		out[key] = registry.Host{
 			Username: r.Username, Password: r.Password.Reveal(),
 			CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, InsecureSkipVerify: r.TLS.InsecureSkipVerify,
-			PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency, Mirrors: r.Mirrors,
+			RefreshToken: r.Azure != nil, PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency, Mirrors: r.Mirrors,
 		}
 	}
 	return out

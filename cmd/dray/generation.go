@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/metrics"
@@ -165,12 +166,15 @@ type links struct {
 	hosts       map[string]registry.Host
 	credentials *registry.Credentials
 	files       string // a digest of the certificates
+	azure       string // what of the config its side of Azure is made of
 	client      *registry.Client
 	engine      func() *transfer.Engine
+	engines     func(*transfer.Engine) *acr.Chooser
 
 	mu      sync.Mutex
 	users   int // generations
 	current *transfer.Engine
+	chooser *acr.Chooser
 }
 
 // engineLasts bounds what an engine has learned of blobs before a new one takes its place. What both know is in the store.
@@ -182,8 +186,9 @@ func (l *links) mirror() *mirror.Mirror {
 	defer l.mu.Unlock()
 	if l.current == nil || l.current.Size() > engineLasts {
 		l.current = l.engine()
+		l.chooser = l.engines(l.current)
 	}
-	return &mirror.Mirror{Observer: l.client, Engine: l.current}
+	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose}
 }
 
 // release gives the links back; the last user closes them.
@@ -203,15 +208,19 @@ func (b *builder) link(cfg *config.Config) (*links, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &links{hosts: hosts(cfg.Registries), credentials: credentials, files: b.certificates(cfg), users: 1}
-	if old := b.links; old != nil && old.files == l.files && reflect.DeepEqual(old.hosts, l.hosts) && reflect.DeepEqual(old.credentials, credentials) {
+	l := &links{hosts: hosts(cfg.Registries), credentials: credentials, files: b.certificates(cfg), azure: azureKey(cfg), users: 1}
+	if old := b.links; old != nil && old.files == l.files && old.azure == l.azure && reflect.DeepEqual(old.hosts, l.hosts) && reflect.DeepEqual(old.credentials, credentials) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
 		old.users++
 		return old, nil
 	}
+	side, err := newAzure(cfg, nil, b.log)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
+	}
 	l.client, err = registry.New(registry.Options{
-		Hosts: l.hosts, Credentials: credentials, UserAgent: userAgent(), Log: b.log,
+		Hosts: l.hosts, Credentials: credentials, UserAgent: userAgent(), Log: b.log, RefreshToken: side.refreshToken(),
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			return b.limits.wrap(name, b.metrics.Transport(name, next))
 		},
@@ -220,6 +229,9 @@ func (b *builder) link(cfg *config.Config) (*links, error) {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
 	l.engine = func() *transfer.Engine { return newEngine(l.client, b.store, b.limits, b.log) }
+	l.engines = func(copying *transfer.Engine) *acr.Chooser {
+		return side.engine(l.client, credentials, b.store, b.limits, copying, b.log)
+	}
 	return l, nil
 }
 

@@ -69,6 +69,6 @@ func oneImage(from, to string) (plan.Job, error) {
 	}
 	return plan.Job{
 		Name: fmt.Sprintf("%s → %s", from, to), Source: source, Targets: []image.Reference{target},
-		Referrers: plan.Referrers{All: true}, Timeout: importTimeout, Retries: importRetries,
+		Referrers: plan.Referrers{All: true}, Engine: "auto", Timeout: importTimeout, Retries: importRetries,
 	}, nil
 }

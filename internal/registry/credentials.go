@@ -160,6 +160,9 @@ func (c *Credentials) key(repo image.Repository) string {
 	return repo.Registry
 }
 
+// Has tells whether there is an entry for a repository, as far as that can be told without asking a helper.
+func (c *Credentials) Has(repo image.Repository) bool { return c.key(repo) != "" }
+
 // Lookup returns the credential for a repository; the zero value where there is none.
 func (c *Credentials) Lookup(ctx context.Context, repo image.Repository) (Credential, error) {
 	if c == nil {

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/registry"
+	"github.com/draysync/dray/internal/store"
+	"github.com/draysync/dray/internal/transfer"
+)
+
+// azureSide is what a config needs of Azure; nil where it needs nothing.
+type azureSide struct {
+	config *config.Config
+	cloud  azure.Cloud
+	client *azure.Client
+
+	mu      sync.Mutex
+	ids     map[string]azure.ResourceID
+	refused error // the last sign-in that failed, until later
+	until   time.Time
+}
+
+// signInAgain is how long after a failed sign-in no other is tried to choose an engine.
+const signInAgain = time.Minute
+
+// newAzure makes it where a registry of the config is Azure's.
+func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTripper, log *slog.Logger) (*azureSide, error) {
+	wanted := false
+	for _, r := range cfg.Registries {
+		wanted = wanted || r.Azure != nil
+	}
+	if !wanted {
+		return nil, nil //nolint:nilnil // nothing is wanted of it
+	}
+	s := &azureSide{config: cfg, ids: map[string]azure.ResourceID{}}
+	h := cfg.Azure.Hosts
+	s.cloud = azure.Cloud{ARMEndpoint: h.ARMEndpoint, ARMAudience: h.ARMAudience, AuthorityHost: h.AuthorityHost, RegistrySuffix: h.RegistrySuffix}
+	if known, ok := azure.CloudNamed(cfg.Azure.Cloud); ok {
+		s.cloud = known
+	}
+	base, err := azureTransport(h.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	var transport http.RoundTripper = base
+	if carrier != nil {
+		transport = carrier(base)
+	}
+	c := cfg.Azure.Credential
+	s.client, err = azure.New(azure.Options{
+		Cloud: s.cloud, Transport: transport, UserAgent: userAgent(), Log: log,
+		Credential: azure.Credential{
+			Kind: c.Kind, TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(),
+			CertificateFile: c.CertificateFile, CertificatePassword: c.CertificatePassword.Reveal(),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("azure: %w", err)
+	}
+	return s, nil
+}
+
+// azureTransport trusts the certificates of a file besides the system's.
+func azureTransport(caFile string) (*http.Transport, error) {
+	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody sets another
+	if caFile == "" {
+		return base, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("azure.cloud.caFile: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("azure.cloud.caFile: %s holds no certificate in PEM form", caFile)
+	}
+	base.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	return base, nil
+}
+
+// refreshToken signs in to a registry; nil where nothing is Azure's.
+func (s *azureSide) refreshToken() func(context.Context, string) (string, time.Time, error) {
+	if s == nil {
+		return nil
+	}
+	return s.client.RegistryToken
+}
+
+// engine puts the engine "acr" beside "copy".
+func (s *azureSide) engine(client *registry.Client, credentials *registry.Credentials, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Chooser {
+	chooser := &acr.Chooser{
+		Importer: copying, Manifest: client.Manifest,
+		Registry: func(repo image.Repository) acr.Registry { return s.known(repo, client, credentials) },
+	}
+	if s == nil {
+		return chooser
+	}
+	options := acr.Options{
+		Azure: s.client, Plane: client, Locks: locks{s.client}, Target: s.id,
+		Origin: func(ctx context.Context, source image.Repository) (acr.Origin, error) {
+			return s.origin(ctx, source, client)
+		},
+		Metered: func(name string) bool { return limits.rule(name).Metered }, Fallback: copying,
+		Parallel: s.config.Azure.Parallel, Rate: s.config.Azure.Rate, Timeout: s.config.Azure.Timeout, Log: log,
+	}
+	if memory != nil {
+		options.Memory = memory
+	}
+	chooser.ACR, chooser.SignIn = acr.New(options), s.signIn
+	return chooser
+}
+
+// locks asks registries of Azure for the locks of tags.
+type locks struct{ *azure.Client }
+
+// Locked implements acr.Locks.
+func (l locks) Locked(ctx context.Context, ref image.Reference) (bool, error) {
+	return l.Client.Locked(ctx, ref.Registry, ref.Path, ref.Tag)
+}
+
+// known is what the config says of the registry of a repository.
+func (s *azureSide) known(repo image.Repository, client *registry.Client, credentials *registry.Credentials) acr.Registry {
+	if s == nil {
+		return acr.Registry{}
+	}
+	host, part := s.config.Registries[repo.Registry], s.config.Registries[client.Account(repo)]
+	return acr.Registry{
+		Azure: host.Azure != nil, Plain: host.PlainHTTP,
+		Private: host.TLS.CAFile != "" || host.TLS.CertFile != "" || host.TLS.InsecureSkipVerify,
+		Signed:  part.Username != "", Stored: credentials.Has(repo),
+	}
+}
+
+// id returns the resource ID of a registry: the config's, or what Azure says to its login server.
+func (s *azureSide) id(ctx context.Context, host string) (azure.ResourceID, error) {
+	if r := s.config.Registries[host].Azure; r != nil && r.ResourceID != "" {
+		return azure.ParseResourceID(r.ResourceID)
+	}
+	s.mu.Lock()
+	id, ok := s.ids[host]
+	s.mu.Unlock()
+	if ok {
+		return id, nil
+	}
+	loginServer := host
+	if canonical, ok := s.cloud.LoginServer(host); ok {
+		loginServer = canonical
+	}
+	id, err := s.client.Find(ctx, "", loginServer)
+	if err != nil {
+		return id, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids[host] = id
+	return id, nil
+}
+
+// origin is how Azure reaches a source. A registry of Azure's that this identity can see is named by its ID; what the config has a
+// password for by that.
+func (s *azureSide) origin(ctx context.Context, source image.Repository, client *registry.Client) (acr.Origin, error) {
+	if entry := s.config.Registries[client.Account(source)]; entry.Username != "" {
+		return acr.Origin{Host: source.Registry, Username: entry.Username, Password: entry.Password.Reveal()}, nil
+	}
+	ours := s.config.Registries[source.Registry].Azure != nil
+	if _, azures := s.cloud.LoginServer(source.Registry); !ours && !azures {
+		return acr.Origin{Host: source.Registry}, nil
+	}
+	id, err := s.id(ctx, source.Registry)
+	switch {
+	case err == nil:
+		return acr.Origin{ResourceID: id.String()}, nil
+	case !ours && errors.Is(err, azure.ErrNotFound): // somebody else's, who may let everybody pull
+		return acr.Origin{Host: source.Registry}, nil
+	}
+	return acr.Origin{}, err
+}
+
+// signIn tells whether Azure can be signed in to, and does not ask again at once where it could not.
+func (s *azureSide) signIn(ctx context.Context) error {
+	s.mu.Lock()
+	if s.refused != nil && time.Now().Before(s.until) {
+		defer s.mu.Unlock()
+		return s.refused
+	}
+	s.mu.Unlock()
+	err := s.client.SignIn(ctx)
+	if ctx.Err() != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused, s.until = err, time.Now().Add(signInAgain)
+	return err
+}
+
+// azureKey is what of a config the side of Azure is made of, for a comparison.
+func azureKey(cfg *config.Config) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%+v", cfg.Azure)
+	c := cfg.Azure.Credential
+	fmt.Fprintf(&b, " %q %q", c.ClientSecret.Reveal(), c.CertificatePassword.Reveal())
+	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
+		if r := cfg.Registries[key]; r.Azure != nil {
+			fmt.Fprintf(&b, " %s=%s", key, r.Azure.ResourceID)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,76 @@
+package acr
+
+import (
+	"context"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// batch is one manifest on its way to all the tags that it is to have at one registry. Who comes first makes it, the others wait.
+type batch struct {
+	done chan struct{}
+	// taken are the targets whose imports have come for their outcome.
+	taken    map[image.Reference]bool
+	outcomes map[image.Reference]outcome
+}
+
+// outcome is how it ended for one target.
+type outcome struct {
+	digest image.Digest
+	err    error
+}
+
+// together makes an import, along with those that are alike.
+func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Receipt, error) {
+	key := order.Job + "\n" + order.Source.Repository.Digest(order.Source.Digest).String() + "\n" + order.Target.Registry
+	if order.Source.Digest == "" {
+		key = order.Job + "\n" + order.Source.String() + "\n" + order.Target.Registry
+	}
+	b, mine := e.join(key, order)
+	if mine {
+		b.outcomes = e.bring(ctx, order, members(order))
+		close(b.done)
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return mirror.Receipt{}, context.Cause(ctx)
+	}
+	got := b.outcomes[order.Target]
+	receipt := mirror.Receipt{Digest: got.digest}
+	receipt.Kept = got.err == nil && order.ResolveServer && got.digest == order.Was
+	return receipt, got.err
+}
+
+// join returns the batch of an import, and whether it is the caller's to make. An import that comes again has failed before, and makes
+// another one.
+func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b = e.batches[key]
+	if b != nil && !b.taken[order.Target] {
+		b.taken[order.Target] = true
+		e.leave(key, b, order)
+		return b, false
+	}
+	next := &batch{done: make(chan struct{}), taken: map[image.Reference]bool{order.Target: true}}
+	e.batches[key] = next
+	e.leave(key, next, order)
+	return next, true
+}
+
+// leave forgets a batch for which everybody has come.
+func (e *Engine) leave(key string, b *batch, order mirror.Order) {
+	if len(b.taken) >= len(order.Alike) && e.batches[key] == b {
+		delete(e.batches, key)
+	}
+}
+
+// members are the targets that a batch is about.
+func members(order mirror.Order) []mirror.Alike {
+	if len(order.Alike) == 0 {
+		return []mirror.Alike{{Target: order.Target, Was: order.Was}}
+	}
+	return order.Alike
+}

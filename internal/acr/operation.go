@@ -1,0 +1,268 @@
+package acr
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// kept is an operation as the store has it.
+type kept struct {
+	azure.Operation
+	Began time.Time `json:"began"`
+}
+
+// The bounds of the pauses between polls, and what passes before an import is asked for again of which it is not known whether Azure
+// has taken it up.
+const (
+	pollMin   = 2 * time.Second
+	pollUsual = 10 * time.Second
+	pollMax   = 5 * time.Minute
+	lostPause = 10 * time.Second
+)
+
+// operate has the registry import the manifest under some tags, waits for that, and makes sure of it.
+func (t *errand) operate(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
+	request := t.request(members)
+	name := t.name(request)
+	err := t.carry(ctx, name, request, members)
+	if err != nil && !settledByLooking(err) {
+		return "", err
+	}
+	digest, missing := t.verify(ctx, members)
+	if missing == nil {
+		return digest, nil
+	}
+	if err != nil {
+		return "", err // of an import that never ended, what is there is no better word
+	}
+	if !repairable(missing) || ctx.Err() != nil {
+		return "", missing
+	}
+	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "an import that Azure calls succeeded is not there, importing again", slog.String("job", t.order.Job),
+		slog.String("source", t.order.Source.String()), slog.String("target", members[0].Target.String()), slog.Any("err", missing))
+	request.Force = true
+	if err := t.carry(ctx, t.name(request), request, members); err != nil {
+		return "", err
+	}
+	return t.verify(ctx, members)
+}
+
+// request is what Azure is asked for.
+func (t *errand) request(members []mirror.Alike) azure.Import {
+	source := t.order.Source
+	i := azure.Import{
+		Source: azure.ImportSource{
+			ResourceID: t.origin.ResourceID, RegistryURI: t.origin.Host, Username: t.origin.Username, Password: t.origin.Password,
+			Image: source.Path + "@" + string(source.Digest),
+		},
+		Force: members[0].Was != "",
+	}
+	if source.Digest == "" {
+		i.Source.Image = source.Path + ":" + source.Tag
+	}
+	for _, m := range members {
+		if m.Target.Tag == "" {
+			i.UntaggedRepositories = append(i.UntaggedRepositories, m.Target.Path)
+		} else {
+			i.TargetTags = append(i.TargetTags, m.Target.Path+":"+m.Target.Tag)
+		}
+	}
+	slices.Sort(i.TargetTags)
+	slices.Sort(i.UntaggedRepositories)
+	return i
+}
+
+// name is under what an operation is kept: the same for the same request, without what is secret in it.
+func (t *errand) name(i azure.Import) string {
+	i.Source.Username, i.Source.Password = "", ""
+	raw, err := json.Marshal(i)
+	if err != nil {
+		raw = []byte(t.order.Source.String() + t.order.Target.String()) // there is nothing in it that cannot be written
+	}
+	sum := sha256.Sum256(raw)
+	return "import " + t.target.String() + " " + hex.EncodeToString(sum[:16])
+}
+
+// carry brings an operation to its end: one that was begun before is taken up.
+func (t *errand) carry(ctx context.Context, name string, i azure.Import, members []mirror.Alike) error {
+	leave, err := t.gate.enter(ctx, t.order.Target.Registry)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	k, found := t.recall(ctx, name)
+	if !found {
+		k = kept{Began: time.Now()}
+		if k.Operation, err = t.start(ctx, i, members, k.Began); err != nil {
+			return err
+		}
+	}
+	if !k.Done {
+		t.remember(ctx, name, &k)
+		err = t.wait(ctx, name, &k)
+	}
+	if ctx.Err() == nil { // an operation that goes on while dray ends is taken up by the next
+		t.remember(ctx, name, nil)
+	}
+	return err
+}
+
+// start asks for an import, again where Azure wants a pause before it takes it up.
+func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Alike, began time.Time) (azure.Operation, error) {
+	for {
+		if err := t.gate.start(ctx); err != nil {
+			return azure.Operation{}, err
+		}
+		id := azure.NewOperationID()
+		t.options.Log.LogAttrs(ctx, slog.LevelDebug, "asking Azure for an import", slog.String("job", t.order.Job),
+			slog.String("source", t.order.Source.String()), slog.String("target", members[0].Target.String()), slog.String("op", id))
+		op, err := t.options.Azure.Start(ctx, t.target, id, i)
+		if err == nil {
+			t.gate.heard(op)
+			return op, nil
+		}
+		pause, again := t.afterRefusal(err)
+		switch {
+		case ctx.Err() != nil:
+			return op, context.Cause(ctx)
+		case !again || time.Since(began)+pause > t.options.Timeout:
+			return op, t.azureError(err, false)
+		}
+		if lost(err) {
+			if err := sleep(ctx, pause); err != nil {
+				return op, err
+			}
+			if _, missing := t.look(ctx, members); missing == nil { // it was taken up, and has ended
+				return azure.Operation{Done: true, RemainingWrites: -1}, nil
+			}
+			continue
+		}
+		t.gate.pause(pause)
+	}
+}
+
+// afterRefusal tells how long to wait before an import is asked for again, and whether it should be.
+func (t *errand) afterRefusal(err error) (pause time.Duration, again bool) {
+	if lost(err) {
+		return lostPause, true
+	}
+	refused, ok := errors.AsType[*azure.ResponseError](err)
+	if !ok || refused.Status != http.StatusTooManyRequests && refused.Status < http.StatusInternalServerError {
+		return 0, false
+	}
+	return max(refused.RetryAfter, pollMin), true
+}
+
+// lost tells whether it is not known if Azure has taken an import up.
+func lost(err error) bool {
+	u, ok := errors.AsType[interface {
+		error
+		Unknown() bool
+	}](err)
+	return ok && u.Unknown()
+}
+
+// wait polls an operation until it has ended, or its time is over.
+func (t *errand) wait(ctx context.Context, name string, k *kept) error {
+	deadline := k.Began.Add(t.options.Timeout)
+	for !k.Done {
+		pause := k.RetryAfter
+		if pause <= 0 {
+			pause = pollUsual
+		}
+		pause = min(max(pause, pollMin), pollMax)
+		if left := time.Until(deadline); left < pause {
+			if left <= 0 {
+				return fail(azure.NewFailure(azure.CodeTimeout, t.options.Timeout.String()), t.order.Source, t.order.Target)
+			}
+			pause = left
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		op, err := t.options.Azure.Poll(ctx, k.Operation)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			k.Operation = op
+			t.remember(ctx, name, k)
+		case t.goesOn(err):
+			k.RetryAfter = max(k.RetryAfter, pollUsual)
+		default:
+			return t.ended(err)
+		}
+	}
+	return nil
+}
+
+// goesOn tells whether an operation may go on although it could not be asked for.
+func (*errand) goesOn(err error) bool {
+	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
+		return refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusRequestTimeout || refused.Status >= http.StatusInternalServerError
+	}
+	if _, foreign := errors.AsType[*azure.ForeignLocationError](err); foreign {
+		return false
+	}
+	_, signIn := errors.AsType[*azure.SignInError](err)
+	return !signIn
+}
+
+// ended is the error of an operation that has failed.
+func (t *errand) ended(err error) error {
+	if _, refused := errors.AsType[*azure.ResponseError](err); !refused {
+		return t.azureError(err, true)
+	}
+	f := failureOf(err, t.order.Target.Registry, true)
+	if f.Kind == azure.CodeSourceRateLimited {
+		until := t.gate.refused(t.order.Source.Registry, f.RetryAfter)
+		return mirror.At(mirror.Source, t.order.Source, &failed{Failure: f, at: until})
+	}
+	return fail(f, t.order.Source, t.order.Target)
+}
+
+// settledByLooking tells whether what the target holds is a better word than the error: an operation that never ended.
+func settledByLooking(err error) bool {
+	f, ok := errors.AsType[*failed](err)
+	return ok && f.Kind == azure.CodeTimeout
+}
+
+// recall returns an operation that was begun before, and has not taken too long.
+func (t *errand) recall(ctx context.Context, name string) (kept, bool) {
+	var k kept
+	if t.options.Memory == nil {
+		return k, false
+	}
+	raw, ok, err := t.options.Memory.Operation(ctx, name)
+	if err != nil || !ok || json.Unmarshal(raw, &k) != nil || k.Location == "" || time.Since(k.Began) > t.options.Timeout {
+		return kept{}, false
+	}
+	t.options.Log.LogAttrs(ctx, slog.LevelInfo, "taking up an import that was begun before", slog.String("job", t.order.Job),
+		slog.String("source", t.order.Source.String()), slog.String("op", k.ID))
+	return k, true
+}
+
+// remember keeps an operation for the next start, or with nil forgets it.
+func (t *errand) remember(ctx context.Context, name string, k *kept) {
+	if t.options.Memory == nil {
+		return
+	}
+	var raw []byte
+	if k != nil {
+		raw, _ = json.Marshal(k) // texts and times
+	}
+	if err := t.options.Memory.PutOperation(ctx, name, raw); err != nil && ctx.Err() == nil {
+		t.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store did not answer; going on without it", slog.Any("err", err))
+	}
+}

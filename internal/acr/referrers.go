@@ -1,0 +1,162 @@
+package acr
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// maxReferrerDepth bounds how far referrers of referrers are followed, maxReferrers how many are brought along with one image.
+const (
+	maxReferrerDepth = 5
+	maxReferrers     = 1000
+)
+
+// companion is a manifest that travels along with another.
+type companion struct {
+	digest image.Digest
+	// tag is the tag by which cosign attaches it to a manifest; empty for others.
+	tag string
+}
+
+// referrers has the registry import what refers to the manifest, each by its digest, before the manifest itself: so a tag is never there
+// without its signatures. A registry takes a manifest whose subject it does not have (OCI distribution spec, "Pushing Manifests with
+// Subject").
+func (t *errand) referrers(ctx context.Context) error {
+	order := t.order
+	if order.Referrers.None() || order.Source.Digest == "" {
+		return nil
+	}
+	found, err := t.companions(ctx)
+	if err != nil {
+		return mirror.At(mirror.Source, order.Source, fmt.Errorf("what refers to it: %w", err))
+	}
+	repositories := map[string]bool{}
+	for _, m := range members(order) {
+		repositories[m.Target.Path] = true
+	}
+	for _, c := range found {
+		i := azure.Import{Source: t.request(members(order)).Source, Force: c.tag != ""}
+		i.Source.Image = order.Source.Path + "@" + string(c.digest)
+		for path := range repositories {
+			has, err := t.has(ctx, image.Repository{Registry: order.Target.Registry, Path: path}, c)
+			switch {
+			case err != nil:
+				return err
+			case has:
+			case c.tag != "":
+				i.TargetTags = append(i.TargetTags, path+":"+c.tag)
+			default:
+				i.UntaggedRepositories = append(i.UntaggedRepositories, path)
+			}
+		}
+		if len(i.TargetTags)+len(i.UntaggedRepositories) == 0 {
+			continue
+		}
+		if err := t.carry(ctx, t.name(i), i, nil); err != nil && !isConflict(err) {
+			return fmt.Errorf("import %s, which refers to it: %w", c.digest, err)
+		}
+	}
+	return nil
+}
+
+// has tells whether a target repository holds a companion.
+func (t *errand) has(ctx context.Context, repo image.Repository, c companion) (bool, error) {
+	ref := repo.Digest(c.digest)
+	if c.tag != "" {
+		ref = repo.Tag(c.tag)
+	}
+	d, err := t.options.Plane.Head(ctx, ref)
+	switch {
+	case isAbsent(err):
+		return false, nil
+	case err != nil:
+		return false, mirror.At(mirror.Target, ref, err)
+	}
+	return d.Digest == c.digest, nil
+}
+
+// companions finds what refers to the manifest and, where that costs no pull, to those below it, by the referrers API or its fallback, and
+// by cosign's tags; subjects come before what refers to them.
+func (t *errand) companions(ctx context.Context) ([]companion, error) {
+	subjects, err := t.subjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := t.options.Plane.RecentTags(ctx, t.order.Source.Repository)
+	if err != nil {
+		return nil, err
+	}
+	var found []companion
+	seen := map[image.Digest]bool{}
+	for depth := 0; len(subjects) > 0 && depth < maxReferrerDepth; depth++ {
+		var next []image.Digest
+		for _, s := range subjects {
+			of, err := t.about(ctx, s, tags)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range of {
+				if !seen[c.digest] {
+					seen[c.digest] = true
+					found = append(found, c)
+					next = append(next, c.digest)
+				}
+			}
+			if len(found) > maxReferrers {
+				return nil, fmt.Errorf("more than %d manifests refer to it", maxReferrers)
+			}
+		}
+		subjects = next
+	}
+	return found, nil
+}
+
+// subjects are the manifest and those below it, where they can be had without a pull.
+func (t *errand) subjects(ctx context.Context) ([]image.Digest, error) {
+	source := t.order.Source
+	subjects := []image.Digest{source.Digest}
+	if t.options.Metered(source.Registry) {
+		return subjects, nil
+	}
+	m, err := t.options.Plane.Manifest(ctx, source.Repository.Digest(source.Digest))
+	if err != nil || !image.IsIndex(m.MediaType) {
+		return subjects, err
+	}
+	children, err := manifestsOf(m)
+	return append(subjects, children...), err
+}
+
+// about returns what refers to one manifest.
+func (t *errand) about(ctx context.Context, subject image.Digest, tags []string) ([]companion, error) {
+	repo := t.order.Source.Repository
+	list, err := t.options.Plane.Referrers(ctx, repo, subject)
+	if err != nil {
+		return nil, err
+	}
+	var found []companion
+	for _, r := range list {
+		if t.order.Referrers.Wants(r.ArtifactType) {
+			found = append(found, companion{digest: r.Digest})
+		}
+	}
+	prefix := strings.ReplaceAll(string(subject), ":", "-") + "."
+	for _, tag := range tags {
+		if !strings.HasPrefix(tag, prefix) || !t.order.Referrers.All {
+			continue
+		}
+		d, err := t.options.Plane.Head(ctx, repo.Tag(tag))
+		if isAbsent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, companion{digest: d.Digest, tag: tag})
+	}
+	return found, nil
+}

@@ -1,0 +1,113 @@
+package acr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+)
+
+// grace are the pauses between looks at the target, which may be behind where its registry has several regions.
+func grace() []time.Duration {
+	return []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
+}
+
+// verify makes sure that the tags hold the manifest, and that it and those below it are there; it returns its digest.
+func (t *errand) verify(ctx context.Context, members []mirror.Alike) (digest image.Digest, err error) {
+	for _, pause := range grace() {
+		if waitErr := sleep(ctx, pause); waitErr != nil {
+			return "", waitErr
+		}
+		if digest, err = t.look(ctx, members); err == nil || !repairable(err) {
+			return digest, err
+		}
+	}
+	return "", err
+}
+
+// repairable tells whether importing once more can help.
+func repairable(err error) bool {
+	f, ok := errors.AsType[*failed](err)
+	return ok && f.Kind == azure.CodeVerifyFailed
+}
+
+// look asks the target once.
+func (t *errand) look(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
+	want := t.order.Digest
+	for _, m := range members {
+		d, err := t.options.Plane.Head(ctx, m.Target)
+		switch {
+		case isAbsent(err):
+			return "", t.notThere(m.Target, "it is not there")
+		case err != nil:
+			return "", mirror.At(mirror.Target, m.Target, err)
+		case want == "":
+			want = d.Digest
+		case d.Digest != want:
+			return "", t.notThere(m.Target, fmt.Sprintf("it holds %s, and %s was imported", d.Digest, want))
+		}
+	}
+	return want, t.whole(ctx, members[0].Target.Repository, want)
+}
+
+// whole makes sure that a manifest is there, and those below it are. Blobs are the registry's to keep.
+func (t *errand) whole(ctx context.Context, repo image.Repository, d image.Digest) error {
+	ref := repo.Digest(d)
+	m, err := t.options.Plane.Manifest(ctx, ref)
+	if isAbsent(err) {
+		return t.notThere(ref, "the tag is there, and its manifest is not")
+	}
+	if err != nil {
+		return mirror.At(mirror.Target, ref, err)
+	}
+	if !image.IsIndex(m.MediaType) {
+		return nil
+	}
+	children, err := manifestsOf(m)
+	if err != nil {
+		return mirror.At(mirror.Target, ref, err)
+	}
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, child := range children {
+		group.Go(func() error {
+			_, err := t.options.Plane.Head(ctx, repo.Digest(child))
+			if isAbsent(err) {
+				return t.notThere(repo.Digest(child), "the index is there, and this manifest of it is not")
+			}
+			return mirror.At(mirror.Target, repo.Digest(child), err)
+		})
+	}
+	return group.Wait()
+}
+
+func (t *errand) notThere(ref image.Reference, detail string) error {
+	return mirror.At(mirror.Target, ref, &failed{Failure: azure.NewFailure(azure.CodeVerifyFailed, detail)})
+}
+
+// manifestsOf returns the digests of the manifests that an index has.
+func manifestsOf(m image.Manifest) ([]image.Digest, error) {
+	var index struct {
+		Manifests []struct {
+			Digest image.Digest `json:"digest"`
+		} `json:"manifests"`
+	}
+	if err := json.Unmarshal(m.Raw, &index); err != nil {
+		return nil, fmt.Errorf("manifest %s is no JSON document: %w", m.Digest, err)
+	}
+	digests := make([]image.Digest, 0, len(index.Manifests))
+	for _, entry := range index.Manifests {
+		if err := entry.Digest.Validate(); err != nil {
+			return nil, fmt.Errorf("manifest %s: digest %q: %w", m.Digest, entry.Digest, err)
+		}
+		digests = append(digests, entry.Digest)
+	}
+	return digests, nil
+}
