@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 )
@@ -35,49 +34,47 @@ func (t *errand) referrers(ctx context.Context) error {
 	if err != nil {
 		return mirror.At(mirror.Source, order.Source, fmt.Errorf("what refers to it: %w", err))
 	}
-	repositories := map[string]bool{}
-	for _, m := range members(order) {
-		repositories[m.Target.Path] = true
-	}
 	for _, c := range found {
-		i := azure.Import{Source: t.request(members(order)).Source, Force: c.tag != ""}
-		i.Source.Image = order.Source.Path + "@" + string(c.digest)
-		for path := range repositories {
-			has, err := t.has(ctx, image.Repository{Registry: order.Target.Registry, Path: path}, c)
-			switch {
-			case err != nil:
-				return err
-			case has:
-			case c.tag != "":
-				i.TargetTags = append(i.TargetTags, path+":"+c.tag)
-			default:
-				i.UntaggedRepositories = append(i.UntaggedRepositories, path)
-			}
-		}
-		if len(i.TargetTags)+len(i.UntaggedRepositories) == 0 {
-			continue
-		}
-		if err := t.carry(ctx, t.name(i), i, nil); err != nil && !isConflict(err) {
+		if err := t.bringCompanion(ctx, c); err != nil {
 			return fmt.Errorf("import %s, which refers to it: %w", c.digest, err)
 		}
 	}
 	return nil
 }
 
-// has tells whether a target repository holds a companion.
-func (t *errand) has(ctx context.Context, repo image.Repository, c companion) (bool, error) {
-	ref := repo.Digest(c.digest)
-	if c.tag != "" {
-		ref = repo.Tag(c.tag)
+// bringCompanion has the registry import what refers to the manifest, into each repository that lacks it.
+func (t *errand) bringCompanion(ctx context.Context, c companion) error {
+	of := &errand{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin}
+	of.order.Source, of.order.Digest = t.order.Source.Repository.Digest(c.digest), c.digest
+	var absent, held []mirror.Alike
+	seen := map[string]bool{}
+	for _, m := range members(t.order) {
+		if seen[m.Target.Path] {
+			continue
+		}
+		seen[m.Target.Path] = true
+		target := m.Target.Repository.Digest(c.digest)
+		if c.tag != "" {
+			target = m.Target.Repository.Tag(c.tag)
+		}
+		switch d, err := t.options.Plane.Head(ctx, target); {
+		case isAbsent(err):
+			absent = append(absent, mirror.Alike{Target: target})
+		case err != nil:
+			return mirror.At(mirror.Target, target, err)
+		case d.Digest != c.digest:
+			held = append(held, mirror.Alike{Target: target, Was: d.Digest})
+		}
 	}
-	d, err := t.options.Plane.Head(ctx, ref)
-	switch {
-	case isAbsent(err):
-		return false, nil
-	case err != nil:
-		return false, mirror.At(mirror.Target, ref, err)
+	for _, group := range [][]mirror.Alike{absent, held} {
+		if len(group) == 0 {
+			continue
+		}
+		if _, err := of.operate(ctx, group); err != nil && !isConflict(err) { // somebody else has brought it
+			return err
+		}
 	}
-	return d.Digest == c.digest, nil
+	return nil
 }
 
 // companions finds what refers to the manifest and, where that costs no pull, to those below it, by the referrers API or its fallback, and

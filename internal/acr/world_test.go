@@ -278,3 +278,9 @@ func (w *world) holds(t *testing.T, repository, tag, digest string) {
 		t.Error(err)
 	}
 }
+
+// contextFor ends after a time.
+func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), d)
+}

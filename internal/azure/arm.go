@@ -153,7 +153,41 @@ func (i Import) MarshalJSON() ([]byte, error) {
 	if i.Force {
 		body.Mode = "Force"
 	}
-	return json.Marshal(body)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(body)
+	return bytes.TrimSpace(b.Bytes()), err
+}
+
+// wire is the import as Azure's command line sends it: to the byte, which is the form that the service sees most.
+func (i Import) wire() ([]byte, error) {
+	raw, err := i.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	spaced := make([]byte, 0, len(raw)+64)
+	quoted := false
+	for k, c := range raw {
+		spaced = append(spaced, c)
+		switch {
+		case c == '"' && !escaped(raw, k):
+			quoted = !quoted
+		case !quoted && (c == ',' || c == ':'):
+			spaced = append(spaced, ' ')
+		}
+	}
+	return spaced, nil
+}
+
+// escaped tells whether the byte at i has an odd number of backslashes before it.
+func escaped(raw []byte, i int) bool {
+	n := 0
+	for i > 0 && raw[i-1] == '\\' {
+		i--
+		n++
+	}
+	return n%2 == 1
 }
 
 // Operation is an import under way. It can be written down, and taken up by another process.
@@ -225,7 +259,7 @@ func (*LostError) Unknown() bool { return true }
 // Start asks a registry for an import, once: it is not known whether a request that is lost was taken up. The operation's ID is the
 // caller's, by [NewOperationID].
 func (c *Client) Start(ctx context.Context, target ResourceID, operation string, i Import) (Operation, error) {
-	body, err := i.MarshalJSON()
+	body, err := i.wire()
 	if err != nil {
 		return Operation{}, err
 	}

@@ -30,6 +30,9 @@ func (e *SignInError) Error() string {
 // Code is azure-sign-in.
 func (e *SignInError) Code() string { return string(CodeSignIn) }
 
+// Hint is what a person can do about it.
+func (e *SignInError) Hint() string { return e.Failure.Advice }
+
 // Temporary tells whether the same sign-in may succeed later without anybody doing anything.
 func (e *SignInError) Temporary() bool { return e.Failure.Again }
 

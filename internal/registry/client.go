@@ -192,6 +192,13 @@ func signInFailed(registry string, err error) *Error {
 	}](err); ok {
 		e.ErrorCode = strings.ToUpper(strings.ReplaceAll(coded.Code(), "-", "_"))
 	}
+	if hinted, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		e.Hint = hinted.Hint()
+		e.Message = clean(strings.TrimSuffix(err.Error(), "; "+e.Hint))
+	}
 	if lasting, ok := errors.AsType[interface {
 		error
 		Temporary() bool
