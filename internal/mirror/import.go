@@ -33,6 +33,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 	order := r.order(i)
 	engine := m.choose(ctx, order)
 	out.Engine, out.EngineReason = engine.Name(), engine.Reason
+	m.sayEngine(r, engine)
 	receipt, err := m.tries(ctx, r, engine, order, meter)
 	out.Cost = receipt.Cost
 	out.Engine = cmp.Or(receipt.Engine, out.Engine)
@@ -48,6 +49,16 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 	}
 	m.logOutcome(out)
 	m.Watcher.End(*out)
+}
+
+// sayEngine logs which engine makes the imports of a job, and why: once for each reason.
+func (m *Mirror) sayEngine(r *run, c Choice) {
+	if c.Reason == "" {
+		return
+	}
+	if _, said := r.said.LoadOrStore(c.Name()+" "+c.Reason, true); !said {
+		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "engine chosen", slog.String("job", r.job.Name), slog.String("engine", c.Name()), slog.String("reason", c.Reason))
+	}
 }
 
 // tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent. The receipt has the
@@ -138,7 +149,9 @@ func (m *Mirror) logOutcome(out *Outcome) {
 		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "deferred", attrs...)
 	case Refused:
 		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused", append(attrs, slog.String("err", out.Detail))...)
-	case Imported, Kept:
+	case Kept:
+		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "kept", attrs...)
+	case Imported:
 		attrs = append(attrs, slog.Int64("bytes", out.Bytes), slog.String("was", string(out.Was)))
 		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "imported", attrs...)
 	}

@@ -28,6 +28,8 @@ type run struct {
 	held map[image.Repository]map[image.Digest]string
 	// alike are the imports of the run; nothing changes them once it has begun to import.
 	alike map[likeness][]Alike
+	// said are the choices of an engine that have been logged.
+	said sync.Map
 }
 
 // ask is one tag or digest at the source with the targets that it goes to.

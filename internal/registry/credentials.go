@@ -161,7 +161,21 @@ func (c *Credentials) key(repo image.Repository) string {
 }
 
 // Has tells whether there is an entry for a repository, as far as that can be told without asking a helper.
-func (c *Credentials) Has(repo image.Repository) bool { return c.key(repo) != "" }
+func (c *Credentials) Has(repo image.Repository) bool {
+	if c == nil {
+		return false
+	}
+	found := false
+	for _, file := range c.files {
+		prefixes(repo, func(name string) bool {
+			_, helped := file.CredHelpers[name]
+			_, entered := file.Auths[name] // empty where a credential store has it
+			found = found || helped || entered
+			return found
+		})
+	}
+	return found
+}
 
 // Lookup returns the credential for a repository; the zero value where there is none.
 func (c *Credentials) Lookup(ctx context.Context, repo image.Repository) (Credential, error) {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/draysync/dray/internal/diff"
@@ -93,7 +94,7 @@ func (g *group) write(b *strings.Builder, style Style) {
 		}
 		rows = append(rows, rowOf(out, tagLabel(out.Action), planCost(out)))
 	}
-	fmt.Fprintf(b, "  %s → %s", Line(g.source.String()), Line(g.target.String()))
+	fmt.Fprintf(b, "  %s → %s%s", Line(g.source.String()), Line(g.target.String()), g.engines())
 	if len(rows) == 0 {
 		fmt.Fprintf(b, ": %d unchanged\n", kept)
 		return
@@ -103,6 +104,23 @@ func (g *group) write(b *strings.Builder, style Style) {
 	if kept > 0 {
 		fmt.Fprintf(b, "    %d unchanged\n", kept)
 	}
+}
+
+// engines says who makes the imports of the group, where there is a reason for that.
+func (g *group) engines() string {
+	var said []string
+	for _, out := range g.outcomes {
+		if out.EngineReason == "" || settled(out) == mirror.Kept {
+			continue
+		}
+		if text := out.Engine + ": " + Line(out.EngineReason); !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(said, "; ") + ")"
 }
 
 // tagLabel names a target tag within its repository, and the source's where that differs.
