@@ -1,0 +1,265 @@
+package azure
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of a [Client]. Cloud and Credential are required.
+type Options struct {
+	Cloud      Cloud
+	Credential Credential
+	// Transport carries all requests; nil for the usual one.
+	Transport http.RoundTripper
+	UserAgent string
+	Log       *slog.Logger
+}
+
+// Client talks to Azure's Resource Manager, and signs in to registries. It is safe for concurrent use.
+type Client struct {
+	options  Options
+	endpoint *url.URL
+	http     *http.Client
+	arm      *kept
+
+	mu         sync.Mutex
+	registries map[string]*kept
+	entra      *kept
+}
+
+// The version of the registries' API, that of the list of subscriptions, and the bounds of what is read and listed.
+const (
+	apiVersion           = "2025-11-01"
+	subscriptionsVersion = "2022-12-01"
+	maxBody              = 1 << 20
+	maxPages             = 200
+)
+
+// New checks the options. It asks nobody.
+func New(o Options) (*Client, error) {
+	endpoint, err := o.Cloud.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Credential.check(); err != nil {
+		return nil, err
+	}
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	signer, err := newSigner(o, o.Transport)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		options: o, endpoint: endpoint, registries: map[string]*kept{},
+		http: &http.Client{Transport: o.Transport, CheckRedirect: stay},
+	}
+	c.arm = &kept{fetch: func(ctx context.Context, renew bool) (granted, error) {
+		return signer.fetch(ctx, o.Cloud.armScope(), renew)
+	}}
+	c.entra = &kept{fetch: func(ctx context.Context, renew bool) (granted, error) {
+		return signer.fetch(ctx, registryScope, renew)
+	}}
+	return c, nil
+}
+
+// SignIn makes sure that Resource Manager can be signed in to.
+func (c *Client) SignIn(ctx context.Context) error {
+	_, err := c.arm.get(ctx)
+	return err
+}
+
+// ResponseError is a refusal of Azure.
+type ResponseError struct {
+	Status        int
+	Code, Message string
+	CorrelationID string
+	// RetryAfter is how long Azure asks to wait; 0 where it does not.
+	RetryAfter time.Duration
+}
+
+// Error returns one line.
+func (e *ResponseError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("Azure answered %d %s: %s %s", e.Status, http.StatusText(e.Status), e.Code, plainLine(e.Message)))
+}
+
+// plainLine makes a text of Azure's fit for one line, without what is secret in URLs.
+func plainLine(text string) string { return truncated(redacted(oneLine(text)), 500) }
+
+// errorDoc is the error of an answer (Azure's REST API guidelines, "Error condition responses").
+type errorDoc struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// answer is what is of use of an HTTP answer.
+type answer struct {
+	status      int
+	body        []byte
+	location    string
+	retryAfter  time.Duration
+	correlation string
+	remaining   int
+}
+
+// url is that of a path at Resource Manager.
+func (c *Client) url(path, version string) *url.URL {
+	u := *c.endpoint
+	u.Path = path
+	u.RawQuery = "api-version=" + version
+	return &u
+}
+
+// do sends a request with a token, and once more with a new one where it is refused.
+func (c *Client) do(ctx context.Context, method string, u *url.URL, body []byte, header http.Header) (answer, error) {
+	for first := true; ; first = false {
+		token, err := c.arm.get(ctx)
+		if err != nil {
+			return answer{}, err
+		}
+		a, err := c.once(ctx, method, u, body, header, token.token)
+		if err != nil {
+			return a, err
+		}
+		if a.status == http.StatusUnauthorized && first {
+			c.arm.refuse(token.token)
+			continue
+		}
+		if a.status >= http.StatusMultipleChoices {
+			return a, refusalOf(a)
+		}
+		return a, nil
+	}
+}
+
+func (c *Client) once(ctx context.Context, method string, u *url.URL, body []byte, header http.Header, token string) (answer, error) {
+	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	r.GetBody = nil // net/http would send it again by itself
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("User-Agent", c.options.UserAgent)
+	response, err := c.http.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return answer{}, context.Cause(ctx)
+		}
+		if method == http.MethodPost {
+			return answer{}, &LostError{err}
+		}
+		return answer{}, fmt.Errorf("ask Azure: %w", withoutURL(err))
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+	if err != nil {
+		return answer{}, &LostError{err}
+	}
+	a := answer{
+		status: response.StatusCode, body: raw, location: response.Header.Get("Location"), retryAfter: retryAfter(response.Header),
+		correlation: response.Header.Get("X-Ms-Correlation-Request-Id"), remaining: -1,
+	}
+	if n, err := strconv.Atoi(response.Header.Get("X-Ms-Ratelimit-Remaining-Subscription-Writes")); err == nil {
+		a.remaining = n
+	}
+	return a, nil
+}
+
+// withoutURL takes the URL off an error of net/http, which has a signature in its query.
+func withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
+}
+
+// maxRefusalText bounds what is kept of an error that is no JSON.
+const maxRefusalText = 64 << 10
+
+func refusalOf(a answer) *ResponseError {
+	e := &ResponseError{Status: a.status, CorrelationID: a.correlation, RetryAfter: a.retryAfter}
+	var body struct {
+		Error errorDoc `json:"error"`
+	}
+	if json.Unmarshal(a.body, &body) == nil && body.Error != (errorDoc{}) {
+		e.Code, e.Message = body.Error.Code, body.Error.Message
+	} else {
+		e.Message = string(a.body[:min(len(a.body), maxRefusalText)])
+	}
+	return e
+}
+
+// retryAfter reads how long to wait, in seconds or until a date; 0 where it is not said.
+func retryAfter(header http.Header) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 && seconds < 1e6 {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		now := time.Now()
+		if date, err := http.ParseTime(header.Get("Date")); err == nil {
+			now = date // clocks differ
+		}
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// list reads the pages of a list until stop says so.
+func list[T any](ctx context.Context, c *Client, u *url.URL, stop func(T) bool) error {
+	for range maxPages {
+		var page struct {
+			Value    []T    `json:"value"`
+			NextLink string `json:"nextLink"`
+		}
+		if err := c.get(ctx, u, &page); err != nil {
+			return err
+		}
+		for _, v := range page.Value {
+			if stop(v) {
+				return nil
+			}
+		}
+		if page.NextLink == "" {
+			return nil
+		}
+		var err error
+		if u, err = c.sameHost(page.NextLink); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) get(ctx context.Context, u *url.URL, into any) error {
+	a, err := c.do(ctx, http.MethodGet, u, nil, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(a.body, into); err != nil {
+		return fmt.Errorf("the answer of Azure cannot be read: %w", err)
+	}
+	return nil
+}

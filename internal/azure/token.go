@@ -1,0 +1,163 @@
+package azure
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// RegistryToken returns a token that signs in to a registry, as its refresh token, and when it is to be asked for again. It is made of
+// Entra's (Azure/acr, docs/AAD-OAuth.md), once for all who wait for it.
+func (c *Client) RegistryToken(ctx context.Context, host string) (token string, expires time.Time, err error) {
+	loginServer, ok := c.options.Cloud.LoginServer(host)
+	if !ok {
+		return "", time.Time{}, fmt.Errorf("%s is no registry of this cloud, whose registries end with .%s: no token is sent there", host, c.options.Cloud.RegistrySuffix)
+	}
+	c.mu.Lock()
+	k := c.registries[loginServer]
+	if k == nil {
+		k = &kept{fetch: func(ctx context.Context, renew bool) (granted, error) { return c.exchange(ctx, loginServer, renew) }}
+		c.registries[loginServer] = k
+	}
+	c.mu.Unlock()
+	got, err := k.get(ctx)
+	return got.token, got.refresh(), err
+}
+
+// exchange makes a registry's refresh token of Entra's.
+func (c *Client) exchange(ctx context.Context, loginServer string, renew bool) (granted, error) {
+	entra, err := c.entra.get(ctx)
+	if err != nil {
+		return granted{}, err
+	}
+	form := url.Values{"grant_type": {"access_token"}, "service": {loginServer}, "access_token": {entra.token}}
+	if c.options.Credential.TenantID != "" {
+		form.Set("tenant", c.options.Credential.TenantID)
+	}
+	from := time.Now()
+	var got struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	err = c.form(ctx, "https://"+loginServer+"/oauth2/exchange", form, &got)
+	if refused, ok := errors.AsType[*ResponseError](err); ok && refused.Status == http.StatusUnauthorized {
+		c.entra.refuse(entra.token)
+		if !renew {
+			return c.exchange(ctx, loginServer, true)
+		}
+	}
+	if err != nil {
+		return granted{}, fmt.Errorf("sign in to %s: %w", loginServer, err)
+	}
+	if got.RefreshToken == "" {
+		return granted{}, fmt.Errorf("sign in to %s: it gave no token", loginServer)
+	}
+	return granted{token: got.RefreshToken, from: from, until: lapses(got.RefreshToken, from)}, nil
+}
+
+// usualLife is how long a registry's refresh token lives that does not say.
+const usualLife = 3 * time.Hour
+
+// lapses reads from a token how long it lives (RFC 7519, section 4.1), by this machine's clock. It is not checked: it is for the registry.
+func lapses(token string, now time.Time) time.Time {
+	parts := strings.Split(token, ".")
+	var claims struct {
+		Issued  int64 `json:"iat"`
+		Expires int64 `json:"exp"`
+	}
+	if len(parts) == 3 {
+		if raw, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
+			_ = json.Unmarshal(raw, &claims) // or else it does not say
+		}
+	}
+	if life := time.Duration(claims.Expires-claims.Issued) * time.Second; claims.Issued > 0 && life > 0 && life < 24*time.Hour {
+		return now.Add(life)
+	}
+	return now.Add(usualLife)
+}
+
+// form posts a form to a registry, and reads the answer.
+func (c *Client) form(ctx context.Context, to string, form url.Values, into any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return c.send(r, into)
+}
+
+func (c *Client) send(r *http.Request, into any) error {
+	r.Header.Set("User-Agent", c.options.UserAgent)
+	response, err := c.http.Do(r)
+	if err != nil {
+		if r.Context().Err() != nil {
+			return context.Cause(r.Context())
+		}
+		return withoutURL(err)
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return registryRefusal(response, raw)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return errors.New("its answer cannot be read")
+	}
+	return nil
+}
+
+// registryRefusal is the error of a registry (OCI distribution spec, "Error Codes").
+func registryRefusal(response *http.Response, raw []byte) *ResponseError {
+	e := &ResponseError{Status: response.StatusCode, RetryAfter: retryAfter(response.Header)}
+	var body struct {
+		Errors []errorDoc `json:"errors"`
+	}
+	if json.Unmarshal(raw, &body) == nil && len(body.Errors) > 0 {
+		e.Code, e.Message = body.Errors[0].Code, body.Errors[0].Message
+	}
+	return e
+}
+
+// Locked tells whether a tag of a registry may not be written. One that is not there is not locked.
+func (c *Client) Locked(ctx context.Context, host, repository, tag string) (bool, error) {
+	refresh, _, err := c.RegistryToken(ctx, host)
+	if err != nil {
+		return false, err
+	}
+	form := url.Values{
+		"grant_type": {"refresh_token"}, "service": {host}, "refresh_token": {refresh}, "scope": {"repository:" + repository + ":metadata_read"},
+	}
+	var access struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := c.form(ctx, "https://"+host+"/oauth2/token", form, &access); err != nil {
+		return false, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/acr/v1/"+repository+"/_tags/"+url.PathEscape(tag), http.NoBody)
+	if err != nil {
+		return false, err
+	}
+	r.Header.Set("Authorization", "Bearer "+access.AccessToken)
+	var doc struct {
+		Tag struct {
+			Attributes struct {
+				Write *bool `json:"writeEnabled"`
+			} `json:"changeableAttributes"`
+		} `json:"tag"`
+	}
+	err = c.send(r, &doc)
+	if refused, ok := errors.AsType[*ResponseError](err); ok && refused.Status == http.StatusNotFound {
+		return false, nil
+	}
+	write := doc.Tag.Attributes.Write
+	return err == nil && write != nil && !*write, err
+}
