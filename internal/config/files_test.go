@@ -114,6 +114,7 @@ func TestBrokenHasOneGoldenEach(t *testing.T) {
 func TestValid(t *testing.T) {
 	schema := schemaOf(t)
 	files := append(glob(t, "testdata/valid/*.yaml", 10), glob(t, root+"/examples/*.yaml", 6)...)
+	files = append(files, glob(t, root+"/examples/azure/*.yaml", 1)...)
 	files = append(files, root+"/config.example.yaml")
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -230,4 +231,33 @@ func sound(m Mapping) error {
 		}
 	}
 	return nil
+}
+
+// TestDocuments loads each config that the documents show.
+func TestDocuments(t *testing.T) {
+	schema := schemaOf(t)
+	shown := 0
+	for _, path := range append(glob(t, root+"/docs/*.md", 4), root+"/README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range strings.Split(string(text), "```yaml\n")[1:] {
+			block, _, _ = strings.Cut(block, "```")
+			if !strings.Contains(block, "mappings:") {
+				continue
+			}
+			shown++
+			name := fmt.Sprintf("%s, block %d", path, i)
+			if _, err := Parse(root+"/dray.yaml", []byte(block), anything(root+"/dray.yaml")); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := schemaRefuses(t, schema, []byte(block)); err != nil {
+				t.Errorf("%s: the schema refuses it: %v", name, err)
+			}
+		}
+	}
+	if shown < 3 {
+		t.Errorf("only %d configs are shown", shown)
+	}
 }
