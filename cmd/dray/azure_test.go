@@ -25,6 +25,7 @@ type azureDesk struct {
 	app            *azure.App
 	env            []string
 	dir            string
+	program        string
 }
 
 const (
@@ -36,7 +37,7 @@ const (
 
 func newAzureDesk(t *testing.T, takes time.Duration) *azureDesk {
 	t.Helper()
-	d := &azureDesk{hub: registry.New(registry.Options{}), dir: t.TempDir()}
+	d := &azureDesk{hub: registry.New(registry.Options{}), dir: t.TempDir(), program: os.Args[0]}
 	d.cloud = azure.New(azure.Options{Takes: takes, Outside: map[string]http.Handler{"docker.io": azure.HideUnknown(d.hub)}})
 	t.Cleanup(d.cloud.Close)
 	tenant := d.cloud.AddTenant(azureTenant)
@@ -124,7 +125,7 @@ func peak(pid int) int64 {
 }
 
 func (d *azureDesk) command(out, log *bytes.Buffer, args ...string) *exec.Cmd {
-	c := exec.Command(os.Args[0], args...)
+	c := exec.Command(d.program, args...)
 	c.Env, c.Stdout, c.Stderr = d.env, out, log
 	return c
 }
@@ -185,6 +186,7 @@ func TestAzureMovesNoByte(t *testing.T) {
 		t.Skip("needs 2 GiB")
 	}
 	d := newAzureDesk(t, time.Second)
+	d.program = buildProgram(t)
 	i := registry.SingleArch(7, "linux/amd64", registry.ImageOptions{Layers: 4, LayerSize: 256 << 20})
 	if err := i.Push(d.source.Content, "big", "v1"); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,10 @@ func (c *Client) RegistryToken(ctx context.Context, host string) (token string, 
 	}
 	c.mu.Unlock()
 	got, err := k.get(ctx)
-	return got.token, got.refresh(), err
+	if expires = got.refresh(); !expires.After(time.Now()) { // another is on its way
+		expires = got.lapse()
+	}
+	return got.token, expires, err
 }
 
 // exchange makes a registry's refresh token of Entra's.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
@@ -121,11 +122,15 @@ func TestLimitHoldsUntilThePauseIsOver(t *testing.T) {
 			t.Parallel()
 			st := perform(t, newFixture(), s)
 			url := st.source.server.URL + "/v2/library/app-00/manifests/1.0.0"
+			var underWay sync.WaitGroup
 			for range 2 {
-				if status, header := send(t, http.MethodGet, url, "", nil); status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
-					t.Errorf("%d, %v", status, header)
-				}
+				underWay.Go(func() {
+					if status, header := send(t, http.MethodGet, url, "", nil); status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
+						t.Errorf("%d, %v", status, header)
+					}
+				})
 			}
+			underWay.Wait()
 			if len(st.flaws) != 0 {
 				t.Errorf("a request that was under way counts as early: %q", st.flaws)
 			}
