@@ -145,6 +145,10 @@ func TestAzure(t *testing.T) {
 	config := d.config(t,
 		mapping("source: hello-world:latest, target: targetregistry.azurecr.io/hello-world, referrers: false"),
 		mapping("source: alpine:latest, target: targetregistry.azurecr.io/alpine, platforms: [linux/amd64], referrers: false"))
+	unseen := registry.MultiArch(3, registry.ImageOptions{})
+	if err := unseen.Push(d.source.Content, "unseen", "v1"); err != nil {
+		t.Fatal(err)
+	}
 	a, _ := d.dray(t, "check", "-c", config, "--online")
 	if a.code != exitDone || !strings.Contains(a.out, "targetregistry.azurecr.io as Entra ID") {
 		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
@@ -174,6 +178,17 @@ func TestAzure(t *testing.T) {
 	}
 	if n := len(d.cloud.Account().Imports); n != 1 {
 		t.Errorf("%d imports", n)
+	}
+	d.source.Change(func(o *azure.RegistryOptions) { o.NoPublicAccess = true })
+	config = d.config(t, mapping("source: sourceregistry-b2c3.azurecr.io/unseen, target: targetregistry.azurecr.io/unseen, tags: [v1], engine: acr, resolve: server"))
+	if a, _ = d.dray(t, "plan", "-c", config); !strings.Contains(a.out, "+ v1  imported to see what is new: only the registry can ask the source") {
+		t.Errorf("%s\n%s", a.out, a.err)
+	}
+	if a, _ = d.dray(t, "sync", "-c", config); a.code != exitDone || d.target.Content.Digest("unseen", "v1") != unseen.Digest {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	if a, _ = d.dray(t, "sync", "-c", config); a.code != exitDone || !strings.Contains(a.out, "1 unchanged") {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
 	}
 	if leaks := d.cloud.Account().Leaks; len(leaks) > 0 {
 		t.Errorf("%+v", leaks)

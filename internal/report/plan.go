@@ -140,6 +140,12 @@ func tagOrDigest(ref image.Reference) string {
 }
 
 func planCost(out mirror.Outcome) string {
+	switch {
+	case out.Reason == diff.Unresolved:
+		return "imported to see what is new: only the registry can ask the source"
+	case out.Engine == "acr":
+		return "by the registry itself"
+	}
 	if out.Unknown {
 		return fmt.Sprintf("size unknown (asking %s would cost a pull)", Line(out.Source.Registry))
 	}
