@@ -19,15 +19,15 @@ func (op *operation) run(ctx context.Context) {
 	if op.behavior.Stuck || ctx.Err() != nil {
 		return
 	}
+	op.target.mu.Lock()
+	op.target.busy-- // before anybody can see that it has ended, and begin another
+	op.target.mu.Unlock()
 	op.mu.Lock()
 	op.record.State, op.record.Failure, op.record.Ended = StateSucceeded, failure, time.Now()
 	if failure != nil {
 		op.record.State = StateFailed
 	}
 	op.mu.Unlock()
-	op.target.mu.Lock()
-	op.target.busy--
-	op.target.mu.Unlock()
 	close(op.done)
 }
 
