@@ -135,7 +135,7 @@ look at "dray plan", and run "dray sync".
 	f.StringVar(&a.logFormat, "log-format", "", "auto, text or json, instead of the config's log.format")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.statusCommand(), a.demoCommand(),
+	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.layoutCommand(), a.statusCommand(), a.demoCommand(),
 		a.schemaCommand(), a.versionCommand(), a.completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root

@@ -266,6 +266,7 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 // PutBlob writes a blob, unless it is there. Bytes that do not match the digest leave nothing behind.
 func (s *Store) PutBlob(repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
 	if has, err := s.HasBlob(repo, d); err != nil || has {
+		touch(blobPath(repo.Path, d.Digest))
 		return err
 	}
 	if err := s.prepare(repo.Path); err != nil {

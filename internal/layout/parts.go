@@ -48,6 +48,7 @@ func (s *Store) checkParts(repo image.Repository, m image.Manifest) error {
 			if !has {
 				return &partsError{m.Digest, p.Digest}
 			}
+			touch(blobPath(repo.Path, p.Digest))
 		}
 	}
 	return nil

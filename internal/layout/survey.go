@@ -1,0 +1,239 @@
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// Survey is what a layout holds.
+type Survey struct {
+	// Tags, Manifests and Blobs are how many are reachable from index.json, Bytes the size of both.
+	Tags, Manifests, Blobs int
+	Bytes                  int64
+	// Unreachable are files that no tag needs, and their size in bytes.
+	Unreachable      int
+	UnreachableBytes int64
+	Problems         []Problem
+}
+
+// Problem is something that is missing or broken.
+type Problem struct {
+	Digest image.Digest
+	// Tag is one of those that need it; empty where what needs it has none.
+	Tag  string
+	Text string
+}
+
+// survey walks a layout.
+type survey struct {
+	dir   string
+	whole bool // read every blob
+	seen  map[image.Digest]bool
+	Survey
+}
+
+// Verify reads everything that is reachable from index.json, and says what is missing or has other bytes than its digest says. An error
+// means that the layout cannot be read at all. It changes nothing.
+func Verify(dir string) (Survey, error) {
+	s := &survey{dir: dir, whole: true, seen: map[image.Digest]bool{}}
+	if err := s.walk(); err != nil {
+		return s.Survey, err
+	}
+	err := s.others(func(_ string, info fs.FileInfo) error {
+		s.Unreachable++
+		s.UnreachableBytes += info.Size()
+		return nil
+	})
+	return s.Survey, err
+}
+
+// Collect removes what no tag needs, and what crashes have left; with dry it only counts. Files that are younger than the grace are kept:
+// a writer that has put or found one may be about to need it. It removes nothing of a layout in which something is missing or cannot be
+// read, and takes its turn at index.json with other processes, so it may run beside a writer and be killed at any moment.
+func (s *Store) Collect(dir string, grace time.Duration, dry bool) (Survey, error) {
+	if _, err := readIndex(dir); err != nil { // before a lock file is made where no layout is
+		return Survey{}, err
+	}
+	unlock, err := s.lock(dir)
+	if err != nil {
+		return Survey{}, err
+	}
+	defer unlock()
+	v := &survey{dir: dir, seen: map[image.Digest]bool{}}
+	if err := v.walk(); err != nil {
+		return v.Survey, err
+	}
+	if len(v.Problems) > 0 {
+		return v.Survey, nil
+	}
+	limit := time.Now().Add(-grace)
+	err = v.others(func(path string, info fs.FileInfo) error {
+		if info.ModTime().After(limit) {
+			return nil
+		}
+		v.Unreachable++
+		v.UnreachableBytes += info.Size()
+		if dry {
+			return nil
+		}
+		return ignoreMissing(os.Remove(path))
+	})
+	return v.Survey, err
+}
+
+// walk follows index.json.
+func (s *survey) walk() error {
+	raw, err := readBounded(filepath.Join(s.dir, layoutFile), maxManifest)
+	if err != nil {
+		return fmt.Errorf("%s is no OCI layout: %w", s.dir, err)
+	}
+	var doc struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if json.Unmarshal(raw, &doc) != nil || doc.Version == "" {
+		return fmt.Errorf("%s: %s names no version of a layout", s.dir, layoutFile)
+	}
+	ix, err := readIndex(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range ix.entries {
+		if e.tag() != "" {
+			s.Tags++
+		}
+		s.manifest(part{Digest: e.Digest, Size: e.Size}, e.tag())
+	}
+	return nil
+}
+
+func (s *survey) problem(d image.Digest, tag, format string, args ...any) {
+	s.Problems = append(s.Problems, Problem{Digest: d, Tag: tag, Text: fmt.Sprintf(format, args...)})
+}
+
+// manifest follows a manifest or an index.
+func (s *survey) manifest(p part, tag string) {
+	if err := p.Digest.Validate(); err != nil {
+		s.problem(p.Digest, tag, "is not a digest")
+		return
+	}
+	if s.seen[p.Digest] {
+		return
+	}
+	s.seen[p.Digest] = true
+	raw, err := readBounded(blobPath(s.dir, p.Digest), maxManifest)
+	switch {
+	case errors.Is(err, image.ErrAbsent):
+		s.problem(p.Digest, tag, "the manifest is missing")
+		return
+	case err != nil:
+		s.problem(p.Digest, tag, "the manifest cannot be read: %v", err)
+		return
+	case image.DigestOf(raw, p.Digest) != p.Digest:
+		s.problem(p.Digest, tag, "the manifest has other bytes than its digest says")
+		return
+	}
+	s.Manifests++
+	s.Bytes += int64(len(raw))
+	var parts struct {
+		Config    part   `json:"config"`
+		Layers    []part `json:"layers"`
+		Blobs     []part `json:"blobs"`
+		Manifests []part `json:"manifests"`
+	}
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		s.problem(p.Digest, tag, "the manifest is no JSON document")
+		return
+	}
+	for _, m := range parts.Manifests {
+		s.manifest(m, tag)
+	}
+	for _, b := range slices.Concat([]part{parts.Config}, parts.Layers, parts.Blobs) {
+		if b.Digest != "" {
+			s.blob(b, tag)
+		}
+	}
+}
+
+// blob looks at a blob, and with whole reads it.
+func (s *survey) blob(p part, tag string) {
+	if err := p.Digest.Validate(); err != nil {
+		s.problem(p.Digest, tag, "is not a digest")
+		return
+	}
+	if s.seen[p.Digest] {
+		return
+	}
+	s.seen[p.Digest] = true
+	f, err := os.Open(blobPath(s.dir, p.Digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		if len(p.URLs) == 0 { // or else it lies there
+			s.problem(p.Digest, tag, "the blob is missing")
+		}
+		return
+	}
+	if err != nil {
+		s.problem(p.Digest, tag, "the blob cannot be read: %v", err)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		s.problem(p.Digest, tag, "the blob cannot be read: %v", err)
+		return
+	case info.Size() != p.Size:
+		s.problem(p.Digest, tag, "the blob has %d bytes, and %d are wanted", info.Size(), p.Size)
+		return
+	}
+	s.Blobs++
+	s.Bytes += info.Size()
+	if !s.whole {
+		return
+	}
+	verifier := image.Verifier(p.Digest)
+	if _, err := io.Copy(verifier, f); err != nil {
+		s.problem(p.Digest, tag, "the blob cannot be read: %v", err)
+	} else if !verifier.Verified() {
+		s.problem(p.Digest, tag, "the blob has other bytes than its digest says")
+	}
+}
+
+// others calls f for the files that nothing reachable needs: blobs, and what writes that were cut off have left.
+func (s *survey) others(f func(path string, info fs.FileInfo) error) error {
+	for _, sub := range []string{blobsDir, tempDir} {
+		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(path string, e fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case err != nil:
+				return err
+			case e.IsDir() || sub == blobsDir && s.seen[image.Digest(filepath.Base(filepath.Dir(path))+":"+e.Name())]:
+				return nil
+			}
+			info, err := e.Info()
+			if err != nil {
+				return ignoreMissing(err)
+			}
+			return f(path, info)
+		})
+		if err != nil {
+			return fmt.Errorf("layout: %w", err)
+		}
+	}
+	return nil
+}
+
+// touch keeps a file from being collected while a writer counts on it. A file system that does not allow it is no reason to fail.
+func touch(path string) {
+	now := time.Now()
+	_ = os.Chtimes(path, now, now)
+}

@@ -1,0 +1,145 @@
+package layout
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// surveyed is a layout with two tags that share a blob, something that refers to one, and three files that nobody needs.
+type surveyed struct {
+	dir                        string
+	shared, lone, orphan, root image.Digest
+}
+
+func newSurveyed(t *testing.T) surveyed {
+	t.Helper()
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	blob := func(text string) image.Digest {
+		d := image.DigestOf([]byte(text), "")
+		must(t, s.PutBlob(repo, image.Descriptor{Digest: d, Size: int64(len(text))}, opener(text)))
+		return d
+	}
+	manifest := func(tag string, subject image.Digest, layers ...string) image.Manifest {
+		text := `{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIManifest + `","layers":[`
+		for i, l := range layers {
+			if i > 0 {
+				text += ","
+			}
+			d := blob(l)
+			text += `{"mediaType":"a/b","digest":"` + string(d) + `","size":` + itoa(len(l)) + `}`
+		}
+		text += "]"
+		if subject != "" {
+			text += `,"subject":{"mediaType":"a/b","digest":"` + string(subject) + `","size":1}`
+		}
+		m := manifestOf(text + "}")
+		ref := repo.Digest(m.Digest)
+		if tag != "" {
+			ref = repo.Tag(tag)
+		}
+		must(t, s.PutManifest(ref, m))
+		return m
+	}
+	v := surveyed{dir: repo.Path}
+	v.root = manifest("one", "", "shared", "first").Digest
+	manifest("two", "", "shared", "second")
+	manifest("", v.root, "signature")
+	v.shared, v.lone = image.DigestOf([]byte("shared"), ""), image.DigestOf([]byte("second"), "")
+	manifest("two", "", "shared", "third") // so the second is needed no more
+	v.orphan = blob("orphan")
+	must(t, os.WriteFile(filepath.Join(v.dir, tempDir, "cut-off"), []byte("x"), 0o600))
+	return v
+}
+
+func itoa(n int) string { return string(rune('0' + n)) }
+
+func (v surveyed) path(d image.Digest) string { return blobPath(v.dir, d) }
+
+func TestVerify(t *testing.T) {
+	for name, tt := range map[string]struct {
+		harm func(t *testing.T, v surveyed)
+		want []string // texts of problems, or of the error
+	}{
+		"whole":                  {func(*testing.T, surveyed) {}, nil},
+		"a flipped byte":         {func(t *testing.T, v surveyed) { must(t, os.WriteFile(v.path(v.shared), []byte("sharee"), 0o600)) }, []string{"other bytes"}},
+		"a cut blob":             {func(t *testing.T, v surveyed) { must(t, os.Truncate(v.path(v.shared), 3)) }, []string{"has 3 bytes, and 6 are wanted"}},
+		"a missing blob":         {func(t *testing.T, v surveyed) { must(t, os.Remove(v.path(v.shared))) }, []string{"the blob is missing"}},
+		"a missing manifest":     {func(t *testing.T, v surveyed) { must(t, os.Remove(v.path(v.root))) }, []string{"the manifest is missing"}},
+		"a broken manifest":      {func(t *testing.T, v surveyed) { must(t, os.WriteFile(v.path(v.root), []byte("{"), 0o600)) }, []string{"the manifest has other bytes"}},
+		"a truncated index.json": {func(t *testing.T, v surveyed) { must(t, os.Truncate(filepath.Join(v.dir, indexFile), 20)) }, []string{"is damaged and was left as it is"}},
+		"no oci-layout":          {func(t *testing.T, v surveyed) { must(t, os.Remove(filepath.Join(v.dir, layoutFile))) }, []string{"is no OCI layout"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newSurveyed(t)
+			tt.harm(t, v)
+			got, err := Verify(v.dir)
+			var texts []string
+			if err != nil {
+				texts = append(texts, err.Error())
+			}
+			for _, p := range got.Problems {
+				texts = append(texts, p.Tag+" "+p.Text)
+			}
+			if len(texts) != len(tt.want) || len(texts) > 0 && !strings.Contains(texts[0], tt.want[0]) {
+				t.Errorf("%q, want %q", texts, tt.want)
+			}
+			if tt.want == nil && (got.Tags != 3 || got.Manifests != 4 || got.Blobs != 4 || got.Unreachable != 4) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestCollect(t *testing.T) {
+	v, s := newSurveyed(t), New()
+	if got, err := s.Collect(v.dir, time.Hour, false); err != nil || got.Unreachable != 0 {
+		t.Errorf("what is young is removed: %+v %v", got, err)
+	}
+	if got, err := s.Collect(v.dir, 0, true); err != nil || got.Unreachable != 4 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := os.Stat(v.path(v.orphan)); err != nil {
+		t.Error("a dry run removes")
+	}
+	if got, err := s.Collect(v.dir, 0, false); err != nil || got.Unreachable != 4 || got.UnreachableBytes == 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	for _, gone := range []image.Digest{v.orphan, v.lone} {
+		if _, err := os.Stat(v.path(gone)); err == nil {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+	got, err := Verify(v.dir)
+	if err != nil || len(got.Problems) > 0 || got.Unreachable > 0 || got.Tags != 3 {
+		t.Errorf("%+v %v", got, err)
+	}
+	referrers, err := s.Referrers(image.Repository{Path: v.dir}, v.root)
+	if err != nil || len(referrers) != 1 {
+		t.Errorf("%v %v", referrers, err)
+	}
+}
+
+// Nothing is removed of a layout that is not whole, nor of a folder that is none, in which nothing is made either.
+func TestCollectLeavesAlone(t *testing.T) {
+	v := newSurveyed(t)
+	must(t, os.Remove(v.path(v.root)))
+	got, err := New().Collect(v.dir, 0, false)
+	if err != nil || len(got.Problems) == 0 || got.Unreachable > 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := os.Stat(v.path(v.orphan)); err != nil {
+		t.Error(err)
+	}
+	empty := t.TempDir()
+	if _, err := New().Collect(empty, 0, false); err == nil {
+		t.Error("a folder is taken for a layout")
+	}
+	if files, err := os.ReadDir(empty); err != nil || len(files) > 0 {
+		t.Errorf("%v %v", files, err)
+	}
+}
