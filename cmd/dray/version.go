@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -17,13 +20,22 @@ type build struct {
 	Go      string `json:"go"`
 	// Platform is os/arch.
 	Platform string `json:"platform"`
-	// Regclient is the version of the library that speaks to registries.
-	Regclient string `json:"regclient"`
+	// Libraries are the versions of those that matter to users, by the last part of their paths that is no version.
+	Libraries map[string]string `json:"libraries"`
+}
+
+// libraries are those that talk to others or keep what is dray's.
+func libraries() map[string]string {
+	return map[string]string{
+		"github.com/regclient/regclient": "regclient", "github.com/Azure/azure-sdk-for-go/sdk/azcore": "azcore",
+		"github.com/Azure/azure-sdk-for-go/sdk/azidentity": "azidentity", "modernc.org/sqlite": "sqlite",
+		"github.com/fsnotify/fsnotify": "fsnotify", "github.com/robfig/cron/v3": "cron",
+	}
 }
 
 // buildVersion reads what the Go toolchain has stamped into the binary.
 func buildVersion() build {
-	b := build{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Libraries: map[string]string{}}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -39,9 +51,10 @@ func buildVersion() build {
 			}
 		}
 	}
+	names := libraries()
 	for _, m := range info.Deps {
-		if m.Path == "github.com/regclient/regclient" {
-			b.Regclient = m.Version
+		if name, ok := names[m.Path]; ok {
+			b.Libraries[name] = m.Version
 		}
 	}
 	return b
@@ -51,7 +64,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Long:  "Print the version of dray, the commit that it was built from, and the versions of Go and of regclient.\n\n" + exitHelp,
+		Long:  "Print the version of dray, the commit that it was built from, and the versions of Go and of the main libraries.\n\n" + exitHelp,
 		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			b := buildVersion()
@@ -59,7 +72,11 @@ func (a *app) versionCommand() *cobra.Command {
 			if a.output == "json" {
 				err = json.NewEncoder(a.out).Encode(b)
 			} else {
-				_, err = fmt.Fprintf(a.out, "dray %s\ncommit %s\n%s %s\nregclient %s\n", b.Version, cmp.Or(b.Commit, "unknown"), b.Go, b.Platform, b.Regclient)
+				_, err = fmt.Fprintf(a.out, "dray %s\ncommit %s\n%s %s\n", b.Version, cmp.Or(b.Commit, "unknown"), b.Go, b.Platform)
+				for _, name := range slices.Sorted(maps.Keys(b.Libraries)) {
+					_, printed := fmt.Fprintf(a.out, "%s %s\n", name, b.Libraries[name])
+					err = errors.Join(err, printed)
+				}
 			}
 			if err != nil {
 				return &exitError{exitFailed, err}
