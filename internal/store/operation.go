@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -16,17 +15,7 @@ const (
 
 // Operation returns what was kept of something that goes on elsewhere, and false where nothing was.
 func (s *Store) Operation(ctx context.Context, name string) (state []byte, ok bool, err error) {
-	if s.damaged.Load() {
-		return nil, false, nil
-	}
-	err = s.find.operation.QueryRowContext(ctx, name).Scan(&state)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, s.failed(ctx, "read the operation "+bounded(name), err)
-	}
-	return state, state != nil, nil
+	return s.state(ctx, s.find.operation, "operation", name)
 }
 
 // PutOperation keeps the state of something that goes on elsewhere, so that it can be taken up after a restart; without a state it is
@@ -40,9 +29,6 @@ func (s *Store) PutOperation(ctx context.Context, name string, state []byte) err
 			_, err := tx.ExecContext(ctx, "DELETE FROM operations WHERE name = ?", name)
 			return err
 		}
-		const query = "INSERT INTO operations (name, state, used) VALUES (?, ?, ?) " +
-			"ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used"
-		_, err := tx.ExecContext(ctx, query, name, state, s.now())
-		return err
+		return s.putState(ctx, tx, "operations", name, state)
 	})
 }

@@ -1,0 +1,29 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// state reads what another package keeps under a name, as it has written it; false where there is nothing. what names it in errors.
+func (s *Store) state(ctx context.Context, find *sql.Stmt, what, name string) (state []byte, ok bool, err error) {
+	if s.damaged.Load() {
+		return nil, false, nil
+	}
+	err = find.QueryRowContext(ctx, name).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, s.failed(ctx, "read the "+what+" "+bounded(name), err)
+	}
+	return state, state != nil, nil
+}
+
+// putState keeps a state in a table, in the place of what was kept before.
+func (s *Store) putState(ctx context.Context, tx *sql.Tx, table, name string, state []byte) error {
+	query := "INSERT INTO " + table + " (name, state, used) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used"
+	_, err := tx.ExecContext(ctx, query, name, state, s.now())
+	return err
+}
