@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,21 +123,33 @@ func TestAirGap(t *testing.T) {
 	g.readable(t, "v7", "v0")
 }
 
-// readable has other programs read tags of the disk.
+// readable has skopeo copy tags off the disk, and crane push the layout with one of them: every blob is read by others.
 func (g *airgap) readable(t *testing.T, tags ...string) {
 	t.Helper()
-	program, err := exec.LookPath("skopeo")
+	skopeo, crane := program(t, "skopeo"), program(t, "crane")
+	for _, tag := range tags {
+		out, err := exec.Command(skopeo, "copy", "--quiet", "--all", "--insecure-policy", "oci:"+g.disk+":"+tag, "dir:"+filepath.Join(t.TempDir(), "copy")).CombinedOutput()
+		if err != nil {
+			t.Errorf("skopeo cannot read %s: %v\n%s", tag, err, out)
+		}
+	}
+	host := start(t, registry.New(registry.Options{}))
+	if out, err := exec.Command(crane, "push", "--index", "--insecure", g.disk, host+"/disk:all").CombinedOutput(); err != nil {
+		t.Errorf("crane cannot read the disk: %v\n%s", err, out)
+	}
+}
+
+// program finds a program of others; without it the test is skipped, but not on CI.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
-		t.Skip("skopeo is not installed")
+		t.Skip(name + " is not installed")
 	}
-	for _, tag := range tags {
-		if out, err := exec.Command(program, "inspect", "--raw", "oci:"+g.disk+":"+tag).CombinedOutput(); err != nil {
-			t.Errorf("skopeo cannot read %s: %v\n%s", tag, err, out)
-		}
-	}
+	return path
 }
 
 // TestBrokenDisk finds what happened to the disk on its way before a tag moves at the far side, and by verify.
@@ -185,26 +198,147 @@ func TestBrokenDisk(t *testing.T) {
 	}
 }
 
-// TestGCKilled kills gc with SIGKILL at random moments, beside a sync that writes: the disk is whole after each.
+// TestFullDisk fills the disk: no tag is moved to what did not fit, what is there is whole, and the sync goes on once there is room.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	g := newAirgap(t, 20) // 800 kB and some
+	if err := os.Mkdir(g.disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", g.disk, "tmpfs", 0, "size=400k"); err != nil {
+		t.Skipf("needs the right to mount a disk of its own: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(g.disk, syscall.MNT_DETACH) })
+	a := dray(t, "sync", "-c", g.out)
+	if a.code != exitPartly || !strings.Contains(a.out+a.err, "no space left on device") {
+		t.Fatalf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	if !strings.Contains(a.out+a.err, "target") || !strings.Contains(a.out+a.err, g.disk) {
+		t.Errorf("it does not say where:\n%s\n%s", a.out, a.err)
+	}
+	survey := done(t, "layout", "verify", g.disk)
+	if left, _ := filepath.Glob(filepath.Join(g.disk, ".dray-tmp", "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	t.Logf("%s", survey.out)
+	g.readable(t)
+	done(t, "sync", "-c", g.in) // what fitted is brought in
+	if n := len(g.far.Tags("app")); n == 0 || n >= 20 {
+		t.Errorf("%d tags of 20 on a disk with room for about half", n)
+	}
+	if err := syscall.Mount("tmpfs", g.disk, "tmpfs", syscall.MS_REMOUNT, "size=10m"); err != nil {
+		t.Fatal(err)
+	}
+	done(t, "sync", "-c", g.out)
+	done(t, "sync", "-c", g.in)
+	g.equal(t, 20)
+}
+
+// child starts dray as a process of its own.
+func child(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command(os.Args[0], args...)
+	c.Env = []string{asDray + "=1", "HOME=" + t.TempDir()}
+	return c
+}
+
+// killed runs dray as a process and kills it by SIGKILL after a while, unless it is through before.
+func killed(t *testing.T, after time.Duration, args ...string) {
+	t.Helper()
+	c := child(t, args...)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	_ = c.Process.Kill()
+	_ = c.Wait() // it was killed, or was through
+}
+
+// TestSyncToDiskKilled kills the sync that writes the disk with SIGKILL, at moments spread over all of it: the disk is whole after each,
+// also in the eyes of others, and the last sync completes it.
+func TestSyncToDiskKilled(t *testing.T) {
+	t.Parallel()
+	const tags, rounds = 20, 25
+	g := newAirgap(t, tags)
+	took := time.Now()
+	if out, err := child(t, "sync", "-c", g.out).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	whole := time.Since(took)
+	cut := 0
+	for round := range rounds {
+		for i := range tags {
+			if err := registry.MultiArch(int64(1000*(round+1)+i), registry.ImageOptions{LayerSize: 20_000}).Push(g.near, "app", fmt.Sprintf("v%d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		killed(t, rand.N(whole), "sync", "-c", g.out)
+		if a := done(t, "layout", "verify", g.disk); !strings.Contains(a.out, "whole; 20 tags") {
+			t.Error(a.out)
+		}
+		if a := done(t, "plan", "-c", g.out); !strings.Contains(a.out, "Plan: 0 to import") {
+			cut++
+		}
+		if round%8 == 0 {
+			g.readable(t, "v0", "v19")
+		}
+	}
+	t.Logf("a sync takes %s; of %d that were killed %d were not through", whole.Round(time.Millisecond), rounds, cut)
+	done(t, "sync", "-c", g.out)
+	done(t, "sync", "-c", g.in)
+	g.equal(t, tags)
+	g.readable(t, "v0", "v19")
+}
+
+// TestTwoWriters has a sync find that another process writes to the disk: it says which, and does not touch it.
+func TestTwoWriters(t *testing.T) {
+	t.Parallel()
+	g := newAirgap(t, 1)
+	done(t, "sync", "-c", g.out)
+	before := g.files(t)
+	lock, err := os.OpenFile(filepath.Join(g.disk, ".dray-lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil { // once the sync above has been quiet
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(lock.Name(), []byte("process 4711 on elsewhere\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := registry.MultiArch(6, registry.ImageOptions{LayerSize: 20_000}).Push(g.near, "app", "v0"); err != nil {
+		t.Fatal(err)
+	}
+	a := dray(t, "sync", "-c", g.out)
+	if a.code != exitPartly || !strings.Contains(a.out+a.err, g.disk+" is being written by process 4711 on elsewhere") {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	if a := dray(t, "layout", "gc", g.disk); a.code != exitFailed || !strings.Contains(a.err, "process 4711") {
+		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
+	}
+	t.Log(a.out)
+	if after := g.files(t); len(after) != len(before) {
+		t.Errorf("%d files, %d before", len(after), len(before))
+	}
+	done(t, "layout", "verify", g.disk) // reading needs no lock
+}
+
+// TestGCKilled kills gc with SIGKILL at random moments, after a sync has replaced all: the disk is whole after each.
 func TestGCKilled(t *testing.T) {
 	t.Parallel()
 	g := newAirgap(t, 20)
-	done(t, "sync", "-c", g.out)
 	for round := range 20 {
 		for i := range 20 {
 			if err := registry.MultiArch(int64(1000*round+i), registry.ImageOptions{LayerSize: 20_000}).Push(g.near, "app", fmt.Sprintf("v%d", i)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		done(t, "sync", "-c", g.out)
-		c := exec.Command(os.Args[0], "layout", "gc", g.disk, "--grace", "0s")
-		c.Env = []string{asDray + "=1", "HOME=" + t.TempDir()}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
+		// A process of its own gives the disk back as it ends.
+		if out, err := child(t, "sync", "-c", g.out).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
-		time.Sleep(rand.N(30 * time.Millisecond))
-		_ = c.Process.Kill()
-		_ = c.Wait() // it was killed, or was through
+		killed(t, rand.N(30*time.Millisecond), "layout", "gc", g.disk, "--grace", "0s")
 		done(t, "layout", "verify", g.disk)
 	}
 	g.readable(t, "v0", "v19")

@@ -67,8 +67,8 @@ broken is named, with a tag that needs it; nothing is changed.
 		Use:   "gc PATH",
 		Short: "Remove from a layout what no tag needs",
 		Long: `Remove the blobs and manifests of an OCI image layout that no tag needs, such as those of tags that have moved, and
-what writes that were cut off have left. Files that are younger than --grace stay, because a sync may be about to need
-them; so gc may run beside one. It removes nothing of a layout in which something is missing.
+what writes that were cut off have left. Files that are younger than --grace stay, because a sync that waits may be about
+to need them. While another process writes to the layout, and while something in it is missing, it removes nothing.
 
 ` + exitHelp,
 		RunE: func(_ *cobra.Command, args []string) error {

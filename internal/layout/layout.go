@@ -3,7 +3,7 @@
 //
 // A layout is whole at every moment, also after a crash or a full disk: files are written beside their place, synced, and
 // renamed into it; a tag appears only by the renaming of index.json, after everything below it. An index.json that cannot be
-// read is an error and is never replaced. Processes take turns at index.json by a lock file.
+// read is an error and is never replaced. One process at a time writes to a layout, by a lock file; others may read it meanwhile.
 package layout
 
 import (
@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -36,31 +35,10 @@ const (
 )
 
 // Store reads and writes layouts. It is safe for concurrent use.
-type Store struct {
-	mu    sync.Mutex
-	locks map[string]*sync.Mutex
-}
+type Store struct{}
 
 // New returns a store.
-func New() *Store { return &Store{locks: map[string]*sync.Mutex{}} }
-
-// lock keeps the goroutines of this process and other processes apart while index.json of dir changes.
-func (s *Store) lock(dir string) (unlock func(), err error) {
-	s.mu.Lock()
-	mu, ok := s.locks[dir]
-	if !ok {
-		mu = &sync.Mutex{}
-		s.locks[dir] = mu
-	}
-	s.mu.Unlock()
-	mu.Lock()
-	release, err := lockPath(filepath.Join(dir, lockFile))
-	if err != nil {
-		mu.Unlock()
-		return nil, fmt.Errorf("lock layout %s: %w", dir, err)
-	}
-	return func() { release(); mu.Unlock() }, nil
-}
+func New() *Store { return &Store{} }
 
 // Tags returns the tags, sorted. A directory that is no layout is absent.
 func (s *Store) Tags(repo image.Repository) ([]string, error) {
@@ -180,9 +158,11 @@ func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
 	if err := s.checkParts(r.Repository, m); err != nil {
 		return err
 	}
-	if err := s.prepare(r.Path); err != nil {
+	h, release, err := s.prepare(r.Path)
+	if err != nil {
 		return err
 	}
+	defer release()
 	if err := writeFile(r.Path, blobPath(r.Path, m.Digest), m.Raw); err != nil {
 		return err
 	}
@@ -190,11 +170,8 @@ func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
 	if r.Tag == "" && subject == "" {
 		return nil
 	}
-	unlock, err := s.lock(r.Path)
-	if err != nil {
-		return err
-	}
-	defer unlock()
+	h.index.Lock()
+	defer h.index.Unlock()
 	ix, err := readIndex(r.Path)
 	if err != nil {
 		return err
@@ -210,25 +187,32 @@ func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
 	return ix.write(r.Path)
 }
 
-// prepare makes dir a layout where it is none yet.
-func (s *Store) prepare(dir string) error {
+// prepare takes a layout for this process, and makes dir one where it is none yet.
+func (s *Store) prepare(dir string) (*hold, func(), error) {
+	if err := os.MkdirAll(filepath.Join(dir, blobsDir), 0o755); err != nil {
+		return nil, nil, fmt.Errorf("layout: %w", err)
+	}
+	h, release, err := acquire(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.begin(dir); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return h, release, nil
+}
+
+// begin makes an empty layout where none is.
+func (h *hold) begin(dir string) error {
+	h.index.Lock()
+	defer h.index.Unlock()
 	_, err := os.Stat(filepath.Join(dir, indexFile))
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("layout: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, blobsDir), 0o755); err != nil {
-		return fmt.Errorf("layout: %w", err)
-	}
-	unlock, err := s.lock(dir)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if _, err := os.Stat(filepath.Join(dir, indexFile)); err == nil {
-		return nil // another process was first
 	}
 	if err := writeFile(dir, filepath.Join(dir, layoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err
@@ -269,9 +253,11 @@ func (s *Store) PutBlob(repo image.Repository, d image.Descriptor, open func() (
 		touch(blobPath(repo.Path, d.Digest))
 		return err
 	}
-	if err := s.prepare(repo.Path); err != nil {
+	_, release, err := s.prepare(repo.Path)
+	if err != nil {
 		return err
 	}
+	defer release()
 	body, err := open()
 	if err != nil {
 		return err

@@ -199,7 +199,7 @@ func TestPartsMissing(t *testing.T) {
 	}
 }
 
-// Two stores stand for two processes: the lock file, not a mutex, keeps them apart.
+// Two stores of one process, as two generations of a config have them, do not keep each other out.
 func TestConcurrentWritersLoseNothing(t *testing.T) {
 	repo := image.Repository{Path: t.TempDir()}
 	var group sync.WaitGroup

@@ -8,20 +8,16 @@ import (
 	"syscall"
 )
 
-// lockPath waits for the exclusive lock on a file that it creates where needed. The lock ends with the process.
-func lockPath(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
+// tryLock takes the exclusive lock on a file unless another process has it. Closing the file gives it back, and so does the end of the
+// process.
+func tryLock(f *os.File) (bool, error) {
 	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			break
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false, nil
+		case !errors.Is(err, syscall.EINTR):
+			return err == nil, err
 		}
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() { _ = f.Close() }, nil // closing gives the lock back
 }

@@ -58,16 +58,18 @@ func Verify(dir string) (Survey, error) {
 
 // Collect removes what no tag needs, and what crashes have left; with dry it only counts. Files that are younger than the grace are kept:
 // a writer that has put or found one may be about to need it. It removes nothing of a layout in which something is missing or cannot be
-// read, and takes its turn at index.json with other processes, so it may run beside a writer and be killed at any moment.
+// read, waits a little for a process that writes to it, and may be killed at any moment.
 func (s *Store) Collect(dir string, grace time.Duration, dry bool) (Survey, error) {
 	if _, err := readIndex(dir); err != nil { // before a lock file is made where no layout is
 		return Survey{}, err
 	}
-	unlock, err := s.lock(dir)
+	h, release, err := acquire(dir)
 	if err != nil {
 		return Survey{}, err
 	}
-	defer unlock()
+	defer release()
+	h.index.Lock()
+	defer h.index.Unlock()
 	v := &survey{dir: dir, seen: map[image.Digest]bool{}}
 	if err := v.walk(); err != nil {
 		return v.Survey, err
