@@ -45,6 +45,7 @@ type generation struct {
 func (g *generation) close() error {
 	err := g.client.Close()
 	if g.store != nil {
+		g.limits.governor.Keep()
 		err = errors.Join(err, g.store.Close())
 	}
 	return err

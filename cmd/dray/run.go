@@ -208,6 +208,7 @@ func (s *service) close() {
 	defer cancel()
 	err := s.builder.hooks.Close(brief)
 	if s.builder.store != nil {
+		s.builder.limits.governor.Keep()
 		err = errors.Join(err, s.builder.store.Close())
 	}
 	s.release()

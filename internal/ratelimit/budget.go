@@ -57,9 +57,10 @@ func (r Rule) keep(limit int) int { return max(r.Keep, limit*r.KeepPercent/100) 
 
 // forget drops what the window has left behind.
 func (b *budget) forget(now time.Time) {
-	window := b.window()
-	b.Spent = slices.DeleteFunc(b.Spent, func(at time.Time) bool { return at.After(now) || now.Sub(at) >= window })
-	if b.Known && (now.Sub(b.Read) >= window || b.Read.After(now.Add(shortest))) { // too old to say anything, or of a clock that was wrong
+	// What is of later than now by little was settled while the caller waited for its turn, by more is of a clock that was wrong.
+	window, latest := b.window(), now.Add(shortest)
+	b.Spent = slices.DeleteFunc(b.Spent, func(at time.Time) bool { return at.After(latest) || now.Sub(at) >= window })
+	if b.Known && (now.Sub(b.Read) >= window || b.Read.After(latest)) {
 		b.Known = false
 	}
 }

@@ -56,8 +56,10 @@ type source struct{ registry, hash string }
 type account struct {
 	*budget
 	key
-	saved  time.Time
-	loaded bool
+	saved time.Time
+	// unsaved is set while there is more to keep than was kept.
+	unsaved bool
+	loaded  bool
 	// exempt are repositories of which the registry counts nothing.
 	exempt map[string]time.Time
 	short  bool // the last request did not fit, and that was said
@@ -167,10 +169,11 @@ func (g *Governor) load(a *account) {
 
 // save keeps the state of a budget: at once where it has turned, now and then otherwise.
 func (g *Governor) save(a *account, turned bool, now time.Time) {
+	a.unsaved = true
 	if g.options.Store == nil || !turned && now.Sub(a.saved) < saveEvery {
 		return
 	}
-	a.saved = now
+	a.saved, a.unsaved = now, false
 	raw, err := json.Marshal(a.budget)
 	if err != nil {
 		return // there is nothing in it that cannot be written
@@ -179,6 +182,17 @@ func (g *Governor) save(a *account, turned bool, now time.Time) {
 	defer cancel()
 	if err := g.options.Store.PutBudget(ctx, a.name(), raw); err != nil {
 		g.options.Log.LogAttrs(ctx, slog.LevelWarn, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
+	}
+}
+
+// Keep keeps what was not kept yet: the store that New was given is about to be closed.
+func (g *Governor) Keep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range g.budgets {
+		if a.unsaved {
+			g.save(a, true, time.Now())
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package ratelimit
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -159,5 +161,52 @@ func TestShortPauses(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// shelf is a store in memory.
+type shelf map[string][]byte
+
+func (s shelf) Budget(_ context.Context, name string) ([]byte, bool, error) {
+	raw, ok := s[name]
+	return raw, ok, nil
+}
+
+func (s shelf) PutBudget(_ context.Context, name string, state []byte) error {
+	s[name] = state
+	return nil
+}
+
+// What was pulled within the last second before the end is known to the next process all the same.
+func TestKeepAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := shelf{}
+		options := Options{Rule: func(string) Rule { return Rule{Metered: true} }, Account: one, Store: kept, Log: slog.New(slog.DiscardHandler)}
+		g, left := New(options), 100
+		f := &fake{answer: func(*http.Request) (int, string, string) {
+			left--
+			return 200, fmt.Sprintf("RateLimit-Limit: 100;w=21600\nRateLimit-Remaining: %d;w=21600", left), ""
+		}}
+		for range 5 {
+			call(t, g, f, http.MethodGet, "/v2/a/manifests/1")
+		}
+		g.Keep()
+		next := New(options)
+		call(t, next, &fake{answer: func(*http.Request) (int, string, string) {
+			return 200, "RateLimit-Limit: 100;w=21600\nRateLimit-Remaining: 95;w=21600", ""
+		}}, http.MethodHead, "/v2/a/manifests/1")
+		forecast, ok := next.Forecast("hub.example", "one", nil, time.Now())
+		if !ok || forecast.Others != 0 {
+			t.Errorf("%+v, %t: others have pulled nothing", forecast, ok)
+		}
+	})
+}
+
+// A pull that ended while somebody waited for the lock is not forgotten for being of later than that one thinks it is.
+func TestForgetKeepsWhatWasJustMade(t *testing.T) {
+	now := time.Now()
+	b := budget{Window: time.Hour, Spent: []time.Time{now.Add(-2 * time.Hour), now.Add(time.Millisecond), now.Add(time.Hour)}}
+	if b.forget(now); len(b.Spent) != 1 {
+		t.Errorf("%v is left, want the second", b.Spent)
 	}
 }
