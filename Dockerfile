@@ -1,7 +1,7 @@
 # The image of dray: the program, certificates of authorities, and nothing else. It runs as a user without rights, on a root file system
 # that may be read-only.
 #
-#   docker build -t dray .
+#   docker build -t dray --build-arg VERSION="$(git describe --tags --always)" --build-arg COMMIT="$(git rev-parse HEAD)" .
 #   docker run -v ./dray.yaml:/etc/dray/dray.yaml:ro -v dray-state:/var/lib/dray dray
 #
 # Mount the folder rather than the file where the config is to be reloaded: -v ./dray:/etc/dray:ro.
@@ -9,15 +9,19 @@
 # Pin it by digest in a build that has to be the same again; offline, name an image of your own.
 ARG GO_IMAGE=docker.io/library/golang:1.26-bookworm
 
-FROM ${GO_IMAGE} AS build
+# Go compiles for any platform on that of the builder.
+FROM --platform=${BUILDPLATFORM} ${GO_IMAGE} AS build
 WORKDIR /src
-ENV CGO_ENABLED=0 GOFLAGS="-trimpath -mod=readonly"
-COPY go.mod go.sum ./
+ENV CGO_ENABLED=0
 COPY . .
 ARG TARGETOS=linux
 ARG TARGETARCH
-ENV GOOS=${TARGETOS} GOARCH=${TARGETARCH}
-RUN ["go", "build", "-ldflags", "-s -w -buildid=", "-o", "/out/dray", "./cmd/dray"]
+# What the program calls itself, where the sources come without their history.
+ARG VERSION=
+ARG COMMIT=
+ENV GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
+    GOFLAGS="-trimpath -mod=readonly '-ldflags=-s -w -buildid= -X main.version=${VERSION} -X main.commit=${COMMIT}'"
+RUN ["go", "build", "-o", "/out/dray", "./cmd/dray"]
 # A folder for the state, which the image gives to its user.
 WORKDIR /out/state
 

@@ -136,7 +136,7 @@ look at "dray plan", and run "dray sync".
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.layoutCommand(), a.statusCommand(), a.demoCommand(),
-		a.schemaCommand(), a.versionCommand(), a.completionCommand())
+		a.schemaCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -205,7 +205,7 @@ func TestUnit(t *testing.T) {
 	}
 	// verify wants the program to be there.
 	own := filepath.Join(t.TempDir(), "dray.service")
-	if err := os.WriteFile(own, bytes.ReplaceAll(text, []byte("/usr/local/bin/dray"), []byte(os.Args[0])), 0o600); err != nil {
+	if err := os.WriteFile(own, bytes.ReplaceAll(text, []byte("ExecStart=dray "), []byte("ExecStart="+os.Args[0]+" ")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	said, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", own).CombinedOutput() //nolint:gosec // a test

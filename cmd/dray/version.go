@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version and commit are stamped in by -ldflags -X where the Go toolchain cannot know them, as in a container.
+var version, commit string
+
 // build tells what was built of what.
 type build struct {
 	Version string `json:"version"`
@@ -35,18 +38,18 @@ func libraries() map[string]string {
 
 // buildVersion reads what the Go toolchain has stamped into the binary.
 func buildVersion() build {
-	b := build{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Libraries: map[string]string{}}
+	b := build{Version: cmp.Or(version, "unknown"), Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Libraries: map[string]string{}}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	b.Version = cmp.Or(info.Main.Version, b.Version)
+	b.Version = cmp.Or(version, info.Main.Version, "unknown")
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			b.Commit = s.Value
+			b.Commit = cmp.Or(commit, s.Value)
 		case "vcs.modified":
-			if s.Value == "true" {
+			if s.Value == "true" && commit == "" {
 				b.Commit += "+changes"
 			}
 		}

@@ -5,4 +5,4 @@
 // example file complete are derived from them.
 package config
 
-//go:generate go test . -run ^TestSchemaIsCurrent$ -update
+//go:generate go test . -run "^Test(Schema|Reference)IsCurrent$" -update

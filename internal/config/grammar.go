@@ -31,7 +31,8 @@ type document struct {
 	ShutdownGrace text `yaml:"shutdownGrace" format:"span" default:"25s" example:"25s|0s"`
 	// Whom `dray run` tells what happens.
 	Notifications series[notificationSection] `yaml:"notifications" minItems:"1"`
-	// What holds for each mapping that does not say otherwise. A mapping's own key replaces the default as a whole.
+	// What holds for each mapping that does not say otherwise: any key of a mapping except `name`, `source`, `target`, `targets`
+	// and `repositories`. A mapping's own key replaces the default as a whole.
 	Defaults defaultsSection `yaml:"defaults"`
 	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`, or host/path for credentials
 	// that hold for a part of it, where the longest match wins. A registry that is not listed is asked over HTTPS with the

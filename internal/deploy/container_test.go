@@ -91,6 +91,7 @@ func TestImage(t *testing.T) {
 	})
 	base := b.base(t)
 	b.run(t, "bud", "-q", "--format", "docker", "--build-arg", "GO_IMAGE="+base, "--build-arg", "TARGETARCH="+command(t, "go", "env", "GOARCH"),
+		"--build-arg", "VERSION=v9.8.7-test",
 		"--volume", command(t, "go", "env", "GOMODCACHE")+":/gomod:ro", "--volume", command(t, "go", "env", "GOCACHE")+":/gocache", "-t", "dray", root)
 	checkConfig(t, b.run(t, "inspect", "--type", "image", "dray"))
 	mount := b.run(t, "mount", b.run(t, "from", "dray"))
@@ -114,6 +115,9 @@ func TestImage(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(state, "dray.yaml"), []byte("version: 1\nmappings:\n  - {source: 'ocidir:///nothing:1', target: 'ocidir:///var/lib/dray/out'}\n"), 0o644); err != nil {
 		t.Fatal(err)
+	}
+	if out, err := inside(mount, state, "/dray", "version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "dray v9.8.7-test\n") {
+		t.Errorf("version: %v\n%s", err, out)
 	}
 	if out, err := inside(mount, state, "/dray", "demo").CombinedOutput(); err != nil {
 		t.Errorf("demo: %v\n%s", err, out)
