@@ -56,7 +56,7 @@ func packages(t *testing.T) (deb, rpm string) {
 		t.Fatalf("%v: %d packages, want 1", err, len(release.NFPMs))
 	}
 	p := release.NFPMs[0]
-	for _, own := range []string{"id", "package_name", "formats", "bindir", "mtime"} { // goreleaser's, not nfpm's
+	for _, own := range []string{"id", "package_name", "formats", "file_name_template", "bindir", "mtime"} { // goreleaser's, not nfpm's
 		delete(p, own)
 	}
 	p["name"], p["version"], p["arch"] = "dray", "1.2.3", command(t, "go", "env", "GOARCH")
