@@ -121,24 +121,124 @@ func TestPodSecurity(t *testing.T) {
 	}
 }
 
+// kubecheck has Kubernetes' own types read manifests strictly, and its own policy judge the pods by the restricted Pod Security Standard. It
+// returns what it found valid.
+func kubecheck(t *testing.T, manifests string) string {
+	t.Helper()
+	c := exec.Command("go", "run", ".")
+	c.Dir = filepath.Join(root, "packaging", "kubecheck")
+	c.Stdin = strings.NewReader(manifests)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
 // TestKustomize builds what kubectl would apply, by the tool itself.
 func TestKustomize(t *testing.T) {
-	program, err := exec.LookPath("kustomize")
-	if err != nil {
-		t.Skip("needs kustomize: go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0")
-	}
+	program := need(t, "kustomize", "go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0")
 	for overlay, wants := range map[string][]string{
-		"base":  {"kind: Deployment", "kind: ConfigMap", "kind: NetworkPolicy", "kind: PersistentVolumeClaim", "readOnlyRootFilesystem: true"},
-		"azure": {"azure.workload.identity/client-id", `azure.workload.identity/use: "true"`, "kind: workload-identity"},
+		"base":       {"kind: Deployment", "kind: ConfigMap", "kind: NetworkPolicy", "kind: PersistentVolumeClaim", "readOnlyRootFilesystem: true"},
+		"azure":      {"azure.workload.identity/client-id", `azure.workload.identity/use: "true"`, "kind: workload-identity"},
+		"monitoring": {"kind: ServiceMonitor", "honorLabels: true"},
 	} {
-		out, err := exec.Command(program, "build", filepath.Join(root, "examples/kubernetes", overlay)).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", overlay, err, out)
-		}
-		for _, want := range wants {
-			if !strings.Contains(string(out), want) {
-				t.Errorf("%s lacks %q", overlay, want)
+		t.Run(overlay, func(t *testing.T) {
+			out := command(t, program, "build", filepath.Join(root, "examples/kubernetes", overlay))
+			for _, want := range wants {
+				if !strings.Contains(out, want) {
+					t.Errorf("it lacks %q", want)
+				}
 			}
+			if got := kubecheck(t, out); !strings.Contains(got, "valid: Deployment dray\n") {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+const chart = root + "/examples/helm/dray"
+
+// TestHelm renders the chart with values for all that it can do, and has it refuse what its schema forbids.
+func TestHelm(t *testing.T) {
+	helm := need(t, "helm", "go install helm.sh/helm/v4/cmd/helm@v4.3.1")
+	values := func(text string) string {
+		path := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		return path
+	}
+	small := "config: {mappings: [{source: 'docker.io/library/alpine:3.22', target: registry.example.com/mirror/alpine}]}\n"
+	command(t, helm, "lint", "--strict", chart, "-f", values(small))
+	for name, tt := range map[string]struct {
+		values string
+		want   []string // of kubecheck
+		not    []string
+	}{
+		"small": {small, []string{"Deployment x-dray", "Secret x-dray", "PersistentVolumeClaim x-dray", "NetworkPolicy x-dray", "ServiceAccount x-dray", "Service x-dray"}, []string{"ServiceMonitor"}},
+		"all": {small + `fullnameOverride: images
+existingSecret: mine
+persistence: {existingClaim: old}
+serviceAccount: {annotations: {azure.workload.identity/client-id: 00000000-0000-0000-0000-000000000000}}
+podLabels: {azure.workload.identity/use: "true"}
+podAnnotations: {a: b}
+imagePullSecrets: [{name: pull}]
+image: {digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+env: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}]
+serviceMonitor: {enabled: true, labels: {release: prometheus}}
+nodeSelector: {kubernetes.io/arch: amd64}
+tolerations: [{key: a, operator: Exists}]
+affinity: {nodeAffinity: {}}
+`, []string{"Deployment images", "ServiceMonitor images"}, []string{"Secret", "PersistentVolumeClaim"}},
+		"bare": {small + "persistence: {enabled: false}\nnetworkPolicy: {enabled: false}\nserviceAccount: {create: false}\n", []string{"Deployment x-dray"}, []string{"PersistentVolumeClaim", "NetworkPolicy", "ServiceAccount"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := command(t, helm, "template", "x", chart, "-f", values(tt.values))
+			got := kubecheck(t, out)
+			for _, want := range tt.want {
+				if !strings.Contains(got, "valid: "+want+"\n") {
+					t.Errorf("no %s:\n%s", want, got)
+				}
+			}
+			for _, not := range tt.not {
+				if strings.Contains(got, "valid: "+not+" ") {
+					t.Errorf("there is a %s:\n%s", not, got)
+				}
+			}
+			loads(t, out)
+		})
+	}
+	for name, wrong := range map[string]string{
+		"no mapping":         "config: {mappings: []}\n",
+		"no probes possible": small + "config: {server: {listen: '127.0.0.1:9999'}, mappings: [{source: a}]}\n",
+		"a tag that is none": small + "image: {tag: 'a b'}\n",
+		"an unknown key":     small + "replicas: 2\n",
+	} {
+		if out, err := exec.Command(helm, "template", "x", chart, "-f", values(wrong)).CombinedOutput(); err == nil {
+			t.Errorf("%s is accepted:\n%s", name, out)
+		}
+	}
+}
+
+// loads has dray load the config that a chart has rendered.
+func loads(t *testing.T, manifests string) {
+	t.Helper()
+	for decoder := yaml.NewDecoder(strings.NewReader(manifests)); ; {
+		var d struct {
+			Kind string            `yaml:"kind"`
+			Data map[string]string `yaml:"data"`
+		}
+		if err := decoder.Decode(&d); err != nil {
+			t.Fatalf("there is no config: %v", err)
+		}
+		if d.Kind != "ConfigMap" {
+			continue
+		}
+		secret := func(string) ([]byte, error) { return []byte("0123456789abcdef"), nil }
+		if _, err := config.Parse("dray.yaml", []byte(d.Data["dray.yaml"]), config.Options{ReadFile: secret}); err != nil {
+			t.Errorf("%v\n%s", err, d.Data["dray.yaml"])
+		}
+		return
 	}
 }

@@ -43,6 +43,9 @@ func survey(t *testing.T, root string) (folders []string, imports []Import) {
 		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2) {
 			return filepath.SkipDir
 		}
+		if _, err := os.Stat(filepath.Join(path, "go.mod")); d.IsDir() && err == nil && path != root {
+			return filepath.SkipDir // a module of its own
+		}
 		if filepath.Ext(path) != ".go" {
 			return nil
 		}
