@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// fence is a block of a document that is a config or a part of one, or commands; what a reader cannot run offline is marked as text.
+var fence = regexp.MustCompile("(?s)```(sh|yaml)\n(.*?)```")
+
+// TestDocumentedCommands does what the documents tell a reader to do, in their order: each whole config becomes dray.yaml, each command is
+// run by a shell. Registries with the same content stand in for those that are named.
+func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := map[string]int{}
+	for _, path := range append(documents, "../../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := fence.FindAllStringSubmatch(string(text), -1)
+		script, commands := "", 0
+		r := newReader(t)
+		for _, b := range blocks {
+			if b[1] == "yaml" && strings.HasPrefix(b[2], "# dray.yaml") {
+				script += "cat >dray.yaml <<'END'\n" + r.names(b[2]) + "server: {listen: '" + r.listen + "'}\nEND\n"
+			}
+			if b[1] != "sh" {
+				continue
+			}
+			for line := range strings.Lines(r.names(b[2])) {
+				if command, ok := r.command(strings.TrimSpace(line)); ok {
+					script += command + "\n"
+					commands++
+				}
+			}
+		}
+		if commands == 0 {
+			continue
+		}
+		ran[filepath.Base(path)] = commands
+		r.run(t, filepath.Base(path), script)
+	}
+	if ran["README.md"] < 8 || ran["getting-started.md"] < 7 {
+		t.Errorf("only these commands were run: %v", ran)
+	}
+	t.Log(ran)
+}
+
+// reader is somebody who reads a document, in an empty folder with the program.
+type reader struct{ dir, source, target, listen string }
+
+func newReader(t *testing.T) *reader {
+	t.Helper()
+	source := registry.New(registry.Options{})
+	for i, tag := range []string{"3.19", "3.20", "3.21", "3.22", "3.22.1", "latest"} {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 1000}).Push(source, "library/alpine", tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &reader{dir: t.TempDir(), source: start(t, source), target: start(t, registry.New(registry.Options{}))}
+	port, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.listen = port.Addr().String()
+	_ = port.Close()
+	program := fmt.Sprintf("#!/bin/sh\n%s=1 exec '%s' \"$@\"\n", asDray, os.Args[0])
+	if err := os.WriteFile(filepath.Join(r.dir, "dray"), []byte(program), 0o755); err != nil { //nolint:gosec // it is run
+		t.Fatal(err)
+	}
+	return r
+}
+
+// names puts the stand-ins for the registries that a document names.
+func (r *reader) names(text string) string {
+	return strings.NewReplacer("docker.io/library/", r.source+"/library/", "registry.example:5000", r.target, "localhost:5000", r.target,
+		" alpine:3.22 ", " "+r.source+"/library/alpine:3.22 ").Replace(text)
+}
+
+// command is what a line does; false where it compiles or tests the program, or is none.
+func (r *reader) command(line string) (string, bool) {
+	line = strings.Replace(line, "go run ./cmd/dray ", "dray ", 1)
+	switch program, rest, _ := strings.Cut(strings.TrimPrefix(line, "./"), " "); {
+	case program != "dray":
+		return "", false
+	case strings.HasPrefix(rest, "run"): // goes on until the end; the next lines find it at work
+		return "dray run 2>run.log & for i in $(seq 100); do ./dray status >/dev/null 2>&1 && break; sleep 0.1; done", true
+	}
+	return line, true
+}
+
+func (r *reader) run(t *testing.T, name, script string) {
+	t.Helper()
+	c := exec.Command("sh", "-exc", "trap 'kill $! 2>/dev/null || :' EXIT\n"+script) //nolint:gosec // it is the documentation's
+	c.Dir = r.dir
+	c.Env = []string{"PATH=" + r.dir + ":" + os.Getenv("PATH"), "HOME=" + r.dir}
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", name, err, out)
+	}
+}
