@@ -41,6 +41,30 @@ func start(t *testing.T, r *registry.Registry) string {
 	return server.Host
 }
 
+// TestOneImageUnderManyTags brings new images to Debian's registry under ten tags each in two repositories, all at once: the registry tells
+// some that a manifest is not there while it is written for others, so dray does not have them written at once.
+func TestOneImageUnderManyTags(t *testing.T) {
+	t.Parallel()
+	target := registrytest.RequireProcess(t)
+	source := registry.New(registry.Options{})
+	host := start(t, source)
+	for round := range 10 {
+		image := registry.MultiArch(int64(500+round), registry.ImageOptions{LayerSize: 1000})
+		repo := fmt.Sprintf("app%d", round)
+		for tag := range 10 {
+			if err := image.Push(source, repo, fmt.Sprintf("v%d", tag)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config := writeConfig(t, "mappings:",
+			mapping("name: a, source: '%s/%s', target: '%s/a/%s', tags: ['*']", host, repo, target.Host, repo),
+			mapping("name: b, source: '%s/%s', target: '%s/b/%s', tags: ['*']", host, repo, target.Host, repo))
+		if doc, a := drayJSON(t, "sync", "-c", config); a.code != exitDone || doc.Totals.Import != 20 {
+			t.Fatalf("round %d: exit code %d, %+v\n%s", round, a.code, doc.Totals, a.err)
+		}
+	}
+}
+
 // TestRealRegistries mirrors 60 images between two registries of Debian, has an independent client look at all that arrived,
 // and counts on the wire what a second run costs.
 func TestRealRegistries(t *testing.T) {

@@ -67,6 +67,7 @@ type Engine struct {
 	options   Options
 	manifests *manifestCache
 	places    *places
+	pushes    *pushes
 	estimates *estimates
 	memory    remembering
 }
@@ -74,13 +75,13 @@ type Engine struct {
 // New returns an engine.
 func New(options Options) *Engine {
 	return &Engine{
-		options: options, manifests: newManifestCache(), places: newPlaces(), estimates: newEstimates(),
+		options: options, manifests: newManifestCache(), places: newPlaces(), pushes: newPushes(), estimates: newEstimates(),
 		memory: remembering{memory: options.Memory, now: options.Now, log: options.Log},
 	}
 }
 
 // Size is how many facts the engine remembers of where blobs and manifests are, of some hundred bytes each.
-func (e *Engine) Size() int { return e.places.size() }
+func (e *Engine) Size() int { return e.places.size() + e.pushes.size() }
 
 // Name returns "copy".
 func (*Engine) Name() string { return "copy" }

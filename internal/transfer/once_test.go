@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -254,5 +255,54 @@ func TestWhatIsThereIsNotSentAgain(t *testing.T) {
 			t.Errorf("writes %v, receipt %+v", got, receipt)
 		}
 		whole(t, s.target, "team/app", "v1", i.Digest)
+	})
+}
+
+// Ten tags of one new image are brought at once: each manifest below it is written once, and none is written while another import does
+// so for the first time, whatever tag or repository it is for. docker-registry otherwise tells some that it is not there.
+func TestEachManifestIsWrittenFirstByOne(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		i := emulator.MultiArch(7, emulator.ImageOptions{})
+		remove := s.target.Inject(emulator.Fault{Delay: 20 * time.Millisecond}) // so that imports are beside one another
+		defer remove()
+		var orders []mirror.Order
+		for n := range 10 {
+			tag := fmt.Sprintf("v%d", n)
+			for _, repository := range []string{"one", "two"} {
+				s.push(t, i, repository, tag)
+				orders = append(orders, order(repository, tag, i.Digest))
+			}
+		}
+		s.target.Reset()
+		s.bringAll(t, orders)
+		written, first := map[string]int{}, map[string]time.Time{}
+		roots := 0
+		for _, q := range s.target.Requests() {
+			if q.Kind != emulator.KindManifest || q.Method != http.MethodPut {
+				continue
+			}
+			if q.Status != http.StatusCreated {
+				t.Errorf("%s %s is answered %d", q.Repository, q.Reference, q.Status)
+			}
+			written[q.Repository+" "+q.Reference]++
+			digest := q.Reference
+			if strings.HasPrefix(digest, "v") {
+				roots++
+				digest = string(i.Digest)
+			}
+			if at, ok := first[digest]; !ok {
+				first[digest] = q.At
+			} else if q.At.Sub(at) < 20*time.Millisecond {
+				t.Errorf("%s %s is written %s after the first write of it began", q.Repository, q.Reference, q.At.Sub(at))
+			}
+		}
+		for what, n := range written {
+			if n != 1 {
+				t.Errorf("%s is written %d times", what, n)
+			}
+		}
+		if roots != 20 {
+			t.Errorf("%d tags of 20 are written", roots)
+		}
 	})
 }
