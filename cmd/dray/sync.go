@@ -55,7 +55,7 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 	if a.output == "json" {
 		err = report.JSON(a.out, command, started, took, results)
 	} else {
-		err = report.Summary(a.out, results, took, a.style())
+		err = report.Summary(a.out, command, results, took, a.style())
 	}
 	if err != nil {
 		return &exitError{exitFailed, err}

@@ -11,8 +11,9 @@ import (
 )
 
 // Summary writes what a sync did: a line for each tag that was imported, refused or deferred, then one for each failure,
-// then the sums. Kept tags are only counted. No line is wrapped, so that each can be searched for.
-func Summary(w io.Writer, results []mirror.Result, took time.Duration, style Style) error {
+// then the sums, and what to do next. Kept tags are only counted. No line is wrapped, so that each can be searched for. The command is the one
+// that did it: "import" has no config to go by.
+func Summary(w io.Writer, command string, results []mirror.Result, took time.Duration, style Style) error {
 	var rows []row
 	var failures []string
 	for _, r := range results {
@@ -34,7 +35,7 @@ func Summary(w io.Writer, results []mirror.Result, took time.Duration, style Sty
 	for _, line := range failures {
 		b.WriteString(style.paint(red, line) + "\n")
 	}
-	summaryTotals(&b, results, took)
+	summaryTotals(&b, command, results, took)
 	return write(w, b.String())
 }
 
@@ -58,18 +59,25 @@ func located(out mirror.Outcome) error {
 	return fmt.Errorf("%s → %s: %w", name(out.Source), name(out.Target), out.Err)
 }
 
-func summaryTotals(b *strings.Builder, results []mirror.Result, took time.Duration) {
+func summaryTotals(b *strings.Builder, command string, results []mirror.Result, took time.Duration) {
 	t := tally(results)
 	fmt.Fprintf(b, "Sync: %d imported%s; %s moved", t.Import, counts(t), Size(t.Bytes))
 	if t.Mounted > 0 {
 		fmt.Fprintf(b, ", %s mounted", Size(t.Mounted))
 	}
 	fmt.Fprintf(b, ", %s, in %s\n", count(t.Pulls, "manifest pull"), Elapsed(took))
-	if t.Failed > 0 {
+	again := "dray sync"
+	if command == "import" {
+		again = "the same"
+	}
+	switch {
+	case t.Failed > 0 && command == "import":
+		b.WriteString("Run the same again once that is mended: what arrived stays.\n")
+	case t.Failed > 0:
 		b.WriteString("Run dray check --online to see which registries answer, then dray sync again: what arrived stays.\n")
 	}
 	if at := lastRetry(results); !at.IsZero() {
-		fmt.Fprintf(b, "Run dray sync again after %s for what was deferred.\n", timeText(at))
+		fmt.Fprintf(b, "Run %s again after %s for what was deferred.\n", again, timeText(at))
 	}
 }
 

@@ -51,7 +51,7 @@ func TestSummary(t *testing.T) {
 	for file, test := range tests {
 		t.Run(file, func(t *testing.T) {
 			var b strings.Builder
-			if err := Summary(&b, test.results, 65*time.Second, test.style); err != nil {
+			if err := Summary(&b, "sync", test.results, 65*time.Second, test.style); err != nil {
 				t.Fatal(err)
 			}
 			checkHarmless(t, b.String())
@@ -69,7 +69,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 func TestWriteErrors(t *testing.T) {
 	tests := map[string]error{
 		"plan":    Plan(brokenWriter{}, nil, Style{}),
-		"summary": Summary(brokenWriter{}, nil, 0, Style{}),
+		"summary": Summary(brokenWriter{}, "sync", nil, 0, Style{}),
 		"json":    JSON(brokenWriter{}, "plan", noon, 0, nil),
 	}
 	for name, err := range tests {
@@ -131,5 +131,16 @@ func TestWrap(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// An import without a config is not sent to one.
+func TestSummaryOfAnImport(t *testing.T) {
+	var b strings.Builder
+	if err := Summary(&b, "import", []mirror.Result{{Job: "a → b", Err: errors.New("no")}}, time.Second, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); !strings.Contains(got, "Run the same again once that is mended") || strings.Contains(got, "dray check") {
+		t.Error(got)
 	}
 }
