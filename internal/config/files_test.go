@@ -113,9 +113,9 @@ func TestBrokenHasOneGoldenEach(t *testing.T) {
 // TestValid has loader and schema accept the same files: those of the tests, and all that users are given.
 func TestValid(t *testing.T) {
 	schema := schemaOf(t)
-	files := append(glob(t, "testdata/valid/*.yaml", 10), glob(t, root+"/examples/*.yaml", 6)...)
+	files := append(glob(t, "testdata/valid/*.yaml", 10), append(glob(t, root+"/examples/*.yaml", 4), glob(t, root+"/examples/air-gap/*.yaml", 2)...)...)
 	files = append(files, glob(t, root+"/examples/azure/*.yaml", 1)...)
-	files = append(files, root+"/config.example.yaml")
+	files = append(files, root+"/config.example.yaml", root+"/packaging/dray.yaml.example")
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			data, err := os.ReadFile(path)

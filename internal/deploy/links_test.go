@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,8 +22,12 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	beside, err := filepath.Glob(filepath.Join(root, "examples", "*", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	followed := 0
-	for _, path := range append(documents, top...) {
+	for _, path := range slices.Concat(documents, top, beside) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +43,7 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
-	if followed < 20 {
+	if followed < 60 {
 		t.Errorf("only %d links were followed", followed)
 	}
 }
