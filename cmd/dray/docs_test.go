@@ -71,7 +71,7 @@ func newReader(t *testing.T) *reader {
 		}
 	}
 	r := &reader{dir: t.TempDir(), source: start(t, source), target: start(t, registry.New(registry.Options{}))}
-	port, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	port, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

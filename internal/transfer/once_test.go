@@ -288,7 +288,7 @@ func TestEachManifestIsWrittenFirstByOne(t *testing.T) {
 			digest := q.Reference
 			if strings.HasPrefix(digest, "v") {
 				roots++
-				digest = string(i.Digest)
+				digest = i.Digest
 			}
 			if at, ok := first[digest]; !ok {
 				first[digest] = q.At
