@@ -17,6 +17,7 @@ func (d *document) check() {
 			continue
 		}
 		d.checkReferences(m)
+		d.checkTargets(m)
 		d.checkRepositories(m)
 		d.checkOptions(m)
 		if m.tags == nil {
@@ -45,6 +46,20 @@ func (d *document) checkReferences(m *mapping) {
 		if err != nil {
 			m.at.r.fail(m.at, "mend it there, or take it out", "%w", err)
 		}
+	}
+}
+
+// checkTargets leaves out a target in the source's own repository: other tools set a second tag there, dray never does.
+func (d *document) checkTargets(m *mapping) {
+	source, target := m.source, m.targets
+	m.targets = slices.DeleteFunc(slices.Clone(target), func(ref string) bool { return sameRepository(source, ref, len(m.repositories) > 0) })
+	switch len(m.targets) {
+	case len(target):
+	case 0:
+		m.targets = target
+		d.disable(m, m.at, "no equal: its target is the repository that the source is, and dray copies between repositories only")
+	default:
+		d.remarkMapping(m, "target", m.at, "no equal: one of its targets is the repository that the source is; it has been left out")
 	}
 }
 

@@ -101,10 +101,12 @@ func (d *document) disable(m *mapping, at value, format string, args ...any) {
 	d.remarkMapping(m, "", at, format, args...)
 }
 
+var plainKey = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]*(\[[0-9]+\])?$`)
+
 // about puts the last part of a key before a text.
 func about(at value, text string) string {
 	key := at.key[strings.LastIndexByte(at.key, '.')+1:]
-	if key == "" || strings.ContainsAny(key, "/@: ") { // an image as a key
+	if !plainKey.MatchString(key) { // an image as a key, say
 		return text
 	}
 	return printable(key) + ": " + text

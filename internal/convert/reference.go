@@ -1,6 +1,10 @@
 package convert
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
 
 // splitReference cuts a reference into repository, tag and digest. It knows nothing of what is valid, since there may be
 // ${env:NAME} in it.
@@ -42,6 +46,26 @@ func host(ref string) string {
 		return first
 	}
 	return "docker.io"
+}
+
+// sameRepository tells whether two references name one repository, or as prefixes the same ones. Those with ${env:NAME} in them
+// are compared by their text.
+func sameRepository(a, b string, prefixes bool) bool {
+	a, _, _ = splitReference(a)
+	b, _, _ = splitReference(b)
+	parse := func(s string) (image.Repository, error) {
+		if prefixes {
+			return image.ParsePrefix(s)
+		}
+		ref, err := image.Parse(s)
+		return ref.Repository, err
+	}
+	first, errA := parse(a)
+	second, errB := parse(b)
+	if errA != nil || errB != nil {
+		return a == b
+	}
+	return first == second
 }
 
 // pinnedTag is a tag for an image that is named by its digest only, which dray's target needs. It does not look like the
