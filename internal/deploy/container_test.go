@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,27 +59,24 @@ func command(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// needContainers skips where images cannot be built; DRAY_REQUIRE_BUILDAH makes a failure of it.
+// needContainers skips where images cannot be built.
 func needContainers(t *testing.T) {
 	t.Helper()
-	_, err := exec.LookPath("buildah")
-	switch {
-	case err == nil && os.Getuid() == 0:
-		return
-	case os.Getenv("DRAY_REQUIRE_BUILDAH") != "":
-		t.Fatal("buildah, run as root, is required")
+	need(t, "buildah", "apt-get install buildah")
+	if os.Getuid() != 0 {
+		missing(t, "DRAY_REQUIRE_PACKAGES", "buildah has to run as root")
 	}
-	t.Skip("needs buildah, run as root: apt-get install buildah")
 }
 
-// inside runs the image's program as the image says: as its user, on a root file system that is read-only but for the volume.
+// inside runs the image's program as the image says: as its user, on a root file system that is read-only but for the volume, and as
+// the first process of its namespace.
 func inside(mount, state string, args ...string) *exec.Cmd {
 	script := `set -e
 mount --bind "$1" /mnt; mount -o remount,ro,bind /mnt
 mount --bind "$2" /mnt/var/lib/dray
 shift 2
 exec env -i DRAY_CONFIG=/var/lib/dray/dray.yaml STATE_DIRECTORY=/var/lib/dray TMPDIR=/var/lib/dray $(command -v chroot) --userspec=65532:65532 /mnt "$@"`
-	return exec.Command("unshare", append([]string{"-m", "sh", "-c", script, "sh", mount, state}, args...)...)
+	return exec.Command("unshare", append([]string{"-m", "-p", "-f", "--kill-child", "sh", "-c", script, "sh", mount, state}, args...)...)
 }
 
 // TestImage builds the image from the Dockerfile and runs it: small, without rights, on a read-only root; the demo and the daemon work in
@@ -165,17 +163,25 @@ func runs(t *testing.T, mount, state string) {
 		out, err := inside(mount, state, "/dray", "status").CombinedOutput()
 		healthy = err == nil && strings.Contains(string(out), "failed") // its one job has run, so it is idle
 	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", daemon.Process.Pid)) // sh and chroot have become it
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", daemon.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Uid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000", "Name:\tdray"} {
+	pid, err := strconv.Atoi(strings.TrimSpace(string(children))) // sh and chroot have become dray
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Uid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000", "Name:\tdray", fmt.Sprintf("NSpid:\t%d\t1\n", pid)} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("the process has no %q", want)
 		}
 	}
 	began := time.Now()
-	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	err = daemon.Wait()

@@ -135,6 +135,27 @@ func kubecheck(t *testing.T, manifests string) string {
 	return string(out)
 }
 
+// kubeconform checks manifests against the schemas of an old and of a new Kubernetes. It wants DRAY_KUBERNETES_SCHEMAS, a folder with
+// one of schemas for each version; .ci/run makes it.
+func kubeconform(t *testing.T, manifests string) {
+	t.Helper()
+	schemas := os.Getenv("DRAY_KUBERNETES_SCHEMAS")
+	if schemas == "" {
+		t.Log("without DRAY_KUBERNETES_SCHEMAS nothing is checked by kubeconform")
+		return
+	}
+	program := need(t, "kubeconform", "go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0")
+	for _, version := range []string{"1.27.0", "1.37.0"} {
+		c := exec.Command(program, "-strict", "-summary", "-skip", "ServiceMonitor", "-kubernetes-version", version,
+			"-schema-location", schemas+"/{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json", "-")
+		c.Stdin = strings.NewReader(manifests)
+		out, err := c.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "Invalid: 0, Errors: 0") || strings.Contains(string(out), "Valid: 0") {
+			t.Errorf("Kubernetes %s: %v\n%s", version, err, out)
+		}
+	}
+}
+
 // TestKustomize builds what kubectl would apply, by the tool itself.
 func TestKustomize(t *testing.T) {
 	program := need(t, "kustomize", "go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0")
@@ -150,6 +171,7 @@ func TestKustomize(t *testing.T) {
 					t.Errorf("it lacks %q", want)
 				}
 			}
+			kubeconform(t, out)
 			if got := kubecheck(t, out); !strings.Contains(got, "valid: Deployment dray\n") {
 				t.Error(got)
 			}
@@ -195,6 +217,7 @@ affinity: {nodeAffinity: {}}
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := command(t, helm, "template", "x", chart, "-f", values(tt.values))
+			kubeconform(t, out)
 			got := kubecheck(t, out)
 			for _, want := range tt.want {
 				if !strings.Contains(got, "valid: "+want+"\n") {
