@@ -3,6 +3,8 @@ package convert
 import (
 	"encoding/base64"
 	"encoding/json"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -210,10 +212,15 @@ func (d *document) dregsyMatching(s section, m mapping, task, source, target str
 	d.addSets(m, sets)
 }
 
-// dregsyTags reads the tags, of which an image's has to satisfy one, and all that begin with keep: besides.
+// latestCount is what dregsy reads after keep: as a number of tags.
+var latestCount = regexp.MustCompile(`^latest\s+([0-9]+)$`)
+
+// dregsyTags reads the tags, of which an image's has to satisfy one; those that are not named have to satisfy all that begin with keep:
+// besides.
 func (d *document) dregsyTags(m *mapping, v value) []tagSet {
 	var sets []tagSet
 	var keep, drop []string
+	var count value
 	for _, entry := range v.list() {
 		text := entry.text()
 		kind, rest, marked := strings.Cut(text, ":")
@@ -226,8 +233,12 @@ func (d *document) dregsyTags(m *mapping, v value) []tagSet {
 			sets = append(sets, tagSet{semver: d.dregsyRange(m, entry, rest)})
 		case kind == "regex" && inverted:
 			sets = append(sets, tagSet{exclude: []string{compiled(entry, lineMatch(re))}})
+		case kind == "regex" && re == ".*":
+			sets = append(sets, tagSet{})
 		case kind == "regex":
 			sets = append(sets, tagSet{include: []string{compiled(entry, lineMatch(re))}})
+		case kind == "keep" && latestCount.MatchString(rest):
+			count = entry // the last one counts
 		case kind == "keep" && inverted:
 			drop = append(drop, compiled(entry, lineMatch(re)))
 		case kind == "keep":
@@ -239,7 +250,37 @@ func (d *document) dregsyTags(m *mapping, v value) []tagSet {
 	if len(sets) == 0 {
 		sets = []tagSet{{}}
 	}
-	return d.dregsyKeep(m, v, sets, keep, drop)
+	d.dregsyKeep(m, v, sets, keep, drop)
+	d.dregsyCount(m, count, sets)
+	return sets
+}
+
+// dregsyCount keeps only the newest of what has been chosen.
+func (d *document) dregsyCount(m *mapping, at value, sets []tagSet) {
+	found := latestCount.FindStringSubmatch(strings.TrimSpace(strings.TrimPrefix(at.text(), "keep:")))
+	if found == nil {
+		return
+	}
+	newest, err := strconv.Atoi(found[1])
+	if err != nil || newest == 0 {
+		return // for dregsy, 0 is no limit
+	}
+	counted := 0
+	for i := range sets {
+		set := &sets[i]
+		if set.named() {
+			continue
+		}
+		counted++
+		set.newest = newest
+		if set.semver == "" {
+			set.semver = ">= 0-0"
+			d.remarkMapping(m, "tags", at, "tags that are no versions are not counted and not taken; dregsy takes them all")
+		}
+	}
+	if counted > 1 {
+		d.remarkMapping(m, "tags", at, "no equal: the newest of several filters together; this keeps as many of each")
+	}
 }
 
 // dregsyRange reads a range of versions.
@@ -264,24 +305,19 @@ func lineMatch(re string) string {
 	return re
 }
 
-// dregsyKeep narrows all sets. What has to match two expressions cannot be written, and stays wider.
-func (d *document) dregsyKeep(m *mapping, v value, sets []tagSet, keep, drop []string) []tagSet {
+// dregsyKeep narrows all sets but those of one tag that is named. What has to match two expressions cannot be written, and stays wider.
+func (d *document) dregsyKeep(m *mapping, v value, sets []tagSet, keep, drop []string) {
 	wider := len(keep) > 1
 	for i := range sets {
 		set := &sets[i]
+		if set.named() {
+			continue
+		}
 		set.exclude = append(set.exclude, drop...)
 		switch {
 		case len(keep) == 0:
 		case len(set.include) == 0:
 			set.include = keep[:1]
-		case len(set.include) == 1 && literal(set.include[0]):
-			set.exclude = append(set.exclude, drop...)
-			if !(tagSet{include: keep[:1]}).takes(set.include[0]) {
-				set.include = nil
-			}
-			if set.include == nil {
-				set.include = []string{nothing}
-			}
 		default:
 			wider = true
 		}
@@ -289,26 +325,4 @@ func (d *document) dregsyKeep(m *mapping, v value, sets []tagSet, keep, drop []s
 	if wider {
 		d.remarkMapping(m, "tags", v, "no equal: a tag that has to match two expressions (keep:); this chooses more, put the two into one")
 	}
-	return withoutNothing(sets)
-}
-
-// withoutNothing drops sets that choose nothing, unless none is left.
-func withoutNothing(sets []tagSet) []tagSet {
-	var some []tagSet
-	for _, set := range sets {
-		if len(set.include) == 1 && set.include[0] == nothing {
-			continue
-		}
-		if len(set.include) == 1 && literal(set.include[0]) && set.semver == "" {
-			if !set.takes(set.include[0]) {
-				continue
-			}
-			set.exclude = nil
-		}
-		some = append(some, set)
-	}
-	if len(some) == 0 {
-		return sets[:1]
-	}
-	return some
 }

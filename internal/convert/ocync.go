@@ -59,15 +59,15 @@ func (o ocyncReader) text(v value) string {
 
 func (o ocyncReader) registryEntry(entry named) {
 	s := entry.section()
-	name := o.text(s.get("url"))
-	name = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(name, "https://"), "http://"), "/")
+	name, plain := strings.CutPrefix(o.text(s.get("url")), "http://")
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "https://"), "/")
 	o.hosts[entry.name] = name
 	if name == "" {
 		s.r.fail(s.get("url"), "write the registry's host", "is missing")
 		return
 	}
 	if strings.Contains(name, "${") {
-		if s.has("credentials", "token", "max_concurrent") {
+		if plain || s.has("credentials", "token", "max_concurrent") {
 			o.remark(s.get("url"), "no equal: a variable in a key of registries; write the host there, with what this entry says")
 		}
 		return
@@ -76,6 +76,7 @@ func (o ocyncReader) registryEntry(entry named) {
 	if r == nil {
 		return
 	}
+	r.plainHTTP = plain
 	login := s.get("credentials").section()
 	username, password := o.text(login.get("username")), ""
 	if v := login.get("password"); v.text() != "" {

@@ -31,6 +31,9 @@ func (s tagSet) spec() tagfilter.Spec {
 // simple sets choose by include alone.
 func (s tagSet) simple() bool { return len(s.exclude) == 0 && s.semver == "" && s.newest == 0 }
 
+// named sets choose one tag by its name.
+func (s tagSet) named() bool { return s.simple() && len(s.include) == 1 && literal(s.include[0]) }
+
 // literal tells whether an entry is one tag, and no pattern.
 func literal(entry string) bool { return image.ValidTag(entry) }
 
