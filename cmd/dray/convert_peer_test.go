@@ -93,19 +93,28 @@ func (p peer) args(configs []string, target string) []string {
 	return []string{"sync", "-c", configs[0]} // ocync
 }
 
-// run has the tool copy, and returns what arrived.
-func (p peer) run(t *testing.T, program, source, target string) {
+// run has the tool copy. ocync only speaks TLS.
+func (p peer) run(t *testing.T, program string, source, target *registry.Registry) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), program, p.args(p.written(t, source, target), target)...) //nolint:gosec // this test's own
+	command := exec.CommandContext(t.Context(), program) //nolint:gosec // this test's own
 	command.Dir = t.TempDir()
 	command.Env = append(os.Environ(), "HOME="+t.TempDir(), "DOCKER_CONFIG="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir())
+	var from, to string
+	if p.tool == "ocync" {
+		trusted := ""
+		from, to, trusted = secured(t, source, target)
+		command.Env = append(command.Env, "SSL_CERT_FILE="+trusted)
+	} else {
+		from, to = start(t, source), start(t, target)
+	}
+	command.Args = append(command.Args, p.args(p.written(t, from, to), to)...)
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", p.tool, err, out)
 	}
 }
 
 // again has the tool copy anew, where it is in PATH: that has to be what is recorded, and leaves nothing to do for dray.
-func (p peer) again(t *testing.T, source string) {
+func (p peer) again(t *testing.T, source *registry.Registry) {
 	t.Helper()
 	program, err := exec.LookPath(p.tool)
 	installed := p.tool == "regsync" || p.tool == "skopeo" // by .ci/run; the others cannot be had there
@@ -117,8 +126,7 @@ func (p peer) again(t *testing.T, source string) {
 		return
 	}
 	theirs := registry.New(registry.Options{})
-	target := start(t, theirs)
-	p.run(t, program, source, target)
+	p.run(t, program, source, theirs)
 	got := tagged(theirs)
 	if *updatePeers {
 		p.record(t, got)
@@ -126,7 +134,7 @@ func (p peer) again(t *testing.T, source string) {
 	if want, _ := p.section(recorded); want != got {
 		t.Errorf("%s has copied something else than is recorded:\n%s", p.tool, cmp.Diff(want, got))
 	}
-	if a := dray(t, "plan", "-c", p.converted(t, source, target), "--exit-code"); a.code != exitDone {
+	if a := dray(t, "plan", "-c", p.converted(t, start(t, source), start(t, theirs)), "--exit-code"); a.code != exitDone {
 		t.Errorf("after %s there is something left to do:\n%s", p.tool, a.out)
 	}
 }
@@ -139,6 +147,26 @@ func (p peer) record(t *testing.T, copied string) {
 	if err := os.WriteFile(p.path, txtar.Format(p.archive), 0o644); err != nil { //nolint:gosec // as the other files there
 		t.Fatal(err)
 	}
+}
+
+// secured has two registries listen with TLS, and returns their hosts and the file of their authorities' certificates.
+func secured(t *testing.T, source, target *registry.Registry) (from, to, trusted string) {
+	t.Helper()
+	trusted = filepath.Join(t.TempDir(), "ca.pem")
+	var hosts []string
+	var certificates []byte
+	for _, r := range []*registry.Registry{source, target} {
+		server, err := r.StartTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		hosts, certificates = append(hosts, server.Host), append(certificates, server.CA...)
+	}
+	if err := os.WriteFile(trusted, certificates, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return hosts[0], hosts[1], trusted
 }
 
 // converted writes dray's config for these registries.
@@ -199,14 +227,14 @@ func TestConvertedCopiesTheSame(t *testing.T) {
 	for name, p := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			source := start(t, peerSource(t))
+			source := peerSource(t)
 			p.again(t, source)
 			want, ok := p.section(recorded)
 			if !ok || want == "" {
 				t.Fatalf("nothing is recorded of %s", p.tool)
 			}
 			ours := registry.New(registry.Options{})
-			config := p.converted(t, source, start(t, ours))
+			config := p.converted(t, start(t, source), start(t, ours))
 			done(t, "check", "-c", config)
 			done(t, "sync", "-c", config)
 			if diff := cmp.Diff(want, tagged(ours)); diff != "" {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,8 @@ import (
 	"github.com/draysync/dray/cmd/draybench/internal/server"
 )
 
-const long = `Run dray, regsync, skopeo sync, crane and oras, as far as they are on PATH, in turn on the same work, and compare
-what they take. Source and target are registry processes, behind proxies that count, and that add latency to every request.
+const long = `Run dray, regsync, skopeo sync, crane, oras, dregsy, image-syncer and ocync, as far as they are on PATH, in turn on
+the same work, and compare what they take. Source and target are registry processes, behind proxies that count, and that add latency to every request.
 Every run has a target of its own, which is empty at first.
 
 Corpora: small is 10 repositories × 6 tags × 2 platforms, of 120 MB; wide is 20 repositories × 50 tiny images; big is 3
@@ -49,7 +50,7 @@ func command() *cobra.Command {
 	var f choice
 	c := &cobra.Command{
 		Use:           "draybench",
-		Short:         "Measure dray beside regsync, skopeo, crane and oras",
+		Short:         "Measure dray beside programs that do the same",
 		Long:          long,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
@@ -61,7 +62,7 @@ func command() *cobra.Command {
 	flags := c.Flags()
 	flags.StringSliceVar(&f.corpora, "corpus", []string{"small"}, "what to copy: small, wide, big")
 	flags.StringSliceVar(&f.scenarios, "scenario", bench.Scenarios(), "what to measure")
-	flags.StringSliceVar(&f.tools, "tools", nil, "which tools, of dray, regsync, skopeo, crane, oras (default all on PATH)")
+	flags.StringSliceVar(&f.tools, "tools", nil, "which tools, of "+strings.Join(peer.Names(), ", ")+" (default all on PATH)")
 	flags.IntVar(&f.runs, "runs", 5, "runs of each tool")
 	flags.DurationSliceVar(&f.latencies, "latency", []time.Duration{0}, "added to every request by the proxies")
 	flags.StringVar(&f.dray, "dray", "", "path of the program dray (default the one on PATH)")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,7 @@ func faults() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringSliceVar(&h.tools, "tools", nil, "which tools, of dray, regsync, skopeo, crane, oras (default all on PATH)")
+	flags.StringSliceVar(&h.tools, "tools", nil, "which tools, of "+strings.Join(peer.Names(), ", ")+" (default all on PATH)")
 	flags.StringVar(&h.dray, "dray", "", "path of the program dray (default the one on PATH)")
 	flags.StringVar(&h.Only, "only", "", "only faults whose \"side: fault\" has this in it")
 	flags.BoolVar(&h.Quick, "quick", false, "leave out faults in which programs wait for their own time-outs")

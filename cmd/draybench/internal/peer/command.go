@@ -23,6 +23,12 @@ func (t Tool) commands(w Work) ([][]string, error) {
 	case oras:
 		// An index comes with all its manifests; -r would look for referrers in addition.
 		return eachTag(w, "cp", "--from-plain-http", "--to-plain-http"), nil
+	case dregsy:
+		return dregsyCommands(w)
+	case imageSyncer:
+		return imageSyncerCommands(w)
+	case ocync:
+		return ocyncCommands(w)
 	default:
 		return nil, fmt.Errorf("no tool is named %q", t.Name)
 	}
@@ -127,6 +133,45 @@ func eachTag(w Work, arguments ...string) [][]string {
 		}
 	}
 	return commands
+}
+
+// dregsyCommands has one task; skopeo, which has to be on PATH, copies for it.
+func dregsyCommands(w Work) ([][]string, error) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "relay: skopeo\ntasks:\n  - name: bench\n    source: {registry: %q, skip-tls-verify: true}\n    target: {registry: %q, skip-tls-verify: true}\n    mappings:\n",
+		w.Source, w.Target)
+	for _, c := range w.Copies {
+		fmt.Fprintf(&text, "      - {from: %q, to: %q, platform: all, tags: %s}\n", c.Repository, c.Target, list(c.Tags))
+	}
+	file, err := w.write("dregsy.yaml", text.String())
+	return [][]string{{"-config=" + file}}, err
+}
+
+func imageSyncerCommands(w Work) ([][]string, error) {
+	var auth, images strings.Builder
+	for _, host := range w.hosts() {
+		fmt.Fprintf(&auth, "%q: {insecure: true}\n", host)
+	}
+	for _, c := range w.Copies {
+		fmt.Fprintf(&images, "%q: %q\n", w.source(c.Repository, strings.Join(c.Tags, ",")), w.target(c.Target, ""))
+	}
+	authFile, err := w.write("auth.yaml", auth.String())
+	if err != nil {
+		return nil, err
+	}
+	imagesFile, err := w.write("images.yaml", images.String())
+	return [][]string{{"--auth", authFile, "--images", imagesFile}}, err
+}
+
+func ocyncCommands(w Work) ([][]string, error) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "registries:\n  source: {url: %q}\n  target: {url: %q}\ndefaults: {source: source, targets: target}\nmappings:\n",
+		"http://"+w.Source, "http://"+w.Target)
+	for _, c := range w.Copies {
+		fmt.Fprintf(&text, "  - {from: %q, to: %q, tags: {glob: %s}}\n", c.Repository, c.Target, list(c.Tags))
+	}
+	file, err := w.write("ocync.yaml", text.String())
+	return [][]string{{"sync", "-c", file}}, err
 }
 
 // list writes strings as YAML.

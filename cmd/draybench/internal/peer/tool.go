@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -13,15 +14,20 @@ import (
 
 // The tools there are.
 const (
-	dray    = "dray"
-	regsync = "regsync"
-	skopeo  = "skopeo"
-	crane   = "crane"
-	oras    = "oras"
+	dray        = "dray"
+	regsync     = "regsync"
+	skopeo      = "skopeo"
+	crane       = "crane"
+	oras        = "oras"
+	dregsy      = "dregsy"
+	imageSyncer = "image-syncer"
+	ocync       = "ocync"
 )
 
 // Names returns the names of all tools, dray first.
-func Names() []string { return []string{dray, regsync, skopeo, crane, oras} }
+func Names() []string {
+	return []string{dray, regsync, skopeo, crane, oras, dregsy, imageSyncer, ocync}
+}
 
 // Tool is a program that copies images.
 type Tool struct {
@@ -68,11 +74,18 @@ func find(program string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// version asks a program for its version. One that does not tell is used all the same.
+// version asks a program for its version, or looks for what Go has built into it. One that does not tell is used all the same.
 func version(ctx context.Context, name, path string) string {
 	argument := "version"
-	if name == skopeo {
+	switch name {
+	case skopeo, ocync:
 		argument = "--version"
+	case dregsy, imageSyncer: // neither says
+		info, err := buildinfo.ReadFile(path)
+		if err != nil {
+			return ""
+		}
+		return info.Main.Version
 	}
 	command := exec.CommandContext(ctx, path, argument)
 	out, err := command.Output()
