@@ -140,7 +140,7 @@ func (o ocyncReader) mapping(s section) {
 			o.remarkMapping(&m, "", v.value, "no equal: dray convert does not know this key")
 		}
 	}
-	o.addSets(m, o.tags(or("tags"), &m))
+	o.addSets(m, o.tags(s.get("tags").section(), &m))
 }
 
 // host returns the host of a registry by its name.
@@ -205,36 +205,62 @@ func prerelease() []string {
 	return []string{"/(?i).*-(rc|alpha|beta|pre|snapshot|nightly).*/"}
 }
 
-// tags reads the filter. What ocync always includes becomes a set of its own where it has patterns.
-func (o ocyncReader) tags(v value, m *mapping) []tagSet {
-	s := v.section()
-	always, own := s.get("include").texts(), unique(s.get("exclude").texts())
-	set := tagSet{include: unique(s.get("glob").texts()), exclude: append(slices.Clone(own), prerelease()...), semver: s.get("semver").text()}
+// tags reads the filter of a mapping, in which each key that is not there is that of the defaults. The excludes of both hold, those
+// of the defaults but for what include names. Single tags in include are always taken; patterns there go through everything else.
+func (o ocyncReader) tags(own section, m *mapping) []tagSet {
+	defaults := o.defaults.get("tags").section()
+	or := func(key string) value {
+		fallback := defaults.get(key)
+		if v := own.get(key); v.set() {
+			return v
+		}
+		return fallback
+	}
+	hard := unique(own.get("exclude").texts())
+	soft := append(unique(defaults.get("exclude").texts()), prerelease()...)
+	var always, rescued []string
+	for _, entry := range unique(or("include").texts()) {
+		if literal(entry) {
+			always = append(always, entry)
+		} else {
+			rescued = append(rescued, entry)
+		}
+	}
+	set := tagSet{include: unique(or("glob").texts()), exclude: append(slices.Clone(hard), soft...), semver: or("semver").text()}
 	if slices.Equal(set.include, []string{"*"}) {
 		set.include = nil
 	}
 	if set.semver != "" {
 		set.include = patterns(set.include)
 	}
-	o.sorted(s, m, &set)
+	o.sorted(or("sort"), or("latest"), m, &set)
 	for _, key := range []string{"min_tags", "immutable_tags", "semver_prerelease"} {
-		if v := s.get(key); v.set() {
+		if v := or(key); v.set() {
 			o.remarkMapping(m, "tags", v, "no equal: %s", ocyncTagWhy(key))
 		}
 	}
-	for _, v := range s.rest() {
+	for _, v := range slices.Concat(own.rest(), defaults.rest()) {
 		o.remarkMapping(m, "tags", v.value, "no equal: dray convert does not know this key")
 	}
-	o.suffixes(s, m, &set)
-	if len(always) == 0 {
-		return []tagSet{set}
+	o.suffixes(or("semver"), or("latest"), m, &set)
+	var sets []tagSet
+	if len(always) > 0 {
+		sets = append(sets, tagSet{include: always, exclude: hard})
 	}
-	return []tagSet{{include: unique(always), exclude: own}, set}
+	if len(rescued) > 0 { // what only the defaults exclude is taken as well
+		back := set
+		back.include, back.exclude = rescued, hard
+		sets = append(sets, back)
+		set.exclude = unique(append(set.exclude, rescued...))
+		if set.newest > 0 {
+			o.remarkMapping(m, "tags", or("latest"), "no equal: the newest of include and of the rest together; this keeps as many of each")
+		}
+	}
+	return append(sets, set)
 }
 
 // sorted reads how many to keep.
-func (o ocyncReader) sorted(s section, m *mapping, set *tagSet) {
-	order, latest := s.get("sort"), s.get("latest")
+func (o ocyncReader) sorted(order, latest value, m *mapping, set *tagSet) {
 	switch {
 	case latest.integer() <= 0:
 	case order.text() == "alpha":
@@ -250,11 +276,11 @@ func (o ocyncReader) sorted(s section, m *mapping, set *tagSet) {
 var openRange = regexp.MustCompile(`^\s*(?:>=|<)\s*v?[0-9]+(?:\.[0-9]+){0,2}\s*(?:,\s*(?:>=|<)\s*v?[0-9]+(?:\.[0-9]+){0,2}\s*)*$`)
 
 // suffixes takes in 1.2.3-alpine and 1.2.3-r4, which are plain versions for ocync and pre-releases for dray.
-func (o ocyncReader) suffixes(s section, m *mapping, set *tagSet) {
+func (o ocyncReader) suffixes(semver, latest value, m *mapping, set *tagSet) {
 	switch {
 	case set.semver == "" && set.newest > 0:
 		set.semver = ">= 0-0"
-		o.remarkMapping(m, "tags", s.get("latest"), "tags that are no versions are not counted and not taken; ocync takes them after the last version")
+		o.remarkMapping(m, "tags", latest, "tags that are no versions are not counted and not taken; ocync takes them after the last version")
 	case set.semver == "" || strings.Contains(set.semver, "-"):
 	case openRange.MatchString(set.semver):
 		parts := strings.Split(set.semver, ",")
@@ -263,7 +289,7 @@ func (o ocyncReader) suffixes(s section, m *mapping, set *tagSet) {
 		}
 		set.semver = strings.Join(parts, ", ")
 	default:
-		o.remarkMapping(m, "tags", s.get("semver"), "1.2.3-r4 and 1.2.3-alpine are pre-releases for dray, which such a range leaves out; one such as \">= 1.2-0\" takes them in")
+		o.remarkMapping(m, "tags", semver, "1.2.3-r4 and 1.2.3-alpine are pre-releases for dray, which such a range leaves out; one such as \">= 1.2-0\" takes them in")
 	}
 }
 

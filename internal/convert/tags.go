@@ -65,9 +65,14 @@ func unite(sets []tagSet) (united []tagSet, overlap bool) {
 	for i, set := range others {
 		set.exclude = append(slices.Clone(set.exclude), taken...)
 		united = append(united, set)
-		overlap = overlap || i > 0
+		overlap = overlap || slices.ContainsFunc(others[:i], func(before tagSet) bool { return !set.sparesAll(before) })
 	}
 	return united, overlap
+}
+
+// sparesAll tells whether this set excludes everything that the other one includes.
+func (s tagSet) sparesAll(other tagSet) bool {
+	return len(other.include) > 0 && !slices.ContainsFunc(other.include, func(entry string) bool { return !slices.Contains(s.exclude, entry) })
 }
 
 // simplest puts all simple sets into one, which is nil where there is none, and versions of several ranges into one set.
