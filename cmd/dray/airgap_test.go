@@ -187,13 +187,22 @@ func TestBrokenDisk(t *testing.T) {
 					blob, largest = path, size
 				}
 			}
+			whole := len(g.files(t))
 			harm(t, g, blob)
 			if a := dray(t, "sync", "-c", g.in); a.code == exitDone || len(g.far.Tags("app")) > 0 {
 				t.Errorf("exit code %d, tags %v\n%s", a.code, g.far.Tags("app"), a.out)
 			}
-			if a := dray(t, "layout", "verify", g.disk); a.code != exitFailed {
+			if a := dray(t, "layout", "verify", g.disk); a.code != exitFailed || !strings.Contains(a.out+a.err, "dray layout repair") {
 				t.Errorf("exit code %d\n%s%s", a.code, a.out, a.err)
 			}
+			done(t, "layout", "repair", g.disk)
+			doc, _ := drayJSON(t, "sync", "-c", g.out)
+			if again := doc.Totals.Bytes; again > largest || doc.Totals.Import != 1 || len(g.files(t)) != whole {
+				t.Errorf("%d bytes were brought again, at most %d were broken: %+v", again, largest, doc.Totals)
+			}
+			done(t, "layout", "verify", g.disk)
+			done(t, "sync", "-c", g.in)
+			g.equal(t, 1)
 		})
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -85,10 +84,8 @@ func (a *app) check(ctx context.Context, online bool) error {
 		if errors.As(err, &invalid) {
 			answer.Errors = mistakes(invalid)
 		}
-		encoder := json.NewEncoder(a.out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(answer); err != nil {
-			return &exitError{exitFailed, err}
+		if err := a.writeJSON(answer); err != nil {
+			return err
 		}
 	} else if err == nil {
 		a.printChecked(answer)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +122,5 @@ func (a *app) printConvertedJSON(result *convert.Result) error {
 	for _, n := range result.Notes {
 		answer.Notes = append(answer.Notes, convertedNote{n.File, n.Line, n.Key, n.Text})
 	}
-	encoder := json.NewEncoder(a.out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(answer)
+	return a.writeJSON(answer)
 }

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 	"github.com/draysync/dray/internal/report"
 )
@@ -41,7 +41,7 @@ func (a *app) layoutCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "layout",
 		Short: "Look after OCI image layouts, the folders that ocidir:// names",
-		Long:  "Check an OCI image layout, or free it of what no tag needs.\n\n" + exitHelp,
+		Long:  "Check an OCI image layout, free it of what no tag needs, or take out of it what is broken.\n\n" + exitHelp,
 		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -85,8 +85,79 @@ to need them. While another process writes to the layout, and while something in
 	}
 	gc.Flags().BoolVar(&dry, "dry-run", false, "only say what would be removed")
 	gc.Flags().DurationVar(&grace, "grace", layoutGrace, "keep files that are younger; 0s where nothing writes to the layout")
-	c.AddCommand(verify, gc)
+	c.AddCommand(verify, gc, a.layoutRepairCommand())
 	return c
+}
+
+func (a *app) layoutRepairCommand() *cobra.Command {
+	var dry bool
+	c := &cobra.Command{
+		Use:   "repair PATH",
+		Short: "Take out of a layout what is broken, so that the next sync brings it again",
+		Long: `Read every blob of an OCI image layout, and remove those of which the bytes are others than their digests say, and the
+tags that need one of these or one that is missing. The next sync into the layout brings them again, and nothing else.
+An index.json that cannot be read is put aside as index.json.damaged; no blob is lost by that.
+
+` + exitHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			path, err := layoutPath(args)
+			if err != nil {
+				return err
+			}
+			r, err := layout.New().Repair(path, dry)
+			if err != nil {
+				return &exitError{exitFailed, err}
+			}
+			if a.output == "json" {
+				return a.writeJSON(newRepaired(path, r, dry))
+			}
+			a.repairedText(path, r, dry)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be taken out")
+	return c
+}
+
+// repaired is the answer of `dray layout repair` in JSON.
+type repaired struct {
+	Version  int            `json:"version"`
+	Command  string         `json:"command"`
+	Path     string         `json:"path"`
+	DryRun   bool           `json:"dry_run"`
+	Files    []image.Digest `json:"files"`
+	Tags     []string       `json:"tags"`
+	Untagged int            `json:"untagged"`
+	// IndexReplaced says that index.json could not be read, and was put aside.
+	IndexReplaced bool `json:"index_replaced"`
+}
+
+func newRepaired(path string, r layout.Repaired, dry bool) repaired {
+	return repaired{
+		Version: 1, Command: "layout repair", Path: path, DryRun: dry, Files: append([]image.Digest{}, r.Files...), Tags: append([]string{}, r.Tags...),
+		Untagged: r.Untagged, IndexReplaced: r.Index,
+	}
+}
+
+func (a *app) repairedText(path string, r layout.Repaired, dry bool) {
+	for _, d := range r.Files {
+		fmt.Fprintf(a.out, "- %s: its bytes are others than that says\n", report.Line(string(d)))
+	}
+	for _, tag := range r.Tags {
+		fmt.Fprintf(a.out, "- %s: it needs what is broken or missing\n", report.Line(tag))
+	}
+	if r.Index {
+		fmt.Fprintln(a.out, "- index.json: it cannot be read, and is kept as index.json.damaged; with it go all tags")
+	}
+	state := "nothing to repair"
+	if !r.Nothing() {
+		verb := "taken out; the next sync into it brings them again"
+		if dry {
+			verb = "would be taken out"
+		}
+		state = fmt.Sprintf("%s and %s %s", plural(len(r.Files), "file", "files"), plural(len(r.Tags)+r.Untagged, "entry of index.json", "entries of index.json"), verb)
+	}
+	fmt.Fprintf(a.out, "%s: %s\n", report.Line(path), state)
 }
 
 func layoutPath(args []string) (string, error) {
@@ -120,12 +191,7 @@ func (a *app) surveyJSON(command, path string, s layout.Survey, dry bool) error 
 	for _, p := range s.Problems {
 		answer.Problems = append(answer.Problems, surveyedProblem{string(p.Digest), p.Tag, p.Text})
 	}
-	encoder := json.NewEncoder(a.out)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(answer); err != nil {
-		return &exitError{exitFailed, err}
-	}
-	return nil
+	return a.writeJSON(answer)
 }
 
 func (a *app) surveyText(command, path string, s layout.Survey, dry bool) {
@@ -140,7 +206,7 @@ func (a *app) surveyText(command, path string, s layout.Survey, dry bool) {
 	rest := files + " that no tag needs"
 	switch {
 	case command == "layout gc" && len(s.Problems) > 0:
-		rest = "nothing was removed: bring what is missing first, by a sync into it"
+		rest = "nothing was removed: repair it first"
 	case command == "layout gc" && dry:
 		rest = files + " would be removed"
 	case command == "layout gc":
@@ -152,4 +218,7 @@ func (a *app) surveyText(command, path string, s layout.Survey, dry bool) {
 	}
 	fmt.Fprintf(a.out, "%s: %s; %s, %s, %s, %s; %s\n", report.Line(path), state, plural(s.Tags, "tag", "tags"),
 		plural(s.Manifests, "manifest", "manifests"), plural(s.Blobs, "blob", "blobs"), report.Size(s.Bytes), rest)
+	if len(s.Problems) > 0 {
+		fmt.Fprintf(a.out, "Where dray writes it, run dray layout repair %s and sync into it again; elsewhere, bring it again.\n", report.Line(path))
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -161,6 +162,16 @@ func oneOf(flag, value string, allowed ...string) error {
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usage("unknown command %q for %q", args[0], c.CommandPath())
+	}
+	return nil
+}
+
+// writeJSON writes an answer to stdout as one document.
+func (a *app) writeJSON(answer any) error {
+	encoder := json.NewEncoder(a.out)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(answer); err != nil {
+		return &exitError{exitFailed, err}
 	}
 	return nil
 }

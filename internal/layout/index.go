@@ -44,6 +44,9 @@ func (e entry) descriptor() image.Descriptor {
 	return image.Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
 }
 
+// errDamaged says that an index.json is none.
+var errDamaged = errors.New("is damaged and was left as it is")
+
 func newIndex() *index {
 	return &index{fields: map[string]json.RawMessage{
 		"schemaVersion": json.RawMessage("2"),
@@ -63,7 +66,7 @@ func readIndex(dir string) (*index, error) {
 	}
 	ix, err := parseIndex(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s is damaged and was left as it is: %w", path, err)
+		return nil, fmt.Errorf("%s %w (%w); where dray writes it, dray layout repair and a sync make it whole, else bring it again", path, errDamaged, err)
 	}
 	return ix, nil
 }

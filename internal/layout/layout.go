@@ -214,10 +214,30 @@ func (h *hold) begin(dir string) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("layout: %w", err)
 	}
-	if err := writeFile(dir, filepath.Join(dir, layoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+	if err := writeVersion(dir); err != nil {
 		return err
 	}
 	return newIndex().write(dir)
+}
+
+// writeVersion writes the file that makes a folder a layout.
+func writeVersion(dir string) error {
+	return writeFile(dir, filepath.Join(dir, layoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`))
+}
+
+// checkVersion reads it.
+func checkVersion(dir string) error {
+	raw, err := readBounded(filepath.Join(dir, layoutFile), maxManifest)
+	if err != nil {
+		return fmt.Errorf("%s is no OCI layout: %w", dir, err)
+	}
+	var doc struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if json.Unmarshal(raw, &doc) != nil || doc.Version == "" {
+		return fmt.Errorf("%s: %s names no version of a layout", dir, layoutFile)
+	}
+	return nil
 }
 
 // HasBlob tells whether a blob is there in its full size.

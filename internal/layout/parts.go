@@ -3,6 +3,7 @@ package layout
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -24,32 +25,39 @@ type part struct {
 	URLs   []string     `json:"urls"`
 }
 
+// parts is what a manifest is made of.
+type parts struct {
+	Config    part   `json:"config"`
+	Layers    []part `json:"layers"`
+	Blobs     []part `json:"blobs"` // of an OCI artifact manifest
+	Manifests []part `json:"manifests"`
+}
+
+// blobs are all that are no manifests; an index has none.
+func (p parts) blobs() []part {
+	all := slices.Concat([]part{p.Config}, p.Layers, p.Blobs)
+	return slices.DeleteFunc(all, func(b part) bool { return b.Digest == "" })
+}
+
 // checkParts wants everything to be there that a manifest is made of, in its full size. Layers with URLs may lie there instead, and
 // a subject may be missing, as everywhere.
 func (s *Store) checkParts(repo image.Repository, m image.Manifest) error {
-	var parts struct {
-		Config    part   `json:"config"`
-		Layers    []part `json:"layers"`
-		Blobs     []part `json:"blobs"` // of an OCI artifact manifest
-		Manifests []part `json:"manifests"`
-	}
-	if err := json.Unmarshal(m.Raw, &parts); err != nil {
+	var doc parts
+	if err := json.Unmarshal(m.Raw, &doc); err != nil {
 		return fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
-	for _, list := range [][]part{{parts.Config}, parts.Layers, parts.Blobs, parts.Manifests} {
-		for _, p := range list {
-			if p.Digest == "" || len(p.URLs) > 0 {
-				continue
-			}
-			has, err := s.HasBlob(repo, image.Descriptor{Digest: p.Digest, Size: p.Size})
-			if err != nil {
-				return fmt.Errorf("manifest %s: %w", m.Digest, err)
-			}
-			if !has {
-				return &partsError{m.Digest, p.Digest}
-			}
-			touch(blobPath(repo.Path, p.Digest))
+	for _, p := range slices.Concat(doc.blobs(), doc.Manifests) {
+		if p.Digest == "" || len(p.URLs) > 0 {
+			continue
 		}
+		has, err := s.HasBlob(repo, image.Descriptor{Digest: p.Digest, Size: p.Size})
+		if err != nil {
+			return fmt.Errorf("manifest %s: %w", m.Digest, err)
+		}
+		if !has {
+			return &partsError{m.Digest, p.Digest}
+		}
+		touch(blobPath(repo.Path, p.Digest))
 	}
 	return nil
 }

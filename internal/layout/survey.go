@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/draysync/dray/internal/image"
@@ -94,15 +93,8 @@ func (s *Store) Collect(dir string, grace time.Duration, dry bool) (Survey, erro
 
 // walk follows index.json.
 func (s *survey) walk() error {
-	raw, err := readBounded(filepath.Join(s.dir, layoutFile), maxManifest)
-	if err != nil {
-		return fmt.Errorf("%s is no OCI layout: %w", s.dir, err)
-	}
-	var doc struct {
-		Version string `json:"imageLayoutVersion"`
-	}
-	if json.Unmarshal(raw, &doc) != nil || doc.Version == "" {
-		return fmt.Errorf("%s: %s names no version of a layout", s.dir, layoutFile)
+	if err := checkVersion(s.dir); err != nil {
+		return err
 	}
 	ix, err := readIndex(s.dir)
 	if err != nil {
@@ -142,26 +134,22 @@ func (s *survey) manifest(p part, tag string) {
 	case image.DigestOf(raw, p.Digest) != p.Digest:
 		s.problem(p.Digest, tag, "the manifest has other bytes than its digest says")
 		return
+	case p.Size != 0 && int64(len(raw)) != p.Size:
+		s.problem(p.Digest, tag, "the manifest has %d bytes, and %d are wanted", len(raw), p.Size)
+		return
 	}
 	s.Manifests++
 	s.Bytes += int64(len(raw))
-	var parts struct {
-		Config    part   `json:"config"`
-		Layers    []part `json:"layers"`
-		Blobs     []part `json:"blobs"`
-		Manifests []part `json:"manifests"`
-	}
-	if err := json.Unmarshal(raw, &parts); err != nil {
+	var doc parts
+	if err := json.Unmarshal(raw, &doc); err != nil {
 		s.problem(p.Digest, tag, "the manifest is no JSON document")
 		return
 	}
-	for _, m := range parts.Manifests {
+	for _, m := range doc.Manifests {
 		s.manifest(m, tag)
 	}
-	for _, b := range slices.Concat([]part{parts.Config}, parts.Layers, parts.Blobs) {
-		if b.Digest != "" {
-			s.blob(b, tag)
-		}
+	for _, b := range doc.blobs() {
+		s.blob(b, tag)
 	}
 }
 

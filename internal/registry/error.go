@@ -56,7 +56,11 @@ func (e *Error) Error() string {
 	case !e.plain:
 		b.WriteString(" gave no answer")
 	}
-	if text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN "); text != "" {
+	text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN ")
+	if text == "" && e.absent() && strings.HasSuffix(e.Operation, " manifest") { // an answer to HEAD has no body that says so
+		text = "there is no such tag or repository, or not for this sign-in"
+	}
+	if text != "" {
 		fmt.Fprintf(&b, ": %s", text)
 	}
 	if e.Attempts > 1 {
