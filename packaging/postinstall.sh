@@ -15,7 +15,7 @@ configure) # Debian: enabled unless an administrator has disabled it; without a 
 	fi
 	if running; then
 		systemctl --system daemon-reload >/dev/null || true
-		if [ -n "${2:-}" ]; then action=try-restart; else action=start; fi
+		if [ -n "${2:-}" ]; then action=restart; else action=start; fi # restart as debhelper does: it was removed before, or is older
 		deb-systemd-invoke $action dray.service >/dev/null || true
 	fi
 	;;

@@ -219,3 +219,31 @@ func TestUnit(t *testing.T) {
 		t.Errorf("%v\n%s", err, said)
 	}
 }
+
+// TestAborted has the watchdog's signal end dray as the unit runs it: by the signal, since the unit takes exit code 2, with which Go ends
+// otherwise, for a config that is wrong, and does not start dray again.
+func TestAborted(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "examples", "systemd", "dray.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env []string
+	for line := range strings.Lines(string(text)) {
+		if variable, ok := strings.CutPrefix(strings.TrimSpace(line), "Environment="); ok {
+			env = append(env, variable)
+		}
+	}
+	d := newDesk(t)
+	d.write(d.config, strings.Join([]string{"version: 1", "stateDir: " + filepath.Join(d.target, "state"), serverLine(d.socket), "mappings:", mapping("source: 'ocidir:///nothing:1', target: 'ocidir:///nowhere'")}, "\n"))
+	r := launch(t, d.config, d.socket, env...)
+	if err := r.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.exit(t); code != -1 {
+		t.Errorf("exit code %d, want the signal", code)
+	}
+	if status, _ := r.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGABRT || !strings.Contains(r.log.String(), "goroutine ") {
+		t.Errorf("it ended with %s, saying\n%s", r.ProcessState, r.log)
+	}
+}
