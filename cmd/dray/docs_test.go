@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,8 +25,12 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	beside, err := filepath.Glob("../../examples/*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ran := map[string]int{}
-	for _, path := range append(documents, "../../README.md") {
+	for _, path := range slices.Concat(documents, beside, []string{"../../README.md"}) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -50,10 +55,11 @@ func TestDocumentedCommands(t *testing.T) {
 		if commands == 0 {
 			continue
 		}
-		ran[filepath.Base(path)] = commands
-		r.run(t, filepath.Base(path), script)
+		name := strings.TrimPrefix(path, "../../")
+		ran[name] = commands
+		r.run(t, name, script)
 	}
-	if ran["README.md"] < 8 || ran["getting-started.md"] < 7 {
+	if ran["README.md"] < 8 || ran["docs/getting-started.md"] < 7 || ran["docs/air-gap.md"] < 4 || ran["examples/air-gap/README.md"] < 6 {
 		t.Errorf("only these commands were run: %v", ran)
 	}
 	t.Log(ran)
@@ -65,8 +71,9 @@ type reader struct{ dir, source, target, listen string }
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	source := registry.New(registry.Options{})
-	for i, tag := range []string{"3.19", "3.20", "3.21", "3.22", "3.22.1", "latest"} {
-		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 1000}).Push(source, "library/alpine", tag); err != nil {
+	for i, name := range []string{"alpine:3.19", "alpine:3.20", "alpine:3.21", "alpine:3.22", "alpine:3.22.1", "alpine:latest", "busybox:latest", "hello-world:latest"} {
+		repository, tag, _ := strings.Cut(name, ":")
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 1000}).Push(source, "library/"+repository, tag); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,12 +88,32 @@ func newReader(t *testing.T) *reader {
 	if err := os.WriteFile(filepath.Join(r.dir, "dray"), []byte(program), 0o755); err != nil { //nolint:gosec // it is run
 		t.Fatal(err)
 	}
+	r.examples(t)
 	return r
+}
+
+// examples puts the configs of the air gap beside the program.
+func (r *reader) examples(t *testing.T) {
+	t.Helper()
+	secret := filepath.Join(r.dir, "secret")
+	if err := os.WriteFile(secret, []byte("none\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"out.yaml", "in.yaml"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "examples", "air-gap", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := strings.NewReplacer("/run/secrets/registry", secret, "tls: {caFile: /etc/dray/inside-ca.pem}", "plainHTTP: true").Replace(r.names(string(text)))
+		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // names puts the stand-ins for the registries that a document names.
 func (r *reader) names(text string) string {
-	return strings.NewReplacer("docker.io/library/", r.source+"/library/", "registry.example:5000", r.target, "localhost:5000", r.target,
+	return strings.NewReplacer("docker.io/library", r.source+"/library", "registry.example:5000", r.target, "registry.inside.example:5000", r.target, "localhost:5000", r.target,
 		" alpine:3.22 ", " "+r.source+"/library/alpine:3.22 ").Replace(text)
 }
 
@@ -94,6 +121,8 @@ func (r *reader) names(text string) string {
 func (r *reader) command(line string) (string, bool) {
 	line = strings.Replace(line, "go run ./cmd/dray ", "dray ", 1)
 	switch program, rest, _ := strings.Cut(strings.TrimPrefix(line, "./"), " "); {
+	case program == "tar":
+		return line, true
 	case program != "dray":
 		return "", false
 	case strings.HasPrefix(rest, "run"): // goes on until the end; the next lines find it at work
