@@ -146,7 +146,8 @@ func (s *azureSide) known(repo image.Repository, client *registry.Client, creden
 	return acr.Registry{
 		Azure: host.Azure != nil, Plain: host.PlainHTTP,
 		Private: host.TLS.CAFile != "" || host.TLS.CertFile != "" || host.TLS.InsecureSkipVerify,
-		Signed:  part.Username != "", Stored: credentials.Has(repo),
+		Signed:  part.Username != "",
+		Stored:  part.CredentialHelper != "" || part.IdentityToken != "" || !part.Anonymous && credentials.Has(repo),
 	}
 }
 

@@ -151,7 +151,7 @@ func hosts(registries map[string]config.Registry) map[string]registry.Host {
 	out := make(map[string]registry.Host, len(registries))
 	for key, r := range registries {
 		out[key] = registry.Host{
-			Username: r.Username, Password: r.Password.Reveal(),
+			Username: r.Username, Password: r.Password.Reveal(), IdentityToken: r.IdentityToken.Reveal(), CredentialHelper: r.CredentialHelper, Anonymous: r.Anonymous,
 			CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, InsecureSkipVerify: r.TLS.InsecureSkipVerify,
 			RefreshToken: r.Azure != nil, PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency, Mirrors: r.Mirrors,
 		}

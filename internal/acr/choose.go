@@ -123,7 +123,7 @@ func unfitSource(order mirror.Order, known func(image.Repository) Registry) stri
 	case !public(source.Registry):
 		return source.Registry + " is no public host, and Azure cannot reach it"
 	case r.Stored && !r.Signed:
-		return "the credential for " + source.Registry + " is of the credential store, and stays here: put it into registries." + source.Registry + " to have Azure use it"
+		return "the credential for " + source.Registry + " is of the credential store, of a helper or a token, and stays here: put a username and a password into registries." + source.Registry + " to have Azure use them"
 	}
 	return needsNothing
 }

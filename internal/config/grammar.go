@@ -7,7 +7,7 @@ package config
 //   - `requires` names a key that must stand beside it; `host` marks a key that holds for a whole registry only.
 //   - `format` names the pattern that the JSON schema has for it, and `example` a valid value; "|" separates several.
 //   - `empty` lets a text be written as "", which means none.
-//   - At a blank field, `oneof` names keys of which exactly one must be there, and `never` keys that exclude each other.
+//   - `oneof` names keys of which exactly one must be there, and `never` keys of which each excludes all others.
 //
 // A list's tags hold for its entries where they are about scalars.
 
@@ -78,10 +78,17 @@ type notificationSection struct {
 type registrySection struct {
 	origin
 	_ struct{} `never:"tls|plainHTTP"`
-	// The name to sign in with.
+	// The name to sign in with. Without a way to sign in, dray looks for what `docker login` has left.
 	Username text `yaml:"username" requires:"password" example:"${env:REGISTRY_USERNAME}"`
 	// The password or access token to sign in with. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	Password text `yaml:"password" requires:"username" example:"${env:REGISTRY_PASSWORD}|${file:/run/secrets/registry}"`
+	// A refresh token of the registry's token server, which some give instead of a password. Keep it out of this file.
+	IdentityToken text `yaml:"identityToken" example:"${file:/run/secrets/registry-token}"`
+	// A program to ask for the credential, by the name behind `docker-credential-`: one that is on PATH, and speaks the protocol of
+	// Docker's credential helpers. It is asked again every hour.
+	CredentialHelper text `yaml:"credentialHelper" format:"helper" example:"ecr-login|gcloud|pass"`
+	// Sign in as nobody, whatever `docker login` has left.
+	Anonymous toggle `yaml:"anonymous" default:"false"`
 	// Certificates, for a registry whose own the system does not trust, or that wants one from its clients.
 	TLS tlsSection `yaml:"tls" host:""`
 	// Talk HTTP without TLS, as to a registry on this machine.
@@ -95,7 +102,7 @@ type registrySection struct {
 	// checked, and come from the registry where none has. So pulls of Docker Hub are spared.
 	Mirrors list[text] `yaml:"mirrors" host:"" minItems:"1" unique:"" format:"mirror" example:"mirror.gcr.io|public.ecr.aws/docker/library|cache.example.com:5000/hub"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
-	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|username"`
+	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|username|identityToken|credentialHelper|anonymous"`
 }
 
 type registryAzureSection struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,12 @@ type Registry struct {
 	// Username and Password are both set or both empty.
 	Username string
 	Password Secret
-	TLS      TLS
+	// IdentityToken is a refresh token of the registry's token server, CredentialHelper what stands behind docker-credential- in the name
+	// of a program, Anonymous not to sign in. At most one of these and Username is set.
+	IdentityToken    Secret
+	CredentialHelper string
+	Anonymous        bool
+	TLS              TLS
 	// PlainHTTP talks HTTP without TLS.
 	PlainHTTP bool
 	// Concurrency is how many requests may be in flight; 0 for the default.
@@ -105,6 +111,10 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Pos:      e.keyAt.pos,
 		Username: s.Username.value,
 		Password: Secret(s.Password.value),
+
+		IdentityToken:    Secret(s.IdentityToken.value),
+		CredentialHelper: b.helper(s.CredentialHelper),
+		Anonymous:        s.Anonymous.value,
 		TLS: TLS{
 			CAFile:             b.file(s.TLS.CAFile),
 			CertFile:           b.file(s.TLS.CertFile),
@@ -117,6 +127,16 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Mirrors:     b.mirrors(key, s.Mirrors),
 		Azure:       b.registryAzure(s.Azure),
 	}
+}
+
+// helperName is what may stand behind docker-credential-: a part of a program's name, and no path.
+var helperName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+func (b *builder) helper(t text) string {
+	if t.set && !helperName.MatchString(t.value) {
+		b.invalid(t, fmt.Errorf("%s is no name of a credential helper: write what stands behind docker-credential-, such as ecr-login", quote(t.raw)), "the name of a program behind docker-credential-")
+	}
+	return t.value
 }
 
 func (b *builder) mirrors(key string, l list[text]) []string {

@@ -110,8 +110,11 @@ func (g *generator) section(t reflect.Type) object {
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			s = s.with("oneOf", []object{{{"required", one[:1]}}, {{"required", one[1:]}}})
 		}
-		if never := split(f.Tag.Get("never")); never != nil {
-			nevers = append(nevers, object{{"required", never}})
+		never := split(f.Tag.Get("never"))
+		for i, one := range never {
+			for _, other := range never[i+1:] {
+				nevers = append(nevers, object{{"required", []string{one, other}}})
+			}
 		}
 		if key == "" {
 			continue
@@ -487,6 +490,7 @@ var patterns = func() map[string]string {
 		"suffix":       whole(`[a-zA-Z0-9._-]{1,127}`),
 		"registry":     whole(host),
 		"mirror":       whole(host + `(?:/` + words + `)?`),
+		"helper":       whole(`[A-Za-z0-9][A-Za-z0-9._-]{0,127}`),
 		"resource":     whole(`/[sS][uU][bB][sS][cC][rR][iI][pP][tT][iI][oO][nN][sS]/[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[^\n]+/[a-zA-Z0-9]{5,50}`),
 		"url":          whole(`https://[^/?#\s@]+/?`),
 		"suffixHost":   whole(`[a-z0-9-]+(?:\.[a-z0-9-]+)+`),

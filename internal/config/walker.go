@@ -138,8 +138,15 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			w.oneOf(one, at, present)
 		}
-		if never := split(f.Tag.Get("never")); never != nil && has(never[0]) && has(never[1]) {
-			w.fail(w.at(present[never[1]].key, join(at.key, never[1])), fmt.Errorf("cannot stand beside %s", never[0]), "remove one of them")
+		first := ""
+		for _, one := range split(f.Tag.Get("never")) {
+			switch {
+			case !has(one):
+			case first == "":
+				first = one
+			default:
+				w.fail(w.at(present[one].key, join(at.key, one)), fmt.Errorf("cannot stand beside %s", first), "remove one of them")
+			}
 		}
 	}
 }

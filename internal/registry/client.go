@@ -137,8 +137,7 @@ func (c *Client) sign(repo image.Repository) string {
 func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint, error) {
 	key := c.sign(repo)
 	host := c.options.Hosts[key]
-	credential := Credential{Username: host.Username, Password: host.Password}
-	fromStore := credential == Credential{} && !host.RefreshToken
+	credential := Credential{Username: host.Username, Password: host.Password, IdentityToken: host.IdentityToken}
 	cacheKey := c.endpointKey(repo)
 	c.mu.Lock()
 	e, ok := c.endpoints[cacheKey]
@@ -147,9 +146,14 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 		return e, nil
 	}
 	e = &endpoint{registry: repo.Registry, key: cacheKey, born: time.Now()}
-	if fromStore {
+	if host.CredentialHelper != "" || !host.signsIn() {
 		var err error
-		if credential, err = c.options.Credentials.Lookup(ctx, repo); err != nil {
+		if host.CredentialHelper != "" {
+			credential, err = askHelper(ctx, host.CredentialHelper, serverName(repo.Registry))
+		} else {
+			credential, err = c.options.Credentials.Lookup(ctx, repo)
+		}
+		if err != nil {
 			return nil, &Error{Host: repo.Registry, Operation: "credentials", Message: clean(err.Error()), plain: true, cause: permanentError{err}}
 		}
 		e.expires = time.Now().Add(helperLifetime)
@@ -165,7 +169,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 	if err != nil {
 		return nil, err
 	}
-	e.username, e.transport = credential.Username, t
+	e.username, e.transport = credential.account(), t
 	e.reg = c.newReg(repo.Registry, credential, signing{t, &e.troubles})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -277,7 +281,7 @@ func (c *Client) SignsIn(repo image.Repository) bool {
 // endpointKey is the place of a repository's endpoint among the others.
 func (c *Client) endpointKey(repo image.Repository) string {
 	key := c.sign(repo)
-	if host := c.options.Hosts[key]; host.Username == "" && host.Password == "" && !host.RefreshToken {
+	if !c.options.Hosts[key].signsIn() {
 		key = c.options.Credentials.key(repo)
 	}
 	return repo.Registry + " " + key

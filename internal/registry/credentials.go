@@ -25,6 +25,14 @@ type Credential struct {
 	IdentityToken string
 }
 
+// account names who signs in: a token does not say.
+func (c Credential) account() string {
+	if c.Username == "" && c.IdentityToken != "" {
+		return "identity token"
+	}
+	return c.Username
+}
+
 // Credentials is the user's credential store: the files that `docker login` and `skopeo login` leave, and the credential
 // helpers that they name. A nil *Credentials has none.
 type Credentials struct {

@@ -15,9 +15,15 @@ import (
 
 // Host is what is configured for one registry, or for a part of it.
 type Host struct {
-	// Username and Password sign in. Where both are empty the credential store is asked.
+	// Username and Password sign in. Where no way to sign in is set the credential store is asked.
 	Username string
 	Password string
+	// IdentityToken signs in by a refresh token of the registry's token server.
+	IdentityToken string
+	// CredentialHelper is asked for the credential: docker-credential- and this is the program.
+	CredentialHelper string
+	// Anonymous does not sign in.
+	Anonymous bool
 	// RefreshToken signs in by Options.RefreshToken, as Azure Container Registry has it.
 	RefreshToken bool
 	// CAFile holds certificate authorities in PEM, trusted beside the system's.
@@ -54,6 +60,11 @@ func (h Host) limits(registry string) *limits {
 		most = h.Concurrency
 	}
 	return newLimits(start, most)
+}
+
+// signsIn tells whether it is said how to sign in, so that the credential store is not asked.
+func (h Host) signsIn() bool {
+	return h.Username != "" || h.Password != "" || h.IdentityToken != "" || h.CredentialHelper != "" || h.Anonymous || h.RefreshToken
 }
 
 // configured tells whether anything is said on how to connect.

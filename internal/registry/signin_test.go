@@ -25,6 +25,7 @@ func TestSignIn(t *testing.T) {
 		{"bearer", &emulator.Auth{Users: users}, Host{Username: "ann", Password: "secret"}, "ann", false},
 		{"basic", &emulator.Auth{Users: users, Basic: true}, Host{Username: "ann", Password: "secret"}, "ann", false},
 		{"bearer, wrong", &emulator.Auth{Users: users}, Host{Username: "ann", Password: "wr0ng"}, "ann", true},
+		{"anonymous by the config", &emulator.Auth{Users: users}, Host{Anonymous: true}, "", true},
 		{"basic, wrong", &emulator.Auth{Users: users, Basic: true}, Host{Username: "ann", Password: "wr0ng"}, "ann", true},
 	}
 	for _, test := range cases {
