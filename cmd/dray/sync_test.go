@@ -65,6 +65,33 @@ func TestOneImageUnderManyTags(t *testing.T) {
 	}
 }
 
+// TestIndexBesideTagsOnItsChildren brings new indexes to Debian's registry beside tags on their children: the registry writes the link of
+// a manifest in place whenever it is tagged, and refuses an index (DIGEST_INVALID) for which it reads that meanwhile.
+func TestIndexBesideTagsOnItsChildren(t *testing.T) {
+	t.Parallel()
+	target := registrytest.RequireProcess(t)
+	source := registry.New(registry.Options{})
+	host := start(t, source)
+	const versions = 12
+	for version := range versions {
+		image, tag := registry.MultiArch(int64(700+version), registry.ImageOptions{LayerSize: 100}), fmt.Sprintf("2.0.%d", version)
+		if err := image.Push(source, "app", tag); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range image.Manifests[:len(image.Manifests)-1] {
+			if err := source.PutTag("app", tag+strings.ReplaceAll(strings.TrimPrefix(m.Platform, "linux"), "/", "-"), m.Digest); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for round := range 20 {
+		config := writeConfig(t, "mappings:", mapping("source: '%s/app', target: '%s/round%d/app', tags: ['*'], retries: 0", host, target.Host, round))
+		if doc, a := drayJSON(t, "sync", "-c", config); a.code != exitDone || doc.Totals.Import != 3*versions {
+			t.Errorf("round %d: exit code %d, %+v\n%s", round, a.code, doc.Totals, a.err)
+		}
+	}
+}
+
 // TestRealRegistries mirrors 60 images between two registries of Debian, has an independent client look at all that arrived,
 // and counts on the wire what a second run costs.
 func TestRealRegistries(t *testing.T) {

@@ -112,22 +112,15 @@ func (t *task) missing(ctx context.Context, n node) int {
 
 // push writes a manifest to the target, under its tag where it has one. Without a tag it is not written where another import has done so.
 func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
-	ended, err := t.pushes.first(ctx, ref.Repository, n.manifest.Digest)
+	ended, err := t.pushes.begin(ctx, ref, n)
 	if err != nil {
 		return mirror.At(mirror.Target, ref, err)
 	}
 	arrived := false
 	defer func() { ended(arrived) }()
-	if ref.Tag == "" {
-		ended, err := t.pushes.alone(ctx, ref.Repository, n.manifest.Digest)
-		if err != nil {
-			return mirror.At(mirror.Target, ref, err)
-		}
-		defer ended()
-		if t.places.has(ref.Repository, n.manifest.Digest) {
-			arrived = true
-			return nil
-		}
+	if ref.Tag == "" && t.places.has(ref.Repository, n.manifest.Digest) {
+		arrived = true
+		return nil
 	}
 	if err := t.options.Target.PutManifest(ctx, ref, n.manifest); err != nil {
 		return mirror.At(mirror.Target, ref, fmt.Errorf("manifest: %w", err))
