@@ -94,7 +94,7 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 		return "", err
 	}
 	if e.metered(source.Registry) {
-		e.estimates.offer(offered)
+		e.estimates.offer(source.Repository, offered)
 		e.recallSample(ctx, source.Repository, offered.Digest)
 	}
 	if len(platforms) == 0 || !image.IsIndex(offered.MediaType) {
@@ -197,7 +197,7 @@ func (e *Engine) atHand(ctx context.Context, d image.Digest) bool {
 // measureBelow adds up the manifests of an index, and those of the indexes among them.
 func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, cost *mirror.Cost) error {
 	for _, c := range n.children {
-		e.estimates.offer(c.Descriptor)
+		e.estimates.offer(order.Source.Repository, c.Descriptor)
 		below, err := e.measureOne(ctx, order, order.Source.WithDigest(c.Digest), cost)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -18,8 +19,8 @@ type estimates struct {
 	sampling singleflight.Group
 
 	mu sync.Mutex
-	// offered are the descriptors of what registries have said that they have.
-	offered map[image.Digest]image.Descriptor
+	// offered are the descriptors of what registries have said that they have, by repository and digest.
+	offered map[image.Reference]image.Descriptor
 	samples map[image.Repository][]sample
 	// counted are the manifests that a plan has reckoned with.
 	counted map[image.Digest]struct{}
@@ -42,17 +43,17 @@ const (
 )
 
 func newEstimates() *estimates {
-	return &estimates{offered: map[image.Digest]image.Descriptor{}, samples: map[image.Repository][]sample{}, counted: map[image.Digest]struct{}{}}
+	return &estimates{offered: map[image.Reference]image.Descriptor{}, samples: map[image.Repository][]sample{}, counted: map[image.Digest]struct{}{}}
 }
 
-// offer notes what a registry has under a digest.
-func (e *estimates) offer(d image.Descriptor) {
+// offer notes what a repository has under a digest.
+func (e *estimates) offer(repo image.Repository, d image.Descriptor) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.offered) >= maxOffered {
 		clear(e.offered)
 	}
-	e.offered[d.Digest] = d
+	e.offered[repo.Digest(d.Digest)] = d
 }
 
 // learn takes a manifest that was seen for a sample of its repository.
@@ -84,7 +85,7 @@ type guessed struct {
 func (e *estimates) guess(repo image.Repository, d image.Digest) guessed {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	offered, known := e.offered[d]
+	offered, known := e.offered[repo.Digest(d)]
 	if known && !image.IsIndex(offered.MediaType) {
 		return guessed{exact: true, near: true}
 	}
@@ -103,7 +104,24 @@ func (e *estimates) guess(repo image.Repository, d image.Digest) guessed {
 	}
 	scale := float64(offered.Size-indexBase) / float64(nearest.size-indexBase)
 	children := int(math.Round(float64(nearest.children) * scale))
-	return guessed{children: children, near: distance(nearest.size, offered.Size) <= nearest.size/nearBy}
+	return guessed{children: children, near: isNear(nearest.size, offered.Size)}
+}
+
+// alike returns some other indexes that the repository was said to have, of about the length of one: those nearest to it first.
+func (e *estimates) alike(repo image.Repository, d image.Digest) []image.Descriptor {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	size := e.offered[repo.Digest(d)].Size
+	var list []image.Descriptor
+	for ref, other := range e.offered {
+		if ref.Repository == repo && other.Digest != d && size > indexBase && image.IsIndex(other.MediaType) && isNear(other.Size, size) {
+			list = append(list, other)
+		}
+	}
+	slices.SortFunc(list, func(a, b image.Descriptor) int {
+		return cmp.Or(cmp.Compare(distance(a.Size, size), distance(b.Size, size)), cmp.Compare(a.Digest, b.Digest))
+	})
+	return list[:min(len(list), maxSamples)]
 }
 
 // sampled tells whether an index of the repository was seen.
@@ -114,6 +132,9 @@ func (e *estimates) sampled(repo image.Repository) bool {
 }
 
 func distance(a, b int64) int64 { return max(a-b, b-a) }
+
+// isNear tells whether an index of some size says of another of a size how many entries that has.
+func isNear(sample, size int64) bool { return distance(sample, size) <= sample/nearBy }
 
 // first tells whether a plan has not reckoned with a manifest yet.
 func (e *estimates) first(d image.Digest) bool {
@@ -152,10 +173,14 @@ func (e *Engine) measureUnseen(ctx context.Context, order mirror.Order, source i
 	return false
 }
 
-// sample fetches an index for a sample of its repository, unless another has fetched one meanwhile that is as good.
+// sample fetches an index for a sample of its repository, unless another has fetched one meanwhile that is as good, or one that is as
+// good costs no pull.
 func (e *Engine) sample(ctx context.Context, source image.Reference) bool {
 	got, err, _ := e.estimates.sampling.Do(source.Repository.String(), func() (any, error) {
 		if e.estimates.guess(source.Repository, source.Digest).near {
+			return image.Digest(""), nil
+		}
+		if e.freeSample(ctx, source) {
 			return image.Digest(""), nil
 		}
 		m, _, err := e.fetch(ctx, source)
@@ -167,16 +192,35 @@ func (e *Engine) sample(ctx context.Context, source image.Reference) bool {
 	return err == nil && got == source.Digest
 }
 
+// freeSample fetches an index of about the length of one for a sample of the repository, from where that is not counted; false where
+// there is none. All are measured at once, so the first may be one that only its registry has.
+func (e *Engine) freeSample(ctx context.Context, source image.Reference) bool {
+	for _, d := range e.estimates.alike(source.Repository, source.Digest) {
+		if !e.atHand(ctx, d.Digest) && !e.free(ctx, source.WithDigest(d.Digest)) {
+			continue
+		}
+		e.learnKnown(ctx, source.Repository, d.Digest)
+		if e.estimates.guess(source.Repository, source.Digest).near {
+			return true
+		}
+	}
+	return false
+}
+
 // recallSample takes one of some manifests for a sample of the repository that were fetched before, where there is none yet.
 func (e *Engine) recallSample(ctx context.Context, repo image.Repository, digests ...image.Digest) {
 	for _, d := range digests {
-		if d == "" || e.estimates.sampled(repo) {
-			continue
+		if d != "" && !e.estimates.sampled(repo) {
+			e.learnKnown(ctx, repo, d)
 		}
-		if m, ok := e.known(ctx, d); ok {
-			if n, err := parse(m); err == nil {
-				e.estimates.learn(repo, n)
-			}
+	}
+}
+
+// learnKnown takes a manifest for a sample of the repository that was fetched before.
+func (e *Engine) learnKnown(ctx context.Context, repo image.Repository, d image.Digest) {
+	if m, ok := e.known(ctx, d); ok {
+		if n, err := parse(m); err == nil {
+			e.estimates.learn(repo, n)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package transfer_test
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,6 +10,7 @@ import (
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/transfer"
 )
 
 func (s *stand) measure(t *testing.T, o mirror.Order) mirror.Cost {
@@ -148,6 +151,46 @@ func TestMeasureCountsSharedBlobsOnce(t *testing.T) {
 		}
 		if sum != taken {
 			t.Errorf("measured %d bytes, taken %d", sum, taken)
+		}
+	})
+}
+
+// An index that only the registry has is guessed by one that costs nothing elsewhere, also where it is measured before that one.
+func TestMeasureAsksWhereItIsFreeFirst(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		client := s.client
+		s.engine = transfer.New(transfer.Options{
+			Source: client, Artifacts: client, Target: client, Presence: client, Log: slog.New(slog.DiscardHandler),
+			Metered: func(registry string) bool { return registry == thirdHost },
+			Free: func(ctx context.Context, r image.Reference) (image.Manifest, bool) {
+				m, err := client.Manifest(ctx, at(sourceHost, r.Path).Digest(r.Digest))
+				return m, err == nil
+			},
+		})
+		var orders []mirror.Order
+		for n, tag := range []string{"alone", "v1", "v2"} {
+			i := emulator.MultiArch(int64(n), emulator.ImageOptions{})
+			for _, r := range []*emulator.Registry{s.third, s.source}[:1+min(n, 1)] {
+				if err := i.Push(r, "team/app", tag); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := order("team/app", tag, i.Digest)
+			o.Source.Registry = thirdHost
+			offered := image.Descriptor{MediaType: i.Root().MediaType, Digest: image.Digest(i.Digest), Size: int64(len(i.Root().Body))}
+			if _, err := s.engine.Resolve(t.Context(), o.Source, offered, nil); err != nil {
+				t.Fatal(err)
+			}
+			orders = append(orders, o)
+		}
+		if got, want := s.measure(t, orders[0]), (mirror.Cost{Pulls: 3, Unknown: true, About: true}); got != want {
+			t.Errorf("cost: %+v, want %+v", got, want)
+		}
+		if got := count(s.third, "GET", ""); got != 0 {
+			t.Errorf("%d manifests were fetched where they count", got)
+		}
+		if got := s.measure(t, orders[2]); got.Pulls != 0 || got.Unknown {
+			t.Errorf("cost of what is free: %+v", got)
 		}
 	})
 }
