@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/store"
@@ -76,13 +76,16 @@ func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTrip
 	return s, nil
 }
 
+// maxCertificates is the largest file of certificates that is read, in bytes.
+const maxCertificates = 16 << 20
+
 // azureTransport trusts the certificates of a file besides the system's.
 func azureTransport(caFile string) (*http.Transport, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody sets another
 	if caFile == "" {
 		return base, nil
 	}
-	pem, err := os.ReadFile(caFile)
+	pem, err := file.Read(caFile, maxCertificates)
 	if err != nil {
 		return nil, fmt.Errorf("azure.cloud.caFile: %w", err)
 	}

@@ -52,12 +52,12 @@ func (a *app) layoutCommand() *cobra.Command {
 broken is named, with a tag that needs it; nothing is changed.
 
 ` + exitHelp,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			path, err := layoutPath(args)
 			if err != nil {
 				return err
 			}
-			s, err := layout.Verify(path)
+			s, err := layout.Verify(c.Context(), path)
 			return a.surveyed("layout verify", path, s, false, err)
 		},
 	}
@@ -71,7 +71,7 @@ what writes that were cut off have left. Files that are younger than --grace sta
 to need them. While another process writes to the layout, and while something in it is missing, it removes nothing.
 
 ` + exitHelp,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			path, err := layoutPath(args)
 			if err != nil {
 				return err
@@ -79,7 +79,7 @@ to need them. While another process writes to the layout, and while something in
 			if grace < 0 {
 				return usage("--grace is %s: write a duration such as 1h, or 0s", grace)
 			}
-			s, err := layout.New().Collect(path, grace, dry)
+			s, err := layout.New().Collect(c.Context(), path, grace, dry)
 			return a.surveyed("layout gc", path, s, dry, err)
 		},
 	}
@@ -99,12 +99,12 @@ tags that need one of these or one that is missing. The next sync into the layou
 An index.json that cannot be read is put aside as index.json.damaged; no blob is lost by that.
 
 ` + exitHelp,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			path, err := layoutPath(args)
 			if err != nil {
 				return err
 			}
-			r, err := layout.New().Repair(path, dry)
+			r, err := layout.New().Repair(c.Context(), path, dry)
 			if err != nil {
 				return &exitError{exitFailed, err}
 			}

@@ -3,10 +3,11 @@ package azure
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 // The kinds of a [Credential].
@@ -111,8 +112,11 @@ func (c Credential) build(client azcore.ClientOptions, isolated bool) (azcore.To
 	})
 }
 
+// maxCertificate is the largest file of a certificate that is read, in bytes.
+const maxCertificate = 16 << 20
+
 func (c Credential) buildCertificate(client azcore.ClientOptions, isolated bool) (azcore.TokenCredential, error) {
-	data, err := os.ReadFile(c.CertificateFile)
+	data, err := file.Read(c.CertificateFile, maxCertificate)
 	if err != nil {
 		return nil, err
 	}

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 // maxFile is the largest config file, in bytes: some ten thousands of mappings.
@@ -72,9 +73,9 @@ func parse(name string, data []byte, opts Options, named files, errs *report) *C
 	return b.config(name, &doc)
 }
 
-// readBounded reads a file, but not much more than any file may have.
+// readBounded reads a regular file, but not much more than any file may have.
 func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := file.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,20 @@ func TestLoadUnreadable(t *testing.T) {
 	}
 	if got := refused(t, dir); got != "dray.yaml: cannot be read: is a directory" {
 		t.Errorf("directory: %s", got)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := refused(t, pipe); got != "dray.yaml: cannot be read: not a regular file" {
+		t.Errorf("pipe: %s", got)
+	}
+	named := filepath.Join(dir, "named.yaml")
+	if err := os.WriteFile(named, []byte("version: 1\nregistries: {a.io: {username: u, password: '${file:pipe}'}}\nmappings: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := refused(t, named); !strings.Contains(got, `dray.yaml:2:44: registries.a.io.password: the file "pipe" cannot be read: not a regular file`) {
+		t.Errorf("a pipe that is named: %s", got)
 	}
 	sparse := filepath.Join(dir, "sparse.yaml")
 	if err := os.WriteFile(sparse, nil, 0o600); err != nil {

@@ -2,28 +2,20 @@ package layout
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 // readBounded reads a file of at most limit bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, absentIfMissing(err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(raw)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return raw, nil
+	raw, err := file.Read(path, limit)
+	return raw, absentIfMissing(err)
 }
 
 // writeFile puts a file of the layout dir in its place, whole or not at all.
@@ -73,4 +65,18 @@ func syncDir(dir string) error {
 	}
 	_ = d.Sync() // see above
 	return d.Close()
+}
+
+// until reads as long as ctx has not ended.
+type until struct {
+	ctx context.Context //nolint:containedctx // an io.Reader has no other way to know
+	io.Reader
+}
+
+// Read implements io.Reader.
+func (r until) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -57,8 +58,8 @@ func (e *TakenError) Error() string {
 }
 
 // acquire takes a layout for this process, until release has been called as often and some time has passed. Where another process has
-// it, that one is waited for a little; the error then is a *TakenError.
-func acquire(dir string) (h *hold, release func(), err error) {
+// it, that one is waited for a little, until ctx ends; the error then is a *TakenError.
+func acquire(ctx context.Context, dir string) (h *hold, release func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lock layout %s: %w", dir, err)
@@ -75,7 +76,11 @@ func acquire(dir string) (h *hold, release func(), err error) {
 		if !again {
 			return h, func() { letGo(h) }, nil
 		}
-		time.Sleep(look)
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return nil, nil, errors.Join(ctx.Err(), f.Close())
+		}
 	}
 }
 

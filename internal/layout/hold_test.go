@@ -27,7 +27,7 @@ func TestHolder(t *testing.T) {
 	body, w := io.Pipe()
 	done := make(chan error)
 	go func() {
-		done <- New().PutBlob(repo, image.Descriptor{Digest: image.DigestOf([]byte("held"), ""), Size: 4}, func() (io.ReadCloser, error) {
+		done <- New().PutBlob(t.Context(), repo, image.Descriptor{Digest: image.DigestOf([]byte("held"), ""), Size: 4}, func() (io.ReadCloser, error) {
 			fmt.Println("holding")
 			return body, nil
 		})
@@ -63,23 +63,23 @@ func TestOneWriter(t *testing.T) {
 	repo := image.Repository{Path: filepath.Join(t.TempDir(), "layout")}
 	pid, end := holder(t, repo.Path)
 	m := manifestOf(`{}`)
-	err := New().PutManifest(repo.Tag("x"), m)
+	err := New().PutManifest(t.Context(), repo.Tag("x"), m)
 	taken, ok := errors.AsType[*TakenError](err)
 	if !ok || !strings.Contains(err.Error(), fmt.Sprintf("process %d", pid)) || taken.Dir != repo.Path {
 		t.Fatalf("%v, want that process %d has it", err, pid)
 	}
 	began := time.Now()
-	if err := New().PutManifest(repo.Tag("x"), m); err == nil || time.Since(began) > patience/2 {
+	if err := New().PutManifest(t.Context(), repo.Tag("x"), m); err == nil || time.Since(began) > patience/2 {
 		t.Errorf("%v after %s, want a refusal at once", err, time.Since(began))
 	}
-	if _, err := New().Collect(repo.Path, 0, false); err == nil {
+	if _, err := New().Collect(t.Context(), repo.Path, 0, false); err == nil {
 		t.Error("gc ran beside the writer")
 	}
 	if tags, err := New().Tags(repo); err != nil || len(tags) > 0 {
 		t.Errorf("%v, %v", tags, err)
 	}
 	end()
-	must(t, New().PutManifest(repo.Tag("x"), m))
+	must(t, New().PutManifest(t.Context(), repo.Tag("x"), m))
 	has, err := New().HasBlob(repo, image.Descriptor{Digest: image.DigestOf([]byte("held"), ""), Size: 4})
 	if err != nil || !has {
 		t.Errorf("%t, %v", has, err)
@@ -89,17 +89,17 @@ func TestOneWriter(t *testing.T) {
 // A process gives a layout back once it has been quiet, and a second one that comes meanwhile waits for that.
 func TestQuietGivesBack(t *testing.T) {
 	repo := image.Repository{Path: filepath.Join(t.TempDir(), "layout")}
-	must(t, New().PutManifest(repo.Tag("x"), manifestOf(`{}`)))
+	must(t, New().PutManifest(t.Context(), repo.Tag("x"), manifestOf(`{}`)))
 	_, end := holder(t, repo.Path) // returns when it has the layout
 	end()
-	must(t, New().PutManifest(repo.Tag("y"), manifestOf(`{}`)))
+	must(t, New().PutManifest(t.Context(), repo.Tag("y"), manifestOf(`{}`)))
 }
 
 // A layout that was removed and made anew, as when disks are changed, is another one.
 func TestNewDiskUnderOneName(t *testing.T) {
 	repo := image.Repository{Path: filepath.Join(t.TempDir(), "layout")}
 	for range 2 {
-		must(t, New().PutManifest(repo.Tag("x"), manifestOf(`{}`)))
+		must(t, New().PutManifest(t.Context(), repo.Tag("x"), manifestOf(`{}`)))
 		must(t, os.RemoveAll(repo.Path))
 	}
 }

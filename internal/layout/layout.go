@@ -7,6 +7,7 @@
 package layout
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -151,14 +153,14 @@ func mediaTypeOf(raw []byte) string {
 
 // PutManifest writes a manifest; where the reference has a tag, the tag then names it. What the manifest refers to has to be
 // there, or the error has the code manifest-blob-unknown. A manifest with a subject is added to the subject's list of referrers under the fallback tag.
-func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
+func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
 	if got := image.DigestOf(m.Raw, m.Digest); got != m.Digest {
 		return fmt.Errorf("manifest %s: the bytes have digest %s: %w", m.Digest, got, image.ErrCorrupt)
 	}
 	if err := s.checkParts(r.Repository, m); err != nil {
 		return err
 	}
-	h, release, err := s.prepare(r.Path)
+	h, release, err := s.prepare(ctx, r.Path)
 	if err != nil {
 		return err
 	}
@@ -188,11 +190,11 @@ func (s *Store) PutManifest(r image.Reference, m image.Manifest) error {
 }
 
 // prepare takes a layout for this process, and makes dir one where it is none yet.
-func (s *Store) prepare(dir string) (*hold, func(), error) {
+func (s *Store) prepare(ctx context.Context, dir string) (*hold, func(), error) {
 	if err := os.MkdirAll(filepath.Join(dir, blobsDir), 0o755); err != nil {
 		return nil, nil, fmt.Errorf("layout: %w", err)
 	}
-	h, release, err := acquire(dir)
+	h, release, err := acquire(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -257,7 +259,7 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 	if err := d.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("blob %q: %w", d.Digest, err)
 	}
-	f, err := os.Open(blobPath(repo.Path, d.Digest))
+	f, err := file.Open(blobPath(repo.Path, d.Digest))
 	if err != nil {
 		return nil, absentIfMissing(err)
 	}
@@ -268,12 +270,12 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 }
 
 // PutBlob writes a blob, unless it is there. Bytes that do not match the digest leave nothing behind.
-func (s *Store) PutBlob(repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
+func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
 	if has, err := s.HasBlob(repo, d); err != nil || has {
 		touch(blobPath(repo.Path, d.Digest))
 		return err
 	}
-	_, release, err := s.prepare(repo.Path)
+	_, release, err := s.prepare(ctx, repo.Path)
 	if err != nil {
 		return err
 	}
@@ -285,7 +287,7 @@ func (s *Store) PutBlob(repo image.Repository, d image.Descriptor, open func() (
 	defer func() { err = errors.Join(err, body.Close()) }()
 	return place(repo.Path, blobPath(repo.Path, d.Digest), func(f io.Writer) error {
 		verifier := image.Verifier(d.Digest)
-		if _, err := io.Copy(io.MultiWriter(f, verifier), body); err != nil {
+		if _, err := io.Copy(io.MultiWriter(f, verifier), until{ctx, body}); err != nil {
 			return err
 		}
 		if !verifier.Verified() {

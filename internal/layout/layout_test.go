@@ -39,10 +39,10 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatalf("a directory that is not there: %v", err)
 	}
 	blob := image.Descriptor{Digest: image.DigestOf([]byte("layer"), ""), Size: 5}
-	must(t, s.PutBlob(repo, blob, opener("layer")))
+	must(t, s.PutBlob(t.Context(), repo, blob, opener("layer")))
 	m := manifestOf(`{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIManifest + `"}`)
-	must(t, s.PutManifest(repo.Tag("x"), m))
-	must(t, s.PutManifest(repo.Tag("y"), m))
+	must(t, s.PutManifest(t.Context(), repo.Tag("x"), m))
+	must(t, s.PutManifest(t.Context(), repo.Tag("y"), m))
 	d, err := s.Head(repo.Tag("x"))
 	must(t, err)
 	if diff := cmp.Diff(m.Descriptor, d); diff != "" {
@@ -78,7 +78,7 @@ func TestRoundTrip(t *testing.T) {
 func TestCorruptBlobLeavesNothing(t *testing.T) {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	blob := image.Descriptor{Digest: image.DigestOf([]byte("layer"), ""), Size: 5}
-	if err := s.PutBlob(repo, blob, opener("LAYER")); !errors.Is(err, image.ErrCorrupt) {
+	if err := s.PutBlob(t.Context(), repo, blob, opener("LAYER")); !errors.Is(err, image.ErrCorrupt) {
 		t.Fatalf("error = %v", err)
 	}
 	if has, err := s.HasBlob(repo, blob); has || err != nil {
@@ -93,10 +93,10 @@ func TestCorruptBlobLeavesNothing(t *testing.T) {
 
 func TestDamagedIndexIsNeverReplaced(t *testing.T) {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
-	must(t, s.PutManifest(repo.Tag("x"), manifestOf(`{"a":1}`)))
+	must(t, s.PutManifest(t.Context(), repo.Tag("x"), manifestOf(`{"a":1}`)))
 	path := filepath.Join(repo.Path, indexFile)
 	must(t, os.WriteFile(path, []byte(`{"manifests":[{`), 0o600))
-	if err := s.PutManifest(repo.Tag("y"), manifestOf(`{"a":2}`)); err == nil || !strings.Contains(err.Error(), "left as it is") {
+	if err := s.PutManifest(t.Context(), repo.Tag("y"), manifestOf(`{"a":2}`)); err == nil || !strings.Contains(err.Error(), "left as it is") {
 		t.Errorf("error = %v", err)
 	}
 	if raw, _ := os.ReadFile(path); string(raw) != `{"manifests":[{` {
@@ -113,7 +113,7 @@ func TestForeignFieldsStay(t *testing.T) {
 	foreign := `{"schemaVersion":2,"annotations":{"k":"v"},"manifests":[{"mediaType":"m","digest":"` + string(m.Digest) +
 		`","size":7,"platform":{"os":"linux"},"annotations":{"org.opencontainers.image.ref.name":"example.org/app:old"}}]}`
 	must(t, os.WriteFile(filepath.Join(repo.Path, indexFile), []byte(foreign), 0o600))
-	must(t, s.PutManifest(repo.Tag("new"), m))
+	must(t, s.PutManifest(t.Context(), repo.Tag("new"), m))
 	var got struct {
 		Annotations map[string]string
 		Manifests   []map[string]any
@@ -126,7 +126,7 @@ func TestForeignFieldsStay(t *testing.T) {
 	if d, err := s.Head(repo.Tag("old")); err != nil || d.Digest != m.Digest {
 		t.Errorf("a tag named with its image: %v, %v", d, err)
 	}
-	must(t, s.PutManifest(repo.Tag("old"), manifestOf(`{"a":2}`)))
+	must(t, s.PutManifest(t.Context(), repo.Tag("old"), manifestOf(`{"a":2}`)))
 	tags, err := s.Tags(repo)
 	must(t, err)
 	if diff := cmp.Diff([]string{"new", "old"}, tags); diff != "" {
@@ -137,7 +137,7 @@ func TestForeignFieldsStay(t *testing.T) {
 func TestTornManifestIsAbsent(t *testing.T) {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	m := manifestOf(`{"a":1}`)
-	must(t, s.PutManifest(repo.Tag("x"), m))
+	must(t, s.PutManifest(t.Context(), repo.Tag("x"), m))
 	must(t, os.Truncate(blobPath(repo.Path, m.Digest), 3))
 	if _, err := s.Head(repo.Tag("x")); !errors.Is(err, image.ErrAbsent) {
 		t.Errorf("Head = %v", err)
@@ -150,10 +150,10 @@ func TestTornManifestIsAbsent(t *testing.T) {
 func TestReferrers(t *testing.T) {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	subject := manifestOf(`{"a":1}`)
-	must(t, s.PutManifest(repo.Tag("x"), subject))
+	must(t, s.PutManifest(t.Context(), repo.Tag("x"), subject))
 	r := manifestOf(`{"artifactType":"application/x","subject":{"digest":"` + string(subject.Digest) + `"}}`)
 	for range 2 { // the second time changes nothing
-		must(t, s.PutManifest(repo.Digest(r.Digest), r))
+		must(t, s.PutManifest(t.Context(), repo.Digest(r.Digest), r))
 	}
 	got, err := s.Referrers(repo, subject.Digest)
 	must(t, err)
@@ -169,8 +169,8 @@ func TestReferrers(t *testing.T) {
 func TestPartsMissing(t *testing.T) {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	blob, child, absent := image.DigestOf([]byte("layer"), ""), manifestOf(`{}`), string(image.DigestOf([]byte("absent"), ""))
-	must(t, s.PutBlob(repo, image.Descriptor{Digest: blob, Size: 5}, opener("layer")))
-	must(t, s.PutManifest(repo.Digest(child.Digest), child))
+	must(t, s.PutBlob(t.Context(), repo, image.Descriptor{Digest: blob, Size: 5}, opener("layer")))
+	must(t, s.PutManifest(t.Context(), repo.Digest(child.Digest), child))
 	for name, tt := range map[string]struct {
 		raw  string
 		want string // the part that is missing
@@ -185,7 +185,7 @@ func TestPartsMissing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := manifestOf(tt.raw)
-			err := s.PutManifest(repo.Tag("x"), m)
+			err := s.PutManifest(t.Context(), repo.Tag("x"), m)
 			missing, refused := errors.AsType[*partsError](err)
 			if tt.want == "" {
 				must(t, err)
@@ -208,7 +208,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 		for i := range 20 {
 			group.Go(func() {
 				raw := `{"` + name + `":"` + string(rune('a'+i)) + `"}`
-				if err := s.PutManifest(repo.Tag(name+string(rune('a'+i))), manifestOf(raw)); err != nil {
+				if err := s.PutManifest(t.Context(), repo.Tag(name+string(rune('a'+i))), manifestOf(raw)); err != nil {
 					t.Error(err)
 				}
 			})

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -39,12 +41,12 @@ var aboutDigest = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})(\..*)?
 
 // Repair reads a whole layout, and takes out what is broken, with the tags that need it or what is missing, so that the next write of
 // each begins where nothing is believed to be there; with dry it only tells. It may be killed at any moment and made again. The error
-// is a *TakenError while another process writes to the layout.
-func (s *Store) Repair(dir string, dry bool) (Repaired, error) {
+// is a *TakenError while another process writes to the layout. Where ctx ends before all is read, nothing is taken out.
+func (s *Store) Repair(ctx context.Context, dir string, dry bool) (Repaired, error) {
 	if err := isLayout(dir); err != nil {
 		return Repaired{}, err
 	}
-	h, release, err := acquire(dir)
+	h, release, err := acquire(ctx, dir)
 	if err != nil {
 		return Repaired{}, err
 	}
@@ -52,7 +54,7 @@ func (s *Store) Repair(dir string, dry bool) (Repaired, error) {
 	h.index.Lock()
 	defer h.index.Unlock()
 	r := repair{dir: dir, broken: map[image.Digest]bool{}, trees: map[image.Digest]tree{}}
-	if err := r.read(); err != nil || dry {
+	if err := r.read(ctx); err != nil || dry {
 		return r.Repaired, err
 	}
 	return r.Repaired, r.write()
@@ -87,8 +89,8 @@ type tree struct {
 }
 
 // read decides what to take out.
-func (r *repair) read() error {
-	if err := r.files(); err != nil {
+func (r *repair) read(ctx context.Context) error {
+	if err := r.files(ctx); err != nil {
 		return err
 	}
 	ix, err := readIndex(r.dir)
@@ -129,7 +131,7 @@ func (r *repair) read() error {
 }
 
 // files reads every file that is named by a digest.
-func (r *repair) files() error {
+func (r *repair) files(ctx context.Context) error {
 	root := filepath.Join(r.dir, blobsDir)
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -139,7 +141,9 @@ func (r *repair) files() error {
 		if filepath.Dir(filepath.Dir(path)) != root || d.Validate() != nil {
 			return nil // of somebody else
 		}
-		switch right, err := matches(path, d); {
+		switch right, err := matches(ctx, path, d); {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case errors.Is(err, fs.ErrPermission):
 			return err
 		case err != nil || !right: // a disk that cannot give it back has not got it
@@ -153,14 +157,14 @@ func (r *repair) files() error {
 }
 
 // matches tells whether a file has the bytes that its digest says.
-func matches(path string, d image.Digest) (bool, error) {
-	f, err := os.Open(path)
+func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
+	f, err := file.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
 	verifier := image.Verifier(d)
-	_, err = io.Copy(verifier, f)
+	_, err = io.Copy(verifier, until{ctx, f})
 	return verifier.Verified(), err
 }
 

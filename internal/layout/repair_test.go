@@ -64,7 +64,7 @@ func TestRepair(t *testing.T) {
 			tt.harm(t, v)
 			want := tt.want(v)
 			for _, dry := range []bool{true, false} {
-				got, err := s.Repair(v.dir, dry)
+				got, err := s.Repair(t.Context(), v.dir, dry)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -72,10 +72,10 @@ func TestRepair(t *testing.T) {
 					t.Errorf("dry %t: %s", dry, diff)
 				}
 			}
-			if got, err := Verify(v.dir); err != nil || len(got.Problems) > 0 || got.Tags != 3-len(want.Tags) && !want.Index {
+			if got, err := Verify(t.Context(), v.dir); err != nil || len(got.Problems) > 0 || got.Tags != 3-len(want.Tags) && !want.Index {
 				t.Errorf("%+v %v", got, err)
 			}
-			if again, err := s.Repair(v.dir, false); err != nil || !again.Nothing() {
+			if again, err := s.Repair(t.Context(), v.dir, false); err != nil || !again.Nothing() {
 				t.Errorf("once more: %+v %v", again, err)
 			}
 		})
@@ -89,23 +89,23 @@ func TestRepairThenWrite(t *testing.T) {
 	raw, err := os.ReadFile(v.path(v.root))
 	must(t, err)
 	must(t, os.WriteFile(v.path(v.shared), []byte("sharee"), 0o600)) // as long as it was
-	if _, err := s.Repair(v.dir, false); err != nil {
+	if _, err := s.Repair(t.Context(), v.dir, false); err != nil {
 		t.Fatal(err)
 	}
 	m := manifestOf(string(raw))
-	if err := s.PutManifest(repo.Tag("one"), m); err == nil || !strings.Contains(err.Error(), "refers to "+string(v.shared)) {
+	if err := s.PutManifest(t.Context(), repo.Tag("one"), m); err == nil || !strings.Contains(err.Error(), "refers to "+string(v.shared)) {
 		t.Errorf("a manifest is taken of which a blob is missing: %v", err)
 	}
-	must(t, s.PutBlob(repo, image.Descriptor{Digest: v.shared, Size: 6}, opener("shared")))
-	must(t, s.PutManifest(repo.Tag("one"), m))
-	if got, err := Verify(v.dir); err != nil || len(got.Problems) > 0 || got.Tags != 2 { // its list of referrers had stayed
+	must(t, s.PutBlob(t.Context(), repo, image.Descriptor{Digest: v.shared, Size: 6}, opener("shared")))
+	must(t, s.PutManifest(t.Context(), repo.Tag("one"), m))
+	if got, err := Verify(t.Context(), v.dir); err != nil || len(got.Problems) > 0 || got.Tags != 2 { // its list of referrers had stayed
 		t.Errorf("%+v %v", got, err)
 	}
 }
 
 func TestRepairNoLayout(t *testing.T) {
 	empty := t.TempDir()
-	if _, err := New().Repair(empty, false); !errors.Is(err, image.ErrAbsent) {
+	if _, err := New().Repair(t.Context(), empty, false); !errors.Is(err, image.ErrAbsent) {
 		t.Errorf("the error is %v", err)
 	}
 	if files, err := os.ReadDir(empty); err != nil || len(files) > 0 {

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -41,13 +43,13 @@ type survey struct {
 }
 
 // Verify reads everything that is reachable from index.json, and says what is missing or has other bytes than its digest says. An error
-// means that the layout cannot be read at all. It changes nothing.
-func Verify(dir string) (Survey, error) {
+// means that the layout cannot be read at all, or that ctx has ended. It changes nothing.
+func Verify(ctx context.Context, dir string) (Survey, error) {
 	s := &survey{dir: dir, whole: true, seen: map[image.Digest]bool{}}
-	if err := s.walk(); err != nil {
+	if err := s.walk(ctx); err != nil {
 		return s.Survey, err
 	}
-	err := s.others(func(_ string, info fs.FileInfo) error {
+	err := s.others(ctx, func(_ string, info fs.FileInfo) error {
 		s.Unreachable++
 		s.UnreachableBytes += info.Size()
 		return nil
@@ -58,11 +60,11 @@ func Verify(dir string) (Survey, error) {
 // Collect removes what no tag needs, and what crashes have left; with dry it only counts. Files that are younger than the grace are kept:
 // a writer that has put or found one may be about to need it. It removes nothing of a layout in which something is missing or cannot be
 // read, waits a little for a process that writes to it, and may be killed at any moment.
-func (s *Store) Collect(dir string, grace time.Duration, dry bool) (Survey, error) {
+func (s *Store) Collect(ctx context.Context, dir string, grace time.Duration, dry bool) (Survey, error) {
 	if _, err := readIndex(dir); err != nil { // before a lock file is made where no layout is
 		return Survey{}, err
 	}
-	h, release, err := acquire(dir)
+	h, release, err := acquire(ctx, dir)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -70,14 +72,14 @@ func (s *Store) Collect(dir string, grace time.Duration, dry bool) (Survey, erro
 	h.index.Lock()
 	defer h.index.Unlock()
 	v := &survey{dir: dir, seen: map[image.Digest]bool{}}
-	if err := v.walk(); err != nil {
+	if err := v.walk(ctx); err != nil {
 		return v.Survey, err
 	}
 	if len(v.Problems) > 0 {
 		return v.Survey, nil
 	}
 	limit := time.Now().Add(-grace)
-	err = v.others(func(path string, info fs.FileInfo) error {
+	err = v.others(ctx, func(path string, info fs.FileInfo) error {
 		if info.ModTime().After(limit) {
 			return nil
 		}
@@ -92,7 +94,7 @@ func (s *Store) Collect(dir string, grace time.Duration, dry bool) (Survey, erro
 }
 
 // walk follows index.json.
-func (s *survey) walk() error {
+func (s *survey) walk(ctx context.Context) error {
 	if err := checkVersion(s.dir); err != nil {
 		return err
 	}
@@ -104,9 +106,9 @@ func (s *survey) walk() error {
 		if e.tag() != "" {
 			s.Tags++
 		}
-		s.manifest(part{Digest: e.Digest, Size: e.Size}, e.tag())
+		s.manifest(ctx, part{Digest: e.Digest, Size: e.Size}, e.tag())
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (s *survey) problem(d image.Digest, tag, format string, args ...any) {
@@ -114,12 +116,12 @@ func (s *survey) problem(d image.Digest, tag, format string, args ...any) {
 }
 
 // manifest follows a manifest or an index.
-func (s *survey) manifest(p part, tag string) {
+func (s *survey) manifest(ctx context.Context, p part, tag string) {
 	if err := p.Digest.Validate(); err != nil {
 		s.problem(p.Digest, tag, "is not a digest")
 		return
 	}
-	if s.seen[p.Digest] {
+	if s.seen[p.Digest] || ctx.Err() != nil {
 		return
 	}
 	s.seen[p.Digest] = true
@@ -146,24 +148,24 @@ func (s *survey) manifest(p part, tag string) {
 		return
 	}
 	for _, m := range doc.Manifests {
-		s.manifest(m, tag)
+		s.manifest(ctx, m, tag)
 	}
 	for _, b := range doc.blobs() {
-		s.blob(b, tag)
+		s.blob(ctx, b, tag)
 	}
 }
 
 // blob looks at a blob, and with whole reads it.
-func (s *survey) blob(p part, tag string) {
+func (s *survey) blob(ctx context.Context, p part, tag string) {
 	if err := p.Digest.Validate(); err != nil {
 		s.problem(p.Digest, tag, "is not a digest")
 		return
 	}
-	if s.seen[p.Digest] {
+	if s.seen[p.Digest] || ctx.Err() != nil {
 		return
 	}
 	s.seen[p.Digest] = true
-	f, err := os.Open(blobPath(s.dir, p.Digest))
+	f, err := file.Open(blobPath(s.dir, p.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		if len(p.URLs) == 0 { // or else it lies there
 			s.problem(p.Digest, tag, "the blob is missing")
@@ -190,7 +192,7 @@ func (s *survey) blob(p part, tag string) {
 		return
 	}
 	verifier := image.Verifier(p.Digest)
-	if _, err := io.Copy(verifier, f); err != nil {
+	if _, err := io.Copy(verifier, until{ctx, f}); err != nil {
 		s.problem(p.Digest, tag, "the blob cannot be read: %v", err)
 	} else if !verifier.Verified() {
 		s.problem(p.Digest, tag, "the blob has other bytes than its digest says")
@@ -198,7 +200,7 @@ func (s *survey) blob(p part, tag string) {
 }
 
 // others calls f for the files that nothing reachable needs: blobs, and what writes that were cut off have left.
-func (s *survey) others(f func(path string, info fs.FileInfo) error) error {
+func (s *survey) others(ctx context.Context, f func(path string, info fs.FileInfo) error) error {
 	for _, sub := range []string{blobsDir, tempDir} {
 		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(path string, e fs.DirEntry, err error) error {
 			switch {
@@ -206,6 +208,8 @@ func (s *survey) others(f func(path string, info fs.FileInfo) error) error {
 				return nil
 			case err != nil:
 				return err
+			case ctx.Err() != nil:
+				return ctx.Err()
 			case e.IsDir() || sub == blobsDir && s.seen[image.Digest(filepath.Base(filepath.Dir(path))+":"+e.Name())]:
 				return nil
 			}

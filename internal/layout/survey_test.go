@@ -21,7 +21,7 @@ func newSurveyed(t *testing.T) surveyed {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	blob := func(text string) image.Digest {
 		d := image.DigestOf([]byte(text), "")
-		must(t, s.PutBlob(repo, image.Descriptor{Digest: d, Size: int64(len(text))}, opener(text)))
+		must(t, s.PutBlob(t.Context(), repo, image.Descriptor{Digest: d, Size: int64(len(text))}, opener(text)))
 		return d
 	}
 	manifest := func(tag string, subject image.Digest, layers ...string) image.Manifest {
@@ -42,7 +42,7 @@ func newSurveyed(t *testing.T) surveyed {
 		if tag != "" {
 			ref = repo.Tag(tag)
 		}
-		must(t, s.PutManifest(ref, m))
+		must(t, s.PutManifest(t.Context(), ref, m))
 		return m
 	}
 	v := surveyed{dir: repo.Path}
@@ -77,7 +77,7 @@ func TestVerify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := newSurveyed(t)
 			tt.harm(t, v)
-			got, err := Verify(v.dir)
+			got, err := Verify(t.Context(), v.dir)
 			var texts []string
 			if err != nil {
 				texts = append(texts, err.Error())
@@ -97,16 +97,16 @@ func TestVerify(t *testing.T) {
 
 func TestCollect(t *testing.T) {
 	v, s := newSurveyed(t), New()
-	if got, err := s.Collect(v.dir, time.Hour, false); err != nil || got.Unreachable != 0 {
+	if got, err := s.Collect(t.Context(), v.dir, time.Hour, false); err != nil || got.Unreachable != 0 {
 		t.Errorf("what is young is removed: %+v %v", got, err)
 	}
-	if got, err := s.Collect(v.dir, 0, true); err != nil || got.Unreachable != 4 {
+	if got, err := s.Collect(t.Context(), v.dir, 0, true); err != nil || got.Unreachable != 4 {
 		t.Errorf("%+v %v", got, err)
 	}
 	if _, err := os.Stat(v.path(v.orphan)); err != nil {
 		t.Error("a dry run removes")
 	}
-	if got, err := s.Collect(v.dir, 0, false); err != nil || got.Unreachable != 4 || got.UnreachableBytes == 0 {
+	if got, err := s.Collect(t.Context(), v.dir, 0, false); err != nil || got.Unreachable != 4 || got.UnreachableBytes == 0 {
 		t.Errorf("%+v %v", got, err)
 	}
 	for _, gone := range []image.Digest{v.orphan, v.lone} {
@@ -114,7 +114,7 @@ func TestCollect(t *testing.T) {
 			t.Errorf("%s is still there", gone)
 		}
 	}
-	got, err := Verify(v.dir)
+	got, err := Verify(t.Context(), v.dir)
 	if err != nil || len(got.Problems) > 0 || got.Unreachable > 0 || got.Tags != 3 {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -128,7 +128,7 @@ func TestCollect(t *testing.T) {
 func TestCollectLeavesAlone(t *testing.T) {
 	v := newSurveyed(t)
 	must(t, os.Remove(v.path(v.root)))
-	got, err := New().Collect(v.dir, 0, false)
+	got, err := New().Collect(t.Context(), v.dir, 0, false)
 	if err != nil || len(got.Problems) == 0 || got.Unreachable > 0 {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -136,7 +136,7 @@ func TestCollectLeavesAlone(t *testing.T) {
 		t.Error(err)
 	}
 	empty := t.TempDir()
-	if _, err := New().Collect(empty, 0, false); err == nil {
+	if _, err := New().Collect(t.Context(), empty, 0, false); err == nil {
 		t.Error("a folder is taken for a layout")
 	}
 	if files, err := os.ReadDir(empty); err != nil || len(files) > 0 {

@@ -99,7 +99,7 @@ func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Des
 // other bytes: the registry checks the digest as well.
 func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error) {
 	if repo.IsLayout() {
-		return false, c.layouts.PutBlob(repo, d, func() (io.ReadCloser, error) { return open(0) })
+		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
 	}
 	up := &upload{desc: d, open: open}
 	defer up.close()

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -54,13 +54,16 @@ type authEntry struct {
 	IdentityToken string `json:"identitytoken"`
 }
 
+// maxCredentials is the largest credential file that is read, in bytes.
+const maxCredentials = 16 << 20
+
 // LoadCredentials reads the files that are there: $REGISTRY_AUTH_FILE first, then Docker's config.json in $DOCKER_CONFIG or
 // the home directory, then containers' auth.json in $XDG_RUNTIME_DIR and the user's configuration directory. The first that
 // has something for a repository answers. A file that is there and cannot be read is an error.
 func LoadCredentials(getenv func(string) string) (*Credentials, error) {
 	c := &Credentials{}
 	for _, path := range CredentialFiles(getenv) {
-		raw, err := os.ReadFile(path)
+		raw, err := file.Read(path, maxCredentials)
 		if errors.Is(err, fs.ErrNotExist) || len(bytes.TrimSpace(raw)) == 0 && err == nil {
 			continue
 		}

@@ -3,9 +3,11 @@ package registry
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,6 +88,13 @@ func TestCredentialFileThatIsBroken(t *testing.T) {
 	_, err := LoadCredentials(func(k string) string { return map[string]string{"DOCKER_CONFIG": dir}[k] })
 	if err == nil || !strings.Contains(err.Error(), dir+"/config.json") {
 		t.Errorf("error = %v", err)
+	}
+	if err := errors.Join(os.Remove(dir+"/config.json"), syscall.Mkfifo(dir+"/config.json", 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = LoadCredentials(func(k string) string { return map[string]string{"DOCKER_CONFIG": dir}[k] })
+	if err == nil || !strings.Contains(err.Error(), dir+"/config.json: not a regular file") {
+		t.Errorf("of a pipe the error is %v", err)
 	}
 	none, err := LoadCredentials(func(string) string { return "" })
 	if err != nil {

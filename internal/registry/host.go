@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -99,7 +99,7 @@ func (h Host) roundTripper(registry string) (*http.Transport, error) {
 func (h Host) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.InsecureSkipVerify} //nolint:gosec // asked for by name in the config
 	if h.CAFile != "" {
-		pem, err := os.ReadFile(h.CAFile)
+		pem, err := file.Read(h.CAFile, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("caFile: %w", err)
 		}
@@ -112,13 +112,29 @@ func (h Host) tls() (*tls.Config, error) {
 		}
 	}
 	if h.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(h.CertFile, h.KeyFile)
+		cert, err := h.certificate()
 		if err != nil {
 			return nil, fmt.Errorf("certFile, keyFile: %w", err)
 		}
 		config.Certificates = []tls.Certificate{cert}
 	}
 	return config, nil
+}
+
+// maxPEM is the largest file of certificates that is read, in bytes.
+const maxPEM = 16 << 20
+
+// certificate is what this client shows.
+func (h Host) certificate() (tls.Certificate, error) {
+	cert, err := file.Read(h.CertFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := file.Read(h.KeyFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // loopback tells whether a registry's host is this machine by its name alone.

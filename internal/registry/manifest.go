@@ -129,7 +129,7 @@ func (c *Client) manifest(ctx context.Context, r image.Reference) (image.Manifes
 // distribution spec, "Pushing Manifests with Subject").
 func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
 	if r.IsLayout() {
-		return c.layouts.PutManifest(r, m)
+		return c.layouts.PutManifest(ctx, r, m)
 	}
 	body, err := manifest.New(manifest.WithRaw(m.Raw), manifest.WithDesc(descriptor.Descriptor{
 		MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw)),

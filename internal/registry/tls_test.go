@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,10 +136,16 @@ func TestBrokenTLSFiles(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		host Host
 		want string
 	}{
+		"a pipe as CA file":  {Host{CAFile: pipe}, "not a regular file"},
+		"a pipe as a key":    {Host{CertFile: empty, KeyFile: pipe}, "not a regular file"},
 		"no CA file":         {Host{CAFile: "/none/ca.pem"}, "caFile: open /none/ca.pem"},
 		"an empty CA file":   {Host{CAFile: empty}, "holds no certificate in PEM form"},
 		"a broken key pair":  {Host{CertFile: empty, KeyFile: empty}, "certFile, keyFile:"},

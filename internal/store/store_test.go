@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,10 +266,11 @@ func TestFiles(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	readOnly, taken := t.TempDir(), t.TempDir()
+	readOnly, taken, pipe := t.TempDir(), t.TempDir(), t.TempDir()
+	must(t, syscall.Mkfifo(filepath.Join(pipe, fileName), 0o600))
 	must(t, os.Chmod(readOnly, 0o500))
 	must(t, os.Mkdir(filepath.Join(taken, fileName), 0o700))
-	for name, dir := range map[string]string{"below a file": filepath.Join(file, "state"), "read-only": readOnly, "a directory in its place": taken} {
+	for name, dir := range map[string]string{"below a file": filepath.Join(file, "state"), "read-only": readOnly, "a directory in its place": taken, "a pipe in its place": pipe} {
 		t.Run(name, func(t *testing.T) {
 			if name == "read-only" && os.Geteuid() == 0 {
 				t.Skip("root may write everywhere")

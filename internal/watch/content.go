@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
-	"syscall"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 // maxRead is how much of a file counts, in bytes: more than dray takes of any config or secret.
@@ -45,35 +45,11 @@ func failed(err error) content {
 }
 
 func copyFile(to io.Writer, path string) error {
-	f, err := open(path)
+	f, err := file.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	_, err = io.Copy(to, io.LimitReader(f, maxRead))
 	return err
-}
-
-// open never waits for a writer, and leaves alone what is more than a file: opening a pipe or a device does something to it.
-func open(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, irregular(path)
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() { // it became a pipe meanwhile
-		f.Close()
-		return nil, irregular(path)
-	}
-	return f, nil
-}
-
-func irregular(path string) error {
-	return &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
 }

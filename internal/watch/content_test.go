@@ -61,7 +61,7 @@ func TestReadFile(t *testing.T) {
 		"empty":  {},
 		"big":    {length: maxRead},
 		"none":   {err: "no such file or directory"},
-		"folder": {err: "not a regular file"},
+		"folder": {err: "is a directory"},
 		"pipe":   {err: "not a regular file"},
 	}
 	for name, tt := range tests {
