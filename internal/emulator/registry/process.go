@@ -17,8 +17,8 @@ import (
 // ErrNoBinary says that a Program is not installed.
 var ErrNoBinary = errors.New("not in PATH")
 
-// errExited says that a registry ended by itself, most likely since somebody else took the port.
-var errExited = errors.New("the registry exited")
+// errExited says that a program ended by itself, most likely since somebody else took the port.
+var errExited = errors.New("the program exited")
 
 // Program is a registry of the distribution project, by the name that it has in PATH.
 type Program string
@@ -38,14 +38,23 @@ func versionOf(p Program) string {
 	return "github.com/docker/distribution"
 }
 
-// Process is a running registry of the distribution project.
+// Process is a running registry, or what stands before one.
 type Process struct {
 	Host string // host:port
-	URL  string // without a slash at the end
-	Dir  string // holds data/ (its storage, which stays after Stop), config.yml and registry.log
+	URL  string // plain HTTP, without a slash at the end
+	Dir  string // holds the program's log, and of a Program data/ (its storage, which stays after Stop) and config.yml
 
 	stop   context.CancelFunc
 	exited chan struct{}
+}
+
+// Serving says how a program is started that listens where Serve tells it to.
+type Serving struct {
+	Path string // of the binary
+	Args []string
+	Env  []string // besides PATH
+	// Ready tells whether the program serves; nil asks whether it answers /v2/ with 200.
+	Ready func(context.Context) bool
 }
 
 // processConfig has no cache, so that a test may change or remove files below the storage while it runs.
@@ -84,17 +93,29 @@ func (p Program) Start(ctx context.Context, dir string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	started, err := Serve(ctx, dir, func(host string) (Serving, error) {
+		config := filepath.Join(dir, "config.yml")
+		text := fmt.Sprintf(processConfig, filepath.Join(dir, "data"), host, rand.Text())
+		// Without an exporter of none v3 sends traces to port 4318.
+		return Serving{Path: binary, Args: []string{"serve", config}, Env: []string{"OTEL_TRACES_EXPORTER=none"}},
+			os.WriteFile(config, []byte(text), 0o600)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", p, err)
+	}
+	return started, nil
+}
+
+// Serve starts a program on a free port of 127.0.0.1, with its log in dir, and returns when it is ready. It runs until Stop, or until
+// ctx ends. at says how to start it at a host, and writes what it reads.
+func Serve(ctx context.Context, dir string, at func(host string) (Serving, error)) (p *Process, err error) {
 	for range 5 { // a port that was free a moment ago may be taken now
-		var started *Process
-		started, err = startProcess(ctx, binary, dir)
-		if err == nil {
-			return started, nil
-		}
+		p, err = serveOnce(ctx, dir, at)
 		if !errors.Is(err, errExited) {
 			break
 		}
 	}
-	return nil, fmt.Errorf("start %s: %w", p, err)
+	return p, err
 }
 
 // find returns the path of the program.
@@ -113,25 +134,24 @@ func (p Program) find(ctx context.Context) (string, error) {
 	return binary, nil
 }
 
-func startProcess(ctx context.Context, binary, dir string) (*Process, error) {
+func serveOnce(ctx context.Context, dir string, at func(host string) (Serving, error)) (*Process, error) {
 	host, err := freeHost(ctx)
 	if err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf(processConfig, filepath.Join(dir, "data"), host, rand.Text())
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	how, err := at(host)
+	if err != nil {
 		return nil, err
 	}
-	output, err := os.Create(filepath.Join(dir, "registry.log"))
+	output, err := os.Create(filepath.Join(dir, filepath.Base(how.Path)+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = output.Close() }() // the process has its own handle
 	ctx, stop := context.WithCancel(ctx)
-	command := exec.CommandContext(ctx, binary, "serve", config)
-	// REGISTRY_* would override the file, and without an exporter of none v3 sends traces to port 4318.
-	command.Env = []string{"PATH=" + os.Getenv("PATH"), "OTEL_TRACES_EXPORTER=none"}
+	command := exec.CommandContext(ctx, how.Path, how.Args...)
+	// Nothing else of the environment: REGISTRY_* would override a config.
+	command.Env = append([]string{"PATH=" + os.Getenv("PATH")}, how.Env...)
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
 		stop()
@@ -142,7 +162,10 @@ func startProcess(ctx context.Context, binary, dir string) (*Process, error) {
 		defer close(p.exited)
 		_ = command.Wait() // killed
 	}()
-	if err := p.ready(ctx); err != nil {
+	if how.Ready == nil {
+		how.Ready = p.answers
+	}
+	if err := p.ready(ctx, how.Ready); err != nil {
 		p.Stop()
 		return nil, fmt.Errorf("%w, see %s", err, output.Name())
 	}
@@ -155,14 +178,14 @@ func (p *Process) Stop() {
 	<-p.exited
 }
 
-// ready waits till the registry answers.
-func (p *Process) ready(ctx context.Context) error {
+// ready waits till the program serves.
+func (p *Process) ready(ctx context.Context, serves func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if p.answers(ctx) {
+		if serves(ctx) {
 			select {
 			case <-p.exited: // then it was somebody else who answered
 				return errExited

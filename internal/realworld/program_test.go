@@ -1,0 +1,99 @@
+package realworld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// programs says how each comes onto a machine; .ci/run does so.
+var programs = map[string]string{
+	"docker-registry": "Debian's package docker-registry",
+	"registry":        "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+	"olareg":          "olareg 0.2.2, see .ci/run",
+	"zot":             "zot 1.4.3, see .ci/run",
+	"moto_server":     `pip install "moto[server]"`,
+	"nginx":           "Debian's package nginx",
+	"haproxy":         "Debian's package haproxy",
+	"squid":           "Debian's package squid",
+	"htpasswd":        "Debian's package apache2-utils",
+	"skopeo":          "Debian's package skopeo",
+}
+
+// find returns the path of a program. Where it is missing the test is skipped, but fails when CI=true.
+func find(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil && name == "moto_server" {
+		err = exec.Command(path, "--help").Run() // a version manager's stand-in is found and does not run
+	}
+	if err == nil {
+		return path
+	}
+	reason := fmt.Sprintf("%s is needed: %s (%v)", name, programs[name], err)
+	if os.Getenv("CI") == "true" && name != "zot" || name == "zot" && os.Getenv("DRAY_REQUIRE_ZOT") != "" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+	return ""
+}
+
+// serve starts a program until the test ends. files are what it reads, by name, each a text that may name {host}, {port} and {dir}, as
+// may the arguments.
+func serve(t *testing.T, dir, name string, files map[string]string, args ...string) *registry.Process {
+	t.Helper()
+	path := find(t, name)
+	p, err := registry.Serve(context.Background(), dir, func(host string) (registry.Serving, error) {
+		var errs []error
+		for file, text := range files {
+			errs = append(errs, os.WriteFile(filepath.Join(dir, file), []byte(expand(text, host, dir)), 0o600))
+		}
+		how := registry.Serving{Path: path, Env: []string{"OTEL_TRACES_EXPORTER=none", "HOME=" + dir}, Ready: func(ctx context.Context) bool { return listens(ctx, host) }}
+		for _, a := range args {
+			how.Args = append(how.Args, expand(a, host, dir))
+		}
+		return how, errors.Join(errs...)
+	})
+	if err != nil {
+		text, _ := os.ReadFile(filepath.Join(dir, filepath.Base(path)+".log"))
+		t.Fatalf("%v\n%s", err, text)
+	}
+	t.Cleanup(p.Stop)
+	return p
+}
+
+func expand(text, host, dir string) string {
+	_, port, _ := net.SplitHostPort(host)
+	return strings.NewReplacer("{host}", host, "{port}", port, "{dir}", dir).Replace(text)
+}
+
+func listens(ctx context.Context, host string) bool {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", host)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// folder is one that lasts as long as the test, and that programs which drop their rights can enter.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != filepath.Dir(os.TempDir()) && d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil { //nolint:gosec // nothing in it is secret
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
