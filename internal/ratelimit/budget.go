@@ -40,6 +40,8 @@ type budget struct {
 	settled chan struct{}
 	// heard is when the answer came that was read last.
 	heard time.Time
+	// met is set once a registry has said whom it counts: its pulls are those of that source.
+	met bool
 }
 
 const (
@@ -155,10 +157,31 @@ func (b *budget) settle(counted bool, now time.Time) {
 	b.wake()
 	if counted {
 		b.Spent = append(b.Spent, now)
-		if len(b.Spent) > maxSpent {
-			b.Spent = b.Spent[len(b.Spent)-maxSpent:]
-		}
+		b.bound()
 	}
+}
+
+func (b *budget) bound() {
+	if len(b.Spent) > maxSpent {
+		b.Spent = b.Spent[len(b.Spent)-maxSpent:]
+	}
+}
+
+// join adds the pulls of another list. One that both have, since both were kept while they were one, is the same.
+func (b *budget) join(other []time.Time) {
+	all := make([]time.Time, 0, len(b.Spent)+len(other))
+	own := b.Spent
+	for _, at := range other {
+		for len(own) > 0 && own[0].Before(at) {
+			all, own = append(all, own[0]), own[1:]
+		}
+		if len(own) > 0 && own[0].Equal(at) {
+			own = own[1:]
+		}
+		all = append(all, at)
+	}
+	b.Spent = append(all, own...)
+	b.bound()
 }
 
 // learn takes in what an answer says to a request of some time. Answers may overtake one another: what a request was answered that was

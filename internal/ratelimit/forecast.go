@@ -36,7 +36,7 @@ const maxForecast = 1_000_000
 // window to slide, and others to go on as they have for a window at least.
 func (g *Governor) Forecast(registry, account string, needs []Need, now time.Time) (Forecast, bool) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	a := g.budgets[key{registry, account}]
 	if a == nil {
 		return Forecast{}, false

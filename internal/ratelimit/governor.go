@@ -5,14 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
 )
 
-// Store keeps what is known of budgets across restarts. It is a help: without it, what the registry says is learned anew.
+// Store keeps what is known of budgets across restarts. It is a help: without it, what the registry says is learned anew. Its methods end
+// with their context.
 type Store interface {
 	Budget(ctx context.Context, name string) (state []byte, ok bool, err error)
 	PutBudget(ctx context.Context, name string, state []byte) error
@@ -37,6 +37,7 @@ type Options struct {
 type Governor struct {
 	options Options
 
+	// mu guards all below, and what is in it. Every request takes it, so nothing is read, written or logged meanwhile.
 	mu      sync.Mutex
 	budgets map[key]*account
 	// sources are the budgets of those whom registries count: two sign-ins of one account share one.
@@ -44,6 +45,30 @@ type Governor struct {
 	blocks  map[string]*block
 	// turns are when the next request to a registry may be sent that takes only so many in a second.
 	turns map[string]time.Time
+	// said are lines of the log that are written once the lock is given back.
+	said []line
+}
+
+// line is one of the log.
+type line struct {
+	level slog.Level
+	text  string
+	attrs []slog.Attr
+}
+
+// say notes a line of the log.
+func (g *Governor) say(level slog.Level, text string, attrs ...slog.Attr) {
+	g.said = append(g.said, line{level, text, attrs})
+}
+
+// unlock gives back the lock, and logs what was said under it.
+func (g *Governor) unlock() {
+	said := g.said
+	g.said = nil
+	g.mu.Unlock()
+	for _, l := range said {
+		g.options.Log.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
+	}
 }
 
 // key is a sign-in at a registry, as the config calls it.
@@ -56,10 +81,11 @@ type source struct{ registry, hash string }
 type account struct {
 	*budget
 	key
-	saved time.Time
-	// unsaved is set while there is more to keep than was kept.
-	unsaved bool
-	loaded  bool
+	// ready is closed once what was kept of it has been read.
+	ready chan struct{}
+	// pulling and holding are its part of what is under way and reserved in its budget.
+	pulling, holding int
+	keeping
 	// exempt are repositories of which the registry counts nothing.
 	exempt map[string]time.Time
 	short  bool // the last request did not fit, and that was said
@@ -79,8 +105,6 @@ const (
 	// exemptFor is how long a repository is taken for exempt.
 	exemptFor = 24 * time.Hour
 	maxExempt = 10_000
-	// saveEvery is how often the state of a budget that is in use is kept.
-	saveEvery = time.Second
 )
 
 // New returns a governor.
@@ -105,7 +129,7 @@ type Budget struct {
 // Budgets returns what is known of the budgets that were met, in no order.
 func (g *Governor) Budgets(now time.Time) []Budget {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	defer g.unlock()
 	list := make([]Budget, 0, len(g.budgets))
 	for _, a := range g.budgets {
 		rule := g.options.Rule(a.registry)
@@ -127,73 +151,30 @@ func (g *Governor) Budgets(now time.Time) []Budget {
 	return list
 }
 
-// of returns the budget of a sign-in, and reads what was kept of it where it is met for the first time.
-func (g *Governor) of(registry, repository string) *account {
+// of returns the budget of a sign-in. What was kept of it is read where it is met for the first time, for which all who need it wait.
+func (g *Governor) of(ctx context.Context, registry, repository string) (*account, error) {
 	k := key{registry, g.options.Account(registry, repository)}
+	g.mu.Lock()
 	a := g.budgets[k]
 	if a == nil {
-		a = &account{key: k, budget: &budget{}, exempt: map[string]time.Time{}}
+		a = &account{key: k, budget: &budget{}, ready: make(chan struct{}), exempt: map[string]time.Time{}}
 		g.budgets[k] = a
+		go g.load(a)
 	}
-	if !a.loaded {
-		a.loaded = true
-		g.load(a)
+	g.unlock()
+	select {
+	case <-a.ready:
+		return a, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	return a
 }
 
 // Recall reads what was kept of the budget of a repository, if it was not met yet.
 func (g *Governor) Recall(registry, repository string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.of(registry, repository)
-}
-
-func (k key) name() string { return k.registry + " " + k.account }
-
-func (g *Governor) load(a *account) {
-	if g.options.Store == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()
-	raw, ok, err := g.options.Store.Budget(ctx, a.name())
-	if err != nil {
-		g.options.Log.LogAttrs(ctx, slog.LevelWarn, "what was known of a rate limit cannot be read", slog.String("registry", a.registry), slog.Any("err", err))
-	}
-	var kept budget
-	if ok && err == nil && json.Unmarshal(raw, &kept) == nil && kept.Remaining >= 0 && kept.Window >= 0 && kept.Window <= maxWindow {
-		*a.budget = kept
-	}
-}
-
-// save keeps the state of a budget: at once where it has turned, now and then otherwise.
-func (g *Governor) save(a *account, turned bool, now time.Time) {
-	a.unsaved = true
-	if g.options.Store == nil || !turned && now.Sub(a.saved) < saveEvery {
-		return
-	}
-	a.saved, a.unsaved = now, false
-	raw, err := json.Marshal(a.budget)
-	if err != nil {
-		return // there is nothing in it that cannot be written
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := g.options.Store.PutBudget(ctx, a.name(), raw); err != nil {
-		g.options.Log.LogAttrs(ctx, slog.LevelWarn, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
-	}
-}
-
-// Keep keeps what was not kept yet: the store that New was given is about to be closed.
-func (g *Governor) Keep() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, a := range g.budgets {
-		if a.unsaved {
-			g.save(a, true, time.Now())
-		}
-	}
+	_, _ = g.of(ctx, registry, repository) // what cannot be read in time is not known
 }
 
 // meet has sign-ins that a registry counts as one share a budget.
@@ -205,26 +186,63 @@ func (g *Governor) meet(a *account, who string) {
 	s := source{a.registry, hex.EncodeToString(sum[:])}
 	shared, ok := g.sources[s]
 	if !ok {
-		g.sources[s] = a.budget
+		g.sources[s], a.met = a.budget, true
 		return
 	}
 	if shared != a.budget {
-		shared.underWay += a.underWay
-		shared.reserved += a.reserved
-		shared.Spent = append(shared.Spent, a.Spent...)
-		a.budget = shared
+		a.move(shared)
 	}
 }
 
-// applied notices a credential that was not taken: the registry then counts an address where it names accounts otherwise.
-func (g *Governor) applied(a *account, repository, who string) {
-	if g.options.SignsIn == nil || who == "" {
+// move has a sign-in spend of another budget from now on. What it has under way goes along, and those that wait look at what there is now.
+func (a *account) move(to *budget) {
+	from := a.budget
+	from.underWay -= a.pulling
+	from.reserved -= a.holding
+	to.underWay += a.pulling
+	to.reserved += a.holding
+	if !from.met { // else its pulls are those of another source
+		to.join(from.Spent)
+	}
+	a.budget = to
+	from.wake()
+}
+
+// take takes a pull, or says when to try again.
+func (a *account) take(rule Rule, now time.Time) (retry time.Time, ok bool) {
+	if retry, ok = a.budget.take(rule, now); ok {
+		a.pulling++
+	}
+	return retry, ok
+}
+
+// begin counts a pull as under way, whatever is left.
+func (a *account) begin() {
+	a.pulling++
+	a.underWay++
+}
+
+// settle ends a pull.
+func (a *account) settle(counted bool, now time.Time) {
+	a.pulling--
+	a.budget.settle(counted, now)
+}
+
+// hold keeps more pulls for what has begun; fewer where it is negative.
+func (a *account) hold(more int) {
+	a.holding += more
+	a.reserved += more
+}
+
+// applied notices a credential that was sent and not taken: the registry then counts an address where it names accounts otherwise.
+func (g *Governor) applied(a *account, signed bool, who string) {
+	if who == "" {
 		return
 	}
 	_, err := netip.ParseAddr(who)
-	unapplied := err == nil && g.options.SignsIn(a.registry, repository)
+	unapplied := err == nil && signed
 	if unapplied && !a.unapplied {
-		g.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "the sign-in took no effect: the registry counts the pulls of this address, not of the account",
+		g.say(slog.LevelWarn, "the sign-in took no effect: the registry counts the pulls of this address, not of the account",
 			slog.String("registry", a.account))
 	}
 	a.unapplied = unapplied
@@ -256,7 +274,7 @@ func (g *Governor) block(registry string, asked, now time.Time) time.Time {
 	if asked.After(b.until) && asked.Before(now.Add(longestBlock)) {
 		b.until = asked
 	}
-	g.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "a registry wants no requests at all for a while",
+	g.say(slog.LevelWarn, "a registry wants no requests at all for a while",
 		slog.String("registry", registry), slog.Time("retry_at", b.until))
 	return b.until
 }

@@ -22,9 +22,11 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 	if !g.options.Rule(registry).Metered {
 		return ctx, func(int) {}
 	}
-	g.mu.Lock()
-	r := &reservation{Governor: g, account: g.of(registry, repository)}
-	g.mu.Unlock()
+	a, err := g.of(ctx, registry, repository)
+	if err != nil { // then nothing of the context is sent
+		return ctx, func(int) {}
+	}
+	r := &reservation{Governor: g, account: a}
 	r.adjust(pulls)
 	return context.WithValue(ctx, reserved{}, r), r.adjust
 }
@@ -32,7 +34,7 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 // adjust makes the reservation as large as that, or as there is left.
 func (r *reservation) adjust(pulls int) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	more := pulls - r.left
 	if more > 0 {
 		r.account.forget(time.Now())
@@ -41,7 +43,7 @@ func (r *reservation) adjust(pulls int) {
 		}
 	}
 	r.left += more
-	r.account.reserved += more
+	r.account.hold(more)
 	if more < 0 {
 		r.account.wake()
 	}
@@ -51,14 +53,14 @@ func (r *reservation) adjust(pulls int) {
 func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok bool) {
 	mine := r != nil && r.left > 0 && r.account.budget == a.budget
 	if mine {
-		a.reserved--
+		r.account.hold(-1)
 	}
 	retry, ok = a.take(rule, now)
 	switch {
 	case mine && ok:
 		r.left--
 	case mine:
-		a.reserved++
+		r.account.hold(1)
 	}
 	return retry, ok
 }

@@ -77,9 +77,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case !registryPath(req.URL.Path):
 		return resp, nil
 	case resp.StatusCode == http.StatusTooManyRequests:
-		return t.refused(a, counts, resp)
+		return t.refused(req.Context(), a, counts, resp)
 	case a != nil:
-		t.heard(a, repository, counts, resp, sent)
+		await(req.Context(), t.heard(a, repository, counts, resp, sent), writePatience)
 	}
 	return resp, nil
 }
@@ -93,16 +93,21 @@ func (t *transport) CloseIdleConnections() {
 
 func (t *transport) until(now time.Time) time.Time {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	return t.blocked(t.registry, now)
 }
 
 // admit lets a request for a manifest through; one that counts takes its pull. Where only answers that are still to come can tell
 // whether there is one left, it waits for them.
 func (t *transport) admit(ctx context.Context, repository string, counts bool) (*account, error) {
+	a, err := t.of(ctx, t.registry, repository)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		a, settled, err := t.try(ctx, repository, counts, time.Now())
+		settled, kept, err := t.try(ctx, a, repository, counts, time.Now())
 		if settled == nil {
+			await(ctx, kept, writePatience)
 			return a, err
 		}
 		select {
@@ -113,44 +118,42 @@ func (t *transport) admit(ctx context.Context, repository string, counts bool) (
 	}
 }
 
-func (t *transport) try(ctx context.Context, repository string, counts bool, now time.Time) (a *account, settled <-chan struct{}, err error) {
+func (t *transport) try(ctx context.Context, a *account, repository string, counts bool, now time.Time) (settled, kept <-chan struct{}, err error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if until := t.blocked(t.registry, now); !until.IsZero() {
 		return nil, nil, abuseError(t.registry, until)
 	}
-	a = t.of(t.registry, repository)
 	if !counts {
-		return a, nil, nil
+		return nil, nil, nil
 	}
 	if since, ok := a.exempt[repository]; ok && now.Sub(since) < exemptFor {
-		a.underWay++
-		return a, nil, nil
+		a.begin()
+		return nil, nil, nil
 	}
 	rule := t.options.Rule(t.registry)
 	at, ok := reservationOf(ctx).take(a, rule, now)
 	switch {
 	case ok && a.short:
 		a.short = false
-		t.options.Log.LogAttrs(context.Background(), slog.LevelInfo, "pulls are allowed again", slog.String("registry", t.registry))
-		return a, nil, nil
+		t.say(slog.LevelInfo, "pulls are allowed again", slog.String("registry", t.registry))
+		return nil, nil, nil
 	case ok:
-		return a, nil, nil
+		return nil, nil, nil
 	case a.undecided(rule, now):
-		return nil, a.wait(), nil
+		return a.wait(), nil, nil
 	}
-	t.fellShort(a, at, now)
-	return nil, nil, t.pullError(a, rule, at)
+	return nil, t.fellShort(a, at, now), t.pullError(a, rule, at)
 }
 
-// fellShort says once that a budget is used up.
-func (t *transport) fellShort(a *account, at, now time.Time) {
+// fellShort says once that a budget is used up. What it returns is closed when that is kept.
+func (t *transport) fellShort(a *account, at, now time.Time) (kept <-chan struct{}) {
 	if !a.short {
 		a.short = true
-		t.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "the pulls that are allowed are used up; the rest waits",
+		t.say(slog.LevelWarn, "the pulls that are allowed are used up; the rest waits",
 			slog.String("registry", t.registry), slog.Time("retry_at", at))
 	}
-	t.save(a, true, now)
+	return t.save(a, true, now)
 }
 
 func (t *transport) pullError(a *account, rule Rule, at time.Time) *LimitError {
@@ -198,14 +201,15 @@ func (t *transport) pace(ctx context.Context) error {
 // settle ends a pull that got no answer.
 func (t *transport) settle(a *account, counted bool) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	a.settle(counted, time.Now())
 }
 
-// heard learns from an answer.
-func (t *transport) heard(a *account, repository string, counts bool, resp *http.Response, sent time.Time) {
+// heard learns from an answer. What it returns is closed when what is new of it is kept.
+func (t *transport) heard(a *account, repository string, counts bool, resp *http.Response, sent time.Time) (kept <-chan struct{}) {
+	signed := t.options.SignsIn != nil && t.options.SignsIn(t.registry, repository)
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	now := time.Now()
 	r, ok := Read(resp.Header)
 	counted := counts && resp.StatusCode == http.StatusOK
@@ -215,7 +219,7 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	switch {
 	case ok:
 		t.meet(a, r.Source)
-		t.applied(a, repository, r.Source)
+		t.applied(a, signed, r.Source)
 		delete(a.exempt, repository)
 		a.learn(r, sent, now)
 	case counted && a.Known && len(a.exempt) < maxExempt: // it counts others, and not this one
@@ -227,34 +231,42 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 		t.options.Pulled(t.registry, a.account)
 	}
 	if ok || counted {
-		t.save(a, false, now)
+		return t.save(a, counted, now)
 	}
+	return nil
 }
 
 // refused takes in an answer 429, and turns it into an error: trying again would be another request in vain.
-func (t *transport) refused(a *account, counts bool, resp *http.Response) (*http.Response, error) {
+func (t *transport) refused(ctx context.Context, a *account, counts bool, resp *http.Response) (*http.Response, error) {
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what there is to judge
 	_ = resp.Body.Close()
+	kept, err := t.refusal(a, counts, resp.Header, string(raw), time.Now())
+	await(ctx, kept, writePatience)
+	if err == nil { // a pause that the client can make
+		resp.Body = io.NopCloser(bytes.NewReader(raw))
+		return resp, nil
+	}
+	return nil, err
+}
+
+func (t *transport) refusal(a *account, counts bool, header http.Header, text string, now time.Time) (kept <-chan struct{}, err error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	asked := retryAfter(resp.Header, now)
+	defer t.unlock()
+	asked := retryAfter(header, now)
 	if counts {
 		a.settle(false, now)
 	}
 	rule := t.options.Rule(t.registry)
-	if a != nil && judge(resp.Header, string(raw)) == pulls {
-		if r, ok := Read(resp.Header); ok {
+	if a != nil && judge(header, text) == pulls {
+		if r, ok := Read(header); ok {
 			t.meet(a, r.Source)
 			a.learn(r, now, now)
 		}
 		at := a.refuse(rule, asked, now)
-		t.fellShort(a, at, now)
-		return nil, t.pullError(a, rule, at)
+		return t.fellShort(a, at, now), t.pullError(a, rule, at)
 	}
-	if short := asked.After(now) && asked.Sub(now) <= firstBlock; !rule.Metered || short { // a pause that the client can make
-		resp.Body = io.NopCloser(bytes.NewReader(raw))
-		return resp, nil
+	if short := asked.After(now) && asked.Sub(now) <= firstBlock; !rule.Metered || short {
+		return nil, nil
 	}
 	return nil, abuseError(t.registry, t.block(t.registry, asked, now))
 }

@@ -1,0 +1,137 @@
+package ratelimit
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+const (
+	// saveEvery is how often what answers say of a budget is kept; a pull is kept at once.
+	saveEvery = time.Second
+	// storePatience is the longest that one use of the store takes, writePatience the longest that an answer waits until its pull is kept.
+	storePatience = 5 * time.Second
+	writePatience = time.Second
+)
+
+// keeping is how far the state of a budget is kept. One write is under way at a time, so that the last one has the latest state.
+type keeping struct {
+	saved time.Time
+	// unsaved is set while there is more to keep than was kept.
+	unsaved bool
+	// next is closed when the write that is asked for has ended; nil where none is.
+	next chan struct{}
+	// writing is closed when no write is left; nil where none is under way.
+	writing chan struct{}
+}
+
+func (k key) name() string { return k.registry + " " + k.account }
+
+// load reads what was kept of a budget.
+func (g *Governor) load(a *account) {
+	defer close(a.ready)
+	if g.options.Store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
+	defer cancel()
+	raw, ok, err := g.options.Store.Budget(ctx, a.name())
+	if err != nil {
+		g.options.Log.LogAttrs(ctx, slog.LevelWarn, "what was known of a rate limit cannot be read", slog.String("registry", a.registry), slog.Any("err", err))
+	}
+	var kept budget
+	if ok && err == nil && json.Unmarshal(raw, &kept) == nil && kept.Remaining >= 0 && kept.Window >= 0 && kept.Window <= maxWindow {
+		g.mu.Lock()
+		*a.budget = kept
+		g.unlock()
+	}
+}
+
+// save has the state of a budget written: soon where that is due, now and then otherwise. What it returns is closed when it was written;
+// nil where it will be later, or never.
+func (g *Governor) save(a *account, due bool, now time.Time) (written <-chan struct{}) {
+	a.unsaved = true
+	if g.options.Store == nil || !due && now.Sub(a.saved) < saveEvery {
+		return nil
+	}
+	a.saved = now
+	if a.next == nil {
+		a.next = make(chan struct{})
+	}
+	if a.writing == nil {
+		a.writing = make(chan struct{})
+		go g.write(a)
+	}
+	return a.next
+}
+
+// write writes the state of a budget as long as that is asked for.
+func (g *Governor) write(a *account) {
+	for {
+		g.mu.Lock()
+		done := a.next
+		if done == nil {
+			close(a.writing)
+			a.writing = nil
+			g.unlock()
+			return
+		}
+		state := *a.budget
+		state.Spent = slices.Clone(state.Spent)
+		a.next, a.unsaved = nil, false
+		g.unlock()
+		if err := g.put(a.name(), &state); err != nil {
+			g.mu.Lock()
+			a.unsaved = true
+			g.say(slog.LevelWarn, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
+			g.unlock()
+		}
+		close(done)
+	}
+}
+
+func (g *Governor) put(name string, state *budget) error {
+	raw, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
+	defer cancel()
+	return g.options.Store.PutBudget(ctx, name, raw)
+}
+
+// await waits until a pull is kept, but not for a store that hangs.
+func await(ctx context.Context, written <-chan struct{}, patience time.Duration) {
+	if written == nil {
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-written:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Keep keeps what was not kept yet: the store that New was given is about to be closed.
+func (g *Governor) Keep() {
+	g.mu.Lock()
+	var writing []<-chan struct{}
+	for _, a := range g.budgets {
+		if a.unsaved {
+			g.save(a, true, time.Now())
+		}
+		if a.writing != nil {
+			writing = append(writing, a.writing)
+		}
+	}
+	g.unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
+	defer cancel()
+	for _, w := range writing {
+		await(ctx, w, storePatience)
+	}
+}

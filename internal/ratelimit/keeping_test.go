@@ -1,0 +1,281 @@
+package ratelimit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/store"
+)
+
+// slowStore takes its time, and keeps what it is given in order.
+type slowStore struct {
+	reading, writing time.Duration
+	broken           bool
+
+	mu     sync.Mutex
+	states map[string][]budget
+}
+
+func (s *slowStore) Budget(ctx context.Context, name string) ([]byte, bool, error) {
+	if err := pause(ctx, s.reading); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.states[name]
+	if len(list) == 0 {
+		return nil, false, nil
+	}
+	raw, err := json.Marshal(list[len(list)-1])
+	return raw, true, err
+}
+
+func (s *slowStore) PutBudget(ctx context.Context, name string, raw []byte) error {
+	if err := pause(ctx, s.writing); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken {
+		return errors.New("the disk is full")
+	}
+	var b budget
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return err
+	}
+	if s.states == nil {
+		s.states = map[string][]budget{}
+	}
+	s.states[name] = append(s.states[name], b)
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// spent is how many pulls each state that was kept of a budget has.
+func (s *slowStore) spent(name string) (pulls []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.states[name] {
+		pulls = append(pulls, len(b.Spent))
+	}
+	return pulls
+}
+
+// hub answers for accounts that are named by the first part of a repository; source names whom it counts for one.
+func hub(source func(account string) string) *fake {
+	return &fake{answer: func(r *http.Request) (int, string, string) {
+		account, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/")
+		return 200, "Ratelimit-Limit: 100;w=21600\nRatelimit-Remaining: 50;w=21600\nDocker-Ratelimit-Source: " + source(account), ""
+	}}
+}
+
+func withStore(s Store) *Governor {
+	return New(Options{
+		Rule:    func(string) Rule { return Rule{Metered: true} },
+		Account: func(_, repository string) string { a, _, _ := strings.Cut(repository, "/"); return a },
+		Store:   s, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+}
+
+// A store that hangs holds up nobody: those of other accounts and free requests not at all, others a second. What it could not keep at
+// first is kept in the end, the latest state last.
+func TestNobodyWaitsForAStoreThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowStore{writing: 2 * time.Second}
+		g, f := withStore(s), hub(func(account string) string { return account })
+		start := time.Now()
+		var group sync.WaitGroup
+		for i := range 3 {
+			group.Go(func() { call(t, g, f, http.MethodGet, fmt.Sprintf("/v2/a/x/manifests/%d", i)) })
+		}
+		synctest.Wait() // the write of the first is under way
+		for _, path := range []string{"/v2/a/x/manifests/4", "/v2/b/x/manifests/1"} {
+			call(t, g, f, http.MethodHead, path)
+		}
+		if _, ok := g.Forecast("hub.example", "a", nil, time.Now()); !ok {
+			t.Error("nothing is known")
+		}
+		if took := time.Since(start); took > writePatience {
+			t.Errorf("free requests took %s", took)
+		}
+		group.Wait()
+		if took := time.Since(start); took > 2*writePatience {
+			t.Errorf("pulls took %s", took)
+		}
+		g.Keep()
+		pulls := s.spent("hub.example a")
+		if len(pulls) == 0 || pulls[len(pulls)-1] != 3 || len(s.spent("hub.example b")) == 0 {
+			t.Errorf("kept are %v pulls, and %v", pulls, s.spent("hub.example b"))
+		}
+		time.Sleep(time.Minute) // nothing is left under way
+	})
+}
+
+// A store that does not say what it knows holds up those that need it, for five seconds, and nobody else.
+func TestNobodyElseWaitsForWhatIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowStore{reading: time.Hour}
+		g, f := withStore(s), hub(func(account string) string { return account })
+		start := time.Now()
+		var group sync.WaitGroup
+		defer group.Wait()
+		group.Go(func() { call(t, g, f, http.MethodGet, "/v2/a/x/manifests/1") })
+		synctest.Wait()
+		call(t, g, f, http.MethodGet, "/v2/a/x/tags/list")
+		if n := len(g.Budgets(time.Now())); n != 1 || time.Since(start) > 0 {
+			t.Errorf("%d budgets after %s", n, time.Since(start))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodHead, "https://hub.example/v2/a/x/manifests/1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Transport("hub.example", f).RoundTrip(r); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(start))
+		}
+		time.Sleep(storePatience)
+		if f.sent != 2 {
+			t.Errorf("%d requests were sent", f.sent)
+		}
+	})
+}
+
+// What could not be written is written at the next chance, the closing at the latest.
+func TestKeepWritesWhatCouldNotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowStore{broken: true}
+		g, f := withStore(s), hub(func(account string) string { return account })
+		call(t, g, f, http.MethodGet, "/v2/a/x/manifests/1")
+		s.mu.Lock()
+		s.broken = false
+		s.mu.Unlock()
+		g.Keep()
+		if got := s.spent("hub.example a"); len(got) != 1 || got[0] != 1 {
+			t.Errorf("kept are %v", got)
+		}
+	})
+}
+
+// A process that is killed has kept each pull whose answer it has seen.
+func TestEachPullIsKeptAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *store.Store {
+		s, err := store.Open(t.Context(), dir, store.Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	g, f := withStore(open()), hub(func(account string) string { return account })
+	other := open() // as another process sees it
+	for n := range 20 {
+		call(t, g, f, http.MethodGet, fmt.Sprintf("/v2/a/x/manifests/%d", n))
+		raw, _, err := other.Budget(t.Context(), "hub.example a")
+		var b budget
+		if err := errors.Join(err, json.Unmarshal(raw, &b)); err != nil || len(b.Spent) != n+1 {
+			t.Fatalf("%d pulls are kept after %d: %v", len(b.Spent), n+1, err)
+		}
+	}
+}
+
+// Two sign-ins of one account are found to be one while one waits for an answer to the other: it looks at what there is then.
+func TestWaitersFollowTheirBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, err := json.Marshal(budget{Known: true, Limit: 100, Remaining: 1, Window: 6 * time.Hour, Read: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &slowStore{}
+		for _, name := range []string{"hub.example one", "hub.example two"} {
+			if err := s.PutBudget(t.Context(), name, one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		answer := make(chan struct{})
+		g := withStore(s)
+		f := &fake{answer: func(r *http.Request) (int, string, string) {
+			if r.Method == http.MethodGet {
+				<-answer
+			}
+			return 200, "Ratelimit-Limit: 100;w=21600\nRatelimit-Remaining: 1;w=21600\nDocker-Ratelimit-Source: someone", ""
+		}}
+		start := time.Now()
+		first, second := make(chan time.Time, 1), make(chan time.Time, 1)
+		get := func(path string, done chan<- time.Time) {
+			at, _ := call(t, g, f, http.MethodGet, path)
+			done <- at
+		}
+		go get("/v2/two/a/manifests/x", first)
+		synctest.Wait()
+		go get("/v2/two/b/manifests/x", second)
+		synctest.Wait()
+		call(t, g, f, http.MethodHead, "/v2/one/x/manifests/x")
+		call(t, g, f, http.MethodHead, "/v2/two/x/manifests/x")
+		close(answer)
+		if at := <-first; !at.IsZero() {
+			t.Errorf("the first is put off to %s", at)
+		}
+		if at := <-second; time.Since(start) > 0 || !at.IsZero() && !at.After(start) {
+			t.Errorf("the second ended after %s, to be tried at %s", time.Since(start), at)
+		}
+	})
+}
+
+// Sign-ins whose addresses change are counted where they are; nothing stays under way, and no pull is counted twice.
+func TestBudgetsAreExchanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		where := map[string]string{"a": "first", "b": "second"}
+		g, f := withStore(nil), hub(func(account string) string { return where[account] })
+		for i := range 30 {
+			for _, account := range []string{"a", "b"} {
+				call(t, g, f, http.MethodGet, fmt.Sprintf("/v2/%s/x/manifests/%d", account, i))
+				time.Sleep(time.Second)
+			}
+			_, adjust := g.Reserve(t.Context(), "hub.example", "a/x", 3)
+			where["a"] = []string{"first", "second"}[i%2]
+			call(t, g, f, http.MethodHead, "/v2/a/x/manifests/1")
+			adjust(0)
+		}
+		for who, b := range g.sources {
+			if b.underWay != 0 || b.reserved != 0 || len(b.Spent) > 60 {
+				t.Errorf("%s: %d under way, %d reserved, %d pulls of 60", who.registry, b.underWay, b.reserved, len(b.Spent))
+			}
+		}
+	})
+}
+
+// The states of two sign-ins that were one in an earlier process have the same pulls: they are joined, not added up.
+func TestKeptPullsAreCountedOnce(t *testing.T) {
+	now := time.Now()
+	at := func(seconds ...int) (list []time.Time) {
+		for _, s := range seconds {
+			list = append(list, now.Add(time.Duration(s)*time.Second))
+		}
+		return list
+	}
+	b := budget{Spent: at(1, 2, 2, 5)}
+	b.join(at(2, 3, 5, 7))
+	if got, want := fmt.Sprint(b.Spent), fmt.Sprint(at(1, 2, 2, 3, 5, 7)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
