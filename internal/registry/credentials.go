@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,16 +105,20 @@ func CredentialFiles(getenv func(string) string) []string {
 	return paths
 }
 
-func (f *authFile) normalise() {
-	auths := make(map[string]authEntry, len(f.Auths))
-	for key, entry := range f.Auths {
-		auths[normalKey(key)] = entry
+func (f *authFile) normalise() { f.Auths, f.CredHelpers = byName(f.Auths), byName(f.CredHelpers) }
+
+// byName returns entries by the one name of their key. Of several for one name an empty one gives way, and then the one that is
+// written otherwise.
+func byName[V comparable](entries map[string]V) map[string]V {
+	var none V
+	named := make(map[string]V, len(entries))
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		name := normalKey(key)
+		if named[name] == none || key == name && entries[key] != none {
+			named[name] = entries[key]
+		}
 	}
-	helpers := make(map[string]string, len(f.CredHelpers))
-	for key, helper := range f.CredHelpers {
-		helpers[normalKey(key)] = helper
-	}
-	f.Auths, f.CredHelpers = auths, helpers
+	return named
 }
 
 // normalKey turns the keys that occur ("https://index.docker.io/v1/", "ghcr.io", "ghcr.io/acme") into host or host/path.

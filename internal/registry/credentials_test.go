@@ -104,3 +104,39 @@ func TestCredentialFileThatIsBroken(t *testing.T) {
 		t.Errorf("no files: %v, %v", c, err)
 	}
 }
+
+// TestCredentialStoreKeys: a key holds for its host however both are written, and of two keys for one host the same one always does.
+func TestCredentialStoreKeys(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/config.json", `{"auths":{
+		"https://Registry.Example:443/v2/":`+auth("tls", "p")+`,
+		"127.0.0.1:05000":`+auth("four", "p")+`,
+		"[0:0::1]:5000":`+auth("six", "p")+`,
+		"bücher.example.":`+auth("name", "p")+`,
+		"registry-1.docker.io":`+auth("hub", "p")+`,
+		"https://twice.example":`+auth("other", "p")+`, "twice.example":`+auth("exact", "p")+`, "TWICE.example:443":`+auth("other", "p")+`,
+		"empty.example":{}, "https://empty.example":`+auth("full", "p")+`},
+		"credHelpers":{"HELPED.example:0443":"test"}}`, 0o600)
+	write(t, dir+"/bin/docker-credential-test", "#!/bin/sh\necho '{\"Username\":\"helper\",\"Secret\":\"s\"}'\n", 0o700)
+	t.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))
+	want := map[string]string{
+		"registry.example/a": "tls", "REGISTRY.example.:443/a": "tls", "127.0.0.1:5000/a": "four", "[::ffff:127.0.0.1]:5000/a": "four",
+		"[::1]:5000/a": "six", "xn--bcher-kva.example/a": "name", "alpine": "hub", "twice.example/a": "exact", "empty.example/a": "full",
+		"helped.example/a": "helper",
+	}
+	for range 20 { // a map gives its keys in any order
+		store, err := LoadCredentials(func(k string) string { return map[string]string{"DOCKER_CONFIG": dir}[k] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, account := range want {
+			ref, err := image.Parse(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := store.Lookup(context.Background(), ref.Repository); err != nil || got.Username != account {
+				t.Fatalf("%s is signed in to as %q, %v; want %q", name, got.Username, err, account)
+			}
+		}
+	}
+}
