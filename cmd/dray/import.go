@@ -32,22 +32,24 @@ names none. A config file is read only where --config or $DRAY_CONFIG names one,
 			if len(args) != 2 {
 				return usage("import takes a SOURCE and a TARGET, got %d arguments", len(args))
 			}
-			job, err := oneImage(args[0], args[1])
-			if err != nil {
-				return err
-			}
 			cfg := &config.Config{Path: "dray import"}
 			if c.Flags().Changed("config") || a.env("DRAY_CONFIG") != "" {
+				var err error
 				if cfg, _, err = a.load(nil); err != nil {
 					return err
 				}
+			}
+			job, err := oneImage(cfg, args[0], args[1])
+			if err != nil {
+				return err
 			}
 			return a.sync(c.Context(), "import", cfg, []plan.Job{job}, false)
 		},
 	}
 }
 
-func oneImage(from, to string) (plan.Job, error) {
+// oneImage is the job of one import; the config says which of its names are one registry.
+func oneImage(cfg *config.Config, from, to string) (plan.Job, error) {
 	source, err := image.ParseImage(from)
 	if err != nil {
 		return plan.Job{}, usage("SOURCE: %w", err)
@@ -56,6 +58,7 @@ func oneImage(from, to string) (plan.Job, error) {
 	if err != nil {
 		return plan.Job{}, usage("TARGET: %w", err)
 	}
+	source, target = cfg.Canonical(source), cfg.Canonical(target)
 	if target.Tag == "" {
 		target.Tag = source.Tag
 	}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/report"
 )
 
@@ -85,12 +87,13 @@ func run(ctx context.Context, args []string, s streams) int {
 	if !ok { // cobra's own: an unknown command or flag
 		exit = &exitError{exitUsage, err}
 	}
-	a.explain(exit)
+	a.explain(exit, args)
 	return exit.code
 }
 
-// explain writes an error, each of its lines as its own, with what to do about it.
-func (a *app) explain(exit *exitError) {
+// explain writes an error, each of its lines as its own, with what to do about it. An argument that may hold a password is not
+// repeated.
+func (a *app) explain(exit *exitError, args []string) {
 	if exit.err == nil {
 		return
 	}
@@ -101,12 +104,22 @@ func (a *app) explain(exit *exitError) {
 		}
 		return
 	}
-	for line := range strings.SplitSeq(exit.err.Error(), "\n") {
+	for line := range strings.SplitSeq(withoutUserinfo(exit.err.Error(), args), "\n") {
 		fmt.Fprintln(a.err, "dray: "+report.Line(line))
 	}
 	if exit.code == exitUsage {
 		fmt.Fprintln(a.err, "Run dray --help for the commands and their flags.")
 	}
+}
+
+// withoutUserinfo takes arguments out of a text that hold a user's name and password.
+func withoutUserinfo(text string, args []string) string {
+	for _, arg := range args {
+		if user, _, _ := strings.Cut(arg, "@"); strings.Contains(user, ":") && image.HoldsUserinfo(arg) {
+			text = strings.NewReplacer(arg, "[redacted]", strings.Trim(strconv.Quote(arg), `"`), "[redacted]").Replace(text)
+		}
+	}
+	return text
 }
 
 func (a *app) root() *cobra.Command {

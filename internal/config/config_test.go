@@ -1,6 +1,8 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,5 +145,32 @@ func TestValuesKeepTheirText(t *testing.T) {
 	third := merged.Mappings[2]
 	if third.Name != "third" || third.Source.Path != "library/alpine" || third.Retries != 1 || third.Targets[0].Path != "third" {
 		t.Errorf("merged %+v", third)
+	}
+}
+
+// TestSpellings: a host has one name, however it is written, so that an entry of registries holds for all references to it.
+func TestSpellings(t *testing.T) {
+	got, err := Load("testdata/valid/spellings.yaml", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := got.Mappings[0]
+	hosts := []string{m.Source.Registry}
+	for _, target := range m.Targets {
+		hosts = append(hosts, target.Registry)
+	}
+	if diff := cmp.Diff([]string{"ghcr.io", "[::1]:5000", "xn--bcher-kva.example", "plain.example", "localhost:5000"}, hosts); diff != "" {
+		t.Errorf("references (-want +got):\n%s", diff)
+	}
+	keys := slices.Sorted(maps.Keys(got.Registries))
+	if diff := cmp.Diff([]string{"127.0.0.1:5000", "plain.example", "plain.example/acme", "xn--bcher-kva.example"}, keys); diff != "" {
+		t.Errorf("registries (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"mirror.example/hub"}, got.Registries["plain.example"].Mirrors); diff != "" {
+		t.Errorf("mirrors (-want +got):\n%s", diff)
+	}
+	other := image.Repository{Registry: "ghcr.io:80", Path: "a"}.Tag("1")
+	if plain := (image.Repository{Registry: "plain.example:80", Path: "a"}).Tag("1"); got.Canonical(plain).Registry != "plain.example" || got.Canonical(other) != other {
+		t.Errorf("canonical: %v, %v", got.Canonical(plain), got.Canonical(other))
 	}
 }

@@ -36,7 +36,10 @@ type document struct {
 	Defaults defaultsSection `yaml:"defaults"`
 	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`, or host/path for credentials
 	// that hold for a part of it, where the longest match wins. A registry that is not listed is asked over HTTPS with the
-	// credentials that `docker login` left.
+	// credentials that `docker login` left. A host has one name: upper case, a dot at its end, port 443, zeros before a port, and
+	// the ways to write an address make no difference, here, in references, in `mirrors` and in Docker's config.json; port 80 makes
+	// none where the host without it has `plainHTTP`. `index.docker.io`, `registry-1.docker.io` and `registry.hub.docker.com` are
+	// `docker.io`.
 	Registries dict[registrySection] `yaml:"registries" format:"registry"`
 	// Azure, for the registries that have `azure`: which cloud, how to sign in, and how many imports it is asked for at once.
 	Azure azureSection `yaml:"azure"`
@@ -194,7 +197,8 @@ type mappingSection struct {
 	// What logs, reports and commands call the mapping; unique. By default the path of the source's repository.
 	Name text `yaml:"name" format:"name" example:"alpine"`
 	// Where images come from: a repository, whose tags are then chosen by `tags`; one image by `:tag` or `@digest`; or, with
-	// `repositories`, the prefix that they have in common. `ocidir://PATH` is an OCI image layout, a directory.
+	// `repositories`, the prefix that they have in common. `ocidir://PATH` is an OCI image layout, a directory. A user's name and
+	// password have no place here, see `registries`.
 	Source text `yaml:"source" required:"" format:"reference" example:"docker.io/library/alpine|ghcr.io/acme/base:1.4|ocidir:///srv/stage/alpine"`
 	// Where images go, written as the source is. It takes a tag where the source is one image, by default the source's tag.
 	Target text `yaml:"target" format:"target" example:"registry.example.com/mirror/alpine|ocidir:///srv/stage/alpine"`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"reflect"
@@ -22,7 +23,8 @@ type builder struct {
 	filters   filters
 	schedules schedules
 	known     map[string]Registry
-	all       options // those of the mapping at hand, with what it inherits
+	plain     map[string]bool // registries that are spoken to without TLS
+	all       options         // those of the mapping at hand, with what it inherits
 }
 
 func (b *builder) config(name string, doc *document) *Config {
@@ -118,6 +120,7 @@ func (b *builder) takeName(s *mappingSection, m Mapping, taken map[string]Positi
 func (b *builder) invalid(t text, err error, wanted string) {
 	const enough = 4 * maxReference
 	switch {
+	case errors.Is(err, image.ErrUserinfo): // which repeats nothing
 	case t.expanded():
 		err = fmt.Errorf("%s does not expand to %s", quote(t.raw), wanted)
 	case len(err.Error()) > enough:

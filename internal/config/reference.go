@@ -33,11 +33,15 @@ func (b *builder) reference(value string, prefix bool) (image.Reference, error) 
 	if len(value) > maxReference {
 		return image.Reference{}, fmt.Errorf("reference %s: has %d characters, %d are allowed", quote(value), len(value), maxReference)
 	}
+	var ref image.Reference
+	var err error
 	if prefix {
-		repository, err := image.ParsePrefix(value)
-		return image.Reference{Repository: repository}, err
+		ref.Repository, err = image.ParsePrefix(value)
+	} else {
+		ref, err = image.Parse(value)
 	}
-	return image.Parse(value)
+	ref.Registry = bare(ref.Registry, b.isPlain)
+	return ref, err
 }
 
 // targets reads target or targets.

@@ -58,26 +58,62 @@ type TLS struct {
 
 // registries turns the section into values by canonical key.
 func (b *builder) registries(section dict[registrySection]) map[string]Registry {
-	all := make(map[string]Registry, len(section.entries))
-	for _, e := range section.entries {
-		key, err := registryKey(e.name)
-		if err != nil {
+	keys := make([]string, len(section.entries))
+	b.plain = map[string]bool{}
+	for i, e := range section.entries {
+		var err error
+		if keys[i], err = registryKey(e.name); err != nil {
 			b.fail(e.keyAt, err, "")
+		}
+		b.plain[keys[i]] = b.plain[keys[i]] || e.value.PlainHTTP.value
+	}
+	all := make(map[string]Registry, len(section.entries))
+	for i, e := range section.entries {
+		if keys[i] == "" {
 			continue
 		}
+		key := bare(keys[i], b.isPlain)
 		if first, ok := all[key]; ok {
 			b.fail(e.keyAt, fmt.Errorf("names the registry %s again, which line %d does", key, first.Pos.Line), "make one entry of both")
 			continue
+		}
+		if tlsPort.MatchString(e.name) && e.value.PlainHTTP.value && !strings.HasSuffix(key, ":443") {
+			b.fail(e.value.PlainHTTP.origin, errors.New("means port 80, and the entry names the port of HTTPS"), "write "+key+", or take plainHTTP out")
 		}
 		all[key] = b.registry(key, e)
 	}
 	return all
 }
 
+// isPlain tells whether a registry is spoken to without TLS.
+func (b *builder) isPlain(host string) bool { return b.plain[host] }
+
+// tlsPort is a host with the port of HTTPS, which its canonical form leaves out.
+var tlsPort = regexp.MustCompile(`:0*443$`)
+
+// bare returns a canonical host, or host/path, without the port 80 where the host without it is spoken to without TLS: it is the same
+// connection then.
+func bare(key string, plain func(host string) bool) string {
+	host, path, _ := strings.Cut(key, "/")
+	if short, ok := strings.CutSuffix(host, ":80"); ok && plain(short) {
+		return strings.TrimSuffix(short+"/"+path, "/")
+	}
+	return key
+}
+
+// Canonical returns the reference with the one name that its registry has in this config.
+func (c *Config) Canonical(r image.Reference) image.Reference {
+	r.Registry = bare(r.Registry, func(host string) bool { return c.Registries[host].PlainHTTP })
+	return r
+}
+
 // registryKey returns the canonical form of host or host/path.
 func registryKey(name string) (string, error) {
 	if len(name) > maxReference {
 		return "", fmt.Errorf("has %d characters, %d are allowed", len(name), maxReference)
+	}
+	if image.HoldsUserinfo(name) {
+		return "", image.ErrUserinfo
 	}
 	host, rest, below := strings.Cut(name, "/")
 	canonical, err := image.CanonicalHost(host)
@@ -141,6 +177,7 @@ func (b *builder) helper(t text) string {
 
 func (b *builder) mirrors(key string, l list[text]) []string {
 	var mirrors []string
+	seen := map[string]text{}
 	for _, t := range l.items {
 		if !t.set {
 			continue
@@ -150,11 +187,16 @@ func (b *builder) mirrors(key string, l list[text]) []string {
 			b.invalid(t, err, "a host such as mirror.gcr.io, or host/path")
 			continue
 		}
-		if name == key {
+		if name = bare(name, b.isPlain); name == key {
 			b.fail(t.origin, fmt.Errorf("%s is the registry itself", quote(t.raw)), "name another that has its content")
 			continue
 		}
-		mirrors = append(mirrors, name)
+		if first, ok := seen[name]; !ok {
+			seen[name] = t
+			mirrors = append(mirrors, name)
+		} else if first.value != t.value { // or else the list has said so
+			b.fail(t.origin, fmt.Errorf("%s is the same mirror as %s in line %d", quote(t.raw), quote(first.raw), first.pos.Line), "remove one of them")
+		}
 	}
 	return mirrors
 }

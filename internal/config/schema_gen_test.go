@@ -431,13 +431,15 @@ func (g *generator) tagsWanted() object {
 var patterns = func() map[string]string {
 	const (
 		label   = `[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?`
-		port    = `:[0-9]{1,5}`
-		host    = `(?:localhost(?:` + port + `)?|` + label + `(?:\.` + label + `)+(?:` + port + `)?|` + label + port + `|\[[a-fA-F0-9:]+\](?:` + port + `)?)`
+		letter  = `(?:[a-zA-Z0-9]|[^\x00-\x7f])` // that of an international name
+		named   = letter + `(?:(?:` + letter + `|-)*` + letter + `)?`
+		port    = `:0*[1-9][0-9]{0,4}`
+		host    = `(?:[lL][oO][cC][aA][lL][hH][oO][sS][tT](?:` + port + `)?|` + named + `(?:(?:\.` + named + `)+\.?|\.)(?:` + port + `)?|` + named + port + `|\[[a-fA-F0-9:.]+\](?:` + port + `)?)`
 		word    = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
 		dotless = `[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*`
 		words   = word + `(?:/` + word + `)*`
 		layout  = `ocidir://(?:[^\n]*/[^/:@\n]*|[^/:@\n]+)`
-		name    = `(?:` + host + `/` + words + `|` + dotless + `(?:/` + words + `)?|` + word + `|` + layout + `)`
+		name    = `(?:` + host + `/` + words + `|` + dotless + `(?:/` + words + `)?|` + layout + `)`
 		prefix  = `(?:` + host + `/` + words + `|` + dotless + `(?:/` + words + `)?|` + layout + `)`
 		tag     = `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`
 		digest  = `(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})`

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -10,8 +11,6 @@ import (
 const (
 	// LayoutScheme starts a reference to an OCI image layout, a directory as the OCI image spec, "Image Layout", has it.
 	LayoutScheme = "ocidir://"
-	// DockerHub is the canonical name of Docker Hub's registry.
-	DockerHub = "docker.io"
 
 	maxRepositoryLength = 255
 )
@@ -20,7 +19,6 @@ var (
 	// The grammar of names, tags: OCI distribution spec, "Pulling manifests".
 	repositoryPath = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagName        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	hostName       = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
 )
 
 // Repository names one repository: a path at a registry, or an OCI image layout directory. It is comparable.
@@ -92,9 +90,17 @@ func ValidTag(s string) bool { return tagName.MatchString(s) }
 func Parse(s string) (Reference, error) {
 	ref, err := parse(s)
 	if err != nil {
-		return Reference{}, fmt.Errorf("reference %q: %w", s, err)
+		return Reference{}, about(s, err)
 	}
 	return ref, nil
+}
+
+// about puts a reference before what is wrong with it, unless it holds what is not to be repeated.
+func about(s string, err error) error {
+	if errors.Is(err, ErrUserinfo) {
+		return fmt.Errorf("reference: %w", err)
+	}
+	return fmt.Errorf("reference %q: %w", s, err)
 }
 
 // ParseImage is [Parse] for one image: without tag and digest the tag is "latest", as everywhere in Docker's world.
@@ -116,14 +122,16 @@ func ParsePrefix(s string) (Repository, error) {
 	}
 	ref, err := parse(name)
 	switch {
-	case err != nil:
-	case ref.Tag != "" || ref.Digest != "":
+	case err != nil && !errors.Is(err, ErrUserinfo):
+	case HoldsUserinfo(s):
+		err = ErrUserinfo
+	case err != nil || ref.Tag != "" || ref.Digest != "": // a digest with the mark behind it is none
 		err = fmt.Errorf("is a prefix here and takes no tag or digest")
 	case ref.Path == prefixMark:
 		err = fmt.Errorf("names no path: write registry/path")
 	}
 	if err != nil {
-		return Repository{}, fmt.Errorf("reference %q: %w", s, err)
+		return Repository{}, about(s, err)
 	}
 	if !ref.IsLayout() {
 		ref.Path = strings.TrimSuffix(ref.Path, "/"+prefixMark)
@@ -142,8 +150,14 @@ func parse(s string) (Reference, error) {
 	if rest, ok := strings.CutPrefix(s, LayoutScheme); ok {
 		return parseLayout(rest)
 	}
-	if scheme, _, ok := strings.Cut(s, "://"); ok {
-		return Reference{}, fmt.Errorf("has the scheme %q: write host/repository without a scheme (for plain HTTP set registries.HOST.plainHTTP), or %sPATH for a directory", scheme, LayoutScheme)
+	if HoldsUserinfo(s) {
+		return Reference{}, ErrUserinfo
+	}
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		return Reference{}, badScheme(scheme, rest)
+	}
+	if page, ok := cutFold(s, hubSite+"/"); ok {
+		return Reference{}, hubPage(page)
 	}
 	name, ref, err := cutDigest(s)
 	if err != nil {
@@ -154,6 +168,9 @@ func parse(s string) (Reference, error) {
 			return Reference{}, badTag(ref.Tag)
 		}
 		name = name[:i]
+	}
+	if !strings.Contains(name, "/") && isHost(name) && (name[0] == '[' || !strings.Contains(name, ":")) {
+		return Reference{}, onlyHost(name, ref.Tag)
 	}
 	ref.Repository, err = parseRepository(name)
 	return ref, err
@@ -202,26 +219,6 @@ func checkPath(p string) error {
 		return fmt.Errorf("the repository's path %q must be in lower case", p)
 	}
 	return fmt.Errorf("the repository's path %q is not valid: lower-case letters and digits, joined by '.', '_', '-', parts by '/'", p)
-}
-
-// isHost tells a host from the first part of a Docker Hub path, by Docker's rule, except that "Acme/tool" is a misspelt
-// path here and not a tool at the host "acme".
-func isHost(s string) bool {
-	return strings.EqualFold(s, "localhost") || strings.ContainsAny(s, ".:")
-}
-
-// CanonicalHost returns the one name of a registry's host: in lower case, without the default port, and docker.io for all
-// names of Docker Hub.
-func CanonicalHost(host string) (string, error) {
-	if !hostName.MatchString(host) {
-		return "", fmt.Errorf("%q is not a registry's host: write host or host:port, without scheme and path", host)
-	}
-	host = strings.TrimSuffix(strings.ToLower(host), ":443")
-	switch host {
-	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com":
-		return DockerHub, nil
-	}
-	return host, nil
 }
 
 func parseLayout(rest string) (Reference, error) {
