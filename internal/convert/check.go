@@ -34,7 +34,7 @@ func (d *document) check() {
 
 func (d *document) checkReferences(m *mapping) {
 	for _, ref := range append([]string{m.source}, m.targets...) {
-		if strings.Contains(ref, "${") {
+		if strings.Contains(ref, "${") && !image.HoldsUserinfo(ref) {
 			continue
 		}
 		var err error

@@ -81,6 +81,7 @@ func Convert(files []File, options Options) (*Result, error) {
 	if err != nil {
 		return nil, Errors{err}
 	}
+	userinfo := userinfoOf(inputs)
 	d := &document{tool: tool}
 	for _, in := range inputs {
 		d.files = append(d.files, printable(filepath.Base(in.r.file)))
@@ -88,12 +89,12 @@ func Convert(files []File, options Options) (*Result, error) {
 	d.read(inputs, options)
 	d.check()
 	if errs := d.mistakes(inputs); len(errs) > 0 {
-		return nil, errs
+		return nil, userinfo.outOfErrors(errs)
 	}
 	d.hoist()
 	var out emitter
 	out.document(d)
-	return &Result{Tool: tool, YAML: []byte(out.String()), Notes: d.notes}, nil
+	return &Result{Tool: tool, YAML: []byte(userinfo.outOf(out.String())), Notes: userinfo.outOfNotes(d.notes)}, nil
 }
 
 // input is a file that has been parsed.

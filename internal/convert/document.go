@@ -116,7 +116,7 @@ func about(at value, text string) string {
 func (d *document) registry(at value, key string) *registry {
 	host, path, _ := strings.Cut(key, "/")
 	canonical, err := image.CanonicalHost(host)
-	if err == nil && !strings.ContainsAny(canonical, ".:") && canonical != "localhost" {
+	if err == nil && !strings.ContainsAny(host, ".:") && canonical != "localhost" {
 		err = errors.New("is not a host with a dot or a port")
 	}
 	if err == nil && path != "" {
@@ -177,6 +177,9 @@ func (d *document) add(m *mapping) {
 			m.name = ref.Path
 		}
 		m.name = strings.TrimPrefix(m.name, "library/")
+	}
+	if image.HoldsUserinfo(m.name) {
+		m.name = m.name[strings.LastIndexByte(m.name, '@')+1:]
 	}
 	if m.name = strings.Trim(nonMapping.ReplaceAllString(m.name, "-"), "-"); m.name == "" {
 		m.name = "mapping"

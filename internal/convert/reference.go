@@ -9,7 +9,10 @@ import (
 // splitReference cuts a reference into repository, tag and digest. It knows nothing of what is valid, since there may be
 // ${env:NAME} in it.
 func splitReference(ref string) (repository, tag, digest string) {
-	repository, digest, _ = strings.Cut(ref, "@")
+	repository = ref
+	if before, after, _ := strings.Cut(ref, "@"); strings.Contains(ref, "${") || !image.HoldsUserinfo(ref) {
+		repository, digest = before, after
+	}
 	bare := blank(repository)
 	if i := strings.LastIndexByte(bare, ':'); i > strings.LastIndexByte(bare, '/') {
 		repository, tag = repository[:i], repository[i+1:]

@@ -9,7 +9,7 @@ import (
 // path, so each expression has to begin with one.
 func (d *document) regsyncRegistry(s regsyncStep, base mapping, source, target string) {
 	repos := s.get("repos").section()
-	base.name = nonMapping.ReplaceAllString(source, "-")
+	base.name = source
 	allow := repos.get("allow").list()
 	if len(allow) == 0 {
 		d.wholeRegistry(s, base, source, target)
