@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -78,7 +79,10 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	memory := a.remember(ctx, cfg)
 	limits := newLimits(memory, nil, nil, log)
 	client, err := registry.New(registry.Options{
-		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log, Wrap: limits.wrap,
+		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log,
+		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
+			return limits.wrap(name, a.work.transport(next))
+		},
 		RefreshToken: azure.refreshToken(),
 	})
 	if err != nil {
@@ -90,7 +94,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	limits.follow(cfg, client)
 	built := &generation{config: cfg, jobs: jobs, client: client, store: memory, limits: limits}
 	engines := azure.engine(client, credentials, memory, limits, newEngine(client, memory, limits, log), log)
-	built.mirror = &mirror.Mirror{Observer: client, Engine: engines, Choose: engines.Choose, Watcher: watch, Log: log}
+	built.mirror = &mirror.Mirror{Observer: client, Engine: engines, Choose: engines.Choose, Watcher: a.work.follow(watch), Log: log}
 	return built, nil
 }
 
@@ -126,7 +130,7 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
 	if err == nil {
 		err = prune(ctx, s)
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		log.LogAttrs(ctx, slog.LevelWarn, "going on without a memory of earlier runs", slog.Any("err", err))
 	}
 	return s

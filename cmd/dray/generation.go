@@ -76,7 +76,10 @@ func (b *builder) build(context.Context) (daemon.Generation, error) {
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
 		Run: func(ctx context.Context, name string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
 			m := links.mirror()
-			m.Watcher, m.Draining, m.Log = watcher, draining, b.log
+			m.Watcher, m.Draining, m.Log = b.work.follow(watcher), draining, b.log
+			what := fmt.Sprintf("the mapping %q", name)
+			b.work.begin(what)
+			defer b.work.end(what)
 			job, others := neighbours.of(name)
 			return m.SyncOne(ctx, job, others)
 		},
@@ -107,6 +110,7 @@ func (b *builder) read() (*config.Config, []plan.Job, error) {
 // take makes the rest of the process follow the config that runs now.
 func (b *builder) take(cfg *config.Config) {
 	b.level.Set(b.app.level(cfg.Log))
+	b.work.allow(cfg.ShutdownGrace)
 	if b.setToken != nil {
 		b.setToken(cfg.Server.Token.Reveal())
 	}
@@ -222,7 +226,7 @@ func (b *builder) link(cfg *config.Config) (*links, error) {
 	l.client, err = registry.New(registry.Options{
 		Hosts: l.hosts, Credentials: credentials, UserAgent: userAgent(), Log: b.log, RefreshToken: side.refreshToken(),
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
-			return b.limits.wrap(name, b.metrics.Transport(name, next))
+			return b.limits.wrap(name, b.metrics.Transport(name, b.work.transport(next)))
 		},
 	})
 	if err != nil {

@@ -23,15 +23,18 @@ const (
 	exitUsage   = 2
 	exitPartly  = 3
 	exitPending = 4
+	// exitInterrupted is that of what Ctrl-C has cut off; SIGTERM leaves exitFailed.
+	exitInterrupted = 130
 
 	exitHelp = `Exit codes: 0 done · 1 failed · 2 usage or config · 3 some imports failed or were refused ·
-4 plan --exit-code and imports are pending.`
+4 plan --exit-code and imports are pending · 130 interrupted.`
 )
 
-// streams is the world of a command: where its answer and its log go, and the environment.
+// streams is the world of a command: where its answer and its log go, the environment, and who ends it.
 type streams struct {
 	out, err io.Writer
 	getenv   func(string) (string, bool)
+	work     *work // nil where nobody has to know what is under way
 }
 
 func (s streams) env(name string) string {
@@ -74,6 +77,9 @@ type app struct {
 
 // run executes a command line and returns the exit code.
 func run(ctx context.Context, args []string, s streams) int {
+	if s.work == nil {
+		s.work = newWork()
+	}
 	a := &app{streams: s}
 	root := a.root()
 	root.SetArgs(args)
@@ -86,6 +92,12 @@ func run(ctx context.Context, args []string, s streams) int {
 	exit, ok := errors.AsType[*exitError](err)
 	if !ok { // cobra's own: an unknown command or flag
 		exit = &exitError{exitUsage, err}
+	}
+	if why, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
+		exit = &exitError{why.code(), exit.err}
+		if errors.Is(exit.err, context.Canceled) {
+			exit.err = why
+		}
 	}
 	a.explain(exit, args)
 	return exit.code
@@ -147,7 +159,10 @@ look at "dray plan", and run "dray sync".
 	f.StringVarP(&a.output, "output", "o", "text", "how to answer: text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
 	f.StringVar(&a.logFormat, "log-format", "", "auto, text or json, instead of the config's log.format")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		a.work.begin(c.CommandPath())
+		return a.checkFlags()
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.layoutCommand(), a.statusCommand(), a.demoCommand(),
 		a.schemaCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())

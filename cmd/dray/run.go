@@ -28,7 +28,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Keep every mapping in sync on its schedule, until a signal",
 		Long: `Run every mapping when its schedule says so, until SIGTERM or SIGINT: then nothing new begins, what is under
-way has the config's shutdownGrace to end, and a second signal ends it at once. The exit code is 0 either way.
+way has the config's shutdownGrace to end, and a second signal ends it at once. The exit code is 0 either way, unless
+something hangs and the process is ended by force, two seconds after the grace at the latest.
 
 The config file and the secrets that it refers to are followed: a change takes effect within a second or two, and
 one with mistakes is refused as a whole while the last good one runs on. SIGHUP reads it now. "dray status" shows
@@ -43,30 +44,34 @@ what the daemon does; server.listen in the config says where it answers.
 // pruneEvery is how often the store is tidied.
 const pruneEvery = 6 * time.Hour
 
-// serve runs the daemon until ctx ends or a signal comes. What is under way then has its time to end.
+// closing is how long after the grace what is left to do at the end may take: to record what has run, to answer, to notify.
+const closing = 500 * time.Millisecond
+
+// serve runs the daemon until ctx ends. What is under way then has its time to end, unless the work is abandoned.
 func (a *app) serve(ctx context.Context) error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(signals)
-	s, err := a.newService(context.WithoutCancel(ctx))
-	if err != nil {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	defer a.work.allow(0)
+	s, err := a.newService(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil: // it was stopped before it had begun
+		return nil
+	case err != nil:
 		return err
 	}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
-	stop := make(chan struct{})
-	var once sync.Once
-	halt := func() { once.Do(func() { close(stop) }) }
-	defer context.AfterFunc(ctx, halt)()
 	heard := make(chan struct{})
+	listening, deaf := context.WithCancel(life)
 	go func() {
 		defer close(heard)
-		s.listen(life, signals, halt, kill)
+		s.listen(listening, hangups, ctx.Done(), kill)
 	}()
-	err = s.run(life, stop)
-	kill()
+	err = s.run(life, ctx.Done())
+	s.close(life)
+	deaf()
 	<-heard
-	s.close()
 	return err
 }
 
@@ -116,7 +121,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 		return s, nil
 	}
 	if s.door, err = web.Listen(ctx, cfg.Server.Listen); err != nil {
-		s.close()
+		s.close(ctx)
 		return nil, &exitError{exitFailed, fmt.Errorf("server.listen: %w", err)}
 	}
 	s.server = web.New(web.Options{
@@ -153,7 +158,7 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 	err := s.daemon.Run(ctx, stop)
 	if s.server != nil {
-		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		brief, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_ = s.server.Shutdown(brief) // whoever still asks is told nothing new
 		cancel()
 	}
@@ -181,30 +186,30 @@ func (s *service) tidy(ctx context.Context) {
 	}
 }
 
-// listen obeys signals.
-func (s *service) listen(ctx context.Context, signals <-chan os.Signal, halt, kill func()) {
-	stopping := false
+// listen reloads at a signal, and kills what a stop leaves, when its time is over or it is abandoned.
+func (s *service) listen(ctx context.Context, hangups <-chan os.Signal, stop <-chan struct{}, kill func()) {
+	var late <-chan time.Time
 	for {
 		select {
-		case sig := <-signals:
-			switch {
-			case sig == syscall.SIGHUP:
-				go func() { _ = s.daemon.Reload(ctx, "signal") }() // the daemon says why it is rejected
-			case stopping:
-				kill()
-			default:
-				stopping = true
-				halt()
-			}
+		case <-hangups:
+			go func() { _ = s.daemon.Reload(ctx, "signal") }() // the daemon says why it is rejected
+		case <-stop:
+			stop = nil
+			late = time.After(s.builder.work.grace() + closing)
+		case <-late:
+			kill()
+		case <-s.builder.work.abandoned:
+			kill()
+			return
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// close gives back what lasts as long as the process: events that wait are sent for a moment still.
-func (s *service) close() {
-	brief, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+// close gives back what lasts as long as the process: events that wait are sent for a moment still, unless ctx ends.
+func (s *service) close(ctx context.Context) {
+	brief, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	err := s.builder.hooks.Close(brief)
 	if s.builder.store != nil {

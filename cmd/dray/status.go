@@ -64,7 +64,7 @@ func (a *app) status(ctx context.Context, f asked) error {
 		select {
 		case <-time.After(watchEvery):
 		case <-ctx.Done():
-			return nil
+			return &exitError{exitFailed, ctx.Err()}
 		}
 	}
 }

@@ -34,6 +34,7 @@ type Daemon struct {
 
 	// What follows belongs to the loop.
 	ctx       context.Context //nolint:containedctx // that of Run, for what it starts
+	building  context.Context //nolint:containedctx // the same, for what a stop ends at once
 	current   *built
 	entries   map[string]*entry
 	queue     schedule.Queue
@@ -65,22 +66,30 @@ type write struct {
 // ErrStopping is the answer to what is asked of a daemon that stops.
 var ErrStopping = errors.New("the daemon is stopping")
 
-// Run runs jobs until stop is closed, and then until what is under way has ended, or its grace is over, or ctx has ended. Its error
-// is why it could not start: the config's mistakes. It is called once.
+// Run runs jobs until stop is closed, and then until what is under way has ended, or its grace is over, or ctx has ended. What is being
+// built then is not waited for. Its error is why it could not start: the config's mistakes. It is called once.
 func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	defer close(d.gone)
 	runs, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d.ctx, d.started = runs, time.Now()
+	building, end := until(runs, stop)
+	defer end()
+	d.ctx, d.building, d.started = runs, building, time.Now()
 	written := make(chan struct{})
-	go d.writeAll(context.WithoutCancel(ctx), written)
+	go d.writeAll(ctx, written)
 	defer func() { close(d.writes); <-written }()
-	states, err := d.options.Memory.States(ctx)
-	if err != nil {
+	states, err := d.options.Memory.States(building)
+	if err != nil && building.Err() == nil {
 		d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the history of earlier runs cannot be read; every job runs now", slog.Any("err", err))
 	}
-	first, err := d.options.Build(ctx)
-	if err != nil {
+	first, err := d.options.Build(building)
+	switch {
+	case err == nil && building.Err() != nil:
+		first.Close()
+		return nil
+	case building.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	d.adopt(first, states)
@@ -91,9 +100,28 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
+// until returns a context that ends when stop is closed, too.
+func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// lastWrites is how long the memory may take for what is left when the daemon's context has ended.
+const lastWrites = 250 * time.Millisecond
+
 // writeAll makes the writes, also those that are left when the daemon ends.
-func (d *Daemon) writeAll(ctx context.Context, written chan<- struct{}) {
+func (d *Daemon) writeAll(life context.Context, written chan<- struct{}) {
 	defer close(written)
+	ctx, drop := context.WithCancel(context.WithoutCancel(life))
+	defer drop()
+	defer context.AfterFunc(life, func() { time.AfterFunc(lastWrites, drop) })()
 	for w := range d.writes {
 		if err := w.do(ctx); err != nil {
 			d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store could not keep "+w.what, slog.Any("err", err)) //nolint:sloglint // one of a few
@@ -126,8 +154,8 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 			d.tell(d.options.Manager.Watchdog())
 		case <-stop:
 			stop = nil
-			d.stop()
 			grace.Reset(d.current.Grace)
+			d.stop()
 		case <-grace.C:
 			d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the time for what is under way is over; ending it", slog.Duration("duration", d.current.Grace))
 			cancel()

@@ -64,7 +64,7 @@ func (d *Daemon) requestReload(trigger string, answer chan error) {
 }
 
 func (d *Daemon) build(trigger string, answers []chan error) {
-	ctx := d.ctx
+	ctx := d.building
 	go func() {
 		g, err := d.options.Build(ctx)
 		d.done <- func() { d.built(trigger, g, err, answers) }
@@ -75,13 +75,18 @@ func (d *Daemon) build(trigger string, answers []chan error) {
 func (d *Daemon) built(trigger string, g Generation, err error, answers []chan error) {
 	now := time.Now()
 	d.reload.busy = false
-	switch {
-	case err != nil:
+	if d.building.Err() != nil { // whether or not the loop knows of the stop yet
+		if err == nil {
+			g.Close()
+		}
+		for _, answer := range answers {
+			answer <- ErrStopping
+		}
+		return
+	}
+	if err != nil {
 		d.reject(trigger, err, now)
-	case d.stopped:
-		g.Close()
-		err = ErrStopping
-	default:
+	} else {
 		d.adopt(g, nil)
 		d.reload.succeeded(now)
 		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))

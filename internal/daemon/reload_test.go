@@ -114,25 +114,65 @@ func TestReloadWhileBuilding(t *testing.T) {
 	})
 }
 
-// Those who wait for a reload are answered when the daemon stops.
+// A stop ends what is being built, and those who wait for it are answered; nothing of it counts as rejected.
 func TestStopWhileBuilding(t *testing.T) {
+	for name, deaf := range map[string]bool{"heeds the stop": false, "is ready nevertheless": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(config{jobs: []Job{job(t, "a", "")}, grace: hour})
+				s.start(t)
+				s.change(func(c *config) { c.slow, c.deaf = minute, deaf })
+				answers := make(chan error, 2)
+				for range 2 {
+					go func() { answers <- s.Reload(t.Context(), "test") }()
+				}
+				synctest.Wait()
+				s.stop(t)
+				for range 2 {
+					if err := <-answers; !errors.Is(err, ErrStopping) {
+						t.Errorf("answered %v", err)
+					}
+				}
+				want := 1 // the first, and the one that nobody takes
+				if deaf {
+					want = 2
+				}
+				if s.gone() != want || time.Since(epoch) != 0 {
+					t.Errorf("%d generations are closed after %s", s.gone(), time.Since(epoch))
+				}
+				if n := s.count(&s.events, "reloaded"); n != 1 || strings.Contains(s.log.String(), "rejected") {
+					t.Errorf("%d reloads are told of\n%s", n, s.log)
+				}
+			})
+		})
+	}
+}
+
+// A stop ends a daemon that has not begun yet.
+func TestStopAtTheStart(t *testing.T) {
+	for name, deaf := range map[string]bool{"heeds the stop": false, "is ready nevertheless": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(config{jobs: []Job{job(t, "a", "")}, grace: hour, slow: minute, deaf: deaf})
+				s.start(t)
+				s.stop(t)
+				if len(s.runs("a")) > 0 || time.Since(epoch) != 0 || deaf && s.gone() != 1 {
+					t.Errorf("%d runs after %s, %d generations closed", len(s.runs("a")), time.Since(epoch), s.gone())
+				}
+			})
+		})
+	}
+}
+
+// A memory that hangs holds a daemon that is killed for no longer than a moment.
+func TestMemoryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStand(config{jobs: []Job{job(t, "a", "")}, grace: hour})
+		s := newStand(config{jobs: []Job{job(t, "a", "")}, grace: hour, writes: hour})
 		s.start(t)
-		s.change(func(c *config) { c.slow = minute })
-		answers := make(chan error, 2)
-		for range 2 {
-			go func() { answers <- s.Reload(t.Context(), "test") }()
-		}
-		synctest.Wait()
+		time.AfterFunc(minute, s.kill)
 		s.stop(t)
-		for range 2 {
-			if err := <-answers; !errors.Is(err, ErrStopping) {
-				t.Errorf("answered %v", err)
-			}
-		}
-		if s.gone() != 2 {
-			t.Errorf("%d generations are closed", s.gone())
+		if got := time.Since(epoch) - minute; got != lastWrites {
+			t.Errorf("it ended %s after the kill", got)
 		}
 	})
 }

@@ -54,8 +54,9 @@ type config struct {
 	// takes is how long a run takes, result how it ends; nil for well.
 	takes  time.Duration
 	result func(job string, run int) mirror.Result
-	// slow is how long a build takes.
-	slow time.Duration
+	// slow is how long a build takes, also when it is stopped where it is deaf; writes how long each write of the memory does.
+	slow, writes time.Duration
+	deaf         bool
 }
 
 type begin struct {
@@ -129,7 +130,7 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 	s.mu.Lock()
 	c := s.config
 	s.mu.Unlock()
-	if err := sleep(ctx, c.slow); err != nil {
+	if err := sleep(ctx, c.slow); err != nil && !c.deaf {
 		return Generation{}, err
 	}
 	if c.err != nil {
@@ -235,7 +236,13 @@ func (m *memory) States(context.Context) (map[string]State, error) {
 	return maps.Clone(m.states), nil
 }
 
-func (m *memory) Keep(_ context.Context, run Run) error {
+func (m *memory) Keep(ctx context.Context, run Run) error {
+	m.mu.Lock()
+	slow := m.config.writes
+	m.mu.Unlock()
+	if err := sleep(ctx, slow); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.kept = append(m.kept, run)

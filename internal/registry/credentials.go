@@ -271,7 +271,7 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	program := "docker-credential-" + helper
 	command := exec.CommandContext(ctx, program, "get") //nolint:gosec // the user's own file names the helper, as for docker itself
 	command.Stdin = strings.NewReader(server)
-	command.WaitDelay = time.Second
+	command.WaitDelay = 250 * time.Millisecond
 	out, err := command.Output()
 	if err != nil {
 		if strings.Contains(string(out), "credentials not found") {
