@@ -12,6 +12,7 @@ import (
 	"github.com/draysync/dray/internal/azure"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
 	registries "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
@@ -404,6 +405,21 @@ func TestNoByte(t *testing.T) {
 			t.Errorf("%d requests for blobs", n)
 		}
 		w.holds(t, "app", "v1", i.Digest)
+	})
+}
+
+// TestIndexOfBlobs: what an index lists besides manifests is for the registry to keep, and not looked for among manifests.
+func TestIndexOfBlobs(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		layer := []byte("a layer")
+		body := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":%q,"size":%d}]}`,
+			w.source.Content.PutBlob("app", layer), len(layer))
+		digest, err := w.source.Content.PutManifest("app", "cache", image.MediaTypeOCIIndex, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all(t, w.run(t, job(t, sourceHost+"/app:cache", targetHost+"/app"))[0], mirror.Imported, "acr")
+		w.holds(t, "app", "cache", digest)
 	})
 }
 

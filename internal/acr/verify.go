@@ -92,11 +92,12 @@ func (t *errand) notThere(ref image.Reference, detail string) error {
 	return mirror.At(mirror.Target, ref, &failed{Failure: azure.NewFailure(azure.CodeVerifyFailed, detail)})
 }
 
-// manifestsOf returns the digests of the manifests that an index has.
+// manifestsOf returns the digests of the manifests that an index has. Entries of other kinds are blobs, or may be.
 func manifestsOf(m image.Manifest) ([]image.Digest, error) {
 	var index struct {
 		Manifests []struct {
-			Digest image.Digest `json:"digest"`
+			MediaType string       `json:"mediaType"`
+			Digest    image.Digest `json:"digest"`
 		} `json:"manifests"`
 	}
 	if err := json.Unmarshal(m.Raw, &index); err != nil {
@@ -107,7 +108,9 @@ func manifestsOf(m image.Manifest) ([]image.Digest, error) {
 		if err := entry.Digest.Validate(); err != nil {
 			return nil, fmt.Errorf("manifest %s: digest %q: %w", m.Digest, entry.Digest, err)
 		}
-		digests = append(digests, entry.Digest)
+		if image.KindOf(entry.MediaType) == image.Manifests {
+			digests = append(digests, entry.Digest)
+		}
 	}
 	return digests, nil
 }

@@ -1,5 +1,7 @@
 package image
 
+import "strings"
+
 // The media types of manifests, by the OCI image spec and by Docker's registry of types. They are written out here so that
 // the pure packages need no client library.
 const (
@@ -7,6 +9,7 @@ const (
 	MediaTypeOCIManifest    = "application/vnd.oci.image.manifest.v1+json"
 	MediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	MediaTypeOCIArtifact    = "application/vnd.oci.artifact.manifest.v1+json" // of a draft of the spec
 	MediaTypeDockerSchema1  = "application/vnd.docker.distribution.manifest.v1+json"
 	MediaTypeDockerSigned1  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
@@ -16,9 +19,49 @@ func IsIndex(mediaType string) bool {
 	return mediaType == MediaTypeOCIIndex || mediaType == MediaTypeDockerList
 }
 
-// IsManifest tells whether content of this media type lies under /manifests/ of a repository, not under /blobs/.
-func IsManifest(mediaType string) bool {
-	return IsIndex(mediaType) || mediaType == MediaTypeOCIManifest || mediaType == MediaTypeDockerManifest
+// MaxNesting bounds how deep indexes may lie in indexes; real ones are two deep at the most.
+const MaxNesting = 32
+
+// Kind is how content is kept: as a manifest, under /manifests/ of a repository, or as a blob, under /blobs/.
+type Kind int
+
+// The kinds. A media type that is not known is only likely to be of one.
+const (
+	Manifests Kind = iota
+	Blobs
+	LikelyManifests
+	LikelyBlobs
+)
+
+// KindOf tells by its media type what kind of content an entry of an index is. Without a media type it is a manifest, as the OCI image
+// index spec has it; BuildKit's caches and others list layers and configs.
+func KindOf(mediaType string) Kind {
+	switch {
+	case mediaType == "", IsIndex(mediaType), IsSchema1(mediaType),
+		mediaType == MediaTypeOCIManifest, mediaType == MediaTypeDockerManifest, mediaType == MediaTypeOCIArtifact:
+		return Manifests
+	case isBlob(mediaType):
+		return Blobs
+	}
+	for _, word := range []string{"manifest", "index", "json"} {
+		if strings.Contains(mediaType, word) {
+			return LikelyManifests
+		}
+	}
+	return LikelyBlobs
+}
+
+func isBlob(mediaType string) bool {
+	for _, prefix := range []string{
+		"application/vnd.oci.image.layer.", "application/vnd.oci.image.config.", "application/vnd.oci.empty.",
+		"application/vnd.docker.image.rootfs.", "application/vnd.docker.container.image.", "application/vnd.docker.plugin.",
+		"application/vnd.buildkit.cacheconfig.", "application/vnd.in-toto", "application/octet-stream", "application/gzip", "application/x-tar",
+	} {
+		if strings.HasPrefix(mediaType, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // IsSchema1 tells whether the media type is one of Docker's schema 1, which no current registry stores.

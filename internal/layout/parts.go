@@ -20,9 +20,30 @@ func (e *partsError) Code() string { return "manifest-blob-unknown" }
 
 // part is a descriptor in a manifest.
 type part struct {
-	Digest image.Digest `json:"digest"`
-	Size   int64        `json:"size"`
-	URLs   []string     `json:"urls"`
+	MediaType string       `json:"mediaType"`
+	Digest    image.Digest `json:"digest"`
+	Size      int64        `json:"size"`
+	URLs      []string     `json:"urls"`
+}
+
+// isBlob tells whether an entry of an index is a blob: by its media type or, where that does not tell, by what it holds. What can be read
+// as a manifest is one, so that nothing that it leads to passes for needless.
+func (p part) isBlob(dir string) bool {
+	switch image.KindOf(p.MediaType) {
+	case image.Manifests:
+		return false
+	case image.Blobs:
+		return true
+	case image.LikelyManifests, image.LikelyBlobs:
+	}
+	if p.Digest.Validate() != nil {
+		return false
+	}
+	raw, err := readBounded(blobPath(dir, p.Digest), maxManifest)
+	var doc struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	return err != nil || json.Unmarshal(raw, &doc) != nil || doc.SchemaVersion == 0
 }
 
 // parts is what a manifest is made of.

@@ -104,8 +104,9 @@ func (r *repair) read(ctx context.Context) error {
 	}
 	var about []image.Digest // what a broken entry refers to: it comes again with that
 	keep := func(e entry) bool {
-		t := r.tree(e.Digest, 0)
-		return t.whole && r.has(part{Digest: e.Digest, Size: e.Size}) && !slices.ContainsFunc(about, func(d image.Digest) bool { return t.all[d] })
+		p := part{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
+		t := r.tree(p, 0)
+		return t.whole && r.has(p) && !slices.ContainsFunc(about, func(d image.Digest) bool { return t.all[d] })
 	}
 	for _, e := range ix.entries {
 		if m := aboutDigest.FindStringSubmatch(e.tag()); m != nil && !keep(e) {
@@ -168,13 +169,18 @@ func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 	return verifier.Verified(), err
 }
 
-// tree follows a manifest. Nested indexes end at depth 32; what is deeper is not whole.
-func (r *repair) tree(d image.Digest, depth int) tree {
+// tree follows an entry of an index. What is nested too deep is not whole.
+func (r *repair) tree(p part, depth int) tree {
+	d := p.Digest
 	if t, ok := r.trees[d]; ok {
 		return t
 	}
 	t := tree{all: map[image.Digest]bool{d: true}}
-	if depth < 32 && d.Validate() == nil && !r.broken[d] {
+	switch {
+	case depth > image.MaxNesting || d.Validate() != nil || r.broken[d]:
+	case p.isBlob(r.dir):
+		t.whole = r.has(p)
+	default:
 		t.whole = r.below(d, depth, &t)
 	}
 	r.trees[d] = t
@@ -193,7 +199,7 @@ func (r *repair) below(d image.Digest, depth int, t *tree) bool {
 	}
 	whole := true
 	for _, m := range doc.Manifests {
-		child := r.tree(m.Digest, depth+1)
+		child := r.tree(m, depth+1)
 		for one := range child.all {
 			t.all[one] = true
 		}

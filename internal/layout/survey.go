@@ -39,13 +39,15 @@ type survey struct {
 	dir   string
 	whole bool // read every blob
 	seen  map[image.Digest]bool
+	// walked are manifests; one may have been seen as a blob before.
+	walked map[image.Digest]bool
 	Survey
 }
 
 // Verify reads everything that is reachable from index.json, and says what is missing or has other bytes than its digest says. An error
 // means that the layout cannot be read at all, or that ctx has ended. It changes nothing.
 func Verify(ctx context.Context, dir string) (Survey, error) {
-	s := &survey{dir: dir, whole: true, seen: map[image.Digest]bool{}}
+	s := &survey{dir: dir, whole: true, seen: map[image.Digest]bool{}, walked: map[image.Digest]bool{}}
 	if err := s.walk(ctx); err != nil {
 		return s.Survey, err
 	}
@@ -71,7 +73,7 @@ func (s *Store) Collect(ctx context.Context, dir string, grace time.Duration, dr
 	defer release()
 	h.index.Lock()
 	defer h.index.Unlock()
-	v := &survey{dir: dir, seen: map[image.Digest]bool{}}
+	v := &survey{dir: dir, seen: map[image.Digest]bool{}, walked: map[image.Digest]bool{}}
 	if err := v.walk(ctx); err != nil {
 		return v.Survey, err
 	}
@@ -106,7 +108,7 @@ func (s *survey) walk(ctx context.Context) error {
 		if e.tag() != "" {
 			s.Tags++
 		}
-		s.manifest(ctx, part{Digest: e.Digest, Size: e.Size}, e.tag())
+		s.entry(ctx, part{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}, e.tag(), 0)
 	}
 	return ctx.Err()
 }
@@ -115,16 +117,26 @@ func (s *survey) problem(d image.Digest, tag, format string, args ...any) {
 	s.Problems = append(s.Problems, Problem{Digest: d, Tag: tag, Text: fmt.Sprintf(format, args...)})
 }
 
-// manifest follows a manifest or an index.
-func (s *survey) manifest(ctx context.Context, p part, tag string) {
-	if err := p.Digest.Validate(); err != nil {
+// entry follows an entry of an index, which lies at a depth.
+func (s *survey) entry(ctx context.Context, p part, tag string, depth int) {
+	switch {
+	case p.Digest.Validate() != nil:
 		s.problem(p.Digest, tag, "is not a digest")
-		return
+	case s.walked[p.Digest] || ctx.Err() != nil:
+	case depth > image.MaxNesting:
+		s.seen[p.Digest], s.walked[p.Digest] = true, true
+		s.problem(p.Digest, tag, "lies more than %d indexes deep", image.MaxNesting)
+	case p.isBlob(s.dir):
+		s.blob(ctx, p, tag)
+	default:
+		s.manifest(ctx, p, tag, depth)
 	}
-	if s.seen[p.Digest] || ctx.Err() != nil {
-		return
-	}
-	s.seen[p.Digest] = true
+}
+
+// manifest follows a manifest or an index.
+func (s *survey) manifest(ctx context.Context, p part, tag string, depth int) {
+	before := s.seen[p.Digest]
+	s.seen[p.Digest], s.walked[p.Digest] = true, true
 	raw, err := readBounded(blobPath(s.dir, p.Digest), maxManifest)
 	switch {
 	case errors.Is(err, image.ErrAbsent):
@@ -141,14 +153,16 @@ func (s *survey) manifest(ctx context.Context, p part, tag string) {
 		return
 	}
 	s.Manifests++
-	s.Bytes += int64(len(raw))
+	if !before {
+		s.Bytes += int64(len(raw))
+	}
 	var doc parts
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		s.problem(p.Digest, tag, "the manifest is no JSON document")
 		return
 	}
 	for _, m := range doc.Manifests {
-		s.manifest(ctx, m, tag)
+		s.entry(ctx, m, tag, depth+1)
 	}
 	for _, b := range doc.blobs() {
 		s.blob(ctx, b, tag)

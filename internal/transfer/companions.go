@@ -19,7 +19,7 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	if order.Referrers.None() || !e.memory.due(ctx, order) {
 		return mirror.Cost{}, nil
 	}
-	t := &task{Engine: e, order: order, meter: unmetered{}, from: order.Source.Repository}
+	t := e.newTask(order, unmetered{})
 	err := t.refresh(ctx)
 	if refusesParts(err) {
 		t.disbelieve(ctx)
@@ -79,29 +79,40 @@ func (t *task) companions(ctx context.Context, root node) error {
 	return nil
 }
 
-// below are the manifests below an index, and below the indexes among them.
-func (t *task) below(ctx context.Context, n node) ([]image.Digest, error) {
+// below are the manifests below an index, and below the indexes among them, each once.
+func (t *task) below(ctx context.Context, root node) ([]image.Digest, error) {
 	var all []image.Digest
-	for _, c := range n.children {
-		all = append(all, c.Digest)
-		if !image.IsIndex(c.MediaType) {
-			continue
+	var visits visits
+	var visit func(n node, depth int) error
+	visit = func(n node, depth int) error {
+		for _, c := range n.children {
+			first, err := visits.first(c.Digest, depth)
+			if err != nil {
+				return mirror.At(mirror.Source, t.order.Source, err)
+			}
+			if !first || image.KindOf(c.MediaType) == image.LikelyBlobs {
+				continue
+			}
+			all = append(all, c.Digest)
+			if !image.IsIndex(c.MediaType) {
+				continue
+			}
+			m, err := t.manifest(ctx, t.from.Digest(c.Digest))
+			if err != nil {
+				return err
+			}
+			inner, err := parse(m)
+			if err != nil {
+				return mirror.At(mirror.Source, t.from.Digest(c.Digest), err)
+			}
+			if err := visit(inner, depth+1); err != nil {
+				return err
+			}
 		}
-		m, err := t.manifest(ctx, t.from.Digest(c.Digest))
-		if err != nil {
-			return nil, err
-		}
-		inner, err := parse(m)
-		if err != nil {
-			return nil, mirror.At(mirror.Source, t.from.Digest(c.Digest), err)
-		}
-		deeper, err := t.below(ctx, inner)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, deeper...)
+		return nil
 	}
-	return all, nil
+	err := visit(root, 1)
+	return all, err
 }
 
 // search finds what refers to the subjects, and to that in turn: subjects come before what refers to them.
@@ -125,6 +136,11 @@ func (t *task) search(ctx context.Context, subjects []image.Digest) ([]companion
 		list, err := t.attachedTo(ctx, s, tags)
 		if err != nil {
 			return nil, err
+		}
+		for _, c := range list {
+			if _, err := t.visits.first(c.Digest, c.depth); err != nil {
+				return nil, mirror.At(mirror.Source, t.order.Source, err)
+			}
 		}
 		found = append(found, list...)
 		queue = append(queue, list...)
@@ -239,7 +255,7 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference, sub
 	if err != nil {
 		return mirror.At(mirror.Source, source, err)
 	}
-	if err := t.walk(ctx, n); err != nil {
+	if err := t.walk(ctx, n, 0); err != nil {
 		return err
 	}
 	return t.push(ctx, target, n)

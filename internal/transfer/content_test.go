@@ -40,6 +40,8 @@ func contents() map[string]func(t *testing.T, s *stand) string {
 		"nested index":        nested,
 		"chart":               chart,
 		"empty blob and gaps": strange,
+		"BuildKit's cache":    cache,
+		"unknown entries":     unknown,
 	}
 }
 
@@ -53,6 +55,76 @@ func nested(t *testing.T, s *stand) string {
 		"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex,
 		"manifests": []any{describeManifest(inner.Root()), describeManifest(single.Root())},
 	})
+}
+
+// cache pushes an index of layers as BuildKit exports its cache.
+func cache(t *testing.T, s *stand) string {
+	t.Helper()
+	return s.put(t, image.MediaTypeOCIIndex, map[string]any{
+		"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": []any{
+			s.blob("application/vnd.oci.image.layer.v1.tar+gzip", []byte("a layer")),
+			s.blob("application/vnd.oci.image.layer.v1.tar+gzip", []byte("another")),
+			s.blob("application/vnd.buildkit.cacheconfig.v0", []byte(`{"layers":[],"records":[]}`)),
+		},
+	})
+}
+
+// unknown pushes an index with entries whose media types do not tell what they are: blobs, one of which could be a manifest by its type,
+// and a manifest.
+func unknown(t *testing.T, s *stand) string {
+	t.Helper()
+	single := emulator.SingleArch(30, "linux/amd64", emulator.ImageOptions{})
+	s.push(t, single, "team/app", "single")
+	called := describeManifest(single.Root())
+	called["mediaType"] = "application/vnd.acme.bundle.v1+json"
+	return s.put(t, image.MediaTypeOCIIndex, map[string]any{
+		"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": []any{
+			s.blob("application/vnd.acme.weights", []byte("weights")),
+			s.blob("application/vnd.acme.notes+json", []byte(`{"layers":[{"blob":"none"}]}`)),
+			called,
+		},
+	})
+}
+
+// An entry whose media type looks like a blob's may be a manifest all the same: then all below it arrives.
+func TestManifestThatLooksLikeABlob(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		single := emulator.SingleArch(30, "linux/amd64", emulator.ImageOptions{})
+		s.push(t, single, "team/app", "single")
+		entry := describeManifest(single.Root())
+		entry["mediaType"] = "application/vnd.acme.weights"
+		digest := s.put(t, image.MediaTypeOCIIndex, map[string]any{
+			"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": []any{entry},
+		})
+		s.bring(t, order("team/app", "v1", digest))
+		whole(t, s.target, "team/app", "v1", digest)
+		verbatim(t, s, digest)
+	})
+}
+
+// What an entry is said to be is a manifest or a blob, and where it is missing that is said of the source.
+func TestMissingEntryOfAnIndex(t *testing.T) {
+	for mediaType, part := range map[string]string{
+		image.MediaTypeOCIManifest:                "manifest: GET manifest",
+		"application/vnd.acme.notes+json":         "manifest: GET manifest",
+		"application/vnd.buildkit.cacheconfig.v0": "blob: GET blob",
+		"application/vnd.acme.weights":            "GET",
+	} {
+		inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+			body := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":4}]}`, mediaType, emulator.Sum([]byte("gone")))
+			digest := emulator.Sum([]byte(body))
+			lax := emulator.New(emulator.Options{LaxManifests: true})
+			if _, err := lax.PutManifest("team/app", "v1", image.MediaTypeOCIIndex, []byte(body)); err != nil {
+				t.Fatal(err)
+			}
+			s.source = lax
+			s.renew(t)
+			contains(t, s.try(t.Context(), order("team/app", "v1", digest)), "source "+sourceHost, part, "404")
+			if got := s.target.Digest("team/app", "v1"); got != "" {
+				t.Errorf("%s: the target holds %s", mediaType, got)
+			}
+		})
+	}
 }
 
 // chart pushes an artifact as Helm does.
@@ -149,7 +221,13 @@ func TestForeignLayers(t *testing.T) {
 // verbatim compares the bytes and the media type of a manifest and of all below it.
 func verbatim(t *testing.T, s *stand, digest string) {
 	t.Helper()
-	wantType, want, _ := s.source.Manifest("team/app", digest)
+	wantType, want, found := s.source.Manifest("team/app", digest)
+	if !found { // an index may list blobs
+		if !s.source.HasBlob("team/app", digest) || !s.target.HasBlob("team/app", digest) {
+			t.Errorf("blob %s is missing", digest)
+		}
+		return
+	}
 	gotType, got, _ := s.target.Manifest("team/app", digest)
 	if wantType != gotType || !bytes.Equal(want, got) {
 		t.Errorf("%s is %s at the source and %s at the target, of other bytes", digest, wantType, gotType)

@@ -163,24 +163,24 @@ func (e *Engine) free(ctx context.Context, source image.Reference) bool {
 // Measure returns the manifests that an import would fetch and the most bytes that it would move. Blobs that several imports
 // bring into one repository are counted for the first that is measured.
 func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
-	var cost mirror.Cost
 	if order.HeldAs != "" {
-		return cost, nil
+		return mirror.Cost{}, nil
 	}
-	root, err := e.measureOne(ctx, order, order.Source, &cost)
+	m := measuring{Engine: e, order: order}
+	root, err := m.one(ctx, order.Source)
 	if err != nil {
-		return cost, err
+		return m.cost, err
 	}
 	if len(order.Platforms) > 0 && image.IsIndex(root.manifest.MediaType) {
 		selected, err := selectPlatforms(root.manifest, order.Platforms)
 		if err != nil {
-			return cost, err
+			return m.cost, err
 		}
 		if root, err = parse(selected); err != nil {
-			return cost, err
+			return m.cost, err
 		}
 	}
-	return cost, e.measureBelow(ctx, order, root, &cost)
+	return m.cost, m.below(ctx, root, 1)
 }
 
 // metered tells whether a registry counts the manifests that are fetched.
@@ -192,50 +192,4 @@ func (e *Engine) metered(registry string) bool {
 func (e *Engine) atHand(ctx context.Context, d image.Digest) bool {
 	_, ok := e.known(ctx, d)
 	return ok
-}
-
-// measureBelow adds up the manifests of an index, and those of the indexes among them.
-func (e *Engine) measureBelow(ctx context.Context, order mirror.Order, n node, cost *mirror.Cost) error {
-	for _, c := range n.children {
-		e.estimates.offer(order.Source.Repository, c.Descriptor)
-		below, err := e.measureOne(ctx, order, order.Source.WithDigest(c.Digest), cost)
-		if err != nil {
-			return err
-		}
-		if err := e.measureBelow(ctx, order, below, cost); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// measureOne adds up one manifest and its own blobs. One of a metered registry that is not at hand is counted, not fetched: the blobs
-// below it stay unknown, and the manifests are guessed.
-func (e *Engine) measureOne(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (node, error) {
-	if e.metered(source.Registry) && !e.atHand(ctx, source.Digest) && !e.free(ctx, source) {
-		if !e.measureUnseen(ctx, order, source, cost) {
-			return node{}, nil
-		}
-	}
-	m, pulled, err := e.fetch(ctx, source)
-	if err != nil {
-		return node{}, err
-	}
-	if pulled {
-		cost.Pulls++
-	}
-	n, err := parse(m)
-	if err != nil {
-		return n, mirror.At(mirror.Source, source, err)
-	}
-	e.estimates.learn(source.Repository, n)
-	if order.ForeignLayers {
-		n.blobs = append(n.blobs, n.foreign...)
-	}
-	for _, d := range n.blobs {
-		if e.places.measure(order.Target.Repository, d.Digest) {
-			cost.Bytes += d.Size
-		}
-	}
-	return n, nil
 }

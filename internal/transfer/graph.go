@@ -12,10 +12,10 @@ import (
 // node is what a manifest refers to.
 type node struct {
 	manifest image.Manifest
-	// children are the manifests of an index, in its order.
-	children []child
-	// blobs are the config and the layers of an image manifest, each digest once. Foreign layers are not among them: those who
-	// run the image fetch them from where their URLs say.
+	// entries are those of an index, in its order; children are those that are manifests, or may be, each digest once.
+	entries, children []child
+	// blobs are the config and the layers of an image manifest, and entries of an index that are no manifests, each digest once. Foreign
+	// layers are not among them: those who run the image fetch them from where their URLs say.
 	blobs, foreign []blob
 }
 
@@ -84,7 +84,7 @@ func parse(m image.Manifest) (node, error) {
 		return n, fmt.Errorf("manifest %s refers to more than %d others", m.Digest, maxBlobs)
 	}
 	if image.IsIndex(m.MediaType) {
-		return n, n.addChildren(doc)
+		return n, n.addEntries(doc.Manifests)
 	}
 	blobs := append(doc.Layers, doc.Blobs...)
 	if doc.Config != nil {
@@ -105,18 +105,28 @@ func (n node) digests() []image.Digest {
 	return list
 }
 
-func (n *node) addChildren(doc document) error {
-	for _, d := range doc.Manifests {
+func (n *node) addEntries(list []descriptor) error {
+	var blobs []descriptor
+	seen := map[image.Digest]bool{}
+	for _, d := range list {
 		if err := d.check(); err != nil {
 			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
 		}
-		n.children = append(n.children, child{
+		c := child{
 			Descriptor: d.plain(),
 			platform:   image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}.Normal(),
 			describes:  image.Digest(d.Annotations[describesKey]),
-		})
+		}
+		n.entries = append(n.entries, c)
+		switch {
+		case image.KindOf(d.MediaType) == image.Blobs:
+			blobs = append(blobs, d)
+		case !seen[d.Digest]:
+			seen[d.Digest] = true
+			n.children = append(n.children, c)
+		}
 	}
-	return nil
+	return n.addBlobs(blobs)
 }
 
 func (n *node) addBlobs(list []descriptor) error {
@@ -135,6 +145,13 @@ func (n *node) addBlobs(list []descriptor) error {
 		seen[d.Digest] = true
 	}
 	return nil
+}
+
+// isManifest tells by its bytes whether content of a media type that does not tell is a manifest: the OCI image spec wants
+// "schemaVersion" of it, and its draft for artifacts had "mediaType".
+func isManifest(raw []byte) bool {
+	var doc document
+	return json.Unmarshal(raw, &doc) == nil && (doc.SchemaVersion > 0 || image.KindOf(doc.MediaType) == image.Manifests && doc.MediaType != "")
 }
 
 func (d descriptor) plain() image.Descriptor {

@@ -19,11 +19,11 @@ func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest,
 	if err != nil {
 		return m, err
 	}
-	keep, err := chosen(n.children, wanted)
+	keep, err := chosen(n.entries, wanted)
 	if err != nil {
 		return m, err
 	}
-	if len(keep) == len(n.children) {
+	if len(keep) == len(n.entries) {
 		return m, nil
 	}
 	raw, err := withManifests(m.Raw, keep)
@@ -37,12 +37,12 @@ func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest,
 }
 
 // chosen returns the places of the entries that stay.
-func chosen(children []child, wanted []image.Platform) ([]int, error) {
+func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 	var missing, offered []string
 	kept := map[image.Digest]bool{}
 	for _, w := range wanted {
 		found := false
-		for _, c := range children {
+		for _, c := range entries {
 			if c.describes == "" && w.Matches(c.platform) {
 				kept[c.Digest], found = true, true
 			}
@@ -51,7 +51,7 @@ func chosen(children []child, wanted []image.Platform) ([]int, error) {
 			missing = append(missing, w.String())
 		}
 	}
-	for _, c := range children {
+	for _, c := range entries {
 		if name := c.platform.String(); c.describes == "" && c.platform.OS != "" && c.platform.OS != "unknown" && !slices.Contains(offered, name) {
 			offered = append(offered, name)
 		}
@@ -61,7 +61,7 @@ func chosen(children []child, wanted []image.Platform) ([]int, error) {
 			"the source does not offer %s; it offers %s", strings.Join(missing, ", "), strings.Join(offered, ", "))}
 	}
 	var places []int
-	for i, c := range children {
+	for i, c := range entries {
 		if kept[c.Digest] || c.describes != "" && kept[c.describes] {
 			places = append(places, i)
 		}

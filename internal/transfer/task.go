@@ -28,15 +28,21 @@ type task struct {
 	from image.Repository
 	// distrust is set where the memory of earlier runs contradicts what was observed.
 	distrust bool
+	// visits are the manifests that this try has come to.
+	visits *visits
 
 	mu   sync.Mutex
 	cost mirror.Cost
 }
 
+func (e *Engine) newTask(order mirror.Order, meter mirror.Meter) *task {
+	return &task{Engine: e, order: order, meter: meter, from: order.Source.Repository, visits: &visits{}}
+}
+
 // Import makes the target tag hold order.Digest, with everything below it and, where wanted, what refers to it.
 func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
 	counted := &tally{meter: meter}
-	t := &task{Engine: e, order: order, meter: counted, from: order.Source.Repository}
+	t := e.newTask(order, counted)
 	err := t.run(ctx)
 	if refusesParts(err) {
 		counted.takeBack()
@@ -54,7 +60,7 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 func (t *task) disbelieve(ctx context.Context) {
 	t.places.forget(t.order.Target.Repository)
 	t.memory.forget(ctx, t.order.Target.Repository)
-	t.order.Fresh = false
+	t.order.Fresh, t.visits = false, &visits{}
 }
 
 func (t *task) run(ctx context.Context) error {
@@ -69,7 +75,7 @@ func (t *task) run(ctx context.Context) error {
 	if t.order.HeldAs == "" && !t.places.has(target.Repository, root.manifest.Digest) {
 		t.doubt(ctx, root)
 		t.vouch(ctx)
-		if err := t.walk(ctx, root); err != nil {
+		if err := t.walk(ctx, root, 0); err != nil {
 			return err
 		}
 	}
@@ -103,7 +109,7 @@ func (t *task) missing(ctx context.Context, n node) int {
 	t.estimates.learn(t.from, n)
 	missing := 0
 	for _, c := range n.children {
-		if !t.places.has(t.order.Target.Repository, c.Digest) && !t.atHand(ctx, c.Digest) {
+		if image.KindOf(c.MediaType) != image.LikelyBlobs && !t.places.has(t.order.Target.Repository, c.Digest) && !t.atHand(ctx, c.Digest) {
 			missing++
 		}
 	}
@@ -178,8 +184,8 @@ func (t *task) manifest(ctx context.Context, source image.Reference) (image.Mani
 	return m, err
 }
 
-// walk brings everything below a manifest to the target repository, but not the manifest itself.
-func (t *task) walk(ctx context.Context, n node) error {
+// walk brings everything below a manifest, which lies at a depth, to the target repository, but not the manifest itself.
+func (t *task) walk(ctx context.Context, n node, depth int) error {
 	t.recall(ctx, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -187,6 +193,9 @@ func (t *task) walk(ctx context.Context, n node) error {
 	group.SetLimit(blobsAtOnce)
 	run := func(bring func() error) {
 		group.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			err := bring()
 			if err != nil && !passing(err) {
 				cancel(err) // the rest is in vain
@@ -198,7 +207,7 @@ func (t *task) walk(ctx context.Context, n node) error {
 		t.meter.Expect(d.Size)
 	}
 	for _, c := range n.children {
-		run(func() error { return t.child(ctx, c.Descriptor) })
+		run(func() error { return t.child(ctx, c, depth+1) })
 	}
 	for _, d := range t.places.mostShared(n.manifest.Digest, n.blobs) {
 		run(func() error { return t.blob(ctx, d) })
@@ -280,38 +289,88 @@ func (t *task) recall(ctx context.Context, n node) {
 	}
 }
 
-// child brings a manifest of an index, with everything below it.
-func (t *task) child(ctx context.Context, d image.Descriptor) error {
-	ref := t.order.Target.Repository.Digest(d.Digest)
-	if t.places.has(ref.Repository, d.Digest) {
+// child brings an entry of an index, with everything below it. One that several indexes have is brought once; the others wait.
+func (t *task) child(ctx context.Context, c child, depth int) error {
+	if t.places.has(t.order.Target.Repository, c.Digest) {
 		return nil
 	}
-	if t.unknown(ref.Repository) {
-		_, err := t.options.Presence.Head(ctx, ref)
-		if err == nil {
-			t.places.arrived(ref.Repository, d.Digest)
-			return nil
-		}
-		if !errors.Is(err, image.ErrAbsent) {
-			return mirror.At(mirror.Target, ref, err)
+	if _, err := t.visits.first(c.Digest, depth); err != nil {
+		return mirror.At(mirror.Source, t.order.Source, err)
+	}
+	return t.visits.once(ctx, c.Digest, func() error { return t.entry(ctx, c, depth) })
+}
+
+// entry brings an entry of an index as what its media type says that it is. Where that says too little it is tried as what is likely, and
+// then as the other.
+func (t *task) entry(ctx context.Context, c child, depth int) error {
+	kind := image.KindOf(c.MediaType)
+	if kind == image.LikelyBlobs {
+		err := t.blobEntry(ctx, c)
+		if !fromSource(err) || !errors.Is(err, image.ErrAbsent) {
+			return err
 		}
 	}
-	source := t.from.Digest(d.Digest)
-	m, err := t.manifest(ctx, source)
+	there, err := t.childIsThere(ctx, c)
+	if there || err != nil {
+		return err
+	}
+	m, err := t.manifest(ctx, t.from.Digest(c.Digest))
+	if kind == image.LikelyManifests && (otherKind(ctx, err) || err == nil && !isManifest(m.Raw)) {
+		if blobErr := t.blobEntry(ctx, c); blobErr == nil || err == nil {
+			return blobErr
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if d.MediaType != "" {
-		m.MediaType = d.MediaType
+	if kind == image.Manifests && c.MediaType != "" {
+		m.MediaType = c.MediaType
 	}
+	return t.childManifest(ctx, m, depth)
+}
+
+// otherKind tells whether an entry that could not be had as a manifest may be a blob.
+func otherKind(ctx context.Context, err error) bool {
+	return err != nil && !passing(err) && ctx.Err() == nil
+}
+
+// blobEntry brings an entry of an index that is a blob, as far as is known.
+func (t *task) blobEntry(ctx context.Context, c child) error {
+	t.meter.Expect(c.Size)
+	err := t.blob(ctx, blob{Descriptor: c.Descriptor})
+	if err != nil {
+		t.meter.Expect(-c.Size)
+	}
+	return err
+}
+
+// childIsThere asks the target for a manifest of an index, where that is worth a request.
+func (t *task) childIsThere(ctx context.Context, c child) (bool, error) {
+	ref := t.order.Target.Repository.Digest(c.Digest)
+	if !t.unknown(ref.Repository) {
+		return false, nil
+	}
+	_, err := t.options.Presence.Head(ctx, ref)
+	if err == nil {
+		t.places.arrived(ref.Repository, c.Digest)
+		return true, nil
+	}
+	if errors.Is(err, image.ErrAbsent) {
+		return false, nil
+	}
+	return false, mirror.At(mirror.Target, ref, err)
+}
+
+// childManifest brings a manifest of an index, with everything below it.
+func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) error {
 	n, err := t.parse(m)
 	if err != nil {
-		return mirror.At(mirror.Source, source, err)
+		return mirror.At(mirror.Source, t.from.Digest(m.Digest), err)
 	}
-	if err := t.walk(ctx, n); err != nil {
+	if err := t.walk(ctx, n, depth); err != nil {
 		return err
 	}
-	return t.push(ctx, ref, n)
+	return t.push(ctx, t.order.Target.Repository.Digest(m.Digest), n)
 }
 
 // unknown tells whether a repository may hold what nothing is remembered of, so that asking is worth a request: not where it

@@ -186,6 +186,10 @@ func collect(from source, reference string, list []fetched) ([]fetched, error) {
 		return nil, invalid("An error occurred when parsing manifest " + m.digest)
 	}
 	for _, child := range m.below.Manifests {
+		if strings.Contains(child.MediaType, ".image.layer.") { // an index may list layers, as BuildKit's caches do
+			m.below.Layers = append(m.below.Layers, child)
+			continue
+		}
 		if list, err = collect(from, child.Digest, list); err != nil {
 			return nil, err
 		}

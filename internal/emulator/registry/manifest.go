@@ -30,6 +30,15 @@ func (d descriptor) foreign() bool {
 	return len(d.URLs) > 0 || strings.Contains(d.MediaType, ".foreign.") || strings.Contains(d.MediaType, ".nondistributable.")
 }
 
+// manifest tells whether an entry of an index can be nothing but a manifest; registries take entries that are blobs, too.
+func (d descriptor) manifest() bool {
+	switch d.MediaType {
+	case mediaIndex, mediaManifest, mediaDockerList, mediaDockerManifest:
+		return true
+	}
+	return false
+}
+
 type platform struct {
 	Architecture string `json:"architecture"`
 	OS           string `json:"os"`
@@ -83,7 +92,7 @@ func (r *Registry) checkManifest(repository, reference, mediaType string, body [
 	}
 	for _, child := range m.Manifests {
 		// docker-registry names a missing child as it names a missing blob.
-		if r.Digest(repository, child.Digest) == "" {
+		if r.Digest(repository, child.Digest) == "" && (child.manifest() || !r.HasBlob(repository, child.Digest)) {
 			return &refusal{"MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: " + child.Digest}
 		}
 	}
