@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/diff"
@@ -22,6 +23,8 @@ type SideError struct {
 	Side Side
 	// Ref is the reference, repository or blob in question.
 	Ref string
+	// For is the image that needs it, where Ref is not that itself; may be empty.
+	For string
 	Err error
 }
 
@@ -38,8 +41,13 @@ func (m *Mirror) stopping() bool {
 	}
 }
 
-// Error names side, reference and cause in one line.
-func (e *SideError) Error() string { return fmt.Sprintf("%s %s: %v", e.Side, e.Ref, e.Err) }
+// Error names side, reference, what needs it, and cause in one line.
+func (e *SideError) Error() string {
+	if e.For != "" {
+		return fmt.Sprintf("%s %s, which %s needs: %v", e.Side, e.Ref, e.For, e.Err)
+	}
+	return fmt.Sprintf("%s %s: %v", e.Side, e.Ref, e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *SideError) Unwrap() error { return e.Err }
@@ -53,6 +61,33 @@ func At(side Side, ref fmt.Stringer, err error) error {
 		return err
 	}
 	return &SideError{Side: side, Ref: ref.String(), Err: err}
+}
+
+// needed has an error about a manifest, a blob or a companion say which image needs it. It makes another error of it: the one that was
+// given may be that of other imports, too.
+func needed(a diff.Action, err error) error {
+	e, ok := errors.AsType[*SideError](err)
+	if !ok || e.For != "" {
+		return err
+	}
+	image := a.Source
+	if e.Side == Target {
+		image = a.Target
+	}
+	full := image.String()
+	if image.Tag != "" {
+		image.Digest = ""
+	}
+	tag := image.String()
+	if e.Ref == full || e.Ref == tag || strings.HasPrefix(e.Ref, tag+"@") {
+		return err
+	}
+	if err.Error() != e.Error() { // something else is around it
+		return fmt.Errorf("%s: %w", tag, err)
+	}
+	about := *e
+	about.For = tag
+	return &about
 }
 
 // RefusedError is returned by an engine for an offer that it must not take. It becomes a refused action, not a failed one.

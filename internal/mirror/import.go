@@ -85,6 +85,7 @@ func (m *Mirror) try(ctx context.Context, r *run, engine Importer, order Order, 
 	ctx, cancel := context.WithTimeoutCause(ctx, r.job.Timeout, errTimeout)
 	defer cancel()
 	receipt, err := engine.Import(ctx, order, meter)
+	err = needed(order.Action, err)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = fmt.Errorf("not done within the timeout of %s: %w", r.job.Timeout, err)
 	}

@@ -120,7 +120,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			cost, err := engine.Measure(ctx, order)
 			out.Cost = cost
 			if err != nil {
-				m.settleError(out, At(Source, out.Source, err))
+				m.settleError(out, needed(out.Action, At(Source, out.Source, err)))
 			}
 			out.Duration = time.Since(started)
 		})
@@ -208,7 +208,7 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 			out.Engine = engine.Name()
 		}
 		if err != nil {
-			m.settleError(out, err)
+			m.settleError(out, needed(out.Action, err))
 		}
 	})
 }

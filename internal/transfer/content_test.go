@@ -320,3 +320,53 @@ func TestSchema1IsRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestSizeThatIsNone: what a manifest says of its blobs is the source's, so a size that cannot be is its fault; no blob is asked for.
+func TestSizeThatIsNone(t *testing.T) {
+	for name, change := range map[string]func(map[string]any){
+		"none": func(d map[string]any) { delete(d, "size") },
+		"zero": func(d map[string]any) { d["size"] = 0 },
+		"null": func(d map[string]any) { d["size"] = nil },
+		"less": func(d map[string]any) { d["size"] = -1 },
+	} {
+		for _, place := range []string{"config", "layer", "foreign layer"} {
+			t.Run(name+" of a "+place, func(t *testing.T) {
+				inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+					config, layer := s.blob("application/vnd.oci.image.config.v1+json", []byte("{}")), s.blob("application/vnd.oci.image.layer.v1.tar", []byte("x"))
+					switch place {
+					case "config":
+						change(config)
+					case "foreign layer":
+						layer["mediaType"], layer["urls"] = "application/vnd.oci.image.layer.nondistributable.v1.tar", []string{"http://192.0.2.9/x"}
+						change(layer)
+					default:
+						change(layer)
+					}
+					digest := s.put(t, image.MediaTypeOCIManifest, map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeOCIManifest, "config": config, "layers": []any{layer}})
+					_, err := s.engine.Import(t.Context(), order("team/app", "v1", digest), &meter{})
+					side, ok := errors.AsType[*mirror.SideError](err)
+					if !ok || side.Side != mirror.Source {
+						t.Errorf("it is no fault of the source: %v", err)
+					}
+					contains(t, err, sourceHost+"/team/app:v1", "size")
+					if n := count(s.target, "", ""); n != 0 {
+						t.Errorf("the target was asked %d times", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestIndexEntryWithoutSize arrives: a manifest is asked for by its digest, and its size is that of its answer.
+func TestIndexEntryWithoutSize(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		child := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+		s.push(t, child, "team/app", "child")
+		entry := describeManifest(child.Root())
+		delete(entry, "size")
+		digest := s.put(t, image.MediaTypeOCIIndex, map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": []any{entry}})
+		s.bring(t, order("team/app", "v1", digest))
+		whole(t, s.target, "team/app", "v1", digest)
+	})
+}

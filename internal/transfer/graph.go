@@ -135,6 +135,9 @@ func (n *node) addBlobs(list []descriptor) error {
 		if err := d.check(); err != nil {
 			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
 		}
+		if d.Size == 0 && d.Digest != image.DigestOf(nil, d.Digest) {
+			return fmt.Errorf("manifest %s: it gives %s no size, or 0: push the image anew at the source", n.manifest.Digest, d.Digest)
+		}
 		switch {
 		case seen[d.Digest]:
 		case image.IsForeignLayer(d.MediaType) && len(d.URLs) > 0:
