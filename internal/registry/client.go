@@ -252,10 +252,11 @@ func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, err
 	if err != nil {
 		return "", err
 	}
-	if _, err := e.reg.Ping(ctx, reference(image.Reference{Repository: repo})); err != nil {
-		return e.username, wrap("sign in", repo.Registry, err)
-	}
-	return e.username, nil
+	ping := call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
+		_, err := e.reg.Ping(ctx, reference(image.Reference{Repository: repo}))
+		return wrap("sign in", repo.Registry, err)
+	}}
+	return e.username, ping.at(ctx, e)
 }
 
 // Close gives the connections back.

@@ -107,10 +107,7 @@ func noteFinal(req *http.Request, op string, status int) {
 
 // guardOf returns the guard of a request of a listing, nil for any other.
 func guardOf(req *http.Request) *guard {
-	g, ok := req.Context().Value(guarded{}).(*guard)
-	if !ok || tokenRequest(req) {
-		return nil
-	}
+	g, _ := req.Context().Value(guarded{}).(*guard)
 	return g
 }
 

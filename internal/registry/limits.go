@@ -3,7 +3,6 @@ package registry
 import (
 	"container/list"
 	"context"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -17,17 +16,6 @@ type limits struct {
 
 func newLimits(start, most int) *limits {
 	return &limits{reads: newWindow(start, most), writes: newWindow(start, most), tokens: newWindow(start, most)}
-}
-
-// of returns the window that a request needs a place in.
-func (l *limits) of(req *http.Request) *window {
-	switch {
-	case tokenRequest(req):
-		return l.tokens
-	case req.Method == http.MethodGet, req.Method == http.MethodHead:
-		return l.reads
-	}
-	return l.writes
 }
 
 // window is a limit that adapts: it starts modest, grows by one each time that a full window of requests has been answered,

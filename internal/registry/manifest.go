@@ -141,7 +141,19 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	if r.Tag != "" {
 		target.Tag, target.Digest = r.Tag, ""
 	}
-	return c.run(ctx, call{repo: r.Repository, write: true, do: func(ctx context.Context, e *endpoint, _ *place) error {
+	put := call{repo: r.Repository, write: true, do: func(ctx context.Context, e *endpoint, _ *place) error {
 		return wrap("PUT manifest", r.Registry, e.reg.ManifestPut(ctx, target, body))
-	}})
+	}}
+	// regclient writes the fallback tag within, under a lock for which others wait at their places: who holds it has to keep his.
+	put.stays = hasSubject(body)
+	return c.run(ctx, put)
+}
+
+func hasSubject(m manifest.Manifest) bool {
+	about, ok := m.(manifest.Subjecter)
+	if !ok {
+		return false
+	}
+	subject, err := about.GetSubject()
+	return err == nil && subject != nil && subject.Digest != ""
 }

@@ -16,6 +16,8 @@ type inPlace struct{}
 // request until the answer has been read: a token that had to wait in line could end there. It is given back during pauses.
 type place struct {
 	window *window
+	// stays is set where it is kept during pauses: of a call that may hold a lock meanwhile, for which others wait at their places.
+	stays bool
 
 	mu   sync.Mutex
 	held bool
@@ -45,13 +47,13 @@ func (p *place) leave() {
 	}
 }
 
-// takePlace waits for the place of a request: its call's, which the call leaves, or one for itself, which it leaves with its
-// answer.
-func takePlace(req *http.Request, window *window) (leave func(), err error) {
-	if p := placeHeld(req); p != nil && p.window == window {
-		return func() {}, p.take(req.Context())
+// takePlace waits for the place of a request: that of its call, which the call leaves, or for one of a request for a token, which leaves
+// it with its answer. It returns the window as well.
+func (l *limits) takePlace(req *http.Request) (w *window, leave func(), err error) {
+	if p := placeHeld(req); p != nil {
+		return p.window, func() {}, p.take(req.Context())
 	}
-	return window.release, window.acquire(req.Context())
+	return l.tokens, l.tokens.release, l.tokens.acquire(req.Context())
 }
 
 // placeHeld returns the place of a request's call, nil for none: of token requests, whose context regclient makes.
@@ -66,7 +68,9 @@ type call struct {
 	write bool
 	// keep leaves the place to do where it succeeds, for an answer that is read later.
 	keep bool
-	do   func(ctx context.Context, e *endpoint, p *place) error
+	// stays is [place]'s.
+	stays bool
+	do    func(ctx context.Context, e *endpoint, p *place) error
 }
 
 // renewals bounds how often a call is made with tokens that have served others and end before they serve it; freshFor is how long
@@ -114,7 +118,7 @@ func noteServed(req *http.Request, status int) {
 
 // at makes the call at an endpoint.
 func (c call) at(ctx context.Context, e *endpoint) error {
-	p := &place{window: e.transport.limit.reads}
+	p := &place{window: e.transport.limit.reads, stays: c.stays}
 	if c.write {
 		p.window = e.transport.limit.writes
 	}

@@ -132,9 +132,9 @@ func answerBound(req *http.Request) int64 {
 	return -1
 }
 
-// pause waits before a request is sent again; its place among those in flight is for others meanwhile.
+// pause waits before a request is sent again; its place among those in flight is for others meanwhile, unless it stays.
 func (t *transport) pause(req *http.Request, d time.Duration) error {
-	if p := placeHeld(req); p != nil {
+	if p := placeHeld(req); p != nil && !p.stays {
 		p.leave()
 	}
 	return sleep(req.Context(), d)
@@ -243,8 +243,7 @@ func onlyOnce(req *http.Request) bool { return req.Context().Value(hurried{}) !=
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *transport) once(req *http.Request, body []byte) (*http.Response, error) {
-	window := t.limit.of(req)
-	leave, err := takePlace(req, window)
+	window, leave, err := t.limit.takePlace(req)
 	if err != nil {
 		return nil, err
 	}
@@ -407,12 +406,9 @@ func operation(req *http.Request) string {
 	return req.Method + " API"
 }
 
-// tokenRequest tells a request to a token server from one to a registry: only the latter's paths start with /v2/, but for
-// what it redirects to, for the Location of an upload and for the URL of a foreign layer, which may have any.
-func tokenRequest(req *http.Request) bool {
-	_, download := offsetOf(req)
-	return !strings.HasPrefix(req.URL.Path, "/v2/") && req.Response == nil && uploadOf(req) == nil && !download
-}
+// tokenRequest tells a request for a token from one of a call. Calls put their place into the context of all their requests, and
+// regclient makes a context of its own for tokens. Paths say nothing: Quay's token server is at /v2/auth, Google's at /v2/token.
+func tokenRequest(req *http.Request) bool { return placeHeld(req) == nil }
 
 func describe(err error) string {
 	if u, ok := errors.AsType[*url.Error](err); ok {

@@ -25,8 +25,10 @@ type Auth struct {
 	Permit func(user, repository, action string) bool
 	// TTL is how long a token lives, 0 for 5 minutes.
 	TTL time.Duration
-	// Realm is the URL of the token endpoint; "" is /token of the host that was asked. Wherever it is, this registry has
-	// to answer there: serve it under that host as well.
+	// TokenPath is where this registry answers requests for tokens, "" for /token. Quay's is /v2/auth, Google's /v2/token.
+	TokenPath string
+	// Realm is the URL of the token endpoint that challenges name; "" is TokenPath of the host that was asked. Wherever it is, this
+	// registry has to answer there: serve it under that host as well.
 	Realm string
 	// Service is the name in the challenge, "registry" if empty.
 	Service string
@@ -133,9 +135,9 @@ func (t *tokens) realm(req *http.Request) string {
 	case t.auth.Realm != "":
 		return t.auth.Realm
 	case req.TLS != nil:
-		return "https://" + req.Host + tokenPath
+		return "https://" + req.Host + t.auth.TokenPath
 	}
-	return "http://" + req.Host + tokenPath
+	return "http://" + req.Host + t.auth.TokenPath
 }
 
 func (t *tokens) service() string {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 )
@@ -35,15 +36,17 @@ func New(options Options) *Registry {
 	r.uploads.open = map[string]*upload{}
 	if options.Auth != nil {
 		r.tokens.auth = *options.Auth
+		r.tokens.auth.TokenPath = cmp.Or(options.Auth.TokenPath, tokenPath)
 		r.tokens.granted = map[string]grant{}
 	}
 	r.Gate = NewGate(http.HandlerFunc(r.route))
+	r.Gate.log.tokenPath = r.tokens.auth.TokenPath
 	return r
 }
 
 // route runs behind the gate.
 func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
-	to := parseRoute(req.URL.Path)
+	to := r.Gate.log.route(req)
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if r.options.Auth != nil {
 		if to.kind == KindToken {

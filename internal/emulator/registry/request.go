@@ -33,12 +33,21 @@ type entry struct {
 
 // requestLog keeps entries in the order of arrival.
 type requestLog struct {
-	mu      sync.Mutex
-	entries []*entry
+	tokenPath string // where tokens are given out other than at /token
+	mu        sync.Mutex
+	entries   []*entry
+}
+
+// route is what a request asks for.
+func (l *requestLog) route(r *http.Request) route {
+	if r.URL.Path == l.tokenPath {
+		return route{kind: KindToken}
+	}
+	return parseRoute(r.URL.Path)
 }
 
 func (l *requestLog) open(r *http.Request) *entry {
-	to := parseRoute(r.URL.Path)
+	to := l.route(r)
 	e := &entry{request: Request{
 		Method:        r.Method,
 		Path:          r.URL.Path,

@@ -15,7 +15,7 @@ const (
 	KindOther     = "other" // no endpoint of the distribution API
 )
 
-// tokenPath is where a registry's own token endpoint is.
+// tokenPath is where a registry's own token endpoint is, unless its Auth says otherwise.
 const tokenPath = "/token"
 
 // route is what a path asks for.
