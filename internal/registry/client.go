@@ -65,6 +65,7 @@ type endpoint struct {
 	// served is set once the registry has taken the credential.
 	served   atomic.Bool
 	troubles tokenTroubles
+	waiters  waiters
 	*learned
 }
 
@@ -170,7 +171,7 @@ func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint
 		return nil, err
 	}
 	e.username, e.transport = credential.account(), t
-	e.reg = c.newReg(repo.Registry, credential, signing{t, &e.troubles})
+	e.reg = c.newReg(repo.Registry, credential, signing{t, &e.troubles, &e.waiters})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other, ok := c.endpoints[cacheKey]; ok && (other.expires.IsZero() || time.Now().Before(other.expires)) {

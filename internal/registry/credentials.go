@@ -259,6 +259,8 @@ func serverName(registry string) string {
 
 const (
 	helperTimeout = 30 * time.Second
+	// maxHelperOutput bounds what a helper may say, in bytes.
+	maxHelperOutput = 64 << 10
 	// tokenUser is what a helper gives as the user where the secret is an identity token.
 	tokenUser = "<token>"
 )
@@ -272,19 +274,38 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	command := exec.CommandContext(ctx, program, "get") //nolint:gosec // the user's own file names the helper, as for docker itself
 	command.Stdin = strings.NewReader(server)
 	command.WaitDelay = 250 * time.Millisecond
-	out, err := command.Output()
-	if err != nil {
-		if strings.Contains(string(out), "credentials not found") {
-			return Credential{}, nil
-		}
-		return Credential{}, fmt.Errorf("%s get: %w: %s", program, err, clean(string(out)))
+	out := &boundedBuffer{left: maxHelperOutput}
+	command.Stdout = out
+	err := command.Run()
+	switch {
+	case out.left < 0:
+		return Credential{}, fmt.Errorf("%s get: it says more than %d bytes", program, maxHelperOutput)
+	case err != nil && bytes.Contains(out.kept, []byte("credentials not found")):
+		return Credential{}, nil
+	case err != nil: // what it says may be a secret
+		return Credential{}, fmt.Errorf("%s get: %w; run it by hand to see what it says: echo %s | %[1]s get", program, err, server)
 	}
 	var answer struct{ Username, Secret string }
-	if err := json.Unmarshal(out, &answer); err != nil {
+	if err := json.Unmarshal(out.kept, &answer); err != nil {
 		return Credential{}, fmt.Errorf("%s get: its answer is no JSON object", program)
 	}
 	if answer.Username == tokenUser {
 		return Credential{IdentityToken: answer.Secret}, nil
 	}
 	return Credential{Username: answer.Username, Password: answer.Secret}, nil
+}
+
+// boundedBuffer keeps what is written to it up to a bound, and refuses what comes then.
+type boundedBuffer struct {
+	kept []byte
+	left int
+}
+
+// Write implements io.Writer.
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errTooLong
+	}
+	b.kept = append(b.kept, p...)
+	return len(p), nil
 }

@@ -18,6 +18,8 @@ type guard struct {
 	mu    sync.Mutex
 	host  string
 	pages int
+	// bytes is how many have come, of all pages.
+	bytes int64
 	// op is what was asked first.
 	op string
 	// failed keeps the first failure of a request, which regclient drops where it falls back to something else.
@@ -103,6 +105,19 @@ func noteFinal(req *http.Request, op string, status int) {
 			g.failed = nil
 		}
 	}
+}
+
+// took counts what has come of the listing, and room is how much may still come.
+func (g *guard) took(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bytes += int64(n)
+}
+
+func (g *guard) room() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(0, maxListing-g.bytes)
 }
 
 // guardOf returns the guard of a request of a listing, nil for any other.

@@ -126,7 +126,9 @@ func (c call) at(ctx context.Context, e *endpoint) error {
 		return &Error{Host: e.registry, Operation: "wait for a place", Attempts: 1, Message: err.Error(), plain: true, cause: err}
 	}
 	ctx = context.WithValue(context.WithValue(ctx, inPlace{}, p), inEndpoint{}, e)
+	leave := e.waiters.join(ctx, c.repo.Path)
 	err := c.do(ctx, e, p)
+	leave()
 	if err != nil || !c.keep {
 		p.leave()
 	}

@@ -1,19 +1,23 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 )
 
 // signing is the transport of one endpoint. It notes why tokens could not be had: where regclient knows from earlier how to sign in, it
-// passes over that, and all that is left to see is the registry's 401.
+// passes over that, and all that is left to see is the registry's 401. It ends requests for tokens that nobody waits for: regclient makes
+// them without the context of the call that they are for.
 type signing struct {
 	*transport
 	troubles *tokenTroubles
+	waiters  *waiters
 }
 
 // RoundTrip sends the request.
@@ -22,10 +26,67 @@ func (s signing) RoundTrip(req *http.Request) (*http.Response, error) {
 		return s.transport.RoundTrip(req)
 	}
 	paths := scopes(req)
-	resp, err := s.transport.RoundTrip(req)
+	resp, err := s.transport.RoundTrip(req.WithContext(s.waiters.context(paths)))
 	failure, _ := errors.AsType[*Error](err)
 	s.troubles.note(paths, failure)
 	return resp, err
+}
+
+// waiters are the calls that may wait for a token, by the path of the repository, and all of them by the empty path.
+type waiters struct {
+	mu     sync.Mutex
+	byPath map[string]*waiting
+}
+
+type waiting struct {
+	calls  int
+	ctx    context.Context //nolint:containedctx // it ends with the last of the calls
+	cancel context.CancelFunc
+}
+
+// join adds a call until it leaves or its context ends.
+func (w *waiters) join(ctx context.Context, path string) (leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byPath == nil {
+		w.byPath = map[string]*waiting{}
+	}
+	for _, p := range []string{path, ""} {
+		if w.byPath[p] == nil {
+			ctx, cancel := context.WithCancel(context.Background())
+			w.byPath[p] = &waiting{ctx: ctx, cancel: cancel}
+		}
+		w.byPath[p].calls++
+	}
+	left := sync.OnceFunc(func() { w.leave(path) })
+	stop := context.AfterFunc(ctx, left)
+	return func() { stop(); left() }
+}
+
+func (w *waiters) leave(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range []string{path, ""} {
+		if w.byPath[p].calls--; w.byPath[p].calls == 0 {
+			w.byPath[p].cancel()
+			delete(w.byPath, p)
+		}
+	}
+}
+
+// context returns one that ends when no call waits any more for a token for these repositories. The first is that of the call; the others
+// are those that it mounts from.
+func (w *waiters) context(paths []string) context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range append(slices.Clone(paths), "") {
+		if found := w.byPath[p]; found != nil {
+			return found.ctx
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ended
 }
 
 // tokenTroubles are the last failures to get a token, by the path of the repository.

@@ -100,10 +100,10 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 	}
 }
 
-// readWhole reads the answer of a request for a list or a manifest, so that one that breaks off is asked for again like one that
-// does not come. It is bounded by maxListing and maxManifest.
+// readWhole reads the answer of a request for a list, a manifest or a token, so that one that breaks off is asked for again like one
+// that does not come. It is bounded by answerBound.
 func readWhole(req *http.Request, resp *http.Response) error {
-	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || answerBound(req) < 0 || tokenRequest(req) {
+	if req.Method != http.MethodGet && !tokenRequest(req) || resp.StatusCode != http.StatusOK || answerBound(req) < 0 {
 		return nil
 	}
 	raw, err := io.ReadAll(resp.Body)
@@ -112,6 +112,9 @@ func readWhole(req *http.Request, resp *http.Response) error {
 		return brokenAnswer{err}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	if g := guardOf(req); g != nil {
+		g.took(len(raw))
+	}
 	return nil
 }
 
@@ -123,9 +126,12 @@ func (b brokenAnswer) Unwrap() error { return b.error }
 
 // answerBound is how many bytes the answer to a request may have, negative for any number.
 func answerBound(req *http.Request) int64 {
+	g := guardOf(req)
 	switch {
-	case req.Context().Value(guarded{}) != nil:
-		return maxListing
+	case tokenRequest(req):
+		return maxToken
+	case g != nil:
+		return g.room()
 	case strings.Contains(req.URL.Path, "/manifests/"):
 		return maxManifest
 	}
@@ -261,7 +267,8 @@ func (t *transport) once(req *http.Request, body []byte) (*http.Response, error)
 		release()
 		return nil, err
 	}
-	watch.resting()
+	watch.resting(0)
+	watch.allow(stallTimeout)
 	t.plainRealm(resp, req.URL.Host)
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		window.overloaded(time.Now())
@@ -318,11 +325,12 @@ func (t *transport) plainRealm(resp *http.Response, host string) {
 
 var errTooLong = errors.New("the answer is longer than any that is known")
 
-// The bounds of one page of a listing and of a manifest, in bytes. The distribution spec asks registries to take manifests of
-// 4 MiB.
+// The bounds of a listing with all its pages, of a manifest and of a token server's answer, in bytes. The distribution spec asks
+// registries to take manifests of 4 MiB.
 const (
 	maxListing  = 64 << 20
 	maxManifest = 16 << 20
+	maxToken    = 1 << 20
 )
 
 // releasing is the body of an answer: it gives the place in flight back once it is closed or read to its end, and ends with
@@ -336,9 +344,9 @@ type releasing struct {
 }
 
 func (r *releasing) Read(p []byte) (int, error) {
-	r.watch.waiting(stallTimeout)
+	r.watch.waiting()
 	n, err := r.ReadCloser.Read(p)
-	r.watch.resting()
+	r.watch.resting(n)
 	if r.left >= 0 {
 		if r.left -= int64(n); r.left < 0 {
 			return 0, errTooLong
