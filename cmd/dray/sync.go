@@ -44,7 +44,7 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation) []mirror.Result {
 		results := g.mirror.Sync(ctx, jobs)
 		if wait {
-			results = a.untilDone(ctx, g.mirror, jobs, results)
+			results = untilDone(ctx, g.mirror, jobs, results)
 		}
 		return results
 	})
@@ -64,12 +64,14 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 }
 
 // untilDone runs the jobs with deferred actions again, each time when the first of these may be tried, until none is left.
-func (a *app) untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results []mirror.Result) []mirror.Result {
+func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results []mirror.Result) []mirror.Result {
+	vain := 0
 	for {
 		at, names, deferred := mirror.Deferral(results)
 		if !deferred {
 			return results
 		}
+		at = mirror.Again(at, time.Now(), vain)
 		m.Log.LogAttrs(ctx, slog.LevelInfo, "waiting for what is deferred", slog.Time("next", at))
 		select {
 		case <-time.After(time.Until(at)):
@@ -77,7 +79,12 @@ func (a *app) untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, 
 			return results
 		}
 		again := slices.DeleteFunc(slices.Clone(jobs), func(j plan.Job) bool { return !slices.Contains(names, j.Name) })
-		results = mirror.Merge(results, m.Sync(ctx, again))
+		later := m.Sync(ctx, again)
+		vain++
+		if slices.ContainsFunc(later, mirror.Result.Progress) {
+			vain = 0
+		}
+		results = mirror.Merge(results, later)
 	}
 }
 

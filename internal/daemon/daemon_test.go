@@ -175,6 +175,20 @@ func TestBudgetIsShared(t *testing.T) {
 	})
 }
 
+// A registry that puts off what it is asked for to a time that is over, as one whose clock is wrong does, is asked once a minute in the
+// long run.
+func TestDeferredToThePast(t *testing.T) {
+	result := func(string, int) mirror.Result {
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Deferred, RetryAt: time.Now().Add(-hour)}}}
+	}
+	inBubble(t, config{jobs: []Job{job(t, "a", "")}, result: result}, func(t *testing.T, s *stand) {
+		time.Sleep(hour)
+		if n := len(s.runs("a")); n < 60 || n > 70 {
+			t.Errorf("%d runs in an hour", n)
+		}
+	})
+}
+
 // The pause after failures ends, and outlives a restart.
 func TestPauses(t *testing.T) {
 	for failures, want := range map[int]time.Duration{1: minute, 2: 2 * minute, 9: 256 * minute, 10: 6 * hour, 1000: 6 * hour} {

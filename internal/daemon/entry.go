@@ -29,6 +29,8 @@ type entry struct {
 	result *mirror.Result
 	// waits is until when what a registry's budget has deferred waits; zero for nothing. given is when it was last given anything.
 	waits, given time.Time
+	// vain is how many runs in a row have left something deferred and brought nothing.
+	vain int
 }
 
 // running is one run under way.
@@ -199,10 +201,18 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	} else if !d.stopped && failed(result) {
 		e.state.Failures++
 	}
-	if given(result) {
+	at := waits(result)
+	if result.Progress() {
 		e.given = now
 	}
-	e.result, e.waits = &result, turn(waits(result), e.given, now)
+	if result.Progress() || at.IsZero() {
+		e.vain = 0
+	}
+	e.result, e.waits = &result, time.Time{}
+	if !at.IsZero() {
+		e.waits = turn(mirror.Again(at, now, e.vain), e.given, now)
+		e.vain++
+	}
 	run := Run{Job: e.Name, Trigger: r.trigger, Result: result, State: e.state}
 	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
 	if e.removed {
@@ -238,15 +248,10 @@ func waits(result mirror.Result) (at time.Time) {
 	return at
 }
 
-// given tells whether a run could do anything.
-func given(result mirror.Result) bool {
-	return slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool { return out.Pulls > 0 || out.Status == mirror.Imported })
-}
-
 // turn puts a job that waits for a budget behind others that wait for it, by less than a second: the further, the shorter ago it was given
 // anything of it. Without that the same jobs would take all of it each time.
 func turn(at, lastGiven, now time.Time) time.Time {
-	if at.IsZero() || lastGiven.IsZero() {
+	if lastGiven.IsZero() {
 		return at
 	}
 	return at.Add(time.Duration(float64(time.Second) / (1 + max(0, now.Sub(lastGiven).Minutes()))))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
 )
 
 // Deferral returns when the first deferred outcome of the results may be tried again, and the names of the jobs that have
@@ -26,41 +27,67 @@ func Deferral(results []Result) (at time.Time, jobs []string, ok bool) {
 	return at, jobs, ok
 }
 
-// Merge puts what a later run of some of the jobs brought in the place of what was deferred before. Everything else stays as
-// it ended first: what the first run imported, a later one finds unchanged.
+// The pauses before what is deferred is tried again, whatever time its registry has named: they grow while tries are in vain.
+const (
+	firstRest = time.Second
+	maxRest   = time.Minute
+)
+
+// Again returns when to try again what may be tried at a time, which may be over, after so many tries in a row that brought nothing.
+func Again(at, now time.Time, vain int) time.Time {
+	if earliest := now.Add(min(firstRest<<min(vain, 10), maxRest)); at.Before(earliest) {
+		return earliest
+	}
+	return at
+}
+
+// Progress tells whether a run could do anything.
+func (r Result) Progress() bool {
+	return slices.ContainsFunc(r.Outcomes, func(out Outcome) bool { return out.Pulls > 0 || out.Status == Imported })
+}
+
+// Merge puts what a later run of some of the jobs brought in the place of what they had before: what was deferred and is not there any
+// more is dropped, what has come is added. What was imported, and was then found unchanged, stays so.
 func Merge(first, later []Result) []Result {
 	merged := slices.Clone(first)
 	for i, r := range merged {
-		again := slices.IndexFunc(later, func(l Result) bool { return l.Job == r.Job })
-		if again < 0 {
-			continue
-		}
-		merged[i].Duration += later[again].Duration
-		merged[i].Outcomes = slices.Clone(r.Outcomes)
-		for j, out := range merged[i].Outcomes {
-			if out.Status == Deferred {
-				merged[i].Outcomes[j] = settledLater(out, later[again])
-			}
+		if again := slices.IndexFunc(later, func(l Result) bool { return l.Job == r.Job }); again >= 0 {
+			merged[i] = mergeOne(r, later[again])
 		}
 	}
 	return merged
 }
 
-// settledLater returns how a deferred outcome ended in a later run of its job; itself where that run says nothing of it.
-func settledLater(out Outcome, later Result) Outcome {
-	if later.Err != nil {
-		out.Status, out.Err, out.RetryAt = Failed, later.Err, time.Time{}
-		return out
+// way is what an outcome is about.
+type way struct{ source, target image.Reference }
+
+func wayOf(out Outcome) way { return way{out.Source.WithDigest(""), out.Target} }
+
+func mergeOne(first, later Result) Result {
+	merged := first
+	merged.Duration += later.Duration
+	merged.Outcomes = nil
+	ended := make(map[way]Outcome, len(later.Outcomes))
+	for _, out := range later.Outcomes {
+		ended[wayOf(out)] = out
 	}
-	same := func(l Outcome) bool {
-		return diff.Compare(diff.Action{Source: l.Source.WithDigest(""), Target: l.Target}, diff.Action{Source: out.Source.WithDigest(""), Target: out.Target}) == 0
+	for _, out := range first.Outcomes {
+		now, there := ended[wayOf(out)]
+		delete(ended, wayOf(out))
+		switch {
+		case later.Err != nil && out.Status == Deferred:
+			out.Status, out.Err, out.RetryAt = Failed, later.Err, time.Time{}
+		case !there && out.Status == Deferred:
+			continue // the source does not have it any more
+		case there && (out.Status != Imported || now.Status != Kept):
+			now.add(out.Cost)
+			out = now
+		}
+		merged.Outcomes = append(merged.Outcomes, out)
 	}
-	if i := slices.IndexFunc(later.Outcomes, same); i >= 0 {
-		ended := later.Outcomes[i]
-		ended.Pulls += out.Pulls
-		ended.Bytes += out.Bytes
-		ended.Mounted += out.Mounted
-		return ended
+	for _, out := range ended {
+		merged.Outcomes = append(merged.Outcomes, out)
 	}
-	return out
+	slices.SortFunc(merged.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
+	return merged
 }

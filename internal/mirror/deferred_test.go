@@ -20,7 +20,10 @@ func outcome(tag string, status Status, at time.Time, pulls int) Outcome {
 func TestMergeReplacesWhatWasDeferred(t *testing.T) {
 	soon, late := time.Unix(100, 0), time.Unix(200, 0)
 	first := []Result{
-		{Job: "a", Duration: 1, Outcomes: []Outcome{outcome("1", Imported, time.Time{}, 3), outcome("2", Deferred, late, 1), outcome("3", Deferred, soon, 0)}},
+		{Job: "a", Duration: 1, Outcomes: []Outcome{
+			outcome("0", Failed, time.Time{}, 2), outcome("1", Imported, time.Time{}, 3), outcome("2", Deferred, late, 1), outcome("3", Deferred, soon, 0),
+			outcome("5", Imported, time.Time{}, 3),
+		}},
 		{Job: "b", Duration: 1, Outcomes: []Outcome{outcome("1", Failed, time.Time{}, 0)}},
 		{Job: "c", Duration: 1, Outcomes: []Outcome{outcome("1", Deferred, late, 0)}},
 	}
@@ -30,23 +33,43 @@ func TestMergeReplacesWhatWasDeferred(t *testing.T) {
 	}
 	gone := errors.New("gone")
 	later := []Result{
-		{Job: "a", Duration: 2, Outcomes: []Outcome{outcome("1", Kept, time.Time{}, 0), outcome("2", Imported, time.Time{}, 2)}},
+		// 3 is gone, 4 has come, 0 is to be had now, and 5 has moved since and does not fit.
+		{Job: "a", Duration: 2, Outcomes: []Outcome{
+			outcome("0", Kept, time.Time{}, 1), outcome("1", Kept, time.Time{}, 0), outcome("2", Imported, time.Time{}, 2),
+			outcome("4", Failed, time.Time{}, 1), outcome("5", Deferred, late, 0),
+		}},
 		{Job: "c", Duration: 2, Err: gone},
 	}
 	want := []Result{
-		{Job: "a", Duration: 3, Outcomes: []Outcome{outcome("1", Imported, time.Time{}, 3), outcome("2", Imported, time.Time{}, 3), outcome("3", Deferred, soon, 0)}},
+		{Job: "a", Duration: 3, Outcomes: []Outcome{
+			outcome("0", Kept, time.Time{}, 3), outcome("1", Imported, time.Time{}, 3), outcome("2", Imported, time.Time{}, 3),
+			outcome("4", Failed, time.Time{}, 1), outcome("5", Deferred, late, 3),
+		}},
 		{Job: "b", Duration: 1, Outcomes: []Outcome{outcome("1", Failed, time.Time{}, 0)}},
 		{Job: "c", Duration: 3, Outcomes: []Outcome{outcome("1", Failed, time.Time{}, 0)}},
 	}
 	want[2].Outcomes[0].Err = gone
-	before := first[0].Outcomes[1].Status
+	before := first[0].Outcomes[2].Status
 	if diff := cmp.Diff(want, Merge(first, later), cmpopts.EquateErrors()); diff != "" {
 		t.Error(diff)
 	}
-	if first[0].Outcomes[1].Status != before {
+	if first[0].Outcomes[2].Status != before {
 		t.Error("Merge has changed its argument")
 	}
 	if _, _, ok := Deferral(want[1:]); ok {
 		t.Error("a failed outcome is taken for a deferred one")
+	}
+}
+
+// What is deferred is tried when its registry allows it, and in a pause that grows where that brings nothing.
+func TestAgain(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for vain, want := range map[int]time.Duration{0: time.Second, 3: 8 * time.Second, 7: time.Minute, 1000: time.Minute} {
+		if got := Again(now.Add(-time.Hour), now, vain).Sub(now); got != want {
+			t.Errorf("after %d tries in vain the pause is %s, want %s", vain, got, want)
+		}
+	}
+	if at := now.Add(time.Hour); !Again(at, now, 0).Equal(at) {
+		t.Error("it is tried before its time")
 	}
 }

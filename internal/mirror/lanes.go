@@ -5,6 +5,7 @@ import (
 	containerheap "container/heap"
 	"sync"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/plan"
 )
 
@@ -27,16 +28,18 @@ type queue struct {
 	lane
 	free  int
 	lines map[*run]*line
-	ready heap // lines in which somebody waits
+	ready heap // lines in which something waits
 	came  int
 }
 
-// line is what waits of one run, in the order in which it came.
+// line is what waits of one run, in the order in which it came: the places of its outcomes, and what is done with them. It is numbers
+// and no goroutines, since a job may have 200,000.
 type line struct {
 	run     *run
-	waiting []chan struct{} // each is closed when it has its place
-	had     int             // turns
-	since   int             // when it was empty last, by the queue's count
+	waiting []int
+	do      func(i int)
+	had     int // turns
+	since   int // when it was empty last, by the queue's count
 }
 
 // newLanes returns lanes for jobs, each of which is then to be observed.
@@ -51,17 +54,13 @@ func newLanes(jobs ...plan.Job) *lanes {
 	return l
 }
 
-// observed says that what the jobs of some runs import waits for its turn now.
+// observed notes that what the jobs of some runs import waits for its turn now. The caller holds the lock.
 func (l *lanes) observed(runs []*run) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, r := range runs {
-		if of := l.expected[r.job.Source.Registry]; of[r.job.Priority] > 0 {
+		if of := l.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
 			of[r.job.Priority]--
 		}
-	}
-	for _, q := range l.lanes {
-		l.next(q)
+		r.arrived = true
 	}
 }
 
@@ -75,16 +74,6 @@ func (l *lanes) outranked(key lane, r *run) bool {
 	return false
 }
 
-// enter asks for a place in a lane, which there is once the channel that it returns is closed; leave gives it back.
-func (l *lanes) enter(q *queue, r *run) <-chan struct{} {
-	goOn := make(chan struct{})
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	q.wait(r, goOn)
-	l.next(q)
-	return goOn
-}
-
 func (l *lanes) leave(q *queue) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,33 +81,35 @@ func (l *lanes) leave(q *queue) {
 	l.next(q)
 }
 
-func (q *queue) wait(r *run, goOn chan struct{}) {
+func (q *queue) wait(r *run, i int, do func(i int)) {
 	own := q.lines[r]
 	if own == nil {
 		own = &line{run: r}
 		q.lines[r] = own
 	}
-	if len(own.waiting) == 0 {
+	own.do = do
+	if own.waiting = append(own.waiting, i); len(own.waiting) == 1 {
 		q.came++
 		own.since = q.came
-		own.waiting = append(own.waiting, goOn)
 		q.ready.push(own)
-		return
 	}
-	own.waiting = append(own.waiting, goOn)
 }
 
 // next gives free places to those whose turn it is.
 func (l *lanes) next(q *queue) {
 	for q.free > 0 && len(q.ready) > 0 && !l.outranked(q.lane, q.ready[0].run) {
 		first := q.ready.pop()
-		close(first.waiting[0])
+		i, do := first.waiting[0], first.do
 		first.waiting = first.waiting[1:]
 		first.had++
 		q.free--
 		if len(first.waiting) > 0 {
 			q.ready.push(first)
 		}
+		go func() {
+			defer l.leave(q)
+			do(i)
+		}()
 	}
 }
 
@@ -151,10 +142,9 @@ func (h *heap) Pop() any {
 func (h *heap) push(l *line) { containerheap.Push(h, l) }
 func (h *heap) pop() *line   { return containerheap.Pop(h).(*line) } //nolint:forcetypeassert // nothing else is in it
 
-func (l *lanes) of(out Outcome) *queue {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	key := lane{out.Source.Registry, out.Target.Registry}
+// of returns the queue of an action. The caller holds the lock.
+func (l *lanes) of(a *diff.Action) *queue {
+	key := lane{a.Source.Registry, a.Target.Registry}
 	if l.lanes[key] == nil {
 		l.lanes[key] = &queue{lane: key, free: importsPerLane, lines: map[*run]*line{}}
 	}
@@ -162,22 +152,25 @@ func (l *lanes) of(out Outcome) *queue {
 }
 
 // each calls f for the outcomes that are wanted of runs that have observed, concurrently, and returns when all have ended.
-func (l *lanes) each(runs []*run, wanted func(*run, Outcome) bool, f func(r *run, i int)) {
+func (l *lanes) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int)) {
 	var group sync.WaitGroup
+	l.mu.Lock()
 	for _, r := range runs {
-		for i, out := range r.result.Outcomes {
-			if !wanted(r, out) {
-				continue
+		do := func(i int) {
+			defer group.Done()
+			f(r, i)
+		}
+		for i := range r.result.Outcomes {
+			if out := &r.result.Outcomes[i]; wanted(r, out) {
+				group.Add(1)
+				l.of(&out.Action).wait(r, i, do)
 			}
-			q := l.of(out)
-			place := l.enter(q, r)
-			group.Go(func() {
-				<-place
-				defer l.leave(q)
-				f(r, i)
-			})
 		}
 	}
 	l.observed(runs)
+	for _, q := range l.lanes {
+		l.next(q)
+	}
+	l.mu.Unlock()
 	group.Wait()
 }

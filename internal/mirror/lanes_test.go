@@ -7,20 +7,32 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 )
+
+// ready is a run of a job that has observed, with so many imports to make.
+func ready(job plan.Job, imports int) *run {
+	r := newRun(job)
+	r.result.Outcomes = make([]Outcome, imports)
+	for i := range r.result.Outcomes {
+		r.result.Outcomes[i].Source = job.Source
+	}
+	return r
+}
+
+func all(*run, *Outcome) bool { return true }
 
 // TestTurns has jobs of one lane go by priority, and those of one priority in turns, whatever their number of tags.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLanes()
-		q := l.of(Outcome{})
-		hold := newRun(plan.Job{Name: "hold"})
-		for range importsPerLane {
-			<-l.enter(q, hold)
-		}
+		var group sync.WaitGroup
+		goOn := make(chan struct{})
+		group.Go(func() {
+			l.each([]*run{ready(plan.Job{Name: "hold"}, importsPerLane)}, all, func(*run, int) { <-goOn })
+		})
+		synctest.Wait()
 		var mu sync.Mutex
 		var order []string
 		for _, job := range []struct {
@@ -28,21 +40,19 @@ func TestTurns(t *testing.T) {
 			priority int
 			imports  int
 		}{{"huge", 0, 60}, {"small", 0, 3}, {"urgent", 5, 4}, {"late", -1, 2}} {
-			r := newRun(plan.Job{Name: job.name, Priority: job.priority})
-			for range job.imports {
-				place := l.enter(q, r)
-				go func() {
-					<-place
+			group.Go(func() {
+				l.each([]*run{ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports)}, all, func(*run, int) {
 					mu.Lock()
+					defer mu.Unlock()
 					order = append(order, job.name)
-					mu.Unlock()
-					l.leave(q)
-				}()
-			}
+				})
+			})
 			synctest.Wait()
 		}
-		l.leave(q)
+		goOn <- struct{}{} // one place, which they take in turns
 		synctest.Wait()
+		close(goOn)
+		group.Wait()
 		got := strings.Join(order, " ")
 		if want := "urgent urgent urgent urgent huge small huge small huge small " + strings.Repeat("huge ", 57) + "late late"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -53,25 +63,27 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// TestTurnsWaitForPriority has imports wait until what is more important, from the same registry, has been observed, and no longer.
+// TestTurnsWaitForPriority has imports wait until what is more important, from the same registry, has been observed, and no longer: also
+// where something else of that priority has two things to do.
 func TestTurnsWaitForPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := func(host string) image.Reference { return image.Repository{Registry: host, Path: "a"}.Tag("") }
 		urgent := plan.Job{Name: "urgent", Priority: 1, Source: source("one")}
+		slow := plan.Job{Name: "slow", Priority: 1, Source: source("one")}
 		low := plan.Job{Name: "low", Source: source("one")}
-		l := newLanes(urgent, low, plan.Job{Name: "elsewhere", Priority: 9, Source: source("two")})
+		l := newLanes(urgent, slow, low, plan.Job{Name: "elsewhere", Priority: 9, Source: source("two")})
 		entered := make(chan struct{})
-		go func() {
-			<-l.enter(l.of(Outcome{Action: diff.Action{Source: low.Source}}), newRun(low))
-			close(entered)
-		}()
+		go l.each([]*run{ready(low, 1)}, all, func(*run, int) { close(entered) })
+		r := ready(urgent, 1)
+		l.each([]*run{r}, all, func(*run, int) {}) // its imports
+		l.each([]*run{r}, all, func(*run, int) {}) // and what refers to what is kept
 		synctest.Wait()
 		select {
 		case <-entered:
 			t.Error("it did not wait")
 		default:
 		}
-		l.observed([]*run{newRun(urgent)})
+		l.each([]*run{newRun(slow)}, all, func(*run, int) {})
 		<-entered
 	})
 }

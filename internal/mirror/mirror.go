@@ -185,7 +185,7 @@ func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int)) {
 		imports += r.pending()
 	}
 	m.Watcher.Planned(imports)
-	lanes.each(runs, func(_ *run, out Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
+	lanes.each(runs, func(_ *run, out *Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
 	for _, r := range runs {
 		r.result.Duration = time.Since(r.result.Started)
 	}
@@ -193,7 +193,7 @@ func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int)) {
 
 // refresh has the engine look at what is kept, for what has come to refer to it.
 func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
-	wanted := func(r *run, out Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
+	wanted := func(r *run, out *Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
 	lanes.each(runs, wanted, func(r *run, i int) {
 		if m.stopping() {
 			return // the next run looks

@@ -28,6 +28,8 @@ type run struct {
 	held map[image.Repository]map[image.Digest]string
 	// alike are the imports of the run; nothing changes them once it has begun to import.
 	alike map[likeness][]Alike
+	// arrived is set once others no longer wait for it to be observed; the lanes' lock guards it.
+	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
 }
@@ -113,8 +115,10 @@ func (r *run) decide(contested map[image.Reference][]string) {
 			r.seen[i].Detail = fmt.Sprintf("the mappings %q all write this tag: give them different targets, or narrow their tags", jobs)
 		}
 	}
-	r.result.Outcomes = r.failed
-	for _, a := range diff.Actions(r.job, r.seen) {
+	actions := diff.Actions(r.job, r.seen)
+	r.result.Outcomes = slices.Grow(r.failed, len(actions))
+	r.seen, r.failed = nil, nil // what is left of them is in the outcomes
+	for _, a := range actions {
 		out := Outcome{Action: a, Job: r.job.Name}
 		switch a.Op {
 		case diff.Keep:

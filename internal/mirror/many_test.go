@@ -1,0 +1,131 @@
+package mirror_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/tagfilter"
+)
+
+const oneDigest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+// plain is a world in which every source has every tag, of one image; head is told of each question, and tells whether a target has it.
+type plain struct {
+	head     func(r image.Reference) (held bool)
+	imported func(o mirror.Order)
+}
+
+func (plain) Tags(context.Context, image.Repository) ([]string, error)    { return nil, nil }
+func (plain) Catalog(context.Context, image.Repository) ([]string, error) { return nil, nil }
+
+func (p plain) Head(_ context.Context, r image.Reference) (image.Descriptor, error) {
+	if held := p.head(r); r.Registry == "target" && !held {
+		return image.Descriptor{}, image.ErrAbsent
+	}
+	return image.Descriptor{Digest: oneDigest}, nil
+}
+
+func (plain) Name() string { return "copy" }
+
+func (plain) Resolve(_ context.Context, _ image.Reference, o image.Descriptor, _ []image.Platform) (image.Digest, error) {
+	return o.Digest, nil
+}
+
+func (plain) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
+func (plain) Refresh(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
+
+func (p plain) Import(_ context.Context, o mirror.Order, _ mirror.Meter) (mirror.Receipt, error) {
+	p.imported(o)
+	return mirror.Receipt{Digest: o.Digest}, nil
+}
+
+func (p plain) mirror() *mirror.Mirror {
+	return &mirror.Mirror{Observer: p, Engine: p, Watcher: silent{}, Log: slog.New(slog.DiscardHandler)}
+}
+
+func plainJob(t *testing.T, name string, priority int, tags ...string) plan.Job {
+	t.Helper()
+	filter, err := tagfilter.Compile(tagfilter.Spec{Include: tags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan.Job{
+		Name: name, Priority: priority, Tags: filter, Source: at("source", name), Targets: []image.Reference{at("target", name)},
+		Referrers: plan.Referrers{All: true}, Timeout: time.Hour,
+	}
+}
+
+// An urgent job that is slow to be observed goes before one that is not urgent, also where another urgent job has nothing to import.
+func TestSlowUrgentJobGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var late atomic.Int64
+		p := plain{
+			head: func(r image.Reference) bool {
+				if r.Path == "slow" {
+					time.Sleep(5 * time.Second)
+				}
+				return r.Path == "same"
+			},
+			imported: func(o mirror.Order) {
+				if o.Job == "late" && time.Since(start) < 5*time.Second {
+					t.Errorf("%s is imported after %s", o.Job, time.Since(start))
+				}
+				late.Add(1)
+			},
+		}
+		p.mirror().Sync(t.Context(), []plan.Job{plainJob(t, "same", 5, "1"), plainJob(t, "slow", 5, "1", "2"), plainJob(t, "late", 0, "1", "2")})
+		if n := late.Load(); n != 4 {
+			t.Errorf("%d imports", n)
+		}
+	})
+}
+
+// A job of 200,000 tags, half of which are there, takes no goroutine for each of them, and less than a kilobyte.
+func TestManyTags(t *testing.T) {
+	const n = 200_000
+	tags := make([]string, 0, n)
+	for i := range n {
+		tags = append(tags, fmt.Sprintf("v%06d", i))
+	}
+	job := plainJob(t, "big", 0, tags...)
+	var goroutines, calls, heap atomic.Int64
+	look := func() {
+		goroutines.Store(max(goroutines.Load(), int64(runtime.NumGoroutine())))
+		if calls.Add(1)%(n/2) == 0 {
+			heap.Store(max(heap.Load(), heapNow()))
+		}
+	}
+	before := heapNow()
+	p := plain{
+		head:     func(r image.Reference) bool { look(); return r.Tag < "v1" },
+		imported: func(mirror.Order) { look() },
+	}
+	r := p.mirror().Sync(t.Context(), []plan.Job{job})[0]
+	if c := statuses(r); c[mirror.Kept] != n/2 || c[mirror.Imported] != n/2 {
+		t.Errorf("%v", c)
+	}
+	if most := goroutines.Load(); most > 100 {
+		t.Errorf("%d goroutines at once", most)
+	}
+	if each := (heap.Load() - before) / n; each > 1000 {
+		t.Errorf("%d bytes for each tag", each)
+	}
+	t.Logf("%d goroutines, %d MB", goroutines.Load(), (heap.Load()-before)>>20)
+}
+
+func heapNow() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
