@@ -17,7 +17,14 @@ const maxParts = 100_000
 func (t *transport) carry(req *http.Request, up *upload) (*http.Response, error) {
 	up.begin(withoutDigest(req.URL, up.desc.Digest))
 	up.load() // where that fails, so does the first part
+	checked := *req.URL
 	for range maxParts {
+		if up.session.Scheme != checked.Scheme || up.session.Host != checked.Host {
+			if err := t.guardLocation(req, up.session); err != nil {
+				return nil, err
+			}
+			checked = *up.session
+		}
 		if err := t.health.check(operation(req), up.session.Host); err != nil {
 			return nil, err
 		}

@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -142,8 +144,8 @@ type errorBody struct {
 
 const maxErrorBody = 64 << 10
 
-// readBody fills code and message from a failure's body, and closes it.
-func (e *Error) readBody(resp *http.Response) {
+// readBody fills code and message from a failure's body, cleaned, and closes it.
+func (e *Error) readBody(resp *http.Response, clean func(string) string) {
 	defer resp.Body.Close()
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what could be read is what there is to tell
 	var body errorBody
@@ -155,7 +157,11 @@ func (e *Error) readBody(resp *http.Response) {
 		}
 		return
 	}
-	if !strings.Contains(resp.Header.Get("Content-Type"), "html") {
+	var store struct{ Code, Message string }
+	switch {
+	case bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) && xml.Unmarshal(raw, &store) == nil && store.Code != "":
+		e.Message = clean(store.Code + " " + store.Message) // the rest is what was signed, and by which key
+	case !strings.Contains(resp.Header.Get("Content-Type"), "html"):
 		e.Message = clean(string(raw))
 	}
 }
@@ -167,15 +173,19 @@ var (
 	accountName = regexp.MustCompile(`\bas '[^']*'`)
 	// A URL may carry a user and, in its query, a signature or the state of an upload.
 	urlQuery = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://[^\s?"'<>)]*)\?[^\s"'<>)]*`)
-	urlUser  = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@"']*@`)
-	bearer   = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
+	anyQuery = regexp.MustCompile(`\?[^\s?"'<>)]*=[^\s"'<>)]*`) // of a URL without a scheme
+	// Elements of the errors of S3, Azure and the like that repeat what was signed, and by which key.
+	signedXML = regexp.MustCompile(`(?is)<((?:AWS)?AccessKeyId|Signature\w*|StringToSign\w*|CanonicalRequest\w*|\w*Credential\w*|AuthenticationErrorDetail)>[^<]*`)
+	urlUser   = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@"']*@`)
+	bearer    = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
 )
 
 // clean makes a registry's text fit for one line of a log: bounded, without control characters, account names, tokens and the
 // queries of URLs.
 func clean(s string) string {
 	s = strings.TrimSpace(controls.ReplaceAllString(strings.ToValidUTF8(s, "?"), " "))
-	s = urlUser.ReplaceAllString(urlQuery.ReplaceAllString(s, "$1"), "$1")
+	s = urlUser.ReplaceAllString(anyQuery.ReplaceAllString(urlQuery.ReplaceAllString(s, "$1"), ""), "$1")
+	s = signedXML.ReplaceAllString(s, "<$1>[redacted]")
 	s = tokenID.ReplaceAllString(s, "[redacted]")
 	s = accountName.ReplaceAllString(s, "as [redacted]")
 	s = bearer.ReplaceAllString(s, "$1 [redacted]")

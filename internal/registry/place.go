@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -131,6 +132,11 @@ func (c call) at(ctx context.Context, e *endpoint) error {
 	leave()
 	if err != nil || !c.keep {
 		p.leave()
+	}
+	if failure, ok := errors.AsType[*Error](err); ok { // also what regclient made of an answer
+		hidden := *failure
+		hidden.Message, hidden.ErrorCode = e.transport.secrets.hide(failure.Message), e.transport.secrets.hide(failure.ErrorCode)
+		err = &hidden
 	}
 	if refusedToken(err) {
 		return e.troubles.behind(err, c.repo.Path)

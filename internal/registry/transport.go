@@ -26,6 +26,7 @@ type transport struct {
 	retries Retries
 	health  *health
 	refused *refusals
+	secrets secrets
 	log     *slog.Logger
 	// plainHTTP is set for a registry that is configured to be spoken to without TLS.
 	plainHTTP bool
@@ -42,6 +43,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body, err := replayable(req)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.guardTarget(req); err != nil {
 		return nil, err
 	}
 	req = ranged(rewriteMount(withoutCredential(req)))
@@ -169,6 +173,9 @@ func settle(resp *http.Response) {
 	resp.Body = http.NoBody
 }
 
+// clean makes what was said by a registry, or because of it, fit for a log.
+func (t *transport) clean(text string) string { return clean(t.secrets.hide(text)) }
+
 // failed is an attempt that the caller cannot use, with the pause before the next one.
 type failed struct {
 	err  *Error
@@ -184,9 +191,9 @@ func (t *transport) unanswered(req *http.Request, op string, attempt int, err er
 	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, cause: err, Hint: t.hint(err, req.URL.Host)}
 	switch broken := (brokenAnswer{}); {
 	case errors.As(err, &broken):
-		e.Message, e.plain = "the body broke off: "+clean(broken.Error()), true
+		e.Message, e.plain = "the body broke off: "+t.clean(broken.Error()), true
 	case tlsHint(err) == "": // which says all there is to say
-		e.Message = clean(describe(err))
+		e.Message = t.clean(describe(err))
 	}
 	if !retryableError(req.Context(), err) {
 		if req.Context().Err() == nil {
@@ -214,7 +221,7 @@ func challenge(req *http.Request, resp *http.Response) bool {
 // refusedBy judges an answer that is not final: an error, with the pause that it asks for.
 func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *http.Response) failed {
 	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, Status: resp.StatusCode}
-	e.readBody(resp)
+	e.readBody(resp, t.clean)
 	e.Hint = statusHint(resp.StatusCode, t.host)
 	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
 		e.Hint = "it speaks TLS: take plainHTTP out of registries." + t.host
@@ -253,6 +260,7 @@ func (t *transport) once(req *http.Request, body []byte) (*http.Response, error)
 	if err != nil {
 		return nil, err
 	}
+	t.secrets.note(req, body)
 	attempt, watch := t.attempt(req, body)
 	release := sync.OnceFunc(func() { watch.end(); leave() })
 	resp, err := t.base.RoundTrip(attempt)
@@ -390,9 +398,7 @@ func replayable(req *http.Request) ([]byte, error) {
 
 // operation describes a request for people, by the paths of the OCI distribution spec, without its repository and query.
 func operation(req *http.Request) string {
-	for req.Response != nil && req.Response.Request != nil {
-		req = req.Response.Request // what was asked before the registry redirected
-	}
+	req = firstOf(req) // what was asked before the registry redirected
 	kinds := []struct{ part, name string }{
 		{"/blobs/uploads/", "blob upload"}, {"/manifests/", "manifest"}, {"/blobs/", "blob"}, {"/tags/list", "tag list"},
 		{"/referrers/", "referrers"}, {"/_catalog", "catalog"},
@@ -513,19 +519,4 @@ func statusOf(resp *http.Response, err error) int {
 		return 0
 	}
 	return resp.StatusCode
-}
-
-// withoutCredential takes the credential off a request to which a registry has redirected elsewhere. net/http leaves it on where
-// only the port is another.
-func withoutCredential(req *http.Request) *http.Request {
-	first := req
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
-	}
-	if first.URL.Host == req.URL.Host || req.Header.Get("Authorization") == "" {
-		return req
-	}
-	req = req.Clone(req.Context())
-	req.Header.Del("Authorization")
-	return req
 }
