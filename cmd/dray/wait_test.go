@@ -27,7 +27,7 @@ type shy struct {
 	gone  int64
 }
 
-func (s *shy) Tags(context.Context, image.Repository) ([]string, error) {
+func (s *shy) Tags(context.Context, image.Repository, func(string) bool) ([]string, error) {
 	if s.gone > 0 && s.asked.Load() >= s.gone {
 		return nil, nil
 	}
@@ -42,7 +42,7 @@ func (s *shy) Head(_ context.Context, r image.Reference) (image.Descriptor, erro
 	return image.Descriptor{}, laterError{time.Now().Add(-time.Minute)}
 }
 
-func (*shy) Catalog(context.Context, image.Repository) ([]string, error) {
+func (*shy) Catalog(context.Context, image.Repository, func(string) bool) ([]string, error) {
 	return nil, errors.New("there is none")
 }
 

@@ -24,8 +24,12 @@ type plain struct {
 	imported func(o mirror.Order)
 }
 
-func (plain) Tags(context.Context, image.Repository) ([]string, error)    { return nil, nil }
-func (plain) Catalog(context.Context, image.Repository) ([]string, error) { return nil, nil }
+func (plain) Tags(context.Context, image.Repository, func(string) bool) ([]string, error) {
+	return nil, nil
+}
+func (plain) Catalog(context.Context, image.Repository, func(string) bool) ([]string, error) {
+	return nil, nil
+}
 
 func (p plain) Head(_ context.Context, r image.Reference) (image.Descriptor, error) {
 	if held := p.head(r); r.Registry == "target" && !held {

@@ -17,12 +17,12 @@ import (
 
 // Observer asks registries what they have. Its errors wrap [image.ErrAbsent] only where the registry said so.
 type Observer interface {
-	// Tags returns every tag of a repository.
-	Tags(ctx context.Context, repo image.Repository) ([]string, error)
+	// Tags returns those tags of a repository that keep returns true for. It may be asked for one tag several times.
+	Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error)
 	// Head returns what a tag or a digest stands for, without fetching the manifest where the registry allows it.
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
-	// Catalog returns the paths of the repositories at the registry of prefix that lie below it.
-	Catalog(ctx context.Context, prefix image.Repository) ([]string, error)
+	// Catalog returns the paths of the repositories at the registry of prefix that lie below it, and that keep returns true for.
+	Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error)
 }
 
 // Order is what an engine needs to know to import one manifest.
@@ -106,6 +106,9 @@ const (
 	observedJobs   = 256
 	observedTags   = 12
 	importsPerLane = 16
+	// maxNames is how many bytes of names of tags, and of repositories, one job may choose; nameCost is what each takes besides.
+	maxNames = 64 << 20
+	nameCost = 16
 )
 
 // Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.

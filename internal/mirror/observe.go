@@ -219,8 +219,11 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, error) {
 	var catalog []string
 	if job.NeedsCatalog() {
 		var err error
-		if catalog, err = m.Observer.Catalog(ctx, job.Source.Repository); err != nil {
+		if catalog, err = m.Observer.Catalog(ctx, job.Source.Repository, job.CanRoute); err != nil {
 			return nil, At(Source, job.Source, fmt.Errorf("list repositories: %w", err))
+		}
+		if size(catalog) > maxNames {
+			return nil, At(Source, job.Source, tooMany("repositories"))
 		}
 	}
 	routes, unmatched := job.Routes(catalog)
@@ -228,10 +231,14 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, error) {
 		return nil, At(Source, job.Source, fmt.Errorf("no repository below it matches %q", unmatched))
 	}
 	var all []ask
+	chosen := 0
 	for _, route := range routes {
 		tags, err := m.tags(ctx, job, route.Source)
 		if err != nil {
 			return nil, err
+		}
+		if chosen += size(tags); chosen > maxNames {
+			return nil, At(Source, route.Source, tooMany("tags"))
 		}
 		for _, tag := range tags {
 			a := ask{source: route.Source.Tag(tag)}
@@ -248,11 +255,28 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 	if literals, ok := job.Tags.Literals(); ok {
 		return literals, nil
 	}
-	all, err := m.Observer.Tags(ctx, repo)
+	all, err := m.Observer.Tags(ctx, repo, job.Tags.CanChoose)
 	if err != nil {
 		return nil, At(Source, repo, fmt.Errorf("list tags: %w", err))
 	}
+	if size(all) > maxNames {
+		return nil, At(Source, repo, tooMany("tags"))
+	}
 	return job.Tags.Select(all), nil
+}
+
+// size is how many bytes a list of names takes.
+func size(names []string) int {
+	n := len(names) * nameCost
+	for _, name := range names {
+		n += len(name)
+	}
+	return n
+}
+
+// tooMany is the error of a job that chooses more than can be kept; key is what is to be narrowed.
+func tooMany(key string) error {
+	return fmt.Errorf("more than %d MiB of names are chosen: narrow `%s` of the mapping", maxNames>>20, key)
 }
 
 // observeOne asks the source and every target for one tag, all at once.

@@ -3,6 +3,8 @@ package plan
 
 import (
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/image"
@@ -128,16 +130,29 @@ func (j Job) route(name string) Route {
 // match returns the names below the source's path that the pattern matches; '*' does not cross a '/'.
 func (j Job) match(pattern string, catalog []string) []string {
 	var names []string
-	prefix := j.Source.Path + "/"
 	for _, p := range catalog {
-		if len(p) <= len(prefix) || p[:len(prefix)] != prefix {
-			continue
-		}
-		if ok, err := path.Match(pattern, p[len(prefix):]); ok && err == nil {
-			names = append(names, p[len(prefix):])
+		if name, ok := j.below(p); ok && matches(pattern, name) {
+			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// below returns the path of a repository below the source's.
+func (j Job) below(repository string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(repository, j.Source.Path+"/")
+	return name, ok && name != ""
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+// CanRoute tells whether a pattern of the job matches a repository of the catalog: the others need not be kept for Routes.
+func (j Job) CanRoute(repository string) bool {
+	name, ok := j.below(repository)
+	return ok && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return isGlob(pattern) && matches(pattern, name) })
 }
 
 func isGlob(s string) bool {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,13 @@ func TestRoutes(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"none-*"}, unmatched); diff != "" {
 		t.Error(diff)
+	}
+	kept := slices.DeleteFunc(slices.Clone(catalog), func(path string) bool { return !job.CanRoute(path) })
+	if diff := cmp.Diff([]string{"acme/lint-go"}, kept); diff != "" {
+		t.Error(diff)
+	}
+	if of, none := job.Routes(kept); !cmp.Equal(of, routes) || !cmp.Equal(none, unmatched) {
+		t.Errorf("the routes are %v, %v by what is kept of the catalog", of, none)
 	}
 	if !job.NeedsCatalog() {
 		t.Error("a job with patterns needs no catalog")

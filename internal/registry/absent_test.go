@@ -130,7 +130,7 @@ func TestAbsent(t *testing.T) {
 			_, err := c.OpenBlob(t.Context(), at("app"), image.Descriptor{Digest: missing, Size: 1}, 0, nil)
 			return err
 		},
-		"Tags of no repository":       func() error { _, err := c.Tags(t.Context(), at("none")); return err },
+		"Tags of no repository":       func() error { _, err := c.Tags(t.Context(), at("none"), everything); return err },
 		"RecentTags of no repository": func() error { _, err := c.RecentTags(t.Context(), at("none")); return err },
 	}
 	for name, ask := range asked {
@@ -142,7 +142,7 @@ func TestAbsent(t *testing.T) {
 		})
 	}
 	r.Inject(emulator.Fault{Status: 404, Body: "<html>no such page</html>", Header: http.Header{"Content-Type": {"text/html"}}})
-	_, err := c.Catalog(t.Context(), at("team"))
+	_, err := c.Catalog(t.Context(), at("team"), everything)
 	if err == nil || errors.Is(err, image.ErrAbsent) {
 		t.Errorf("a registry without catalog: %v: its repositories are not absent", err)
 	}

@@ -43,7 +43,7 @@ func challenging(next http.HandlerFunc) http.Handler {
 func TestAnswerThatTrickles(t *testing.T) {
 	digest := image.Digest(emulator.Sum([]byte("x")))
 	calls := map[string]func(ctx context.Context, c *Client) error{
-		"tags":      func(ctx context.Context, c *Client) error { _, err := c.Tags(ctx, at("app")); return err },
+		"tags":      func(ctx context.Context, c *Client) error { _, err := c.Tags(ctx, at("app"), everything); return err },
 		"manifest":  func(ctx context.Context, c *Client) error { _, err := c.Manifest(ctx, at("app").Tag("1")); return err },
 		"referrers": func(ctx context.Context, c *Client) error { _, err := c.Referrers(ctx, at("app"), digest); return err },
 		"blob": func(ctx context.Context, c *Client) error {
@@ -151,8 +151,8 @@ func TestTokenServerThatExhausts(t *testing.T) {
 // TestEndlessPages: a list is bounded as a whole, and not by its pages.
 func TestEndlessPages(t *testing.T) {
 	calls := map[string]func(c *Client) error{
-		"tags":    func(c *Client) error { _, err := c.Tags(t.Context(), at("app")); return err },
-		"catalog": func(c *Client) error { _, err := c.Catalog(t.Context(), at("app")); return err },
+		"tags":    func(c *Client) error { _, err := c.Tags(t.Context(), at("app"), everything); return err },
+		"catalog": func(c *Client) error { _, err := c.Catalog(t.Context(), at("app"), everything); return err },
 		"referrers": func(c *Client) error {
 			_, err := c.Referrers(t.Context(), at("app"), image.Digest(emulator.Sum(nil)))
 			return err

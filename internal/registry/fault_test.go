@@ -60,11 +60,11 @@ func calls(i emulator.Image) map[string]struct {
 			return err
 		}},
 		"Tags": {"GET", emulator.KindTags, func(ctx context.Context, c *Client) error {
-			_, err := c.Tags(ctx, at("app"))
+			_, err := c.Tags(ctx, at("app"), everything)
 			return err
 		}},
 		"Catalog": {"GET", emulator.KindCatalog, func(ctx context.Context, c *Client) error {
-			_, err := c.Catalog(ctx, at("team"))
+			_, err := c.Catalog(ctx, at("team"), everything)
 			return err
 		}},
 		"Referrers": {"GET", emulator.KindReferrers, func(ctx context.Context, c *Client) error {
@@ -355,7 +355,7 @@ func TestHealedHost(t *testing.T) {
 				remove()
 				if test.rest > 0 { // left alone: no request, no wait, the same error
 					before := len(r.Requests())
-					_, err := c.Tags(t.Context(), at("app"))
+					_, err := c.Tags(t.Context(), at("app"), everything)
 					if e := failure(t, err); e.Operation != "GET tag list" || !e.Temporary() || len(r.Requests()) != before {
 						t.Errorf("while the host is left alone: %v, %d requests", err, len(r.Requests())-before)
 					}

@@ -12,12 +12,22 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Tags returns all tags of a repository, sorted and each once. Pages are followed by their Link header (OCI distribution
+// Tags returns those tags of a repository that keep chooses, sorted and each once. Pages are followed by their Link header (OCI distribution
 // spec, "Listing Tags"), never to another host.
-func (c *Client) Tags(ctx context.Context, repo image.Repository) ([]string, error) {
+func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error) {
 	if repo.IsLayout() {
-		return c.layouts.Tags(repo)
+		tags, err := c.layouts.Tags(repo)
+		return kept(tags, keep), err
 	}
+	tags, err := c.tags(ctx, repo)
+	return kept(slices.Clone(tags), keep), err // all of them are remembered
+}
+
+func kept(names []string, keep func(string) bool) []string {
+	return slices.Clip(slices.DeleteFunc(names, func(name string) bool { return !keep(name) }))
+}
+
+func (c *Client) tags(ctx context.Context, repo image.Repository) ([]string, error) {
 	var tags []string
 	err := c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
 		guarded, _ := withGuard(ctx)
@@ -40,11 +50,12 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository) ([]string, err
 // catalogPage is how many repositories are asked for at once; registries that allow fewer clamp it, or say so by a Link.
 const catalogPage = 1000
 
-// Catalog returns the paths of all repositories below prefix, sorted, as far as the registry tells them. Public registries
+// Catalog returns the paths of the repositories below prefix that keep chooses, sorted, as far as the registry tells them. Public registries
 // mostly do not.
-func (c *Client) Catalog(ctx context.Context, prefix image.Repository) ([]string, error) {
+func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error) {
 	if prefix.IsLayout() {
-		return c.layouts.Below(prefix)
+		paths, err := c.layouts.Below(prefix)
+		return kept(paths, keep), err
 	}
 	ctx, _ = withGuard(ctx)
 	var below []string
@@ -59,7 +70,7 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository) ([]string
 		}
 		last = names[len(names)-1]
 		for _, name := range names {
-			if strings.HasPrefix(name, prefix.Path+"/") {
+			if strings.HasPrefix(name, prefix.Path+"/") && keep(name) {
 				below = append(below, name)
 			}
 		}

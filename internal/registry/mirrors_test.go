@@ -126,7 +126,7 @@ func TestMirrorIsNoTruth(t *testing.T) {
 		if _, err := s.client.Head(t.Context(), at("app").Tag("1")); err != nil {
 			t.Error(err)
 		}
-		if _, err := s.client.Tags(t.Context(), at("app")); err != nil {
+		if _, err := s.client.Tags(t.Context(), at("app"), everything); err != nil {
 			t.Error(err)
 		}
 		if _, err := s.client.Manifest(t.Context(), at("app").Tag("1")); err != nil {

@@ -191,7 +191,7 @@ func (c *Client) RecentTags(ctx context.Context, repo image.Repository) ([]strin
 	if tags, ok := c.recent.get(repo); ok {
 		return tags, nil
 	}
-	tags, err, _ := c.recent.flight.Do(repo.String(), func() (any, error) { return c.Tags(ctx, repo) })
+	tags, err, _ := c.recent.flight.Do(repo.String(), func() (any, error) { return c.tags(ctx, repo) })
 	if err != nil {
 		return nil, err
 	}

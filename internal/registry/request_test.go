@@ -17,8 +17,8 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// everything calls each method once against a registry that holds the image at app:1 and checks what it returns.
-func everything(t *testing.T, r *emulator.Registry, c *Client, i emulator.Image) {
+// askAll calls each method once against a registry that holds the image at app:1 and checks what it returns.
+func askAll(t *testing.T, r *emulator.Registry, c *Client, i emulator.Image) {
 	t.Helper()
 	ctx, root := t.Context(), i.Root()
 	wantRoot := image.Descriptor{MediaType: root.MediaType, Digest: image.Digest(root.Digest), Size: int64(len(root.Body))}
@@ -69,11 +69,11 @@ func everything(t *testing.T, r *emulator.Registry, c *Client, i emulator.Image)
 	if err := r.Whole("team/copy", "new"); err != nil || r.Digest("team/copy", "new") != root.Digest {
 		t.Errorf("what was pushed is not whole: %v", err)
 	}
-	tags, err := c.Tags(ctx, at("app"))
+	tags, err := c.Tags(ctx, at("app"), everything)
 	if diff := cmp.Diff(r.Tags("app"), tags); err != nil || diff != "" {
 		t.Errorf("Tags: %v %s", err, diff)
 	}
-	names, err := c.Catalog(ctx, at("team"))
+	names, err := c.Catalog(ctx, at("team"), everything)
 	if diff := cmp.Diff([]string{"team/copy", "team/one", "team/two"}, names); err != nil || diff != "" {
 		t.Errorf("Catalog: %v %s", err, diff)
 	}
@@ -123,7 +123,7 @@ func TestEveryRequest(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				took := elapsed(func() { everything(t, r, c, i) })
+				took := elapsed(func() { askAll(t, r, c, i) })
 				if took > time.Second {
 					t.Errorf("took %v without any fault", took)
 				}
@@ -281,7 +281,7 @@ func TestLayouts(t *testing.T) {
 	if head, err := c.Head(t.Context(), repo.Tag("t")); err != nil || string(head.Digest) != i.Digest {
 		t.Errorf("Head = %v, %v", head, err)
 	}
-	if tags, err := c.Tags(t.Context(), repo); err != nil || !slices.Equal(tags, []string{"t"}) {
+	if tags, err := c.Tags(t.Context(), repo, everything); err != nil || !slices.Equal(tags, []string{"t"}) {
 		t.Errorf("Tags = %v, %v", tags, err)
 	}
 	if list, err := c.Referrers(t.Context(), repo, m.Digest); err != nil || len(list) != 0 {

@@ -42,7 +42,7 @@ func TestLinkToAnotherHost(t *testing.T) {
 				Match:  func(q *http.Request) bool { return q.Header.Get("Authorization") != "" },
 				Header: http.Header{"Link": {`<https://` + other + `/v2/app/tags/list?last=1>; rel="next"`}},
 			})
-			if tags, err := c.Tags(t.Context(), at("app")); err == nil {
+			if tags, err := c.Tags(t.Context(), at("app"), everything); err == nil {
 				t.Errorf("Tags = %v", tags)
 			} else {
 				e := failure(t, err)
@@ -79,7 +79,7 @@ func TestLinkToTheSameHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.URL.RawQuery == "" }, Header: http.Header{"Link": {`<` + link + `>; rel="next"`}}})
-			if tags, err := c.Tags(t.Context(), at("app")); err != nil || len(tags) != 2 {
+			if tags, err := c.Tags(t.Context(), at("app"), everything); err != nil || len(tags) != 2 {
 				t.Errorf("Tags = %v, %v", tags, err)
 			}
 			if len(clear) != 0 {
@@ -258,11 +258,14 @@ func endless(status int, header http.Header, head string) http.Handler {
 func TestEndlessAnswers(t *testing.T) {
 	digest := image.Digest(emulator.Sum(nil))
 	asked := map[string]func(ctx context.Context, c *Client) error{
-		"tags":      func(ctx context.Context, c *Client) error { _, err := c.Tags(ctx, at("app")); return err },
+		"tags":      func(ctx context.Context, c *Client) error { _, err := c.Tags(ctx, at("app"), everything); return err },
 		"referrers": func(ctx context.Context, c *Client) error { _, err := c.Referrers(ctx, at("app"), digest); return err },
-		"catalog":   func(ctx context.Context, c *Client) error { _, err := c.Catalog(ctx, at("app")); return err },
-		"manifest":  func(ctx context.Context, c *Client) error { _, err := c.Manifest(ctx, at("app").Tag("1")); return err },
-		"head":      func(ctx context.Context, c *Client) error { _, err := c.Head(ctx, at("app").Tag("1")); return err },
+		"catalog": func(ctx context.Context, c *Client) error {
+			_, err := c.Catalog(ctx, at("app"), everything)
+			return err
+		},
+		"manifest": func(ctx context.Context, c *Client) error { _, err := c.Manifest(ctx, at("app").Tag("1")); return err },
+		"head":     func(ctx context.Context, c *Client) error { _, err := c.Head(ctx, at("app").Tag("1")); return err },
 	}
 	servers := map[string]http.Handler{
 		"200": endless(200, nil, `{"name":"app","tags":["`),

@@ -165,7 +165,7 @@ func TestUnknownName(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := client(t, emulator.Network{}, Options{})
 		var err error
-		took := elapsed(func() { _, err = c.Tags(t.Context(), at("app")) })
+		took := elapsed(func() { _, err = c.Tags(t.Context(), at("app"), everything) })
 		if e := failure(t, err); e.Temporary() || took != 0 || e.Code() != "unreachable" {
 			t.Errorf("%+v after %v", e, took)
 		}

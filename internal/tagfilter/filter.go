@@ -48,6 +48,20 @@ func (f Filter) Select(tags []string) []string {
 	return slices.Compact(chosen)
 }
 
+// CanChoose tells whether Select can choose a tag, whatever else there is: of a long list the others need not be kept. Select returns the
+// same of all tags and of those that it can choose.
+func (f Filter) CanChoose(tag string) bool {
+	if !isTag(tag) {
+		return false
+	}
+	_, named := slices.BinarySearch(f.named, tag)
+	if named {
+		return true
+	}
+	_, ok := f.candidate(tag)
+	return ok
+}
+
 // candidate tells whether patterns choose a valid tag, unless newest cuts it off.
 func (f Filter) candidate(tag string) (candidate, bool) {
 	stem, ok := strings.CutSuffix(tag, f.narrow.suffix)

@@ -1,6 +1,7 @@
 package tagfilter
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -196,5 +197,39 @@ func TestString(t *testing.T) {
 		if got := mustCompile(t, tc.spec).String(); got != tc.want {
 			t.Errorf("String = %q, want %q", got, tc.want)
 		}
+	}
+}
+
+// Whatever the filter and the tags, what cannot be chosen can be dropped before.
+func TestCanChoose(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	dropped, chosen := 0, 0
+	for range 20_000 {
+		spec := Spec{Semver: pick("", "", ">= 3.19", "~1", "1.x || >= 3-0"), Suffix: pick("", "", "-alpine"), Newest: random.IntN(4)}
+		for range random.IntN(3) {
+			spec.Include = append(spec.Include, pick("*", "3.*", "latest", "v1.2.3", "/v?[0-9.]+/", "{a,3}*", "sha256-*"))
+		}
+		for range random.IntN(2) {
+			spec.Exclude = append(spec.Exclude, pick("*_rc*", "latest", "/.*-rc.*/", "3.1*"))
+		}
+		filter, err := Compile(spec)
+		if err != nil {
+			continue
+		}
+		var tags []string
+		for range random.IntN(12) {
+			tags = append(tags, pick("", "v")+pick("1", "3", "3.19", "3.20.1", "20240101", "latest", "edge", "../x", "sha256-"+strings.Repeat("a", 64))+pick("", "", "-alpine", "-rc1", "_rc2"))
+		}
+		kept := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !filter.CanChoose(tag) })
+		all := filter.Select(tags)
+		if of := filter.Select(kept); !slices.Equal(all, of) {
+			t.Fatalf("%+v chooses %q of %q, and %q of %q", spec, all, tags, of, kept)
+		}
+		dropped += len(tags) - len(kept)
+		chosen += len(all)
+	}
+	if dropped < 1000 || chosen < 1000 {
+		t.Errorf("%d tags were dropped, %d chosen: the worlds are too tame", dropped, chosen)
 	}
 }

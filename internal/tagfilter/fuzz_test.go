@@ -35,6 +35,7 @@ func FuzzCompileSelect(f *testing.F) {
 		}
 		checkChoice(t, spec, input, got)
 		checkStable(t, filter, input, got)
+		checkKept(t, filter, input, got)
 		checkLiterals(t, filter, input, got)
 	})
 }
@@ -84,6 +85,14 @@ func checkStable(t *testing.T, filter Filter, input, got []string) {
 	slices.Reverse(other)
 	if reversed := filter.Select(append(other, input...)); !slices.Equal(reversed, got) {
 		t.Errorf("chose %q, and of the input twice in another order %q", got, reversed)
+	}
+}
+
+// checkKept drops what cannot be chosen beforehand: the choice is the same.
+func checkKept(t *testing.T, filter Filter, input, got []string) {
+	kept := slices.DeleteFunc(slices.Clone(input), func(tag string) bool { return !filter.CanChoose(tag) })
+	if of := filter.Select(kept); !slices.Equal(of, got) {
+		t.Errorf("chose %q, and of those that it can choose %q", got, of)
 	}
 }
 
