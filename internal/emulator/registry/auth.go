@@ -30,6 +30,15 @@ type Auth struct {
 	// Realm is the URL of the token endpoint that challenges name; "" is TokenPath of the host that was asked. Wherever it is, this
 	// registry has to answer there: serve it under that host as well.
 	Realm string
+	// Negotiate names that scheme as well, in a header before the other.
+	Negotiate bool
+	// TokenName is the only field that has the token, "token" or "access_token"; "" is both.
+	TokenName string
+	// ExpiresIn is what the answer with a token says in the place of expires_in, as JSON; "none" is nothing, "" is the truth.
+	ExpiresIn string
+	// PushMakes refuses all of a repository that does not exist with a challenge for pulling, until a token for pushing to it is used, as
+	// Quay does.
+	PushMakes bool
 	// Service is the name in the challenge, "registry" if empty.
 	Service string
 }
@@ -233,12 +242,31 @@ func (t *tokens) issue(scopes []scope) []byte {
 	t.mu.Lock()
 	t.granted[token] = grant{scopes: scopes, expires: now.Add(ttl)}
 	t.mu.Unlock()
-	body, err := json.Marshal(map[string]any{
+	answer := map[string]any{
 		"token": token, "access_token": token,
 		"expires_in": int(ttl / time.Second), "issued_at": now.UTC().Format(time.RFC3339),
-	})
-	if err != nil {
-		panic(err) // strings and numbers always encode
 	}
-	return body
+	if only := t.auth.TokenName; only != "" {
+		delete(answer, "token")
+		delete(answer, "access_token")
+		answer[only] = token
+	}
+	switch t.auth.ExpiresIn {
+	case "":
+	case "none":
+		delete(answer, "expires_in")
+	default:
+		answer["expires_in"] = json.RawMessage(t.auth.ExpiresIn)
+	}
+	return encode(answer)
+}
+
+// unknown is the challenge for a repository that does not exist; "" where the token is good for pushing to it.
+func (t *tokens) unknown(req *http.Request, to route) string {
+	pull := scope{"repository", to.repository, []string{"pull"}}
+	token, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	if have, _ := t.lookup(token); covers(have, []scope{{"repository", to.repository, []string{"push"}}}) {
+		return ""
+	}
+	return fmt.Sprintf(`Bearer realm=%q,service=%q,scope=%q`, t.realm(req), t.service(), pull)
 }

@@ -13,6 +13,10 @@ func (r *Registry) serveBlob(w http.ResponseWriter, req *http.Request, to route)
 		fail(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 		return
 	}
+	if r.options.Store != nil && req.Method == http.MethodGet {
+		r.options.Store.redirect(w, req, to.reference, data)
+		return
+	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
 		w.Header().Set("Content-Type", "application/octet-stream")

@@ -21,6 +21,7 @@ type repository struct {
 	blobs     map[string][]byte
 	manifests map[string]storedManifest // by digest
 	tags      map[string]string         // to a digest
+	relinks   map[string]int            // how often the manifest of a digest is being linked anew
 }
 
 type storedManifest struct {
@@ -42,7 +43,7 @@ func (c *content) repository(name string) *repository {
 	repo, found := c.repositories[name]
 	if !found {
 		repo = &repository{
-			blobs: map[string][]byte{}, manifests: map[string]storedManifest{}, tags: map[string]string{},
+			blobs: map[string][]byte{}, manifests: map[string]storedManifest{}, tags: map[string]string{}, relinks: map[string]int{},
 		}
 		c.repositories[name] = repo
 	}
@@ -97,6 +98,14 @@ func (c *content) putManifest(name, reference, digest string, m storedManifest) 
 	if !isDigest(reference) {
 		repo.tags[reference] = digest
 	}
+}
+
+// has tells whether a repository is there.
+func (c *content) has(name string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	_, found := c.repositories[name]
+	return found
 }
 
 // names lists the repositories, sorted.

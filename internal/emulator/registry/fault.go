@@ -9,7 +9,7 @@ import (
 
 // Fault is one way to go wrong. What a zero field would do is not done, so the zero Fault changes nothing; fields
 // combine, in this order: Delay, then Hang, Reset or Status, and where none of these ends the request it is answered as
-// usual, with Header, CutAt, CutRequestAt and FlipByte applied.
+// usual, with Header, Trickle, Endless, CutAt, CutRequestAt and FlipByte applied.
 type Fault struct {
 	// Match chooses requests; nil is all. It must not call Inject or a fault's remove.
 	Match func(*http.Request) bool
@@ -27,6 +27,10 @@ type Fault struct {
 	Header http.Header
 	// Body is sent with Status.
 	Body string
+	// Trickle is the pause before each byte of the answer's body.
+	Trickle time.Duration
+	// Endless goes on with spaces behind the answer's body until the request's context ends.
+	Endless bool
 	// CutAt closes the connection after so many bytes of the answer's body; a shorter body arrives whole.
 	CutAt int64
 	// CutRequestAt closes the connection after so many bytes of the request's body; a shorter body is let through.

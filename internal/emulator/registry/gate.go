@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -45,7 +46,7 @@ func (g *Gate) Inject(fault Fault) (remove func()) { return g.faults.add(fault) 
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := g.log.open(r)
 	fault := g.faults.take(r)
-	out := &gateWriter{ResponseWriter: w, entry: e, fault: fault, head: r.Method == http.MethodHead}
+	out := &gateWriter{ResponseWriter: w, entry: e, fault: fault, ctx: r.Context(), head: r.Method == http.MethodHead}
 	in := *r
 	if r.Body != nil && r.Body != http.NoBody {
 		in.Body = &gateReader{ReadCloser: r.Body, entry: e, cutAt: fault.CutRequestAt, cut: &out.cut}
@@ -67,6 +68,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if out.cut.Load() {
 		panic(http.ErrAbortHandler)
+	}
+	if fault.Endless && !out.head {
+		out.goOn(r.Context())
 	}
 }
 
@@ -102,6 +106,7 @@ type gateWriter struct {
 	http.ResponseWriter
 	entry *entry
 	fault Fault
+	ctx   context.Context //nolint:containedctx // the request's, as long as it is answered
 	head  bool
 	wrote bool
 	sent  int64
@@ -126,6 +131,9 @@ func (w *gateWriter) WriteHeader(status int) {
 	for name, values := range w.fault.Header {
 		w.Header()[http.CanonicalHeaderKey(name)] = values
 	}
+	if w.fault.Endless {
+		w.Header().Del("Content-Length")
+	}
 	w.entry.status.Store(int64(status))
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -145,8 +153,35 @@ func (w *gateWriter) Write(p []byte) (int, error) {
 	return w.send(p)
 }
 
-// send counts before it writes, see entry.
-func (w *gateWriter) send(p []byte) (int, error) {
+// goOn writes until the client has had enough.
+func (w *gateWriter) goOn(ctx context.Context) {
+	spaces := bytes.Repeat([]byte(" "), 32<<10)
+	for ctx.Err() == nil {
+		if _, err := w.send(spaces); err != nil {
+			return
+		}
+	}
+}
+
+// send writes, with pauses where the fault has them.
+func (w *gateWriter) send(p []byte) (n int, err error) {
+	if w.fault.Trickle <= 0 {
+		return w.write(p)
+	}
+	for n < len(p) && err == nil {
+		if !wait(w.ctx, w.fault.Trickle) {
+			return n, context.Cause(w.ctx)
+		}
+		var one int
+		one, err = w.write(p[n : n+1])
+		n += one
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // where it cannot, nothing is kept back
+	}
+	return n, err
+}
+
+// write counts before it writes, see entry.
+func (w *gateWriter) write(p []byte) (int, error) {
 	if at := w.fault.FlipByte - 1 - w.sent; at >= 0 && at < int64(len(p)) {
 		p = append([]byte(nil), p...) // p may be the stored blob itself
 		p[at] ^= 0xff

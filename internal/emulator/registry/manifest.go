@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,6 +92,9 @@ func (r *Registry) checkManifest(repository, reference, mediaType string, body [
 		}
 	}
 	for _, child := range m.Manifests {
+		if r.content.relinked(repository, child.Digest) {
+			return &refusal{"DIGEST_INVALID", "provided digest did not match uploaded content"}
+		}
 		// docker-registry names a missing child as it names a missing blob.
 		if r.Digest(repository, child.Digest) == "" && (child.manifest() || !r.HasBlob(repository, child.Digest)) {
 			return &refusal{"MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: " + child.Digest}
@@ -107,14 +111,16 @@ func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, to ro
 	}
 	digest, m, found := r.content.manifest(to.repository, to.reference)
 	if !found {
-		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
+		r.missing(w, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
 		return
 	}
 	switch req.Method {
-	case http.MethodGet, http.MethodHead:
+	case http.MethodHead:
+		r.options.Heads.reply(w, digest, m)
+	case http.MethodGet:
 		w.Header().Set("Docker-Content-Digest", digest)
 		w.Header().Set("Etag", `"`+digest+`"`)
-		reply(w, http.StatusOK, m.mediaType, m.body)
+		reply(w, http.StatusOK, cmp.Or(r.options.ManifestType, m.mediaType), m.body)
 	case http.MethodDelete:
 		if isDigest(to.reference) {
 			r.DeleteManifest(to.repository, digest)
@@ -138,6 +144,11 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, to rout
 		return
 	}
 	mediaType := req.Header.Get("Content-Type")
+	if r.options.OCIOnly && strings.HasPrefix(mediaType, "application/vnd.docker.") {
+		fail(w, http.StatusUnsupportedMediaType, "MANIFEST_INVALID", "media type is not supported: "+mediaType)
+		return
+	}
+	defer r.relink(req, to, Sum(body))()
 	if no := r.checkManifest(to.repository, to.reference, mediaType, body); no != nil {
 		fail(w, http.StatusBadRequest, no.code, no.message)
 		return

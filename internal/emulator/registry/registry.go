@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"time"
 )
 
 // Options say how a registry behaves. The zero value is an open, strict one without the referrers API.
@@ -14,6 +15,27 @@ type Options struct {
 	Auth *Auth
 	// PageSize is the most tags or repositories that one answer lists; 0 is no limit but the client's n.
 	PageSize int
+	// Lists is how tags and repositories are listed.
+	Lists ListOptions
+	// Heads is how HEAD of a manifest is answered, and ManifestType, where it is not empty, the Content-Type of a manifest to GET.
+	Heads        HeadOptions
+	ManifestType string
+	// Missing is what is said of a manifest or a repository that is not there; nil is the distribution spec's 404.
+	Missing *Answer
+	// ReferrersAnswer is what the path of the referrers API is answered with, as by registries and proxies that do not know it; nil is as
+	// Referrers has it.
+	ReferrersAnswer *Answer
+	// Store, where set, has the bytes of blobs: the registry redirects there.
+	Store *Store
+	// Gzip encodes manifests and lists, whether or not the client asks for it.
+	Gzip bool
+	// OCIOnly refuses manifests of Docker's media types.
+	OCIOnly bool
+	// ReadOnly refuses all that writes, as a pull-through cache does.
+	ReadOnly bool
+	// SlowLinks is how long a manifest that is there and is PUT by tag looks broken to who pushes an index with it, as at docker-registry
+	// 2.8, which writes the manifest's link anew in its place.
+	SlowLinks time.Duration
 	// Uploads is how blobs are taken.
 	Uploads UploadOptions
 	// LaxManifests accepts manifests whose blobs or children are missing in their repository.
@@ -53,11 +75,27 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 			r.tokens.serve(w, req)
 			return
 		}
-		if challenge := r.tokens.challenge(req, to); challenge != "" {
-			w.Header().Set("WWW-Authenticate", challenge)
+		challenge := r.tokens.challenge(req, to)
+		if challenge == "" && r.tokens.auth.PushMakes && !r.content.has(to.repository) && to.repository != "" {
+			challenge = r.tokens.unknown(req, to)
+		}
+		if challenge != "" {
+			if r.tokens.auth.Negotiate {
+				w.Header().Add("WWW-Authenticate", "Negotiate")
+			}
+			w.Header().Add("WWW-Authenticate", challenge)
 			fail(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
 			return
 		}
+	}
+	if r.options.ReadOnly && req.Method != http.MethodGet && req.Method != http.MethodHead {
+		notAllowed(w)
+		return
+	}
+	if r.options.Gzip && (to.kind == KindManifest || to.kind == KindTags || to.kind == KindCatalog || to.kind == KindReferrers) {
+		zipped := &gzipWriter{ResponseWriter: w}
+		defer zipped.finish(req)
+		w = zipped
 	}
 	switch to.kind {
 	case KindPing:

@@ -24,6 +24,12 @@ type UploadOptions struct {
 	MinChunk int64
 	// OnlyLastPatch keeps of several PATCHes the last one.
 	OnlyLastPatch bool
+	// LostAnswers is to how many PUTs that have brought a blob a gateway before the registry says 504 in the place of its 201.
+	LostAnswers int
+	// ResumeFails answers 500 to what goes on with an upload of which a request broke off.
+	ResumeFails bool
+	// RangeAhead says in Range how many bytes there are, where the last one's position belongs.
+	RangeAhead bool
 	// Forgetful drops an upload of which a request broke off.
 	Forgetful bool
 }
@@ -32,12 +38,14 @@ type UploadOptions struct {
 type uploads struct {
 	mu   sync.Mutex
 	open map[string]*upload
+	lost int // answers that a gateway has lost
 }
 
 // upload is guarded by the lock of uploads, which is not held while its bytes arrive.
 type upload struct {
 	repository string
 	data       []byte
+	broke      bool // a request of it did
 }
 
 // start returns the id of a new upload.
@@ -76,6 +84,33 @@ func (u *uploads) add(id string, data []byte, replace bool) (all []byte) {
 	return up.data
 }
 
+// broken tells whether a request of an upload broke off.
+func (u *uploads) broken(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	up, found := u.open[id]
+	return found && up.broke
+}
+
+// losesAnswer tells whether the answer to a PUT is one of those that get lost, and counts it.
+func (u *uploads) losesAnswer(most int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.lost >= most {
+		return false
+	}
+	u.lost++
+	return true
+}
+
+func (u *uploads) breaks(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if up, found := u.open[id]; found {
+		up.broke = true
+	}
+}
+
 func (u *uploads) drop(id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -84,17 +119,21 @@ func (u *uploads) drop(id string) {
 
 // serveUpload answers POST (start, mount, or all at once), PATCH, PUT, GET (how far) and DELETE (give up).
 func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to route) {
-	if req.Method == http.MethodPost && to.reference == "" {
-		r.startUpload(w, req, to)
-		return
-	}
 	if most := r.options.Uploads.MaxBody; most > 0 && req.ContentLength > most {
 		fail(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "the request is too large")
+		return
+	}
+	if req.Method == http.MethodPost && to.reference == "" {
+		r.startUpload(w, req, to)
 		return
 	}
 	have, found := r.uploads.size(to)
 	if !found {
 		fail(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+		return
+	}
+	if r.options.Uploads.ResumeFails && req.Method != http.MethodGet && req.Method != http.MethodDelete && r.uploads.broken(to.reference) {
+		fail(w, http.StatusInternalServerError, "UNKNOWN", "offset mismatch")
 		return
 	}
 	switch req.Method {
@@ -169,11 +208,16 @@ func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to rou
 	}
 	r.uploads.drop(to.reference)
 	r.content.putBlob(to.repository, digest, all)
+	if r.uploads.losesAnswer(r.options.Uploads.LostAnswers) {
+		reply(w, http.StatusGatewayTimeout, "text/html", []byte("<h1>504 Gateway Time-out</h1>"))
+		return
+	}
 	created(w, to.repository, "blobs", digest)
 }
 
 // broke answers a request whose body did. What came before can be gone on with.
 func (r *Registry) broke(w http.ResponseWriter, to route, err error) {
+	r.uploads.breaks(to.reference)
 	if r.options.Uploads.Forgetful {
 		r.uploads.drop(to.reference)
 	}
@@ -189,7 +233,11 @@ func (r *Registry) uploadHeader(w http.ResponseWriter, to route, have int64) {
 	}
 	w.Header().Set("Location", "/v2/"+to.repository+"/blobs/uploads/"+to.reference+query+to.reference)
 	w.Header().Set("Docker-Upload-Uuid", to.reference)
-	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, have-1)))
+	last := max(0, have-1)
+	if r.options.Uploads.RangeAhead {
+		last = have
+	}
+	w.Header().Set("Range", fmt.Sprintf("0-%d", last))
 }
 
 // created answers 201 for a blob or a manifest.

@@ -1,0 +1,34 @@
+package registry
+
+import (
+	"cmp"
+	"net/http"
+)
+
+// HeadOptions say how HEAD of a manifest is answered. The zero value is as GET is, without the body.
+type HeadOptions struct {
+	// Status refuses it, whatever GET does.
+	Status int
+	// MediaType is the Content-Type, in the place of the manifest's; "none" is no such header.
+	MediaType string
+	// NoDigest leaves Docker-Content-Digest out.
+	NoDigest bool
+}
+
+func (o HeadOptions) reply(w http.ResponseWriter, digest string, m storedManifest) {
+	if o.Status != 0 {
+		w.WriteHeader(o.Status)
+		return
+	}
+	if !o.NoDigest {
+		w.Header().Set("Docker-Content-Digest", digest)
+		w.Header().Set("Etag", `"`+digest+`"`)
+	}
+	mediaType := cmp.Or(o.MediaType, m.mediaType)
+	if mediaType == "none" {
+		w.Header()["Content-Type"] = nil // else net/http would guess one
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	reply(w, http.StatusOK, mediaType, m.body)
+}
