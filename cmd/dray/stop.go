@@ -77,6 +77,9 @@ func (e *signalError) Error() string {
 	return e.signal.String()
 }
 
+// Unwrap makes it known as what it is to those who only know contexts: net/http hands on the cause of one that has ended.
+func (e *signalError) Unwrap() error { return context.Canceled }
+
 // code is the exit code of what was cut off.
 func (e *signalError) code() int {
 	if e.signal == os.Interrupt {

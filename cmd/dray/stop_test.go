@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,8 +52,9 @@ func TestSupervise(t *testing.T) {
 				}
 				over := make(chan struct{})
 				defer func() { close(over); reader.Close() }()
-				signals := make(chan os.Signal)
+				signals, works := make(chan os.Signal), make(chan struct{})
 				go func() {
+					<-works
 					for _, s := range tt.signals {
 						time.Sleep(s.after)
 						signals <- s.Signal
@@ -65,6 +67,7 @@ func TestSupervise(t *testing.T) {
 						w.begin(what)
 					}
 					w.end("gone")
+					close(works)
 					switch {
 					case tt.finished:
 						return 7
@@ -117,5 +120,12 @@ func TestCutOff(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestSignalIsCancellation: whoever tells a cancellation from a failure takes a signal for one, also where net/http hands on the cause.
+func TestSignalIsCancellation(t *testing.T) {
+	if err := fmt.Errorf("ask: %w", &signalError{syscall.SIGTERM}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v is none", err)
 	}
 }

@@ -602,20 +602,24 @@ func stopsOne(t *testing.T, name string, k kind, command string, sig syscall.Sig
 // TestStopsAtOnce: a second signal ends what the first one leaves its time, also where it hangs.
 func TestStopsAtOnce(t *testing.T) {
 	t.Parallel()
+	var group sync.WaitGroup
+	defer group.Wait()
 	for _, name := range []string{"no headers", "token server is silent", "webhook is silent", "store is busy", "nobody reads the log"} {
-		h := newHung(t, name, kinds()[name])
-		p := h.launch("run", 10*time.Minute)
-		if p == nil {
-			continue
-		}
-		p.signal(syscall.SIGTERM)
-		p.signal(syscall.SIGINT)
-		began := time.Now()
-		if p.ends() && time.Since(began) > time.Second {
-			t.Errorf("%s: it ended %s after the second signal", name, time.Since(began))
-		}
-		p.kill()
-		close(h.over)
+		group.Go(func() {
+			h := newHung(t, name, kinds()[name])
+			defer close(h.over)
+			p := h.launch("run", 10*time.Minute)
+			if p == nil {
+				return
+			}
+			defer p.kill()
+			p.signal(syscall.SIGTERM)
+			p.signal(syscall.SIGINT)
+			began := time.Now()
+			if p.ends() && time.Since(began) > time.Second {
+				t.Errorf("%s: it ended %s after the second signal", name, time.Since(began))
+			}
+		})
 	}
 }
 
@@ -649,7 +653,7 @@ func (h *hung) launch(command string, grace time.Duration) *stopped {
 		h.t.Error(err)
 	}
 	p := &stopped{Cmd: exec.Command(os.Args[0], append(append(strings.Fields(command), h.args...), "-c", config)...), hung: h, log: &journal{}, ended: make(chan struct{})} //nolint:gosec // this test
-	p.Env = append([]string{asDray + "=1", "HOME=" + h.dir, "PATH=" + os.Getenv("PATH"), "NO_PROXY=127.0.0.1"}, h.env...)
+	p.Env = append([]string{asDray + "=1", "GORACE=atexit_sleep_ms=0", "HOME=" + h.dir, "PATH=" + os.Getenv("PATH"), "NO_PROXY=127.0.0.1"}, h.env...)
 	p.Stdout, p.Stderr, p.WaitDelay = p.log, p.log, 500*time.Millisecond
 	if h.stderr != nil {
 		p.Stderr = h.stderr

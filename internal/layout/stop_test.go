@@ -78,6 +78,7 @@ func TestStopped(t *testing.T) {
 		_, _ = w.Write([]byte("ha"))
 		stop()
 		_, _ = w.Write([]byte("lf"))
+		w.Close()
 	}()
 	err := s.PutBlob(writing, image.Repository{Path: v.dir}, image.Descriptor{Digest: image.DigestOf([]byte("half"), ""), Size: 4}, func() (io.ReadCloser, error) { return body, nil })
 	if !errors.Is(err, context.Canceled) {
