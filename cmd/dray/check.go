@@ -1,20 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 )
 
@@ -76,6 +80,9 @@ func (a *app) check(ctx context.Context, online bool) error {
 			defer func() { _ = built.close() }() // nothing was written
 			answer.Valid, answer.Mappings = true, len(jobs)
 			answer.Registries = ask(ctx, built, jobs, online)
+			if online {
+				answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
+			}
 			answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
 		}
 	}
@@ -169,6 +176,63 @@ func ask(ctx context.Context, built *generation, jobs []plan.Job, online bool) [
 	}
 	group.Wait()
 	return answers
+}
+
+// askedTargets bounds the repositories that are asked for what they hold.
+const askedTargets = 200
+
+// hidden asks targets whether they say what they hold, and returns a warning for each registry that does not. What else goes wrong there is
+// for a plan to say.
+func hidden(ctx context.Context, client *registry.Client, jobs []plan.Job) []string {
+	var mu sync.Mutex
+	unsaid := map[string][]string{}
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, ref := range someTargets(jobs) {
+		group.Go(func() error {
+			if _, err := client.Held(ctx, ref); errors.Is(err, image.ErrHidden) {
+				mu.Lock()
+				defer mu.Unlock()
+				unsaid[ref.Registry] = append(unsaid[ref.Registry], ref.Path)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(unsaid)) {
+		slices.Sort(unsaid[name])
+		of := plural(len(unsaid[name]), "repository", "repositories")
+		texts = append(texts, fmt.Sprintf("%s does not say what it holds in %s (%s): there is none yet, or the account may not read it; "+
+			"a sync tries the import, except where moved: refuse", name, of, strings.Join(unsaid[name][:min(3, len(unsaid[name]))], ", ")))
+	}
+	return texts
+}
+
+// someTargets are tags of the targets' repositories that may be there, one of each.
+func someTargets(jobs []plan.Job) []image.Reference {
+	var refs []image.Reference
+	seen := map[image.Repository]bool{}
+	for _, job := range jobs {
+		if job.NeedsCatalog() {
+			continue
+		}
+		tag := "latest"
+		if literals, ok := job.Tags.Literals(); ok && len(literals) > 0 {
+			tag = literals[0]
+		}
+		routes, _ := job.Routes(nil)
+		for _, route := range routes {
+			for i, repo := range route.Targets {
+				ref := repo.Tag(cmp.Or(job.Targets[i].Tag, tag))
+				if !repo.IsLayout() && !seen[repo] && len(refs) < askedTargets {
+					seen[repo] = true
+					refs = append(refs, ref)
+				}
+			}
+		}
+	}
+	return refs
 }
 
 func plural(n int, one, many string) string {

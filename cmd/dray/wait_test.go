@@ -34,10 +34,11 @@ func (s *shy) Tags(context.Context, image.Repository, func(string) bool) ([]stri
 	return []string{"v1"}, nil
 }
 
-func (s *shy) Head(_ context.Context, r image.Reference) (image.Descriptor, error) {
-	if r.Registry == "target" {
-		return image.Descriptor{}, image.ErrAbsent
-	}
+func (*shy) Held(context.Context, image.Reference) (image.Descriptor, error) {
+	return image.Descriptor{}, image.ErrAbsent
+}
+
+func (s *shy) Head(context.Context, image.Reference) (image.Descriptor, error) {
 	s.asked.Add(1)
 	return image.Descriptor{}, laterError{time.Now().Add(-time.Minute)}
 }

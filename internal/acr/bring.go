@@ -110,7 +110,7 @@ func (t *errand) unlocked(ctx context.Context, members []mirror.Alike, settle fu
 func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle func(error, ...mirror.Alike)) []mirror.Alike {
 	var others []mirror.Alike
 	for _, m := range members {
-		d, err := t.options.Plane.Head(ctx, m.Target)
+		d, err := t.options.Plane.Held(ctx, m.Target)
 		switch {
 		case isAbsent(err):
 			others = append(others, mirror.Alike{Target: m.Target})

@@ -18,9 +18,10 @@ type Azure interface {
 	Poll(ctx context.Context, op azure.Operation) (azure.Operation, error)
 }
 
-// Plane asks registries what they have.
+// Plane asks registries what they have: Held a target, which may not say it ([image.ErrHidden]).
 type Plane interface {
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
+	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
 	RecentTags(ctx context.Context, repo image.Repository) ([]string, error)

@@ -2,6 +2,7 @@ package acr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -57,8 +58,8 @@ func (t *errand) bringCompanion(ctx context.Context, c companion) error {
 		if c.tag != "" {
 			target = m.Target.Repository.Tag(c.tag)
 		}
-		switch d, err := t.options.Plane.Head(ctx, target); {
-		case isAbsent(err):
+		switch d, err := t.options.Plane.Held(ctx, target); {
+		case isAbsent(err), errors.Is(err, image.ErrHidden):
 			absent = append(absent, mirror.Alike{Target: target})
 		case err != nil:
 			return mirror.At(mirror.Target, target, err)

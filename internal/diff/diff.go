@@ -29,6 +29,8 @@ const (
 	Unchanged Reason = "unchanged"
 	// Absent: the target has no such tag.
 	Absent Reason = "absent"
+	// Hidden: the target's registry does not say whether it has such a tag, which only an import can tell.
+	Hidden Reason = "hidden"
 	// Moved: the tag points elsewhere at the source than at the target.
 	Moved Reason = "moved"
 	// TwoWriters: two jobs would write the same target tag.
@@ -57,6 +59,8 @@ type Observation struct {
 	Want image.Digest
 	// Held is the digest that the target tag holds; empty only where the target said that there is no such tag.
 	Held image.Digest
+	// Hidden says that the target does not tell whether there is such a tag.
+	Hidden bool
 	// Unresolved says that only the target's registry can tell what the source offers: there is no Want.
 	Unresolved bool
 	// Declined is the reason for which the source's offer cannot be taken, empty where it can; Detail explains it.
@@ -100,6 +104,11 @@ func decide(job plan.Job, o Observation) (Op, Reason, string) {
 		return Import, Unresolved, ""
 	case o.Want == "":
 		return Refuse, Unobserved, "the source named no digest"
+	case o.Hidden && job.RefuseMoved:
+		return Refuse, Hidden, "the target's registry does not say whether it has this tag, and the mapping says moved: refuse, " +
+			"so that it is not written: create the repository there, let the account read it, or bring the image once with dray import"
+	case o.Hidden:
+		return Import, Hidden, ""
 	case o.Held == o.Want:
 		return Keep, Unchanged, ""
 	case o.Held == "":

@@ -30,6 +30,9 @@ func TestActions(t *testing.T) {
 		{"absent where moving is refused", plan.Job{RefuseMoved: true}, Observation{Want: sum("a")}, Import, Absent},
 		{"declined", plan.Job{}, Observation{Want: sum("a"), Declined: PlatformMissing}, Refuse, PlatformMissing},
 		{"declined though equal", plan.Job{}, Observation{Want: sum("a"), Held: sum("a"), Declined: TwoWriters}, Refuse, TwoWriters},
+		{"hidden", plan.Job{}, Observation{Want: sum("a"), Hidden: true}, Import, Hidden},
+		{"hidden where moving is refused", plan.Job{RefuseMoved: true}, Observation{Want: sum("a"), Hidden: true}, Refuse, Hidden},
+		{"hidden and declined", plan.Job{}, Observation{Want: sum("a"), Hidden: true, Declined: TwoWriters}, Refuse, TwoWriters},
 		{"no digest", plan.Job{}, Observation{}, Refuse, Unobserved},
 	}
 	for _, c := range cases {

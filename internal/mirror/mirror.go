@@ -21,6 +21,8 @@ type Observer interface {
 	Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error)
 	// Head returns what a tag or a digest stands for, without fetching the manifest where the registry allows it.
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
+	// Held is Head at a target. Its error wraps [image.ErrHidden] where the registry does not say whether it is there.
+	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	// Catalog returns the paths of the repositories at the registry of prefix that lie below it, and that keep returns true for.
 	Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error)
 }

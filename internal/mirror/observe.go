@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -281,7 +282,7 @@ func tooMany(key string) error {
 
 // observeOne asks the source and every target for one tag, all at once.
 func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
-	held := make([]image.Digest, len(a.targets))
+	held := make([]diff.Observation, len(a.targets))
 	errs := make([]error, len(a.targets))
 	var group sync.WaitGroup
 	for i, target := range a.targets {
@@ -299,7 +300,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 			continue
 		}
 		o := offer
-		o.Target, o.Held = target, held[i]
+		o.Target, o.Held, o.Hidden = target, held[i].Held, held[i].Hidden
 		r.seen = append(r.seen, o)
 		if o.Held != "" {
 			if r.held[target.Repository] == nil {
@@ -329,12 +330,17 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 	return At(Source, o.Source, err)
 }
 
-func (m *Mirror) held(ctx context.Context, target image.Reference) (image.Digest, error) {
-	desc, err := m.Observer.Head(ctx, target)
-	if errors.Is(err, image.ErrAbsent) {
-		return "", nil
+// held asks a target.
+func (m *Mirror) held(ctx context.Context, target image.Reference) (diff.Observation, error) {
+	desc, err := m.Observer.Held(ctx, target)
+	switch {
+	case errors.Is(err, image.ErrAbsent):
+		return diff.Observation{}, nil
+	case errors.Is(err, image.ErrHidden):
+		m.Log.LogAttrs(ctx, slog.LevelDebug, "the target does not say what it holds", slog.String("target", target.String()), slog.Any("err", err))
+		return diff.Observation{Hidden: true}, nil
 	}
-	return desc.Digest, At(Target, target, err)
+	return diff.Observation{Held: desc.Digest}, At(Target, target, err)
 }
 
 // unobserved is the outcome of what could not be asked: nothing is known, so nothing is done.

@@ -147,7 +147,7 @@ func TestOneRegistryDown(t *testing.T) {
 
 // A target that cannot be asked is not taken for one that lacks the tag.
 func TestErrorIsNeverAbsent(t *testing.T) {
-	for _, status := range []int{401, 403, 429, 500, 502, 503} {
+	for _, status := range []int{401, 429, 500, 502, 503} {
 		inBubble(t, func(t *testing.T, s *stand) {
 			push(t, s.a, 1, "x", "v1")
 			ok := push(t, s.a, 2, "x", "v2")
@@ -160,6 +160,42 @@ func TestErrorIsNeverAbsent(t *testing.T) {
 			if got := s.b.Count(func(q emulator.Request) bool { return q.Method == http.MethodPut && q.Reference == "v1" }); got > 0 {
 				t.Errorf("after %d the tag was written", status)
 			}
+		})
+	}
+}
+
+// A target that does not say whether it has a tag is given it, unless what is there may not be moved; a source has to say.
+func TestHiddenTag(t *testing.T) {
+	for _, status := range []int{400, 403, 405} {
+		inBubble(t, func(t *testing.T, s *stand) {
+			fresh := push(t, s.a, 1, "x", "v1")
+			hide := func(q *http.Request) bool {
+				return (q.Method == http.MethodHead || q.Method == http.MethodGet) && (strings.Contains(q.URL.Path, "/manifests/") || strings.Contains(q.URL.Path, "/blobs/sha"))
+			}
+			remove := s.b.Inject(emulator.Fault{Status: status, Match: hide})
+			j := job(t, "x", "x", []string{"*"}, hostA, hostB)
+			refusing := j
+			refusing.RefuseMoved = true
+			want(t, s.sync(t, refusing), hostB+"/x:v1 hidden refused")
+			if detail := s.records.list[0].Detail; !strings.Contains(detail, "moved: refuse") || writes(s.b) > 0 {
+				t.Errorf("%q, and %d writes", detail, writes(s.b))
+			}
+			want(t, lines(s.mirror.Plan(t.Context(), []plan.Job{j})), hostB+"/x:v1 hidden import")
+			want(t, s.sync(t, j), hostB+"/x:v1 hidden imported")
+			remove()
+			whole(t, s.b, "x", "v1", fresh.Digest)
+			want(t, s.sync(t, j), hostB+"/x:v1 unchanged kept")
+
+			s.b.Inject(emulator.Fault{Status: status, Match: hide})
+			s.b.Inject(emulator.Fault{Status: http.StatusForbidden, Body: `{"errors":[{"code":"DENIED","message":"no push for you"}]}`, Match: func(q *http.Request) bool { return q.Method != http.MethodHead && q.Method != http.MethodGet }})
+			push(t, s.a, 2, "x", "v1")
+			want(t, s.sync(t, j), hostB+"/x:v1 hidden failed")
+			if err := s.records.list[len(s.records.list)-1].Err; sideOf(err) != mirror.Target || !strings.Contains(err.Error(), "no push for you") {
+				t.Errorf("error = %v", err)
+			}
+
+			s.a.Inject(emulator.Fault{Status: status, Match: hide})
+			want(t, s.sync(t, j), hostB+"/x:v1 unobserved failed")
 		})
 	}
 }

@@ -78,19 +78,19 @@ func (w *wrapped) Close() error {
 	return w.reader.Close()
 }
 
-// HasBlob asks whether the repository has a blob.
+// HasBlob asks whether the repository, a target, has a blob. The error wraps image.ErrHidden where the registry does not say.
 func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
 	if repo.IsLayout() {
 		return c.layouts.HasBlob(repo, d)
 	}
 	err := c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
 		_, err := e.reg.BlobHead(ctx, reference(repo.Digest(d.Digest)), blobDescriptor(d))
-		return wrap("HEAD blob", repo.Registry, err)
+		return wrap(headBlob, repo.Registry, err)
 	}})
 	if errors.Is(err, image.ErrAbsent) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil, c.hidden(ctx, repo, err)
 }
 
 // PutBlob brings a blob into a repository. It first asks the registry to mount it from the repository named from (empty: none

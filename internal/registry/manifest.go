@@ -14,6 +14,13 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
+// The operations of questions for a manifest or a blob.
+const (
+	headManifest = "HEAD manifest"
+	getManifest  = "GET manifest"
+	headBlob     = "HEAD blob"
+)
+
 // Head returns what a reference stands for by a HEAD request, and by a GET only where the registry refuses HEAD or names no
 // digest. The error wraps image.ErrAbsent only where the registry says that there is no such manifest.
 func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor, error) {
@@ -23,7 +30,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	var m manifest.Manifest
 	err := c.run(ctx, call{repo: r.Repository, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
 		m, err = e.reg.ManifestHead(ctx, reference(r))
-		return wrap("HEAD manifest", r.Registry, err)
+		return wrap(headManifest, r.Registry, err)
 	}})
 	if err != nil && !headRefused(err) {
 		return image.Descriptor{}, err
@@ -31,7 +38,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	if err == nil {
 		if d := m.GetDescriptor(); d.Digest.Validate() == nil {
 			if got := otherDigest(m, r); got != "" {
-				return image.Descriptor{}, mismatch("HEAD manifest", r.Registry, r.Digest, got)
+				return image.Descriptor{}, mismatch(headManifest, r.Registry, r.Digest, got)
 			}
 			return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, nil
 		}
@@ -115,7 +122,7 @@ func (c *Client) manifest(ctx context.Context, r image.Reference) (image.Manifes
 		if m, err = e.reg.ManifestGet(ctx, reference(r)); err == nil {
 			raw, err = m.RawBody()
 		}
-		return wrap("GET manifest", r.Registry, err)
+		return wrap(getManifest, r.Registry, err)
 	}})
 	if err != nil {
 		return image.Manifest{}, err

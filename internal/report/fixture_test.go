@@ -120,6 +120,9 @@ func planResults(t *testing.T) []mirror.Result {
 		refused(t, "3.18", diff.Moved, "the tag moved at the source, and the mapping says moved: refuse"),
 		refused(t, "3.19", diff.PlatformMissing, ""), fresh, large, late, moved, kept(t, "older"), pinned,
 	}
+	unsaid := at(t, "unsaid", 8, 0)
+	unsaid.Reason, unsaid.Cost = diff.Hidden, mirror.Cost{Pulls: 1, Bytes: 1000}
+	outcomes = append(outcomes, unsaid)
 	other := kept(t, "1")
 	other.Target = reference(t, "registry.corp.example:5000/second/alpine:1")
 	second := at(t, "3.20", 1, 0)

@@ -145,7 +145,14 @@ func planCost(out mirror.Outcome) string {
 		return "imported to see what is new: only the registry can ask the source"
 	case out.Engine == "acr":
 		return "by the registry itself"
+	case out.Reason == diff.Hidden:
+		return importCost(out) + "; the registry does not say whether the tag is there"
 	}
+	return importCost(out)
+}
+
+// importCost is how many bytes have to move.
+func importCost(out mirror.Outcome) string {
 	if out.Unknown {
 		return fmt.Sprintf("size unknown (asking %s would cost a pull)", Line(out.Source.Registry))
 	}

@@ -161,7 +161,7 @@ func (t *task) attachedTo(ctx context.Context, s companion, tags cosign) ([]comp
 		}
 	}
 	for _, tag := range tags.of(s) {
-		d, err := t.options.Presence.Head(ctx, t.from.Tag(tag))
+		d, err := t.options.Artifacts.Head(ctx, t.from.Tag(tag))
 		if errors.Is(err, image.ErrAbsent) {
 			continue // gone since the tags were listed
 		}
@@ -220,8 +220,8 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []companion
 		to := target.Digest(c.Digest)
 		if c.tag != "" {
 			to = target.Tag(c.tag)
-			held, err := t.options.Presence.Head(ctx, to)
-			if err != nil && !errors.Is(err, image.ErrAbsent) {
+			held, err := t.options.Presence.Held(ctx, to)
+			if err != nil && !notThere(err) {
 				return mirror.At(mirror.Target, to, err)
 			}
 			if err == nil && held.Digest == c.Digest {
@@ -264,8 +264,8 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference, sub
 // attached tells whether the target has an artifact, and lists it for its subject. One that is there and not listed is pushed
 // again as it is.
 func (t *task) attached(ctx context.Context, target image.Reference, subject image.Digest) (bool, error) {
-	_, err := t.options.Presence.Head(ctx, target)
-	if errors.Is(err, image.ErrAbsent) {
+	_, err := t.options.Presence.Held(ctx, target)
+	if notThere(err) {
 		return false, nil
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"testing"
 
 	"github.com/draysync/dray/internal/diff"
@@ -123,6 +124,30 @@ func TestMissingEntryOfAnIndex(t *testing.T) {
 			if got := s.target.Digest("team/app", "v1"); got != "" {
 				t.Errorf("%s: the target holds %s", mediaType, got)
 			}
+		})
+	}
+}
+
+// A target that does not say what it holds is given everything, with what refers to it.
+func TestHiddenParts(t *testing.T) {
+	for api, options := range both {
+		t.Run(api, func(t *testing.T) {
+			inBubble(t, options, func(t *testing.T, s *stand) {
+				i := emulator.MultiArch(1, emulator.ImageOptions{})
+				s.push(t, i, "team/app", "v1")
+				signature, err := s.source.PutReferrer("team/app", i.Digest, "application/signature", []byte("signed"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, kind := range []string{emulator.KindManifest, emulator.KindBlob} {
+					s.target.Inject(emulator.Fault{Match: emulator.MatchKind(http.MethodHead, kind), Status: http.StatusForbidden})
+				}
+				o := withAll(order("team/app", "v1", i.Digest))
+				o.Fresh, o.Reason = false, diff.Hidden
+				s.bring(t, o)
+				whole(t, s.target, "team/app", "v1", i.Digest)
+				whole(t, s.target, "team/app", signature, signature)
+			})
 		})
 	}
 }

@@ -21,6 +21,7 @@ type Source interface {
 // Artifacts tells what refers to an image: by the referrers API or its fallback, and by the tags of a repository.
 type Artifacts interface {
 	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
+	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	RecentTags(ctx context.Context, repo image.Repository) ([]string, error)
 }
 
@@ -32,9 +33,9 @@ type Target interface {
 	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error)
 }
 
-// Presence asks a target what it has.
+// Presence asks a target what it has. Its errors wrap [image.ErrHidden] where the registry does not say.
 type Presence interface {
-	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
+	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error)
 }
 

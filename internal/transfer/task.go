@@ -350,15 +350,20 @@ func (t *task) childIsThere(ctx context.Context, c child) (bool, error) {
 	if !t.unknown(ref.Repository) {
 		return false, nil
 	}
-	_, err := t.options.Presence.Head(ctx, ref)
+	_, err := t.options.Presence.Held(ctx, ref)
 	if err == nil {
 		t.places.arrived(ref.Repository, c.Digest)
 		return true, nil
 	}
-	if errors.Is(err, image.ErrAbsent) {
+	if notThere(err) {
 		return false, nil
 	}
 	return false, mirror.At(mirror.Target, ref, err)
+}
+
+// notThere tells whether a target lacks something, as far as it says: what it does not say is found out by bringing it.
+func notThere(err error) bool {
+	return errors.Is(err, image.ErrAbsent) || errors.Is(err, image.ErrHidden)
 }
 
 // childManifest brings a manifest of an index, with everything below it.
@@ -415,7 +420,7 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *erra
 	ref := repo.Digest(d.Digest)
 	if e.mount.IsZero() && t.unknown(repo) {
 		has, err := t.options.Presence.HasBlob(ctx, repo, d.Descriptor)
-		if err != nil {
+		if err != nil && !notThere(err) {
 			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
 		}
 		if has {

@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+)
+
+// A target that lacks a repository may answer 403, 400 or 405: then nothing is known. To a source the same is an error.
+func TestHeld(t *testing.T) {
+	for status, want := range map[int]error{
+		400: image.ErrHidden, 403: image.ErrHidden, 405: image.ErrHidden, 404: image.ErrAbsent, 401: nil, 406: nil, 500: nil,
+	} {
+		inBubble(t, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{}, Options{Retries: Retries{Attempts: 1}})
+			r.Inject(emulator.Fault{Status: status})
+			_, err := c.Held(t.Context(), at("app").Tag("1"))
+			for _, kind := range []error{image.ErrHidden, image.ErrAbsent} {
+				if err == nil || errors.Is(err, kind) != (want == kind) {
+					t.Errorf("%d: %v", status, err)
+				}
+			}
+			if e := failure(t, err); e.Status != status {
+				t.Errorf("%d: %+v", status, e)
+			}
+			if _, err := c.Head(t.Context(), at("app").Tag("1")); err == nil || errors.Is(err, image.ErrHidden) {
+				t.Errorf("Head: %v", err)
+			}
+			if _, err := c.HasBlob(t.Context(), at("app"), content([]byte("x"))); errors.Is(err, image.ErrHidden) != (want == image.ErrHidden) {
+				t.Errorf("HasBlob: %v", err)
+			}
+		})
+	}
+}
+
+// Quay answers 401 for what is not there, to everybody who may not create it, and to who may until it is pushed to. A sign-in that is
+// refused is another thing.
+func TestHeldBySignIn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		basic  bool
+		host   Host
+		hidden bool
+	}{
+		"tokens":                {false, Host{Username: "ann", Password: "secret"}, true},
+		"a wrong password":      {false, Host{Username: "ann", Password: "wrong"}, false},
+		"nobody":                {false, Host{Anonymous: true}, false},
+		"basic, wrong password": {true, Host{Username: "ann", Password: "wrong"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var made atomic.Bool
+				r := emulator.New(emulator.Options{Auth: &emulator.Auth{
+					Basic: tt.basic, Users: map[string]string{"ann": "secret"}, Permit: func(_, _, _ string) bool { return made.Load() },
+				}})
+				making := roundTripper(func(req *http.Request) (*http.Response, error) {
+					if strings.HasSuffix(req.URL.Path, "/token") && strings.Contains(req.URL.RawQuery, "push") {
+						made.Store(true)
+					}
+					return emulator.Network{home: r}.RoundTrip(req)
+				})
+				c := client(t, making, Options{Hosts: map[string]Host{home: tt.host}, Retries: Retries{Attempts: 1}})
+				for range 2 { // the second time regclient knows how to sign in
+					if _, err := c.Held(t.Context(), at("app").Tag("1")); err == nil || errors.Is(err, image.ErrHidden) != tt.hidden {
+						t.Errorf("Held: %v", err)
+					}
+				}
+				if !tt.hidden {
+					return
+				}
+				i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+				for _, b := range i.Blobs {
+					opened := 0
+					if _, err := c.PutBlob(t.Context(), at("app"), image.Descriptor{MediaType: b.MediaType, Digest: image.Digest(b.Digest), Size: int64(len(b.Data))}, image.Repository{}, source(b.Data, &opened)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := c.Held(t.Context(), at("app").Tag("1")); !errors.Is(err, image.ErrAbsent) {
+					t.Errorf("once it is made: %v", err)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
