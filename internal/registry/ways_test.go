@@ -1,0 +1,434 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+)
+
+// way is how a registry behaves, and with it everything has to work as with any other.
+type way struct {
+	name    string
+	options emulator.Options
+	faults  []emulator.Fault
+	host    Host
+	// later says why this does not hold yet; empty where it does.
+	later string
+}
+
+// wait skips a test that is for later.
+func wait(t *testing.T, later string) {
+	t.Helper()
+	if later != "" {
+		t.Skip(later)
+	}
+}
+
+// run runs f in a bubble for a way, which is skipped where it is for later.
+func (w way) run(t *testing.T, f func(t *testing.T, r *emulator.Registry, c *Client)) {
+	t.Helper()
+	t.Run(w.name, func(t *testing.T) {
+		wait(t, w.later)
+		inBubble(t, func(t *testing.T) {
+			r := emulator.New(w.options)
+			for _, fault := range w.faults {
+				r.Inject(fault)
+			}
+			network := emulator.Network{home: r, other: r}
+			if w.options.Store != nil {
+				network[other] = w.options.Store
+			}
+			f(t, r, client(t, network, Options{Hosts: map[string]Host{home: w.host}}))
+		})
+	})
+}
+
+// tokenWays are how token servers answer.
+func tokenWays() []way {
+	users := map[string]string{"ann": "secret"}
+	signed := Host{Username: "ann", Password: "secret"}
+	with := func(edit func(*emulator.Auth)) emulator.Options {
+		auth := &emulator.Auth{Users: users}
+		edit(auth)
+		return emulator.Options{Auth: auth, Referrers: true}
+	}
+	slow := emulator.Fault{Match: requests("", emulator.KindToken), Delay: 20 * time.Second}
+	return []way{
+		{name: "token at Quay's path", options: with(func(a *emulator.Auth) { a.TokenPath = "/v2/auth" }), host: signed},
+		{name: "token at Google's path", options: with(func(a *emulator.Auth) { a.TokenPath = "/v2/token" }), host: signed},
+		{name: "token at another host", options: with(func(a *emulator.Auth) { a.Realm = "https://" + other + "/token" }), host: signed},
+		{name: "token only as access_token", options: with(func(a *emulator.Auth) { a.TokenName = "access_token" }), host: signed},
+		{name: "token only as token", options: with(func(a *emulator.Auth) { a.TokenName = "token" }), host: signed},
+		{name: "no expires_in", options: with(func(a *emulator.Auth) { a.ExpiresIn = "none" }), host: signed},
+		{name: "expires_in of zero", options: with(func(a *emulator.Auth) { a.ExpiresIn = "0" }), host: signed},
+		{name: "expires_in below zero", options: with(func(a *emulator.Auth) { a.ExpiresIn = "-1" }), host: signed},
+		{name: "expires_in as a string", options: with(func(a *emulator.Auth) { a.ExpiresIn = `"300"` }), host: signed, later: "regclient reads numbers only; the error does not name the field either"},
+		{name: "Negotiate beside Bearer", options: with(func(a *emulator.Auth) { a.Negotiate = true }), host: signed},
+		{name: "Negotiate beside Basic", options: with(func(a *emulator.Auth) { a.Negotiate, a.Basic = true, true }), host: signed},
+		{name: "Basic only", options: with(func(a *emulator.Auth) { a.Basic = true }), host: signed},
+		{name: "token after 20 seconds", options: with(func(*emulator.Auth) {}), faults: []emulator.Fault{slow}, host: signed},
+	}
+}
+
+// readingWays are how registries answer who reads.
+func readingWays() []way {
+	head := func(o emulator.HeadOptions) emulator.Options { return emulator.Options{Heads: o, Referrers: true} }
+	refused := func(status int) emulator.Options {
+		return emulator.Options{ReferrersAnswer: &emulator.Answer{Status: status, Body: "{}"}}
+	}
+	ways := []way{
+		{name: "HEAD without Content-Type", options: head(emulator.HeadOptions{MediaType: "none"}), later: "the media type of HEAD is taken from its header alone; GET is not asked"},
+		{name: "HEAD with application/json", options: head(emulator.HeadOptions{MediaType: "application/json"}), later: "the media type of HEAD is taken from its header alone; GET is not asked"},
+		{name: "HEAD with text/plain", options: head(emulator.HeadOptions{MediaType: "text/plain; charset=utf-8"}), later: "the media type of HEAD is taken from its header alone; GET is not asked"},
+		{name: "HEAD without digest", options: head(emulator.HeadOptions{NoDigest: true})},
+		{name: "HEAD refused, 403", options: head(emulator.HeadOptions{Status: 403}), later: "only 405 and 501 lead to a GET"},
+		{name: "HEAD refused, 404", options: head(emulator.HeadOptions{Status: 404}), later: "a 404 to HEAD is believed; to ask GET for all that is absent costs a request, at Docker Hub a pull: to be decided by registry"},
+		{name: "HEAD refused, 405", options: head(emulator.HeadOptions{Status: 405})},
+		{name: "GET with application/json", options: emulator.Options{ManifestType: "application/json", Referrers: true}, later: "the Content-Type decides, and not what the document says and how it is made"},
+		{name: "GET with text/plain", options: emulator.Options{ManifestType: "text/plain", Referrers: true}, later: "the Content-Type decides, and not what the document says and how it is made"},
+		{name: "GET and HEAD with application/json", options: emulator.Options{ManifestType: "application/json", Heads: emulator.HeadOptions{MediaType: "application/json"}, Referrers: true}, later: "the Content-Type decides, and not what the document says and how it is made"},
+		{name: "gzip that was not asked for", options: emulator.Options{Gzip: true, Referrers: true}, later: "Content-Encoding is not decoded"},
+		{name: "blobs at a store", options: emulator.Options{Store: &emulator.Store{URL: "https://" + other}, Referrers: true}},
+		{name: "blobs at a store with tokens of its own", options: emulator.Options{Store: &emulator.Store{URL: "https://" + other, Tokens: true}, Referrers: true}, later: "a challenge of a host that was redirected to is not met"},
+		{name: "referrers: a login page", options: emulator.Options{ReferrersAnswer: emulator.LoginPage()}, later: "only 400, 404, 405 and 501 say that there is no referrers API; TestReferrersThatCannotBeAsked wants an error here, and has to change as well"},
+	}
+	for _, status := range []int{401, 403, 404, 406, 410, 415} {
+		w := way{name: fmt.Sprint("referrers refused, ", status), options: refused(status)}
+		if status != 404 {
+			w.later = "only 400, 404, 405 and 501 say that there is no referrers API; TestReferrersThatCannotBeAsked wants an error here, and has to change as well"
+		}
+		ways = append(ways, w)
+	}
+	return ways
+}
+
+// TestWaysOfReading reads an image with a signature, twice, whatever the ways of its registry.
+func TestWaysOfReading(t *testing.T) {
+	for _, w := range append(tokenWays(), readingWays()...) {
+		w.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+			i := push(t, r, "app", "1")
+			if _, err := r.PutReferrer("app", i.Digest, "application/signature", []byte("signed")); err != nil {
+				t.Fatal(err)
+			}
+			root := image.Descriptor{MediaType: i.Root().MediaType, Digest: image.Digest(i.Digest), Size: int64(len(i.Root().Body))}
+			for range 2 {
+				if got, err := c.Head(t.Context(), at("app").Tag("1")); err != nil || got != root {
+					t.Errorf("Head = %v, %v; want %v", got, err, root)
+				}
+				m, err := c.Manifest(t.Context(), at("app").Tag("1"))
+				if diff := cmp.Diff(image.Manifest{Descriptor: root, Raw: i.Root().Body}, m); err != nil || diff != "" {
+					t.Errorf("Manifest: %v %s", err, diff)
+				}
+				for _, b := range i.Blobs {
+					if got, err := readBlob(t.Context(), c, b.Data); err != nil || !bytes.Equal(got, b.Data) {
+						t.Errorf("blob: %d bytes of %d, %v", len(got), len(b.Data), err)
+					}
+				}
+				if tags, err := c.Tags(t.Context(), at("app"), everything); err != nil || !slices.Contains(tags, "1") {
+					t.Errorf("Tags = %v, %v", tags, err)
+				}
+				if list, err := c.Referrers(t.Context(), at("app"), root.Digest); err != nil || len(list) != 1 {
+					t.Errorf("Referrers = %v, %v", list, err)
+				}
+			}
+		})
+	}
+}
+
+func readBlob(ctx context.Context, c *Client, data []byte) ([]byte, error) {
+	body, err := c.OpenBlob(ctx, at("app"), content(data), 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	got, err := io.ReadAll(body)
+	return got, errors.Join(err, body.Close())
+}
+
+// TestHeadIsAskedOnce: what HEAD cannot tell is asked by GET, and at a registry that refuses HEAD or says too little no further HEAD is sent.
+func TestHeadIsAskedOnce(t *testing.T) {
+	for _, w := range []way{
+		{name: "refused", options: emulator.Options{Heads: emulator.HeadOptions{Status: 405}}, later: "that a registry refuses HEAD is not remembered"},
+		{name: "without Content-Type", options: emulator.Options{Heads: emulator.HeadOptions{MediaType: "none"}}, later: "the media type of HEAD is taken from its header alone; GET is not asked"},
+	} {
+		w.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+			push(t, r, "app", "1")
+			for range 10 {
+				if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := kind(r.Gate, "HEAD", emulator.KindManifest); n > 2 {
+				t.Errorf("%d HEADs", n)
+			}
+		})
+	}
+}
+
+// TestWaysOfListing lists tags and repositories, whatever the order, the pages and the Links.
+func TestWaysOfListing(t *testing.T) {
+	for _, w := range []struct {
+		way
+		fails         string // a part of the error; empty for none
+		tags, catalog string // why they do not hold yet
+	}{
+		{way: way{name: "in Debian's order", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Compare: emulator.PathOrder}}}},
+		{way: way{name: "backwards", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Compare: emulator.ReverseOrder}}}, catalog: "pages of the catalog are asked for by their last name, and its Link is not looked at"},
+		{way: way{name: "opaque tokens", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Opaque: true}}}, catalog: "pages of the catalog are asked for by their last name, and its Link is not looked at"},
+		{way: way{name: "opaque tokens, absolute", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Opaque: true, Absolute: true}}}, catalog: "pages of the catalog are asked for by their last name, and its Link is not looked at"},
+		{way: way{name: "absolute Links", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Absolute: true}}}},
+		{way: way{name: "n is clamped", options: emulator.Options{Lists: emulator.ListOptions{Clamp: 10}}}},
+		{way: way{name: "a circle", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Circle: true}}}, fails: "page", tags: "a circle ends at the 10,000th page only", catalog: "pages of the catalog are asked for by their last name, and its Link is not looked at"},
+		{way: way{name: "an unreadable Link", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Link: `<https://%zz/v2/>; rel="next"`}}}, fails: "Link", tags: "the error does not name the Link", catalog: "pages of the catalog are asked for by their last name, and its Link is not looked at"},
+		{way: way{name: "a Link that is none", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Link: `next page, please`}}}, fails: "Link", tags: "the error does not name the Link", catalog: "pages of the catalog are asked for by their last name, and its Link is not looked at"},
+	} {
+		var want []string
+		for n := range 40 {
+			want = append(want, fmt.Sprintf("v%d", n), fmt.Sprintf("V%d", n))
+		}
+		slices.Sort(want)
+		judge := func(t *testing.T, got []string, err error) {
+			t.Helper()
+			switch {
+			case w.fails != "" && err == nil:
+				t.Errorf("no error, %d names", len(got))
+			case w.fails != "":
+				contains(t, err.Error(), w.fails)
+			case err != nil:
+				t.Error(err)
+			default:
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+			}
+		}
+		tags, catalog := w.way, w.way
+		tags.name, catalog.name = "tags "+w.name, "catalog "+w.name
+		tags.later, catalog.later = w.tags, w.catalog
+		tags.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+			i := push(t, r, "app", want[0])
+			for _, tag := range want {
+				if err := r.PutTag("app", tag, i.Digest); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := c.Tags(t.Context(), at("app"), everything)
+			judge(t, got, err)
+			if n := kind(r.Gate, "", emulator.KindTags); n > 20 {
+				t.Errorf("%d requests", n)
+			}
+		})
+		want = []string{"team/a", "team/a-b", "team/a/b", "team/a/b-c", "team/a/b/c", "team/a-b/c", "team/b", "team/c/d", "team/c-d", "team/c.d"}
+		slices.Sort(want)
+		catalog.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+			for _, name := range append([]string{"team-x", "team-x/y", "teams", "zoo", "app"}, want...) {
+				r.PutBlob(name, nil)
+			}
+			got, err := c.Catalog(t.Context(), at("team"), everything)
+			judge(t, got, err)
+			if n := kind(r.Gate, "", emulator.KindCatalog); n > 20 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// TestManyRepositories: more than a page of them, in Debian's order, in which the last of a page is not the greatest.
+func TestManyRepositories(t *testing.T) {
+	w := way{name: "1002", options: emulator.Options{Lists: emulator.ListOptions{Compare: emulator.PathOrder}}, later: "a page whose last name is not greater ends the list"}
+	w.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+		for n := range 1000 {
+			r.PutBlob(fmt.Sprintf("team/a/%04d", n), nil)
+		}
+		for _, name := range []string{"team/a-x", "team/a-y"} {
+			r.PutBlob(name, nil)
+		}
+		if got, err := c.Catalog(t.Context(), at("team"), everything); err != nil || len(got) != 1002 {
+			t.Errorf("%d repositories, %v", len(got), err)
+		}
+	})
+}
+
+// TestWaysOfWriting pushes an image into a new repository, whatever was said of it before.
+func TestWaysOfWriting(t *testing.T) {
+	signed := Host{Username: "ann", Password: "secret"}
+	auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
+	quay := &emulator.Auth{Users: map[string]string{"ann": "secret"}, PushMakes: true, TokenPath: "/v2/auth"}
+	missing := func(status int, code string) *emulator.Answer {
+		return &emulator.Answer{Status: status, Body: `{"errors":[{"code":"` + code + `","message":"no"}]}`}
+	}
+	const mib = 1 << 20
+	for _, w := range []struct {
+		way
+		size int // of the blob
+		sent int // at most, of the blob's bytes
+	}{
+		{way: way{name: "Quay's 401", options: emulator.Options{Auth: quay}, host: signed}, size: 1000},
+		{way: way{name: "Artifactory's 403", options: emulator.Options{Auth: auth, Missing: missing(403, "DENIED")}, host: signed}, size: 1000},
+		{way: way{name: "400 for what is not there", options: emulator.Options{Auth: auth, Missing: missing(400, "NAME_INVALID")}, host: signed}, size: 1000},
+		{way: way{later: "the blob is not looked for before an upload starts over", name: "an answer that is lost", options: emulator.Options{Uploads: emulator.UploadOptions{LostAnswers: 1}}}, size: 3 * mib, sent: 3*mib + mib/3},
+		{way: way{later: "the blob is not looked for before an upload starts over", name: "two answers that are lost", options: emulator.Options{Uploads: emulator.UploadOptions{LostAnswers: 2}}}, size: 3 * mib, sent: 3*mib + mib/3},
+		{
+			way: way{
+				name: "bodies cut at 1 MiB, and sessions forgotten", options: emulator.Options{Uploads: emulator.UploadOptions{Forgetful: true}}, later: "a blob is sent whole again, however often that breaks",
+				faults: []emulator.Fault{{Match: requests("", emulator.KindUpload), CutRequestAt: mib}},
+			},
+			size: 3 * mib, sent: 8 * mib,
+		},
+		{
+			way: way{
+				name: "a session that cannot be gone on with", options: emulator.Options{Uploads: emulator.UploadOptions{ResumeFails: true}}, later: "a session that answers 500 is asked until the tries are over",
+				faults: []emulator.Fault{{Match: requests("PUT", emulator.KindUpload), CutRequestAt: mib, Times: 1}},
+			},
+			size: 3 * mib, sent: 8 * mib,
+		},
+		{
+			way: way{
+				name: "a Range that is off by one", options: emulator.Options{Uploads: emulator.UploadOptions{RangeAhead: true}}, later: "a Range that counts one too many is believed",
+				faults: []emulator.Fault{{Match: requests("PUT", emulator.KindUpload), CutRequestAt: mib, Times: 1}},
+			},
+			size: 3 * mib, sent: 4*mib + mib/3,
+		},
+		{way: way{later: "chunks are halved, and those under 1 MiB are not tried", name: "413 above 1 MiB", options: emulator.Options{Uploads: emulator.UploadOptions{MaxBody: mib}}}, size: 5*mib + 7, sent: 30 * mib},
+		{way: way{name: "413 above 1 MiB, of just that", options: emulator.Options{Uploads: emulator.UploadOptions{MaxBody: mib}}}, size: mib, sent: mib},
+	} {
+		w.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+			repo := at("team/new")
+			_, before := c.Head(t.Context(), repo.Tag("1")) // a look at the target
+			data := bytes.Repeat([]byte("01234567"), w.size/8+1)[:w.size]
+			opened := 0
+			if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened)); err != nil {
+				t.Fatalf("PutBlob: %v; before: %v; %v", err, before, wire(r.Gate))
+			}
+			m := pointingAt(content(data))
+			if err := c.PutManifest(t.Context(), repo.Tag("1"), m); err != nil {
+				t.Fatalf("PutManifest: %v", err)
+			}
+			if got, err := c.Head(t.Context(), repo.Tag("1")); err != nil || got != m.Descriptor {
+				t.Errorf("Head = %v, %v", got, err)
+			}
+			sent := int64(0)
+			for _, q := range r.Requests() {
+				if q.Kind == emulator.KindUpload {
+					sent += q.BytesIn
+				}
+			}
+			if w.sent > 0 && sent > int64(w.sent) {
+				t.Errorf("%d bytes were sent of a blob of %d: %v", sent, w.size, wire(r.Gate))
+			}
+		})
+	}
+}
+
+// pointingAt makes a manifest with one blob, which is its config as well.
+func pointingAt(blob image.Descriptor) image.Manifest {
+	part := fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}`, blob.Digest, blob.Size)
+	raw := []byte(`{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIManifest + `","config":` + part + `,"layers":[` + part + `]}`)
+	d := content(raw)
+	d.MediaType = image.MediaTypeOCIManifest
+	return image.Manifest{Descriptor: d, Raw: raw}
+}
+
+// TestRefusedForGood: what a registry never takes is not sent again and again, and says so.
+func TestRefusedForGood(t *testing.T) {
+	for _, w := range []struct {
+		way
+		docker bool
+		status int
+		kind   string
+	}{
+		{way{name: "Docker's types at a registry for OCI's", options: emulator.Options{OCIOnly: true, LaxManifests: true}}, true, 415, emulator.KindManifest},
+		{way{name: "a manifest at a pull-through cache", options: emulator.Options{ReadOnly: true}}, false, 405, emulator.KindManifest},
+		{way{name: "a blob at a pull-through cache", options: emulator.Options{ReadOnly: true}}, false, 405, emulator.KindUpload},
+	} {
+		w.run(t, func(t *testing.T, r *emulator.Registry, c *Client) {
+			var err error
+			if w.kind == emulator.KindUpload {
+				data, opened := []byte("blob"), 0
+				_, err = c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+			} else {
+				root := emulator.MultiArch(1, emulator.ImageOptions{Docker: w.docker}).Root()
+				d := image.Descriptor{MediaType: root.MediaType, Digest: image.Digest(root.Digest), Size: int64(len(root.Body))}
+				err = c.PutManifest(t.Context(), at("app").Tag("1"), image.Manifest{Descriptor: d, Raw: root.Body})
+			}
+			if e := failure(t, err); e.Status != w.status || e.Temporary() || errors.Is(err, image.ErrAbsent) {
+				t.Errorf("%v, temporary %t", err, e.Temporary())
+			}
+			if n := kind(r.Gate, "", w.kind); n > 2 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// TestSignedURLEnds: the URL of a store has ended when the download breaks; it goes on with another one, where it was.
+func TestSignedURLEnds(t *testing.T) {
+	wait(t, "a download goes on at the URL that has ended, not at its registry")
+	inBubble(t, func(t *testing.T) {
+		store := &emulator.Store{URL: "https://" + other, Life: time.Minute}
+		away := emulator.NewGate(store)
+		r := emulator.New(emulator.Options{Store: store})
+		c := client(t, emulator.Network{home: r, other: away}, Options{})
+		data := bytes.Repeat([]byte("x"), 140_000)
+		r.PutBlob("app", data)
+		away.Inject(emulator.Fault{Times: 1, Trickle: 900 * time.Microsecond, CutAt: 70_000})
+		got, err := readBlob(t.Context(), c, data)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("%d bytes of %d, %v", len(got), len(data), err)
+		}
+		if n := kind(r.Gate, http.MethodGet, emulator.KindBlob); n != 2 {
+			t.Errorf("the registry was asked %d times", n)
+		}
+		var sent int64
+		for _, q := range away.Requests() {
+			sent += q.BytesOut
+		}
+		if sent > int64(len(data))+1000 {
+			t.Errorf("%d bytes were sent of %d", sent, len(data))
+		}
+	})
+}
+
+// TestPlainStore: a registry of this machine of which nothing is configured redirects to a store without TLS, as one with MinIO behind it does.
+func TestPlainStore(t *testing.T) {
+	wait(t, "regclient takes the registry to have TLS, as it was asked for first, and refuses the redirect")
+	store := &emulator.Store{}
+	behind, err := emulator.NewGate(store).Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(behind.Close)
+	store.URL = behind.URL
+	r := emulator.New(emulator.Options{Store: store})
+	server, err := r.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	data := []byte("the blob")
+	r.PutBlob("app", data)
+	c, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := c.OpenBlob(t.Context(), image.Repository{Registry: server.Host, Path: "app"}, content(data), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := errors.Join(body.Close(), c.Close()); err != nil {
+		t.Error(err)
+	}
+}
