@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -134,18 +135,16 @@ func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
 		return err
 	case <-stage.synced(life):
 	}
-	if err := a.demoStep("status", func() error { return a.status(life, asked{server: stage.listen}) }); err != nil {
-		return err
-	}
-	if keep {
+	err := a.demoStep("status", func() error { return a.status(life, asked{server: stage.listen}) })
+	if err == nil && keep {
 		a.say("It goes on until Ctrl-C, and a tag moves every 20 seconds. Edit %s, and look at http://%s/ or:", stage.file, stage.listen)
 		fmt.Fprintf(a.out, "    dray status --watch -c %s\n    crane digest --insecure %s/mirror/base:latest\n", stage.file, stage.target.Host)
-		if err := stage.keepMoving(ctx); err != nil {
-			return &exitError{exitFailed, err}
+		if failed := stage.keepMoving(ctx); failed != nil {
+			err = &exitError{exitFailed, failed}
 		}
 	}
 	stop()
-	return <-ended
+	return cmp.Or(err, <-ended)
 }
 
 func (a *app) demoStep(command string, run func() error) error {
