@@ -64,6 +64,11 @@ func isBlob(mediaType string) bool {
 	return false
 }
 
+// IsDocker tells whether a manifest's media type is one of Docker's schema 2.
+func IsDocker(mediaType string) bool {
+	return mediaType == MediaTypeDockerList || mediaType == MediaTypeDockerManifest
+}
+
 // IsSchema1 tells whether the media type is one of Docker's schema 1, which no current registry stores.
 func IsSchema1(mediaType string) bool {
 	return mediaType == MediaTypeDockerSchema1 || mediaType == MediaTypeDockerSigned1

@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -81,6 +82,52 @@ func TestPermanentFailureIsNotTriedAgain(t *testing.T) {
 		want(t, got, hostB+"/x:v1 absent failed")
 		if n := s.b.Count(func(q emulator.Request) bool { return q.Method == http.MethodPut && q.Reference == "v1" }); n != 1 || took > time.Second {
 			t.Errorf("tried %d times, it took %s", n, took)
+		}
+	})
+}
+
+// docker-registry answers 500 to layers by URL that it does not allow, as to what passes.
+func TestLayersByURLAreNotTriedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		i := emulator.MultiArch(1, emulator.ImageOptions{Platforms: []string{"windows/amd64"}, Foreign: true})
+		if err := i.Push(s.a, "x", "v1"); err != nil {
+			t.Fatal(err)
+		}
+		s.b.Inject(emulator.Fault{
+			Match: emulator.MatchKind(http.MethodPut, emulator.KindManifest), Status: http.StatusInternalServerError, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":"invalid URL on layer"}]}`,
+		})
+		j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+		j.Retries = 3
+		got, took := s.timed(t, j)
+		want(t, got, hostB+"/x:v1 absent failed")
+		if n := s.b.Count(func(q emulator.Request) bool { return q.Method == http.MethodPut && q.Kind == emulator.KindManifest }); n != 1 || took > time.Second {
+			t.Errorf("tried %d times, it took %s", n, took)
+		}
+		if err := s.records.list[0].Err; !strings.Contains(err.Error(), "foreignLayers") || !strings.Contains(err.Error(), hostB+"/x:v1") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A pull-through cache refuses each blob of each image, and is not asked for each.
+func TestTargetThatTakesNothingIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		const images = 40
+		for i := range images {
+			push(t, s.a, int64(i), "x", fmt.Sprintf("v%d", i))
+		}
+		s.b.Inject(emulator.Fault{Match: emulator.MatchKind(http.MethodPost, emulator.KindUpload), Status: http.StatusMethodNotAllowed})
+		j := job(t, "x", "x", []string{"*"}, hostA, hostB)
+		j.Retries = 3
+		s.timed(t, j)
+		for _, out := range s.records.list {
+			if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), "it takes nothing there") || !strings.Contains(out.Err.Error(), out.Target.String()) {
+				t.Errorf("outcome %+v", out)
+			}
+		}
+		if n := writes(s.b); len(s.records.list) != images || n > images {
+			t.Errorf("%d images failed, by %d writes", len(s.records.list), n)
 		}
 	})
 }

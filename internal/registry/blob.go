@@ -101,14 +101,19 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	if repo.IsLayout() {
 		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
 	}
-	up := &upload{desc: d, open: open}
+	up := &upload{desc: d, repository: repo.Path, open: open}
 	defer up.close()
 	ctx = context.WithValue(ctx, inUpload{}, up)
 	if from.Registry == repo.Registry && from != repo {
 		ctx = context.WithValue(ctx, mounting{}, from.Path)
 	}
 	err = c.run(ctx, call{repo: repo, write: true, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		return up.put(ctx, e, repo)
+		if err := c.closed.check(repo); err != nil {
+			return err
+		}
+		err := up.put(ctx, e, repo)
+		c.closed.note(repo, err)
+		return err
 	}})
 	opened, failure := up.reading()
 	if failure != nil {

@@ -86,12 +86,12 @@ func (t *transport) sendPart(req *http.Request, up *upload) (*http.Response, fai
 		up.advanced = false
 		return t.deliver(next, op, resp), failed{}
 	case resp.StatusCode == http.StatusRequestEntityTooLarge && t.habits.tooLarge(sent):
-		failure := t.refusedBy(next, op, attempt, resp)
+		failure := t.refusedBy(next, nil, op, attempt, resp)
 		failure.done, failure.wait = false, 0
 		return nil, failure
 	case resp.StatusCode >= http.StatusMultipleChoices:
 		up.failures++
-		return nil, t.refusedBy(next, op, attempt, resp)
+		return nil, t.refusedBy(next, nil, op, attempt, resp)
 	case next.Method == http.MethodPut:
 		t.habits.completed()
 		return resp, failed{}

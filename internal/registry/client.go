@@ -43,6 +43,8 @@ type Client struct {
 	recent  *recentTags
 	mirrors *mirrors
 
+	closed closed
+
 	mu        sync.Mutex
 	endpoints map[string]*endpoint
 	// learned outlasts the endpoints of the same key.

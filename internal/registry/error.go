@@ -42,8 +42,8 @@ type Error struct {
 	plain bool
 	// again is set where the next try has what this one lacked, whatever the status says.
 	again bool
-	// full is set where the registry has no room, whatever the status says.
-	full bool
+	// way is what the answer says of the way out.
+	way wayOut
 	// tokenRefused is set where the registry has refused a token that it was given.
 	tokenRefused bool
 }
@@ -106,7 +106,7 @@ func (e *Error) RetryAt() time.Time { return e.NotBefore }
 
 // Temporary tells whether the same request may succeed later.
 func (e *Error) Temporary() bool {
-	if e.full {
+	if e.way.lasting {
 		return false
 	}
 	return e.again || e.Status == 0 && !permanent(e.cause) || retryableStatus(e.Status)

@@ -89,7 +89,7 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 		default:
 			t.health.up(req.URL.Host)
 			noteServed(req, resp.StatusCode)
-			failure = t.refusedBy(req, op, attempt, resp)
+			failure = t.refusedBy(req, body, op, attempt, resp)
 		}
 		if failure.done {
 			noteFailure(req, failure.err)
@@ -218,18 +218,13 @@ func challenge(req *http.Request, resp *http.Response) bool {
 	return resp.StatusCode == http.StatusUnauthorized && !tokenRequest(req)
 }
 
-// refusedBy judges an answer that is not final: an error, with the pause that it asks for.
-func (t *transport) refusedBy(req *http.Request, op string, attempt int, resp *http.Response) failed {
+// refusedBy judges an answer that is not final: an error, with the pause that it asks for. The body is what was sent, where it is small.
+func (t *transport) refusedBy(req *http.Request, body []byte, op string, attempt int, resp *http.Response) failed {
 	e := &Error{Host: req.URL.Host, Operation: op, Attempts: attempt, Status: resp.StatusCode}
 	e.readBody(resp, t.clean)
-	e.Hint = statusHint(resp.StatusCode, t.host)
-	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
-		e.Hint = "it speaks TLS: take plainHTTP out of registries." + t.host
-	}
-	if e.full = diskFull(resp.StatusCode, e.Message); e.full {
-		e.Hint = statusHint(http.StatusInsufficientStorage, t.host)
-	}
-	if e.full || !retryableStatus(resp.StatusCode) {
+	e.way = t.rejection(req, body, e).wayOut()
+	e.Hint = e.way.hint
+	if e.way.lasting || !retryableStatus(resp.StatusCode) {
 		return failed{err: e, done: true}
 	}
 	wait := t.retries.pause(attempt)
@@ -464,28 +459,6 @@ func (t *transport) hint(err error, host string) string {
 		text += " (registries." + t.host + ")"
 	}
 	return text
-}
-
-// diskFull tells whether a registry has no room, which trying again does not make: most answer 500 and say it in their text, by
-// the words of errno(3) for ENOSPC and EDQUOT.
-func diskFull(status int, message string) bool {
-	message = strings.ToLower(message)
-	return status == http.StatusInsufficientStorage ||
-		status == http.StatusInternalServerError && (strings.Contains(message, "no space left on device") || strings.Contains(message, "disk quota exceeded"))
-}
-
-func statusHint(status int, host string) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "the sign-in was refused: check registries." + host + ", or docker login"
-	case http.StatusForbidden:
-		return "this account may not do that at " + host
-	case http.StatusRequestEntityTooLarge:
-		return "a proxy before the registry limits the size of uploads"
-	case http.StatusInsufficientStorage:
-		return "the registry's disk is full"
-	}
-	return ""
 }
 
 // mounting is the key under which a context carries the repository to mount a blob from.

@@ -27,7 +27,9 @@ func uploadOf(req *http.Request) *upload {
 // upload is one blob on its way into a registry: where its bytes come from, and how far the registry has got.
 type upload struct {
 	desc image.Descriptor
-	open func(offset int64) (io.ReadCloser, error)
+	// repository is where it goes.
+	repository string
+	open       func(offset int64) (io.ReadCloser, error)
 
 	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one
 	// request. They belong to the one request at a time that carries the blob.
