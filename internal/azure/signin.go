@@ -69,16 +69,18 @@ func (s *signer) fetch(ctx context.Context, scope string, renew bool) (granted, 
 
 func (s *signer) use(scope string, renew bool) (azcore.TokenCredential, policy.TokenRequestOptions, error) {
 	options := policy.TokenRequestOptions{Scopes: []string{scope}}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !renew {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		return s.current, options, nil
 	}
 	fresh, err := s.credential.build(s.client, s.isolated)
 	if err != nil {
 		return nil, options, unusable(s.credential, err)
 	}
+	s.mu.Lock()
 	s.current = fresh
+	s.mu.Unlock()
 	if s.credential.kind() == KindManagedIdentity {
 		options.Claims = "{}" // its memory is the process's, and only claims pass it by
 	}
