@@ -83,6 +83,7 @@ func (a *app) check(ctx context.Context, online bool) error {
 			if online {
 				answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
 			}
+			answer.Warnings = append(answer.Warnings, missingHelpers(cfg)...)
 			answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
 		}
 	}

@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
 	"time"
 
+	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/ratelimit"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/store"
@@ -33,6 +37,21 @@ func (g *generation) warnings(ctx context.Context, now time.Time) []string {
 		texts = append(texts, fmt.Sprintf("%s: the mappings need about %d pulls in %s, and %d of %d may be spent: %d imports wait, and have not become fewer since %s; "+
 			"fewer platforms or tags, an account with more pulls, or registries.%s.mirrors would help",
 			b.Account, d.Wanted, report.Elapsed(b.Window), max(0, b.Limit-b.Keep), b.Limit, d.Waiting, d.Since.Format("Jan 2 15:04"), b.Registry))
+	}
+	return texts
+}
+
+// missingHelpers says which credential helpers of the config are not installed.
+func missingHelpers(cfg *config.Config) []string {
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
+		program := "docker-credential-" + cfg.Registries[key].CredentialHelper
+		if cfg.Registries[key].CredentialHelper == "" {
+			continue
+		}
+		if _, err := exec.LookPath(program); err != nil {
+			texts = append(texts, fmt.Sprintf("registries.%s.credentialHelper: the program %s is not on PATH: install it, or take the key out", key, program))
+		}
 	}
 	return texts
 }

@@ -88,7 +88,7 @@ type registrySection struct {
 	// A refresh token of the registry's token server, which some give instead of a password. Keep it out of this file.
 	IdentityToken text `yaml:"identityToken" example:"${file:/run/secrets/registry-token}"`
 	// A program to ask for the credential, by the name behind `docker-credential-`: one that is on PATH, and speaks the protocol of
-	// Docker's credential helpers. It is asked again every hour.
+	// Docker's credential helpers. It is asked again every hour. `dray check` says where it is not installed.
 	CredentialHelper text `yaml:"credentialHelper" format:"helper" example:"ecr-login|gcloud|pass"`
 	// Sign in as nobody, whatever `docker login` has left.
 	Anonymous toggle `yaml:"anonymous" default:"false"`
