@@ -111,7 +111,7 @@ func (s *azureSide) refreshToken() func(context.Context, string) (string, time.T
 // engine puts the engine "acr" beside "copy".
 func (s *azureSide) engine(client *registry.Client, credentials *registry.Credentials, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Chooser {
 	chooser := &acr.Chooser{
-		Importer: copying, Manifest: client.Manifest,
+		Importer: copying, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry { return s.known(repo, client, credentials) },
 	}
 	if s == nil {

@@ -192,7 +192,7 @@ func (l *links) mirror() *mirror.Mirror {
 		l.current = l.engine()
 		l.chooser = l.engines(l.current)
 	}
-	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose}
+	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose, Manifest: l.chooser.Manifest}
 }
 
 // release gives the links back; the last user closes them.

@@ -158,12 +158,12 @@ func (w *world) start(t *testing.T) {
 		Parallel: w.parallel, Rate: w.rate, Timeout: w.timeout, Log: log,
 	})
 	w.chooser = &acr.Chooser{
-		Importer: copying, ACR: w.engine, SignIn: w.azure.SignIn, Manifest: w.client.Manifest,
+		Importer: copying, ACR: w.engine, SignIn: w.azure.SignIn, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry {
 			return acr.Registry{Azure: w.hosts[repo.Registry].RefreshToken, Plain: w.hosts[repo.Registry].PlainHTTP, Signed: w.hosts[repo.Registry].Username != ""}
 		},
 	}
-	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Watcher: silent{}, Log: log}
+	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
 }
 
 func (w *world) stop(t *testing.T) {

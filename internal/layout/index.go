@@ -155,7 +155,11 @@ func subjectOf(raw []byte) image.Digest {
 	return m.Subject.Digest
 }
 
-// referrersOf returns the list under the fallback tag of a subject; an empty one where there is none.
+// errNoList says that a tag that a list of referrers would have has something else.
+var errNoList = errors.New("an image has the tag of the list of what refers to it: exclude that tag, or set referrers: false")
+
+// referrersOf returns the list under the fallback tag of a subject; an empty one where there is none. The error wraps errNoList where an
+// image is tagged by its own digest.
 func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
 	e, found := ix.find(image.Reference{Tag: fallbackTag(subject)})
 	if !found {
@@ -167,6 +171,9 @@ func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !image.ListsReferrers(raw) {
+		return nil, errNoList
 	}
 	return parseIndex(raw)
 }

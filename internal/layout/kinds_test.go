@@ -79,3 +79,20 @@ func TestIndexesThatLieTooDeep(t *testing.T) {
 		t.Errorf("%+v %v", got, err)
 	}
 }
+
+// An image that is tagged by its own digest has the tag that the list of what refers to it would have: it is no list, and keeps its tag.
+func TestImageTaggedByItsDigest(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	m := manifestOf(`{"schemaVersion":2,"layers":[]}`)
+	must(t, s.PutManifest(t.Context(), repo.Tag(fallbackTag(m.Digest)), m))
+	if list, err := s.Referrers(repo, m.Digest); err != nil || len(list) > 0 {
+		t.Errorf("%v %v", list, err)
+	}
+	signature := manifestOf(fmt.Sprintf(`{"schemaVersion":2,"layers":[],"subject":{"digest":%q}}`, m.Digest))
+	if err := s.PutManifest(t.Context(), repo.Digest(signature.Digest), signature); err == nil || !strings.Contains(err.Error(), "set referrers: false") {
+		t.Errorf("error = %v", err)
+	}
+	if d, err := s.Head(repo.Tag(fallbackTag(m.Digest))); err != nil || d.Digest != m.Digest {
+		t.Errorf("the tag holds %v, %v", d, err)
+	}
+}

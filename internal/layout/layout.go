@@ -304,6 +304,9 @@ func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referr
 		return nil, err
 	}
 	list, err := referrersOf(repo.Path, ix, d)
+	if errors.Is(err, errNoList) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ type Importer interface {
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }
 
-// Mirror runs jobs. All fields but Draining and Choose are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Draining, Choose and Manifest are required; they are not changed after the first run.
 type Mirror struct {
 	Observer Observer
 	// Engine tells what targets will hold, and makes the imports for which Choose has no other.
@@ -90,6 +90,8 @@ type Mirror struct {
 	// Draining is closed when nothing new is to begin: what is under way goes on, the rest is deferred with ErrStopping. nil is
 	// never closed.
 	Draining <-chan struct{}
+	// Manifest fetches a manifest by its digest, and remembers it. Without it a tag that may be a list of referrers passes for one.
+	Manifest func(ctx context.Context, ref image.Reference) (image.Manifest, error)
 	// Choose chooses the engine of an import; nil for always Engine.
 	Choose func(ctx context.Context, order Order) Choice
 }
@@ -223,7 +225,7 @@ func (m *Mirror) report(r *run) {
 	counts := map[Status]int{}
 	for _, out := range r.result.Outcomes {
 		counts[out.Status]++
-		if out.Op == diff.Import && out.Engine != "" {
+		if out.Op != diff.Keep && out.Engine != "" {
 			continue // settled as it was imported
 		}
 		if out.Status != Kept {

@@ -284,12 +284,21 @@ func tooMany(key string) error {
 func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	held := make([]diff.Observation, len(a.targets))
 	errs := make([]error, len(a.targets))
+	offer := diff.Observation{Source: a.source}
+	var sourceErr error
+	doubtful := byPattern(r.job, a.source.Tag)
+	if doubtful { // targets are asked only for what is no list
+		if sourceErr = m.offer(ctx, r.job, &offer); errors.Is(sourceErr, errList) {
+			return
+		}
+	}
 	var group sync.WaitGroup
 	for i, target := range a.targets {
-		group.Go(func() { held[i], errs[i] = m.held(ctx, target) })
+		group.Go(func() { held[i], errs[i] = m.held(ctx, target, offer, doubtful) })
 	}
-	offer := diff.Observation{Source: a.source}
-	sourceErr := m.offer(ctx, r.job, &offer)
+	if !doubtful {
+		sourceErr = m.offer(ctx, r.job, &offer)
+	}
 	group.Wait()
 
 	r.mu.Lock()
@@ -301,6 +310,9 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 		}
 		o := offer
 		o.Target, o.Held, o.Hidden = target, held[i].Held, held[i].Hidden
+		if held[i].Declined != "" {
+			o.Declined, o.Detail = held[i].Declined, held[i].Detail
+		}
 		r.seen = append(r.seen, o)
 		if o.Held != "" {
 			if r.held[target.Repository] == nil {
@@ -322,6 +334,15 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 		return At(Source, o.Source, err)
 	}
 	o.Source = o.Source.WithDigest(desc.Digest)
+	if byPattern(job, o.Source.Tag) {
+		list, err := m.isList(ctx, o.Source, desc)
+		if list {
+			err = errList
+		}
+		if err != nil {
+			return At(Source, o.Source, err)
+		}
+	}
 	o.Want, err = m.Engine.Resolve(ctx, o.Source, desc, job.Platforms)
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
 		o.Declined, o.Detail, o.Want = refused.Reason, refused.Detail, desc.Digest
@@ -330,8 +351,8 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 	return At(Source, o.Source, err)
 }
 
-// held asks a target.
-func (m *Mirror) held(ctx context.Context, target image.Reference) (diff.Observation, error) {
+// held asks a target. With doubtful what it holds in place of the offer may be a list of referrers.
+func (m *Mirror) held(ctx context.Context, target image.Reference, offer diff.Observation, doubtful bool) (diff.Observation, error) {
 	desc, err := m.Observer.Held(ctx, target)
 	switch {
 	case errors.Is(err, image.ErrAbsent):
@@ -340,7 +361,15 @@ func (m *Mirror) held(ctx context.Context, target image.Reference) (diff.Observa
 		m.Log.LogAttrs(ctx, slog.LevelDebug, "the target does not say what it holds", slog.String("target", target.String()), slog.Any("err", err))
 		return diff.Observation{Hidden: true}, nil
 	}
-	return diff.Observation{Held: desc.Digest}, At(Target, target, err)
+	o := diff.Observation{Held: desc.Digest}
+	if err == nil && doubtful && o.Held != offer.Want {
+		var list bool
+		if list, err = m.isList(ctx, target, desc); list {
+			refused, _ := errors.AsType[*RefusedError](ListThere(offer.Want))
+			o.Declined, o.Detail = refused.Reason, refused.Detail
+		}
+	}
+	return o, At(Target, target, err)
 }
 
 // unobserved is the outcome of what could not be asked: nothing is known, so nothing is done.

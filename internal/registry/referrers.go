@@ -36,7 +36,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	}
 	if known == withoutAPI {
 		tags, err := c.RecentTags(ctx, repo)
-		if err != nil || !slices.Contains(tags, FallbackTag(d)) {
+		if err != nil || !slices.Contains(tags, image.ReferrersTag(d)) {
 			return nil, err
 		}
 	}
@@ -54,7 +54,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		}
 		return wrap(getReferrers, repo.Registry, err)
 	}})
-	if errors.Is(err, image.ErrAbsent) {
+	if errors.Is(err, image.ErrAbsent) || err != nil && strings.Contains(err.Error(), "manifest is not an OCI index") || err == nil && !listed(list) {
 		return nil, nil // neither the API nor the fallback tag is there
 	}
 	if err != nil {
@@ -71,6 +71,15 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		})
 	}
 	return referrers, nil
+}
+
+// listed tells whether what was found under a tag is a list of referrers: an image may be tagged by its own digest.
+func listed(list referrer.ReferrerList) bool {
+	if len(list.Tags) == 0 {
+		return true // by the API
+	}
+	raw, err := list.Manifest.RawBody()
+	return err == nil && image.ListsReferrers(raw)
 }
 
 // getReferrers is the operation of a request to the referrers API.
@@ -97,13 +106,6 @@ func withoutReferrers(status int) bool {
 		return true
 	}
 	return false
-}
-
-// FallbackTag is the tag under which a registry without the referrers API keeps the list of referrers (OCI distribution
-// spec, "Referrers Tag Schema").
-func FallbackTag(d image.Digest) string {
-	algorithm, encoded, _ := strings.Cut(string(d), ":")
-	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
 // referrersAPI remembers by repository what was learned of the referrers API.

@@ -34,7 +34,7 @@ func (f Filter) Select(tags []string) []string {
 		if !isTag(tag) {
 			continue
 		}
-		if _, found := slices.BinarySearch(f.named, tag); found {
+		if f.Names(tag) {
 			chosen = append(chosen, tag)
 		}
 		if c, ok := f.candidate(tag); ok {
@@ -54,18 +54,20 @@ func (f Filter) CanChoose(tag string) bool {
 	if !isTag(tag) {
 		return false
 	}
-	_, named := slices.BinarySearch(f.named, tag)
-	if named {
-		return true
-	}
 	_, ok := f.candidate(tag)
-	return ok
+	return ok || f.Names(tag)
+}
+
+// Names tells whether include has a tag by its name, and exclude leaves it.
+func (f Filter) Names(tag string) bool {
+	_, named := slices.BinarySearch(f.named, tag)
+	return named
 }
 
 // candidate tells whether patterns choose a valid tag, unless newest cuts it off.
 func (f Filter) candidate(tag string) (candidate, bool) {
 	stem, ok := strings.CutSuffix(tag, f.narrow.suffix)
-	if !ok || !f.include.match(tag) || f.exclude.matches(tag) || isReferrersList(tag) {
+	if !ok || !f.include.match(tag) || f.exclude.matches(tag) {
 		return candidate{}, false
 	}
 	c := candidate{tag: tag}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -139,6 +140,18 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 		e.saved(source.Registry, by)
 	}
 	return m, pulled, nil
+}
+
+// Manifest returns a manifest of any registry by its digest: from memory, and else from where it costs least.
+func (e *Engine) Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error) {
+	if e.metered(ref.Registry) && !e.atHand(ctx, ref.Digest) {
+		e.free(ctx, ref)
+	}
+	m, _, err := e.fetch(ctx, ref)
+	if sided, ok := errors.AsType[*mirror.SideError](err); ok {
+		err = sided.Err // which side it is the caller knows
+	}
+	return m, err
 }
 
 func (e *Engine) saved(registry, by string) {

@@ -9,7 +9,6 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
-	"github.com/draysync/dray/internal/registry"
 )
 
 const (
@@ -136,7 +135,7 @@ func TestUnlistedReferrerIsListedAgain(t *testing.T) {
 		r := s.referred(t)
 		o := withAll(order("team/app", "v1", r.image.Digest))
 		s.bring(t, o)
-		if !s.target.DeleteTag("team/app", registry.FallbackTag(image.Digest(r.image.Digest))) {
+		if !s.target.DeleteTag("team/app", image.ReferrersTag(image.Digest(r.image.Digest))) {
 			t.Fatal("there was no list")
 		}
 		s.renew(t)

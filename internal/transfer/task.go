@@ -82,7 +82,27 @@ func (t *task) run(ctx context.Context) error {
 	if err := t.companions(ctx, root); err != nil {
 		return err
 	}
+	if err := t.spareList(ctx); err != nil {
+		return err
+	}
 	return t.push(ctx, target, root)
+}
+
+// spareList refuses to put a tag that the target's registry has come to need for its list of what refers to the image: a registry without
+// the referrers API keeps it under the image's digest, by which the image itself is tagged at the source.
+func (t *task) spareList(ctx context.Context) error {
+	target := t.order.Target
+	if target.Tag != image.ReferrersTag(t.order.Digest) || t.order.Referrers.None() {
+		return nil
+	}
+	held, err := t.options.Presence.Held(ctx, target)
+	switch {
+	case notThere(err) || err == nil && (held.Digest == t.order.Digest || held.Digest == t.order.Was):
+		return nil
+	case err != nil:
+		return mirror.At(mirror.Target, target, err)
+	}
+	return mirror.ListThere(t.order.Digest)
 }
 
 // reserve keeps the pulls that the import will probably take, so that no other begins with what this one needs to end.

@@ -1,0 +1,55 @@
+package image
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// ReferrersTag is the tag under which a registry without the referrers API keeps the list of what refers to a manifest (OCI distribution
+// spec, "Referrers Tag Schema"): the digest, cut off after 64 characters.
+func ReferrersTag(d Digest) string {
+	algorithm, encoded, _ := strings.Cut(string(d), ":")
+	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
+}
+
+// IsReferrersTag tells whether a tag is named so. That does not make it a list: OpenShift and others tag images by their own digest.
+func IsReferrersTag(tag string) bool {
+	algorithm, encoded, ok := strings.Cut(tag, "-")
+	if !ok || algorithm != "sha256" && algorithm != "sha512" || len(encoded) != 64 {
+		return false
+	}
+	return strings.Trim(encoded, "0123456789abcdef") == ""
+}
+
+// MayListReferrers tells whether what a tag stands for may be a list of referrers, so that its bytes have to be looked at: an index under
+// a tag that is named so, but not by the index's own digest.
+func MayListReferrers(tag string, d Descriptor) bool {
+	return IsReferrersTag(tag) && d.MediaType == MediaTypeOCIIndex && tag != ReferrersTag(d.Digest)
+}
+
+// ListsReferrers tells by its bytes whether a manifest is such a list: an index of artifacts, or of nothing. The entries of an image's index
+// have platforms, or are blobs; those of a list mostly have artifact types, but need not.
+func ListsReferrers(raw []byte) bool {
+	var doc struct {
+		MediaType string          `json:"mediaType"`
+		Config    json.RawMessage `json:"config"`
+		Layers    json.RawMessage `json:"layers"`
+		Subject   json.RawMessage `json:"subject"`
+		Manifests []struct {
+			MediaType string `json:"mediaType"`
+			Platform  struct {
+				OS string `json:"os"`
+			} `json:"platform"`
+		} `json:"manifests"`
+	}
+	err := json.Unmarshal(raw, &doc)
+	if err != nil || doc.MediaType != "" && doc.MediaType != MediaTypeOCIIndex || doc.Config != nil || doc.Layers != nil || doc.Subject != nil {
+		return false
+	}
+	for _, e := range doc.Manifests {
+		if e.Platform.OS != "" && e.Platform.OS != "unknown" || KindOf(e.MediaType) == Blobs {
+			return false
+		}
+	}
+	return true
+}
