@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,14 @@ import (
 // fake answers what a test tells it to.
 type fake struct {
 	answer func(r *http.Request) (status int, headers, body string)
+	mu     sync.Mutex
 	sent   int
 }
 
 func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
 	f.sent++
+	f.mu.Unlock()
 	status, headers, body := f.answer(r)
 	return &http.Response{StatusCode: status, Header: header(headers), Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
