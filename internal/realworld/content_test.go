@@ -93,7 +93,7 @@ func signatureTag(digest string) string { return strings.Replace(digest, ":", "-
 
 // largeLayer is shared by all trials, as its bytes are in the emulators.
 var largeLayer = sync.OnceValue(func() []byte {
-	size := 20_000_000
+	size := 30_000_000
 	if os.Getenv("CI") == "true" {
 		size = 300_000_000
 	}

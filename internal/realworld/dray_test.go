@@ -61,8 +61,11 @@ type user struct {
 
 func newUser(t *testing.T, env ...string) user { return user{t.TempDir(), env} }
 
-// patience is how long a command may take before it is said to hang.
-const patience = 3 * time.Minute
+// timeout is that of one import, patience how long a command may take before it is ended.
+const (
+	timeout  = 2 * time.Minute
+	patience = 3 * time.Minute
+)
 
 // answer is what a command said.
 type answer struct {
@@ -75,7 +78,7 @@ type answer struct {
 // config writes a config file.
 func (u user) config(t *testing.T, registries string, mappings ...string) string {
 	t.Helper()
-	text := "version: 1\nstateDir: state\ndefaults: {timeout: 2m}\n"
+	text := fmt.Sprintf("version: 1\nstateDir: state\ndefaults: {timeout: %s}\n", timeout)
 	if registries != "" {
 		text += "registries:\n" + registries
 	}

@@ -55,7 +55,7 @@ func serve(t *testing.T, dir, name string, files map[string]string, args ...stri
 	p, err := registry.Serve(context.Background(), dir, func(host string) (registry.Serving, error) {
 		var errs []error
 		for file, text := range files {
-			errs = append(errs, os.WriteFile(filepath.Join(dir, file), []byte(expand(text, host, dir)), 0o600))
+			errs = append(errs, os.WriteFile(filepath.Join(dir, file), []byte(expand(text, host, dir)), 0o644)) //nolint:gosec // a program that gives up its rights reads it
 		}
 		how := registry.Serving{Path: path, Env: []string{"OTEL_TRACES_EXPORTER=none", "HOME=" + dir}, Ready: func(ctx context.Context) bool { return listens(ctx, host) }}
 		for _, a := range args {

@@ -71,16 +71,13 @@ func (s *site) writes(t *testing.T) int {
 	if s.counter != nil {
 		return s.counter.Count(func(r registry.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead })
 	}
-	text, err := os.ReadFile(s.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), "HTTP/2.0") {
+	text := read(t, s.log)
+	if !strings.Contains(text, "HTTP/2.0") {
 		t.Error("HTTP/2 was not spoken")
 	}
 	n := 0
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
-		n += strings.Count(string(text), `"`+method+" /v2/")
+		n += strings.Count(text, `"`+method+" /v2/")
 	}
 	return n
 }
@@ -168,4 +165,18 @@ const byPassword = "auth: {htpasswd: {realm: realworld, path: '{dir}/htpasswd'}}
 func passwords(t *testing.T, dir string) {
 	t.Helper()
 	run(t, find(t, "htpasswd"), "-Bbc", filepath.Join(dir, "htpasswd"), username, password)
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// isBlob tells the fetch of a blob.
+func isBlob(r registry.Request) bool {
+	return r.Method == http.MethodGet && r.Kind == registry.KindBlob
 }
