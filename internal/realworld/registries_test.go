@@ -24,8 +24,8 @@ func entries() []entry {
 		{name: "docker-registry 2.8.2, token", start: withTokens("docker-registry")},
 		{name: "docker-registry 2.8.2, htpasswd", start: withPasswords},
 		{name: "docker-registry 2.8.2, no delete", start: plain("docker-registry", settings{delete: "false"})},
-		{name: "docker-registry 2.8.2, read-only", start: readOnly, later: map[string]string{"refused": issueRefusal}},
-		{name: "docker-registry 2.8.2, pull-through", start: pullThrough, later: map[string]string{"refused": issueRefusal}},
+		{name: "docker-registry 2.8.2, read-only", start: readOnly},
+		{name: "docker-registry 2.8.2, pull-through", start: pullThrough},
 		{name: "distribution 3.1.2, token", start: withTokens("registry")},
 		{name: "distribution 3.1.2, TLS and HTTP/2", start: overTLS},
 		{name: "distribution 3.1.2, platforms: none", start: plain("registry", settings{more: "validation: {manifests: {indexes: {platforms: none}}}\n"})},
@@ -44,8 +44,6 @@ const (
 	issueRange     = "a Range that is off by one is not understood"
 	issueStarved   = "blobs whose uploads broke off keep their places at the source while they wait for the one at the target, which a blob has that waits for the source"
 	issueChunks    = "chunks become no smaller than a little over 1 MiB, which nginx refuses by default"
-	issueRefusal   = "a refusal of all writes is tried again for each image and blob"
-	issueRewritten = "an upload whose Location leads nowhere is tried again, and the error names no way out"
 	issueProxyName = "an error from a proxy does not name it"
 )
 
