@@ -27,12 +27,11 @@ type origin struct {
 	host string
 	// tags are those of the repository app, with their digests.
 	tags map[string]string
-	// large is the digest of the one image in the repository bigRepo.
+	// large is the digest of the one image in the repository bigRepo, where putLarge has made it.
 	large string
 }
 
-// newOrigin makes 20 images for two platforms, each signed as cosign does by tag, and with so many SBOMs that refer to it; and one image
-// with a large layer.
+// newOrigin makes 20 images for two platforms, each signed as cosign does by tag, and with so many SBOMs that refer to it.
 func newOrigin(t *testing.T, sboms int) *origin {
 	t.Helper()
 	o := &origin{Registry: registry.New(registry.Options{Referrers: true}), tags: map[string]string{}}
@@ -40,7 +39,6 @@ func newOrigin(t *testing.T, sboms int) *origin {
 	for one := range corpus.Images() {
 		o.put(t, one.Tag, one.Image, sboms)
 	}
-	o.large = o.putLarge(t)
 	o.host = registrytest.Start(t, o).Host
 	return o
 }
@@ -102,7 +100,8 @@ var largeLayer = sync.OnceValue(func() []byte {
 	return data
 })
 
-func (o *origin) putLarge(t *testing.T) (digest string) {
+// putLarge makes an image with a large layer.
+func (o *origin) putLarge(t *testing.T) {
 	t.Helper()
 	layer := largeLayer()
 	config := fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["%s"]},"config":{}}`, registry.Sum(layer[:1]))
@@ -116,9 +115,7 @@ func (o *origin) putLarge(t *testing.T) (digest string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest, err = o.PutManifest(bigRepo, "1", ociImage, manifest)
-	if err != nil {
+	if o.large, err = o.PutManifest(bigRepo, "1", ociImage, manifest); err != nil {
 		t.Fatal(err)
 	}
-	return digest
 }

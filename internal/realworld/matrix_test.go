@@ -23,6 +23,7 @@ func TestRegistries(t *testing.T) {
 			later(t, e.later[""])
 			s := e.start(t)
 			w := &trial{entry: e, site: s, user: newUser(t, s.env...), origin: newOrigin(t, 1)}
+			w.origin.putLarge(t)
 			if s.writable != "" {
 				w.fillElsewhere(t)
 				w.step(t, "refused", w.refused)
@@ -295,5 +296,29 @@ func (w *trial) arrived(t *testing.T, target *registry.Registry) {
 				t.Errorf("%s of %s: %v", reference, tag, err)
 			}
 		}
+	}
+}
+
+// TestSparseIndex has a registry that takes an index of which a platform is missing: the platforms that are there can be chosen, and without
+// a choice the error names what is missing, at the source.
+func TestSparseIndex(t *testing.T) {
+	t.Parallel()
+	s := counted(t, settings{more: "validation: {manifests: {indexes: {platforms: none}}}\n"}.start(t, "registry", folder(t)))
+	whole := registry.MultiArch(5, registry.ImageOptions{})
+	sparse := registry.Image{Digest: whole.Digest, Manifests: []registry.Manifest{whole.Manifests[0], whole.Root()}, Blobs: whole.Blobs}
+	if err := sparse.PushTo(t.Context(), nil, "http://"+s.direct, app, "1"); err != nil {
+		t.Fatal(err)
+	}
+	target := registry.New(registry.Options{})
+	host, u := registrytest.Start(t, target).Host, newUser(t)
+	bring := func(to, more string) answer {
+		return u.sync(t, u.config(t, "", fmt.Sprintf("source: '%s/%s', target: '%s/%s', tags: ['1']%s", s.host, app, host, to, more)))
+	}
+	bring("some", ", platforms: [linux/amd64]").wants(t, 1, 0)
+	if err := target.Whole("some", "1"); err != nil {
+		t.Error(err)
+	}
+	if a := bring("all", ""); a.code != 3 || !strings.Contains(a.text, "source "+s.host+"/"+app+"@"+whole.Manifests[1].Digest) || target.Digest("all", "1") != "" {
+		t.Errorf("exit code %d\n%s", a.code, tail(a.text))
 	}
 }
