@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/file"
@@ -100,16 +101,8 @@ func azureTransport(caFile string) (*http.Transport, error) {
 	return base, nil
 }
 
-// refreshToken signs in to a registry; nil where nothing is Azure's.
-func (s *azureSide) refreshToken() func(context.Context, string) (string, time.Time, error) {
-	if s == nil {
-		return nil
-	}
-	return s.client.RegistryToken
-}
-
 // engine puts the engine "acr" beside "copy".
-func (s *azureSide) engine(client *registry.Client, credentials *registry.Credentials, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Chooser {
+func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Chooser {
 	chooser := &acr.Chooser{
 		Importer: copying, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry { return s.known(repo, client, credentials) },
@@ -141,7 +134,7 @@ func (l locks) Locked(ctx context.Context, ref image.Reference) (bool, error) {
 }
 
 // known is what the config says of the registry of a repository.
-func (s *azureSide) known(repo image.Repository, client *registry.Client, credentials *registry.Credentials) acr.Registry {
+func (s *azureSide) known(repo image.Repository, client *registry.Client, credentials *auth.Store) acr.Registry {
 	if s == nil {
 		return acr.Registry{}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -68,7 +69,7 @@ func (a *app) load(readFile func(string) ([]byte, error)) (*config.Config, []pla
 
 // build puts the packages together. It is the only place that knows them all.
 func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, watch mirror.Watcher, log *slog.Logger) (*generation, error) {
-	credentials, err := registry.LoadCredentials(a.env)
+	credentials, err := auth.Load(a.env)
 	if err != nil {
 		return nil, &exitError{exitFailed, err}
 	}
@@ -78,12 +79,12 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	}
 	memory := a.remember(ctx, cfg)
 	limits := newLimits(memory, nil, nil, log)
+	reach := reachOf(cfg.Registries)
 	client, err := registry.New(registry.Options{
-		Hosts: hosts(cfg.Registries), Credentials: credentials, UserAgent: userAgent(), Log: log,
+		Hosts: reach.hosts, Mirrors: reach.mirrors, Keychain: reach.keychain(credentials, azure), UserAgent: userAgent(), Log: log,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			return limits.wrap(name, a.work.transport(next))
 		},
-		RefreshToken: azure.refreshToken(),
 	})
 	if err != nil {
 		if memory != nil {
@@ -149,18 +150,6 @@ func (a *app) stateDir() string {
 		return filepath.Join(dir, ".local", "state", "dray")
 	}
 	return ""
-}
-
-func hosts(registries map[string]config.Registry) map[string]registry.Host {
-	out := make(map[string]registry.Host, len(registries))
-	for key, r := range registries {
-		out[key] = registry.Host{
-			Username: r.Username, Password: r.Password.Reveal(), IdentityToken: r.IdentityToken.Reveal(), CredentialHelper: r.CredentialHelper, Anonymous: r.Anonymous,
-			CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, InsecureSkipVerify: r.TLS.InsecureSkipVerify,
-			RefreshToken: r.Azure != nil, PlainHTTP: r.PlainHTTP, Concurrency: r.Concurrency, Mirrors: r.Mirrors,
-		}
-	}
-	return out
 }
 
 // choose returns the jobs with the given names, all where none is given.

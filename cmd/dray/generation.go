@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/metrics"
@@ -62,7 +63,7 @@ func fixedOf(cfg *config.Config) []fixed {
 func (b *builder) build(context.Context) (daemon.Generation, error) {
 	cfg, jobs, err := b.read()
 	if cfg != nil { // also where it is rejected: what it names may be what has to change
-		b.watch.SetFiles(append(registry.CredentialFiles(b.env), cfg.Files...))
+		b.watch.SetFiles(append(auth.Files(b.env), cfg.Files...))
 	}
 	if err != nil {
 		return daemon.Generation{}, err
@@ -167,8 +168,8 @@ func (n neighbours) of(name string) (job plan.Job, others []plan.Job) {
 // links are the connections to registries, with what is known of them: generations share them as long as nothing about the
 // registries changes.
 type links struct {
-	hosts       map[string]registry.Host
-	credentials *registry.Credentials
+	reach       reach
+	credentials *auth.Store
 	files       string // a digest of the certificates
 	azure       string // what of the config its side of Azure is made of
 	client      *registry.Client
@@ -208,12 +209,12 @@ func (l *links) release() {
 
 // link returns links for a config, those that there are where they do. They have one user more.
 func (b *builder) link(cfg *config.Config) (*links, error) {
-	credentials, err := registry.LoadCredentials(b.env)
+	credentials, err := auth.Load(b.env)
 	if err != nil {
 		return nil, err
 	}
-	l := &links{hosts: hosts(cfg.Registries), credentials: credentials, files: b.certificates(cfg), azure: azureKey(cfg), users: 1}
-	if old := b.links; old != nil && old.files == l.files && old.azure == l.azure && reflect.DeepEqual(old.hosts, l.hosts) && reflect.DeepEqual(old.credentials, credentials) {
+	l := &links{reach: reachOf(cfg.Registries), credentials: credentials, files: b.certificates(cfg), azure: azureKey(cfg), users: 1}
+	if old := b.links; old != nil && old.files == l.files && old.azure == l.azure && reflect.DeepEqual(old.reach, l.reach) && reflect.DeepEqual(old.credentials, credentials) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
 		old.users++
@@ -224,7 +225,7 @@ func (b *builder) link(cfg *config.Config) (*links, error) {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}
 	l.client, err = registry.New(registry.Options{
-		Hosts: l.hosts, Credentials: credentials, UserAgent: userAgent(), Log: b.log, RefreshToken: side.refreshToken(),
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, Keychain: l.reach.keychain(credentials, side), UserAgent: userAgent(), Log: b.log,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			return b.limits.wrap(name, b.metrics.Transport(name, b.work.transport(next)))
 		},

@@ -24,7 +24,7 @@ type Plane interface {
 	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
-	RecentTags(ctx context.Context, repo image.Repository) ([]string, error)
+	DigestTags(ctx context.Context, repo image.Repository) ([]string, error)
 }
 
 // Locks tells whether a tag may not be moved.

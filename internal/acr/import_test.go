@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/azure"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
 	registries "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
-	"github.com/draysync/dray/internal/registry"
 )
 
 const target = "/subscriptions/" + subscriptionID + "/resourceGroups/images/providers/Microsoft.ContainerRegistry/registries/sourceregistry"
@@ -57,26 +57,26 @@ func TestScenarios(t *testing.T) {
 			return i, job(t, sourceHost+"/azure-cli@"+i.Digest, targetHost+"/repository_by_digest:tag_by_digest"), []string{"repository_by_digest:tag_by_digest"}
 		}, `{"source": {"resourceId": "` + target + `", "sourceImage": "azure-cli@DIGEST"}, "targetTags": ["repository_by_digest:tag_by_digest"], "mode": "NoForce"}`},
 		{"another subscription", func(t *testing.T, w *world) (registries.Image, plan.Job, []string) {
-			w.hosts["besideregistry.azurecr.io"] = registry.Host{RefreshToken: true}
+			w.signIns["besideregistry.azurecr.io"] = w.entra
 			w.origins["besideregistry.azurecr.io"] = acr.Origin{ResourceID: w.beside.ID()}
 			return push(t, w.beside.Content, "samples/aci-helloworld", "latest", 1), job(t, "besideregistry.azurecr.io/samples/aci-helloworld:latest", targetHost+"/aci-hello-world"), []string{"aci-hello-world:latest"}
 		}, `{"source": {"resourceId": "/subscriptions/` + thirdSub + `/resourceGroups/images/providers/Microsoft.ContainerRegistry/registries/besideregistry", "sourceImage": "samples/aci-helloworld@DIGEST"}, "targetTags": ["aci-hello-world:latest"], "mode": "NoForce"}`},
 		{"another tenant with a service principal", func(t *testing.T, w *world) (registries.Image, plan.Job, []string) {
 			app := w.foreign.AddApp(emulator.AppOptions{ClientID: "abroad-app", Secret: "abroad-secret"})
 			app.Grant(w.abroad.ID(), emulator.AcrPull)
-			w.hosts["abroadregistry.azurecr.io"] = registry.Host{Username: "abroad-app", Password: "abroad-secret"}
+			w.signIns["abroadregistry.azurecr.io"] = auth.Static(auth.Credential{Username: "abroad-app", Password: "abroad-secret"})
 			w.origins["abroadregistry.azurecr.io"] = acr.Origin{Host: "abroadregistry.azurecr.io", Username: "abroad-app", Password: "abroad-secret"}
 			return push(t, w.abroad.Content, "sourcerrepo", "tag", 1), job(t, "abroadregistry.azurecr.io/sourcerrepo:tag", targetHost+"/targetimage"), []string{"targetimage:tag"}
 		}, `{"source": {"registryUri": "abroadregistry.azurecr.io", "credentials": {"username": "abroad-app", "password": "abroad-secret"}, "sourceImage": "sourcerrepo@DIGEST"}, "targetTags": ["targetimage:tag"], "mode": "NoForce"}`},
 		{"another tenant with a token of a repository", func(t *testing.T, w *world) (registries.Image, plan.Job, []string) {
 			w.abroad.AddToken("puller", "token-password", "sourcerrepo", "pull")
-			w.hosts["abroadregistry.azurecr.io"] = registry.Host{Username: "puller", Password: "token-password"}
+			w.signIns["abroadregistry.azurecr.io"] = auth.Static(auth.Credential{Username: "puller", Password: "token-password"})
 			w.origins["abroadregistry.azurecr.io"] = acr.Origin{Host: "abroadregistry.azurecr.io", Username: "puller", Password: "token-password"}
 			return push(t, w.abroad.Content, "sourcerrepo", "tag", 1), job(t, "abroadregistry.azurecr.io/sourcerrepo:tag", targetHost+"/targetimage"), []string{"targetimage:tag"}
 		}, `{"source": {"registryUri": "abroadregistry.azurecr.io", "credentials": {"username": "puller", "password": "token-password"}, "sourceImage": "sourcerrepo@DIGEST"}, "targetTags": ["targetimage:tag"], "mode": "NoForce"}`},
 		{"a private registry elsewhere", func(t *testing.T, w *world) (registries.Image, plan.Job, []string) {
 			w.cloud.Protect("private password", "private-password", "registry.example.com:5000")
-			w.hosts["registry.example.com:5000"] = registry.Host{Username: "ann", Password: "private-password"}
+			w.signIns["registry.example.com:5000"] = auth.Static(auth.Credential{Username: "ann", Password: "private-password"})
 			w.origins["registry.example.com:5000"] = acr.Origin{Host: "registry.example.com:5000", Username: "ann", Password: "private-password"}
 			return push(t, w.private, "sourcerepo/sourceimage", "tag", 1), job(t, "registry.example.com:5000/sourcerepo/sourceimage:tag", targetHost+"/sourceimage"), []string{"sourceimage:tag"}
 		}, `{"source": {"registryUri": "registry.example.com:5000", "credentials": {"username": "ann", "password": "private-password"}, "sourceImage": "sourcerepo/sourceimage@DIGEST"}, "targetTags": ["sourceimage:tag"], "mode": "NoForce"}`},

@@ -85,7 +85,7 @@ func (t *errand) companions(ctx context.Context) ([]companion, error) {
 	if err != nil {
 		return nil, err
 	}
-	tags, err := t.options.Plane.RecentTags(ctx, t.order.Source.Repository)
+	tags, err := t.options.Plane.DigestTags(ctx, t.order.Source.Repository)
 	if err != nil {
 		return nil, err
 	}

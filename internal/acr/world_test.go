@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/diff"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
@@ -53,7 +54,7 @@ type world struct {
 	target, source        *emulator.Registry
 	beside, abroad        *emulator.Registry
 	hub, private, windows *registries.Registry
-	hosts                 map[string]registry.Host
+	signIns               map[string]auth.Source
 	origins               map[string]acr.Origin
 	parallel, rate        int
 	timeout               time.Duration
@@ -92,7 +93,7 @@ func newWorld(t *testing.T, edit func(*emulator.Options)) *world {
 	w := &world{
 		hub: registries.New(registries.Options{}), windows: registries.New(registries.Options{}), log: &syncBuffer{}, dir: t.TempDir(),
 		private: registries.New(registries.Options{Auth: &registries.Auth{Users: map[string]string{"ann": "private-password"}, Service: "private"}}),
-		hosts:   map[string]registry.Host{targetHost: {RefreshToken: true}, sourceHost: {RefreshToken: true}},
+		signIns: map[string]auth.Source{},
 		origins: map[string]acr.Origin{}, parallel: 4, rate: 2, timeout: 30 * time.Minute,
 		credential: azure.Credential{Kind: azure.KindClientSecret, TenantID: tenantID, ClientID: clientID, ClientSecret: secret},
 	}
@@ -114,8 +115,15 @@ func newWorld(t *testing.T, edit func(*emulator.Options)) *world {
 	for _, r := range []*emulator.Registry{w.target, w.source, w.beside} {
 		w.app.Grant(r.ID(), emulator.DataImporter)
 	}
+	w.signIns[targetHost], w.signIns[sourceHost] = w.entra, w.entra
 	w.start(t)
 	return w
+}
+
+// entra is the credential of a registry that is signed in to through Entra.
+func (w *world) entra(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
+	token, expires, err := w.azure.RegistryToken(ctx, repo.Registry)
+	return auth.Credential{Username: "Entra ID", IdentityToken: token}, expires, err
 }
 
 // start makes everything that a process has, anew.
@@ -131,7 +139,7 @@ func (w *world) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.client, err = registry.New(registry.Options{
-		Hosts: w.hosts, Log: log, RefreshToken: w.azure.RegistryToken,
+		Keychain: auth.Keychain{Named: w.signIns}, Log: log,
 		Wrap: func(string, http.RoundTripper) http.RoundTripper { return w.cloud.Transport() },
 	})
 	if err != nil {
@@ -160,7 +168,9 @@ func (w *world) start(t *testing.T) {
 	w.chooser = &acr.Chooser{
 		Importer: copying, ACR: w.engine, SignIn: w.azure.SignIn, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry {
-			return acr.Registry{Azure: w.hosts[repo.Registry].RefreshToken, Plain: w.hosts[repo.Registry].PlainHTTP, Signed: w.hosts[repo.Registry].Username != ""}
+			_, known := w.signIns[repo.Registry]
+			signed := w.origins[repo.Registry].Username != ""
+			return acr.Registry{Azure: known && !signed, Signed: signed}
 		},
 	}
 	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Manifest: copying.Manifest, Watcher: silent{}, Log: log}

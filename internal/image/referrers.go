@@ -21,6 +21,12 @@ func IsReferrersTag(tag string) bool {
 	return strings.Trim(encoded, "0123456789abcdef") == ""
 }
 
+// NamesDigest tells whether a tag is named for a digest, as the lists of the referrers tag schema are, and what cosign attaches.
+func NamesDigest(tag string) bool {
+	algorithm, rest, ok := strings.Cut(tag, "-")
+	return ok && (algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512") && len(rest) >= 64
+}
+
 // MayListReferrers tells whether what a tag stands for may be a list of referrers, so that its bytes have to be looked at: an index under
 // a tag that is named so, but not by the index's own digest.
 func MayListReferrers(tag string, d Descriptor) bool {

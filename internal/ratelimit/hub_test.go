@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/emulator/hub"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
@@ -46,7 +47,7 @@ type stand struct {
 	jobs []plan.Job
 	// network and hosts are nil for the hub and the target, without a credential.
 	network emulator.Network
-	hosts   map[string]registry.Host
+	signIns map[string]auth.Source
 	// sourceHost is Docker Hub, unless it is a site.
 	sourceHost string
 	// signed says that requests carry a credential.
@@ -91,7 +92,7 @@ func (s *stand) start(t *testing.T) {
 	if network == nil {
 		network = emulator.Network{"registry-1.docker.io": s.Hub, targetHost: s.target}
 	}
-	s.client, err = registry.New(registry.Options{Hosts: s.hosts, Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {
+	s.client, err = registry.New(registry.Options{Keychain: auth.Keychain{Named: s.signIns}, Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {
 		return s.governor.Transport(host, network)
 	}})
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/emulator/hub"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/ratelimit"
-	"github.com/draysync/dray/internal/registry"
 )
 
 // The hosts of a site: addresses for documentation, since regclient looks names up.
@@ -26,11 +26,11 @@ func (s *stand) onSite(t *testing.T, options hub.Options, password string) *hub.
 	site := hub.NewSite(s.source, options, "https://"+authHost, "https://"+blobHost, map[string]string{"ann": "secret"})
 	s.Hub = site.Hub
 	network := emulator.Network{siteHost: site.Registry(), authHost: site.Auth(), blobHost: site.Blobs(), targetHost: s.target}
-	hosts := map[string]registry.Host{}
+	signIns := map[string]auth.Source{}
 	if password != "" {
-		hosts[siteHost] = registry.Host{Username: "ann", Password: password}
+		signIns[siteHost] = auth.Static(auth.Credential{Username: "ann", Password: password})
 	}
-	s.network, s.hosts, s.sourceHost = network, hosts, siteHost
+	s.network, s.signIns, s.sourceHost = network, signIns, siteHost
 	s.stop(t)
 	s.start(t)
 	return site

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,10 +17,7 @@ import (
 // may look like an image without signatures, neither in the call that fails nor in the next for another digest.
 func TestReferrersThatCannotBeAsked(t *testing.T) {
 	faults := broken()
-	for _, status := range []int{401, 403, 413} {
-		faults[strconv.Itoa(status)] = emulator.Fault{Status: status}
-	}
-	faults["nonsense"] = emulator.Fault{Status: 200, Body: "<html>sign in to the wireless network</html>"}
+	faults["413"] = emulator.Fault{Status: 413}
 	faults["a manifest"] = emulator.Fault{Status: 200, Body: `{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIManifest + `"}`}
 	faults["a list that breaks off"] = emulator.Fault{CutAt: 30}
 	faults["never answers"] = emulator.Fault{Delay: time.Hour, Reset: true}
@@ -85,8 +83,14 @@ func TestReferrersWhileAnotherCallFallsBack(t *testing.T) {
 }
 
 func TestReferrersWithoutTheAPI(t *testing.T) {
-	for _, status := range []int{400, 404, 405, 501} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
+	faults := map[string]emulator.Fault{
+		"a page": {Status: 200, Body: "<html>sign in to the wireless network</html>"}, "a typed page": {Status: 200, Body: "sign in", Header: http.Header{"Content-Type": {"text/html"}}},
+	}
+	for _, status := range []int{400, 401, 403, 404, 405, 406, 410, 415, 501} {
+		faults[strconv.Itoa(status)] = emulator.Fault{Status: status}
+	}
+	for what, fault := range faults {
+		t.Run(what, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				r, c := stand(t, emulator.Options{}, Options{})
 				i := push(t, r, "app", "1")
@@ -94,7 +98,8 @@ func TestReferrersWithoutTheAPI(t *testing.T) {
 				if _, err := r.PutReferrer("app", signed, "application/signature", []byte("signed")); err != nil {
 					t.Fatal(err)
 				}
-				r.Inject(emulator.Fault{Match: requests("", emulator.KindReferrers), Status: status})
+				fault.Match = requests("", emulator.KindReferrers)
+				r.Inject(fault)
 				for range 3 {
 					for digest, want := range map[string]int{signed: 1, plain: 0} {
 						if list, err := c.Referrers(t.Context(), at("app"), image.Digest(digest)); err != nil || len(list) != want {
@@ -131,7 +136,7 @@ func TestAbsent(t *testing.T) {
 			return err
 		},
 		"Tags of no repository":       func() error { _, err := c.Tags(t.Context(), at("none"), everything); return err },
-		"RecentTags of no repository": func() error { _, err := c.RecentTags(t.Context(), at("none")); return err },
+		"DigestTags of no repository": func() error { _, err := c.DigestTags(t.Context(), at("none")); return err },
 	}
 	for name, ask := range asked {
 		t.Run(name, func(t *testing.T) {
@@ -153,15 +158,16 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
-func TestRecentTags(t *testing.T) {
+func TestDigestTags(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, c := stand(t, emulator.Options{}, Options{})
 		push(t, r, "app", "1")
+		push(t, r, "app", "sha256-"+strings.Repeat("a", 64)+".sig")
 		ask := func(want int) {
 			t.Helper()
 			for range 5 {
-				if tags, err := c.RecentTags(t.Context(), at("app")); err != nil || len(tags) != 1 {
-					t.Errorf("RecentTags = %v, %v", tags, err)
+				if tags, err := c.DigestTags(t.Context(), at("app")); err != nil || len(tags) != 1 {
+					t.Errorf("DigestTags = %v, %v", tags, err)
 				}
 			}
 			if n := kind(r.Gate, "", emulator.KindTags); n != want {

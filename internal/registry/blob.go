@@ -1,19 +1,30 @@
 package registry
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
+	"strings"
 
-	"github.com/regclient/regclient/types/descriptor"
-
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
+const (
+	getBlob  = "GET blob"
+	headBlob = "HEAD blob"
+)
+
+func blobPath(repo image.Repository, d image.Digest) string { return repo.Path + "/blobs/" + string(d) }
+
 // OpenBlob starts the download of a blob at an offset, at a mirror of the registry where that has it, at the registry itself, or else
-// at one of the URLs, which may be none.
-// The caller closes the reader and checks the digest: the bytes are as the registry sends them.
+// at one of the URLs, which may be none. A download that breaks off goes on where it was.
+// The caller closes the reader and checks the digest: the bytes are as the registry sends them. Where they are wrong it says so to Doubt.
 func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error) {
 	if repo.IsLayout() {
 		return c.layouts.OpenBlob(repo, d, offset)
@@ -21,121 +32,203 @@ func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.De
 	if body := c.openMirrored(ctx, repo, d, offset); body != nil {
 		return body, nil
 	}
-	return c.openBlob(ctx, repo, d, offset, urls)
-}
-
-func (c *Client) openBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error) {
-	asked := blobDescriptor(d)
-	asked.URLs = urls
-	asked.Size = 0 // regclient would ask again for a body of another length, and leave the first open
-	var opened *wrapped
-	err := c.run(ctx, call{repo: repo, keep: true, do: func(ctx context.Context, e *endpoint, p *place) error {
-		r, err := e.reg.BlobGet(context.WithValue(ctx, startingAt{}, offset), reference(repo.Digest(d.Digest)), asked)
-		if err != nil {
-			return wrap("GET blob", repo.Registry, err)
-		}
-		if got := r.GetDescriptor().Size; got > 0 && d.Size > 0 && got != d.Size-offset {
-			_ = r.Close()
-			return &Error{
-				Host: repo.Registry, Operation: "GET blob", Attempts: 1, ErrorCode: "SIZE_INVALID", plain: true,
-				Message: fmt.Sprintf("the blob has %d bytes, %d were expected", got+offset, d.Size), cause: permanentError{image.ErrCorrupt},
-			}
-		}
-		// Not regclient's reader: it computes the digest that the caller computes as well.
-		opened = &wrapped{body: r.Response().Body, reader: r, place: p, host: repo.Registry} //nolint:bodyclose // reader closes it
-		return nil
-	}})
+	e, err := c.endpoint(repo)
 	if err != nil {
 		return nil, err
 	}
-	return opened, nil
+	body, err := e.download(ctx, e.request(ctx, http.MethodGet, blobPath(repo, d.Digest), nil, nil), repo, d, offset, false)
+	for _, text := range urls {
+		if err == nil || !errors.Is(err, image.ErrAbsent) {
+			break
+		}
+		body, err = e.foreign(ctx, text, repo, d, offset)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
 }
 
-// wrapped gives the errors of a body the form of all errors of this package, and leaves the place of its download.
-type wrapped struct {
-	body   io.Reader
-	reader io.Closer
-	place  *place
-	host   string
+// foreign starts a download at a URL that a manifest names for a layer.
+func (e *endpoint) foreign(ctx context.Context, text string, repo image.Repository, d image.Descriptor, offset int64) (*download, error) {
+	place, err := url.Parse(text)
+	if err == nil {
+		place, err = e.wire.Allowed(ctx, place)
+	}
+	if err != nil {
+		return nil, e.refused(getBlob, err, "the URL of a layer: %s", wire.Clean(err.Error()))
+	}
+	req := e.request(ctx, http.MethodGet, "", nil, nil)
+	req.URL = place
+	return e.download(ctx, req, repo, d, offset, false)
+}
+
+// download is the body of a blob that goes on where it breaks off: it is asked for again, at the registry, with a Range (RFC 9110, section
+// 14), or from the start where ranges are ignored. It ends with an error only when that does not help.
+type download struct {
+	e    *endpoint
+	req  *http.Request
+	repo image.Repository
+	size int64 // 0 where it is not known
+	once bool
+
+	body io.ReadCloser
+	read int64
+	// whole is set where the body has a coding that cannot be gone on with in the middle.
+	whole   bool
+	resumes int
+	idle    int
+}
+
+// maxResumes bounds how often one download is taken up again, and maxIdleResumes how often without a byte in between.
+const (
+	maxResumes     = 50
+	maxIdleResumes = 4
+)
+
+// download starts a download; once is for one of several places.
+func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.Repository, d image.Descriptor, offset int64, once bool) (*download, error) {
+	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, once: once, read: offset}
+	if err := r.open(once); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// open asks for the rest of the blob.
+func (r *download) open(once bool) error {
+	req := r.req.Clone(r.req.Context())
+	if r.read > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.read))
+	}
+	resp, err := r.e.auth.Do(req, wire.Call{Operation: getBlob, Once: once}, auth.Pull(r.repo.Path))
+	if err != nil {
+		return err
+	}
+	if err = r.accept(resp); err != nil {
+		_ = resp.Body.Close() // it is of no use
+	}
+	return err
+}
+
+// accept takes an answer in that goes on with the byte that is wanted, and skips what came before where it begins anew.
+func (r *download) accept(resp *http.Response) error {
+	r.body = resp.Body
+	switch resp.StatusCode {
+	case http.StatusPartialContent:
+		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", r.read)) {
+			return r.e.refused(getBlob, nil, "it was asked to go on at byte %d, and does so elsewhere", r.read)
+		}
+		if resp.ContentLength < 0 {
+			return nil
+		}
+		return r.fits(r.read + resp.ContentLength)
+	case http.StatusOK:
+	default:
+		return r.e.refused(getBlob, nil, "it answered %d where the blob was to come", resp.StatusCode)
+	}
+	if strings.Contains(strings.ToLower(resp.Header.Get("Content-Encoding")), "gzip") && resp.ContentLength != r.size {
+		coded, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return r.e.refused(getBlob, err, "its coding cannot be read: %v", err)
+		}
+		r.whole = true
+		r.body = struct {
+			io.Reader
+			io.Closer
+		}{coded, resp.Body}
+	} else if err := r.fits(resp.ContentLength); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.Discard, r.body, r.read); err != nil {
+		return r.broken(err)
+	}
+	return nil
+}
+
+// fits compares the length of the blob that an answer announces, if any, with what is wanted.
+func (r *download) fits(length int64) error {
+	if r.size == 0 && length > 0 {
+		r.size = length
+	}
+	if length <= 0 || length == r.size {
+		return nil
+	}
+	e := r.e.refused(getBlob, image.ErrCorrupt, "the blob has %d bytes, %d were expected", length, r.size)
+	e.ErrorCode = "SIZE_INVALID"
+	return e
 }
 
 // Read implements io.Reader.
-func (w *wrapped) Read(p []byte) (int, error) {
-	n, err := w.body.Read(p)
-	if err == nil {
-		return n, nil
+func (r *download) Read(p []byte) (int, error) {
+	for {
+		n, err := r.body.Read(p)
+		r.read += int64(n)
+		if n > 0 {
+			r.idle = 0
+		}
+		if err == nil || err == io.EOF && (r.size == 0 || r.read >= r.size) { //nolint:errorlint // one that wraps io.EOF is a torn body
+			return n, err
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if n > 0 {
+			return n, nil // the next Read meets the same end
+		}
+		if errors.Is(err, wire.ErrSlow) || !r.again() {
+			return 0, r.broken(err)
+		}
 	}
-	w.place.leave()
-	if err == io.EOF {
-		return n, err
+}
+
+// again opens the rest of the body.
+func (r *download) again() bool {
+	ctx := r.req.Context()
+	for !r.once && !r.whole && r.size > 0 && r.resumes < maxResumes && r.idle < maxIdleResumes && ctx.Err() == nil {
+		_ = r.body.Close() // it is broken
+		r.resumes++
+		r.idle++
+		if r.e.pause(ctx, r.idle) != nil {
+			return false
+		}
+		err := r.open(true)
+		if err == nil {
+			return true
+		}
+		if e, ok := errors.AsType[*Error](err); ok && !e.Temporary() {
+			return false
+		}
 	}
-	return n, &Error{Host: w.host, Operation: "GET blob", Attempts: 1, Message: "the body broke off: " + clean(err.Error()), plain: true, cause: err}
+	return false
+}
+
+func (r *download) broken(err error) error {
+	return &Error{Host: r.e.registry, Operation: getBlob, Attempts: r.resumes + 1, Message: "the body broke off: " + wire.Clean(err.Error()), Cause: err}
 }
 
 // Close gives the connection back.
-func (w *wrapped) Close() error {
-	defer w.place.leave()
-	return w.reader.Close()
-}
+func (r *download) Close() error { return r.body.Close() }
 
-// HasBlob asks whether the repository, a target, has a blob. The error wraps image.ErrHidden where the registry does not say.
+// HasBlob asks whether the repository, a target, has a blob, with the rights to push. The error wraps image.ErrHidden where the registry does
+// not say.
 func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
 	if repo.IsLayout() {
 		return c.layouts.HasBlob(repo, d)
 	}
-	err := c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		_, err := e.reg.BlobHead(ctx, reference(repo.Digest(d.Digest)), blobDescriptor(d))
-		return wrap(headBlob, repo.Registry, err)
-	}})
+	e, err := c.endpoint(repo)
+	if err != nil {
+		return false, err
+	}
+	err = e.headBlob(ctx, repo, d.Digest)
 	if errors.Is(err, image.ErrAbsent) {
 		return false, nil
 	}
 	return err == nil, c.hidden(ctx, repo, err)
 }
 
-// PutBlob brings a blob into a repository. It first asks the registry to mount it from the repository named from (empty: none
-// is known); only where that is not granted does it call open, which returns the blob from an offset on, and again where an
-// upload breaks and is to go on. It returns whether the blob was mounted. An upload that fails is abandoned, never finished with
-// other bytes: the registry checks the digest as well.
-func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error) {
-	if repo.IsLayout() {
-		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
-	}
-	up := &upload{desc: d, repository: repo.Path, open: open}
-	defer up.close()
-	ctx = context.WithValue(ctx, inUpload{}, up)
-	if from.Registry == repo.Registry && from != repo {
-		ctx = context.WithValue(ctx, mounting{}, from.Path)
-	}
-	err = c.run(ctx, call{repo: repo, write: true, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		if err := c.closed.check(repo); err != nil {
-			return err
-		}
-		err := up.put(ctx, e, repo)
-		c.closed.note(repo, err)
-		return err
-	}})
-	opened, failure := up.reading()
-	if failure != nil {
-		return false, failure // what broke is the reading side, whatever the registry made of the torn upload
-	}
-	return err == nil && !opened && d.Size > 0, err
-}
-
-// put has regclient start the upload, and start another where its session was lost.
-func (u *upload) put(ctx context.Context, e *endpoint, repo image.Repository) (err error) {
-	u.challenged = nil
-	for again := true; again; {
-		_, err = e.reg.BlobPut(ctx, reference(image.Reference{Repository: repo}), blobDescriptor(u.desc), standIn{u})
-		again = err != nil && u.lost && ctx.Err() == nil // each session that is lost counts as a failure of the upload
-		u.lost = false
-	}
-	if err != nil && u.challenged != nil {
-		err = u.challenged
-	}
-	return wrap("PUT blob", repo.Registry, err)
-}
-
-func blobDescriptor(d image.Descriptor) descriptor.Descriptor {
-	return descriptor.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+func (e *endpoint) headBlob(ctx context.Context, repo image.Repository, d image.Digest) error {
+	req := e.request(ctx, http.MethodHead, blobPath(repo, d), nil, nil)
+	_, err := e.auth.Do(req, wire.Call{Operation: headBlob, Deadline: callDeadline, Read: nothing}, auth.Push(repo.Path))
+	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"context"
 
+	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
@@ -124,15 +125,15 @@ func TestTokenServerThatExhausts(t *testing.T) {
 		},
 		"floods": func(w http.ResponseWriter, q *http.Request) { endless(200, nil, `{"token":"`).ServeHTTP(w, q) },
 	}
-	hosts := map[string]Host{
-		"anonymous":      {Anonymous: true},
+	hosts := map[string]auth.Credential{
+		"anonymous":      {},
 		"identity token": {IdentityToken: "refresh"},
 	}
 	for what, way := range ways {
 		for who, host := range hosts {
 			t.Run(what+" "+who, func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
-					c := client(t, emulator.Network{home: challenging(way)}, Options{Hosts: map[string]Host{home: host}})
+					c := client(t, emulator.Network{home: challenging(way)}, Options{Keychain: as(host)})
 					var err error
 					if took := elapsed(func() { _, err = c.Head(t.Context(), at("app").Tag("1")) }); err == nil || took > 6*time.Minute {
 						t.Errorf("%v after %v", err, took)
@@ -187,13 +188,15 @@ func TestHelperThatSaysTooMuch(t *testing.T) {
 		"is wrong": "echo S3CRET\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			write(t, dir+"/docker-credential-test", "#!/bin/sh\n"+script, 0o700)
-			c := client(t, emulator.Network{}, Options{Hosts: map[string]Host{home: {CredentialHelper: "test"}}})
+			if err := os.WriteFile(dir+"/docker-credential-test", []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			c := client(t, emulator.Network{}, Options{Keychain: auth.Keychain{Named: map[string]auth.Source{home: auth.Helper("test")}}})
 			_, err := c.Head(t.Context(), at("app").Tag("1"))
 			if err == nil {
 				t.Fatal("no error")
 			}
-			contains(t, err.Error(), "docker-credential-test get")
+			contains(t, err.Error(), "docker-credential-test")
 			lacks(t, err.Error(), "S3CRET")
 		})
 	}

@@ -1,31 +1,39 @@
 package registry
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
-	"strings"
+	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/regclient/regclient/config"
-	"github.com/regclient/regclient/scheme/reg"
-	"github.com/regclient/regclient/types/ref"
-
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
+	"github.com/draysync/dray/internal/wire"
 )
+
+// Error is the final failure of a request to a registry.
+type Error = wire.Error
+
+// Retries is how requests are tried again.
+type Retries = wire.Retries
+
+// Host is how to connect to one registry.
+type Host = wire.Host
 
 // Options of a [Client].
 type Options struct {
-	// Hosts are the configured registries, by canonical host, or by host/path for a part of one.
+	// Hosts are the configured registries, by canonical host.
 	Hosts map[string]Host
-	// Credentials answers for hosts without a configured sign-in; nil for none.
-	Credentials *Credentials
-	// RefreshToken returns the token that signs in to a registry whose Host says so, and when it lapses; required where one does.
-	RefreshToken func(ctx context.Context, registry string) (token string, expires time.Time, err error)
+	// Mirrors have the content of a registry by digest: hosts, or host/path below which its repositories lie.
+	Mirrors map[string][]string
+	// Keychain has the credentials.
+	Keychain auth.Keychain
 	// Retries is how requests are tried again.
 	Retries Retries
 	// Wrap goes around the transport of each registry: rate limits, metrics, or faults in tests. It may replace the
@@ -40,209 +48,128 @@ type Options struct {
 type Client struct {
 	options Options
 	layouts *layout.Store
-	recent  *recentTags
+	named   *namedTags
 	mirrors *mirrors
-
-	closed closed
+	types   mediaTypes
+	closed  closed
 
 	mu        sync.Mutex
 	endpoints map[string]*endpoint
-	// learned outlasts the endpoints of the same key.
-	learned map[string]*learned
 	// hosts are shared by the endpoints of one registry: connections and limits belong to the host, not to the credential.
-	hosts map[string]*transport
+	hosts map[string]*host
+}
+
+// host is one registry, whoever asks it.
+type host struct {
+	wire   *wire.Transport
+	habits *habits
+	head   headHabit
 }
 
 // endpoint is one registry seen with one credential.
 type endpoint struct {
-	registry string
-	username string
-	expires  time.Time
-	reg      *reg.Reg
-	// transport is what carries its requests.
-	transport *transport
-	// key is its place among the endpoints, and born when it took it.
-	key  string
-	born time.Time
-	// served is set once the registry has taken the credential.
-	served   atomic.Bool
-	troubles tokenTroubles
-	waiters  waiters
-	*learned
-}
-
-// learned is what an account has found out about its registry.
-type learned struct {
+	*host
+	registry  string
+	auth      *auth.Client
+	agent     string
 	referrers referrersAPI
-	denied    denials
+	lists     fallbackLists
 }
 
-// helperLifetime is how long a credential of the credential store is used before it is asked for again: helpers hand out
-// tokens that end, Amazon's after twelve hours.
-const helperLifetime = time.Hour
+// The defaults of wire.Host.Concurrency, and how many requests are sent at once before a registry has shown what it takes. Docker
+// Hub answers a burst of cold connections with 429s, so it is met with fewer.
+const (
+	defaultConcurrency = 16
+	hubConcurrency     = 6
+	startConcurrency   = 4
+	hubStart           = 1
+)
 
 // New checks the hosts' files and returns a client. No registry is asked yet.
 func New(options Options) (*Client, error) {
-	c := &Client{options: options, layouts: layout.New(), recent: newRecentTags(), mirrors: newMirrors(), endpoints: map[string]*endpoint{}, learned: map[string]*learned{}, hosts: map[string]*transport{}}
-	c.options.Retries = options.Retries.withDefaults()
-	if c.options.Log == nil {
-		c.options.Log = slog.New(slog.DiscardHandler)
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
 	}
-	for key := range options.Hosts {
-		if _, err := c.transport(registryOf(key)); err != nil {
+	c := &Client{options: options, layouts: layout.New(), named: newNamedTags(), mirrors: newMirrors(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{}}
+	for registry := range options.Hosts {
+		if _, err := c.host(registry); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func registryOf(key string) string {
-	host, _, _ := strings.Cut(key, "/")
-	return host
-}
-
-// transport returns what carries requests to a registry. The caller need not hold the lock.
-func (c *Client) transport(registry string) (*transport, error) {
+// host returns what all requests to a registry share, made on first use.
+func (c *Client) host(registry string) (*host, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t, ok := c.hosts[registry]; ok {
-		return t, nil
+	if h, ok := c.hosts[registry]; ok {
+		return h, nil
 	}
-	host := c.options.Hosts[registry]
-	base, err := host.roundTripper(registry)
+	start, most := startConcurrency, defaultConcurrency
+	if registry == image.DockerHub {
+		start, most = hubStart, hubConcurrency
+	}
+	carrier, err := wire.New(wire.Options{
+		Name: registry, API: apiHost(registry), Host: c.options.Hosts[registry], Start: start, Most: most,
+		Retries: c.options.Retries, Wrap: c.options.Wrap, Log: c.options.Log,
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("registries.%s.tls: %w", registry, err)
 	}
-	t := &transport{
-		base: base, host: registry, limit: host.limits(registry), habits: newHabits(uploadingOf(registry)), retries: c.options.Retries,
-		health: newHealth(), refused: newRefusals(registry == image.DockerHub), log: c.options.Log, plainHTTP: host.PlainHTTP, tryPlain: loopback(registry) && !host.configured(),
-	}
-	if c.options.Wrap != nil {
-		t.base = c.options.Wrap(registry, base)
-	}
-	c.hosts[registry] = t
-	return t, nil
+	h := &host{wire: carrier, habits: newHabits(uploadingOf(registry)), head: headHabit{known: registry == image.DockerHub}}
+	c.hosts[registry] = h
+	return h, nil
 }
 
-// sign returns the key of the hosts entry whose sign-in holds for a repository: the longest that matches.
-func (c *Client) sign(repo image.Repository) string {
-	found := ""
-	prefixes(repo, func(name string) bool {
-		if _, ok := c.options.Hosts[name]; ok {
-			found = name
-		}
-		return found != ""
-	})
-	return found
+// apiHost is where a registry's API is.
+func apiHost(registry string) string {
+	if registry == image.DockerHub {
+		return "registry-1.docker.io"
+	}
+	return registry
 }
 
 // endpoint returns the endpoint for a repository, made on first use.
-func (c *Client) endpoint(ctx context.Context, repo image.Repository) (*endpoint, error) {
-	key := c.sign(repo)
-	host := c.options.Hosts[key]
-	credential := Credential{Username: host.Username, Password: host.Password, IdentityToken: host.IdentityToken}
-	cacheKey := c.endpointKey(repo)
-	c.mu.Lock()
-	e, ok := c.endpoints[cacheKey]
-	c.mu.Unlock()
-	if ok && (e.expires.IsZero() || time.Now().Before(e.expires)) {
-		return e, nil
-	}
-	e = &endpoint{registry: repo.Registry, key: cacheKey, born: time.Now()}
-	if host.CredentialHelper != "" || !host.signsIn() {
-		var err error
-		if host.CredentialHelper != "" {
-			credential, err = askHelper(ctx, host.CredentialHelper, serverName(repo.Registry))
-		} else {
-			credential, err = c.options.Credentials.Lookup(ctx, repo)
-		}
-		if err != nil {
-			return nil, &Error{Host: repo.Registry, Operation: "credentials", Message: clean(err.Error()), plain: true, cause: permanentError{err}}
-		}
-		e.expires = time.Now().Add(helperLifetime)
-	}
-	if host.RefreshToken {
-		token, expires, err := c.options.RefreshToken(ctx, repo.Registry)
-		if err != nil {
-			return nil, signInFailed(repo.Registry, err)
-		}
-		credential, e.expires = Credential{Username: entraAccount, IdentityToken: token}, expires
-	}
-	t, err := c.transport(repo.Registry)
+func (c *Client) endpoint(repo image.Repository) (*endpoint, error) {
+	name, source := c.options.Keychain.Find(repo)
+	key := repo.Registry + " " + name
+	h, err := c.host(repo.Registry)
 	if err != nil {
 		return nil, err
 	}
-	e.username, e.transport = credential.account(), t
-	e.reg = c.newReg(repo.Registry, credential, signing{t, &e.troubles, &e.waiters})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if other, ok := c.endpoints[cacheKey]; ok && (other.expires.IsZero() || time.Now().Before(other.expires)) {
-		return other, nil // another goroutine was first; one endpoint has one set of tokens
+	if e, ok := c.endpoints[key]; ok {
+		return e, nil
 	}
-	if c.learned[cacheKey] == nil {
-		c.learned[cacheKey] = &learned{}
+	find := func(ctx context.Context) (auth.Credential, time.Time, error) { return source(ctx, repo) }
+	e := &endpoint{
+		host: h, registry: repo.Registry, agent: c.options.UserAgent,
+		auth: auth.New(h.wire, find, repo.Registry == image.DockerHub, c.options.Log),
 	}
-	e.learned = c.learned[cacheKey]
-	c.endpoints[cacheKey] = e
+	c.endpoints[key] = e
 	return e, nil
 }
 
-// entraAccount is what the account is called of a registry that is signed in to by a token of Entra.
-const entraAccount = "Entra ID"
-
-// signInFailed is the error of a sign-in that could not be made, with what that says of itself.
-func signInFailed(registry string, err error) *Error {
-	e := &Error{Host: registry, Operation: "sign in", Attempts: 1, Message: clean(err.Error()), plain: true, cause: err}
-	if coded, ok := errors.AsType[interface {
-		error
-		Code() string
-	}](err); ok {
-		e.ErrorCode = strings.ToUpper(strings.ReplaceAll(coded.Code(), "-", "_"))
+// request makes a request of the distribution spec: its path is below /v2/. A body can be sent again.
+func (e *endpoint) request(ctx context.Context, method, path string, query url.Values, body []byte) *http.Request {
+	place := &url.URL{Scheme: "https", Host: e.wire.Host(), Path: "/v2/" + path, RawQuery: query.Encode()}
+	req := (&http.Request{Method: method, URL: place, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	if e.agent != "" {
+		req.Header.Set("User-Agent", e.agent)
 	}
-	if hinted, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		e.Hint = hinted.Hint()
-		e.Message = clean(strings.TrimSuffix(err.Error(), "; "+e.Hint))
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody() // of memory
 	}
-	if lasting, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](err); ok && !lasting.Temporary() {
-		e.cause = permanentError{err}
-	}
-	return e
+	return req
 }
 
-// newReg sets regclient up so that it neither retries, nor waits, nor limits: all of that is the transport's.
-func (c *Client) newReg(registry string, credential Credential, t http.RoundTripper) *reg.Reg {
-	host := config.HostNewName(registry)
-	host.User, host.Pass, host.Token = credential.Username, credential.Password, credential.IdentityToken
-	host.RepoAuth = true
-	host.ReqConcurrent = 0
-	host.TLS = config.TLSEnabled
-	if c.options.Hosts[registry].PlainHTTP {
-		host.TLS = config.TLSDisabled
-	}
-	return reg.New(
-		reg.WithConfigHosts([]*config.Host{host}),
-		reg.WithHTTPClient(&http.Client{Transport: t}),
-		reg.WithRetryLimit(1),
-		reg.WithDelay(time.Nanosecond, time.Nanosecond),
-		reg.WithUserAgent(c.options.UserAgent),
-		reg.WithSlog(slog.New(slog.DiscardHandler)),
-	)
-}
-
-// reference makes regclient's form of a reference.
-func reference(r image.Reference) ref.Ref {
-	out := ref.Ref{Scheme: "reg", Registry: r.Registry, Repository: r.Path, Tag: r.Tag, Digest: string(r.Digest)}
-	if out.Digest != "" {
-		out.Tag = ""
-	}
-	out.Reference = r.String()
-	return out
+// refused is an error of what came, or of what was not asked for.
+func (e *endpoint) refused(operation string, cause error, text string, args ...any) *Error {
+	return &Error{Host: e.registry, Operation: operation, Attempts: 1, Message: fmt.Sprintf(text, args...), Lasting: true, Cause: cause}
 }
 
 // SignIn makes sure that the registry of repo answers and takes the credential that is configured for it, and returns the
@@ -251,50 +178,55 @@ func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, err
 	if repo.IsLayout() {
 		return "", nil
 	}
-	e, err := c.endpoint(ctx, repo)
+	e, err := c.endpoint(repo)
 	if err != nil {
 		return "", err
 	}
-	ping := call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		_, err := e.reg.Ping(ctx, reference(image.Reference{Repository: repo}))
-		return wrap("sign in", repo.Registry, err)
-	}}
-	return e.username, ping.at(ctx, e)
+	account, err := e.auth.Account(ctx)
+	if err != nil {
+		return "", err
+	}
+	resp, err := e.auth.Do(e.request(ctx, http.MethodGet, "", nil, nil), wire.Call{Operation: "sign in", Deadline: callDeadline, Read: nothing})
+	if err != nil {
+		return account, err
+	}
+	return account, resp.Body.Close()
 }
+
+// callDeadline is how long a call may take that moves little, with all tries and pauses.
+const callDeadline = 5 * time.Minute
+
+// nothing passes over an answer.
+func nothing(resp *http.Response) error {
+	_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxIgnored))
+	return err //nolint:wrapcheck // the wire says what broke
+}
+
+const maxIgnored = 64 << 10
 
 // Close gives the connections back.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, t := range c.hosts {
-		if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
-			closer.CloseIdleConnections()
-		}
+	for _, h := range c.hosts {
+		h.wire.CloseIdleConnections()
 	}
 	return nil
 }
 
-// SignsIn tells whether requests for a repository carry a credential, as far as one was made.
+// SignsIn tells whether requests for a repository carry a credential, as far as one was found.
 func (c *Client) SignsIn(repo image.Repository) bool {
+	name, _ := c.options.Keychain.Find(repo)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.endpoints[c.endpointKey(repo)]
-	return e != nil && e.username != ""
-}
-
-// endpointKey is the place of a repository's endpoint among the others.
-func (c *Client) endpointKey(repo image.Repository) string {
-	key := c.sign(repo)
-	if !c.options.Hosts[key].signsIn() {
-		key = c.options.Credentials.key(repo)
-	}
-	return repo.Registry + " " + key
+	e := c.endpoints[repo.Registry+" "+name]
+	c.mu.Unlock()
+	return e != nil && e.auth.Known() != ""
 }
 
 // Account names the registry of repo, or the part of it that has a configured sign-in of its own.
 func (c *Client) Account(repo image.Repository) string {
-	if key := c.sign(repo); key != "" {
-		return key
+	if name := c.options.Keychain.Name(repo); name != "" {
+		return name
 	}
 	return repo.Registry
 }

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -14,7 +13,12 @@ const closedFor = time.Minute
 // closed remembers repositories that take nothing, such as those of a pull-through cache: what goes for one blob goes for all.
 type closed struct {
 	mu    sync.Mutex
-	known map[image.Repository]refusal
+	known map[image.Repository]closure
+}
+
+type closure struct {
+	until time.Time
+	err   error
 }
 
 // check returns why a repository takes nothing; nil where that is not known, or is old.
@@ -29,14 +33,10 @@ func (c *closed) check(repo image.Repository) error {
 
 // note keeps an error that says so.
 func (c *closed) note(repo image.Repository, err error) {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || !e.way.closed {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = map[image.Repository]refusal{}
+		c.known = map[image.Repository]closure{}
 	}
-	c.known[repo] = refusal{until: time.Now().Add(closedFor), err: e}
+	c.known[repo] = closure{until: time.Now().Add(closedFor), err: err}
 }

@@ -6,13 +6,28 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
 )
 
-// Held is Head at a target. Some registries do not answer 404 for what they lack: Quay refuses to let an account read what it could
+// Held is Head at a target. It asks with the rights to push, which an import will need: some registries tell only those who may push that
+// there is no such repository. Some do not answer 404 for what they lack all the same: Quay refuses to let an account read what it could
 // create, Artifactory's virtual repositories deny, others do not know the request. The error then wraps image.ErrHidden.
 func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor, error) {
-	d, err := c.Head(ctx, r)
+	if r.IsLayout() {
+		return c.layouts.Head(r)
+	}
+	e, err := c.endpoint(r.Repository)
+	if err != nil {
+		return image.Descriptor{}, err
+	}
+	d, err := e.headManifest(ctx, r, auth.Push(r.Path))
+	if known, ok := errors.AsType[*Error](err); ok && known.Status == http.StatusUnauthorized && known.Operation != headManifest {
+		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // of a token server that gives all rights or none
+	}
+	if err == nil && d.Digest == "" || refusesHead(err) {
+		d, err = c.headByGet(ctx, r)
+	}
 	return d, c.hidden(ctx, r.Repository, err)
 }
 

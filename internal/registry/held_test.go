@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
@@ -43,13 +45,15 @@ func TestHeld(t *testing.T) {
 func TestHeldBySignIn(t *testing.T) {
 	for name, tt := range map[string]struct {
 		basic  bool
-		host   Host
+		host   auth.Credential
+		made   string // by what the repository is made
 		hidden bool
 	}{
-		"tokens":                {false, Host{Username: "ann", Password: "secret"}, true},
-		"a wrong password":      {false, Host{Username: "ann", Password: "wrong"}, false},
-		"nobody":                {false, Host{Anonymous: true}, false},
-		"basic, wrong password": {true, Host{Username: "ann", Password: "wrong"}, false},
+		"made by a token":       {false, auth.Credential{Username: "ann", Password: "secret"}, "/token", false},
+		"made by an upload":     {false, auth.Credential{Username: "ann", Password: "secret"}, "/uploads/", true},
+		"a wrong password":      {false, auth.Credential{Username: "ann", Password: "wrong"}, "/uploads/", false},
+		"nobody":                {false, auth.Credential{}, "/uploads/", false},
+		"basic, wrong password": {true, auth.Credential{Username: "ann", Password: "wrong"}, "/uploads/", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -58,20 +62,24 @@ func TestHeldBySignIn(t *testing.T) {
 					Basic: tt.basic, Users: map[string]string{"ann": "secret"}, Permit: func(_, _, _ string) bool { return made.Load() },
 				}})
 				making := roundTripper(func(req *http.Request) (*http.Response, error) {
-					if strings.HasSuffix(req.URL.Path, "/token") && strings.Contains(req.URL.RawQuery, "push") {
+					if strings.HasSuffix(req.URL.Path, tt.made) && (req.Method == http.MethodPost || strings.Contains(req.URL.RawQuery, "push")) {
 						made.Store(true)
 					}
 					return emulator.Network{home: r}.RoundTrip(req)
 				})
-				c := client(t, making, Options{Hosts: map[string]Host{home: tt.host}, Retries: Retries{Attempts: 1}})
-				for range 2 { // the second time regclient knows how to sign in
+				c := client(t, making, Options{Keychain: as(tt.host), Retries: Retries{Attempts: 1}})
+				for range 2 { // the second time it is known how to sign in
 					if _, err := c.Held(t.Context(), at("app").Tag("1")); err == nil || errors.Is(err, image.ErrHidden) != tt.hidden {
 						t.Errorf("Held: %v", err)
+					} else if tt.made == "/token" && !errors.Is(err, image.ErrAbsent) {
+						t.Errorf("with the rights to push: %v", err)
 					}
 				}
 				if !tt.hidden {
 					return
 				}
+				time.Sleep(time.Minute) // so long a token that was refused is not asked for anew
+				made.Store(true)
 				i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
 				for _, b := range i.Blobs {
 					opened := 0

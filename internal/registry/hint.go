@@ -2,18 +2,18 @@ package registry
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // rejection is an answer that refuses a request, as far as the way out depends on it.
 type rejection struct {
-	// host is the registry's, as the config has it.
-	host string
 	// op is what was asked, such as "PUT manifest", and path where.
 	op, path      string
 	status        int
@@ -25,16 +25,28 @@ type rejection struct {
 	mediaType string
 }
 
-// rejection is the one that an error tells of. The body is what was sent, where it is small.
-func (t *transport) rejection(req *http.Request, body []byte, e *Error) rejection {
-	r := rejection{
-		host: t.host, op: e.Operation, path: t.clean(req.URL.Path), status: e.Status, code: e.ErrorCode, message: e.Message,
-		manifest: body, mediaType: req.Header.Get("Content-Type"),
-	}
-	if up := uploadOf(req); up != nil {
-		r.repository = up.repository
-	}
+// of completes a rejection by an error that tells of it.
+func (r rejection) of(e *Error) rejection {
+	r.op, r.status, r.code, r.message = e.Operation, e.Status, e.ErrorCode, e.Message
 	return r
+}
+
+// lasts tells of an answer that trying again does not help.
+func (r rejection) lasts(e *Error) bool { return r.of(e).wayOut().lasting }
+
+// advise gives an error the way out; closed says that the repository takes nothing.
+func (r rejection) advise(err error) (advised error, closed bool) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Status == 0 {
+		return err, false
+	}
+	way := r.of(e).wayOut()
+	if way.hint == "" {
+		return err, false
+	}
+	better := *e
+	better.Hint, better.Lasting = way.hint, e.Lasting || way.lasting
+	return &better, way.closed
 }
 
 // wayOut is what a person can do about a refusal.
@@ -51,12 +63,8 @@ func (r rejection) wayOut() wayOut {
 	put, upload := r.op == "PUT manifest", strings.HasSuffix(r.op, " blob upload")
 	foreign := put && r.foreign()
 	switch {
-	case diskFull(r.status, r.message):
-		return wayOut{hint: "the registry's disk is full", lasting: true}
-	case strings.Contains(r.message, "HTTP request to an HTTPS server"):
-		return wayOut{hint: "it speaks TLS: take plainHTTP out of registries." + r.host}
 	case upload && r.moved() != "":
-		return wayOut{hint: fmt.Sprintf("it began the upload in %q: a proxy on the way changes paths, and not Location headers; mend it, or name the registry itself as the target", r.moved())}
+		return wayOut{hint: fmt.Sprintf("it began the upload in %q: a proxy on the way changes paths, and not Location headers; mend it, or name the registry itself as the target", r.moved()), lasting: true}
 	case foreign && r.status == http.StatusInternalServerError && r.code == "UNKNOWN": // distribution's words for a URL that is not allowed
 		return wayOut{hint: "the image has layers by URL, which this registry refuses, with foreignLayers: true as well: allow them there (validation.manifests.urls.allow)", lasting: true}
 	case foreign && (r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusUnprocessableEntity):
@@ -64,7 +72,7 @@ func (r rejection) wayOut() wayOut {
 	case put && image.IsDocker(r.mediaType) && (r.status == http.StatusUnsupportedMediaType || r.code == "MANIFEST_INVALID"):
 		return wayOut{hint: "the image has Docker's media types, where the registry may take OCI's only: allow them there (zot: http.compat: [docker2s2]), or push the image to its source as OCI"}
 	case put && r.status == http.StatusUnsupportedMediaType:
-		return wayOut{hint: "the registry takes no manifests of the type " + clean(r.mediaType)}
+		return wayOut{hint: "the registry takes no manifests of the type " + wire.Clean(r.mediaType)}
 	case put && r.status == http.StatusMethodNotAllowed:
 		return wayOut{hint: "the tag or the repository is read-only or locked there"}
 	case upload && (r.status == http.StatusMethodNotAllowed || r.status == http.StatusForbidden && onlyReads.MatchString(r.message)):
@@ -75,30 +83,11 @@ func (r rejection) wayOut() wayOut {
 	case r.status == http.StatusRequestEntityTooLarge:
 		return wayOut{hint: "a proxy before the registry limits the size of uploads: raise that there (nginx: client_max_body_size 0)"}
 	}
-	return wayOut{hint: statusHint(r.status, r.host)}
+	return wayOut{}
 }
 
 // onlyReads is what registries say that forbid all writes, as Harbor does in its proxy projects and while it is read-only.
 var onlyReads = regexp.MustCompile(`(?i)read[- ]?only|proxy|cache|mirror|virtual repo|remote repo`)
-
-// statusHint is what a status alone tells.
-func statusHint(status int, host string) string {
-	switch status {
-	case http.StatusUnauthorized:
-		return "the sign-in was refused: check registries." + host + ", or docker login"
-	case http.StatusForbidden:
-		return "this account may not do that at " + host
-	}
-	return ""
-}
-
-// diskFull tells whether a registry has no room, which trying again does not make: most answer 500 and say it in their text, by
-// the words of errno(3) for ENOSPC and EDQUOT.
-func diskFull(status int, message string) bool {
-	message = strings.ToLower(message)
-	return status == http.StatusInsufficientStorage ||
-		status == http.StatusInternalServerError && (strings.Contains(message, "no space left on device") || strings.Contains(message, "disk quota exceeded"))
-}
 
 // foreign tells whether the manifest has layers by URL.
 func (r rejection) foreign() bool {

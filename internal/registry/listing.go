@@ -4,99 +4,78 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
-	"github.com/regclient/regclient/scheme"
-
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 )
 
-// Tags returns those tags of a repository that keep chooses, sorted and each once. Pages are followed by their Link header (OCI distribution
-// spec, "Listing Tags"), never to another host.
+const (
+	getTags    = "GET tag list"
+	getCatalog = "GET catalog"
+)
+
+// Tags returns those tags of a repository that keep chooses, sorted and each once. The list is read as it comes, so what is not kept takes no
+// memory; what is kept is bounded.
 func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error) {
 	if repo.IsLayout() {
 		tags, err := c.layouts.Tags(repo)
-		return kept(tags, keep), err
+		return slices.DeleteFunc(tags, func(tag string) bool { return !keep(tag) }), err
 	}
-	tags, err := c.tags(ctx, repo)
-	return kept(slices.Clone(tags), keep), err // all of them are remembered
-}
-
-func kept(names []string, keep func(string) bool) []string {
-	return slices.Clip(slices.DeleteFunc(names, func(name string) bool { return !keep(name) }))
-}
-
-func (c *Client) tags(ctx context.Context, repo image.Repository) ([]string, error) {
-	var tags []string
-	err := c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		guarded, _ := withGuard(ctx)
-		list, err := e.reg.TagList(guarded, reference(image.Reference{Repository: repo}))
-		if err != nil {
-			return wrap("GET tag list", repo.Registry, err)
-		}
-		tags = list.Tags
-		return nil
-	}})
+	e, err := c.endpoint(repo)
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(tags)
-	tags = slices.Compact(tags)
-	c.recent.put(repo, tags)
-	return tags, nil
+	chosen, named := gathered{keep: keep}, gathered{keep: image.NamesDigest}
+	err = pages{endpoint: e, operation: getTags, need: auth.Pull(repo.Path), read: func(page *listing) error {
+		chosen.begin()
+		named.begin()
+		return page.names("tags", func(tag string) error { return errors.Join(chosen.add(tag), named.add(tag)) })
+	}, done: func() { chosen.end(); named.end() }}.all(ctx, repo.Path+"/tags/list", nil)
+	if err != nil {
+		return nil, err
+	}
+	c.named.put(repo, sorted(named.names))
+	return sorted(chosen.names), nil
 }
 
-// catalogPage is how many repositories are asked for at once; registries that allow fewer clamp it, or say so by a Link.
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// catalogPage is how many repositories are asked for at once; registries that allow fewer give fewer, and name the next page.
 const catalogPage = 1000
 
-// Catalog returns the paths of the repositories below prefix that keep chooses, sorted, as far as the registry tells them. Public registries
+// Catalog returns the paths of all repositories below prefix that keep chooses, sorted, as far as the registry tells them. Public registries
 // mostly do not.
 func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error) {
 	if prefix.IsLayout() {
 		paths, err := c.layouts.Below(prefix)
-		return kept(paths, keep), err
+		return slices.DeleteFunc(paths, func(path string) bool { return !keep(path) }), err
 	}
-	ctx, _ = withGuard(ctx)
-	var below []string
-	last := ""
-	for range maxPages {
-		names, err := c.catalog(ctx, prefix.Registry, last)
-		if err != nil {
-			return nil, c.noCatalog(prefix.Registry, err)
-		}
-		if len(names) == 0 || names[len(names)-1] <= last {
-			break // the end, or a registry that does not page and gives the same again
-		}
-		last = names[len(names)-1]
-		for _, name := range names {
-			if strings.HasPrefix(name, prefix.Path+"/") && keep(name) {
-				below = append(below, name)
-			}
-		}
+	e, err := c.endpoint(image.Repository{Registry: prefix.Registry})
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(below)
-	return slices.Compact(below), nil
+	below := gathered{keep: func(path string) bool { return strings.HasPrefix(path, prefix.Path+"/") && keep(path) }}
+	err = pages{endpoint: e, operation: getCatalog, need: auth.Catalog, read: func(page *listing) error {
+		below.begin()
+		return page.names("repositories", below.add)
+	}, done: below.end}.all(ctx, "_catalog", url.Values{"n": {strconv.Itoa(catalogPage)}})
+	if err != nil {
+		return nil, noCatalog(prefix.Registry, err)
+	}
+	return sorted(below.names), nil
 }
 
-// catalog returns the page of a registry's repositories that comes after one of them.
-func (c *Client) catalog(ctx context.Context, registry, last string) (names []string, err error) {
-	options := []scheme.RepoOpts{scheme.WithRepoLimit(catalogPage)}
-	if last != "" {
-		options = append(options, scheme.WithRepoLast(last))
-	}
-	err = c.run(ctx, call{repo: image.Repository{Registry: registry}, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		list, err := e.reg.RepoList(ctx, registry, options...)
-		if err != nil {
-			return wrap("GET catalog", registry, err)
-		}
-		names = list.Repositories
-		return nil
-	}})
-	return names, err
-}
-
-func (c *Client) noCatalog(registry string, err error) error {
+func noCatalog(registry string, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
@@ -109,4 +88,48 @@ func (c *Client) noCatalog(registry string, err error) error {
 		return &copied
 	}
 	return err
+}
+
+// DigestTags returns the tags of a repository that are named for a digest, sorted, as they were listed within the last minute, or lists
+// them. It serves questions to which every image of a repository has the same answer.
+func (c *Client) DigestTags(ctx context.Context, repo image.Repository) ([]string, error) {
+	if tags, ok := c.named.get(repo); ok {
+		return tags, nil
+	}
+	return c.named.listing.Do(ctx, repo.String(), func(ctx context.Context) ([]string, error) { return c.Tags(ctx, repo, image.NamesDigest) })
+}
+
+// namedTags keeps the lists of digest tags for a minute.
+type namedTags struct {
+	listing flight.Group[[]string]
+
+	mu    sync.Mutex
+	lists map[image.Repository]tagList
+}
+
+type tagList struct {
+	tags []string
+	at   time.Time
+}
+
+const recentFor = time.Minute
+
+func newNamedTags() *namedTags { return &namedTags{lists: map[image.Repository]tagList{}} }
+
+func (n *namedTags) get(repo image.Repository) ([]string, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list, ok := n.lists[repo]
+	return list.tags, ok && time.Since(list.at) < recentFor
+}
+
+func (n *namedTags) put(repo image.Repository, tags []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for other, list := range n.lists {
+		if time.Since(list.at) >= recentFor {
+			delete(n.lists, other)
+		}
+	}
+	n.lists[repo] = tagList{tags: tags, at: time.Now()}
 }

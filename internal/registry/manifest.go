@@ -2,76 +2,38 @@ package registry
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 
-	"github.com/regclient/regclient/types/descriptor"
-	"github.com/regclient/regclient/types/manifest"
-
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
-// The operations of questions for a manifest or a blob.
+// maxManifest bounds a manifest, in bytes. The distribution spec asks registries to take manifests of 4 MiB.
+const maxManifest = 16 << 20
+
 const (
-	headManifest = "HEAD manifest"
-	getManifest  = "GET manifest"
-	headBlob     = "HEAD blob"
+	getManifest = "GET manifest"
+	putManifest = "PUT manifest"
 )
 
-// Head returns what a reference stands for by a HEAD request, and by a GET only where the registry refuses HEAD or names no
-// digest. The error wraps image.ErrAbsent only where the registry says that there is no such manifest.
-func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor, error) {
-	if r.IsLayout() {
-		return c.layouts.Head(r)
+// manifestPath is the path of a manifest below /v2/, by its digest where it has one.
+func manifestPath(r image.Reference) string {
+	if r.Digest != "" {
+		return r.Path + "/manifests/" + string(r.Digest)
 	}
-	var m manifest.Manifest
-	err := c.run(ctx, call{repo: r.Repository, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
-		m, err = e.reg.ManifestHead(ctx, reference(r))
-		return wrap(headManifest, r.Registry, err)
-	}})
-	if err != nil && !headRefused(err) {
-		return image.Descriptor{}, err
-	}
-	if err == nil {
-		if d := m.GetDescriptor(); d.Digest.Validate() == nil {
-			if got := otherDigest(m, r); got != "" {
-				return image.Descriptor{}, mismatch(headManifest, r.Registry, r.Digest, got)
-			}
-			return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}, nil
-		}
-	}
-	full, err := c.Manifest(ctx, r)
-	return full.Descriptor, err
-}
-
-// otherDigest returns the digest that the registry names in place of the one that was asked for; empty for none. regclient
-// believes the request. One of another algorithm cannot be compared.
-func otherDigest(m manifest.Manifest, r image.Reference) image.Digest {
-	header, err := m.RawHeaders()
-	if err != nil || r.Digest == "" {
-		return ""
-	}
-	got, err := image.ParseDigest(header.Get("Docker-Content-Digest"))
-	if err != nil || got == r.Digest || got.Algorithm() != r.Digest.Algorithm() {
-		return ""
-	}
-	return got
-}
-
-// headRefused tells whether the registry, or a proxy before it, takes no HEAD.
-func headRefused(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
+	return r.Path + "/manifests/" + r.Tag
 }
 
 func mismatch(op, host string, want, got image.Digest) error {
-	text := fmt.Sprintf("asked for %s, it gave other bytes, with the digest %s", want, got)
 	return &Error{
-		Host: host, Operation: op, Attempts: 1, ErrorCode: "DIGEST_MISMATCH", Message: text, plain: true,
-		cause: permanentError{image.ErrCorrupt},
+		Host: host, Operation: op, Attempts: 1, ErrorCode: "DIGEST_MISMATCH", Lasting: true, Cause: image.ErrCorrupt,
+		Message: fmt.Sprintf("asked for %s, it gave other bytes, with the digest %s", want, got),
 	}
 }
 
@@ -84,51 +46,66 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 	if m, ok := c.Mirrored(ctx, r); ok {
 		return m, nil
 	}
-	m, err := c.manifest(ctx, r)
+	e, err := c.endpoint(r.Repository)
+	if err != nil {
+		return image.Manifest{}, err
+	}
+	m, err := e.manifest(ctx, r, false)
 	if errors.Is(err, image.ErrCorrupt) {
-		m, err = c.manifest(ctx, r)
+		m, err = e.manifest(ctx, r, false)
 	}
 	return m, err
 }
 
-// wanting is the key under which a context carries the digest of the manifest that is fetched.
-type wanting struct{}
-
-// verified returns a manifest whose bytes are those of its digest, before regclient gets to read something else into them.
-func verified(req *http.Request, op string, resp *http.Response) (*http.Response, error) {
-	want, ok := req.Context().Value(wanting{}).(image.Digest)
-	if !ok || req.Method != http.MethodGet || resp.StatusCode != http.StatusOK {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read what was read before: %w", err)
-	}
-	if got := image.DigestOf(raw, want); got != want {
-		return nil, mismatch(op, req.URL.Host, want, got)
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(raw))
-	return resp, nil
-}
-
-func (c *Client) manifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
-	if r.Digest != "" {
-		ctx = context.WithValue(ctx, wanting{}, r.Digest)
-	}
-	var m manifest.Manifest
+// manifest fetches it from one registry; once is for one of several places.
+func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (image.Manifest, error) {
 	var raw []byte
-	err := c.run(ctx, call{repo: r.Repository, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
-		if m, err = e.reg.ManifestGet(ctx, reference(r)); err == nil {
-			raw, err = m.RawBody()
-		}
-		return wrap(getManifest, r.Registry, err)
-	}})
+	read := func(resp *http.Response) (err error) {
+		raw, err = readManifest(resp, r.Digest)
+		return err
+	}
+	req := e.request(ctx, http.MethodGet, manifestPath(r), nil, nil)
+	req.Header["Accept"] = accepted
+	resp, err := e.auth.Do(req, wire.Call{Operation: getManifest, Deadline: callDeadline, Once: once, Read: read}, auth.Pull(r.Path))
 	if err != nil {
 		return image.Manifest{}, err
 	}
-	d := image.Descriptor{MediaType: m.GetDescriptor().MediaType, Digest: image.DigestOf(raw, r.Digest), Size: int64(len(raw))}
+	got := image.DigestOf(raw, r.Digest)
+	if r.Digest != "" && got != r.Digest {
+		return image.Manifest{}, mismatch(getManifest, e.registry, r.Digest, got)
+	}
+	d := image.Descriptor{MediaType: typeOf(raw, resp.Header.Get("Content-Type")), Digest: got, Size: int64(len(raw))}
+	if d.MediaType == "" {
+		return image.Manifest{}, e.refused(getManifest, nil, "what it gives is no manifest, but %s", kindOf(raw, resp.Header.Get("Content-Type")))
+	}
 	return image.Manifest{Descriptor: d, Raw: raw}, nil
+}
+
+// readManifest reads an answer; one that was compressed without having been asked for is decoded, unless it is what the digest is of.
+func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	if err == nil && len(raw) > maxManifest {
+		err = wire.ErrTooLong
+	}
+	if err != nil || !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) || want != "" && image.DigestOf(raw, want) == want {
+		return raw, err
+	}
+	coded, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	if raw, err = io.ReadAll(io.LimitReader(coded, maxManifest+1)); err == nil && len(raw) > maxManifest {
+		err = wire.ErrTooLong
+	}
+	return raw, err
+}
+
+// kindOf says what came in place of a manifest.
+func kindOf(raw []byte, contentType string) string {
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
+		return "a page for browsers: something on the way may want to be signed in to"
+	}
+	return fmt.Sprintf("%d bytes of the type %q", len(raw), wire.Clean(contentType))
 }
 
 // PutManifest pushes a manifest verbatim, by tag where the reference has one, else by digest. What it refers to has to be
@@ -138,29 +115,33 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	if r.IsLayout() {
 		return c.layouts.PutManifest(ctx, r, m)
 	}
-	body, err := manifest.New(manifest.WithRaw(m.Raw), manifest.WithDesc(descriptor.Descriptor{
-		MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw)),
-	}))
+	e, err := c.endpoint(r.Repository)
 	if err != nil {
-		return wrap("PUT manifest", r.Registry, err)
+		return err
 	}
-	target := reference(r)
 	if r.Tag != "" {
-		target.Tag, target.Digest = r.Tag, ""
+		r.Digest = ""
 	}
-	put := call{repo: r.Repository, write: true, do: func(ctx context.Context, e *endpoint, _ *place) error {
-		return wrap("PUT manifest", r.Registry, e.reg.ManifestPut(ctx, target, body))
-	}}
-	// regclient writes the fallback tag within, under a lock for which others wait at their places: who holds it has to keep his.
-	put.stays = hasSubject(body)
-	return c.run(ctx, put)
+	header, err := e.putManifest(ctx, r, m.MediaType, m.Raw)
+	if err != nil {
+		return err
+	}
+	subject := subjectOf(m.Raw)
+	if subject == "" || header.Get("OCI-Subject") != "" {
+		return nil
+	}
+	return e.lists.add(ctx, e, r.Repository, subject, m)
 }
 
-func hasSubject(m manifest.Manifest) bool {
-	about, ok := m.(manifest.Subjecter)
-	if !ok {
-		return false
+func (e *endpoint) putManifest(ctx context.Context, r image.Reference, mediaType string, raw []byte) (http.Header, error) {
+	req := e.request(ctx, http.MethodPut, manifestPath(r), nil, raw)
+	req.Header.Set("Content-Type", mediaType)
+	sent := rejection{manifest: raw, mediaType: mediaType}
+	call := wire.Call{Operation: putManifest, Lane: wire.Writes, Deadline: callDeadline, Read: nothing, Final: sent.lasts}
+	resp, err := e.auth.Do(req, call, auth.Push(r.Path))
+	if err != nil {
+		err, _ = sent.advise(err)
+		return nil, err
 	}
-	subject, err := about.GetSubject()
-	return err == nil && subject != nil && subject.Digest != ""
+	return resp.Header, nil
 }

@@ -2,10 +2,10 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -19,31 +19,29 @@ type mirrors struct {
 	mu sync.Mutex
 	// resting are those that failed, with the time until which they are left alone.
 	resting map[string]time.Time
-	// asked is how often a blob was asked for. One that is asked for again was not good enough the last time: it comes from the next
-	// place.
-	asked map[image.Digest]int
+	// doubted are the mirrors that gave a blob which was not good enough: it comes from the next place.
+	doubted map[image.Digest]map[string]bool
+	// served are the mirrors that gave a blob last.
+	served map[image.Digest]string
 }
 
 const (
 	// mirrorRests is how long a mirror is left alone that failed, mirrorPatience how long one may take to begin an answer.
 	mirrorRests    = time.Minute
 	mirrorPatience = 15 * time.Second
-	// maxAsked bounds the blobs that are remembered.
-	maxAsked = 20_000
+	// maxMirrored bounds the blobs that are remembered.
+	maxMirrored = 20_000
 )
 
 func newMirrors() *mirrors {
-	return &mirrors{resting: map[string]time.Time{}, asked: map[image.Digest]int{}}
+	return &mirrors{resting: map[string]time.Time{}, doubted: map[image.Digest]map[string]bool{}, served: map[image.Digest]string{}}
 }
-
-// hurried is the key under which a context says that a request is made once, since there is another place to ask.
-type hurried struct{}
 
 // mirrored returns the repositories that may have the content of another, in the order of the config: those of mirrors that are in use
 // now. A mirror whose path ends with "/library" holds Docker's official images only.
 func (c *Client) mirrored(repo image.Repository) []image.Repository {
 	var list []image.Repository
-	for _, prefix := range c.options.Hosts[repo.Registry].Mirrors {
+	for _, prefix := range c.options.Mirrors[repo.Registry] {
 		host, path, _ := strings.Cut(prefix, "/")
 		below := repo.Path
 		if repo.Registry == image.DockerHub && (path == "library" || strings.HasSuffix(path, "/library")) {
@@ -107,41 +105,26 @@ func (c *Client) Mirrored(ctx context.Context, r image.Reference) (image.Manifes
 }
 
 func (c *Client) mirroredManifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
-	ctx, cancel := context.WithTimeoutCause(context.WithValue(ctx, hurried{}, true), mirrorPatience, errSlowMirror)
+	ctx, cancel := context.WithTimeoutCause(ctx, mirrorPatience, errSlowMirror)
 	defer cancel()
-	m, err := c.manifest(ctx, r)
-	if err == nil && !says(m) {
-		err = errMediaType
+	e, err := c.endpoint(r.Repository)
+	if err != nil {
+		return image.Manifest{}, err
 	}
-	return m, err
+	return e.manifest(ctx, r, true)
 }
 
-var (
-	errSlowMirror = errors.New("it takes too long to answer")
-	errMediaType  = errors.New("it gives a manifest with another media type than its content says")
-)
-
-// says tells whether the content of a manifest agrees with the media type that came in a header, which no digest covers.
-func says(m image.Manifest) bool {
-	var content struct {
-		MediaType string           `json:"mediaType"`
-		Manifests *json.RawMessage `json:"manifests"`
-	}
-	if json.Unmarshal(m.Raw, &content) != nil {
-		return false
-	}
-	return (content.MediaType == "" || content.MediaType == m.MediaType) && (content.Manifests != nil) == image.IsIndex(m.MediaType)
-}
+var errSlowMirror = errors.New("it takes too long to answer")
 
 // openMirrored opens a blob at a mirror; nil where none has it.
 func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) io.ReadCloser {
-	list := c.mirrored(repo)
-	if len(list) == 0 {
-		return nil
-	}
-	for _, place := range list[min(c.mirrors.again(d.Digest), len(list)):] {
+	for _, place := range c.mirrored(repo) {
+		if c.mirrors.doubts(d.Digest, place.Registry) {
+			continue
+		}
 		body, err := c.openHurried(ctx, place, d, offset)
 		if err == nil {
+			c.mirrors.gave(d.Digest, place.Registry)
 			return body
 		}
 		if ctx.Err() != nil {
@@ -152,22 +135,54 @@ func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d imag
 	return nil
 }
 
-// again counts how often a blob is asked for, and returns how often it was before.
-func (m *mirrors) again(d image.Digest) int {
+// Doubt says that the bytes of a blob were others than its digest's: where they came from a mirror they come from the next place from now
+// on.
+func (c *Client) Doubt(d image.Digest) {
+	c.mirrors.mu.Lock()
+	last := c.mirrors.served[d]
+	c.mirrors.mu.Unlock()
+	c.mirrors.doubt(d, last)
+}
+
+func (m *mirrors) gave(d image.Digest, registry string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.asked) >= maxAsked {
-		clear(m.asked)
+	if len(m.served) >= maxMirrored {
+		clear(m.served)
 	}
-	m.asked[d]++
-	return m.asked[d] - 1
+	m.served[d] = registry
+}
+
+func (m *mirrors) doubts(d image.Digest, registry string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.doubted[d][registry]
+}
+
+func (m *mirrors) doubt(d image.Digest, registry string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if registry == "" {
+		return
+	}
+	if len(m.doubted) >= maxMirrored {
+		clear(m.doubted)
+	}
+	if m.doubted[d] == nil {
+		m.doubted[d] = map[string]bool{}
+	}
+	m.doubted[d][registry] = true
 }
 
 // openHurried opens a blob where the answer begins soon; the blob itself may take its time.
 func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, hurried{}, true))
+	e, err := c.endpoint(repo)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
 	patience := time.AfterFunc(mirrorPatience, func() { cancel(errSlowMirror) })
-	body, err := c.openBlob(ctx, repo, d, offset, nil)
+	body, err := e.download(ctx, e.request(ctx, http.MethodGet, blobPath(repo, d.Digest), nil, nil), repo, d, offset, true)
 	if !patience.Stop() && err == nil {
 		_ = body.Close() // its context has ended
 		err = errSlowMirror
@@ -176,17 +191,27 @@ func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image
 		cancel(nil)
 		return nil, err
 	}
-	return &endingBody{body, cancel}, nil
+	return &mirroredBody{ReadCloser: body, cancel: cancel, doubt: func() { c.mirrors.doubt(d.Digest, repo.Registry) }}, nil
 }
 
-// endingBody ends a context with the body that needs it.
-type endingBody struct {
+// mirroredBody is a blob that comes from a mirror. One that breaks off comes from the next place.
+type mirroredBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
+	doubt  func()
+}
+
+// Read implements io.Reader.
+func (b *mirroredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // one that wraps io.EOF is a torn body
+		b.doubt()
+	}
+	return n, err
 }
 
 // Close closes the body.
-func (b *endingBody) Close() error {
+func (b *mirroredBody) Close() error {
 	defer b.cancel(nil)
 	return b.ReadCloser.Close()
 }

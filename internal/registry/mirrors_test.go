@@ -31,9 +31,9 @@ func newMirrorStand(t *testing.T, mirrored bool) mirrorStand {
 	}
 	s.home.Reset()
 	s.mirror.Reset()
-	s.client = client(t, emulator.Network{home: s.home, other: s.mirror}, Options{Hosts: map[string]Host{
-		home: {Mirrors: []string{other + "/cache"}, Username: "ann", Password: "s3cret"},
-	}})
+	s.client = client(t, emulator.Network{home: s.home, other: s.mirror}, Options{
+		Mirrors: map[string][]string{home: {other + "/cache"}}, Keychain: signed(home, "ann", "s3cret"),
+	})
 	return s
 }
 
@@ -60,6 +60,9 @@ func (s mirrorStand) read(t *testing.T) (manifest, blob string) {
 				blob = other
 			}
 			return m.Via, blob
+		}
+		if err == nil {
+			s.client.Doubt(content(data).Digest)
 		}
 	}
 	t.Fatal("no blob")
@@ -90,7 +93,7 @@ func TestMirror(t *testing.T) {
 		{name: "wants pauses", fault: emulator.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"600"}}}, blob: home, rests: true},
 		{name: "gives another manifest", fault: emulator.Fault{Match: manifests, FlipByte: 3}, blob: home, rests: true},
 		{
-			name: "gives another media type", blob: home, rests: true,
+			name: "gives another media type", manifest: other, blob: other, // the document says what it is
 			fault: emulator.Fault{Match: manifests, Header: http.Header{"Content-Type": {"application/vnd.oci.image.manifest.v1+json"}}},
 		},
 		{name: "gives another blob", fault: emulator.Fault{Match: emulator.MatchKind("", emulator.KindBlob), FlipByte: 3}, manifest: other, blob: home},
@@ -149,9 +152,9 @@ func TestMirrorIsNoTruth(t *testing.T) {
 // TestMirrorPlaces names the repository at a mirror.
 func TestMirrorPlaces(t *testing.T) {
 	t.Parallel()
-	c := client(t, emulator.Network{}, Options{Hosts: map[string]Host{
-		image.DockerHub: {Mirrors: []string{"mirror.gcr.io", "public.ecr.aws/docker/library", "cache.example.com/hub"}},
-		"ghcr.io":       {Mirrors: []string{"cache.example.com/library"}},
+	c := client(t, emulator.Network{}, Options{Mirrors: map[string][]string{
+		image.DockerHub: {"mirror.gcr.io", "public.ecr.aws/docker/library", "cache.example.com/hub"},
+		"ghcr.io":       {"cache.example.com/library"},
 	}})
 	for _, k := range []struct {
 		repo image.Repository

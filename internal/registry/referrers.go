@@ -1,19 +1,26 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/regclient/regclient/types/referrer"
-	"golang.org/x/sync/singleflight"
-
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
+
+// getReferrers is the operation of a request to the referrers API.
+const getReferrers = "GET referrers"
 
 // Referrers lists what refers to a manifest, by the referrers API and, where the registry has none, by the fallback tag (OCI
 // distribution spec, "Listing Referrers").
@@ -21,7 +28,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	if repo.IsLayout() {
 		return c.layouts.Referrers(repo, d)
 	}
-	e, err := c.endpoint(ctx, repo)
+	e, err := c.endpoint(repo)
 	if err != nil {
 		return nil, err
 	}
@@ -30,91 +37,121 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		return nil, err
 	}
 	defer explored()
-	known, err := e.referrers.get(repo)
-	if err != nil {
+	if !e.referrers.without(repo) {
+		list, err := e.askReferrers(ctx, repo, d)
+		if !lacksReferrers(err) {
+			return list, err
+		}
+		c.fallsBack(ctx, e, repo, err)
+	}
+	tags, err := c.DigestTags(ctx, repo)
+	if errors.Is(err, image.ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil || !slices.Contains(tags, image.ReferrersTag(d)) {
 		return nil, err
 	}
-	if known == withoutAPI {
-		tags, err := c.RecentTags(ctx, repo)
-		if err != nil || !slices.Contains(tags, image.ReferrersTag(d)) {
-			return nil, err
-		}
+	_, referrers, err := e.fallback(ctx, repo, d)
+	if errors.Is(err, image.ErrAbsent) {
+		return nil, nil // gone since the tags were listed
 	}
-	var list referrer.ReferrerList
-	err = c.run(ctx, call{repo: repo, do: func(ctx context.Context, e *endpoint, _ *place) (err error) {
-		guarded, watch := withGuard(ctx)
-		watch.noted = func(failure *Error) { e.referrers.learn(repo, failure) }
-		watch.lacks = func(tag string) bool {
-			tags, ok := c.recent.get(repo)
-			return ok && !slices.Contains(tags, tag)
+	return referrers, err
+}
+
+// fallsBack remembers that a registry has no referrers API, and says once where that hides something: an answer that refuses may be for this
+// sign-in only.
+func (c *Client) fallsBack(ctx context.Context, e *endpoint, repo image.Repository, err error) {
+	e.referrers.learn(repo)
+	known, ok := errors.AsType[*Error](err)
+	if !ok || known.Status == http.StatusNotFound || known.Status == http.StatusBadRequest || known.Status == http.StatusMethodNotAllowed || known.Status == http.StatusNotImplemented {
+		return
+	}
+	if e.referrers.sayOnce() {
+		c.options.Log.LogAttrs(ctx, slog.LevelWarn, "the registry does not let referrers be listed; only those that tags name are looked for",
+			slog.String("registry", repo.Registry), slog.Any("err", err))
+	}
+}
+
+// askReferrers asks the referrers API, page by page.
+func (e *endpoint) askReferrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
+	var list, page []image.Referrer
+	err := pages{endpoint: e, operation: getReferrers, accept: image.MediaTypeOCIIndex, need: auth.Pull(repo.Path), read: func(l *listing) (err error) {
+		raw, err := io.ReadAll(io.LimitReader(l, maxManifest+1))
+		if err != nil || len(raw) > maxManifest {
+			return cmp.Or(err, wire.ErrTooLong)
 		}
-		list, err = e.reg.ReferrerList(guarded, reference(repo.Digest(d)))
-		if err := e.referrers.trusted(repo, watch, known); err != nil {
+		if page, err = referrersOf(raw, l.contentType); err != nil || len(list)+len(page) <= maxReferrers {
 			return err
 		}
-		return wrap(getReferrers, repo.Registry, err)
-	}})
-	if errors.Is(err, image.ErrAbsent) || err != nil && strings.Contains(err.Error(), "manifest is not an OCI index") || err == nil && !listed(list) {
-		return nil, nil // neither the API nor the fallback tag is there
+		return fmt.Errorf("more than %d manifests refer to it: %w", maxReferrers, wire.ErrTooLong)
+	}, done: func() { list = append(list, page...) }}.all(ctx, repo.Path+"/referrers/"+string(d), nil)
+	return list, err
+}
+
+// maxReferrers bounds what may refer to one manifest.
+const maxReferrers = 100_000
+
+// errBrowserPage says that something on the way answered with a page for browsers.
+var errBrowserPage = errors.New("what it answered is a page for browsers")
+
+// referrersOf reads an index of referrers.
+func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
+	var index struct {
+		Manifests *[]struct {
+			MediaType    string `json:"mediaType"`
+			Digest       string `json:"digest"`
+			Size         int64  `json:"size"`
+			ArtifactType string `json:"artifactType"`
+		} `json:"manifests"`
 	}
-	if err != nil {
-		return nil, err
+	if err := json.Unmarshal(raw, &index); err != nil || index.Manifests == nil {
+		if strings.Contains(contentType, "html") || strings.HasPrefix(strings.TrimSpace(string(raw[:min(len(raw), 100)])), "<") {
+			return nil, errBrowserPage
+		}
+		if err != nil && strings.Contains(err.Error(), "unexpected end") {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return nil, errors.New("what it answered is no list of referrers")
 	}
-	var referrers []image.Referrer
-	for _, d := range list.Descriptors {
-		if d.Digest.Validate() != nil {
+	var list []image.Referrer
+	for _, m := range *index.Manifests {
+		digest, err := image.ParseDigest(m.Digest)
+		if err != nil {
 			continue
 		}
-		referrers = append(referrers, image.Referrer{
-			Descriptor:   image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size},
-			ArtifactType: d.ArtifactType,
+		list = append(list, image.Referrer{
+			Descriptor: image.Descriptor{MediaType: m.MediaType, Digest: digest, Size: m.Size}, ArtifactType: m.ArtifactType,
 		})
 	}
-	return referrers, nil
+	return list, nil
 }
 
-// listed tells whether what was found under a tag is a list of referrers: an image may be tagged by its own digest.
-func listed(list referrer.ReferrerList) bool {
-	if len(list.Tags) == 0 {
-		return true // by the API
+// lacksReferrers tells whether an answer says that a registry has no referrers API. The distribution spec has 404; registries older than the
+// API refuse the path in other ways, and so do proxies that know nothing of it.
+func lacksReferrers(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Operation != getReferrers {
+		return false
 	}
-	raw, err := list.Manifest.RawBody()
-	return err == nil && image.ListsReferrers(raw)
-}
-
-// getReferrers is the operation of a request to the referrers API.
-const getReferrers = "GET referrers"
-
-// trusted returns why the answer to a listing cannot be believed; nil where it can. regclient falls back to the tag after any
-// failure of the API, its own or that of another call for the same repository.
-func (r *referrersAPI) trusted(repo image.Repository, watch *guard, before support) error {
-	if failure := watch.failure(); failure != nil && failure.Operation == getReferrers && !withoutReferrers(failure.Status) {
-		return failure
-	}
-	now, err := r.get(repo)
-	if err != nil || watch.askedReferrers() || before == withoutAPI || now == withoutAPI {
-		return err
-	}
-	return &Error{Host: repo.Registry, Operation: getReferrers, Attempts: 1, Message: "the referrers API has just failed", plain: true}
-}
-
-// withoutReferrers tells whether an answer of this status says that a registry has no referrers API. The distribution spec has
-// 404; registries older than the API refuse the path in other ways.
-func withoutReferrers(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+	switch e.Status {
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusUnauthorized,
+		http.StatusForbidden, http.StatusNotAcceptable, http.StatusGone, http.StatusUnsupportedMediaType:
 		return true
 	}
-	return false
+	return errors.Is(err, errBrowserPage)
 }
 
-// referrersAPI remembers by repository what was learned of the referrers API.
+// referrersAPI remembers of which repositories a registry lists no referrers.
 type referrersAPI struct {
 	mu    sync.Mutex
-	known map[image.Repository]apiState
+	lacks map[image.Repository]time.Time
 	// first are the repositories of which somebody is finding out, or has found out, whether they have the API.
 	first map[image.Repository]chan struct{}
+	said  bool
 }
+
+// apiMemory is how long a repository is taken to be without the API.
+const apiMemory = 5 * time.Minute
 
 // explore has one call at a time find out about a repository of which nothing is known, so that the others learn from it. The
 // caller says when its own question is answered.
@@ -135,102 +172,29 @@ func (r *referrersAPI) explore(ctx context.Context, repo image.Repository) (expl
 	case <-known:
 		return func() {}, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 }
 
-type apiState struct {
-	state support
-	until time.Time
-	err   error
-}
-
-type support int
-
-const (
-	unknownAPI support = iota
-	withoutAPI
-)
-
-// apiMemory is how long regclient, and so this package, takes a registry to be without the API once a call has failed.
-const apiMemory = 5 * time.Minute
-
-// get returns what is known, and the error of the last call where that has failed for another reason than a missing API: as
-// long as regclient would fall back to tags because of it, an empty answer would mean nothing.
-func (r *referrersAPI) get(repo image.Repository) (support, error) {
+func (r *referrersAPI) without(repo image.Repository) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k, ok := r.known[repo]
-	if !ok || time.Now().After(k.until) {
-		return unknownAPI, nil
-	}
-	return k.state, k.err
+	return time.Now().Before(r.lacks[repo])
 }
 
-// learn keeps what a failure of the API says of it. A challenge says nothing yet.
-func (r *referrersAPI) learn(repo image.Repository, failure *Error) {
-	switch {
-	case withoutReferrers(failure.Status):
-		r.set(repo, apiState{state: withoutAPI})
-	case failure.Status != http.StatusUnauthorized:
-		r.set(repo, apiState{err: failure})
-	}
-}
-
-func (r *referrersAPI) set(repo image.Repository, state apiState) {
+func (r *referrersAPI) learn(repo image.Repository) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.known == nil {
-		r.known = map[image.Repository]apiState{}
+	if r.lacks == nil {
+		r.lacks = map[image.Repository]time.Time{}
 	}
-	state.until = time.Now().Add(apiMemory)
-	r.known[repo] = state
+	r.lacks[repo] = time.Now().Add(apiMemory)
 }
 
-// RecentTags returns the tags of a repository as they were listed within the last minute, or lists them. It serves
-// questions to which every image of a repository has the same answer.
-func (c *Client) RecentTags(ctx context.Context, repo image.Repository) ([]string, error) {
-	if tags, ok := c.recent.get(repo); ok {
-		return tags, nil
-	}
-	tags, err, _ := c.recent.flight.Do(repo.String(), func() (any, error) { return c.tags(ctx, repo) })
-	if err != nil {
-		return nil, err
-	}
-	return tags.([]string), nil //nolint:forcetypeassert // what the function above returns
-}
-
-// recentTags keeps tag lists for a minute.
-type recentTags struct {
-	flight singleflight.Group
-
-	mu    sync.Mutex
-	lists map[image.Repository]tagList
-}
-
-type tagList struct {
-	tags []string
-	at   time.Time
-}
-
-const recentFor = time.Minute
-
-func newRecentTags() *recentTags { return &recentTags{lists: map[image.Repository]tagList{}} }
-
-func (r *recentTags) get(repo image.Repository) ([]string, bool) {
+func (r *referrersAPI) sayOnce() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list, ok := r.lists[repo]
-	return list.tags, ok && time.Since(list.at) < recentFor
-}
-
-func (r *recentTags) put(repo image.Repository, tags []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for other, list := range r.lists {
-		if time.Since(list.at) >= recentFor {
-			delete(r.lists, other)
-		}
-	}
-	r.lists[repo] = tagList{tags: tags, at: time.Now()}
+	first := !r.said
+	r.said = true
+	return first
 }

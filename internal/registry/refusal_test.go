@@ -7,18 +7,27 @@ import (
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
 )
 
-// lockingStand is a registry with an account, and a client with a password for it; locks says that it is as Docker Hub.
-func lockingStand(t *testing.T, locks bool, password string) (*emulator.Registry, *Client) {
+// The bounds of packages auth and wire, which these tests look at from outside.
+const (
+	lockFor          = 10 * time.Minute
+	maxStrikes       = 3
+	stallTimeout     = time.Minute
+	restAfterFailure = 10 * time.Second
+)
+
+// lockingStand is a registry with an account, and a client with a password for it; locks says that it is Docker Hub, which locks accounts.
+func lockingStand(t *testing.T, locks bool, password string) (*emulator.Registry, *Client, func(path string) image.Repository) {
 	t.Helper()
-	r, c := stand(t, emulator.Options{Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}}}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: password}}})
-	carrier, err := c.transport(home)
-	if err != nil {
-		t.Fatal(err)
+	name, host := home, home
+	if locks {
+		name, host = image.DockerHub, "registry-1.docker.io"
 	}
-	carrier.refused.locks = locks
-	return r, c
+	r := emulator.New(emulator.Options{Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}, Realm: "https://" + home + "/token"}})
+	c := client(t, emulator.Network{home: r, host: r}, Options{Keychain: signed(name, "ann", password)})
+	return r, c, func(path string) image.Repository { return image.Repository{Registry: name, Path: path} }
 }
 
 // TestWrongPasswordIsNotInsisted signs in with a wrong password for one repository after the other: Docker Hub locks an account that does.
@@ -27,7 +36,7 @@ func TestWrongPasswordIsNotInsisted(t *testing.T) {
 	for locks, want := range map[bool]int{true: maxStrikes, false: 20} {
 		t.Run(fmt.Sprintf("locks=%t", locks), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r, c := lockingStand(t, locks, "wr0ng")
+				r, c, at := lockingStand(t, locks, "wr0ng")
 				ask := func(from int) (text string) {
 					for i := range 20 {
 						_, err := c.Head(t.Context(), at(fmt.Sprintf("team/app%d", from+i)).Tag("1"))
@@ -73,15 +82,15 @@ func TestTokenServerHasEnough(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r, c := lockingStand(t, true, "secret")
+				r, c, at := lockingStand(t, true, "secret")
 				push(t, r, "team/app", "1")
 				r.Reset()
 				remove := r.Inject(emulator.Fault{Match: emulator.MatchKind("", emulator.KindToken), Status: http.StatusTooManyRequests, Header: tt.header, Body: "Too Many Requests"})
 				began := time.Now()
 				for range 20 {
 					_, err := c.Head(t.Context(), at("team/app").Tag("1"))
-					if at := failure(t, err).RetryAt(); at.Sub(began) != tt.wait {
-						t.Fatalf("it is to be tried again after %s, want %s: %v", at.Sub(began), tt.wait, err)
+					if again := failure(t, err).RetryAt(); again.Sub(began) != tt.wait {
+						t.Fatalf("it is to be tried again after %s, want %s: %v", again.Sub(began), tt.wait, err)
 					}
 				}
 				if n := kind(r.Gate, "", emulator.KindToken); n != 1 {

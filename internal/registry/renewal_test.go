@@ -35,8 +35,8 @@ func TestTokenThatIsNoLongerTaken(t *testing.T) {
 	for name := range calls(emulator.Image{Manifests: []emulator.Manifest{{}}, Blobs: []emulator.Blob{{}}}) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r := &revoking{Registry: emulator.New(emulator.Options{Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}}})}
-				c := client(t, emulator.Network{home: r}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+				r := &revoking{Registry: emulator.New(emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}}})}
+				c := client(t, emulator.Network{home: r}, Options{Keychain: signed(home, "ann", "secret")})
 				call := calls(push(t, r.Registry, "app", "1"))[name]
 				if err := call.call(t.Context(), c); err != nil {
 					t.Fatal(err)
@@ -62,7 +62,7 @@ func TestDeniedRepository(t *testing.T) {
 			Users:  map[string]string{"ann": "secret"},
 			Permit: func(_, repository, _ string) bool { return repository == "app" },
 		}
-		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+		r, c := stand(t, emulator.Options{Auth: auth}, Options{Keychain: signed(home, "ann", "secret")})
 		push(t, r, "app", "1")
 		push(t, r, "hidden", "1")
 		if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
@@ -88,7 +88,7 @@ func TestDeniedRepository(t *testing.T) {
 func TestTokenDoesNotAgeInLine(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}, TTL: 70 * time.Second}
-		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret", Concurrency: 1}}})
+		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: oneAtATime, Keychain: signed(home, "ann", "secret")})
 		i := push(t, r, "app", "1")
 		r.Inject(emulator.Fault{Match: requests("GET", emulator.KindBlob), Delay: 50 * time.Second})
 		errs := make(chan error)
@@ -123,7 +123,7 @@ func TestManifestSpoiltOnTheWay(t *testing.T) {
 		if err != nil {
 			contains(t, err.Error(), "GET manifest: "+home, "digest")
 			if e := failure(t, err); e.Code() != "digest-mismatch" || kind(r.Gate, "GET", emulator.KindManifest) != 2 {
-				t.Errorf("%v after %v", err, wire(r.Gate))
+				t.Errorf("%v after %v", err, lines(r.Gate))
 			}
 		}
 	}
@@ -136,7 +136,7 @@ func TestRedirectToAnotherPort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const port = home + ":8443"
 			r, away := emulator.New(behaviour), emulator.NewGate(answer(200, nil, string(data)))
-			c := client(t, emulator.Network{home: r, port: away}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+			c := client(t, emulator.Network{home: r, port: away}, Options{Keychain: signed(home, "ann", "secret")})
 			blob := requests("GET", emulator.KindBlob)
 			r.Inject(emulator.Fault{
 				Match:  func(q *http.Request) bool { return blob(q) && q.Header.Get("Authorization") != "" },

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
@@ -90,25 +91,26 @@ func askAll(t *testing.T, r *emulator.Registry, c *Client, i emulator.Image) {
 
 func TestEveryRequest(t *testing.T) {
 	users := map[string]string{"ann": "secret"}
-	signed := map[string]Host{home: {Username: "ann", Password: "secret"}}
+	ann := signed(home, "ann", "secret")
 	cases := []struct {
 		name      string
 		behaviour emulator.Options
+		keychain  auth.Keychain
 		hosts     map[string]Host
 	}{
-		{"open", emulator.Options{Referrers: true}, nil},
-		{"open, without the referrers API", emulator.Options{}, nil},
-		{"in pages of two", emulator.Options{Referrers: true, PageSize: 2}, nil},
-		{"bearer", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users}}, signed},
-		{"bearer, in pages of two, without the referrers API", emulator.Options{PageSize: 2, Auth: &emulator.Auth{Users: users}}, signed},
-		{"bearer, anonymous pull", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users, AnonymousPull: true}}, signed},
-		{"basic", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users, Basic: true}}, signed},
-		{"one request at a time", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users}}, map[string]Host{home: {Username: "ann", Password: "secret", Concurrency: 1}}},
+		{"open", emulator.Options{Referrers: true}, auth.Keychain{}, nil},
+		{"open, without the referrers API", emulator.Options{}, auth.Keychain{}, nil},
+		{"in pages of two", emulator.Options{Referrers: true, PageSize: 2}, auth.Keychain{}, nil},
+		{"bearer", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users}}, ann, nil},
+		{"bearer, in pages of two, without the referrers API", emulator.Options{PageSize: 2, Auth: &emulator.Auth{Users: users}}, ann, nil},
+		{"bearer, anonymous pull", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users, AnonymousPull: true}}, ann, nil},
+		{"basic", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users, Basic: true}}, ann, nil},
+		{"one request at a time", emulator.Options{Referrers: true, Auth: &emulator.Auth{Users: users}}, ann, oneAtATime},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r, c := stand(t, test.behaviour, Options{Hosts: test.hosts, Credentials: nil, UserAgent: "dray/test"})
+				r, c := stand(t, test.behaviour, Options{Hosts: test.hosts, Keychain: test.keychain, UserAgent: "dray/test"})
 				i := push(t, r, "app", "1")
 				for n := range 7 {
 					if err := r.PutTag("app", fmt.Sprintf("v%d", n), i.Digest); err != nil {
@@ -154,7 +156,7 @@ func TestWrongPassword(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				auth := &emulator.Auth{Basic: basic, Users: map[string]string{"ann": "secret"}}
-				r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "wr0ng", Concurrency: 1}}})
+				r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: oneAtATime, Keychain: signed(home, "ann", "wr0ng")})
 				push(t, r, "app", "1")
 				took := elapsed(func() {
 					for range 5 {
@@ -183,7 +185,7 @@ func TestWrongPassword(t *testing.T) {
 func TestTokenIsRenewed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}, TTL: 2 * time.Minute}
-		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+		r, c := stand(t, emulator.Options{Auth: auth}, Options{Keychain: signed(home, "ann", "secret")})
 		push(t, r, "app", "1")
 		for range 10 {
 			if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
@@ -228,7 +230,7 @@ func TestHeadThatSaysTooLittle(t *testing.T) {
 			if err != nil || head != want {
 				t.Errorf("Head = %v, %v; want %v", head, err, want)
 			}
-			if diff := cmp.Diff(test.want, wire(r.Gate)); diff != "" {
+			if diff := cmp.Diff(test.want, lines(r.Gate)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
@@ -21,25 +22,25 @@ func TestEchoedSecrets(t *testing.T) {
 		tokens bool // whether the token server says it
 		status int
 		body   string
-		host   Host
+		host   auth.Credential
 		header http.Header
 	}{
-		"password":        {true, 401, wrapped("invalid password '" + password + "'"), Host{Username: "ann", Password: password}, nil},
-		"pair":            {true, 400, "cannot parse " + pair, Host{Username: "ann", Password: password}, nil},
-		"code":            {true, 400, `{"errors":[{"code":"` + password + `","message":"x"}]}`, Host{Username: "ann", Password: password}, nil},
-		"refresh token":   {true, 400, "no such token: " + refresh, Host{IdentityToken: refresh}, nil},
-		"in a URL":        {true, 400, "refresh_token=" + refresh + "&x=1", Host{IdentityToken: refresh}, nil},
-		"bearer":          {false, 403, "token " + token + " may not do that", Host{Anonymous: true}, nil},
-		"bearer, wrapped": {false, 403, wrapped("token " + token), Host{Anonymous: true}, nil},
-		"bearer, base64":  {false, 403, base64.StdEncoding.EncodeToString([]byte(token)), Host{Anonymous: true}, nil},
-		"refresh, later":  {false, 403, "made from " + refresh, Host{IdentityToken: refresh}, nil},
-		"password, later": {false, 403, "you are " + password, Host{Username: "ann", Password: password}, nil},
-		"relative URL":    {false, 403, "no: GET /store/x?X-Amz-Signature=" + signature + "&sig=" + signature, Host{Anonymous: true}, nil},
+		"password":        {true, 401, wrapped("invalid password '" + password + "'"), auth.Credential{Username: "ann", Password: password}, nil},
+		"pair":            {true, 400, "cannot parse " + pair, auth.Credential{Username: "ann", Password: password}, nil},
+		"code":            {true, 400, `{"errors":[{"code":"` + password + `","message":"x"}]}`, auth.Credential{Username: "ann", Password: password}, nil},
+		"refresh token":   {true, 400, "no such token: " + refresh, auth.Credential{IdentityToken: refresh}, nil},
+		"in a URL":        {true, 400, "refresh_token=" + refresh + "&x=1", auth.Credential{IdentityToken: refresh}, nil},
+		"bearer":          {false, 403, "token " + token + " may not do that", auth.Credential{}, nil},
+		"bearer, wrapped": {false, 403, wrapped("token " + token), auth.Credential{}, nil},
+		"bearer, base64":  {false, 403, base64.StdEncoding.EncodeToString([]byte(token)), auth.Credential{}, nil},
+		"refresh, later":  {false, 403, "made from " + refresh, auth.Credential{IdentityToken: refresh}, nil},
+		"password, later": {false, 403, "you are " + password, auth.Credential{Username: "ann", Password: password}, nil},
+		"relative URL":    {false, 403, "no: GET /store/x?X-Amz-Signature=" + signature + "&sig=" + signature, auth.Credential{}, nil},
 		"S3": {false, 403, `<?xml version="1.0"?><Error><Code>SignatureDoesNotMatch</Code><Message>no</Message><AWSAccessKeyId>` + signature +
-			"</AWSAccessKeyId><SignatureProvided>" + signature + "</SignatureProvided></Error>", Host{Anonymous: true}, nil},
-		"S3, cut off":    {false, 403, "<Error><AWSAccessKeyId>" + signature + "</AWSAccessKeyId><StringToSign>" + signature, Host{Anonymous: true}, nil},
-		"lost Location":  {false, 307, "", Host{Anonymous: true}, http.Header{"Location": {"/%zz?X-Amz-Signature=" + signature}}},
-		"signed, spread": {false, 307, "", Host{Anonymous: true}, http.Header{"Location": {"/elsewhere?X-Amz-Signature=" + signature + "&X-Amz-Credential=AKIA1234/2026"}}},
+			"</AWSAccessKeyId><SignatureProvided>" + signature + "</SignatureProvided></Error>", auth.Credential{}, nil},
+		"S3, cut off":    {false, 403, "<Error><AWSAccessKeyId>" + signature + "</AWSAccessKeyId><StringToSign>" + signature, auth.Credential{}, nil},
+		"lost Location":  {false, 307, "", auth.Credential{}, http.Header{"Location": {"/%zz?X-Amz-Signature=" + signature}}},
+		"signed, spread": {false, 307, "", auth.Credential{}, http.Header{"Location": {"/elsewhere?X-Amz-Signature=" + signature + "&X-Amz-Credential=AKIA1234/2026"}}},
 	}
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +67,7 @@ func TestEchoedSecrets(t *testing.T) {
 					say()
 				}
 			})
-			c := client(t, emulator.Network{home: server}, Options{Hosts: map[string]Host{home: test.host}})
+			c := client(t, emulator.Network{home: server}, Options{Keychain: as(test.host)})
 			_, err := c.OpenBlob(t.Context(), at("app"), content([]byte("x")), 0, nil)
 			if err == nil {
 				t.Fatal("no error")
@@ -79,10 +80,10 @@ func TestEchoedSecrets(t *testing.T) {
 
 // TestTokenRequestElsewhere: a credential follows no redirect of a token server to another host or out of TLS; without one it may be followed.
 func TestTokenRequestElsewhere(t *testing.T) {
-	hosts := map[string]Host{
+	hosts := map[string]auth.Credential{
 		"identity token": {IdentityToken: "S3CRET"},
 		"password":       {Username: "ann", Password: "S3CRET"},
-		"anonymous":      {Anonymous: true},
+		"anonymous":      {},
 	}
 	for who, host := range hosts {
 		for _, status := range []int{301, 302, 307, 308} {
@@ -98,7 +99,7 @@ func TestTokenRequestElsewhere(t *testing.T) {
 						w.Header().Set("Location", to)
 						w.WriteHeader(status)
 					})
-					c := client(t, emulator.Network{home: server, other: away, home + ":80": away}, Options{Hosts: map[string]Host{home: host}})
+					c := client(t, emulator.Network{home: server, other: away, home + ":80": away}, Options{Keychain: as(host)})
 					_, err := c.Head(t.Context(), at("app").Tag("1"))
 					if err == nil {
 						t.Fatal("no error") // the registry takes no token
@@ -140,12 +141,12 @@ func TestUploadLedAstray(t *testing.T) {
 					opened := 0
 					_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
 					if err == nil || asked > 0 {
-						t.Fatalf("%v, %d requests elsewhere, %v", err, asked, wire(r.Gate))
+						t.Fatalf("%v, %d requests elsewhere, %v", err, asked, lines(r.Gate))
 					}
-					contains(t, err.Error(), "the upload is led to", "not allowed")
+					contains(t, err.Error(), "leads to", "not allowed")
 					lacks(t, err.Error(), "S3CRET")
 					if n := kind(r.Gate, step, emulator.KindUpload); n == 0 {
-						t.Errorf("no %s: %v", step, wire(r.Gate))
+						t.Errorf("no %s: %v", step, lines(r.Gate))
 					}
 				})
 			})

@@ -18,7 +18,7 @@ import (
 func signedIn(t *testing.T, behaviour emulator.Options, elsewhere http.Handler) (r *emulator.Registry, away *emulator.Gate, c *Client) {
 	t.Helper()
 	r, away = emulator.New(behaviour), emulator.NewGate(elsewhere)
-	c = client(t, emulator.Network{home: r, other: away}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+	c = client(t, emulator.Network{home: r, other: away}, Options{Keychain: signed(home, "ann", "secret")})
 	return r, away, c
 }
 
@@ -55,7 +55,7 @@ func TestLinkToAnotherHost(t *testing.T) {
 				t.Errorf("Referrers = %v", list)
 			}
 			if n := len(away.Requests()); n != 0 {
-				t.Errorf("the other host saw %d requests: %v", n, wire(away))
+				t.Errorf("the other host saw %d requests: %v", n, lines(away))
 			}
 		})
 	}
@@ -73,7 +73,7 @@ func TestLinkToTheSameHost(t *testing.T) {
 				}
 				r.ServeHTTP(w, q)
 			})
-			c := client(t, emulator.Network{home: watched}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+			c := client(t, emulator.Network{home: watched}, Options{Keychain: signed(home, "ann", "secret")})
 			i := push(t, r, "app", "1")
 			if err := r.PutTag("app", "2", i.Digest); err != nil {
 				t.Fatal(err)
@@ -152,7 +152,7 @@ func TestUploadElsewhere(t *testing.T) {
 					contains(t, err.Error(), "blob upload")
 				}
 				if n, leaked := kind(away, "PUT", emulator.KindOther), away.Count(authorized); n == 0 || leaked != 0 {
-					t.Errorf("the other host saw %v, %d with a credential", wire(away), leaked)
+					t.Errorf("the other host saw %v, %d with a credential", lines(away), leaked)
 				}
 			})
 		}
@@ -177,7 +177,7 @@ func TestRealm(t *testing.T) {
 			auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}, Realm: test.realm}
 			r := emulator.New(emulator.Options{Auth: auth})
 			away := emulator.NewGate(r)
-			c := client(t, emulator.Network{home: r, other: away, "127.0.0.1": away}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret"}}})
+			c := client(t, emulator.Network{home: r, other: away, "127.0.0.1": away}, Options{Keychain: signed(home, "ann", "secret")})
 			push(t, r, "app", "1")
 			_, err := c.Head(t.Context(), at("app").Tag("1"))
 			if !test.refused {
@@ -276,7 +276,7 @@ func TestEndlessAnswers(t *testing.T) {
 	for name, ask := range asked {
 		for what, server := range servers {
 			t.Run(fmt.Sprint(name, " ", what), func(t *testing.T) {
-				c := client(t, emulator.Network{home: server}, Options{Hosts: map[string]Host{home: {Concurrency: 1}}})
+				c := client(t, emulator.Network{home: server}, Options{Hosts: oneAtATime})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				for range 2 { // twice: the first gives its place back

@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"encoding/base64"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
@@ -15,23 +17,22 @@ func TestSignIn(t *testing.T) {
 	cases := []struct {
 		name    string
 		auth    *emulator.Auth
-		host    Host
+		signIn  auth.Credential
 		account string
 		refused bool
 	}{
-		{"open", nil, Host{}, "", false},
-		{"anonymous", &emulator.Auth{AnonymousPull: true}, Host{}, "", false},
-		{"anonymous where that is not allowed", &emulator.Auth{Users: users}, Host{}, "", true},
-		{"bearer", &emulator.Auth{Users: users}, Host{Username: "ann", Password: "secret"}, "ann", false},
-		{"basic", &emulator.Auth{Users: users, Basic: true}, Host{Username: "ann", Password: "secret"}, "ann", false},
-		{"bearer, wrong", &emulator.Auth{Users: users}, Host{Username: "ann", Password: "wr0ng"}, "ann", true},
-		{"anonymous by the config", &emulator.Auth{Users: users}, Host{Anonymous: true}, "", true},
-		{"basic, wrong", &emulator.Auth{Users: users, Basic: true}, Host{Username: "ann", Password: "wr0ng"}, "ann", true},
+		{"open", nil, auth.Credential{}, "", false},
+		{"anonymous", &emulator.Auth{AnonymousPull: true}, auth.Credential{}, "", false},
+		{"anonymous where that is not allowed", &emulator.Auth{Users: users}, auth.Credential{}, "", true},
+		{"bearer", &emulator.Auth{Users: users}, auth.Credential{Username: "ann", Password: "secret"}, "ann", false},
+		{"basic", &emulator.Auth{Users: users, Basic: true}, auth.Credential{Username: "ann", Password: "secret"}, "ann", false},
+		{"bearer, wrong", &emulator.Auth{Users: users}, auth.Credential{Username: "ann", Password: "wr0ng"}, "ann", true},
+		{"basic, wrong", &emulator.Auth{Users: users, Basic: true}, auth.Credential{Username: "ann", Password: "wr0ng"}, "ann", true},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r, c := stand(t, emulator.Options{Auth: test.auth}, Options{Hosts: map[string]Host{home: test.host}})
+				r, c := stand(t, emulator.Options{Auth: test.auth}, Options{Keychain: auth.Keychain{Named: map[string]auth.Source{home: auth.Static(test.signIn)}}})
 				account, err := c.SignIn(t.Context(), at("app"))
 				if account != test.account || (err != nil) != test.refused {
 					t.Errorf("SignIn = %q, %v; want %q, refused %v", account, err, test.account, test.refused)
@@ -56,17 +57,23 @@ func TestLongestMatch(t *testing.T) {
 	users := map[string]string{"ann": "a", "ben": "b", "eve": "e"}
 	owners := map[string]string{"app": "ann", "team/app": "ben", "team/sub/app": "eve", "teams/app": "ann"}
 	permit := func(user, repository, _ string) bool { return owners[repository] == user }
-	hosts := map[string]Host{home: {Username: "ann", Password: "a"}, home + "/team": {Username: "ben", Password: "b"}, home + "/team/sub": {Username: "eve", Password: "e"}}
+	named := auth.Keychain{Named: map[string]auth.Source{}}
+	for name, c := range map[string]auth.Credential{home: {Username: "ann", Password: "a"}, home + "/team": {Username: "ben", Password: "b"}, home + "/team/sub": {Username: "eve", Password: "e"}} {
+		named.Named[name] = auth.Static(c)
+	}
+	entry := func(user, password string) string {
+		return `{"auth":"` + base64.StdEncoding.EncodeToString([]byte(user+":"+password)) + `"}`
+	}
 	path := filepath.Join(t.TempDir(), "auth.json")
-	entries := `{"auths":{"` + home + `":` + auth("ann", "a") + `,"` + home + `/team":` + auth("ben", "b") + `,"` + home + `/team/sub":` + auth("eve", "e") + `}}`
+	entries := `{"auths":{"` + home + `":` + entry("ann", "a") + `,"` + home + `/team":` + entry("ben", "b") + `,"` + home + `/team/sub":` + entry("eve", "e") + `}}`
 	if err := os.WriteFile(path, []byte(entries), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	store, err := LoadCredentials(func(name string) string { return map[string]string{"REGISTRY_AUTH_FILE": path}[name] })
+	store, err := auth.Load(func(name string) string { return map[string]string{"REGISTRY_AUTH_FILE": path}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, options := range map[string]Options{"config": {Hosts: hosts}, "credential store": {Credentials: store}} {
+	for name, options := range map[string]Options{"config": {Keychain: named}, "credential store": {Keychain: auth.Keychain{Store: store}}} {
 		t.Run(name, func(t *testing.T) {
 			r, c := stand(t, emulator.Options{Auth: &emulator.Auth{Users: users, Permit: permit}}, options)
 			for repository, owner := range owners {
@@ -80,7 +87,7 @@ func TestLongestMatch(t *testing.T) {
 			}
 		})
 	}
-	c := client(t, emulator.Network{}, Options{Hosts: hosts})
+	c := client(t, emulator.Network{}, Options{Keychain: named})
 	for repository, want := range map[string]string{"app": home, "team/app": home + "/team", "team/sub/x/app": home + "/team/sub", "teams/app": home} {
 		if got := c.Account(at(repository)); got != want {
 			t.Errorf("Account of %s = %q, want %q", repository, got, want)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
@@ -51,6 +52,19 @@ func stand(t *testing.T, behaviour emulator.Options, options Options) (*emulator
 	return r, client(t, emulator.Network{home: r}, options)
 }
 
+// oneAtATime has home take one request of a kind at a time.
+var oneAtATime = map[string]Host{home: {Concurrency: 1}}
+
+// signed is a keychain with a password for one registry.
+func signed(host, user, password string) auth.Keychain {
+	return auth.Keychain{Named: map[string]auth.Source{host: auth.Static(auth.Credential{Username: user, Password: password})}}
+}
+
+// as is a keychain with a credential for home.
+func as(c auth.Credential) auth.Keychain {
+	return auth.Keychain{Named: map[string]auth.Source{home: auth.Static(c)}}
+}
+
 func at(path string) image.Repository { return image.Repository{Registry: home, Path: path} }
 
 // push puts a small image into the registry.
@@ -76,8 +90,8 @@ func source(data []byte, opened *int) func(int64) (io.ReadCloser, error) {
 	}
 }
 
-// wire writes the requests of a gate as "METHOD kind status", one after the other.
-func wire(g *emulator.Gate) []string {
+// lines writes the requests of a gate as "METHOD kind status", one after the other.
+func lines(g *emulator.Gate) []string {
 	lines := []string{}
 	for _, r := range g.Requests() {
 		lines = append(lines, fmt.Sprintf("%s %s %d", r.Method, r.Kind, r.Status))

@@ -1,224 +1,430 @@
 package registry
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
+	"time"
 
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
-// smallBlob is the size up to which a blob is read before it is sent: it may then travel with the POST that starts its upload,
-// and be sent again without asking its source.
-const smallBlob = 256 << 10
+// maxParts bounds the requests of one upload, far above what a layer of 200 GB takes.
+const maxParts = 100_000
 
-// inUpload is the key under which a context carries the *upload that a request belongs to.
-type inUpload struct{}
+// commitTimeout is how long a registry may take once it has all of a blob, which it may hash before it answers.
+const commitTimeout = 5 * time.Minute
 
-func uploadOf(req *http.Request) *upload {
-	up, _ := req.Context().Value(inUpload{}).(*upload)
-	return up
+// PutBlob brings a blob into a repository. It first asks the registry to mount it from the repository named from (empty: none
+// is known); only where that is not granted does it call open, which returns the blob from an offset on, and again where an
+// upload breaks and is to go on. It returns whether the blob was mounted. An upload that fails is abandoned, never finished with
+// other bytes: the registry checks the digest as well.
+func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error) {
+	if repo.IsLayout() {
+		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
+	}
+	e, err := c.endpoint(repo)
+	if err != nil {
+		return false, err
+	}
+	if err := c.closed.check(repo); err != nil {
+		return false, err
+	}
+	u := &upload{endpoint: e, repo: repo, payload: &payload{desc: d, open: open}, log: c.options.Log}
+	defer u.close()
+	if from.Registry == repo.Registry && from != repo {
+		u.from = from.Path
+	}
+	mounted, err = u.run(ctx)
+	err, takesNothing := rejection{}.advise(err)
+	if takesNothing {
+		c.closed.note(repo, err)
+	}
+	if _, failure := u.reading(); failure != nil {
+		return false, failure // what broke is the reading side, whatever the registry made of the torn upload
+	}
+	return mounted, err
 }
 
 // upload is one blob on its way into a registry: where its bytes come from, and how far the registry has got.
 type upload struct {
-	desc image.Descriptor
-	// repository is where it goes.
-	repository string
-	open       func(offset int64) (io.ReadCloser, error)
+	*endpoint
+	*payload
+	repo image.Repository
+	from string // the path of the repository to mount it from; empty for none
+	log  *slog.Logger
 
-	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one
-	// request. They belong to the one request at a time that carries the blob.
-	session *url.URL
-	offset  int64
-	chunked bool
-	// failures counts those in a row, over all sessions; advanced is set once a part has arrived since the last challenge.
-	failures int
-	advanced bool
-	// lost is set where the session cannot be gone on with, but another may do.
-	lost bool
-	// challenged is the refusal after which regclient looks for a token and sends its request again; nil for none.
-	challenged *Error
-
-	mu     sync.Mutex
-	body   io.ReadCloser
-	at     int64 // the position of body
-	data   []byte
-	opened bool
-	err    error
+	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one request, and
+	// resumed once the session was gone on with after a break.
+	session          *url.URL
+	offset           int64
+	chunked, resumed bool
+	// failures counts those in a row, over all sessions, and torn the requests for the whole blob that broke off.
+	failures, torn int
 }
 
-// begin notes where a new session lies. It keeps the old one where regclient only repeats a request with another token.
-func (u *upload) begin(location *url.URL) {
-	if u.challenged != nil {
-		u.challenged = nil
-		return
+// errSession says that an upload's session cannot be gone on with, but another may do.
+var errSession = errors.New("the session of the upload is lost")
+
+// run mounts the blob, or sends it to one session after the other.
+func (u *upload) run(ctx context.Context) (mounted bool, err error) {
+	for {
+		done, err := u.start(ctx)
+		if done || err != nil {
+			opened, _ := u.reading()
+			return err == nil && !opened && u.desc.Size > 0, err
+		}
+		err = u.send(ctx)
+		if !errors.Is(err, errSession) || ctx.Err() != nil {
+			return false, err
+		}
+		// Its answer alone may have been lost: a gateway gives up while the registry still hashes.
+		if u.headBlob(ctx, u.repo, u.desc.Digest) == nil {
+			return false, nil
+		}
 	}
-	u.session, u.offset, u.chunked, u.lost = location, 0, false, false
 }
 
-// part returns the body of a request that carries the bytes from the upload's offset to end. Only the last that was returned
-// can be read: net/http may hold on to the one before.
-func (u *upload) part(end int64) *part {
-	return &part{upload: u, at: u.offset, end: end}
-}
-
-// seek has the next read start at a position. The lock is held.
-func (u *upload) seek(at int64) error {
-	if u.body != nil && u.at != at {
-		_ = u.body.Close() // what it would still have given is asked for again
-		u.body = nil
+// start asks for a mount or a session, by one request; done says that the blob is there. A small blob may travel with the request (OCI
+// distribution spec, "Single POST").
+func (u *upload) start(ctx context.Context) (done bool, err error) {
+	if u.single() {
+		return u.startWith(ctx)
 	}
-	u.opened = true
-	if u.body != nil {
-		return nil
+	query, need := url.Values{}, []auth.Scope{auth.Push(u.repo.Path)}
+	if u.desc.Size > 0 && (u.from != "" || u.habits.mounts()) {
+		query.Set("mount", string(u.desc.Digest))
 	}
-	body, err := u.open(at)
+	if u.from != "" {
+		query.Set("from", u.from)
+		need = append(need, auth.Pull(u.from))
+	}
+	resp, err := u.post(ctx, query, need)
+	if len(query) > 0 && refusesMount(err) {
+		if u.from == "" {
+			u.habits.refusedMount()
+		}
+		resp, err = u.post(ctx, nil, need[:1])
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	u.body, u.at = body, at
-	return nil
+	return u.begin(ctx, resp)
 }
 
-// move takes over the Location that an answer names for what comes next.
-func (u *upload) move(req *http.Request, resp *http.Response) {
-	text := resp.Header.Get("Location")
-	if location, err := req.URL.Parse(text); err == nil && text != "" {
-		u.session = location
+// refusesMount tells whether an answer may be about the mount, and not about the upload.
+func refusesMount(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Operation != postUpload {
+		return false
 	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict,
+		http.StatusUnprocessableEntity, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
-// load reads a small blob; true where it is at hand.
-func (u *upload) load() bool {
-	if u.desc.Size == 0 || u.desc.Size > smallBlob {
+const (
+	postUpload  = "POST blob upload"
+	putUpload   = "PUT blob upload"
+	patchUpload = "PATCH blob upload"
+	getUpload   = "GET blob upload"
+)
+
+func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope) (*http.Response, error) {
+	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", query, nil)
+	return u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Deadline: callDeadline, Read: nothing}, need...)
+}
+
+// single tells whether the blob is to travel with the POST that starts its upload, and has it at hand then.
+func (u *upload) single() bool {
+	if u.desc.Size > smallBlob || u.from != "" || !u.habits.trySingle() {
 		return false
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.data != nil || u.err != nil {
-		return u.err == nil
-	}
-	data := make([]byte, u.desc.Size)
-	if u.err = u.seek(0); u.err != nil {
+	if !u.load() {
+		u.habits.triedSingle(0)
 		return false
 	}
-	if _, u.err = io.ReadFull(u.body, data); u.err != nil {
-		return false
-	}
-	u.data = data
 	return true
 }
 
-// close gives the source back.
-func (u *upload) close() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.body != nil {
-		_ = u.body.Close() // a download that is over has nothing more to say
-		u.body = nil
+func (u *upload) startWith(ctx context.Context) (done bool, err error) {
+	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", url.Values{"digest": {string(u.desc.Digest)}}, u.data)
+	req.Header.Set("Content-Type", "application/octet-stream")
+	resp, err := u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Deadline: callDeadline, Read: nothing}, auth.Push(u.repo.Path))
+	status := 0
+	if e, ok := errors.AsType[*Error](err); ok {
+		status = e.Status
+	} else if resp != nil {
+		status = resp.StatusCode
 	}
-	if u.err == nil {
-		u.err = errClosed
+	u.habits.triedSingle(status)
+	if refusesMount(err) { // it may be the bytes that it refuses
+		resp, err = u.post(ctx, nil, []auth.Scope{auth.Push(u.repo.Path)})
 	}
+	if err != nil {
+		return false, err
+	}
+	return u.begin(ctx, resp)
 }
 
-var errClosed = errors.New("the upload is over")
-
-// reading returns whether the source was asked, and why it failed.
-func (u *upload) reading() (opened bool, failure error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.opened, u.err
+// begin takes over the session that an answer to POST names; done says that the blob is there.
+func (u *upload) begin(ctx context.Context, resp *http.Response) (done bool, err error) {
+	if resp.StatusCode == http.StatusCreated {
+		return true, u.keeps(resp)
+	}
+	u.habits.started(resp.Header)
+	u.session, u.offset, u.chunked, u.resumed = nil, 0, false, false
+	if err := u.move(ctx, postUpload, resp); err != nil {
+		return false, err
+	}
+	if u.session == nil {
+		return false, u.refused(postUpload, nil, "it answered %d, and names no Location for the blob", resp.StatusCode)
+	}
+	return false, nil
 }
 
-// part is the body of one request. It ends with io.EOF at its own end.
-type part struct {
-	upload *upload
-	at     int64
-	end    int64
-	over   bool
+// keeps checks what a registry says to have taken.
+func (u *upload) keeps(resp *http.Response) error {
+	said, err := image.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	if err != nil || said.Algorithm() != u.desc.Digest.Algorithm() || said == u.desc.Digest {
+		return nil //nolint:nilerr // it need not say
+	}
+	return u.refused(putUpload, image.ErrCorrupt, "it was sent %s, and says that it has taken %s", u.desc.Digest, said)
 }
 
-// Read implements io.Reader.
-func (p *part) Read(b []byte) (int, error) {
-	u := p.upload
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	switch {
-	case p.over:
-		return 0, errClosed
-	case u.err != nil:
-		return 0, u.err
-	case p.at == p.end:
-		return 0, io.EOF
+// move takes over the Location that an answer names for what comes next. No Location leads out of TLS.
+func (u *upload) move(ctx context.Context, operation string, resp *http.Response) error {
+	text := resp.Header.Get("Location")
+	if text == "" {
+		return nil
 	}
-	b = b[:min(int64(len(b)), p.end-p.at)]
-	if u.data != nil {
-		n := copy(b, u.data[p.at:])
-		p.at += int64(n)
-		return n, nil
+	location, err := resp.Request.URL.Parse(text)
+	if err == nil {
+		location, err = u.wire.Allowed(ctx, location)
+	} else {
+		err = errors.New("its Location is not a URL") // its text may have a secret in it
 	}
-	if u.err = u.seek(p.at); u.err != nil {
-		return 0, u.err
+	if err != nil {
+		return u.refused(operation, err, "%s", wire.Clean(err.Error()))
 	}
-	n, err := u.body.Read(b)
-	p.at += int64(n)
-	u.at = p.at
-	if err == io.EOF && p.at == p.end { // not errors.Is: an error that wraps io.EOF is a torn body
-		return n, io.EOF
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	u.err = err
-	return n, err
-}
-
-// Close ends the part, also for who still reads it.
-func (p *part) Close() error {
-	p.upload.mu.Lock()
-	defer p.upload.mu.Unlock()
-	p.over = true
+	u.session = location
 	return nil
 }
 
-// standIn is what regclient is given to upload: it never gets to see the bytes, which the transport sends. Seeking, by which
-// regclient finds out whether it may send a request again, works while it has been challenged.
-type standIn struct{ upload *upload }
-
-// Read implements io.Reader. Only of the empty blob it has to be read: regclient sends that one itself.
-func (s standIn) Read([]byte) (int, error) {
-	if s.upload.desc.Size == 0 {
-		return 0, io.EOF
+// send sends the blob to its session: in as many requests as the registry wants (OCI distribution spec, "Pushing a blob monolithically",
+// "… in chunks"), and goes on where one broke off, as far as the registry can. The error wraps errSession where another session may do.
+func (u *upload) send(ctx context.Context) error {
+	u.load() // where that fails, so does the first part
+	for range maxParts {
+		before := u.offset
+		done, failure := u.sendPart(ctx)
+		if done {
+			return nil
+		}
+		if failure == nil {
+			continue
+		}
+		if !u.worthwhile(failure) {
+			return failure
+		}
+		u.log.LogAttrs(ctx, slog.LevelDebug, "upload broke off, trying to go on", slog.String("registry", u.registry),
+			slog.Int("attempt", u.failures), slog.Int64("bytes", u.offset), slog.Any("err", failure))
+		if u.pauseAfter(ctx, failure) != nil {
+			return failure
+		}
+		on, err := u.goOn(ctx, failure)
+		if err != nil {
+			return err
+		}
+		if !on {
+			failure.Cause = errors.Join(errSession, failure.Cause)
+			return failure
+		}
+		if u.offset > before {
+			u.failures = 0
+		}
 	}
-	return 0, errGone
+	return u.refused(putUpload, nil, "the upload of %s takes more than %d requests", u.desc.Digest, maxParts)
 }
 
-var errGone = errors.New("what has been sent is gone")
-
-// Seek implements io.Seeker.
-func (s standIn) Seek(int64, int) (int64, error) {
-	if s.upload.challenged == nil {
-		return 0, errGone
+// goOn takes a session up again after a failure, or abandons it. One that fails when it was taken up has lost count, or its parts.
+func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) {
+	forgotten := gone(failure)
+	if !forgotten && (!u.resumed || failure.Status == 0 || narrows(failure)) {
+		if on, forgotten, err = u.howFar(ctx); on || err != nil {
+			return on, err
+		}
 	}
-	return 0, nil
+	if failure.Unanswered && !u.chunked {
+		if u.torn++; u.torn > 1 {
+			u.habits.cut(u.taken())
+		}
+	}
+	if !forgotten {
+		u.abandon(ctx)
+	}
+	return false, nil
 }
 
-// withoutDigest takes the digest that regclient has put behind the query of an upload's Location out again. The rest is the
-// registry's own and stays as it is.
-func withoutDigest(u *url.URL, d image.Digest) *url.URL {
-	location := *u
-	rest, _ := strings.CutSuffix(location.RawQuery, "digest="+url.QueryEscape(string(d)))
-	location.RawQuery = strings.TrimSuffix(rest, "&")
-	return &location
+// worthwhile tells whether an upload may go on after a failure.
+func (u *upload) worthwhile(failure *Error) bool {
+	if _, broken := u.reading(); broken != nil {
+		return false
+	}
+	return u.failures < u.wire.Attempts() && !failure.Lasting && (failure.Temporary() || gone(failure) || narrows(failure) || failure.Status == http.StatusRequestedRangeNotSatisfiable ||
+		u.resumed && failure.Status == http.StatusBadRequest)
 }
 
-// withDigest puts it back in.
+// gone tells whether a registry has forgotten a session: it answers 404 for it, as for a repository that is not there.
+func gone(e *Error) bool { return e.Status == http.StatusNotFound && e.ErrorCode != "NAME_UNKNOWN" }
+
+// narrows tells whether smaller requests are to be sent.
+func narrows(e *Error) bool { return e.Status == http.StatusRequestEntityTooLarge && e.Again }
+
+// pauseAfter waits for the next try; not where the answer was about the size of the request.
+func (u *upload) pauseAfter(ctx context.Context, failure *Error) error {
+	if narrows(failure) {
+		return nil
+	}
+	return backoff.Sleep(ctx, max(u.wire.Pause(u.failures), failure.After))
+}
+
+// pause waits between the tries of what can be gone on with.
+func (e *endpoint) pause(ctx context.Context, failures int) error {
+	return backoff.Sleep(ctx, e.wire.Pause(failures)/4)
+}
+
+// abandon tells the registry that a session is over. Whether it heeds that matters to nobody.
+func (u *upload) abandon(ctx context.Context) {
+	req := u.at(ctx, http.MethodDelete, u.session)
+	call := wire.Call{Operation: "DELETE blob upload", Lane: wire.Writes, Once: true, Deadline: time.Minute, Read: nothing}
+	_, _ = u.auth.Do(req, call, auth.Push(u.repo.Path)) //nolint:bodyclose // Read has read it
+}
+
+// at makes a request to the session of the upload.
+func (u *upload) at(ctx context.Context, method string, place *url.URL) *http.Request {
+	req := u.request(ctx, method, "", nil, nil)
+	req.URL = place
+	return req
+}
+
+// sendPart sends what comes next; done says that the blob has been taken, and no failure that the next part is due.
+func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
+	req, sent := u.next(ctx)
+	operation := req.Method + " blob upload"
+	call := wire.Call{Operation: operation, Lane: wire.Writes, Once: true, Patience: commitTimeout, Read: nothing}
+	resp, err := u.auth.Do(req, call, auth.Push(u.repo.Path))
+	u.stop() // nobody reads from here on
+	if err == nil && req.Method == http.MethodPut {
+		u.habits.completed()
+		return true, u.asError(operation, u.keeps(resp))
+	}
+	if err == nil {
+		return false, u.advance(ctx, resp, sent)
+	}
+	err, _ = rejection{path: req.URL.Path, repository: u.repo.Path}.advise(err)
+	failure = u.asError(operation, err)
+	if failure.Status == http.StatusRequestEntityTooLarge && u.habits.tooLarge(sent) {
+		failure.Again = true
+		return false, failure
+	}
+	u.failures++
+	failure.Attempts = u.failures
+	return false, failure
+}
+
+// asError returns an error in the form of this package's own.
+func (u *upload) asError(operation string, err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		copied := *e
+		return &copied
+	}
+	return u.refused(operation, err, "%s", wire.Clean(err.Error()))
+}
+
+// next makes the request that is due: the whole blob in one PUT, the next chunk in a PATCH, or the PUT that completes the upload.
+func (u *upload) next(ctx context.Context) (req *http.Request, sent int64) {
+	size := u.desc.Size
+	chunk := u.habits.chunk(size - u.offset)
+	u.chunked = u.chunked || chunk > 0 || u.offset > 0
+	end := size
+	if chunk > 0 {
+		end = min(size, u.offset+chunk)
+	}
+	sent = end - u.offset
+	if u.chunked && sent > 0 {
+		req = u.at(ctx, http.MethodPatch, u.session)
+		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", u.offset, end-1))
+	} else {
+		req = u.at(ctx, http.MethodPut, withDigest(u.session, u.desc.Digest))
+	}
+	req.Header.Set("Content-Type", "application/octet-stream")
+	req.ContentLength = sent
+	offset := u.offset
+	req.GetBody = func() (io.ReadCloser, error) {
+		if sent == 0 {
+			return http.NoBody, nil
+		}
+		return u.part(offset, end), nil
+	}
+	req.Body, _ = req.GetBody() // of memory
+	return req, sent
+}
+
+// advance reads from the answer to a chunk where the upload goes on.
+func (u *upload) advance(ctx context.Context, resp *http.Response, sent int64) *Error {
+	end := u.offset + sent
+	has, said := received(resp.Header)
+	if said {
+		has = u.habits.counts(has, end)
+	} else {
+		has = end
+	}
+	if has <= u.offset || has > end {
+		u.failures++
+		failure := u.refused(patchUpload, nil, "it was sent the bytes %d to %d, and says that it has %d", u.offset, end-1, has)
+		failure.Attempts, failure.Lasting = u.failures, false
+		return failure
+	}
+	u.offset, u.failures, u.resumed = has, 0, false
+	return u.asError(patchUpload, u.move(ctx, patchUpload, resp))
+}
+
+// howFar asks the registry how far an upload has got, so that it can be gone on with (OCI distribution spec, "Pushing a blob in
+// chunks": a GET to the Location).
+func (u *upload) howFar(ctx context.Context) (on, forgotten bool, err error) {
+	if !u.habits.resumes() {
+		return false, false, nil
+	}
+	resp, err := u.auth.Do(u.at(ctx, http.MethodGet, u.session), wire.Call{Operation: getUpload, Once: true, Deadline: callDeadline, Read: nothing}, auth.Push(u.repo.Path))
+	if err != nil {
+		return false, errors.Is(err, image.ErrAbsent), nil //nolint:nilerr // another session may do
+	}
+	says, said := received(resp.Header)
+	has := u.habits.has(says, u.desc.Size)
+	if resp.StatusCode >= http.StatusMultipleChoices || !said || has > u.desc.Size {
+		return false, false, nil
+	}
+	u.offset, u.resumed = has, true
+	return true, false, u.move(ctx, getUpload, resp)
+}
+
+// withDigest puts the digest behind the query of a session. The rest is the registry's own and stays as it is.
 func withDigest(u *url.URL, d image.Digest) *url.URL {
 	location := *u
 	if location.RawQuery != "" {
@@ -233,7 +439,7 @@ func withDigest(u *url.URL, d image.Digest) *url.URL {
 func received(header http.Header) (int64, bool) {
 	text := strings.TrimPrefix(header.Get("Range"), "bytes=")
 	first, last, ok := strings.Cut(text, "-")
-	end, isNumber := size(last)
+	end, isNumber := number(last)
 	if !ok || first != "0" || !isNumber {
 		return 0, false
 	}
@@ -243,7 +449,7 @@ func received(header http.Header) (int64, bool) {
 	return end + 1, true
 }
 
-func size(text string) (int64, bool) {
+func number(text string) (int64, bool) {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	return n, err == nil && n >= 0
 }

@@ -45,7 +45,7 @@ func TestMounts(t *testing.T) {
 			if err != nil || mounted != test.mounted {
 				t.Fatalf("PutBlob = %v, %v; want %v", mounted, err, test.mounted)
 			}
-			if diff := cmp.Diff(test.want, wire(r.Gate)); diff != "" {
+			if diff := cmp.Diff(test.want, lines(r.Gate)); diff != "" {
 				t.Error(diff)
 			}
 			if test.mounted == (opened > 0) && len(test.data) > 0 {
@@ -89,7 +89,7 @@ func (b torn) Close() error { *b.closed = true; return nil }
 // TestSourceBreaks: what is returned is why the source broke, and nothing is completed at the target.
 func TestSourceBreaks(t *testing.T) {
 	data := bytes.Repeat([]byte("layer"), 10_000)
-	broken := &Error{Host: "source.example", Operation: "GET blob", Message: "the body broke off", plain: true, cause: io.ErrUnexpectedEOF}
+	broken := &Error{Host: "source.example", Operation: "GET blob", Message: "the body broke off", Cause: io.ErrUnexpectedEOF}
 	wrapping := errors.Join(errors.New("half of it"), io.EOF) // regclient's errors wrap io.EOF
 	cases := map[string]struct {
 		open func(closed *bool) (io.ReadCloser, error)
@@ -147,7 +147,7 @@ func TestWrongBlob(t *testing.T) {
 	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				r, c := stand(t, emulator.Options{}, Options{Hosts: map[string]Host{home: {Concurrency: 1}}})
+				r, c := stand(t, emulator.Options{}, Options{Hosts: oneAtATime})
 				r.PutBlob("app", data)
 				test.fault.Match = requests("GET", emulator.KindBlob)
 				r.Inject(test.fault)
@@ -170,8 +170,8 @@ func TestWrongBlob(t *testing.T) {
 	}
 }
 
-// flight counts how many requests are under way at once, from the request until its answer is read or closed.
-type flight struct {
+// counting counts how many requests are under way at once, from the request until its answer is read or closed.
+type counting struct {
 	http.RoundTripper
 
 	mu                 sync.Mutex
@@ -179,7 +179,7 @@ type flight struct {
 	writes, mostWrites int
 }
 
-func (f *flight) RoundTrip(q *http.Request) (*http.Response, error) {
+func (f *counting) RoundTrip(q *http.Request) (*http.Response, error) {
 	now, most := &f.writes, &f.mostWrites
 	if q.Method == http.MethodGet || q.Method == http.MethodHead {
 		now, most = &f.reads, &f.mostReads
@@ -230,7 +230,7 @@ func TestRequestsInFlight(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				r := emulator.New(emulator.Options{})
 				i := push(t, r, "app", "1")
-				f := &flight{RoundTripper: emulator.Network{home: r}}
+				f := &counting{RoundTripper: emulator.Network{home: r}}
 				c := client(t, f, Options{Hosts: map[string]Host{home: test.host}})
 				r.Inject(emulator.Fault{Delay: time.Second})
 				var group sync.WaitGroup
@@ -268,9 +268,8 @@ func TestUploadsFedByDownloads(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
 			r := emulator.New(emulator.Options{Auth: auth})
-			f := &flight{RoundTripper: emulator.Network{home: r}}
-			host := Host{Username: "ann", Password: "secret", Concurrency: concurrency}
-			c := client(t, f, Options{Hosts: map[string]Host{home: host}})
+			f := &counting{RoundTripper: emulator.Network{home: r}}
+			c := client(t, f, Options{Hosts: map[string]Host{home: {Concurrency: concurrency}}, Keychain: signed(home, "ann", "secret")})
 			r.Inject(emulator.Fault{Match: requests("", emulator.KindToken)}) // others wait for it at a mutex, which stops a bubble's clock
 			r.Inject(emulator.Fault{Delay: 5 * time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -300,7 +299,7 @@ func TestUploadsFedByDownloads(t *testing.T) {
 func TestTokenWhileADownloadIsOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
-		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: map[string]Host{home: {Username: "ann", Password: "secret", Concurrency: 1}}})
+		r, c := stand(t, emulator.Options{Auth: auth}, Options{Hosts: oneAtATime, Keychain: signed(home, "ann", "secret")})
 		data := bytes.Repeat([]byte("layer"), 1000)
 		r.PutBlob("source", data)
 		body, err := c.OpenBlob(t.Context(), at("source"), content(data), 0, nil)

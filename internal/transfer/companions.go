@@ -187,7 +187,7 @@ func (t *task) cosignTags(ctx context.Context) (cosign, error) {
 	if !t.order.Referrers.All {
 		return cosign{}, nil
 	}
-	tags, err := t.options.Artifacts.RecentTags(ctx, t.from)
+	tags, err := t.options.Artifacts.DigestTags(ctx, t.from)
 	if err != nil && ctx.Err() != nil {
 		return cosign{}, mirror.At(mirror.Source, t.from, fmt.Errorf("list tags: %w", err))
 	}

@@ -17,13 +17,15 @@ type Source interface {
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 	// OpenBlob opens a blob at an offset, in the repository or, where that does not have it, at one of the URLs.
 	OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error)
+	// Doubt says that a blob that was opened had other bytes than its digest's.
+	Doubt(d image.Digest)
 }
 
 // Artifacts tells what refers to an image: by the referrers API or its fallback, and by the tags of a repository.
 type Artifacts interface {
 	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
-	RecentTags(ctx context.Context, repo image.Repository) ([]string, error)
+	DigestTags(ctx context.Context, repo image.Repository) ([]string, error)
 }
 
 // Target takes manifests and blobs.

@@ -422,6 +422,9 @@ func (t *task) blob(ctx context.Context, d blob) error {
 		from = errand.copied
 	}
 	err = t.bring(ctx, d, from, errand)
+	if errors.Is(err, image.ErrCorrupt) {
+		t.options.Source.Doubt(d.Digest)
+	}
 	if (from != t.from && fromSource(err) || errors.Is(err, image.ErrCorrupt)) && ctx.Err() == nil {
 		err = t.bring(ctx, d, t.from, errand)
 	}

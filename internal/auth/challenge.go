@@ -1,0 +1,112 @@
+package auth
+
+import "strings"
+
+// challenge is one way to sign in that a registry offers (RFC 9110, 11.6.1).
+type challenge struct {
+	// scheme is in lower case, and so are the names of params.
+	scheme string
+	params map[string]string
+}
+
+// parseChallenges reads the values of WWW-Authenticate: each may hold several challenges, and a challenge several parameters, all set apart
+// by commas. What cannot be read is passed over.
+func parseChallenges(values []string) []challenge {
+	var all []challenge
+	for _, value := range values {
+		p := parser{value}
+		for p.rest != "" {
+			p.skip(" \t,")
+			name := p.word()
+			if name == "" {
+				p.skipOne()
+				continue
+			}
+			if p.equals() && len(all) > 0 { // a parameter of the challenge before
+				all[len(all)-1].params[strings.ToLower(name)] = p.value()
+				continue
+			}
+			all = append(all, challenge{scheme: strings.ToLower(name), params: map[string]string{}})
+			p.token68()
+		}
+	}
+	return all
+}
+
+// parser reads a header from its beginning.
+type parser struct{ rest string }
+
+func (p *parser) skip(chars string) { p.rest = strings.TrimLeft(p.rest, chars) }
+
+func (p *parser) skipOne() {
+	if p.rest != "" {
+		p.rest = p.rest[1:]
+	}
+}
+
+// word takes a token (RFC 9110, 5.6.2).
+func (p *parser) word() string {
+	end := strings.IndexFunc(p.rest, func(r rune) bool { return !tokenChar(r) })
+	if end < 0 {
+		end = len(p.rest)
+	}
+	word := p.rest[:end]
+	p.rest = p.rest[end:]
+	return word
+}
+
+func tokenChar(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+}
+
+// equals takes the sign between a parameter's name and its value; it may have blanks around it.
+func (p *parser) equals() bool {
+	rest := strings.TrimLeft(p.rest, " \t")
+	if !strings.HasPrefix(rest, "=") {
+		return false
+	}
+	p.rest = strings.TrimLeft(rest[1:], " \t")
+	return true
+}
+
+// value takes a quoted string, or what stands there up to a comma or a blank: some write a URL without quotes.
+func (p *parser) value() string {
+	if !strings.HasPrefix(p.rest, `"`) {
+		end := strings.IndexAny(p.rest, ", \t")
+		if end < 0 {
+			end = len(p.rest)
+		}
+		value := p.rest[:end]
+		p.rest = p.rest[end:]
+		return value
+	}
+	var b strings.Builder
+	for i := 1; i < len(p.rest); i++ {
+		switch c := p.rest[i]; {
+		case c == '"':
+			p.rest = p.rest[i+1:]
+			return b.String()
+		case c == '\\' && i+1 < len(p.rest):
+			i++
+			b.WriteByte(p.rest[i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	p.rest = ""
+	return b.String()
+}
+
+// token68 passes over what schemes such as Negotiate have in place of parameters: one run of letters that may end with equals signs.
+func (p *parser) token68() {
+	rest := strings.TrimLeft(p.rest, " \t")
+	end := strings.IndexAny(rest, ", \t")
+	if end < 0 {
+		end = len(rest)
+	}
+	run := strings.TrimRight(rest[:end], "=")
+	after := strings.TrimLeft(rest[end:], " \t")
+	if run != "" && !strings.ContainsAny(run, `="`) && (after == "" || after[0] == ',') {
+		p.rest = rest[end:]
+	}
+}

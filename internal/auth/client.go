@@ -1,0 +1,125 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/wire"
+)
+
+// Client sends requests to one registry for one account.
+type Client struct {
+	wire *wire.Transport
+	home *signer
+	log  *slog.Logger
+
+	mu sync.Mutex
+	// others are the hosts that the registry has led to and that want tokens of their own, which anybody is given.
+	others map[string]*signer
+}
+
+// New returns a client for a registry; locks says that wrong passwords lock an account there.
+func New(carrier *wire.Transport, source func(ctx context.Context) (Credential, time.Time, error), locks bool, log *slog.Logger) *Client {
+	home := &signer{wire: carrier, host: carrier.Host(), source: source, log: log, refusals: refusals{locks: locks}}
+	return &Client{wire: carrier, home: home, log: log, others: map[string]*signer{}}
+}
+
+// Account names who signs in; empty for nobody.
+func (c *Client) Account(ctx context.Context) (string, error) {
+	credential, err := c.home.find(ctx)
+	return credential.Account(), err
+}
+
+// Known names who signs in as far as that has been found out.
+func (c *Client) Known() string {
+	c.home.mu.Lock()
+	defer c.home.mu.Unlock()
+	return c.home.credential.Account()
+}
+
+const (
+	maxRedirects = 10
+	maxOthers    = 1000
+)
+
+// Do sends a request with the credential that its host asks for, where that is the registry, and follows redirects. The credential stays at
+// the registry: another host is asked as by anybody, and only what reads goes there.
+func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Response, error) {
+	for range maxRedirects {
+		resp, err := c.send(req, call, need)
+		if err != nil || !redirects(resp.StatusCode) || resp.Header.Get("Location") == "" {
+			return resp, err
+		}
+		if req, err = c.follow(req, resp); err != nil {
+			return nil, &wire.Error{Host: c.wire.Name(), Operation: call.Operation, Attempts: 1, Lasting: true, Message: wire.Clean(err.Error()), Cause: err}
+		}
+	}
+	return nil, &wire.Error{
+		Host: c.wire.Name(), Operation: call.Operation, Attempts: 1, Lasting: true,
+		Message: fmt.Sprintf("it redirects more than %d times", maxRedirects),
+	}
+}
+
+func redirects(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+func (c *Client) send(req *http.Request, call wire.Call, need []Scope) (*http.Response, error) {
+	switch {
+	case req.URL.Host == c.wire.Host():
+		return c.home.do(req, call, need)
+	case req.Method == http.MethodGet || req.Method == http.MethodHead:
+		return c.other(req.URL.Host).do(req, call, need)
+	}
+	return c.wire.Do(req, call)
+}
+
+// other returns the signer for a host that the registry has led to: one for nobody.
+func (c *Client) other(host string) *signer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.others[host]; ok {
+		return s
+	}
+	if len(c.others) >= maxOthers {
+		clear(c.others)
+	}
+	nobody := func(context.Context) (Credential, time.Time, error) { return Credential{}, time.Time{}, nil }
+	s := &signer{wire: c.wire, host: host, source: nobody, log: c.log}
+	c.others[host] = s
+	return s
+}
+
+// follow makes the request to which an answer redirects. What writes goes to the same host only.
+func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, error) {
+	location, err := req.URL.Parse(resp.Header.Get("Location"))
+	if err != nil { // its text may have a signature in it
+		return nil, errors.New("it redirects to what is not a URL")
+	}
+	place, err := c.wire.Allowed(req.Context(), location)
+	if err != nil {
+		return nil, err
+	}
+	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
+	again := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
+	if !reads && (place.Host != req.URL.Host || !again || req.Body != nil && req.GetBody == nil) {
+		return nil, fmt.Errorf("it redirects a %s to %s, which is not followed", req.Method, wire.Clean(place.Host))
+	}
+	next := req.Clone(req.Context())
+	next.URL, next.Host = place, ""
+	return next, nil
+}
+
+// Elsewhere tells whether a URL is not the registry's own, so that no credential goes there.
+func (c *Client) Elsewhere(u *url.URL) bool { return !strings.EqualFold(u.Host, c.wire.Host()) }

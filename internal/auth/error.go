@@ -1,0 +1,35 @@
+package auth
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/draysync/dray/internal/wire"
+)
+
+// noCredential is the error of a credential that could not be had, with what its cause says of itself: whether it lasts, its code, and what to
+// do about it.
+func noCredential(registry string, err error) *wire.Error {
+	e := &wire.Error{Host: registry, Operation: "credentials", Attempts: 1, Message: wire.Clean(err.Error()), Cause: err, Lasting: true}
+	if coded, ok := errors.AsType[interface {
+		error
+		Code() string
+	}](err); ok {
+		e.Operation = "sign in"
+		e.ErrorCode = strings.ToUpper(strings.ReplaceAll(coded.Code(), "-", "_"))
+	}
+	if hinted, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		e.Hint = hinted.Hint()
+		e.Message = wire.Clean(strings.TrimSuffix(err.Error(), "; "+e.Hint))
+	}
+	if passing, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err); ok {
+		e.Lasting = !passing.Temporary()
+	}
+	return e
+}

@@ -1,0 +1,93 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+const (
+	helperTimeout = 30 * time.Second
+	// maxHelper bounds what a helper may write, in bytes.
+	maxHelper = 64 << 10
+	// tokenUser is what a helper gives as the user where the secret is an identity token.
+	tokenUser = "<token>"
+)
+
+// Helper is the [Source] that is a credential helper, by what stands behind docker-credential- in the name of its program.
+func Helper(name string) Source {
+	return func(ctx context.Context, repo image.Repository) (Credential, time.Time, error) {
+		c, err := askHelper(ctx, name, serverName(repo.Registry))
+		if errors.Is(err, exec.ErrNotFound) {
+			err = fmt.Errorf("the credential helper %s is not installed: %w", program(name), err)
+		}
+		return c, time.Now().Add(storeLasts), err
+	}
+}
+
+func program(helper string) string { return "docker-credential-" + helper }
+
+// askHelper runs a credential helper by the protocol of docker-credential-helpers: the server on standard input, a JSON object on standard
+// output. That it has nothing for the server is no error. What it writes is never shown: it may be a secret.
+func askHelper(ctx context.Context, helper, server string) (Credential, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, helperTimeout, fmt.Errorf("it did not end within %s", helperTimeout))
+	defer cancel()
+	var out bounded
+	command := exec.CommandContext(ctx, program(helper), "get") //nolint:gosec // the user's own file names the helper, as for docker itself
+	command.Stdin = strings.NewReader(server)
+	command.Stdout = &out
+	command.WaitDelay = 250 * time.Millisecond
+	endGroup(command)
+	err := command.Run()
+	switch {
+	case out.full:
+		return Credential{}, fmt.Errorf("%s get: it writes more than %d bytes", program(helper), maxHelper)
+	case ctx.Err() != nil:
+		return Credential{}, fmt.Errorf("%s get: %w", program(helper), context.Cause(ctx))
+	case err != nil && bytes.Contains(out.Bytes(), []byte("credentials not found")):
+		return Credential{}, nil
+	case errors.Is(err, exec.ErrNotFound):
+		return Credential{}, fmt.Errorf("%s get: %w", program(helper), err)
+	case err != nil:
+		return Credential{}, fmt.Errorf("%s get: %w; run it by hand to see what it says: echo %s | %[1]s get", program(helper), err, server)
+	}
+	var answer struct{ Username, Secret string }
+	if json.Unmarshal(out.Bytes(), &answer) != nil {
+		return Credential{}, fmt.Errorf("%s get: its answer is no JSON object", program(helper))
+	}
+	if answer.Username == tokenUser {
+		return Credential{IdentityToken: answer.Secret}, nil
+	}
+	return Credential{Username: answer.Username, Password: answer.Secret}, nil
+}
+
+// bounded keeps what is written to it up to a bound, and then takes no more: who writes ends.
+type bounded struct {
+	bytes.Buffer
+	full bool
+}
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxHelper {
+		b.full = true
+		return 0, io.ErrShortWrite
+	}
+	return b.Buffer.Write(p)
+}
+
+// serverName is the name under which Docker stores credentials of a registry.
+func serverName(registry string) string {
+	if registry == image.DockerHub {
+		return "https://index.docker.io/v1/"
+	}
+	return registry
+}

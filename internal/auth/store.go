@@ -1,0 +1,241 @@
+package auth
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/file"
+	"github.com/draysync/dray/internal/image"
+)
+
+// Store is the user's credential store: the files that `docker login` and `skopeo login` leave, and the credential
+// helpers that they name. A nil *Store has none.
+type Store struct {
+	files []authFile
+}
+
+// authFile is Docker's config.json, of which containers' auth.json (containers-auth.json(5)) is a part with finer keys.
+type authFile struct {
+	path        string
+	Auths       map[string]authEntry `json:"auths"`
+	CredHelpers map[string]string    `json:"credHelpers"`
+	CredsStore  string               `json:"credsStore"`
+}
+
+type authEntry struct {
+	Auth          string `json:"auth"`
+	Username      string `json:"username"`
+	Password      string `json:"password"`
+	IdentityToken string `json:"identitytoken"`
+}
+
+// maxCredentials is the largest credential file that is read, in bytes.
+const maxCredentials = 16 << 20
+
+// Load reads the files that are there: $REGISTRY_AUTH_FILE first, then Docker's config.json in $DOCKER_CONFIG or
+// the home directory, then containers' auth.json in $XDG_RUNTIME_DIR and the user's configuration directory. The first that
+// has something for a repository answers. A file that is there and cannot be read is an error.
+func Load(getenv func(string) string) (*Store, error) {
+	s := &Store{}
+	for _, path := range Files(getenv) {
+		raw, err := file.Read(path, maxCredentials)
+		if errors.Is(err, fs.ErrNotExist) || len(bytes.TrimSpace(raw)) == 0 && err == nil {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("credentials: %w", err)
+		}
+		file := authFile{path: path}
+		if err := json.Unmarshal(raw, &file); err != nil {
+			return nil, fmt.Errorf("credentials: %s: %w", path, err)
+		}
+		file.normalise()
+		s.files = append(s.files, file)
+	}
+	return s, nil
+}
+
+// Files are the files that [Load] looks for, there or not.
+func Files(getenv func(string) string) []string {
+	var paths []string
+	add := func(dir string, parts ...string) {
+		if dir != "" {
+			paths = append(paths, filepath.Join(append([]string{dir}, parts...)...))
+		}
+	}
+	add(getenv("REGISTRY_AUTH_FILE"))
+	if dir := getenv("DOCKER_CONFIG"); dir != "" {
+		add(dir, "config.json")
+	} else {
+		add(getenv("HOME"), ".docker", "config.json")
+	}
+	add(getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
+	if dir := getenv("XDG_CONFIG_HOME"); dir != "" {
+		add(dir, "containers", "auth.json")
+	} else {
+		add(getenv("HOME"), ".config", "containers", "auth.json")
+	}
+	return paths
+}
+
+func (f *authFile) normalise() { f.Auths, f.CredHelpers = byName(f.Auths), byName(f.CredHelpers) }
+
+// byName returns entries by the one name of their key. Of several for one name an empty one gives way, and then the one that is
+// written otherwise.
+func byName[V comparable](entries map[string]V) map[string]V {
+	var none V
+	named := make(map[string]V, len(entries))
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		name := normalKey(key)
+		if named[name] == none || key == name && entries[key] != none {
+			named[name] = entries[key]
+		}
+	}
+	return named
+}
+
+// normalKey turns the keys that occur ("https://index.docker.io/v1/", "ghcr.io", "ghcr.io/acme") into host or host/path.
+func normalKey(key string) string {
+	if _, rest, ok := strings.Cut(key, "://"); ok {
+		key = rest
+	}
+	key = strings.TrimSuffix(key, "/")
+	for _, version := range []string{"/v1", "/v2"} {
+		key = strings.TrimSuffix(key, version)
+	}
+	host, rest, hasPath := strings.Cut(key, "/")
+	if canonical, err := image.CanonicalHost(host); err == nil {
+		host = canonical
+	}
+	if hasPath {
+		return host + "/" + rest
+	}
+	return host
+}
+
+// key names what would answer for a repository, so that repositories with one answer share an endpoint.
+func (s *Store) key(repo image.Repository) string {
+	found := ""
+	if s == nil {
+		return found
+	}
+	for _, file := range s.files {
+		prefixes(repo, func(name string) bool {
+			if _, ok := file.CredHelpers[name]; ok {
+				found = file.path + " " + name
+			} else if entry, ok := file.Auths[name]; ok && entry != (authEntry{}) {
+				found = file.path + " " + name
+			}
+			return found != ""
+		})
+		if found != "" {
+			return found
+		}
+	}
+	return repo.Registry
+}
+
+// Has tells whether there is an entry for a repository, as far as that can be told without asking a helper.
+func (s *Store) Has(repo image.Repository) bool {
+	if s == nil {
+		return false
+	}
+	found := false
+	for _, file := range s.files {
+		prefixes(repo, func(name string) bool {
+			_, helped := file.CredHelpers[name]
+			_, entered := file.Auths[name] // empty where a credential store has it
+			found = found || helped || entered
+			return found
+		})
+	}
+	return found
+}
+
+// storeLasts is how long a credential of the store is used before it is asked for again: helpers hand out tokens that end, Amazon's after
+// twelve hours.
+const storeLasts = time.Hour
+
+// Lookup is the [Source] of what the store has.
+func (s *Store) Lookup(ctx context.Context, repo image.Repository) (Credential, time.Time, error) {
+	expires := time.Now().Add(storeLasts)
+	if s == nil {
+		return Credential{}, time.Time{}, nil
+	}
+	lacking := ""
+	for _, file := range s.files {
+		credential, err := file.lookup(ctx, repo)
+		if err != nil {
+			return Credential{}, expires, fmt.Errorf("%s: %w", file.path, err)
+		}
+		if !credential.Anonymous() {
+			return credential, expires, nil
+		}
+		lacking = cmp.Or(lacking, credential.Lacking)
+	}
+	return Credential{Lacking: lacking}, expires, nil
+}
+
+// lookup asks a file. A program that the file names and that is not there, and a store of everything that does not work, leave a registry
+// without a credential: most of what is asked for needs none.
+func (f authFile) lookup(ctx context.Context, repo image.Repository) (Credential, error) {
+	var credential Credential
+	var err error
+	prefixes(repo, func(name string) bool {
+		if helper, ok := f.CredHelpers[name]; ok {
+			if credential, err = askHelper(ctx, helper, serverName(repo.Registry)); errors.Is(err, exec.ErrNotFound) {
+				credential, err = Credential{Lacking: f.lacking("credHelpers", helper, err)}, nil
+			}
+			return true
+		}
+		entry, ok := f.Auths[name]
+		if ok && entry != (authEntry{}) {
+			credential, err = entry.credential()
+			return true
+		}
+		return false
+	})
+	if err == nil && credential == (Credential{}) && f.CredsStore != "" {
+		if credential, err = askHelper(ctx, f.CredsStore, serverName(repo.Registry)); err != nil && ctx.Err() == nil {
+			credential, err = Credential{Lacking: f.lacking("credsStore", f.CredsStore, err)}, nil
+		}
+	}
+	return credential, err
+}
+
+// lacking says why a helper that a file names gave no credential.
+func (f authFile) lacking(key, helper string, err error) string {
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Sprintf("%s names the helper %s in %s, and that is not installed", f.path, program(helper), key)
+	}
+	return fmt.Sprintf("%s names the helper %s in %s, and that fails: %v", f.path, program(helper), key, err)
+}
+
+func (e authEntry) credential() (Credential, error) {
+	c := Credential{Username: e.Username, Password: e.Password, IdentityToken: e.IdentityToken}
+	if e.Auth == "" {
+		return c, nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(e.Auth)
+	user, password, ok := strings.Cut(string(raw), ":")
+	if err != nil || !ok {
+		return Credential{}, errors.New("an auth entry is not user:password in base64: sign in anew")
+	}
+	c.Username = user
+	if c.IdentityToken == "" {
+		c.Password = strings.Trim(password, "\x00")
+	}
+	return c, nil
+}

@@ -1,0 +1,256 @@
+package auth
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/wire"
+)
+
+// scripted answers requests as a registry with its token server does, and writes down what it was sent.
+type scripted struct {
+	host       string
+	challenges []string
+	status     int    // of the challenge; 0 for 401
+	answer     string // of the token server
+	accepts    string // the credential that is taken
+	sent       []string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
+	line := req.Method + " " + req.URL.Host + req.URL.Path
+	if req.URL.RawQuery != "" {
+		query, _ := url.QueryUnescape(req.URL.RawQuery)
+		line += "?" + query
+	}
+	if a := req.Header.Get("Authorization"); a != "" {
+		line += " as " + plain(a)
+	}
+	if req.Body != nil && req.Method == http.MethodPost {
+		raw, _ := io.ReadAll(req.Body)
+		form, _ := url.QueryUnescape(string(raw))
+		line += " with " + form
+	}
+	s.sent = append(s.sent, line)
+	answer := func(status int, body string) *http.Response {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}
+	}
+	switch {
+	case req.URL.Host != s.host || !strings.HasPrefix(req.URL.Path, "/v2/app/"):
+		return answer(http.StatusOK, s.answer), nil
+	case s.accepts != "" && req.Header.Get("Authorization") == s.accepts:
+		return answer(http.StatusOK, "{}"), nil
+	}
+	refusal := answer(max(s.status, http.StatusUnauthorized), `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
+	refusal.Header["Www-Authenticate"] = s.challenges
+	return refusal, nil
+}
+
+// plain makes Basic readable.
+func plain(authorization string) string {
+	scheme, rest, _ := strings.Cut(authorization, " ")
+	if raw, err := base64.StdEncoding.DecodeString(rest); err == nil && scheme == "Basic" {
+		return scheme + " " + string(raw)
+	}
+	return authorization
+}
+
+// ask sends one HEAD to the registry, and returns what went over the wire and the error.
+func ask(t *testing.T, s *scripted, c Credential) ([]string, error) {
+	t.Helper()
+	var err error
+	synctest.Test(t, func(t *testing.T) {
+		carrier, failure := wire.New(wire.Options{
+			Name: s.host, API: s.host, Start: 4, Most: 16, Retries: wire.Retries{Attempts: 1}, Log: slog.New(slog.DiscardHandler),
+			Wrap: func(string, http.RoundTripper) http.RoundTripper { return s },
+		})
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		find := func(context.Context) (Credential, time.Time, error) { return c, time.Time{}, nil }
+		client := New(carrier, find, false, slog.New(slog.DiscardHandler))
+		req, failure := http.NewRequestWithContext(t.Context(), http.MethodHead, "https://"+s.host+"/v2/app/manifests/1", nil)
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		var resp *http.Response
+		if resp, err = client.Do(req, wire.Call{Operation: "HEAD manifest"}, Pull("app")); err == nil {
+			_ = resp.Body.Close()
+		}
+	})
+	return s.sent, err
+}
+
+const (
+	ours  = "192.0.2.1" // documentation (RFC 5737)
+	their = "192.0.2.2"
+)
+
+// TestWaysToSignIn is what registries ask for and answer, in forms that they are known to use or that the specs allow, each with what is sent.
+// The realms' hosts are addresses here, as nothing looks them up.
+func TestWaysToSignIn(t *testing.T) {
+	ann := Credential{Username: "ann", Password: "p:w"}
+	identity := Credential{Username: "00000000-0000-0000-0000-000000000000", IdentityToken: "refresh"}
+	head := "HEAD " + ours + "/v2/app/manifests/1"
+	asNobody := []string{head}
+	basic := []string{head, head + " as Basic ann:p:w"}
+	get := func(place, query string) []string {
+		return []string{head, "GET " + place + "?" + query + " as Basic ann:p:w", head + " as Bearer t0k"}
+	}
+	anonymous := func(place, query string) []string {
+		return []string{head, "GET " + place + "?" + query, head + " as Bearer t0k"}
+	}
+	const scope = "scope=repository:app:pull"
+	const answer = `{"token":"t0k"}`
+	cases := []struct {
+		name       string
+		challenges []string
+		answer     string
+		credential Credential
+		want       []string
+		says       string // what the error has; empty for success
+	}{
+		{"Docker Hub", []string{`Bearer realm="https://192.0.2.2/token",service="registry.docker.io",scope="repository:app:pull"`}, `{"token":"t0k","access_token":"t0k","expires_in":300,"issued_at":"2026-11-01T00:00:00Z"}`, ann, get(their+"/token", "account=ann&"+scope+"&service=registry.docker.io"), ""},
+		{"Docker Hub, by nobody", []string{`Bearer realm="https://192.0.2.2/token",service="registry.docker.io",scope="repository:app:pull"`}, answer, Credential{}, anonymous(their+"/token", scope+"&service=registry.docker.io"), ""},
+		{"Quay: the realm lies below /v2/", []string{`Bearer realm="https://192.0.2.1/v2/auth",service="quay.io",scope="repository:app:pull"`}, answer, ann, get(ours+"/v2/auth", "account=ann&"+scope+"&service=quay.io"), ""},
+		{"Google: the realm lies below /v2/, no scope", []string{`Bearer realm="https://192.0.2.1/v2/token",service="gcr.io"`}, answer, ann, get(ours+"/v2/token", "account=ann&"+scope+"&service=gcr.io"), ""},
+		{"GHCR", []string{`Bearer realm="https://192.0.2.1/token",service="ghcr.io",scope="repository:app:pull"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=ghcr.io"), ""},
+		{"GitLab", []string{`Bearer realm="https://192.0.2.2/jwt/auth",service="container_registry",scope="repository:app:pull",error="invalid_token"`}, answer, ann, get(their+"/jwt/auth", "account=ann&"+scope+"&service=container_registry"), ""},
+		{"Harbor", []string{`Bearer realm="https://192.0.2.1/service/token",service="harbor-registry",scope="repository:app:pull"`}, `{"token":"t0k","access_token":"","expires_in":1800,"issued_at":"2026-11-01T00:00:00Z"}`, ann, get(ours+"/service/token", "account=ann&"+scope+"&service=harbor-registry"), ""},
+		{"Azure, by Entra", []string{`Bearer realm="https://192.0.2.1/oauth2/token",service="192.0.2.1",scope="repository:app:pull",error="invalid_token"`}, `{"access_token":"t0k"}`, identity, []string{head, "POST 192.0.2.1/oauth2/token with client_id=dray&grant_type=refresh_token&refresh_token=refresh&scope=repository:app:pull&service=192.0.2.1", head + " as Bearer t0k"}, ""},
+		{"Amazon ECR", []string{`Basic realm="https://192.0.2.1/",service="ecr.amazonaws.com"`}, "", ann, basic, ""},
+		{"Nexus", []string{`BASIC realm="Sonatype Nexus Repository Manager"`}, "", ann, basic, ""},
+		{"Artifactory, basic", []string{`Basic realm="Artifactory Realm"`}, "", ann, basic, ""},
+		{"Artifactory, both in one", []string{`Bearer realm="https://192.0.2.1/artifactory/api/docker/virtual/v2/token",service="192.0.2.1", Basic realm="Artifactory Realm"`}, answer, ann, get(ours+"/artifactory/api/docker/virtual/v2/token", "account=ann&"+scope+"&service=192.0.2.1"), ""},
+		{"basic without a realm", []string{"Basic"}, "", ann, basic, ""},
+		{"basic with a charset", []string{`Basic realm="x", charset="UTF-8"`}, "", ann, basic, ""},
+		{"basic before bearer", []string{`Basic realm="x", Bearer realm="https://192.0.2.1/token",service="s"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"Negotiate beside bearer, in two headers", []string{"Negotiate", `Bearer realm="https://192.0.2.1/token",service="s"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"Negotiate with a token68, in one", []string{`Negotiate oYG2MIGzoAMKAQChCwYJKoZIgvcSAQICooGeBIGbYIGY==, Bearer realm="https://192.0.2.1/token",service="s"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"NTLM and basic", []string{"NTLM", `Basic realm="corp"`}, "", ann, basic, ""},
+		{"Digest and basic", []string{`Digest realm="x", qop="auth,auth-int", nonce="abc==", opaque="def"`, `Basic realm="x"`}, "", ann, basic, ""},
+		{"bearer in lower case", []string{`bearer Realm="https://192.0.2.1/token",Service="s"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"a comma in a value", []string{`Bearer realm="https://192.0.2.1/token",service="a, b",scope="repository:app:pull"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=a, b"), ""},
+		{"a quote in a value", []string{`Bearer realm="https://192.0.2.1/token",service="say \"hi\""`}, answer, ann, get(ours+"/token", "account=ann&"+scope+`&service=say "hi"`), ""},
+		{"blanks around everything", []string{`Bearer   realm = "https://192.0.2.1/token" , service = "s" ,scope="repository:app:pull"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"no quotes", []string{`Bearer realm=https://192.0.2.1/token,service=s`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"a realm with a query", []string{`Bearer realm="https://192.0.2.1/token?tenant=7",service="s"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s&tenant=7"), ""},
+		{"a relative realm", []string{`Bearer realm="/token",service="s"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&service=s"), ""},
+		{"no service", []string{`Bearer realm="https://192.0.2.1/token"`}, answer, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"more actions than asked for", []string{`Bearer realm="https://192.0.2.1/token",service="s",scope="repository:app:pull,push"`}, answer, ann, get(ours+"/token", "account=ann&scope=repository:app:pull,push&service=s"), ""},
+		{"a path that a proxy rewrites", []string{`Bearer realm="https://192.0.2.1/token",service="s",scope="repository:remote/app:pull"`}, answer, ann, get(ours+"/token", "account=ann&scope=repository:remote/app:pull&service=s"), ""},
+		{"two scopes", []string{`Bearer realm="https://192.0.2.1/token",service="s",scope="repository:app:pull repository:base:pull"`}, answer, ann, get(ours+"/token", "account=ann&"+scope+"&scope=repository:base:pull&service=s"), ""},
+		{"a life as a text", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t0k","expires_in":"300"}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"a life of nothing", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t0k","expires_in":0}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"a life of a fraction", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"access_token":"t0k","token":null,"expires_in":299.5}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"a life that is no number", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t0k","expires_in":"soon"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "expires_in"`},
+		{"no token", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"result":"ok"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `neither the field "token" nor "access_token"`},
+		{"a token that is an object", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":{"raw":"t0k"}}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
+		{"a token with a line break", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t\r\nX-Evil: 1"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
+		{"a page in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `<html>sign in</html>`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "no JSON object"},
+		{"basic by nobody", []string{`Basic realm="x"`}, "", Credential{}, asNobody, "no credential is configured for " + ours},
+		{"an identity token where only basic is known", []string{`Basic realm="x"`}, "", identity, asNobody, "the sign-in was refused"},
+		{"no challenge at all", nil, "", Credential{}, asNobody, "no credential is configured for " + ours},
+		{"only what nobody knows", []string{"Negotiate", `Signature keyId="x"`}, "", ann, asNobody, "check registries." + ours},
+		{"a realm without TLS", []string{`Bearer realm="http://192.0.2.2/token"`}, answer, ann, asNobody, "not allowed"},
+		{"a realm at this machine", []string{`Bearer realm="https://127.0.0.1:8500/token"`}, answer, ann, asNobody, "not allowed"},
+		{"a realm where clouds give credentials", []string{`Bearer realm="https://169.254.169.254/latest"`}, answer, ann, asNobody, "not allowed"},
+		{"a realm that is no URL", []string{`Bearer realm="https://%zz"`}, answer, ann, asNobody, "not a URL"},
+	}
+	if len(cases) < 40 {
+		t.Errorf("%d cases", len(cases))
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			accepts := "Bearer t0k"
+			if len(test.want) == 2 && strings.Contains(test.want[1], " as Basic") && strings.HasPrefix(test.want[1], "HEAD") {
+				accepts = "Basic " + base64.StdEncoding.EncodeToString([]byte("ann:p:w"))
+			}
+			sent, err := ask(t, &scripted{host: ours, challenges: test.challenges, answer: test.answer, accepts: accepts}, test.credential)
+			if diff := cmp.Diff(test.want, sent); diff != "" {
+				t.Errorf("sent (-want +got):\n%s", diff)
+			}
+			switch {
+			case test.says == "" && err != nil, test.says != "" && err == nil:
+				t.Errorf("error = %v, want one with %q", err, test.says)
+			case err != nil && !strings.Contains(err.Error(), test.says):
+				t.Errorf("error = %v, want %q in it", err, test.says)
+			case err != nil && (strings.Contains(err.Error(), "p:w") || strings.Contains(err.Error(), "refresh")):
+				t.Errorf("a secret in %v", err)
+			}
+		})
+	}
+}
+
+// TestForbiddenForLackOfScope: 403 with a challenge names what the token lacks (RFC 6750, 3.1).
+func TestForbiddenForLackOfScope(t *testing.T) {
+	s := &scripted{host: ours, status: http.StatusForbidden, answer: `{"token":"t0k"}`, accepts: "Bearer t0k", challenges: []string{`Bearer realm="https://192.0.2.1/token",scope="repository:app:metadata_read",error="insufficient_scope"`}}
+	sent, err := ask(t, s, Credential{})
+	if err != nil || len(sent) != 3 || !strings.Contains(sent[1], "scope=repository:app:pull,metadata_read") {
+		t.Errorf("%v, %v", sent, err)
+	}
+}
+
+func FuzzChallenges(f *testing.F) {
+	f.Add(`Bearer realm="https://auth.example/token",service="a, b",scope="repository:x:pull"`)
+	f.Add(`Negotiate abc==, Basic realm="x", charset="UTF-8"`)
+	f.Add(`Digest qop="auth,auth-int", nonce="\"\\"`)
+	f.Add(`Bearer realm="unterminated`)
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, c := range parseChallenges([]string{value}) {
+			if c.scheme == "" || c.scheme != strings.ToLower(c.scheme) {
+				t.Errorf("scheme %q of %q", c.scheme, value)
+			}
+			for name, param := range c.params {
+				if name == "" || name != strings.ToLower(name) || len(param) > len(value) {
+					t.Errorf("%q=%q of %q", name, param, value)
+				}
+			}
+			// What is written as the RFC has it is read as it was.
+			text := c.scheme
+			for name, param := range c.params {
+				text += fmt.Sprintf(` %s="%s"`, name, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(param))
+				again := parseChallenges([]string{text})
+				if len(again) != 1 || again[0].scheme != c.scheme || again[0].params[name] != param {
+					t.Errorf("%q is read as %+v", text, again)
+				}
+				break
+			}
+		}
+	})
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add([]byte(`{"token":"x","expires_in":300}`))
+	f.Add([]byte(`{"access_token":"x","expires_in":"1e309"}`))
+	f.Add([]byte(`{"token":1}`))
+	f.Add([]byte(`[]`))
+	born := time.Unix(1_800_000_000, 0)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := parseToken(raw, born)
+		if (got == nil) == (err == nil) {
+			t.Fatalf("%v, %v", got, err)
+		}
+		if err != nil {
+			return
+		}
+		if life := got.ends.Sub(born); life <= 0 || life > longLife || got.text == "" || strings.ContainsAny(got.text, "\r\n \x00") {
+			t.Errorf("%q gives %q for %v", raw, got.text, life)
+		}
+		if !got.fresh(born) || got.fresh(got.ends) {
+			t.Errorf("%q: fresh when it ends", raw)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/draysync/dray/internal/wire"
+)
+
+// token is what a token server has given.
+type token struct {
+	text       string
+	born, ends time.Time
+	// served is set once a registry has taken it.
+	served atomic.Bool
+}
+
+const (
+	// shortLife is how long a token lives whose answer does not say it (distribution's token authentication, "expires_in").
+	shortLife = time.Minute
+	longLife  = 24 * time.Hour
+	// margin is how long before its end a token is no longer used, at the most; else a tenth of its life.
+	margin = 30 * time.Second
+	// maxToken and tokenDeadline bound the answer of a token server, in bytes and in time.
+	maxToken      = 1 << 20
+	tokenDeadline = 30 * time.Second
+)
+
+// fresh tells whether the token may be used.
+func (t *token) fresh(now time.Time) bool {
+	return t != nil && now.Before(t.ends.Add(-min(margin, t.ends.Sub(t.born)/10)))
+}
+
+// realm is where tokens are to be had, and for whom.
+type realm struct {
+	url     *url.URL
+	service string
+}
+
+// ask asks a token server for a token. Its answer is read up to a bound.
+func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, scopes []Scope, final func(*wire.Error) bool) (*token, error) {
+	req, err := r.request(ctx, c, scopes)
+	if err != nil {
+		return nil, err
+	}
+	born := time.Now()
+	var got *token
+	call := wire.Call{
+		Operation: req.Method + " token", Lane: wire.Tokens, Deadline: tokenDeadline, Final: final,
+		Secrets: c.secrets,
+		Read: func(resp *http.Response) error {
+			raw, err := wire.ReadAll(resp, maxToken)
+			if err == nil {
+				got, err = parseToken(raw, born)
+			}
+			return err
+		},
+	}
+	for range maxRedirects {
+		resp, err := carrier.Do(req, call)
+		if err != nil || got != nil {
+			return got, err
+		}
+		if req, err = elsewhere(carrier, req, resp, c.Anonymous()); err != nil {
+			return nil, &wire.Error{Host: carrier.Name(), Operation: call.Operation, Attempts: 1, Lasting: true, Message: wire.Clean(err.Error()), Cause: err}
+		}
+	}
+	return nil, &wire.Error{Host: carrier.Name(), Operation: call.Operation, Attempts: 1, Lasting: true, Message: "it redirects without an end"}
+}
+
+// elsewhere makes the request to which a token server redirects. One with a secret stays at its host.
+func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, anonymous bool) (*http.Request, error) {
+	location, err := req.URL.Parse(resp.Header.Get("Location"))
+	if err != nil {
+		return nil, errors.New("a request for a token was redirected to what is not a URL")
+	}
+	place, err := carrier.Allowed(req.Context(), location)
+	if err == nil && (place.Host != req.URL.Host || place.Scheme != req.URL.Scheme || req.Method != http.MethodGet) && !anonymous {
+		err = fmt.Errorf("a request for a token was redirected to %s, which is not allowed for one with a secret", wire.Clean(place.Host))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("redirected: %w", err)
+	}
+	next := req.Clone(req.Context())
+	next.URL, next.Host = place, ""
+	return next, nil
+}
+
+// request makes the request: by an identity token as OAuth 2 has it (distribution, "Docker Registry v2 authentication using OAuth2"), else
+// by a password or by nothing ("Token Authentication Specification").
+func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http.Request, error) {
+	if c.IdentityToken != "" {
+		form := url.Values{"grant_type": {"refresh_token"}, "service": {r.service}, "client_id": {"dray"}, "refresh_token": {c.IdentityToken}}
+		if len(scopes) > 0 {
+			form.Set("scope", joined(scopes))
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url.String(), strings.NewReader(form.Encode()))
+		if err != nil {
+			return nil, fmt.Errorf("request for a token: %w", err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return req, nil
+	}
+	place := *r.url
+	query := place.Query()
+	if r.service != "" {
+		query.Set("service", r.service)
+	}
+	for _, s := range scopes {
+		query.Add("scope", string(s))
+	}
+	if c.Username != "" {
+		query.Set("account", c.Username)
+	}
+	place.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, place.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("request for a token: %w", err)
+	}
+	if !c.Anonymous() {
+		req.SetBasicAuth(c.Username, c.Password)
+	}
+	return req, nil
+}
+
+// parseToken reads the answer of a token server. Its fields are read one by one, as some write numbers as texts; an error names the field.
+func parseToken(raw []byte, born time.Time) (*token, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
+		if err != nil && strings.Contains(err.Error(), "unexpected end") {
+			return nil, fmt.Errorf("the answer with the token: %w", io.ErrUnexpectedEOF)
+		}
+		return nil, errors.New("the answer with the token is no JSON object")
+	}
+	for _, name := range []string{"token", "access_token"} {
+		field, ok := fields[name]
+		if !ok || string(field) == "null" || string(field) == `""` {
+			continue
+		}
+		var text string
+		if json.Unmarshal(field, &text) != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return nil, fmt.Errorf("the field %q of the answer with the token is not a text that fits into a header", name)
+		}
+		life, err := lifeOf(fields["expires_in"])
+		if err != nil {
+			return nil, err
+		}
+		return &token{text: text, born: born, ends: born.Add(life)}, nil
+	}
+	return nil, errors.New(`the answer with the token has neither the field "token" nor "access_token"`)
+}
+
+// lifeOf reads expires_in, in seconds.
+func lifeOf(raw json.RawMessage) (time.Duration, error) {
+	text := strings.Trim(string(raw), `"`)
+	if text == "" || text == "null" {
+		return shortLife, nil
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(seconds) {
+		return 0, errors.New(`the field "expires_in" of the answer with the token is not a number of seconds`)
+	}
+	if seconds <= 0 {
+		return shortLife, nil
+	}
+	return time.Duration(min(seconds, longLife.Seconds()) * float64(time.Second)), nil
+}

@@ -1,0 +1,131 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/regclient/regclient/types/descriptor"
+	"github.com/regclient/regclient/types/manifest"
+	"github.com/regclient/regclient/types/ref"
+	"github.com/regclient/regclient/types/referrer"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// fallbackLists keep two pushes of one process from writing one list of referrers at once (OCI distribution spec, "Referrers Tag Schema").
+// Nobody waits for a list while holding a place among the requests in flight.
+type fallbackLists struct {
+	mu   sync.Mutex
+	busy map[image.Reference]chan struct{}
+}
+
+// take waits until nobody else writes a list.
+func (f *fallbackLists) take(ctx context.Context, list image.Reference) (leave func(), err error) {
+	for {
+		f.mu.Lock()
+		taken, ok := f.busy[list]
+		if !ok {
+			if f.busy == nil {
+				f.busy = map[image.Reference]chan struct{}{}
+			}
+			mine := make(chan struct{})
+			f.busy[list] = mine
+			f.mu.Unlock()
+			return func() {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				delete(f.busy, list)
+				close(mine)
+			}, nil
+		}
+		f.mu.Unlock()
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// add puts a manifest into the list of what refers to its subject.
+func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Repository, subject image.Digest, m image.Manifest) error {
+	tag := repo.Tag(image.ReferrersTag(subject))
+	leave, err := f.take(ctx, tag)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	held, referrers, err := e.fallback(ctx, repo, subject)
+	if err != nil && !errors.Is(err, image.ErrAbsent) {
+		return err
+	}
+	for _, r := range referrers {
+		if r.Digest == m.Digest {
+			return nil
+		}
+	}
+	raw, err := listWith(held.Raw, m)
+	if err != nil {
+		return e.refused(putManifest, err, "the list of what refers to %s: %v", subject, err)
+	}
+	_, err = e.putManifest(ctx, tag, image.MediaTypeOCIIndex, raw)
+	return err
+}
+
+// fallback fetches the list of what refers to a manifest from its tag, with the rights that writing it takes.
+func (e *endpoint) fallback(ctx context.Context, repo image.Repository, d image.Digest) (image.Manifest, []image.Referrer, error) {
+	m, err := e.manifest(ctx, repo.Tag(image.ReferrersTag(d)), false)
+	if err != nil {
+		return m, nil, err
+	}
+	if !image.ListsReferrers(m.Raw) {
+		return m, nil, nil // an image that is tagged by its own digest
+	}
+	list, err := referrersOf(m.Raw, m.MediaType)
+	if err != nil {
+		return m, nil, e.refused(getManifest, err, "%v", err)
+	}
+	return m, list, nil
+}
+
+// listWith returns a list of referrers with one more; of none a new one is made.
+func listWith(held []byte, m image.Manifest) ([]byte, error) {
+	added, err := manifest.New(manifest.WithRaw(m.Raw), manifest.WithDesc(descriptor.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw))}))
+	if err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	list := referrer.New(ref.Ref{})
+	if held != nil {
+		if list.Manifest, err = manifest.New(manifest.WithRaw(held), manifest.WithDesc(descriptor.Descriptor{MediaType: image.MediaTypeOCIIndex})); err != nil {
+			return nil, fmt.Errorf("read the list: %w", err)
+		}
+	}
+	if err := list.Add(added); err != nil {
+		return nil, fmt.Errorf("add to the list: %w", err)
+	}
+	raw, err := list.Manifest.RawBody()
+	if err != nil {
+		return nil, fmt.Errorf("write the list: %w", err)
+	}
+	return raw, nil
+}
+
+// subjectOf returns the subject that a manifest names; empty for none.
+func subjectOf(raw []byte) image.Digest {
+	var doc struct {
+		Subject *struct {
+			Digest string `json:"digest"`
+		} `json:"subject"`
+	}
+	if json.Unmarshal(raw, &doc) != nil || doc.Subject == nil {
+		return ""
+	}
+	digest, err := image.ParseDigest(doc.Subject.Digest)
+	if err != nil {
+		return ""
+	}
+	return digest
+}

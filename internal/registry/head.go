@@ -1,0 +1,133 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
+)
+
+// Head returns what a reference of a source stands for by a HEAD request. What that cannot tell a GET is asked for: where the registry
+// refuses HEAD, names no digest, or no media type. The error wraps image.ErrAbsent only where the registry says that there is no such
+// manifest.
+func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor, error) {
+	if r.IsLayout() {
+		return c.layouts.Head(r)
+	}
+	e, err := c.endpoint(r.Repository)
+	if err != nil {
+		return image.Descriptor{}, err
+	}
+	if e.head.useless() {
+		return c.headByGet(ctx, r)
+	}
+	d, err := e.headManifest(ctx, r, auth.Pull(r.Path))
+	switch {
+	case err == nil && d.Digest != "" && d.MediaType != "":
+		e.head.serves()
+		return d, nil
+	case err == nil && d.Digest != "":
+		if known, ok := c.types.get(d.Digest); ok {
+			return known, nil
+		}
+		d, err = c.headByGet(ctx, r)
+		if err == nil {
+			c.types.put(d)
+		}
+		return d, err
+	case err == nil || refusesHead(err):
+		d, err = c.headByGet(ctx, r)
+		if err == nil {
+			e.head.is(useless)
+		}
+		return d, err
+	case !e.head.inDoubt(err):
+		return d, err
+	}
+	// Some proxies answer HEAD with 403 or 404 and serve GET. Whether this one does is found out once.
+	byGet, getErr := c.headByGet(ctx, r)
+	if getErr == nil {
+		e.head.is(useless)
+		return byGet, nil
+	}
+	e.head.is(serves)
+	return d, err
+}
+
+const headManifest = "HEAD manifest"
+
+// headManifest makes the request. Its descriptor lacks what the registry does not say.
+func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need auth.Scope) (image.Descriptor, error) {
+	req := e.request(ctx, http.MethodHead, manifestPath(r), nil, nil)
+	req.Header["Accept"] = accepted
+	resp, err := e.auth.Do(req, wire.Call{Operation: headManifest, Deadline: callDeadline, Read: nothing}, need)
+	if err != nil {
+		return image.Descriptor{}, err
+	}
+	_ = resp.Body.Close() // of HEAD
+	d := image.Descriptor{MediaType: manifestType(resp.Header.Get("Content-Type")), Size: max(resp.ContentLength, 0)}
+	named, err := image.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	switch {
+	case err != nil:
+	case r.Digest == "" || named.Algorithm() != r.Digest.Algorithm(): // one of another algorithm cannot be compared
+		d.Digest = named
+	case named != r.Digest:
+		return d, mismatch(headManifest, r.Registry, r.Digest, named)
+	}
+	if r.Digest != "" {
+		d.Digest = r.Digest
+	}
+	return d, nil
+}
+
+// headByGet fetches the manifest for what a HEAD would say.
+func (c *Client) headByGet(ctx context.Context, r image.Reference) (image.Descriptor, error) {
+	m, err := c.Manifest(ctx, r)
+	return m.Descriptor, err
+}
+
+// refusesHead tells whether the registry, or a proxy before it, says that it takes no HEAD.
+func refusesHead(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
+}
+
+// headHabit is what is known of a registry's HEAD.
+type headHabit struct {
+	mu    sync.Mutex
+	known bool
+	state headState
+}
+
+type headState int
+
+const (
+	serves headState = iota
+	useless
+)
+
+func (h *headHabit) is(state headState) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known, h.state = true, state
+}
+
+func (h *headHabit) serves() { h.is(serves) }
+
+func (h *headHabit) useless() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.known && h.state == useless
+}
+
+// inDoubt tells whether a refusal may be about HEAD, and not about what was asked for.
+func (h *headHabit) inDoubt(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return ok && !h.known && e.Operation == headManifest && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
+}

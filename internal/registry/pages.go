@@ -1,0 +1,334 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
+)
+
+// The bounds of one list, over all its pages: the bytes that are read, those of the names that are kept, the pages, and the time.
+const (
+	maxListing   = 256 << 20
+	maxKept      = 64 << 20
+	maxPages     = 10_000
+	listDeadline = 30 * time.Minute
+	// maxItem bounds one name, or what else stands in a list, in bytes.
+	maxItem = 1 << 20
+)
+
+// pages asks for one page of a list after the other, as the registry's Link headers say (OCI distribution spec, "Listing Tags"), and hands
+// each to read. A page whose answer breaks off is asked for again, and read is called again. No Link leads to another host.
+type pages struct {
+	endpoint  *endpoint
+	operation string
+	accept    string // the media type that is asked for; empty for any
+	need      auth.Scope
+	// read takes one page in, again where its answer broke off; done is called once a page has been read to its end.
+	read func(page *listing) error
+	done func()
+}
+
+// listing is one page under way.
+type listing struct {
+	io.Reader
+	contentType string
+}
+
+func (p pages) all(ctx context.Context, path string, query url.Values) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, listDeadline, fmt.Errorf("the list is not complete after %s", listDeadline))
+	defer cancel()
+	req := p.endpoint.request(ctx, http.MethodGet, path, query, nil)
+	if p.accept != "" {
+		req.Header.Set("Accept", p.accept)
+	}
+	left, first := int64(maxListing), req.URL.Path
+	seen := map[string]bool{req.URL.RequestURI(): true}
+	for range maxPages {
+		resp, err := p.page(req, &left)
+		if errors.Is(err, image.ErrAbsent) && req.URL.Path != first {
+			// Artifactory leaves a part of the path out of its Links (its issue RTFACT-18971).
+			req.URL.Path, req.URL.RawPath = first, ""
+			resp, err = p.page(req, &left)
+		}
+		if err != nil {
+			return err
+		}
+		p.done()
+		next, err := p.next(ctx, resp)
+		if next == nil || err != nil {
+			return err
+		}
+		if seen[next.RequestURI()] {
+			return p.endpoint.refused(p.operation, nil, "the list comes back to a page that it has already given")
+		}
+		seen[next.RequestURI()] = true
+		req = req.Clone(ctx)
+		req.URL = next
+	}
+	return p.endpoint.refused(p.operation, nil, "the list has more than %d pages", maxPages)
+}
+
+// page asks for one page.
+func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
+	before := *left
+	call := wire.Call{Operation: p.operation, Deadline: listDeadline, Read: func(resp *http.Response) error {
+		*left = before
+		body, err := wire.Decoded(resp)
+		if err != nil {
+			return err
+		}
+		return p.read(&listing{&rationed{body, left}, resp.Header.Get("Content-Type")})
+	}}
+	return p.endpoint.auth.Do(req, call, p.need)
+}
+
+// next returns where the next page is, by the Link of an answer (RFC 8288); nil at the end of the list.
+func (p pages) next(ctx context.Context, resp *http.Response) (*url.URL, error) {
+	link, err := nextLink(resp.Header.Values("Link"))
+	if link == "" || err != nil {
+		if err != nil {
+			err = p.endpoint.refused(p.operation, err, "%v", err)
+		}
+		return nil, err
+	}
+	from := resp.Request.URL
+	place, err := from.Parse(link)
+	if err != nil {
+		return nil, p.endpoint.refused(p.operation, nil, "its Link to the next page is not a URL")
+	}
+	if place.Host != from.Host {
+		return nil, p.endpoint.refused(p.operation, nil, "the next page is said to lie at another host, %s; not followed", wire.Clean(place.Host))
+	}
+	if place, err = p.endpoint.wire.Allowed(ctx, place); err != nil {
+		return nil, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
+	}
+	return place, nil
+}
+
+// nextLink finds the target with the relation "next" among the values of Link (RFC 8288, section 3); empty for none.
+func nextLink(values []string) (string, error) {
+	for _, value := range values {
+		rest := value
+		for rest = strings.TrimLeft(rest, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
+			if rest[0] != '<' {
+				return "", errors.New("its Link to the next page cannot be read: a target in angle brackets is missing")
+			}
+			target, params, ok := strings.Cut(rest[1:], ">")
+			if !ok {
+				return "", errors.New("its Link to the next page cannot be read: an angle bracket is missing")
+			}
+			relations, after := relationsOf(params)
+			for _, relation := range strings.Fields(relations) {
+				if strings.EqualFold(relation, "next") {
+					return strings.TrimSpace(target), nil
+				}
+			}
+			rest = after
+		}
+	}
+	return "", nil
+}
+
+// relationsOf reads the parameters of a link up to the next link, and returns those that are its relations.
+func relationsOf(params string) (relations, after string) {
+	for {
+		params = strings.TrimLeft(params, " \t;")
+		if params == "" || params[0] == ',' {
+			return relations, params
+		}
+		end := strings.IndexAny(params, "=;,")
+		if end < 0 {
+			return relations, ""
+		}
+		name, value := strings.TrimSpace(params[:end]), ""
+		if params[end] != '=' {
+			params = params[end:]
+			continue
+		}
+		params = strings.TrimLeft(params[end+1:], " \t")
+		if strings.HasPrefix(params, `"`) {
+			value, params, _ = strings.Cut(params[1:], `"`)
+		} else {
+			end := strings.IndexAny(params, ";, \t")
+			if end < 0 {
+				end = len(params)
+			}
+			value, params = params[:end], params[end:]
+		}
+		if strings.EqualFold(name, "rel") && relations == "" {
+			relations = value
+		}
+	}
+}
+
+// rationed reads no more than what is left of a whole.
+type rationed struct {
+	io.Reader
+	left *int64
+}
+
+// Read implements io.Reader.
+func (r *rationed) Read(p []byte) (int, error) {
+	if *r.left <= 0 {
+		return 0, wire.ErrTooLong
+	}
+	n, err := r.Reader.Read(p[:min(int64(len(p)), *r.left)])
+	*r.left -= int64(n)
+	return n, err
+}
+
+// names reads a page of names as it comes: the texts in the array of one field. What else the page has is passed over.
+func (l *listing) names(field string, each func(string) error) error {
+	paced := &paced{r: l.Reader}
+	dec := json.NewDecoder(paced)
+	paced.dec = dec
+	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
+		return noList(l, err)
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return noList(l, err)
+		}
+		if key == field {
+			err = textsOf(dec, each)
+		} else {
+			err = skipValue(dec)
+		}
+		if err != nil {
+			return noList(l, err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return noList(l, err)
+	}
+	return nil
+}
+
+// noList says what is wrong with a page; what broke off is left as it is, so that it is asked for again.
+func noList(l *listing, err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, wire.ErrTooLong), isOurs(err):
+		return err
+	}
+	if strings.Contains(l.contentType, "html") {
+		return errors.New("what it answered is a page for browsers: something on the way may want to be signed in to")
+	}
+	return errors.New("what it answered is no list")
+}
+
+// keptError is an error of who takes names in.
+type keptError struct{ error }
+
+// Unwrap returns the cause.
+func (k keptError) Unwrap() error { return k.error }
+
+func isOurs(err error) bool {
+	_, ok := errors.AsType[keptError](err)
+	return ok
+}
+
+func textsOf(dec *json.Decoder, each func(string) error) error {
+	token, err := dec.Token()
+	if err != nil || token == nil { // null is no list, and an empty one
+		return err //nolint:wrapcheck // noList says it
+	}
+	if token != json.Delim('[') {
+		return errors.New("no array")
+	}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return err //nolint:wrapcheck // noList says it
+		}
+		text, ok := token.(string)
+		if !ok {
+			return errors.New("no text")
+		}
+		if err := each(text); err != nil {
+			return keptError{err}
+		}
+	}
+	_, err = dec.Token()
+	return err //nolint:wrapcheck // noList says it
+}
+
+// skipValue passes over a value of any depth.
+func skipValue(dec *json.Decoder) error {
+	for depth := 0; ; {
+		token, err := dec.Token()
+		if err != nil {
+			return err //nolint:wrapcheck // noList says it
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}
+
+// paced ends a list in which one item is longer than any that is known.
+type paced struct {
+	r    io.Reader
+	dec  *json.Decoder
+	read int64
+}
+
+// Read implements io.Reader.
+func (p *paced) Read(b []byte) (int, error) {
+	if p.read-p.dec.InputOffset() > maxItem {
+		return 0, wire.ErrTooLong
+	}
+	n, err := p.r.Read(b[:min(len(b), maxItem/4)])
+	p.read += int64(n)
+	return n, err
+}
+
+// gathered are the names of a list that are kept: page by page, since a page may be read twice.
+type gathered struct {
+	keep  func(string) bool
+	names []string
+	page  []string
+	size  int64
+}
+
+func (g *gathered) begin() {
+	for _, name := range g.page {
+		g.size -= int64(len(name)) + nameCost
+	}
+	g.page = nil
+}
+
+// nameCost is what a name takes in memory beside its letters, in bytes.
+const nameCost = 16
+
+func (g *gathered) add(name string) error {
+	if !g.keep(name) {
+		return nil
+	}
+	if g.size += int64(len(name)) + nameCost; g.size > maxKept {
+		return fmt.Errorf("more than %d MiB of names are chosen: %w", maxKept>>20, wire.ErrTooLong)
+	}
+	g.page = append(g.page, strings.Clone(name))
+	return nil
+}
+
+func (g *gathered) end() { g.names, g.page = append(g.names, g.page...), nil }

@@ -1,0 +1,258 @@
+package registry
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
+)
+
+func TestNextLink(t *testing.T) {
+	for value, want := range map[string]string{
+		`</v2/app/tags/list?last=b&n=2>; rel="next"`:                       "/v2/app/tags/list?last=b&n=2",
+		`</v2/app/tags/list?last=b>;rel=next`:                              "/v2/app/tags/list?last=b",
+		`<https://r.example/v2/app/tags/list?next_page=gAAA%3D>; REL=Next`: "https://r.example/v2/app/tags/list?next_page=gAAA%3D",
+		`</first>; rel="first", </next?a=1,2>; rel="next"`:                 "/next?a=1,2",
+		`</both>; title="a; b, c"; rel="last next"`:                        "/both",
+		`</prev>; rel="prev"`:                                              "",
+		`</none>`:                                                          "",
+		``:                                                                 "",
+	} {
+		if got, err := nextLink([]string{value}); got != want || err != nil {
+			t.Errorf("%s is read as %q, %v; want %q", value, got, err, want)
+		}
+	}
+	for _, value := range []string{"/v2/app/tags/list?last=b", `</v2/app; rel="next"`, `"x"; rel="next"`} {
+		if got, err := nextLink([]string{value}); err == nil {
+			t.Errorf("%s is read as %q", value, got)
+		}
+	}
+}
+
+func FuzzLink(f *testing.F) {
+	f.Add(`</v2/app/tags/list?last=b&n=2>; rel="next"`)
+	f.Add(`</a>; title="x", </b>; rel=next`)
+	f.Add(`<<>;;rel="`)
+	f.Fuzz(func(t *testing.T, value string) {
+		got, err := nextLink([]string{value})
+		if err != nil && got != "" || got != "" && !strings.Contains(value, got) {
+			t.Errorf("%q is read as %q, %v", value, got, err)
+		}
+	})
+}
+
+// listed is a registry whose tag list comes in pages, each with the Link that next makes of its number; an empty one ends the list.
+func listed(pages [][]string, next func(page int) string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page := 0
+		_, _ = fmt.Sscanf(r.URL.Query().Get("page"), "%d", &page)
+		if link := next(page); link != "" {
+			w.Header().Set("Link", link)
+		}
+		_, _ = fmt.Fprintf(w, `{"name":"app","child":[],"tags":[%s],"manifest":{"sha256:0":{"tag":["9"],"deep":[[{}]]}}}`, `"`+strings.Join(pages[page], `","`)+`"`)
+	})
+}
+
+// TestEndsOfLists come from the list, whatever its order and its tokens.
+func TestEndsOfLists(t *testing.T) {
+	pages := [][]string{{"b", "a-1"}, {"a/2", "z"}, {"a", "b"}}
+	link := func(page int) string {
+		return fmt.Sprintf(`</v2/app/tags/list?page=%d&opaque=%%2B%%3D>; rel="next"`, page)
+	}
+	for name, test := range map[string]struct {
+		next func(page int) string
+		want []string
+		says string
+	}{
+		"to the end": {func(page int) string {
+			if page == 2 {
+				return ""
+			}
+			return link(page + 1)
+		}, []string{"a", "a-1", "a/2", "b", "z"}, ""},
+		"a circle":             {func(page int) string { return link((page + 1) % 2) }, nil, "comes back to a page that it has already given"},
+		"itself":               {func(int) string { return link(1) }, nil, "comes back"},
+		"what cannot be read":  {func(int) string { return "/v2/app/tags/list?page=1" }, nil, "cannot be read"},
+		"what is no URL":       {func(int) string { return `</%zz?secret=S3CRET>; rel="next"` }, nil, "not a URL"},
+		"another host":         {func(int) string { return `<https://` + other + `/v2/app/tags/list?page=1>; rel="next"` }, nil, "another host"},
+		"another scheme":       {func(int) string { return `<ftp://` + home + `/x>; rel="next"` }, nil, "not allowed"},
+		"a link to the prefix": {func(int) string { return `</v2/app/tags/list?page=0>; rel="prev"` }, []string{"a-1", "b"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate := emulator.NewGate(listed(pages, test.next))
+			c := client(t, emulator.Network{home: gate}, Options{})
+			got, err := c.Tags(t.Context(), at("app"), everything)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if (err != nil) != (test.says != "") || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("error = %v, want %q", err, test.says)
+			}
+			if err != nil {
+				lacks(t, err.Error(), "S3CRET")
+			}
+			if n := len(gate.Requests()); n > 4 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// TestLinkWithoutThePrefix: Artifactory leaves a part of the path out.
+func TestLinkWithoutThePrefix(t *testing.T) {
+	pages := listed([][]string{{"a"}, {"b"}}, func(page int) string {
+		if page == 1 {
+			return ""
+		}
+		return `</v2/app/tags/list?page=1>; rel="next"`
+	})
+	c := client(t, emulator.Network{home: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/v2/virtual/app/") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})}, Options{})
+	if got, err := c.Tags(t.Context(), at("virtual/app"), everything); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// million is a tag list of so many tags, made as it is read.
+func million(n int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		out := bufio.NewWriterSize(w, 64<<10)
+		_, _ = out.WriteString(`{"name":"app","tags":[`)
+		line := []byte(nil)
+		for i := range n {
+			line = fmt.Appendf(line[:0], `"build-%d-%08x",`, i, i*2654435761%(1<<32))
+			if i == n-1 {
+				line = append(line[:len(line)-1], "]}"...)
+			}
+			if _, err := out.Write(line); err != nil {
+				return
+			}
+		}
+		_ = out.Flush() // to a pipe
+	})
+}
+
+// TestListsTakeNoMemory: of five million tags those that are chosen are kept, and no more.
+func TestListsTakeNoMemory(t *testing.T) {
+	tags := 5_000_000
+	if testing.Short() || raceDetector {
+		tags = 500_000
+	}
+	c := client(t, emulator.Network{home: million(tags)}, Options{})
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	peak := uint64(0)
+	seen := 0
+	got, err := c.Tags(t.Context(), at("app"), func(tag string) bool {
+		if seen++; seen%200_000 == 0 {
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			peak = max(peak, after.HeapAlloc-min(before.HeapAlloc, after.HeapAlloc))
+		}
+		return strings.HasSuffix(tag, "00000")
+	})
+	if err != nil || seen != tags || len(got) == 0 {
+		t.Fatalf("%d of %d tags, %d kept, %v", seen, tags, len(got), err)
+	}
+	t.Logf("%d tags, %d kept, %d KiB at the most", seen, len(got), peak>>10)
+	if peak > 16<<20 {
+		t.Errorf("%d MiB for a list of which %d tags are kept", peak>>20, len(got))
+	}
+}
+
+// TestListsAreBounded as a whole, and not by the page.
+func TestListsAreBounded(t *testing.T) {
+	page := make([]string, 10_000)
+	for i := range page {
+		page[i] = fmt.Sprintf("%d-%s", i, strings.Repeat("b", 100))
+	}
+	gate := emulator.NewGate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := 0
+		_, _ = fmt.Sscanf(r.URL.Query().Get("last"), "%d", &n)
+		w.Header().Set("Link", fmt.Sprintf(`<%s?last=%d>; rel="next"`, r.URL.Path, n+1))
+		field := map[bool]string{true: "repositories", false: "tags"}[strings.HasSuffix(r.URL.Path, "_catalog")]
+		_, _ = fmt.Fprintf(w, `{"%s":["team/%s"]}`, field, strings.Join(page, `","team/`))
+	}))
+	c := client(t, emulator.Network{home: gate}, Options{})
+	for name, ask := range map[string]func() error{
+		"tags":    func() error { _, err := c.Tags(t.Context(), at("app"), everything); return err },
+		"catalog": func() error { _, err := c.Catalog(t.Context(), at("team"), everything); return err },
+	} {
+		gate.Reset()
+		if err := ask(); !errors.Is(err, wire.ErrTooLong) || failure(t, err).Temporary() {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(gate.Requests()); n > maxKept/(len(page)*100)+2 {
+			t.Errorf("%s: %d pages", name, n)
+		}
+	}
+}
+
+// TestPageThatBreaksOff: what was read of it does not count twice.
+func TestPageThatBreaksOff(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{PageSize: 3}, Options{})
+		i := push(t, r, "app", "t0")
+		for n := range 9 {
+			if err := r.PutTag("app", fmt.Sprintf("t%d", n+1), i.Digest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Inject(emulator.Fault{Match: requests("GET", emulator.KindTags), Times: 3, CutAt: 30})
+		if tags, err := c.Tags(t.Context(), at("app"), everything); err != nil || len(tags) != 10 {
+			t.Errorf("%v, %v", tags, err)
+		}
+	})
+}
+
+// FuzzLocation: wherever a registry sends an upload, it is a URL with TLS and without a user, or an error that quotes nothing.
+func FuzzLocation(f *testing.F) {
+	f.Add("/v2/app/blobs/uploads/1?_state=S3CRET")
+	f.Add("http://192.0.2.2/up?sig=S3CRET")
+	f.Add("//ann:S3CRET@192.0.2.1:80/up")
+	f.Add("https://127.0.0.1/up")
+	f.Add("https://[::1%25lo]/S3CRET")
+	f.Add("/%zz?S3CRET")
+	c, err := New(Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	e, err := c.endpoint(at("app"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, location string) {
+		if u, err := url.Parse(location); err == nil && u.Hostname() != "" && !strings.HasPrefix(u.Hostname(), "192.0.2.") && strings.Trim(u.Hostname(), "0123456789.:[]") != "" {
+			t.Skip("a name is looked up")
+		}
+		u := &upload{endpoint: e, repo: at("app"), payload: &payload{desc: image.Descriptor{}}}
+		resp := &http.Response{Header: http.Header{"Location": {location}}, Request: e.request(t.Context(), http.MethodPost, "app/blobs/uploads/", nil, nil)}
+		err := u.move(t.Context(), postUpload, resp)
+		if err != nil {
+			if strings.Contains(err.Error(), "S3CRET") {
+				t.Errorf("%q: %v", location, err)
+			}
+			return
+		}
+		if u.session != nil && (u.session.Scheme != "https" || u.session.User != nil || wire.Loopback(u.session.Host)) {
+			t.Errorf("%q leads to %s", location, u.session)
+		}
+	})
+}

@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// ErrTooLong says that an answer is longer than its bound.
+var ErrTooLong = errors.New("the answer is longer than any that is known")
+
+// ReadAll reads an answer of at most so many bytes. One that was compressed without having been asked for is decoded; the bound is that of
+// what comes out.
+func ReadAll(resp *http.Response, most int64) ([]byte, error) {
+	body, err := Decoded(resp)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(body, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = ErrTooLong
+	}
+	return raw, err
+}
+
+// Decoded returns the body of an answer without the coding that nobody has asked for (RFC 9110, 8.4). The header alone is not believed:
+// some stores send it with bytes that were compressed before they came there.
+func Decoded(resp *http.Response) (io.Reader, error) {
+	coding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
+	switch coding {
+	case "", "identity":
+		return resp.Body, nil
+	case "gzip", "x-gzip":
+		start := make([]byte, 2)
+		n, err := io.ReadFull(resp.Body, start)
+		whole := io.MultiReader(bytes.NewReader(start[:n]), resp.Body)
+		if err != nil || start[0] != 0x1f || start[1] != 0x8b { // RFC 1952, 2.3.1
+			return whole, nil //nolint:nilerr // the reader meets the error
+		}
+		return gzip.NewReader(whole)
+	}
+	return nil, fmt.Errorf("its body is coded as %s, which nobody has asked for", Clean(coding))
+}
+
+// errorBody is the body of a failure by the OCI distribution spec, "Error Codes".
+type errorBody struct {
+	Errors []struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"errors"`
+	// Details is what token servers and Docker Hub's API use; a token server by RFC 6749, 5.2, says error and error_description.
+	Details     string `json:"details"`
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+const maxErrorBody = 64 << 10
+
+// storeError finds what S3 and stores like it say, in XML, and nothing of what they repeat of the request.
+var storeError = regexp.MustCompile(`(?s)<Code>([^<]{1,100})</Code>.*?(?:<Message>([^<]{1,300})</Message>|$)`)
+
+// readBody fills code and message from a failure's body, and closes it. Where it repeats a secret that is taken out.
+func (e *Error) readBody(resp *http.Response, secrets func() []string) {
+	defer resp.Body.Close()
+	raw, _ := ReadAll(resp, maxErrorBody) // what could be read is what there is to tell
+	raw = raw[:min(len(raw), maxErrorBody)]
+	clean := func(s string) string { return Clean(s, known(resp.Request, secrets)...) }
+	text := strings.TrimSpace(string(raw))
+	var body errorBody
+	var message string
+	switch {
+	case json.Unmarshal(raw, &body) == nil && len(body.Errors) > 0:
+		e.ErrorCode, e.Message = clean(body.Errors[0].Code), clean(body.Errors[0].Message)
+	case json.Unmarshal(raw, &body) == nil:
+		e.Message = clean(strings.TrimSpace(body.Details + " " + strings.TrimSpace(body.Error+" "+body.Description)))
+	case json.Unmarshal(raw, &message) == nil:
+		e.Message = clean(message)
+	case strings.HasPrefix(text, "<"): // a page for browsers, or a store's XML
+		if m := storeError.FindStringSubmatch(text); m != nil {
+			e.Message = clean(strings.TrimSpace(m[1] + " " + m[2]))
+		}
+	case !strings.Contains(resp.Header.Get("Content-Type"), "html"):
+		e.Message = clean(text)
+	}
+}

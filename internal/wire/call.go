@@ -1,0 +1,42 @@
+package wire
+
+import (
+	"net/http"
+	"time"
+)
+
+// Call is how a request is to be sent, as far as the request does not say it.
+type Call struct {
+	// Operation is what is asked for, in words for people, such as "GET manifest".
+	Operation string
+	// Lane is where the request takes its place among those in flight.
+	Lane Lane
+	// Once has the request sent one time only: the caller has another way, or goes on in its own.
+	Once bool
+	// Final tells of an answer that it is not to be tried again, though its status says so; nil for none.
+	Final func(*Error) bool
+	// Deadline is how long one try may take, from its place to the end of the answer; 0 for any time, for what may take long and shows by
+	// its bytes that it lives.
+	Deadline time.Duration
+	// Patience is how long the registry may take from the end of the request to the beginning of its answer; 0 for a minute.
+	Patience time.Duration
+	// Sign puts the credential on a request that has its place and is about to be sent; nil for none.
+	Sign func(*http.Request) error
+	// Read takes the answer in, where it is a success, so that one that breaks off is asked for again. An error of its own is final.
+	// nil leaves the body to the caller, who closes it.
+	Read func(*http.Response) error
+	// Secrets returns what must not be seen in an error, whatever the registry repeats; nil for nothing.
+	Secrets func() []string
+}
+
+// Lane is a kind of requests with places of its own.
+type Lane int
+
+// The lanes. An upload holds a place for writing while the download that feeds it has one for reading, and either may wait for a
+// token: in a common lane each could wait for the other's place.
+const (
+	Reads Lane = iota
+	Writes
+	Tokens
+	lanes
+)

@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+func describe(err error) string {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	return err.Error()
+}
+
+func speaksPlain(err error) bool {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return true
+	}
+	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
+
+// tlsHint says what to do about a fault of set-up that no retry mends; empty for other errors.
+func tlsHint(err error) string {
+	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		text := "its certificate is signed by an unknown authority"
+		if unknown.Cert != nil && unknown.Cert.Issuer.String() != "" {
+			text = fmt.Sprintf("its certificate is signed by an unknown authority, %q", Clean(unknown.Cert.Issuer.String()))
+		}
+		return text + ": set tls.caFile"
+	}
+	if other, ok := errors.AsType[x509.HostnameError](err); ok {
+		return otherName(other)
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if invalid.Reason == x509.Expired && invalid.Cert != nil {
+			return fmt.Sprintf("its certificate is valid from %s to %s only, and this machine's clock says otherwise: renew it, or set the clock",
+				invalid.Cert.NotBefore.UTC().Format("2006-01-02 15:04"), invalid.Cert.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+		}
+		return "its certificate is not valid: " + Clean(invalid.Error())
+	}
+	if speaksPlain(err) {
+		return "it does not speak TLS: set plainHTTP: true"
+	}
+	return ""
+}
+
+// otherName says which names a certificate has.
+func otherName(e x509.HostnameError) string {
+	var names []string
+	if e.Certificate != nil {
+		names = append(names, e.Certificate.DNSNames...)
+		for _, ip := range e.Certificate.IPAddresses {
+			names = append(names, ip.String())
+		}
+	}
+	if len(names) == 0 {
+		return "its certificate has no name"
+	}
+	more := ""
+	if len(names) > 5 {
+		names, more = names[:5], ", …"
+	}
+	return "its certificate is for another name: " + Clean(strings.Join(names, ", ")) + more
+}
+
+// hint is what a person can do about a request without an answer.
+func (t *Transport) hint(err error, host string) string {
+	if proxy, ok := errors.AsType[*proxyError](err); ok {
+		return proxy.hint()
+	}
+	text := tlsHint(err)
+	if text == "" && strings.Contains(err.Error(), "no such host") {
+		text = "the name is not known: check its spelling"
+	}
+	if text != "" && host == t.host {
+		text += " (registries." + t.name + ")"
+	}
+	return text
+}
+
+// full tells whether a registry has no room, which trying again does not make: most answer 500 and say it in their text, by the words of
+// errno(3) for ENOSPC and EDQUOT.
+func full(e *Error) bool {
+	message := strings.ToLower(e.Message)
+	return e.Status == http.StatusInsufficientStorage ||
+		e.Status == http.StatusInternalServerError && (strings.Contains(message, "no space left on device") || strings.Contains(message, "disk quota exceeded"))
+}
+
+// statusHint is what a person can do about an answer.
+func (t *Transport) statusHint(req *http.Request, e *Error) string {
+	switch e.Status {
+	case http.StatusForbidden:
+		return "this account may not do that at " + t.name
+	case http.StatusProxyAuthRequired:
+		if proxy, err := http.ProxyFromEnvironment(req); err == nil && proxy != nil {
+			return "the proxy at " + proxy.Host + " wants to be signed in to: put a user and a password into HTTP_PROXY"
+		}
+		return "a proxy on the way wants to be signed in to"
+	}
+	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
+		return "it speaks TLS: take plainHTTP out of registries." + t.name
+	}
+	return ""
+}

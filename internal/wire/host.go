@@ -1,0 +1,146 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/draysync/dray/internal/file"
+)
+
+// Host is how to connect to one registry.
+type Host struct {
+	// CAFile holds certificate authorities in PEM, trusted beside the system's.
+	CAFile string
+	// CertFile and KeyFile hold a client certificate and its key in PEM.
+	CertFile string
+	KeyFile  string
+	// InsecureSkipVerify accepts any certificate.
+	InsecureSkipVerify bool
+	// PlainHTTP speaks HTTP without TLS.
+	PlainHTTP bool
+	// Concurrency bounds the requests in flight, for reads and for writes each; 0 means the default.
+	Concurrency int
+}
+
+// configured tells whether anything is said on how to connect.
+func (h Host) configured() bool {
+	return h.PlainHTTP || h.InsecureSkipVerify || h.CAFile != "" || h.CertFile != ""
+}
+
+// roundTripper returns what sends single requests. Bodies are never decompressed on the way: a digest is of the bytes as they are.
+func (h Host) roundTripper(most int) (*http.Transport, error) {
+	config, err := h.tls()
+	if err != nil {
+		return nil, err
+	}
+	connections := 2 * max(h.Concurrency, most)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: proxyAnswer,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConns:           2 * connections,
+		MaxIdleConnsPerHost:    connections,
+		MaxResponseHeaderBytes: 1 << 20,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+		WriteBufferSize:        64 << 10,
+		ReadBufferSize:         64 << 10,
+	}, nil
+}
+
+func (h Host) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.InsecureSkipVerify} //nolint:gosec // asked for by name in the config
+	if h.CAFile != "" {
+		pem, err := file.Read(h.CAFile, maxPEM)
+		if err != nil {
+			return nil, fmt.Errorf("caFile: %w", err)
+		}
+		config.RootCAs, err = x509.SystemCertPool()
+		if err != nil {
+			config.RootCAs = x509.NewCertPool()
+		}
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("caFile: %s holds no certificate in PEM form", h.CAFile)
+		}
+	}
+	if h.CertFile != "" {
+		cert, err := h.certificate()
+		if err != nil {
+			return nil, fmt.Errorf("certFile, keyFile: %w", err)
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return config, nil
+}
+
+// maxPEM is the largest file of certificates that is read, in bytes.
+const maxPEM = 16 << 20
+
+// certificate is what this client shows.
+func (h Host) certificate() (tls.Certificate, error) {
+	cert, err := file.Read(h.CertFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := file.Read(h.KeyFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
+// proxyError is a proxy's refusal to connect.
+type proxyError struct {
+	proxy  string
+	status int
+}
+
+// Error names the proxy and what it said.
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy at %s answered %d %s", e.proxy, e.status, http.StatusText(e.status))
+}
+
+func (e *proxyError) hint() string {
+	switch e.status {
+	case http.StatusProxyAuthRequired:
+		return "put a user and a password into HTTPS_PROXY"
+	case http.StatusForbidden, http.StatusMethodNotAllowed:
+		return "have the proxy allow the host, or name the host in NO_PROXY"
+	}
+	return ""
+}
+
+// proxyAnswer is called with the answer of a proxy to CONNECT.
+func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyError{proxy.Host, resp.StatusCode}
+}
+
+// Loopback tells whether a host is this machine by its name alone.
+func Loopback(host string) bool {
+	ip := addressOf(host)
+	return hostname(host) == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func hostname(host string) string {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	return strings.Trim(name, "[]")
+}
+
+func addressOf(host string) net.IP { return net.ParseIP(hostname(host)) }

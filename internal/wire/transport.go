@@ -1,0 +1,325 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/backoff"
+)
+
+// Options of a [Transport].
+type Options struct {
+	// Name is what people call the registry, and its key in the config; API the host that speaks the API of it.
+	Name, API string
+	Host      Host
+	// Start is how many requests are sent at once before the registry has shown what it takes, Most the most, of one lane.
+	Start, Most int
+	Retries     Retries
+	// Wrap goes around what sends single requests: rate limits, metrics, or faults in tests. It may replace it altogether; nil for none.
+	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
+	Log  *slog.Logger
+}
+
+// Transport carries requests to one registry, to where that redirects and to where its tokens are. It is safe for concurrent use.
+type Transport struct {
+	base      http.RoundTripper
+	name      string
+	host      string
+	windows   [lanes]*window
+	retries   Retries
+	health    *health
+	lookups   lookups
+	log       *slog.Logger
+	plainHTTP bool
+	// tryPlain is set for a registry on this machine of which nothing is configured: where it does not speak TLS it is spoken to
+	// without, as Docker does.
+	tryPlain bool
+	plain    sync.Map // host → struct{}: found to speak no TLS
+}
+
+// New returns a transport, or why the files of its host are of no use.
+func New(o Options) (*Transport, error) {
+	base, err := o.Host.roundTripper(o.Most)
+	if err != nil {
+		return nil, err
+	}
+	most := o.Most
+	if o.Host.Concurrency > 0 {
+		most = o.Host.Concurrency
+	}
+	t := &Transport{
+		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), health: newHealth(), log: o.Log,
+		plainHTTP: o.Host.PlainHTTP, tryPlain: Loopback(o.API) && !o.Host.configured(),
+	}
+	for lane := range t.windows {
+		t.windows[lane] = newWindow(o.Start, most)
+	}
+	if o.Wrap != nil {
+		t.base = o.Wrap(o.Name, base)
+	}
+	return t, nil
+}
+
+// Host is the host that speaks the registry's API, and Name what people call it.
+func (t *Transport) Host() string { return t.host }
+
+// Name is what people call the registry.
+func (t *Transport) Name() string { return t.name }
+
+// Pause returns how long to wait after so many failures in a row.
+func (t *Transport) Pause(failures int) time.Duration { return t.retries.Pause(failures) }
+
+// Attempts is how often anything is tried.
+func (t *Transport) Attempts() int { return t.retries.Attempts }
+
+// CloseIdleConnections lets connections go that nobody uses.
+func (t *Transport) CloseIdleConnections() {
+	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		closer.CloseIdleConnections()
+	}
+}
+
+var errDeadline = errors.New("its answer takes longer than any is waited for")
+
+// Do sends a request until its answer is final: a success or a redirect. Everything else is an *Error. The body of a redirect is closed; of
+// a success the caller closes it, unless [Call.Read] has read it. A request with a body is sent again as far as it has GetBody.
+func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		if err := t.health.check(call.Operation, req.URL.Host); err != nil {
+			return nil, err
+		}
+		resp, err := t.once(req, call)
+		failure, wait := t.judge(req, call, attempt, resp, err)
+		if failure == nil {
+			return resp, nil
+		}
+		if wait < 0 {
+			return nil, failure
+		}
+		t.log.LogAttrs(req.Context(), slog.LevelDebug, "request failed, trying again", slog.String("registry", req.URL.Host),
+			slog.String("op", call.Operation), slog.Int("attempt", attempt), slog.Any("err", failure), slog.Duration("duration", wait))
+		if backoff.Sleep(req.Context(), wait) != nil {
+			return nil, failure
+		}
+	}
+}
+
+// never is a wait that does not end: there is no further attempt.
+const never = time.Duration(-1)
+
+// judge decides on an attempt: no error where its answer is final, else the error and the pause before the next attempt.
+func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.Response, err error) (*Error, time.Duration) {
+	switch {
+	case err != nil:
+		return t.unanswered(req, call, attempt, err)
+	case resp.StatusCode >= http.StatusBadRequest:
+		t.health.up(req.URL.Host)
+		return t.refused(req, call, attempt, resp)
+	case resp.StatusCode >= http.StatusMultipleChoices:
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // read to its end the connection can be used again
+		_ = resp.Body.Close()
+		resp.Body = http.NoBody
+	case call.Read != nil:
+		if err := t.read(call, resp); err != nil {
+			return t.unanswered(req, call, attempt, err)
+		}
+	}
+	t.health.up(req.URL.Host)
+	return nil, 0
+}
+
+// unreadable is why what came cannot be used, and broken why not all of it came.
+type (
+	unreadable struct{ error }
+	broken     struct{ error }
+)
+
+// Unwrap returns the cause.
+func (u unreadable) Unwrap() error { return u.error }
+
+// Unwrap returns the cause.
+func (b broken) Unwrap() error { return b.error }
+
+// read has the caller take an answer in, and tells an answer that breaks off from one that makes no sense.
+func (t *Transport) read(call Call, resp *http.Response) error {
+	answer := resp.Body
+	err := call.Read(resp)
+	_ = answer.Close() // all that matters of it was read
+	if body, ok := answer.(*answerBody); ok && body.broke != nil {
+		return broken{body.broke}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return broken{err}
+	}
+	if err != nil {
+		return unreadable{err}
+	}
+	return nil
+}
+
+// unanswered judges an attempt to which no answer came, or none that can be used.
+func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err error) (*Error, time.Duration) {
+	host := req.URL.Host
+	if limit, ok := errors.AsType[limitError](err); ok {
+		return limited(host, call.Operation, limit), never
+	}
+	if known, ok := errors.AsType[*Error](err); ok { // of the sign-in: it has been tried as often as makes sense
+		return known, never
+	}
+	e := &Error{Host: host, Operation: call.Operation, Attempts: attempt, Cause: err, Hint: t.hint(err, host)}
+	clean := func(err error) string { return Clean(describe(err), known(req, call.Secrets)...) }
+	if said, ok := errors.AsType[unreadable](err); ok {
+		e.Message, e.Lasting = clean(said.error), true
+		return e, never
+	}
+	if cut, ok := errors.AsType[broken](err); ok {
+		e.Message = "the body broke off: " + clean(cut.error)
+	} else {
+		e.Unanswered = true
+		if tlsHint(err) == "" { // which says all there is to say
+			e.Message = clean(err)
+		}
+	}
+	if !mayPass(req.Context(), err) {
+		e.Lasting = req.Context().Err() == nil && !errors.Is(err, ErrSlow) && !errors.Is(err, errDeadline)
+		return e, never
+	}
+	last := attempt >= t.retries.Attempts || call.Once || hasBody(req) && req.GetBody == nil || errors.Is(err, errStalled) && attempt >= silences
+	if last && !call.Once {
+		t.health.down(host, e)
+	}
+	if last {
+		return e, never
+	}
+	return e, t.retries.Pause(attempt)
+}
+
+// refused judges an answer that is an error, and closes its body.
+func (t *Transport) refused(req *http.Request, call Call, attempt int, resp *http.Response) (*Error, time.Duration) {
+	e := &Error{Host: req.URL.Host, Operation: call.Operation, Attempts: attempt, Status: resp.StatusCode, Header: resp.Header}
+	resp.Request = req
+	e.readBody(resp, call.Secrets)
+	e.Hint = t.statusHint(req, e)
+	if full(e) {
+		e.Hint, e.Lasting = "the registry's disk is full", true
+		return e, never
+	}
+	if !retryableStatus(e.Status) {
+		return e, never
+	}
+	wait := t.retries.Pause(attempt)
+	if asked, ok := retryAfter(resp.Header, e.Message, time.Now()); ok {
+		if asked > t.retries.Max {
+			e.NotBefore = time.Now().Add(min(asked, 24*time.Hour))
+			return e, never
+		}
+		e.After = asked
+		wait = max(wait, asked)
+	}
+	if attempt >= t.retries.Attempts || call.Once || hasBody(req) && req.GetBody == nil || call.Final != nil && call.Final(e) {
+		return e, never
+	}
+	return e, wait
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// once sends the request one time, holding a place among those in flight until the body of the answer is closed.
+func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
+	window := t.windows[call.Lane]
+	if err := window.acquire(req.Context()); err != nil {
+		return nil, err
+	}
+	resp, watch, err := t.attempt(req, call)
+	if err != nil && t.mayBePlain(req) && speaksPlain(err) && (!hasBody(req) || req.GetBody != nil) {
+		t.plain.Store(req.URL.Host, struct{}{})
+		watch.end()
+		resp, watch, err = t.attempt(req, call)
+	}
+	release := sync.OnceFunc(func() { watch.end(); window.release() })
+	if err != nil {
+		release()
+		return nil, err
+	}
+	watch.answered()
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+		window.overloaded(time.Now())
+	} else {
+		window.answered()
+	}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, release: release}
+	return resp, nil
+}
+
+// attempt sends one request, with a body and a credential of its own.
+func (t *Transport) attempt(req *http.Request, call Call) (*http.Response, *watch, error) {
+	signed := req.Clone(req.Context())
+	if host := req.URL.Host; host == t.host || t.isPlain(host) {
+		signed.URL.Scheme = t.schemeOf(host)
+	}
+	var err error
+	if call.Sign != nil {
+		err = call.Sign(signed)
+	}
+	if err == nil && req.GetBody != nil {
+		signed.Body, err = req.GetBody()
+	}
+	attempt, watch := watched(signed, call)
+	if err != nil {
+		return nil, watch, err
+	}
+	resp, err := t.base.RoundTrip(attempt)
+	if err != nil {
+		return nil, watch, because(attempt.Context(), err)
+	}
+	resp.Request = attempt
+	return resp, watch, nil
+}
+
+func (t *Transport) isPlain(host string) bool {
+	_, plain := t.plain.Load(host)
+	return plain
+}
+
+// mayBePlain tells whether a host may be tried without TLS: only on this machine, where nothing is configured.
+func (t *Transport) mayBePlain(req *http.Request) bool {
+	return t.tryPlain && Loopback(req.URL.Host)
+}
+
+// answerBody is the body of an answer: it gives the place in flight back once it is closed or read to its end, and ends with an error where
+// the registry falls silent.
+type answerBody struct {
+	io.ReadCloser
+	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
+	watch   *watch
+	release func()
+	// broke is the error that it ended with.
+	broke error
+}
+
+// Read implements io.Reader.
+func (a *answerBody) Read(p []byte) (int, error) {
+	a.watch.waiting()
+	n, err := a.ReadCloser.Read(p)
+	a.watch.resting(n)
+	if err != nil {
+		err = because(a.ctx, err)
+		if err != io.EOF { //nolint:errorlint // an error that wraps io.EOF is a torn body
+			a.broke = err
+		}
+		a.release()
+	}
+	return n, err
+}
+
+// Close gives the connection back.
+func (a *answerBody) Close() error {
+	err := a.ReadCloser.Close()
+	a.release()
+	return err
+}
