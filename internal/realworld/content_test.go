@@ -15,6 +15,7 @@ import (
 
 const (
 	images   = 20
+	few      = 8
 	app      = "team/app-00"
 	bigRepo  = "team/big"
 	sbomType = "application/spdx+json"
@@ -33,6 +34,11 @@ type origin struct {
 
 // newOrigin makes 20 images for two platforms, each signed as cosign does by tag, and with so many SBOMs that refer to it.
 func newOrigin(t *testing.T, sboms int) *origin {
+	t.Helper()
+	return newOriginOf(t, images, sboms)
+}
+
+func newOriginOf(t *testing.T, images, sboms int) *origin {
 	t.Helper()
 	o := &origin{Registry: registry.New(registry.Options{Referrers: true}), tags: map[string]string{}}
 	corpus := registry.Corpus{Prefix: "team/", Tags: images, SharedLayers: 2, Image: registry.ImageOptions{LayerSize: 5000}}

@@ -175,3 +175,38 @@ func (s *site) copied(t *testing.T, repository, tag, digest string) {
 		t.Errorf("skopeo did not find %s below %s", digest, tag)
 	}
 }
+
+const containerd = `version = 2
+root = "{dir}/root"
+state = "{dir}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "{dir}/grpc"
+  tcp_address = "{host}"
+[ttrpc]
+  address = "{dir}/ttrpc"
+`
+
+// fetched has containerd fetch a tag for all platforms, as a node of Kubernetes does for its own; it checks every digest itself.
+func (s *site) fetched(t *testing.T, repository, tag, digest string) {
+	t.Helper()
+	client := find(t, "ctr")
+	if os.Getuid() != 0 {
+		t.Log("containerd has to be root")
+		return
+	}
+	dir, err := os.MkdirTemp("", "ctr") // the name of a socket may not be long
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	serve(t, dir, "containerd", map[string]string{"config.toml": containerd}, "-c", "{dir}/config.toml")
+	args := []string{"-a", dir + "/grpc", "content", "fetch", "--all-platforms", "--plain-http"}
+	if s.signedIn {
+		args = append(args, "--user", username+":"+password)
+	}
+	run(t, client, append(args, s.direct+"/"+repository+":"+tag)...)
+	if list := run(t, client, "-a", dir+"/grpc", "content", "ls", "-q"); !strings.Contains(list, digest) || strings.Count(list, "sha256:") < 5 {
+		t.Errorf("containerd has\n%s", list)
+	}
+}

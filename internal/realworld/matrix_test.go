@@ -22,13 +22,19 @@ func TestRegistries(t *testing.T) {
 			t.Parallel()
 			later(t, e.later[""])
 			s := e.start(t)
-			w := &trial{entry: e, site: s, user: newUser(t, s.env...), origin: newOrigin(t, 1)}
+			w := &trial{entry: e, site: s, user: newUser(t, s.env...), images: images}
+			if e.few {
+				w.images = few
+			}
+			w.origin = newOriginOf(t, w.images, 1)
 			w.origin.putLarge(t)
 			if s.writable != "" {
 				w.fillElsewhere(t)
 				w.step(t, "refused", w.refused)
 			} else {
 				w.step(t, "target", w.target)
+				w.step(t, "skopeo", func(t *testing.T) { s.copied(t, app, "1.0.0", w.origin.tags["1.0.0"]) })
+				w.step(t, "containerd", w.containerd)
 				w.step(t, "again", w.again)
 				w.step(t, "moved", w.moved)
 				w.step(t, "platforms", w.platforms)
@@ -46,6 +52,7 @@ type trial struct {
 	entry
 	site   *site
 	user   user
+	images int
 	origin *origin
 }
 
@@ -72,19 +79,25 @@ func (w *trial) toSite(t *testing.T, secret string, more string) string {
 }
 
 func (w *trial) target(t *testing.T) {
-	w.user.sync(t, w.toSite(t, password, "")).wants(t, images, 0)
+	w.user.sync(t, w.toSite(t, password, "")).wants(t, w.images, 0)
 	w.site.holds(t, app, w.origin.tags, 1)
-	w.site.copied(t, app, "1.0.0", w.origin.tags["1.0.0"])
-	if w.site.writes(t) < images {
+	if w.site.writes(t) < w.images {
 		t.Errorf("only %d writes were counted", w.site.writes(t))
 	}
+}
+
+func (w *trial) containerd(t *testing.T) {
+	if w.site.ca != nil {
+		t.Skip("ctr 1.6 speaks plain HTTP to the loopback")
+	}
+	w.site.fetched(t, app, "1.1.0", w.origin.tags["1.1.0"])
 }
 
 // again changes nothing, and asks for little.
 func (w *trial) again(t *testing.T) {
 	before := w.site.writes(t)
 	w.origin.Reset()
-	w.user.sync(t, w.toSite(t, password, "")).wants(t, 0, images)
+	w.user.sync(t, w.toSite(t, password, "")).wants(t, 0, w.images)
 	if n := w.site.writes(t) - before; n != 0 {
 		t.Errorf("the second run wrote %d times", n)
 	}
@@ -98,7 +111,7 @@ func (w *trial) moved(t *testing.T) {
 	gone := w.origin.tags["1.5.0"]
 	w.origin.put(t, "1.3.0", registry.MultiArch(9001, registry.ImageOptions{LayerSize: 5000}), 1)
 	w.origin.DeleteTag(app, "1.5.0")
-	w.user.sync(t, w.toSite(t, password, "")).wants(t, 1, images-2)
+	w.user.sync(t, w.toSite(t, password, "")).wants(t, 1, w.images-2)
 	w.site.holds(t, app, map[string]string{"1.3.0": w.origin.tags["1.3.0"], "1.5.0": gone}, 1)
 }
 
@@ -138,7 +151,7 @@ func (w *trial) mounts(t *testing.T) {
 	}
 	w.site.counter.Reset()
 	w.user.sync(t, w.user.config(t, w.site.registries(password),
-		fmt.Sprintf("source: '%s/%s', target: '%s/other/app', tags: ['1.*']", w.origin.host, app, w.site.host))).wants(t, images-1, 0)
+		fmt.Sprintf("source: '%s/%s', target: '%s/other/app', tags: ['1.*']", w.origin.host, app, w.site.host))).wants(t, w.images-1, 0)
 	var sent int64
 	for _, r := range w.site.counter.Requests() {
 		if r.Kind == registry.KindUpload {
@@ -227,7 +240,7 @@ func (w *trial) fillElsewhere(t *testing.T) {
 	other := newUser(t)
 	other.sync(t, other.config(t, "",
 		fmt.Sprintf("source: '%s/%s', target: '%s/%s', tags: ['1.*']", w.origin.host, app, w.site.writable, app),
-		fmt.Sprintf("source: '%s/%s', target: '%s/%s', tags: ['1']", w.origin.host, bigRepo, w.site.writable, bigRepo))).wants(t, images+1, 0)
+		fmt.Sprintf("source: '%s/%s', target: '%s/%s', tags: ['1']", w.origin.host, bigRepo, w.site.writable, bigRepo))).wants(t, w.images+1, 0)
 	w.site.filled(t)
 }
 
@@ -236,7 +249,7 @@ func (w *trial) refused(t *testing.T) {
 	w.site.counter.Reset()
 	config := w.user.config(t, w.site.registries(password), fmt.Sprintf("source: '%s/%s', target: '%s/refused/app', tags: ['1.*']", w.origin.host, app, w.site.host))
 	a := w.user.sync(t, config)
-	if a.code != 3 || a.doc.Totals.Failed != images || a.took > time.Minute {
+	if a.code != 3 || a.doc.Totals.Failed != w.images || a.took > time.Minute {
 		t.Errorf("exit code %d after %s, %+v", a.code, a.took, a.doc.Totals)
 	}
 	for _, part := range w.site.refuses {
@@ -244,8 +257,8 @@ func (w *trial) refused(t *testing.T) {
 			t.Errorf("no word of %q:\n%s", part, tail(a.text))
 		}
 	}
-	if n := w.site.writes(t); n > 3*images {
-		t.Errorf("%d attempts for %d images", n, images)
+	if n := w.site.writes(t); n > 3*w.images {
+		t.Errorf("%d attempts for %d images", n, w.images)
 	}
 }
 
@@ -257,10 +270,10 @@ func (w *trial) source(t *testing.T) {
 	config := back.config(t, w.site.registries(password),
 		fmt.Sprintf("source: '%s/%s', target: '%s/back/app', tags: ['1.*']", w.site.host, app, host),
 		fmt.Sprintf("source: '%s/%s', target: '%s/back/big', tags: ['1']", w.site.host, bigRepo, host))
-	back.sync(t, config).wants(t, images+1, 0)
+	back.sync(t, config).wants(t, w.images+1, 0)
 	w.arrived(t, target)
 	target.Reset()
-	back.sync(t, config).wants(t, 0, images+1)
+	back.sync(t, config).wants(t, 0, w.images+1)
 	if n := target.Count(func(r registry.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }); n != 0 {
 		t.Errorf("the second run wrote %d times", n)
 	}
@@ -274,7 +287,7 @@ func (w *trial) source(t *testing.T) {
 	if err := remote.Tag(w.site.tag(t, app, "1.2.0"), other, w.site.options()...); err != nil {
 		t.Fatal(err)
 	}
-	back.sync(t, config).wants(t, 1, images)
+	back.sync(t, config).wants(t, 1, w.images)
 	if got := target.Digest("back/app", "1.2.0"); got != other.Digest.String() {
 		t.Errorf("1.2.0 is %s, want %s", got, other.Digest)
 	}

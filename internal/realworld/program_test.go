@@ -26,6 +26,8 @@ var programs = map[string]string{
 	"haproxy":         "Debian's package haproxy",
 	"squid":           "Debian's package squid",
 	"htpasswd":        "Debian's package apache2-utils",
+	"containerd":      "Debian's package containerd",
+	"ctr":             "Debian's package containerd",
 	"skopeo":          "Debian's package skopeo",
 }
 

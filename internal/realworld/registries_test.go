@@ -11,6 +11,8 @@ import (
 type entry struct {
 	name  string
 	start func(t *testing.T) *site
+	// few is set where a counterpart is so slow that fewer images do.
+	few bool
 	// later has the steps that fail today, with the reason; that of "" holds for all.
 	later map[string]string
 }
@@ -29,9 +31,9 @@ func entries() []entry {
 		{name: "distribution 3.1.2, token", start: withTokens("registry")},
 		{name: "distribution 3.1.2, TLS and HTTP/2", start: overTLS},
 		{name: "distribution 3.1.2, platforms: none", start: plain("registry", settings{more: "validation: {manifests: {indexes: {platforms: none}}}\n"})},
-		{name: "distribution 3.1.2, S3 with redirects", start: onS3, later: map[string]string{"source": issueRedirect}},
+		{name: "distribution 3.1.2, S3 with redirects", start: onS3, few: true, later: map[string]string{"source": issueRedirect}},
 		{name: "olareg 0.2.2", start: olareg},
-		{name: "zot 1.4.3", start: zot},
+		{name: "zot 1.4.3", start: zot, few: true},
 	}
 }
 
