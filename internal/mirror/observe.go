@@ -293,8 +293,9 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 		}
 	}
 	var group sync.WaitGroup
+	offered := offer.Want // known only where it is doubtful
 	for i, target := range a.targets {
-		group.Go(func() { held[i], errs[i] = m.held(ctx, target, offer, doubtful) })
+		group.Go(func() { held[i], errs[i] = m.held(ctx, target, offered) })
 	}
 	if !doubtful {
 		sourceErr = m.offer(ctx, r.job, &offer)
@@ -351,8 +352,8 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 	return At(Source, o.Source, err)
 }
 
-// held asks a target. With doubtful what it holds in place of the offer may be a list of referrers.
-func (m *Mirror) held(ctx context.Context, target image.Reference, offer diff.Observation, doubtful bool) (diff.Observation, error) {
+// held asks a target. Where what is offered is given, what it holds in place of that may be a list of referrers.
+func (m *Mirror) held(ctx context.Context, target image.Reference, offered image.Digest) (diff.Observation, error) {
 	desc, err := m.Observer.Held(ctx, target)
 	switch {
 	case errors.Is(err, image.ErrAbsent):
@@ -362,10 +363,10 @@ func (m *Mirror) held(ctx context.Context, target image.Reference, offer diff.Ob
 		return diff.Observation{Hidden: true}, nil
 	}
 	o := diff.Observation{Held: desc.Digest}
-	if err == nil && doubtful && o.Held != offer.Want {
+	if err == nil && offered != "" && o.Held != offered {
 		var list bool
 		if list, err = m.isList(ctx, target, desc); list {
-			refused, _ := errors.AsType[*RefusedError](ListThere(offer.Want))
+			refused, _ := errors.AsType[*RefusedError](ListThere(offered))
 			o.Declined, o.Detail = refused.Reason, refused.Detail
 		}
 	}
