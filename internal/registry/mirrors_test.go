@@ -149,6 +149,40 @@ func TestMirrorIsNoTruth(t *testing.T) {
 	})
 }
 
+// TestMirrorServesAgain: a mirror that served a blob well is asked for it again; only failures count.
+func TestMirrorServesAgain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		s := newMirrorStand(t, true)
+		data := s.image.Blobs[0].Data
+		for range 5 {
+			body, err := s.client.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			_ = body.Close() // it was read
+		}
+		if mirror, registry := s.mirror.Count(blobs), s.home.Count(blobs); mirror != 5 || registry != 0 {
+			t.Errorf("five good downloads: the mirror gave %d, the registry %d", mirror, registry)
+		}
+		s.mirror.Inject(emulator.Fault{Match: emulator.MatchKind("", emulator.KindBlob), CutAt: 10})
+		body, err := s.client.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(body); err == nil {
+			t.Error("a body that was cut is whole")
+		}
+		_ = body.Close() // it broke off
+		if manifest, blob := s.read(t); manifest != other || blob != home {
+			t.Errorf("after a failure the manifest comes from %q and the blob from %q", manifest, blob)
+		}
+	})
+}
+
 // TestMirrorPlaces names the repository at a mirror.
 func TestMirrorPlaces(t *testing.T) {
 	t.Parallel()
