@@ -62,6 +62,11 @@ func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Reposit
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
 		return err
 	}
+	if held.Raw != nil && !image.ListsReferrers(held.Raw) {
+		refused := e.refused(putManifest, nil, "the tag %s, where the list of what refers to %s has its place, holds an image", tag.Tag, subject)
+		refused.Hint = "remove that tag, or set referrers: false"
+		return refused
+	}
 	for _, r := range referrers {
 		if r.Digest == m.Digest {
 			return nil

@@ -68,3 +68,49 @@ func TestFallbackTagUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestImageInThePlaceOfAList: a tag that holds an image, as OpenShift names them, is not moved for a list of referrers.
+func TestImageInThePlaceOfAList(t *testing.T) {
+	for name, i := range map[string]emulator.Image{"an index": emulator.MultiArch(1, emulator.ImageOptions{}), "an image": emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})} {
+		t.Run(name, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{LaxManifests: true}, Options{})
+			if err := i.Push(r, "app", "1"); err != nil {
+				t.Fatal(err)
+			}
+			tag := image.ReferrersTag(image.Digest(i.Digest))
+			if err := r.PutTag("app", tag, i.Digest); err != nil {
+				t.Fatal(err)
+			}
+			m := about(t, image.Descriptor{MediaType: i.Root().MediaType, Digest: image.Digest(i.Digest), Size: int64(len(i.Root().Body))}, 1)
+			err := c.PutManifest(t.Context(), at("app").Digest(m.Digest), m)
+			if e := failure(t, err); e.Temporary() {
+				t.Errorf("temporary: %v", err)
+			}
+			contains(t, err.Error(), tag, "holds an image", "referrers: false")
+			if got := r.Digest("app", tag); got != i.Digest {
+				t.Errorf("the tag was moved to %s", got)
+			}
+		})
+	}
+}
+
+// TestTypes: what a manifest is, its document says before its header does.
+func TestTypes(t *testing.T) {
+	for _, c := range []struct{ raw, header, want string }{
+		{`{"mediaType":"` + image.MediaTypeDockerList + `","manifests":[]}`, image.MediaTypeOCIIndex, image.MediaTypeDockerList},
+		{`{"manifests":[]}`, "application/json", image.MediaTypeOCIIndex},
+		{`{"manifests":[]}`, image.MediaTypeOCIManifest, image.MediaTypeOCIIndex},
+		{`{"config":{"mediaType":"application/vnd.docker.container.image.v1+json"},"layers":[]}`, "", image.MediaTypeDockerManifest},
+		{`{"config":{},"layers":[]}`, "text/plain; charset=utf-8", image.MediaTypeOCIManifest},
+		{`{"config":{},"layers":[]}`, image.MediaTypeOCIManifest + "; charset=utf-8", image.MediaTypeOCIManifest},
+		{`{"schemaVersion":1,"fsLayers":[],"signatures":[]}`, "application/json", image.MediaTypeDockerSigned1},
+		{`{"schemaVersion":1,"fsLayers":[]}`, image.MediaTypeDockerSchema1, image.MediaTypeDockerSchema1},
+		{`{"of":"somebody"}`, "application/vnd.example.thing+json", "application/vnd.example.thing+json"},
+		{`{"of":"nobody"}`, "application/json", ""},
+		{`<html>`, "text/html", ""},
+	} {
+		if got := typeOf([]byte(c.raw), c.header); got != c.want {
+			t.Errorf("%s as %s is %q, want %q", c.raw, c.header, got, c.want)
+		}
+	}
+}

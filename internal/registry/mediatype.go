@@ -66,6 +66,9 @@ func typeOf(raw []byte, contentType string) string {
 		return image.MediaTypeDockerManifest
 	case doc.Config != nil:
 		return image.MediaTypeOCIManifest
+	case said == "" && strings.HasPrefix(contentType, "application/vnd."): // of somebody's own
+		mediaType, _, _ := strings.Cut(contentType, ";")
+		return mediaType
 	}
 	return said
 }
