@@ -16,7 +16,6 @@ func TestRejects(t *testing.T) {
 		for _, percent := range []int{5, 10, 40} {
 			t.Run(fmt.Sprintf("%d %% of %d", percent, status), func(t *testing.T) {
 				t.Parallel()
-				later(t, issueDeadlock)
 				if runs == 0 && percent != 10 {
 					t.Skip("DRAY_REJECT_RUNS=50 makes 50 runs of each kind")
 				}
