@@ -110,11 +110,12 @@ func (s *signer) taken(t *token) {
 // sign puts the credential on a request, as far as the host has asked for one.
 func (s *signer) sign(req *http.Request, need []Scope) (used *token, signed bool, err error) {
 	s.mu.Lock()
-	scheme, credential := s.scheme, s.credential
+	scheme := s.scheme
 	s.mu.Unlock()
 	switch scheme {
 	case basic:
-		if credential, err = s.find(req.Context()); err != nil || credential.Anonymous() {
+		credential, err := s.find(req.Context())
+		if err != nil || credential.Anonymous() || credential.IdentityToken != "" {
 			return nil, false, err
 		}
 		req.SetBasicAuth(credential.Username, credential.Password)
@@ -155,7 +156,8 @@ func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used
 			s.mu.Lock()
 			s.scheme = basic
 			s.mu.Unlock()
-			return !credential.Anonymous() && credential.IdentityToken == "" && !(signed && used == nil), err
+			refused := signed && used == nil // the credential itself
+			return !refused && !credential.Anonymous() && credential.IdentityToken == "", err
 		}
 	}
 	return false, nil

@@ -67,7 +67,7 @@ func (g *Governor) unlock() {
 	g.said = nil
 	g.mu.Unlock()
 	for _, l := range said {
-		g.options.Log.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
+		g.options.Log.LogAttrs(context.Background(), l.level, l.text, l.attrs...) //nolint:sloglint // say is given constants only
 	}
 }
 

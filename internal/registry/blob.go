@@ -167,7 +167,7 @@ func (r *download) Read(p []byte) (int, error) {
 		if n > 0 {
 			r.idle = 0
 		}
-		if err == nil || err == io.EOF && (r.size == 0 || r.read >= r.size) { //nolint:errorlint // one that wraps io.EOF is a torn body
+		if err == nil || err == io.EOF && (r.size == 0 || r.read >= r.size) { // one that wraps io.EOF is a torn body
 			return n, err
 		}
 		if errors.Is(err, io.EOF) {
@@ -229,6 +229,6 @@ func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Des
 
 func (e *endpoint) headBlob(ctx context.Context, repo image.Repository, d image.Digest) error {
 	req := e.request(ctx, http.MethodHead, blobPath(repo, d), nil, nil)
-	_, err := e.auth.Do(req, wire.Call{Operation: headBlob, Deadline: callDeadline, Read: nothing}, auth.Push(repo.Path))
+	_, err := e.auth.Do(req, wire.Call{Operation: headBlob, Deadline: callDeadline, Read: nothing}, auth.Push(repo.Path)) //nolint:bodyclose // Read has read it
 	return err
 }

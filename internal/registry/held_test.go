@@ -23,7 +23,7 @@ func TestHeld(t *testing.T) {
 			r.Inject(emulator.Fault{Status: status})
 			_, err := c.Held(t.Context(), at("app").Tag("1"))
 			for _, kind := range []error{image.ErrHidden, image.ErrAbsent} {
-				if err == nil || errors.Is(err, kind) != (want == kind) {
+				if err == nil || errors.Is(err, kind) != errors.Is(want, kind) {
 					t.Errorf("%d: %v", status, err)
 				}
 			}
@@ -33,7 +33,7 @@ func TestHeld(t *testing.T) {
 			if _, err := c.Head(t.Context(), at("app").Tag("1")); err == nil || errors.Is(err, image.ErrHidden) {
 				t.Errorf("Head: %v", err)
 			}
-			if _, err := c.HasBlob(t.Context(), at("app"), content([]byte("x"))); errors.Is(err, image.ErrHidden) != (want == image.ErrHidden) {
+			if _, err := c.HasBlob(t.Context(), at("app"), content([]byte("x"))); errors.Is(err, image.ErrHidden) != errors.Is(want, image.ErrHidden) {
 				t.Errorf("HasBlob: %v", err)
 			}
 		})

@@ -204,7 +204,7 @@ type mirroredBody struct {
 // Read implements io.Reader.
 func (b *mirroredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // one that wraps io.EOF is a torn body
+	if err != nil && err != io.EOF { // one that wraps io.EOF is a torn body
 		b.doubt()
 	}
 	return n, err

@@ -149,10 +149,10 @@ func (r *part) Read(b []byte) (int, error) {
 	n, err := p.body.Read(b)
 	r.at += int64(n)
 	p.at = r.at
-	if err == io.EOF && r.at == r.end { //nolint:errorlint // an error that wraps io.EOF is a torn body
+	if err == io.EOF && r.at == r.end { // an error that wraps io.EOF is a torn body
 		return n, io.EOF
 	}
-	if err == io.EOF { //nolint:errorlint // as above
+	if err == io.EOF { // as above
 		err = io.ErrUnexpectedEOF
 	}
 	p.err = err

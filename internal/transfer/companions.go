@@ -81,38 +81,49 @@ func (t *task) companions(ctx context.Context, root node) error {
 
 // below are the manifests below an index, and below the indexes among them, each once.
 func (t *task) below(ctx context.Context, root node) ([]image.Digest, error) {
-	var all []image.Digest
-	var visits visits
-	var visit func(n node, depth int) error
-	visit = func(n node, depth int) error {
-		for _, c := range n.children {
-			first, err := visits.first(c.Digest, depth)
-			if err != nil {
-				return mirror.At(mirror.Source, t.order.Source, err)
-			}
-			if !first || image.KindOf(c.MediaType) == image.LikelyBlobs {
-				continue
-			}
-			all = append(all, c.Digest)
-			if !image.IsIndex(c.MediaType) {
-				continue
-			}
-			m, err := t.manifest(ctx, t.from.Digest(c.Digest))
-			if err != nil {
-				return err
-			}
-			inner, err := parse(m)
-			if err != nil {
-				return mirror.At(mirror.Source, t.from.Digest(c.Digest), err)
-			}
-			if err := visit(inner, depth+1); err != nil {
-				return err
-			}
+	d := descent{task: t}
+	err := d.visit(ctx, root, 1)
+	return d.all, err
+}
+
+// descent is a walk over the manifests below an index.
+type descent struct {
+	*task
+	visits visits
+	all    []image.Digest
+}
+
+func (d *descent) visit(ctx context.Context, n node, depth int) error {
+	for _, c := range n.children {
+		first, err := d.visits.first(c.Digest, depth)
+		if err != nil {
+			return mirror.At(mirror.Source, d.order.Source, err)
 		}
-		return nil
+		if !first || image.KindOf(c.MediaType) == image.LikelyBlobs {
+			continue
+		}
+		d.all = append(d.all, c.Digest)
+		if !image.IsIndex(c.MediaType) {
+			continue
+		}
+		if err := d.enter(ctx, d.from.Digest(c.Digest), depth+1); err != nil {
+			return err
+		}
 	}
-	err := visit(root, 1)
-	return all, err
+	return nil
+}
+
+// enter walks over what is below one index.
+func (d *descent) enter(ctx context.Context, index image.Reference, depth int) error {
+	m, err := d.manifest(ctx, index)
+	if err != nil {
+		return err
+	}
+	inner, err := parse(m)
+	if err != nil {
+		return mirror.At(mirror.Source, index, err)
+	}
+	return d.visit(ctx, inner, depth)
 }
 
 // search finds what refers to the subjects, and to that in turn: subjects come before what refers to them.
