@@ -3,7 +3,6 @@ package realworld
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,7 +19,6 @@ func TestRegistries(t *testing.T) {
 	for _, e := range slices.Concat(entries(), fronts()) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			later(t, e.later[""])
 			s := e.start(t)
 			w := &trial{entry: e, site: s, user: newUser(t, s.env...), images: images}
 			if e.few {
@@ -58,18 +56,7 @@ type trial struct {
 
 func (w *trial) step(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) {
-		later(t, w.later[name])
-		f(t)
-	})
-}
-
-// later skips what fails today, for a reason; DRAY_LATER=1 tries it all the same.
-func later(t *testing.T, reason string) {
-	t.Helper()
-	if reason != "" && os.Getenv("DRAY_LATER") == "" {
-		t.Skip("later: " + reason)
-	}
+	t.Run(name, f)
 }
 
 // toSite is a config that brings the images to the site.

@@ -13,8 +13,6 @@ type entry struct {
 	start func(t *testing.T) *site
 	// few is set where a counterpart is so slow that fewer images do.
 	few bool
-	// later has the steps that fail today, with the reason; that of "" holds for all.
-	later map[string]string
 }
 
 func entries() []entry {
@@ -36,13 +34,6 @@ func entries() []entry {
 		{name: "zot 1.4.3", start: zot, few: true},
 	}
 }
-
-// The reasons for which something is left for later.
-const (
-	issueCut     = "a body that is cut teaches dray nothing for the blobs that were cut at the same time, which are cut again"
-	issueRange   = "a Range that is off by one is not understood: the blob starts over"
-	issueStarved = "blobs whose uploads broke off keep their places at the source while they wait for the one at the target, which a blob has that waits for the source"
-)
 
 // withTokens wants a token for everything.
 func withTokens(program string) func(*testing.T) *site {

@@ -75,6 +75,7 @@ type habits struct {
 	trying  bool  // one such POST is under way
 	noMount bool  // the registry takes no mount that does not say from where
 	beyond  bool  // it counts one byte more than it has
+	torn    int   // requests for a whole blob that broke off, since one has come through
 }
 
 func newHabits(table uploading) *habits { return &habits{table: table, whole: table.whole} }
@@ -104,11 +105,12 @@ func (h *habits) tooLarge(sent int64) bool {
 	return true
 }
 
-// cut learns that requests break off again and again, the last after so many bytes, and that what has come is lost then.
-func (h *habits) cut(sent int64) {
+// tore learns that a request for a whole blob broke off after so many bytes, and that what had come was lost. The second time smaller ones
+// are worth a try.
+func (h *habits) tore(sent int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.table.unbroken {
+	if h.torn++; h.torn > 1 && !h.table.unbroken {
 		h.narrow(max(min(sent/2, brokenChunk), leastBroken, h.least))
 	}
 }
@@ -145,6 +147,13 @@ func (h *habits) counts(has, sent int64) int64 {
 	return has
 }
 
+// countsBeyond notes that a registry may count one byte more than it has: it did not take what comes after what it said to have.
+func (h *habits) countsBeyond() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.beyond = true
+}
+
 // has returns what a registry has of an upload of so many bytes, by what it says.
 func (h *habits) has(says, size int64) int64 {
 	h.mu.Lock()
@@ -173,7 +182,7 @@ func (h *habits) started(header http.Header) {
 func (h *habits) completed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.takes = true
+	h.takes, h.torn = true, 0
 }
 
 // trySingle tells whether to send a small blob with the POST that starts its upload: not before the registry has taken one, which

@@ -58,9 +58,8 @@ func (p *payload) taken() int64 {
 
 // seek has the next read start at a position. The lock is held.
 func (p *payload) seek(at int64) error {
-	if p.body != nil && p.at != at {
-		_ = p.body.Close() // what it would still have given is asked for again
-		p.body = nil
+	if p.at != at {
+		p.letGo() // what it would still have given is asked for again
 	}
 	p.opened = true
 	if p.body != nil {
@@ -92,17 +91,31 @@ func (p *payload) load() bool {
 		return false
 	}
 	p.data = data
+	p.letGo()
 	return true
+}
+
+// rest gives the source back while an upload waits for its turn: who holds a place for reading while he waits for one for writing stops those
+// who hold that one, and wait for his.
+func (p *payload) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.letGo()
+}
+
+// letGo closes the source; it is opened again where it is needed. The lock is held.
+func (p *payload) letGo() {
+	if p.body != nil {
+		_ = p.body.Close() // a download that is not wanted has nothing more to say
+		p.body = nil
+	}
 }
 
 // close gives the source back.
 func (p *payload) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.body != nil {
-		_ = p.body.Close() // a download that is over has nothing more to say
-		p.body = nil
-	}
+	p.letGo()
 	if p.err == nil {
 		p.err = errClosed
 	}

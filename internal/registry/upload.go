@@ -68,8 +68,9 @@ type upload struct {
 	session          *url.URL
 	offset           int64
 	chunked, resumed bool
-	// failures counts those in a row, over all sessions, and torn the requests for the whole blob that broke off.
-	failures, torn int
+	// failures counts those in a row, over all sessions; recounted is set once what the registry said to have was taken for one too many.
+	failures  int
+	recounted bool
 }
 
 // errSession says that an upload's session cannot be gone on with, but another may do.
@@ -262,15 +263,18 @@ func (u *upload) send(ctx context.Context) error {
 // goOn takes a session up again after a failure, or abandons it. One that fails when it was taken up has lost count, or its parts.
 func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) {
 	forgotten := gone(failure)
+	if u.resumed && failure.Status == http.StatusRequestedRangeNotSatisfiable && !u.recounted {
+		u.recounted = true
+		u.habits.countsBeyond()
+		u.resumed = false
+	}
 	if !forgotten && (!u.resumed || failure.Status == 0 || narrows(failure)) {
 		if on, forgotten, err = u.howFar(ctx); on || err != nil {
 			return on, err
 		}
 	}
 	if failure.Unanswered && !u.chunked {
-		if u.torn++; u.torn > 1 {
-			u.habits.cut(u.taken())
-		}
+		u.habits.tore(u.taken())
 	}
 	if !forgotten {
 		u.abandon(ctx)
@@ -327,6 +331,9 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	call := wire.Call{Operation: operation, Lane: wire.Writes, Once: true, Patience: commitTimeout, Read: nothing}
 	resp, err := u.auth.Do(req, call, auth.Push(u.repo.Path))
 	u.stop() // nobody reads from here on
+	if err != nil {
+		u.rest()
+	}
 	if err == nil && req.Method == http.MethodPut {
 		u.habits.completed()
 		return true, u.asError(operation, u.keeps(resp))

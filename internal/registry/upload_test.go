@@ -311,3 +311,30 @@ func TestTokenWhileADownloadIsOpen(t *testing.T) {
 		}
 	})
 }
+
+// TestBrokenUploadsHoldNoPlace: source and target take one request of a kind at a time, and every upload breaks off once. Who waits to go on
+// holds no download that another needs.
+func TestBrokenUploadsHoldNoPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		from, to := emulator.New(emulator.Options{}), emulator.New(emulator.Options{})
+		one := Host{Concurrency: 1}
+		c := client(t, emulator.Network{home: from, other: to}, Options{Hosts: map[string]Host{home: one, other: one}})
+		to.Inject(emulator.Fault{Match: requests("PUT", emulator.KindUpload), Times: 8, CutRequestAt: 300_000})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var group sync.WaitGroup
+		for n := range 8 {
+			data := bytes.Repeat([]byte{byte(n), 1}, 400_000)
+			from.PutBlob("app", data)
+			group.Go(func() {
+				_, err := c.PutBlob(ctx, image.Repository{Registry: other, Path: "app"}, content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) {
+					return c.OpenBlob(ctx, at("app"), content(data), offset, nil)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+	})
+}
