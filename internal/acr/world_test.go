@@ -27,7 +27,7 @@ import (
 	"github.com/draysync/dray/internal/transfer"
 )
 
-// TestMain keeps regclient from looking up the names of hosts, as it does for requests that go through a proxy. No request does here.
+// TestMain keeps names of hosts from being looked up, as those are that are asked through a proxy. No request does here.
 func TestMain(m *testing.M) {
 	_ = os.Setenv("HTTPS_PROXY", "http://127.0.0.1:1") // it cannot fail
 	os.Exit(m.Run())

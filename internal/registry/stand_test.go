@@ -16,8 +16,8 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// The hosts of the tests are addresses for documentation (RFC 5737), because regclient looks names up before it follows a
-// redirect or asks a token server.
+// The hosts of the tests are addresses for documentation (RFC 5737), because the names of hosts that a
+// registry leads to are looked up.
 const (
 	home  = "192.0.2.1"
 	other = "192.0.2.2"

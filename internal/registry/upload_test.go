@@ -90,7 +90,7 @@ func (b torn) Close() error { *b.closed = true; return nil }
 func TestSourceBreaks(t *testing.T) {
 	data := bytes.Repeat([]byte("layer"), 10_000)
 	broken := &Error{Host: "source.example", Operation: "GET blob", Message: "the body broke off", Cause: io.ErrUnexpectedEOF}
-	wrapping := errors.Join(errors.New("half of it"), io.EOF) // regclient's errors wrap io.EOF
+	wrapping := errors.Join(errors.New("half of it"), io.EOF) // errors of others may wrap io.EOF
 	cases := map[string]struct {
 		open func(closed *bool) (io.ReadCloser, error)
 		want error
