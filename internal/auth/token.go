@@ -67,7 +67,7 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 		},
 	}
 	for range maxRedirects {
-		resp, err := carrier.Do(req, call) //nolint:bodyclose // Read has read it, and a redirect has none
+		resp, err := carrier.Do(req, call)
 		if err != nil || got != nil {
 			return got, err
 		}

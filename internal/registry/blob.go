@@ -229,6 +229,6 @@ func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Des
 
 func (e *endpoint) headBlob(ctx context.Context, repo image.Repository, d image.Digest) error {
 	req := e.request(ctx, http.MethodHead, blobPath(repo, d), nil, nil)
-	_, err := e.auth.Do(req, wire.Call{Operation: headBlob, Deadline: callDeadline, Read: nothing}, auth.Push(repo.Path)) //nolint:bodyclose // Read has read it
+	_, err := e.auth.Do(req, wire.Call{Operation: headBlob, Deadline: callDeadline, Read: nothing}, auth.Push(repo.Path))
 	return err
 }

@@ -66,7 +66,7 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 	}
 	req := e.request(ctx, http.MethodGet, manifestPath(r), nil, nil)
 	req.Header["Accept"] = accepted
-	resp, err := e.auth.Do(req, wire.Call{Operation: getManifest, Deadline: callDeadline, Once: once, Read: read}, auth.Pull(r.Path)) //nolint:bodyclose // Read has read it
+	resp, err := e.auth.Do(req, wire.Call{Operation: getManifest, Deadline: callDeadline, Once: once, Read: read}, auth.Pull(r.Path))
 	if err != nil {
 		return image.Manifest{}, err
 	}
@@ -138,7 +138,7 @@ func (e *endpoint) putManifest(ctx context.Context, r image.Reference, mediaType
 	req.Header.Set("Content-Type", mediaType)
 	sent := rejection{manifest: raw, mediaType: mediaType}
 	call := wire.Call{Operation: putManifest, Lane: wire.Writes, Deadline: callDeadline, Read: nothing, Final: sent.lasts}
-	resp, err := e.auth.Do(req, call, auth.Push(r.Path)) //nolint:bodyclose // Read has read it
+	resp, err := e.auth.Do(req, call, auth.Push(r.Path))
 	if err != nil {
 		err, _ = sent.advise(err)
 		return nil, err

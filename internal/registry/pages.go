@@ -54,11 +54,11 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 	left, first := int64(maxListing), req.URL.Path
 	seen := map[string]bool{req.URL.RequestURI(): true}
 	for range maxPages {
-		resp, err := p.page(req, &left) //nolint:bodyclose // Read has read it
+		resp, err := p.page(req, &left)
 		if errors.Is(err, image.ErrAbsent) && req.URL.Path != first {
 			// Artifactory leaves a part of the path out of its Links (its issue RTFACT-18971).
 			req.URL.Path, req.URL.RawPath = first, ""
-			resp, err = p.page(req, &left) //nolint:bodyclose // as above
+			resp, err = p.page(req, &left)
 		}
 		if err != nil {
 			return err

@@ -314,7 +314,7 @@ func (e *endpoint) pause(ctx context.Context, failures int) error {
 func (u *upload) abandon(ctx context.Context) {
 	req := u.at(ctx, http.MethodDelete, u.session)
 	call := wire.Call{Operation: "DELETE blob upload", Lane: wire.Writes, Once: true, Deadline: time.Minute, Read: nothing}
-	_, _ = u.auth.Do(req, call, auth.Push(u.repo.Path)) //nolint:bodyclose // Read has read it
+	_, _ = u.auth.Do(req, call, auth.Push(u.repo.Path))
 }
 
 // at makes a request to the session of the upload.
