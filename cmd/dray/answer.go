@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/daemon"
-	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/web"
 )
@@ -69,61 +68,10 @@ func jobStatus(j daemon.JobStatus) web.JobStatus {
 	case !j.Due.IsZero():
 		w.State = web.Scheduled
 	}
-	if !j.State.Ended.IsZero() {
-		w.Last = lastRun(j)
+	if last := j.State.Last; last != nil {
+		w.Last = new(*last)
 	}
 	return w
-}
-
-// lastRun tells of the last run; of one before the start of the process only what is remembered of the job.
-func lastRun(j daemon.JobStatus) *web.LastRun {
-	last := &web.LastRun{Started: j.State.Started.UTC(), Ended: j.State.Ended.UTC(), Outcome: web.OK}
-	if j.State.Failures > 0 {
-		last.Outcome = web.Failed
-	}
-	if r := j.Result; r != nil {
-		last.Started = r.Started.UTC()
-		last.Outcome, last.Error = outcomeOf(*r)
-		last.Counts = webCounts(*r)
-	}
-	return last
-}
-
-// outcomeOf tells how a run ended, and the first thing of it that failed.
-func outcomeOf(r mirror.Result) (outcome web.Result, why string) {
-	if r.Err != nil {
-		return web.Failed, r.Err.Error()
-	}
-	for _, out := range r.Outcomes {
-		if out.Status == mirror.Failed {
-			why = errorText(out.Err)
-			break
-		}
-	}
-	return resultOf(countsOf(r).Failed, countsOf(r).Deferred, countsOf(r).Kept+countsOf(r).Imported), why
-}
-
-func resultOf(failed, deferred, well int) web.Result {
-	switch {
-	case failed > 0 && well == 0:
-		return web.Failed
-	case failed > 0:
-		return web.Partly
-	case deferred > 0:
-		return web.Postponed
-	}
-	return web.OK
-}
-
-func webCounts(r mirror.Result) web.Counts {
-	n := countsOf(r)
-	c := web.Counts{Keep: n.Kept, Import: n.Imported, Refuse: n.Refused, Failed: n.Failed, Deferred: n.Deferred}
-	for _, out := range r.Outcomes {
-		c.Pulls += out.Pulls
-		c.Bytes += out.Bytes
-		c.Mounted += out.Mounted
-	}
-	return c
 }
 
 func progressOf(p daemon.Progress) *web.Progress {
@@ -151,15 +99,10 @@ func (a answers) History(ctx context.Context, job string, limit int) ([]web.Run,
 }
 
 func runOf(r store.Run) web.Run {
+	last := recordOf(&r)
 	w := web.Run{
-		Job: r.Job, Trigger: r.Trigger, Started: r.Started.UTC(), Ended: r.Ended.UTC(), Seconds: r.Ended.Sub(r.Started).Seconds(), Error: r.Error,
-		Outcome: resultOf(r.Failed, r.Deferred, r.Keep+r.Import), Actions: []web.Action{}, More: r.More, Repeats: r.Repeats, Since: r.Since.UTC(),
-		Counts: web.Counts{
-			Keep: r.Keep, Import: r.Import, Refuse: r.Refuse, Failed: r.Failed, Deferred: r.Deferred, Pulls: r.Pulls, Bytes: r.Bytes, Mounted: r.BytesMounted,
-		},
-	}
-	if r.Error != "" {
-		w.Outcome = web.Failed
+		Job: r.Job, Trigger: last.Trigger, Started: last.Started, Ended: last.Ended, Seconds: last.Ended.Sub(last.Started).Seconds(),
+		Error: last.Error, Outcome: last.Outcome, Counts: last.Counts, Actions: []web.Action{}, More: r.More, Repeats: r.Repeats, Since: r.Since.UTC(),
 	}
 	for _, o := range r.Outcomes {
 		w.Actions = append(w.Actions, web.Action{

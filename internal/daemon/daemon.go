@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/schedule"
 )
 
@@ -33,10 +34,13 @@ type Daemon struct {
 	writes chan write
 
 	// What follows belongs to the loop.
-	ctx       context.Context //nolint:containedctx // that of Run, for what it starts
-	building  context.Context //nolint:containedctx // the same, for what a stop ends at once
-	current   *built
-	entries   map[string]*entry
+	ctx      context.Context //nolint:containedctx // that of Run, for what it starts
+	building context.Context //nolint:containedctx // the same, for what a stop ends at once
+	current  *built
+	entries  map[string]*entry
+	// past are the states of jobs that are none now; changed are the jobs whose states are to be written.
+	past      map[string]State
+	changed   map[string]bool
 	queue     schedule.Queue
 	running   int
 	reload    reload
@@ -50,7 +54,7 @@ type Daemon struct {
 func New(options Options) *Daemon {
 	return &Daemon{
 		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
-		writes: make(chan write, maxWrites), entries: map[string]*entry{}, draining: make(chan struct{}),
+		writes: make(chan write, maxWrites), entries: map[string]*entry{}, changed: map[string]bool{}, draining: make(chan struct{}),
 	}
 }
 
@@ -92,12 +96,47 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	case err != nil:
 		return err
 	}
-	d.adopt(first, states)
+	d.remember(states)
+	d.adopt(first)
 	d.reload.succeeded(d.started)
 	d.options.Events.Reloaded(d.started, d.current.number, nil)
 	d.tell(d.options.Manager.Ready(d.words()))
 	d.loop(ctx, stop, cancel)
 	return nil
+}
+
+// remember takes in the states of before the start. A run that was under way then was cut off.
+func (d *Daemon) remember(states map[string]State) {
+	d.past = make(map[string]State, len(states))
+	for name, s := range states {
+		if !s.Begun.IsZero() {
+			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
+			s.ended(result, "", true, s.Begun)
+			run := Run{Job: name, Result: result, State: s}
+			d.writes <- write{"the run that was cut off", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
+		}
+		d.past[name] = s
+	}
+}
+
+// errCutOff is why a run failed that nobody has seen the end of.
+var errCutOff = errors.New("the process ended before the run did")
+
+// save has the states written that have changed.
+func (d *Daemon) save() {
+	if len(d.changed) == 0 {
+		return
+	}
+	states := make(map[string]State, len(d.changed))
+	for name := range d.changed {
+		if e, ok := d.entries[name]; ok {
+			states[name] = e.state
+		} else {
+			states[name] = d.past[name]
+		}
+	}
+	clear(d.changed)
+	d.writes <- write{"the states of jobs", func(ctx context.Context) error { return d.options.Memory.Save(ctx, states) }}
 }
 
 // until returns a context that ends when stop is closed, too.
@@ -140,6 +179,7 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 	defer grace.Stop()
 	for !d.stopped || d.running > 0 || d.reload.busy {
 		d.start()
+		d.save()
 		d.say()
 		d.arm(due)
 		select {
@@ -164,6 +204,7 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 			ctx = context.WithoutCancel(ctx) // once is enough
 		}
 	}
+	d.save()
 	for _, answer := range d.reload.waiting {
 		answer <- ErrStopping
 	}

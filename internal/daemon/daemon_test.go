@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 const (
@@ -103,6 +104,87 @@ func TestRestart(t *testing.T) {
 				t.Errorf("%s: %s", name, diff)
 			}
 		}
+	})
+}
+
+// Beside a twin that goes on, a daemon that is stopped or killed at any minute ends as soon: what is deferred stays so until the same
+// time, what was cut off is due at the next start, and "ok" is said only of a run that ended well.
+func TestTwins(t *testing.T) {
+	const window = minute // in which one import fits
+	result := func(_ string, run int) mirror.Result {
+		if run < 10 {
+			return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Imported}, {Status: mirror.Deferred, RetryAt: time.Now().Add(window)}}}
+		}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}}}
+	}
+	ends := func(t *testing.T, restart func(s *stand)) (end time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStand(config{jobs: []Job{job(t, "a", "@daily")}, takes: time.Second, result: result})
+			s.start(t)
+			for s.status(t, "a").State.Succeeded.IsZero() && time.Since(epoch) < hour {
+				time.Sleep(7300 * time.Millisecond)
+				synctest.Wait()
+				if j := s.status(t, "a"); j.State.Last != nil && j.State.Last.Outcome == record.OK && j.State.Succeeded.IsZero() {
+					t.Error("a run that was not well is called ok")
+				}
+				if restart != nil {
+					before := s.status(t, "a")
+					restart(s)
+					s.start(t)
+					after := s.status(t, "a")
+					if before.Started.IsZero() && !before.Due.Equal(after.Due) || !before.Deferred.Equal(after.Deferred) {
+						t.Errorf("due %s, deferred until %s, before the restart; then %s and %s", before.Due, before.Deferred, after.Due, after.Deferred)
+					}
+				}
+			}
+			end = s.status(t, "a").State.Succeeded.Sub(epoch)
+			s.stop(t)
+		})
+		return end
+	}
+	alone := ends(t, nil)
+	for name, restart := range map[string]func(s *stand){
+		"stopped": func(s *stand) { s.stop(t) },
+		"killed":  func(s *stand) { s.crash() },
+	} {
+		if got := ends(t, restart); got > alone+2*time.Second {
+			t.Errorf("%s: it ended after %s, its twin after %s", name, got, alone)
+		}
+	}
+}
+
+// A run that a kill cut off is cut off, in the history too, and due at once, whatever started it.
+func TestCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(config{jobs: []Job{job(t, "a", "@daily")}})
+		s.start(t)
+		s.change(func(c *config) { c.takes = hour })
+		time.Sleep(hour)
+		if found, err := s.Trigger(t.Context(), "a"); !found || err != nil {
+			t.Fatal(found, err)
+		}
+		time.Sleep(minute)
+		s.crash()
+		s.config.jobs = nil
+		s.start(t) // its mapping is away for a while
+		s.stop(t)
+		s.mu.Lock()
+		s.config.jobs = []Job{job(t, "a", "@daily")}
+		last := s.kept[len(s.kept)-1].State.Last
+		s.mu.Unlock()
+		want := &record.Run{Started: epoch.Add(hour), Ended: epoch.Add(hour), Outcome: record.CutOff, Trigger: "manual", Error: errCutOff.Error()}
+		if diff := cmp.Diff(want, last); diff != "" {
+			t.Error(diff)
+		}
+		s.start(t)
+		if j := s.status(t, "a"); j.Started.IsZero() || j.Trigger != Asked || j.State.Last.Outcome != record.CutOff || !j.State.Succeeded.Equal(epoch) {
+			t.Errorf("%+v", j)
+		}
+		time.Sleep(2 * hour)
+		if j := s.status(t, "a"); j.State.Last.Outcome != record.OK || !j.Due.Equal(epoch.Add(day)) {
+			t.Errorf("%+v", j)
+		}
+		s.stop(t)
 	})
 }
 
@@ -232,7 +314,7 @@ func TestStop(t *testing.T) {
 	for name, tt := range map[string]struct {
 		takes, after, ends time.Duration
 		kill               bool
-		again              bool // it runs at once after the next start
+		again              bool // it runs after the next start
 	}{
 		"idle":     {takes: 0, after: minute, ends: minute},
 		"in time":  {takes: 10 * minute, after: 5 * minute, ends: 10 * minute},
@@ -262,10 +344,10 @@ func TestStop(t *testing.T) {
 				}
 				begun := len(s.runs("a"))
 				s.start(t)
+				time.Sleep(hour) // the other job has waited for longer
 				if again := len(s.runs("a")) > begun; again != tt.again {
 					t.Errorf("it runs again: %v", again)
 				}
-				time.Sleep(hour)
 				if n := len(s.runs("b")); n == 0 {
 					t.Error("the other job never ran")
 				}

@@ -3,12 +3,14 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/schedule"
 )
 
@@ -16,27 +18,14 @@ import (
 type entry struct {
 	Job
 	state State
-	// due is when it runs next, zero for never; trigger is why it will.
-	due     time.Time
-	trigger Trigger
 	// running is the run under way, nil for none.
 	running *running
-	// asked is set where another run is wanted right after the one under way.
-	asked bool
 	// removed is set where the job is no more, and only its run is under way.
 	removed bool
-	// result is that of the last run of this process; nil for none.
-	result *mirror.Result
-	// waits is until when what a registry's budget has deferred waits; zero for nothing. given is when it was last given anything.
-	waits, given time.Time
-	// vain is how many runs in a row have left something deferred and brought nothing.
-	vain int
 }
 
 // running is one run under way.
 type running struct {
-	started time.Time
-	trigger Trigger
 	built   *built
 	tracker *tracker
 	// fingerprint is that of the job as it runs.
@@ -44,8 +33,8 @@ type running struct {
 }
 
 // adopt takes over a generation. What is known of jobs that it does not have is given up, and unchanged jobs keep all that is.
-func (d *Daemon) adopt(g Generation, states map[string]State) {
-	now := time.Now()
+func (d *Daemon) adopt(g Generation) {
+	now := clock()
 	next := &built{Generation: g, at: now, number: 1}
 	if d.current != nil {
 		next.number = d.current.number + 1
@@ -55,12 +44,12 @@ func (d *Daemon) adopt(g Generation, states map[string]State) {
 	d.current = next
 	g.Take()
 	wanted := make(map[string]bool, len(g.Jobs))
-	anchors := map[string]time.Time{}
 	for _, job := range g.Jobs {
 		wanted[job.Name] = true
 		e, known := d.entries[job.Name]
 		if !known {
-			e = &entry{Job: job, state: states[job.Name]}
+			e = &entry{Job: job, state: d.past[job.Name]}
+			delete(d.past, job.Name)
 			d.entries[job.Name] = e
 		}
 		if known && !e.removed && e.Fingerprint == job.Fingerprint {
@@ -68,18 +57,18 @@ func (d *Daemon) adopt(g Generation, states map[string]State) {
 		}
 		if every, ok := job.Schedule.Every(); e.state.Anchor.IsZero() || ok && !sameEvery(e.Schedule, every, known) {
 			e.state.Anchor = now
-			anchors[job.Name] = now
 		}
-		e.Job, e.removed, e.waits = job, false, time.Time{}
+		if cmp.Or(e.state.Planned, e.state.Fingerprint) != job.Fingerprint {
+			e.state.Due, e.state.Deferred = time.Time{}, time.Time{}
+		}
+		e.Job, e.removed = job, false
 		d.plan(e, now)
+		d.changed[job.Name] = true
 	}
 	for name, e := range d.entries {
 		if !wanted[name] {
 			d.remove(name, e)
 		}
-	}
-	if len(anchors) > 0 {
-		d.writes <- write{"the phase of schedules", func(ctx context.Context) error { return d.options.Memory.Anchor(ctx, anchors) }}
 	}
 }
 
@@ -91,11 +80,17 @@ func sameEvery(before schedule.Schedule, every time.Duration, known bool) bool {
 
 func (d *Daemon) remove(name string, e *entry) {
 	d.queue.Remove(name)
-	e.removed, e.asked = true, false
-	if e.running == nil {
-		delete(d.entries, name)
-	}
+	e.removed, e.state.Asked = true, false
+	d.forget(e)
 	d.options.Events.Removed(name)
+}
+
+// forget drops a job that is no more and does not run. Its state stays, as it does in the memory: the job may come back.
+func (d *Daemon) forget(e *entry) {
+	if e.removed && e.running == nil {
+		delete(d.entries, e.Name)
+		d.past[e.Name] = e.state
+	}
 }
 
 // plan decides when a job runs next. One that runs is planned when it has ended.
@@ -103,11 +98,13 @@ func (d *Daemon) plan(e *entry, now time.Time) {
 	if e.running != nil {
 		return
 	}
-	e.due, e.trigger = e.next(now)
-	if e.due.IsZero() {
+	e.state.Due, e.state.Trigger = e.next(now)
+	e.state.Planned = e.Fingerprint
+	d.changed[e.Name] = true
+	if e.state.Due.IsZero() {
 		d.queue.Remove(e.Name)
 	} else {
-		d.queue.Put(e.Name, e.due, e.Priority)
+		d.queue.Put(e.Name, e.state.Due, e.Priority)
 	}
 	d.options.Events.Scheduled(e.status(now))
 }
@@ -120,26 +117,50 @@ func (e *entry) deadline() time.Time {
 	return schedule.Deadline(e.Schedule, e.Name, e.Jitter, e.state.Succeeded, e.state.Anchor)
 }
 
-// next returns when the job runs next, and why.
+// next returns when the job runs next, and why. What was planned before stays where it comes first, so that a restart puts nothing off.
 func (e *entry) next(now time.Time) (time.Time, Trigger) {
-	if e.asked {
-		return now, Asked
+	due, trigger := e.after(now)
+	if planned := e.state.Due; !planned.IsZero() && (due.IsZero() || planned.Before(due)) {
+		return planned, e.state.Trigger
 	}
-	last, trigger := e.state.Started, Scheduled
-	if last.IsZero() || e.state.Fingerprint != e.Fingerprint {
+	return due, trigger
+}
+
+// after returns when the job runs next after what has happened to it.
+func (e *entry) after(now time.Time) (time.Time, Trigger) {
+	s := &e.state
+	last, trigger := s.Started, Scheduled
+	if last.IsZero() || s.Fingerprint != e.Fingerprint {
 		last, trigger = time.Time{}, First
 	}
-	due := schedule.Due(e.Schedule, e.Name, e.Jitter, last, e.state.Anchor, now)
+	switch {
+	case s.Asked:
+		return now, Asked
+	case s.cutOff() && trigger == First:
+		return now, First
+	case s.cutOff():
+		return now, Trigger(s.Last.Trigger)
+	}
+	due := schedule.Due(e.Schedule, e.Name, e.Jitter, last, s.Anchor, now)
 	if trigger == First {
 		return due, First
 	}
-	for _, again := range []time.Time{e.waits, e.state.again()} {
-		if !again.IsZero() && (due.IsZero() || again.Before(due)) {
+	for _, again := range []time.Time{s.Deferred, s.again()} {
+		if again.IsZero() {
+			continue
+		}
+		if again = again.Add(-max(0, s.Ended.Sub(now))); due.IsZero() || again.Before(due) { // the clock may have been set back
 			due, trigger = again, Retried
 		}
 	}
 	return due, trigger
 }
+
+// cutOff tells whether the last run was cut off, and nothing has run since.
+func (s State) cutOff() bool { return s.Last != nil && s.Last.Outcome == record.CutOff }
+
+// clock is the time as states have it.
+func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
 
 // The pauses after failed runs, of which each is twice the one before.
 const (
@@ -165,18 +186,21 @@ func (d *Daemon) start() {
 	if d.stopped {
 		return
 	}
-	now := time.Now()
+	now := clock()
 	for _, name := range d.queue.Pop(now, d.current.Parallel-d.running) {
 		d.begin(d.entries[name], now)
 	}
 }
 
 func (d *Daemon) begin(e *entry, now time.Time) {
-	r := &running{started: now, trigger: e.trigger, built: d.current, tracker: newTracker(), fingerprint: e.Fingerprint}
-	e.running, e.asked, e.due, e.waits = r, false, time.Time{}, time.Time{}
+	r := &running{built: d.current, tracker: newTracker(), fingerprint: e.Fingerprint}
+	e.running = r
+	e.state.Begun, e.state.BegunBy = now, e.state.Trigger
+	e.state.Asked, e.state.Due, e.state.Deferred = false, time.Time{}, time.Time{}
+	d.changed[e.Name] = true
 	d.running++
 	r.built.runs++
-	d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "job started", slog.String("job", e.Name), slog.String("reason", string(r.trigger)))
+	d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "job started", slog.String("job", e.Name), slog.String("reason", string(e.state.BegunBy)))
 	name, ctx := e.Name, d.ctx
 	go func() {
 		result := r.built.Run(ctx, name, d.draining, r.tracker)
@@ -186,56 +210,73 @@ func (d *Daemon) begin(e *entry, now time.Time) {
 
 // end takes in the result of a run.
 func (d *Daemon) end(e *entry, result mirror.Result) {
-	r, now := e.running, time.Now()
+	r, now := e.running, clock()
 	e.running = nil
 	d.running--
 	r.built.runs--
 	r.built.release()
 	before := e.state
-	if !d.cut(result) {
-		e.state.Fingerprint, e.state.Started = r.fingerprint, r.started
+	e.state.ended(result, r.fingerprint, d.stopped, now)
+	run := Run{Job: e.Name, Result: result, State: e.state}
+	if !e.removed {
+		d.options.Events.Ran(run, before)
+		d.plan(e, now)
+		run.State = e.state
 	}
-	e.state.Ended = now
-	if good(result) {
-		e.state.Succeeded, e.state.Failures = now, 0
-	} else if !d.stopped && failed(result) {
-		e.state.Failures++
+	d.forget(e)
+	delete(d.changed, e.Name) // it is kept with the run
+	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
+}
+
+// ended takes in the result of the run under way; stopping tells that the daemon stops.
+func (s *State) ended(result mirror.Result, fingerprint string, stopping bool, now time.Time) {
+	s.Last = &record.Run{Started: s.Begun, Ended: now, Trigger: string(s.BegunBy), Counts: result.Counts()}
+	s.Last.Outcome, s.Last.Error = verdict(result)
+	s.Begun, s.BegunBy, s.Ended, s.Deferred = time.Time{}, "", now, time.Time{}
+	if stopping && cut(result) {
+		s.Last.Outcome = record.CutOff
+		return
+	}
+	s.Fingerprint, s.Started = fingerprint, s.Last.Started
+	switch s.Last.Outcome {
+	case record.OK:
+		s.Succeeded, s.Failures = now, 0
+	case record.Failed, record.Partly:
+		s.Failures++
+	case record.Postponed, record.CutOff:
 	}
 	at := waits(result)
 	if result.Progress() {
-		e.given = now
+		s.Given = now
 	}
 	if result.Progress() || at.IsZero() {
-		e.vain = 0
+		s.Vain = 0
 	}
-	e.result, e.waits = &result, time.Time{}
 	if !at.IsZero() {
-		e.waits = turn(mirror.Again(at, now, e.vain), e.given, now)
-		e.vain++
+		s.Deferred = turn(mirror.Again(at, now, s.Vain), s.Given, now).Add(time.Millisecond - 1).Truncate(time.Millisecond)
+		s.Vain++
 	}
-	run := Run{Job: e.Name, Trigger: r.trigger, Result: result, State: e.state}
-	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
-	if e.removed {
-		delete(d.entries, e.Name)
-		return
-	}
-	d.options.Events.Ran(run, before)
-	d.plan(e, now)
 }
 
-// cut tells whether a run ended because the daemon stops: then it counts as not made, and is due at the next start.
-func (d *Daemon) cut(result mirror.Result) bool { return d.stopped && !good(result) }
-
-// good tells whether a run did all that was to do. What is refused was not to do; what is deferred still is, and no failure.
-func good(result mirror.Result) bool {
-	return result.Err == nil && !slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool {
-		return out.Status == mirror.Failed || out.Status == mirror.Deferred
+// cut tells whether a run that ended while the daemon stops has not done all that it could: then it counts as not made, and is due at the
+// next start. A failure then may be that of what was ended.
+func cut(result mirror.Result) bool {
+	return result.Err != nil || slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool {
+		return out.Status == mirror.Failed || out.Status == mirror.Deferred && (out.RetryAt.IsZero() || errors.Is(out.Err, mirror.ErrStopping))
 	})
 }
 
-// failed tells whether anything of a run failed.
-func failed(result mirror.Result) bool {
-	return result.Err != nil || slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool { return out.Status == mirror.Failed })
+// verdict tells how a run ended, and the first thing of it that failed. What is refused was not to do; what is deferred still is, and
+// no failure.
+func verdict(result mirror.Result) (outcome record.Result, why string) {
+	if result.Err != nil {
+		return record.Failed, record.Text(result.Err.Error())
+	}
+	i := slices.IndexFunc(result.Outcomes, func(out mirror.Outcome) bool { return out.Status == mirror.Failed && out.Err != nil })
+	if i >= 0 {
+		why = record.Text(result.Outcomes[i].Err.Error())
+	}
+	return result.Counts().Result(), why
 }
 
 // waits returns when the first of what is deferred may be tried again, zero for nothing.

@@ -87,7 +87,7 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 	if err != nil {
 		d.reject(trigger, err, now)
 	} else {
-		d.adopt(g, nil)
+		d.adopt(g)
 		d.reload.succeeded(now)
 		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))
 	}
@@ -121,8 +121,9 @@ func (d *Daemon) Trigger(ctx context.Context, job string) (found bool, err error
 		case d.stopped:
 			err = ErrStopping
 		case ok && !e.removed:
-			found, e.asked = true, true
-			d.plan(e, time.Now())
+			found, e.state.Asked = true, true
+			d.changed[job] = true
+			d.plan(e, clock())
 		}
 	})
 	if asked != nil {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/draysync/dray/internal/mirror"
 )
 
 // Snapshot is the daemon at one moment.
@@ -43,8 +41,6 @@ type JobStatus struct {
 	Trigger Trigger
 	// Progress is that of the run under way.
 	Progress Progress
-	// Result is the last one of this process, nil for none.
-	Result *mirror.Result
 }
 
 // Progress is how a run gets on.
@@ -85,11 +81,11 @@ func (d *Daemon) snapshot(now time.Time) Snapshot {
 }
 
 func (e *entry) status(now time.Time) JobStatus {
-	j := JobStatus{Job: e.Job, State: e.state, Due: e.due, Deadline: e.deadline(), Deferred: e.waits, Result: e.result}
+	j := JobStatus{Job: e.Job, State: e.state, Due: e.state.Due, Deadline: e.deadline(), Deferred: e.state.Deferred, Trigger: e.state.Trigger}
 	if r := e.running; r != nil {
-		j.Started, j.Trigger, j.Progress = r.started, r.trigger, r.tracker.snapshot()
+		j.Started, j.Trigger, j.Progress = e.state.Begun, e.state.BegunBy, r.tracker.snapshot()
 	} else {
-		j.Trigger, j.Waiting = e.trigger, !e.due.IsZero() && !e.due.After(now)
+		j.Waiting = !j.Due.IsZero() && !j.Due.After(now)
 	}
 	return j
 }

@@ -126,6 +126,18 @@ func (s *stand) stop(t *testing.T) {
 	}
 }
 
+// crash ends the daemon as kill -9 does: nothing that it does from then on is seen.
+func (s *stand) crash() {
+	s.mu.Lock()
+	states, kept, events := maps.Clone(s.states), slices.Clone(s.kept), slices.Clone(s.events)
+	s.mu.Unlock()
+	s.kill()
+	<-s.ended
+	s.mu.Lock()
+	s.states, s.kept, s.events = states, kept, events
+	s.mu.Unlock()
+}
+
 func (s *stand) build(ctx context.Context) (Generation, error) {
 	s.mu.Lock()
 	c := s.config
@@ -250,14 +262,10 @@ func (m *memory) Keep(ctx context.Context, run Run) error {
 	return nil
 }
 
-func (m *memory) Anchor(_ context.Context, anchors map[string]time.Time) error {
+func (m *memory) Save(_ context.Context, states map[string]State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name, at := range anchors {
-		state := m.states[name]
-		state.Anchor = at
-		m.states[name] = state
-	}
+	maps.Copy(m.states, states)
 	return nil
 }
 

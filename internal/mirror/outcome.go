@@ -5,6 +5,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Status is how an action ended.
@@ -78,4 +79,26 @@ type Result struct {
 	// Started and Duration cover observing and importing.
 	Started  time.Time
 	Duration time.Duration
+}
+
+// Counts is how many actions of the run ended in which way, and what they took.
+func (r Result) Counts() (c record.Counts) {
+	for _, out := range r.Outcomes {
+		switch out.Status {
+		case Kept:
+			c.Keep++
+		case Imported:
+			c.Import++
+		case Refused:
+			c.Refuse++
+		case Failed:
+			c.Failed++
+		case Deferred:
+			c.Deferred++
+		}
+		c.Pulls += out.Pulls
+		c.Bytes += out.Bytes
+		c.Mounted += out.Mounted
+	}
+	return c
 }

@@ -36,7 +36,7 @@ type ServiceJob struct {
 	State string
 	// Due is when it runs next, Started when the run under way began, and DeferredUntil until when a budget puts it off.
 	Due, Started, DeferredUntil time.Time
-	// Outcome is how the last run ended ("ok", "failed", "partly", "deferred"; empty for none), Ended when, and Error why.
+	// Outcome is how the last run ended ("ok", "failed", "partly", "deferred", "cut-off"; empty for none), Ended when, and Error why.
 	Outcome, Error string
 	Ended          time.Time
 	LastSuccess    time.Time
@@ -186,7 +186,7 @@ func outcomeColor(outcome string) color {
 	switch outcome {
 	case "ok":
 		return ""
-	case stateDeferred:
+	case stateDeferred, "cut-off":
 		return yellow
 	}
 	return red

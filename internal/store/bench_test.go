@@ -2,8 +2,6 @@ package store
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"testing"
 	"time"
 )
@@ -103,10 +101,9 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-func anchors(d *stand) map[string]time.Time {
-	all := map[string]time.Time{}
+func anchored(d *stand) (all []JobState) {
 	for i := range many {
-		all[fmt.Sprint("job", i)] = d.Now()
+		all = append(all, JobState{Job: fmt.Sprint("job", i), Anchor: d.Now()})
 	}
 	return all
 }
@@ -114,7 +111,7 @@ func anchors(d *stand) map[string]time.Time {
 func BenchmarkJobStates(b *testing.B) {
 	d := newStand(b)
 	s := d.open(b)
-	must(b, s.KeepAnchors(b.Context(), anchors(d)))
+	must(b, s.KeepJobs(b.Context(), anchored(d)))
 	for b.Loop() {
 		if len(states(b, s)) != many {
 			b.Fatal("some are gone")
@@ -122,11 +119,11 @@ func BenchmarkJobStates(b *testing.B) {
 	}
 }
 
-func BenchmarkKeepAnchors(b *testing.B) {
+func BenchmarkKeepJobs(b *testing.B) {
 	d := newStand(b)
 	s := d.open(b)
 	for b.Loop() {
-		must(b, s.KeepAnchors(b.Context(), anchors(d)))
+		must(b, s.KeepJobs(b.Context(), anchored(d)))
 	}
 }
 
@@ -134,8 +131,11 @@ func BenchmarkKeepAnchors(b *testing.B) {
 func BenchmarkTouchJobs(b *testing.B) {
 	d := newStand(b)
 	s := d.open(b)
-	must(b, s.KeepAnchors(b.Context(), anchors(d)))
-	names := slices.Collect(maps.Keys(anchors(d)))
+	must(b, s.KeepJobs(b.Context(), anchored(d)))
+	var names []string
+	for _, j := range anchored(d) {
+		names = append(names, j.Job)
+	}
 	for b.Loop() {
 		must(b, s.TouchJobs(b.Context(), names))
 	}
@@ -159,7 +159,7 @@ func BenchmarkPruneRuns(b *testing.B) {
 	}
 	_, err := s.writer.Exec("WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 199) " +
 		"INSERT INTO runs SELECT NULL, job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, " +
-		"quiet, repeats, since, more, size, error FROM n, runs")
+		"quiet, repeats, since, more, size, error, outcome FROM n, runs")
 	must(b, err)
 	for b.Loop() {
 		must(b, s.Prune(b.Context(), d.Now(), 512<<20))

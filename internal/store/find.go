@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 )
 
 // finders are the statements that read, made once.
@@ -27,7 +28,10 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 		{&f.selected, "SELECT target, used FROM selections WHERE source = ? AND platforms = ?"},
 		{&f.referrers, "SELECT e.repository, e.seen, e.used FROM repositories r CROSS JOIN referrers e ON e.repository = r.id " +
 			"WHERE r.registry = ? AND r.path = ? AND e.digest = ?"},
-		{&f.jobs, "SELECT name, fingerprint, anchor, started, ended, succeeded, failures FROM jobs"},
+		{&f.jobs, "SELECT j.name, j." + strings.ReplaceAll(jobColumns, ", ", ", j.") + ", coalesce(r.id, 0), coalesce(r.cause, ''), coalesce(r.error, ''), " +
+			"coalesce(r.outcome, ''), coalesce(r.started, 0), coalesce(r.ended, 0), coalesce(r.keep, 0), coalesce(r.import, 0), coalesce(r.refuse, 0), " +
+			"coalesce(r.failed, 0), coalesce(r.deferred, 0), coalesce(r.pulls, 0), coalesce(r.bytes, 0), coalesce(r.bytes_mounted, 0) " +
+			"FROM jobs j LEFT JOIN runs r ON r.id = (SELECT max(id) FROM runs WHERE job = j.id)"},
 		{&f.runs, "SELECT " + runColumns + " FROM runs r CROSS JOIN jobs j ON j.id = r.job WHERE r.id < ? ORDER BY r.id DESC LIMIT ?"},
 		{&f.runsOf, "SELECT " + runColumns + " FROM jobs j CROSS JOIN runs r ON r.job = j.id " +
 			"WHERE j.name = ? AND r.id < ? ORDER BY r.id DESC LIMIT ?"},

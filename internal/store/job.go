@@ -5,11 +5,12 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // maxJob bounds the name of a job, in bytes.
@@ -28,6 +29,21 @@ type JobState struct {
 	Succeeded time.Time
 	// Failures counts the runs with failures since then.
 	Failures int
+	// Deferred is until when what a budget has put off waits; Given is when a run that followed such a wait last brought something, and
+	// Vain counts those in a row that did not.
+	Deferred, Given time.Time
+	Vain            int
+	// Due is when it runs next, and DueTrigger why, as the job that has the fingerprint Planned. Asked is set where somebody wants
+	// another run after the one under way.
+	Due        time.Time
+	DueTrigger string
+	Planned    string
+	Asked      bool
+	// Begun is when the run under way began, and BegunTrigger why; zero where there is none.
+	Begun        time.Time
+	BegunTrigger string
+	// Last is the run that ended last, without its outcomes; nil for none. It is read and not written.
+	Last *Run
 }
 
 // JobStates returns what is kept of jobs, by name: also of those that no config has any more, until [Store.Prune] forgets them.
@@ -50,37 +66,48 @@ func (s *Store) jobStates(ctx context.Context) (map[string]JobState, error) {
 	defer func() { _ = rows.Close() }()
 	states := map[string]JobState{}
 	for rows.Next() {
-		var j JobState
-		var anchor, started, ended, succeeded int64
-		if err := rows.Scan(&j.Job, &j.Fingerprint, &anchor, &started, &ended, &succeeded, &j.Failures); err != nil {
+		j, err := scanJob(rows)
+		if err != nil {
 			return nil, err
 		}
-		j.Anchor, j.Started, j.Ended, j.Succeeded = timeOf(anchor), timeOf(started), timeOf(ended), timeOf(succeeded)
 		states[j.Job] = j
 	}
 	return states, rows.Err()
 }
 
-// KeepAnchors notes the anchors of jobs by name, all or none, and that the jobs were seen; what else is known of them stays.
-func (s *Store) KeepAnchors(ctx context.Context, anchors map[string]time.Time) error {
-	for job := range anchors {
-		if err := checkJob(job); err != nil {
-			return fmt.Errorf("store: keep anchors: %w", err)
+// jobColumns are in the order of scanJob and of putJob, after the name.
+const jobColumns = "fingerprint, anchor, started, ended, succeeded, failures, deferred, given, vain, due, due_cause, planned, asked, begun, begun_cause"
+
+func scanJob(rows *sql.Rows) (j JobState, err error) {
+	var anchor, started, ended, succeeded, deferred, given, due, begun int64
+	var last Run
+	var lastStarted, lastEnded int64
+	err = rows.Scan(&j.Job, &j.Fingerprint, &anchor, &started, &ended, &succeeded, &j.Failures, &deferred, &given, &j.Vain, &due, &j.DueTrigger,
+		&j.Planned, &j.Asked, &begun, &j.BegunTrigger,
+		&last.ID, &last.Trigger, &last.Error, &last.Outcome, &lastStarted, &lastEnded, &last.Keep, &last.Import, &last.Refuse, &last.Failed,
+		&last.Deferred, &last.Pulls, &last.Bytes, &last.BytesMounted)
+	j.Anchor, j.Started, j.Ended, j.Succeeded = timeOf(anchor), timeOf(started), timeOf(ended), timeOf(succeeded)
+	j.Deferred, j.Given, j.Due, j.Begun = timeOf(deferred), timeOf(given), timeOf(due), timeOf(begun)
+	if last.ID != 0 {
+		last.Job, last.Started, last.Ended = j.Job, timeOf(lastStarted), timeOf(lastEnded)
+		j.Last = &last
+	}
+	return j, err
+}
+
+// KeepJobs notes the states of jobs, all or none, and that the jobs were seen.
+func (s *Store) KeepJobs(ctx context.Context, states []JobState) error {
+	for _, state := range states {
+		if err := checkJob(state.Job); err != nil {
+			return fmt.Errorf("store: keep the states of jobs: %w", err)
 		}
 	}
-	if len(anchors) == 0 {
+	if len(states) == 0 {
 		return nil
 	}
-	return s.write(ctx, "keep the anchors of jobs", func(tx *sql.Tx) error {
-		const query = "INSERT INTO jobs (name, fingerprint, anchor, started, ended, succeeded, failures, seen) " +
-			"SELECT key, '', value, 0, 0, 0, 0, ? FROM json_each(?) WHERE true " +
-			"ON CONFLICT (name) DO UPDATE SET anchor = excluded.anchor, seen = excluded.seen"
-		for names := range slices.Chunk(slices.Sorted(maps.Keys(anchors)), chunkSize) {
-			chunk := make(map[string]int64, len(names))
-			for _, name := range names {
-				chunk[name] = milliseconds(anchors[name])
-			}
-			if _, err := tx.ExecContext(ctx, query, s.now(), jsonText(chunk)); err != nil {
+	return s.write(ctx, "keep the states of jobs", func(tx *sql.Tx) error {
+		for _, state := range states {
+			if _, err := s.putJob(ctx, tx, state); err != nil {
 				return err
 			}
 		}
@@ -89,7 +116,7 @@ func (s *Store) KeepAnchors(ctx context.Context, anchors map[string]time.Time) e
 }
 
 // TouchJobs notes that jobs are still wanted: [Store.Prune] forgets those that were not for 90 days. [Store.KeepRun] and
-// [Store.KeepAnchors] note it too, so that it matters for jobs that run less often. It writes at most once a day, and nothing of
+// [Store.KeepJobs] note it too, so that it matters for jobs that run less often. It writes at most once a day, and nothing of
 // jobs that have no state.
 func (s *Store) TouchJobs(ctx context.Context, names []string) error {
 	if s.damaged.Load() {
@@ -119,11 +146,13 @@ func (s *Store) touchJobs(ctx context.Context, names string) error {
 
 // putJob writes a state, and returns the id of the job.
 func (s *Store) putJob(ctx context.Context, tx *sql.Tx, j JobState) (id int64, err error) {
-	const query = "INSERT INTO jobs (name, fingerprint, anchor, started, ended, succeeded, failures, seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?) " +
-		"ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint, anchor = excluded.anchor, started = excluded.started, " +
-		"ended = excluded.ended, succeeded = excluded.succeeded, failures = excluded.failures, seen = excluded.seen RETURNING id"
-	err = tx.QueryRowContext(ctx, query, j.Job, cut(j.Fingerprint), milliseconds(j.Anchor), milliseconds(j.Started), milliseconds(j.Ended),
-		milliseconds(j.Succeeded), j.Failures, s.now()).Scan(&id)
+	const query = "INSERT INTO jobs (name, " + jobColumns + ", seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
+		"ON CONFLICT (name) DO UPDATE SET (" + jobColumns + ", seen) = (excluded.fingerprint, excluded.anchor, excluded.started, excluded.ended, " +
+		"excluded.succeeded, excluded.failures, excluded.deferred, excluded.given, excluded.vain, excluded.due, excluded.due_cause, " +
+		"excluded.planned, excluded.asked, excluded.begun, excluded.begun_cause, excluded.seen) RETURNING id"
+	err = tx.QueryRowContext(ctx, query, j.Job, record.Text(j.Fingerprint), milliseconds(j.Anchor), milliseconds(j.Started),
+		milliseconds(j.Ended), milliseconds(j.Succeeded), j.Failures, milliseconds(j.Deferred), milliseconds(j.Given), j.Vain,
+		milliseconds(j.Due), j.DueTrigger, record.Text(j.Planned), j.Asked, milliseconds(j.Begun), j.BegunTrigger, s.now()).Scan(&id)
 	return id, err
 }
 

@@ -7,31 +7,52 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/record"
 )
 
-func TestKeepAnchors(t *testing.T) {
+func TestKeepJobs(t *testing.T) {
 	d := newStand(t)
 	s, ctx := d.open(t), t.Context()
 	run, state := quietRun(d, "ran", 1)
 	keep(t, s, run, state)
-	anchor := d.Now().Add(-time.Minute)
-	anchors, want := map[string]time.Time{"ran": anchor, "none": {}}, map[string]JobState{"none": {Job: "none"}}
-	for i := range 2500 {
-		name := fmt.Sprintf("<job> \"%d\" \\ & ü\u2028", i)
-		anchors[name] = anchor.Add(time.Duration(i) * time.Millisecond)
-		want[name] = JobState{Job: name, Anchor: anchors[name]}
+	at := func(n int) time.Time { return d.Now().Add(time.Duration(n) * time.Millisecond) }
+	state = JobState{
+		Job: "ran", Fingerprint: "f", Anchor: at(1), Started: at(2), Ended: at(3), Succeeded: at(4), Failures: 5, Deferred: at(6), Given: at(7),
+		Vain: 8, Due: at(9), DueTrigger: "retry", Planned: "p", Asked: true, Begun: at(10), BegunTrigger: "manual",
 	}
-	state.Anchor = anchor
-	want["ran"] = state
-	must(t, s.KeepAnchors(ctx, anchors))
-	must(t, s.KeepAnchors(ctx, nil))
+	list, want := []JobState{state, {Job: "none"}}, map[string]JobState{"ran": state, "none": {Job: "none"}}
+	for i := range 2500 {
+		j := JobState{Job: fmt.Sprintf("<job> \"%d\" \\ & ü\u2028", i), Anchor: at(i)}
+		list, want[j.Job] = append(list, j), j
+	}
+	must(t, s.KeepJobs(ctx, list))
+	must(t, s.KeepJobs(ctx, nil))
 	if diff := cmp.Diff(want, states(t, s)); diff != "" {
 		t.Error(diff)
 	}
-	must(t, s.KeepAnchors(ctx, map[string]time.Time{"ran": d.Now()}))
-	state.Anchor = d.Now()
-	if diff := cmp.Diff(state, states(t, s)["ran"]); diff != "" {
-		t.Error(diff)
+}
+
+// The last run of a job is the newest of its history, however many there are.
+func TestLastRun(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	for i := range 3 {
+		run, state := busyRun(d, "a", i+1)
+		run.Outcome, run.Error = record.Partly, fmt.Sprint("no ", i)
+		keep(t, s, run, state)
+		run, state = quietRun(d, "b", i)
+		keep(t, s, run, state)
+		d.pass(time.Minute)
+	}
+	all, err := s.JobStates(t.Context())
+	must(t, err)
+	for _, job := range []string{"a", "b"} {
+		want := history(t, s, HistoryQuery{Job: job, Limit: 1})[0]
+		want.Outcomes = nil
+		if diff := cmp.Diff(&want, all[job].Last); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
@@ -42,12 +63,13 @@ func TestTouchJobs(t *testing.T) {
 	for i := range 1500 {
 		names = append(names, fmt.Sprint(i))
 	}
-	anchors := map[string]time.Time{"gone": d.Now()}
+	anchors := []JobState{{Job: "gone"}}
 	for _, name := range names {
-		anchors[name] = d.Now()
+		if name != "none" {
+			anchors = append(anchors, JobState{Job: name, Anchor: d.Now()})
+		}
 	}
-	delete(anchors, "none")
-	must(t, s.KeepAnchors(ctx, anchors))
+	must(t, s.KeepJobs(ctx, anchors))
 	before := change(t, other)
 	must(t, s.TouchJobs(ctx, names))
 	if change(t, other) != before {

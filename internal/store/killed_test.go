@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // numbered is the run of a number: all that is in it follows from that.
@@ -36,7 +38,7 @@ func runsChild(ctx context.Context, dir, name string) error {
 		if _, err := s.KeepRun(ctx, run, state); err != nil {
 			return err
 		}
-		quiet := Run{Job: name + "-quiet", Keep: 1000}
+		quiet := Run{Job: name + "-quiet", Outcome: record.OK, Keep: 1000}
 		if _, err := s.KeepRun(ctx, quiet, JobState{Job: quiet.Job, Failures: n}); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func TestPruneManyRuns(t *testing.T) {
 	}
 	_, err := s.writer.Exec("WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 450) " +
 		"INSERT INTO runs SELECT NULL, job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, " +
-		"quiet, repeats, since, more, size, error FROM n, runs")
+		"quiet, repeats, since, more, size, error, outcome FROM n, runs")
 	must(t, err)
 	must(t, s.Prune(t.Context(), d.Now(), 0))
 	var least, most int
@@ -78,17 +78,17 @@ func TestPruneManyRuns(t *testing.T) {
 func TestPruneJobs(t *testing.T) {
 	d := newStand(t)
 	s, ctx := d.open(t), t.Context()
-	anchors := map[string]time.Time{}
+	var anchors []JobState
 	for i := range 50 {
 		run, state := busyRun(d, fmt.Sprint("ran", i), 3)
 		keep(t, s, run, state)
-		anchors[fmt.Sprint("anchored", i)] = d.Now()
+		anchors = append(anchors, JobState{Job: fmt.Sprint("anchored", i), Anchor: d.Now()})
 	}
-	must(t, s.KeepAnchors(ctx, anchors))
+	must(t, s.KeepJobs(ctx, anchors))
 	d.pass(89 * day)
 	run, state := quietRun(d, "ran7", 1)
 	keep(t, s, run, state)
-	must(t, s.KeepAnchors(ctx, map[string]time.Time{"anchored7": d.Now()}))
+	must(t, s.KeepJobs(ctx, []JobState{{Job: "anchored7", Anchor: d.Now()}}))
 	must(t, s.TouchJobs(ctx, []string{"ran8", "none"}))
 	must(t, s.Prune(ctx, d.Now(), 0))
 	if got := len(states(t, s)); got != 100 {

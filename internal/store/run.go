@@ -7,16 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const (
 	// maxOutcomes and maxRun bound what is kept of one run's outcomes: their number, and about how many bytes they take.
 	maxOutcomes = 200
 	maxRun      = 256 << 10
-	// maxText bounds each text, in bytes.
-	maxText = 4096
 	// runSize and outcomeSize are about what a row takes without its texts, in bytes.
 	runSize     = 100
 	outcomeSize = 50
@@ -31,7 +30,9 @@ type Run struct {
 	Job string
 	// Trigger is why it ran.
 	Trigger string
-	// Error is why the job could not do anything; empty otherwise.
+	// Outcome is how it ended.
+	Outcome record.Result
+	// Error is why it failed, or the first thing of it that did; empty where nothing did.
 	Error          string
 	Started, Ended time.Time
 	// How many actions ended in which way.
@@ -95,7 +96,7 @@ func (s *Store) KeepRun(ctx context.Context, run Run, state JobState) (id int64,
 
 // bound cuts a run down to what is kept of it. What belongs to the caller stays as it is.
 func (r *Run) bound() {
-	r.Error, r.Trigger = cut(r.Error), cut(r.Trigger)
+	r.Error, r.Trigger = record.Text(r.Error), record.Text(r.Trigger)
 	all := r.Outcomes
 	var order []int
 	for i, o := range all {
@@ -131,7 +132,7 @@ func rank(o RunOutcome) int {
 
 func (o RunOutcome) bounded() RunOutcome {
 	for _, text := range o.texts() {
-		*text = cut(*text)
+		*text = record.Text(*text)
 	}
 	return o
 }
@@ -154,7 +155,7 @@ func (r *Run) size() int {
 
 // quiet tells whether nothing was to do: nothing is lost where an equal run takes the place of this one.
 func (r *Run) quiet() bool {
-	return r.Error == "" && r.More+len(r.Outcomes)+r.Import+r.Refuse+r.Failed+r.Deferred+r.Pulls == 0 && r.Bytes == 0 && r.BytesMounted == 0
+	return r.Outcome == record.OK && r.Error == "" && r.More+len(r.Outcomes)+r.Import+r.Refuse+r.Failed+r.Deferred+r.Pulls == 0 && r.Bytes == 0 && r.BytesMounted == 0
 }
 
 // putRun writes a run without its outcomes. What it takes the place of goes after it, so that its id is larger.
@@ -170,9 +171,9 @@ func putRun(ctx context.Context, tx *sql.Tx, job int64, r *Run) (id int64, err e
 		}
 	}
 	const query = "INSERT INTO runs (job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, " +
-		"quiet, repeats, since, more, size, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+		"quiet, repeats, since, more, size, error, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 	err = tx.QueryRowContext(ctx, query, job, r.Trigger, milliseconds(r.Started), milliseconds(r.Ended), r.Keep, r.Import, r.Refuse, r.Failed,
-		r.Deferred, r.Pulls, r.Bytes, r.BytesMounted, r.quiet(), repeats, since, r.More, r.size(), r.Error).Scan(&id)
+		r.Deferred, r.Pulls, r.Bytes, r.BytesMounted, r.quiet(), repeats, since, r.More, r.size(), r.Error, r.Outcome).Scan(&id)
 	if err == nil && equal != 0 {
 		_, err = tx.ExecContext(ctx, "DELETE FROM runs WHERE id = ?", equal)
 	}
@@ -199,12 +200,4 @@ func putOutcomes(ctx context.Context, tx *sql.Tx, run int64, outcomes []RunOutco
 		}
 	}
 	return nil
-}
-
-// cut shortens a text to its bound, and leaves no half of a character.
-func cut(text string) string {
-	if len(text) > maxText {
-		text = text[:maxText-len("…")] + "…"
-	}
-	return strings.ToValidUTF8(text, "")
 }

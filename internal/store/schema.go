@@ -15,7 +15,7 @@ const applicationID = 0x64726179
 
 // schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
 // released is never changed: a new version is a new element.
-func schema() []string { return []string{version1, version2, version3, version4} }
+func schema() []string { return []string{version1, version2, version3, version4, version5} }
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
 const version1 = `
@@ -148,6 +148,33 @@ CREATE TABLE operations (
 	state BLOB NOT NULL,
 	used  INTEGER NOT NULL
 ) STRICT;
+`
+
+// What lasts of a job over restarts beside its last run: until when what was deferred waits, when something last came of such a wait, and
+// how many waits in a row brought nothing; when it is due and why, as the job that has the fingerprint "planned"; the run under way.
+// What an earlier dray has kept is completed from its last run.
+const version5 = `
+ALTER TABLE jobs ADD COLUMN deferred INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN given INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN vain INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN due INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN due_cause TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN planned TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN begun_cause TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+
+UPDATE runs SET outcome = CASE
+	WHEN error LIKE '%dray is stopping' OR EXISTS (SELECT 1 FROM outcomes WHERE run = runs.id AND outcome = 'deferred' AND retry_at = 0) THEN 'cut-off'
+	WHEN error <> '' OR failed > 0 AND keep + import = 0 THEN 'failed'
+	WHEN failed > 0 THEN 'partly'
+	WHEN deferred > 0 THEN 'deferred'
+	ELSE 'ok' END;
+UPDATE runs SET error = coalesce((SELECT error FROM outcomes WHERE run = runs.id AND outcome = 'failed' ORDER BY position LIMIT 1), '')
+	WHERE error = '' AND failed > 0;
+UPDATE jobs SET deferred = coalesce((SELECT min(retry_at) FROM outcomes
+	WHERE run = (SELECT max(id) FROM runs WHERE job = jobs.id) AND outcome = 'deferred' AND retry_at > 0), 0);
 `
 
 // migrate brings the database to the newest version, whole or not at all. It begins to write in any case, so that a file that

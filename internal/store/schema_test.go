@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/record"
 )
 
 // TestVersion1 opens a database as the first release has made it: the SQL file is never changed.
@@ -200,5 +201,52 @@ func TestMigrationCut(t *testing.T) {
 	}
 	if found[1] < 10 || found[len(schema())] < 1 {
 		t.Error(found)
+	}
+}
+
+// TestVersion4 opens a database as it was before the states of jobs had all that lasts: what was put off stays so until the same time,
+// and how runs ended is what their outcomes say.
+func TestVersion4(t *testing.T) {
+	d := newStand(t)
+	must(t, writeEmpty(filepath.Join(d.dir, fileName)))
+	edit(t, d.dir, append(schema()[:4], fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 4", applicationID))...)
+	at := d.Now().Add(time.Hour).UnixMilli()
+	for i, job := range []string{"good", "failed", "partly", "deferred", "stopped", "stopped early", "none"} {
+		edit(t, d.dir, fmt.Sprintf("INSERT INTO jobs VALUES (%d, '%s', 'f', 1, 2, 3, 4, 0, 5)", i+1, job))
+	}
+	for i, counts := range []string{"1, 1, 0, 0, 0", "0, 0, 0, 2, 0", "1, 0, 0, 1, 1", "1, 0, 0, 0, 2", "1, 0, 0, 0, 1", "0, 0, 0, 0, 0"} {
+		text := ""
+		if i == 5 {
+			text = "list tags: dray is stopping"
+		}
+		edit(t, d.dir, fmt.Sprintf("INSERT INTO runs VALUES (%d, %d, 'schedule', 2, 3, %s, 0, 0, 0, 0, 0, 0, 0, 100, '%s')", i+1, i+1, counts, text))
+	}
+	outcome := func(run, position int, outcome, text string, retryAt int64) {
+		edit(t, d.dir, fmt.Sprintf("INSERT INTO outcomes VALUES (%d, %d, 'import', '%s', '', '', '', '', '', '', '%s', '', 0, 0, 0, 0, %d)", run, position, outcome, text, retryAt))
+	}
+	outcome(2, 0, "failed", "first", 0)
+	outcome(2, 1, "failed", "second", 0)
+	outcome(3, 0, "deferred", "429", at+1)
+	outcome(3, 1, "failed", "third", 0)
+	outcome(4, 0, "deferred", "429", at+1000)
+	outcome(4, 1, "deferred", "429", at)
+	outcome(5, 0, "deferred", "dray is stopping", 0)
+	all, err := d.open(t).JobStates(t.Context())
+	must(t, err)
+	for job, want := range map[string]struct {
+		outcome  record.Result
+		text     string
+		deferred int64
+	}{
+		"good": {record.OK, "", 0}, "failed": {record.Failed, "first", 0}, "partly": {record.Partly, "third", at + 1},
+		"deferred": {record.Postponed, "", at}, "stopped": {record.CutOff, "", 0}, "stopped early": {record.CutOff, "list tags: dray is stopping", 0},
+	} {
+		got := all[job]
+		if got.Last == nil || got.Last.Outcome != want.outcome || got.Last.Error != want.text || milliseconds(got.Deferred) != want.deferred {
+			t.Errorf("%s: %+v, last run %+v", job, got, got.Last)
+		}
+	}
+	if all["none"].Last != nil || all["none"].Fingerprint != "f" {
+		t.Errorf("%+v", all["none"])
 	}
 }

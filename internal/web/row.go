@@ -56,7 +56,7 @@ func rowOf(j *JobStatus, now time.Time) row {
 		r.Waits = "waits for a registry's budget until " + j.DeferredUntil.UTC().Format("2006-01-02 15:04:05 MST")
 	}
 	if last := j.Last; last != nil {
-		r.Last, r.LastTone, r.Details, r.Error = string(last.Outcome), resultTone(last.Outcome), last.Counts.words(), clean(last.Error)
+		r.Last, r.LastTone, r.Details, r.Error = string(last.Outcome), resultTone(last.Outcome), wordsOf(last.Counts), clean(last.Error)
 		r.Ended = since(last.Ended, now)
 	}
 	if j.Progress != nil {
@@ -80,7 +80,7 @@ func resultTone(r Result) string {
 	switch r {
 	case OK:
 		return "good"
-	case Postponed:
+	case Postponed, CutOff:
 		return "wait"
 	case Failed, Partly:
 	}
@@ -100,8 +100,8 @@ func reason(trigger string) string {
 	return ""
 }
 
-// words says what a run did; empty where it had nothing to do.
-func (c Counts) words() string {
+// wordsOf says what a run did; empty where it had nothing to do.
+func wordsOf(c Counts) string {
 	var parts []string
 	for _, p := range []struct {
 		n    int

@@ -1,6 +1,10 @@
 package web
 
-import "time"
+import (
+	"time"
+
+	"github.com/draysync/dray/internal/record"
+)
 
 // documentVersion is raised by a change that breaks a program that reads the documents.
 const documentVersion = 1
@@ -107,40 +111,22 @@ type JobStatus struct {
 }
 
 // Result is how a run ended.
-type Result string
+type Result = record.Result
 
 // The results of a run.
 const (
-	OK Result = "ok"
-	// Failed: nothing was done, or all that was to do failed.
-	Failed Result = "failed"
-	// Partly: some of it failed.
-	Partly Result = "partly"
-	// Postponed: nothing failed, and a registry's budget put some of it off.
-	Postponed Result = "deferred"
+	OK        = record.OK
+	Failed    = record.Failed
+	Partly    = record.Partly
+	Postponed = record.Postponed
+	CutOff    = record.CutOff
 )
 
 // LastRun is how a job's last run ended.
-type LastRun struct {
-	Started time.Time `json:"started,omitzero"`
-	Ended   time.Time `json:"ended,omitzero"`
-	Outcome Result    `json:"outcome"`
-	// Error is why the run failed, or the first thing of it that did; empty where nothing did.
-	Error  string `json:"error"`
-	Counts Counts `json:"counts"`
-}
+type LastRun = record.Run
 
 // Counts is how many of a run's actions ended in which way, and what it took.
-type Counts struct {
-	Keep     int   `json:"keep"`
-	Import   int   `json:"import"`
-	Refuse   int   `json:"refuse"`
-	Failed   int   `json:"failed"`
-	Deferred int   `json:"deferred"`
-	Pulls    int   `json:"pulls"`
-	Bytes    int64 `json:"bytes"`
-	Mounted  int64 `json:"bytes_mounted"`
-}
+type Counts = record.Counts
 
 // Progress is how a run gets on.
 type Progress struct {
