@@ -10,11 +10,13 @@ type challenge struct {
 }
 
 // parseChallenges reads the values of WWW-Authenticate: each may hold several challenges, and a challenge several parameters, all set apart
-// by commas. What cannot be read is passed over.
+// by commas. What cannot be read is passed over, and so is what comes after more than any registry has to say.
 func parseChallenges(values []string) []challenge {
 	var all []challenge
+	left := maxChallenges
 	for _, value := range values {
-		p := parser{value}
+		p := parser{value[:min(len(value), left)]}
+		left -= len(p.rest)
 		for p.rest != "" {
 			p.skip(" \t,")
 			name := p.word()
@@ -32,6 +34,9 @@ func parseChallenges(values []string) []challenge {
 	}
 	return all
 }
+
+// maxChallenges bounds what is read of all challenges of an answer, in bytes.
+const maxChallenges = 8 << 10
 
 // parser reads a header from its beginning.
 type parser struct{ rest string }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,7 +52,7 @@ const (
 func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Response, error) {
 	for range maxRedirects {
 		resp, err := c.send(req, call, need)
-		if err != nil || !redirects(resp.StatusCode) || resp.Header.Get("Location") == "" {
+		if err != nil || resp.StatusCode < http.StatusMultipleChoices {
 			return resp, err
 		}
 		if req, err = c.follow(req, resp); err != nil {
@@ -65,14 +63,6 @@ func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Res
 		Host: c.wire.Name(), Operation: call.Operation, Attempts: 1, Lasting: true,
 		Message: fmt.Sprintf("it redirects more than %d times", maxRedirects),
 	}
-}
-
-func redirects(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 func (c *Client) send(req *http.Request, call wire.Call, need []Scope) (*http.Response, error) {
@@ -120,6 +110,3 @@ func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, 
 	next.URL, next.Host = place, ""
 	return next, nil
 }
-
-// Elsewhere tells whether a URL is not the registry's own, so that no credential goes there.
-func (c *Client) Elsewhere(u *url.URL) bool { return !strings.EqualFold(u.Host, c.wire.Host()) }

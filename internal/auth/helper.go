@@ -47,12 +47,15 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	command.WaitDelay = 250 * time.Millisecond
 	endGroup(command)
 	err := command.Run()
+	if errors.Is(err, exec.ErrWaitDelay) { // it has ended well; what it has started still holds its output
+		err = nil
+	}
 	switch {
 	case out.full:
 		return Credential{}, fmt.Errorf("%s get: it writes more than %d bytes", program(helper), maxHelper)
 	case ctx.Err() != nil:
 		return Credential{}, fmt.Errorf("%s get: %w", program(helper), context.Cause(ctx))
-	case err != nil && bytes.Contains(out.Bytes(), []byte("credentials not found")):
+	case err != nil && bytes.Contains(out.kept.Bytes(), []byte("credentials not found")):
 		return Credential{}, nil
 	case errors.Is(err, exec.ErrNotFound):
 		return Credential{}, fmt.Errorf("%s get: %w", program(helper), err)
@@ -60,7 +63,7 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 		return Credential{}, fmt.Errorf("%s get: %w; run it by hand to see what it says: echo %s | %[1]s get", program(helper), err, server)
 	}
 	var answer struct{ Username, Secret string }
-	if json.Unmarshal(out.Bytes(), &answer) != nil {
+	if json.Unmarshal(out.kept.Bytes(), &answer) != nil {
 		return Credential{}, fmt.Errorf("%s get: its answer is no JSON object", program(helper))
 	}
 	if answer.Username == tokenUser {
@@ -69,19 +72,20 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	return Credential{Username: answer.Username, Password: answer.Secret}, nil
 }
 
-// bounded keeps what is written to it up to a bound, and then takes no more: who writes ends.
+// bounded keeps what is written to it up to a bound, and then takes no more: who writes ends. It is no more than an io.Writer: the ReadFrom of
+// a bytes.Buffer would pass the bound by.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	full bool
 }
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxHelper {
+	if b.kept.Len()+len(p) > maxHelper {
 		b.full = true
 		return 0, io.ErrShortWrite
 	}
-	return b.Buffer.Write(p)
+	return b.kept.Write(p)
 }
 
 // serverName is the name under which Docker stores credentials of a registry.

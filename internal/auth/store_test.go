@@ -141,3 +141,23 @@ func TestCredentialStoreKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestHelperThatWritesWithoutEnd: what a helper writes is bounded as it comes.
+func TestHelperThatWritesWithoutEnd(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/docker-credential-flood", "#!/bin/sh\nexec cat /dev/zero\n", 0o700)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if _, err := askHelper(t.Context(), "flood", "x"); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("error = %v", err)
+	}
+}
+
+// TestHelperThatLeavesSomethingBehind: what a helper has said counts, though a program that it started still holds its output.
+func TestHelperThatLeavesSomethingBehind(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/docker-credential-agent", "#!/bin/sh\necho '{\"Username\":\"ann\",\"Secret\":\"s\"}'\nsleep 20 &\n", 0o700)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if c, err := askHelper(t.Context(), "agent", "x"); err != nil || c.Username != "ann" {
+		t.Errorf("%v, %v", c, err)
+	}
+}

@@ -203,6 +203,17 @@ func TestForbiddenForLackOfScope(t *testing.T) {
 	}
 }
 
+// TestChallengesWithoutEnd: a header of a megabyte, of which each piece looks like the beginning of something, costs no time.
+func TestChallengesWithoutEnd(t *testing.T) {
+	for _, piece := range []string{`a"`, `a@`, `a,`, "a ", `"`} {
+		start := time.Now()
+		parseChallenges([]string{strings.Repeat(piece, 1<<19), strings.Repeat(piece, 1<<19)})
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%q: %v", piece, took)
+		}
+	}
+}
+
 func FuzzChallenges(f *testing.F) {
 	f.Add(`Bearer realm="https://auth.example/token",service="a, b",scope="repository:x:pull"`)
 	f.Add(`Negotiate abc==, Basic realm="x", charset="UTF-8"`)

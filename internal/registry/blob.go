@@ -119,16 +119,16 @@ func (r *download) accept(resp *http.Response) error {
 		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", r.read)) {
 			return r.e.refused(getBlob, nil, "it was asked to go on at byte %d, and does so elsewhere", r.read)
 		}
-		if resp.ContentLength < 0 {
-			return nil
-		}
-		return r.fits(r.read + resp.ContentLength)
+		_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
+		whole, _ := number(total) // "*" where it is not known
+		return r.fits(whole)
 	case http.StatusOK:
 	default:
 		return r.e.refused(getBlob, nil, "it answered %d where the blob was to come", resp.StatusCode)
 	}
 	if strings.Contains(strings.ToLower(resp.Header.Get("Content-Encoding")), "gzip") && resp.ContentLength != r.size {
-		coded, err := gzip.NewReader(resp.Body)
+		most := 2*r.size + 1<<20 // what is longer than it was before it was compressed does not end
+		coded, err := gzip.NewReader(wire.Ration{Reader: resp.Body, Left: &most})
 		if err != nil {
 			return r.e.refused(getBlob, err, "its coding cannot be read: %v", err)
 		}

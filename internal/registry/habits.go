@@ -61,6 +61,8 @@ const (
 	brokenChunk = 16 << 20
 	leastBroken = 256 << 10
 	leastChunk  = 1 << 20
+	// maxLeast is the largest chunk that a registry may ask for at the least.
+	maxLeast = 1 << 30
 )
 
 // habits are what is known of how a registry takes blobs: the table, and what its answers have taught. Safe for concurrent use.
@@ -169,7 +171,7 @@ func (h *habits) has(says, size int64) int64 {
 func (h *habits) started(header http.Header) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if least, ok := number(header.Get("OCI-Chunk-Min-Length")); ok {
+	if least, ok := number(header.Get("OCI-Chunk-Min-Length")); ok && least <= maxLeast {
 		h.least = least
 	}
 	location, err := url.Parse(header.Get("Location"))

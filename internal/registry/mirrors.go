@@ -180,6 +180,7 @@ func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image
 	if err != nil {
 		return nil, err
 	}
+	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	patience := time.AfterFunc(mirrorPatience, func() { cancel(errSlowMirror) })
 	body, err := e.download(ctx, e.request(ctx, http.MethodGet, blobPath(repo, d.Digest), nil, nil), repo, d, offset, true)
@@ -191,7 +192,11 @@ func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image
 		cancel(nil)
 		return nil, err
 	}
-	return &mirroredBody{ReadCloser: body, cancel: cancel, doubt: func() { c.mirrors.doubt(d.Digest, repo.Registry) }}, nil
+	return &mirroredBody{ReadCloser: body, cancel: cancel, doubt: func() {
+		if asked.Err() == nil { // else nobody waits for it any more
+			c.mirrors.doubt(d.Digest, repo.Registry)
+		}
+	}}, nil
 }
 
 // mirroredBody is a blob that comes from a mirror. One that breaks off comes from the next place.

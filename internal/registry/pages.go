@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 		req.Header.Set("Accept", p.accept)
 	}
 	left, first := int64(maxListing), req.URL.Path
-	seen := map[string]bool{req.URL.RequestURI(): true}
+	seen := map[[sha256.Size]byte]bool{pageOf(req.URL): true} // not the URLs themselves, which may be long
 	for range maxPages {
 		resp, err := p.page(req, &left)
 		if errors.Is(err, image.ErrAbsent) && req.URL.Path != first {
@@ -68,26 +69,28 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 		if next == nil || err != nil {
 			return err
 		}
-		if seen[next.RequestURI()] {
+		if seen[pageOf(next)] {
 			return p.endpoint.refused(p.operation, nil, "the list comes back to a page that it has already given")
 		}
-		seen[next.RequestURI()] = true
+		seen[pageOf(next)] = true
 		req = req.Clone(ctx)
 		req.URL = next
 	}
 	return p.endpoint.refused(p.operation, nil, "the list has more than %d pages", maxPages)
 }
 
+func pageOf(u *url.URL) [sha256.Size]byte { return sha256.Sum256([]byte(u.RequestURI())) }
+
 // page asks for one page.
 func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
 	before := *left
 	call := wire.Call{Operation: p.operation, Deadline: listDeadline, Read: func(resp *http.Response) error {
 		*left = before
-		body, err := wire.Decoded(resp)
+		body, err := wire.Decoded(resp, before)
 		if err != nil {
 			return err
 		}
-		return p.read(&listing{&rationed{body, left}, resp.Header.Get("Content-Type")})
+		return p.read(&listing{wire.Ration{Reader: body, Left: left}, resp.Header.Get("Content-Type")})
 	}}
 	return p.endpoint.auth.Do(req, call, p.need)
 }
@@ -106,11 +109,11 @@ func (p pages) next(ctx context.Context, resp *http.Response) (*url.URL, error) 
 	if err != nil {
 		return nil, p.endpoint.refused(p.operation, nil, "its Link to the next page is not a URL")
 	}
-	if place.Host != from.Host {
-		return nil, p.endpoint.refused(p.operation, nil, "the next page is said to lie at another host, %s; not followed", wire.Clean(place.Host))
-	}
 	if place, err = p.endpoint.wire.Allowed(ctx, place); err != nil {
 		return nil, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
+	}
+	if place.Host != from.Host {
+		return nil, p.endpoint.refused(p.operation, nil, "the next page is said to lie at another host, %s; not followed", wire.Clean(place.Host))
 	}
 	return place, nil
 }
@@ -129,9 +132,13 @@ func nextLink(values []string) (string, error) {
 			}
 			relations, after := relationsOf(params)
 			for _, relation := range strings.Fields(relations) {
-				if strings.EqualFold(relation, "next") {
-					return strings.TrimSpace(target), nil
+				if !strings.EqualFold(relation, "next") {
+					continue
 				}
+				if target = strings.TrimSpace(target); target == "" {
+					return "", errors.New("its Link to the next page cannot be read: it is empty")
+				}
+				return target, nil
 			}
 			rest = after
 		}
@@ -171,23 +178,8 @@ func relationsOf(params string) (relations, after string) {
 	}
 }
 
-// rationed reads no more than what is left of a whole.
-type rationed struct {
-	io.Reader
-	left *int64
-}
-
-// Read implements io.Reader.
-func (r *rationed) Read(p []byte) (int, error) {
-	if *r.left <= 0 {
-		return 0, wire.ErrTooLong
-	}
-	n, err := r.Reader.Read(p[:min(int64(len(p)), *r.left)])
-	*r.left -= int64(n)
-	return n, err
-}
-
-// names reads a page of names as it comes: the texts in the array of one field. What else the page has is passed over.
+// names reads a page of names as it comes: the texts in the array of one field. What else the page has is passed over. A page that has neither
+// the field nor the name of a repository is something else, such as an error.
 func (l *listing) names(field string, each func(string) error) error {
 	paced := &paced{r: l.Reader}
 	dec := json.NewDecoder(paced)
@@ -195,11 +187,13 @@ func (l *listing) names(field string, each func(string) error) error {
 	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
 		return noList(l, err)
 	}
+	list := false
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
 			return noList(l, err)
 		}
+		list = list || key == field || key == "name"
 		if key == field {
 			err = textsOf(dec, each)
 		} else {
@@ -209,7 +203,7 @@ func (l *listing) names(field string, each func(string) error) error {
 			return noList(l, err)
 		}
 	}
-	if _, err := dec.Token(); err != nil {
+	if _, err := dec.Token(); err != nil || !list {
 		return noList(l, err)
 	}
 	return nil
@@ -266,7 +260,10 @@ func textsOf(dec *json.Decoder, each func(string) error) error {
 	return err //nolint:wrapcheck // noList says it
 }
 
-// skipValue passes over a value of any depth.
+// maxDepth is how deep a value may be that is passed over.
+const maxDepth = 100
+
+// skipValue passes over a value.
 func skipValue(dec *json.Decoder) error {
 	for depth := 0; ; {
 		token, err := dec.Token()
@@ -281,6 +278,9 @@ func skipValue(dec *json.Decoder) error {
 		}
 		if depth == 0 {
 			return nil
+		}
+		if depth > maxDepth {
+			return wire.ErrTooLong
 		}
 	}
 }

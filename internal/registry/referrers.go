@@ -97,14 +97,16 @@ var errBrowserPage = errors.New("what it answered is a page for browsers")
 // referrersOf reads an index of referrers.
 func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 	var index struct {
-		Manifests *[]struct {
-			MediaType    string `json:"mediaType"`
-			Digest       string `json:"digest"`
-			Size         int64  `json:"size"`
-			ArtifactType string `json:"artifactType"`
-		} `json:"manifests"`
+		Manifests json.RawMessage `json:"manifests"`
 	}
-	if err := json.Unmarshal(raw, &index); err != nil || index.Manifests == nil {
+	var manifests []struct {
+		MediaType    string `json:"mediaType"`
+		Digest       string `json:"digest"`
+		Size         int64  `json:"size"`
+		ArtifactType string `json:"artifactType"`
+	}
+	err := json.Unmarshal(raw, &index)
+	if err != nil || json.Unmarshal(index.Manifests, &manifests) != nil { // null is an empty list, and nothing is none
 		if strings.Contains(contentType, "html") || strings.HasPrefix(strings.TrimSpace(string(raw[:min(len(raw), 100)])), "<") {
 			return nil, errBrowserPage
 		}
@@ -114,7 +116,7 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 		return nil, errors.New("what it answered is no list of referrers")
 	}
 	var list []image.Referrer
-	for _, m := range *index.Manifests {
+	for _, m := range manifests {
 		digest, err := image.ParseDigest(m.Digest)
 		if err != nil {
 			continue

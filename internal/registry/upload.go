@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -73,19 +74,19 @@ type upload struct {
 	recounted bool
 }
 
-// errSession says that an upload's session cannot be gone on with, but another may do.
-var errSession = errors.New("the session of the upload is lost")
+// maxSessions bounds the sessions of one upload: half a dozen may show how large a request may be, and each may break.
+const maxSessions = 20
 
 // run mounts the blob, or sends it to one session after the other.
 func (u *upload) run(ctx context.Context) (mounted bool, err error) {
-	for {
+	for session := 1; ; session++ {
 		done, err := u.start(ctx)
 		if done || err != nil {
 			opened, _ := u.reading()
 			return err == nil && !opened && u.desc.Size > 0, err
 		}
-		err = u.send(ctx)
-		if !errors.Is(err, errSession) || ctx.Err() != nil {
+		lost, err := u.send(ctx)
+		if !lost || session == maxSessions || ctx.Err() != nil {
 			return false, err
 		}
 		// Its answer alone may have been lost: a gateway gives up while the registry still hashes.
@@ -114,12 +115,13 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 		if u.from == "" {
 			u.habits.refusedMount()
 		}
-		resp, err = u.post(ctx, nil, need[:1])
+		query = nil
+		resp, err = u.post(ctx, query, need[:1])
 	}
 	if err != nil {
 		return false, err
 	}
-	return u.begin(ctx, resp)
+	return u.begin(ctx, resp, len(query) > 0)
 }
 
 // refusesMount tells whether an answer may be about the mount, and not about the upload.
@@ -177,12 +179,12 @@ func (u *upload) startWith(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return u.begin(ctx, resp)
+	return u.begin(ctx, resp, true)
 }
 
-// begin takes over the session that an answer to POST names; done says that the blob is there.
-func (u *upload) begin(ctx context.Context, resp *http.Response) (done bool, err error) {
-	if resp.StatusCode == http.StatusCreated {
+// begin takes over the session that an answer to POST names; done says that the blob is there, which 201 says where anything was asked for.
+func (u *upload) begin(ctx context.Context, resp *http.Response, asked bool) (done bool, err error) {
+	if asked && resp.StatusCode == http.StatusCreated {
 		return true, u.keeps(resp)
 	}
 	u.habits.started(resp.Header)
@@ -225,39 +227,38 @@ func (u *upload) move(ctx context.Context, operation string, resp *http.Response
 }
 
 // send sends the blob to its session: in as many requests as the registry wants (OCI distribution spec, "Pushing a blob monolithically",
-// "… in chunks"), and goes on where one broke off, as far as the registry can. The error wraps errSession where another session may do.
-func (u *upload) send(ctx context.Context) error {
+// "… in chunks"), and goes on where one broke off, as far as the registry can; lost says that the session cannot be gone on
+// with, but another may do.
+func (u *upload) send(ctx context.Context) (lost bool, err error) {
 	u.load() // where that fails, so does the first part
 	for range maxParts {
 		before := u.offset
 		done, failure := u.sendPart(ctx)
-		if done {
-			return nil
-		}
-		if failure == nil {
+		switch {
+		case failure == nil && done:
+			return false, nil
+		case failure == nil:
 			continue
-		}
-		if !u.worthwhile(failure) {
-			return failure
+		case !u.worthwhile(failure):
+			return false, failure
 		}
 		u.log.LogAttrs(ctx, slog.LevelDebug, "upload broke off, trying to go on", slog.String("registry", u.registry),
 			slog.Int("attempt", u.failures), slog.Int64("bytes", u.offset), slog.Any("err", failure))
 		if u.pauseAfter(ctx, failure) != nil {
-			return failure
+			return false, failure
 		}
 		on, err := u.goOn(ctx, failure)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !on {
-			failure.Cause = errors.Join(errSession, failure.Cause)
-			return failure
+			return true, failure
 		}
 		if u.offset > before {
 			u.failures = 0
 		}
 	}
-	return u.refused(putUpload, nil, "the upload of %s takes more than %d requests", u.desc.Digest, maxParts)
+	return false, u.refused(putUpload, nil, "the upload of %s takes more than %d requests", u.desc.Digest, maxParts)
 }
 
 // goOn takes a session up again after a failure, or abandons it. One that fails when it was taken up has lost count, or its parts.
@@ -324,7 +325,7 @@ func (u *upload) at(ctx context.Context, method string, place *url.URL) *http.Re
 	return req
 }
 
-// sendPart sends what comes next; done says that the blob has been taken, and no failure that the next part is due.
+// sendPart sends what comes next; without a failure done says that the blob has been taken, else the next part is due.
 func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	req, sent := u.next(ctx)
 	operation := req.Method + " blob upload"
@@ -447,7 +448,7 @@ func received(header http.Header) (int64, bool) {
 	text := strings.TrimPrefix(header.Get("Range"), "bytes=")
 	first, last, ok := strings.Cut(text, "-")
 	end, isNumber := number(last)
-	if !ok || first != "0" || !isNumber {
+	if !ok || first != "0" || !isNumber || end == math.MaxInt64 {
 		return 0, false
 	}
 	if end == 0 {

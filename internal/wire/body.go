@@ -18,7 +18,7 @@ var ErrTooLong = errors.New("the answer is longer than any that is known")
 // ReadAll reads an answer of at most so many bytes. One that was compressed without having been asked for is decoded; the bound is that of
 // what comes out.
 func ReadAll(resp *http.Response, most int64) ([]byte, error) {
-	body, err := Decoded(resp)
+	body, err := Decoded(resp, most)
 	if err != nil {
 		return nil, err
 	}
@@ -30,22 +30,41 @@ func ReadAll(resp *http.Response, most int64) ([]byte, error) {
 }
 
 // Decoded returns the body of an answer without the coding that nobody has asked for (RFC 9110, 8.4). The header alone is not believed:
-// some stores send it with bytes that were compressed before they came there.
-func Decoded(resp *http.Response) (io.Reader, error) {
+// some stores send it with bytes that were compressed before they came there. Of the body as it was sent no more than so many bytes are read:
+// some that come to nothing never end.
+func Decoded(resp *http.Response, most int64) (io.Reader, error) {
+	most++ // what is too long is known by one byte more
+	body := Ration{resp.Body, &most}
 	coding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
 	switch coding {
 	case "", "identity":
-		return resp.Body, nil
+		return body, nil
 	case "gzip", "x-gzip":
 		start := make([]byte, 2)
-		n, err := io.ReadFull(resp.Body, start)
-		whole := io.MultiReader(bytes.NewReader(start[:n]), resp.Body)
+		n, err := io.ReadFull(body, start)
+		whole := io.MultiReader(bytes.NewReader(start[:n]), body)
 		if err != nil || start[0] != 0x1f || start[1] != 0x8b { // RFC 1952, 2.3.1
 			return whole, nil //nolint:nilerr // the reader meets the error
 		}
 		return gzip.NewReader(whole)
 	}
 	return nil, fmt.Errorf("its body is coded as %s, which nobody has asked for", Clean(coding))
+}
+
+// Ration reads no more than what is left of a whole.
+type Ration struct {
+	io.Reader
+	Left *int64
+}
+
+// Read implements io.Reader.
+func (r Ration) Read(p []byte) (int, error) {
+	if *r.Left <= 0 {
+		return 0, ErrTooLong
+	}
+	n, err := r.Reader.Read(p[:min(int64(len(p)), *r.Left)])
+	*r.Left -= int64(n)
+	return n, err
 }
 
 // errorBody is the body of a failure by the OCI distribution spec, "Error Codes".

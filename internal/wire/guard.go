@@ -13,19 +13,24 @@ import (
 // to nowhere, and one elsewhere leads neither to this machine nor to addresses that only this machine reaches, such as those where clouds
 // hand out credentials.
 //
-// A URL of the registry itself is spoken to as the registry is: proxies write http into its Locations and Links where it is https.
+// A URL of the registry itself, however its host is spelled, is spoken to as the registry is: proxies write http into its Locations and Links
+// where it is https, and ports that need not be named.
 func (t *Transport) Allowed(ctx context.Context, u *url.URL) (*url.URL, error) {
 	place := *u
 	place.User, place.Fragment = nil, ""
-	switch _, plain := t.plain.Load(u.Host); {
+	ours := t.schemeOf(t.host)
+	home := bare(ours, u.Host) == bare(ours, t.host)
+	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("a URL with the scheme %q is not allowed", Clean(u.Scheme))
-	case u.Host == t.host || plain:
-		place.Scheme = t.schemeOf(u.Host)
-	case u.Scheme == "http" && t.schemeOf(t.host) == "https":
+	case home:
+		place.Scheme, place.Host = ours, t.host
+	case t.isPlain(u.Host):
+		place.Scheme = "http"
+	case u.Scheme == "http" && ours == "https":
 		return nil, fmt.Errorf("%s leads to %s without TLS, which is not allowed", t.host, Clean(u.Host))
 	}
-	if u.Host != t.host && t.local(ctx, u.Host) && !t.local(ctx, t.host) {
+	if !home && t.local(ctx, u.Host) && !t.local(ctx, t.host) {
 		return nil, fmt.Errorf("%s leads to an address of this machine, %s, which is not allowed", t.host, Clean(u.Host))
 	}
 	return &place, nil
@@ -33,7 +38,7 @@ func (t *Transport) Allowed(ctx context.Context, u *url.URL) (*url.URL, error) {
 
 // schemeOf is how a host is spoken to that the registry has.
 func (t *Transport) schemeOf(host string) string {
-	if _, plain := t.plain.Load(host); plain || t.plainHTTP && host == t.host {
+	if t.isPlain(host) || t.plainHTTP && host == t.host {
 		return "http"
 	}
 	return "https"

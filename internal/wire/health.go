@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -38,6 +39,7 @@ func (h *health) check(op, host string) error {
 func (h *health) down(host string, err *Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	maps.DeleteFunc(h.ill, func(_ string, i illness) bool { return time.Now().After(i.until) })
 	h.ill[host] = illness{until: time.Now().Add(h.rest), err: err}
 }
 

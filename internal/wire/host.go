@@ -54,10 +54,14 @@ func (h Host) roundTripper(most int) (*http.Transport, error) {
 		MaxResponseHeaderBytes: 1 << 20,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter}, // else all tries would go to one dead connection
 		WriteBufferSize:        64 << 10,
 		ReadBufferSize:         64 << 10,
 	}, nil
 }
+
+// pingAfter is how long a connection that several requests share may be silent until it has to show that it lives.
+const pingAfter = 15 * time.Second
 
 func (h Host) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.InsecureSkipVerify} //nolint:gosec // asked for by name in the config
@@ -141,6 +145,21 @@ func hostname(host string) string {
 		name = host
 	}
 	return strings.Trim(name, "[]")
+}
+
+// bare is the one spelling of a host: in lower case, without a dot at its end, and without the port that its scheme has anyway.
+func bare(scheme, host string) string {
+	name, port := strings.ToLower(strings.TrimSuffix(hostname(host), ".")), ""
+	if _, digits, err := net.SplitHostPort(host); err == nil {
+		port = strings.TrimLeft(digits, "0")
+	}
+	if ip := net.ParseIP(name); ip != nil {
+		name = ip.String()
+	}
+	if port == "" || port == "80" && scheme == "http" || port == "443" && scheme == "https" {
+		return name
+	}
+	return net.JoinHostPort(name, port)
 }
 
 func addressOf(host string) net.IP { return net.ParseIP(hostname(host)) }

@@ -117,7 +117,7 @@ func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.
 	switch {
 	case err != nil:
 		return t.unanswered(req, call, attempt, err)
-	case resp.StatusCode >= http.StatusBadRequest:
+	case resp.StatusCode >= http.StatusMultipleChoices && !redirects(resp):
 		t.health.up(req.URL.Host)
 		return t.refused(req, call, attempt, resp)
 	case resp.StatusCode >= http.StatusMultipleChoices:
@@ -131,6 +131,15 @@ func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.
 	}
 	t.health.up(req.URL.Host)
 	return nil, 0
+}
+
+// redirects tells whether an answer leads elsewhere. One that does not say where is none, and no success.
+func redirects(resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return resp.Header.Get("Location") != ""
+	}
+	return false
 }
 
 // unreadable is why what came cannot be used, and broken why not all of it came.
@@ -202,7 +211,6 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 // refused judges an answer that is an error, and closes its body.
 func (t *Transport) refused(req *http.Request, call Call, attempt int, resp *http.Response) (*Error, time.Duration) {
 	e := &Error{Host: req.URL.Host, Operation: call.Operation, Attempts: attempt, Status: resp.StatusCode, Header: resp.Header}
-	resp.Request = req
 	e.readBody(resp, call.Secrets)
 	e.Hint = t.statusHint(req, e)
 	if full(e) {

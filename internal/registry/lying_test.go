@@ -1,0 +1,258 @@
+package registry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/draysync/dray/internal/auth"
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+)
+
+// TestAnswersThatAreNoSuccess: what leads nowhere, and what says something else, has not done what was asked for.
+func TestAnswersThatAreNoSuccess(t *testing.T) {
+	raw := []byte(`{"schemaVersion":2}`)
+	for _, status := range []int{300, 302, 304, 307} {
+		c := client(t, emulator.Network{home: answer(status, nil, "")}, Options{})
+		m := image.Manifest{Raw: raw, Descriptor: image.Descriptor{MediaType: image.MediaTypeOCIManifest}}
+		if err := c.PutManifest(t.Context(), at("app").Tag("1"), m); err == nil || failure(t, err).Temporary() {
+			t.Errorf("PUT manifest that is answered %d: %v", status, err)
+		}
+		if has, err := c.HasBlob(t.Context(), at("app"), content(raw)); has || err == nil {
+			t.Errorf("HEAD blob that is answered %d: %t, %v", status, has, err)
+		}
+	}
+	for _, body := range []string{`{}`, `{"errors":[{"code":"DENIED"}]}`, `{"repositories":["a"]}`} {
+		c := client(t, emulator.Network{home: answer(200, nil, body)}, Options{})
+		if tags, err := c.Tags(t.Context(), at("app"), everything); err == nil {
+			t.Errorf("%s is a list: %v", body, tags)
+		}
+	}
+	for _, body := range []string{`{"name":"app"}`, `{"name":"app","tags":null}`, `{"tags":[]}`} {
+		c := client(t, emulator.Network{home: answer(200, nil, body)}, Options{})
+		if tags, err := c.Tags(t.Context(), at("app"), everything); err != nil || len(tags) != 0 {
+			t.Errorf("%s: %v, %v", body, tags, err)
+		}
+	}
+	header := http.Header{"Content-Type": {image.MediaTypeOCIIndex}}
+	c := client(t, emulator.Network{home: answer(200, header, `{"schemaVersion":2,"manifests":null}`)}, Options{})
+	if list, err := c.Referrers(t.Context(), at("app"), content(raw).Digest); err != nil || len(list) != 0 {
+		t.Errorf("referrers that are null: %v, %v", list, err)
+	}
+}
+
+// uploads is a registry that takes uploads in its own way.
+type uploads struct {
+	posts int
+	// put and get answer a PUT or PATCH with so many bytes, and the question how far it has got.
+	put, get func(w http.ResponseWriter, q *http.Request, sent int64)
+}
+
+// ServeHTTP implements http.Handler.
+func (u *uploads) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	sent, _ := io.Copy(io.Discard, q.Body)
+	switch q.Method {
+	case http.MethodPost:
+		u.posts++
+		w.Header().Set("Location", fmt.Sprintf("/v2/app/blobs/uploads/%d", u.posts))
+		w.WriteHeader(http.StatusAccepted)
+	case http.MethodHead:
+		w.WriteHeader(http.StatusNotFound)
+	case http.MethodGet:
+		u.get(w, q, 0)
+	case http.MethodDelete:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		u.put(w, q, sent)
+	}
+}
+
+// send sends a blob of so many bytes.
+func send(t *testing.T, r http.Handler, size int) error {
+	t.Helper()
+	opened := 0
+	data := bytes.Repeat([]byte("x"), size)
+	c := client(t, emulator.Network{home: r}, Options{})
+	_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+	return err
+}
+
+func says(status int, name, value string) func(http.ResponseWriter, *http.Request, int64) {
+	return func(w http.ResponseWriter, _ *http.Request, _ int64) {
+		w.Header().Set(name, value)
+		w.WriteHeader(status)
+	}
+}
+
+// TestLiesAboutAnUpload: numbers beyond all reason end an upload, and not the process; so does a digest of something else.
+func TestLiesAboutAnUpload(t *testing.T) {
+	const most = "9223372036854775807"
+	for name, r := range map[string]*uploads{
+		"how far":     {put: says(500, "X", ""), get: says(204, "Range", "0-"+most)},
+		"a chunk":     {put: says(202, "Range", "0-"+most), get: says(204, "Range", "0-0")},
+		"the digest":  {put: says(201, "Docker-Content-Digest", string(content(nil).Digest)), get: says(404, "X", "")},
+		"the session": {put: says(404, "X", ""), get: says(404, "X", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				err := send(t, r, 1000)
+				if name == "a chunk" && err == nil {
+					return // it says that it has taken the PUT
+				}
+				if err == nil {
+					t.Error("no error")
+				}
+			})
+		})
+	}
+	h := newHabits(uploading{whole: 1 << 20})
+	h.started(http.Header{"Oci-Chunk-Min-Length": {most}})
+	if n := h.chunk(10 << 20); n > maxLeast {
+		t.Errorf("chunks of %d bytes", n)
+	}
+}
+
+// TestSessionsThatAreForgotten: an upload begins anew where its session is lost, also where 404 says so, and not without an end.
+func TestSessionsThatAreForgotten(t *testing.T) {
+	for _, status := range []int{404, 500} {
+		for _, after := range []int{6, 1 << 30} {
+			inBubble(t, func(t *testing.T) {
+				r := &uploads{get: says(404, "X", "")}
+				r.put = func(w http.ResponseWriter, q *http.Request, sent int64) {
+					switch first := strings.HasPrefix(q.Header.Get("Content-Range"), "0-"); {
+					case sent > 2<<20:
+						w.WriteHeader(http.StatusRequestEntityTooLarge)
+					case q.Method == http.MethodPut:
+						w.WriteHeader(http.StatusCreated)
+					case !first && r.posts < after:
+						w.WriteHeader(status)
+					default:
+						w.WriteHeader(http.StatusAccepted)
+					}
+				}
+				err := send(t, r, 10<<20)
+				if after == 6 && (err != nil || r.posts != 6) || after > 6 && (err == nil || r.posts != maxSessions) {
+					t.Errorf("%d until session %d: %v after %d", status, after, err, r.posts)
+				}
+			})
+		}
+	}
+}
+
+// elsewhere spells a registry's host otherwise in Locations.
+type elsewhere struct {
+	http.ResponseWriter
+	host string
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (e elsewhere) WriteHeader(status int) {
+	if place := e.Header().Get("Location"); place != "" {
+		e.Header().Set("Location", e.host+place[strings.Index(place, "/v2/"):])
+	}
+	e.ResponseWriter.WriteHeader(status)
+}
+
+// TestHostSpelledOtherwise: a Location at the registry itself is signed, however it is written.
+func TestHostSpelledOtherwise(t *testing.T) {
+	const name = "registry.example"
+	data := bytes.Repeat([]byte("x"), 1000)
+	for _, spelling := range []string{"https://registry.example:443", "https://Registry.EXAMPLE", "https://registry.example.", "http://registry.example:443", "https://registry.example:0443"} {
+		r := emulator.New(emulator.Options{Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}}})
+		h := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.ServeHTTP(elsewhere{w, spelling}, q) })
+		c := client(t, emulator.Network{name: h}, Options{Keychain: signed(name, "ann", "secret")})
+		opened := 0
+		_, err := c.PutBlob(t.Context(), image.Repository{Registry: name, Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+		if err != nil {
+			t.Errorf("%s: %v", spelling, err)
+		}
+	}
+}
+
+// bomb is an answer of gzip that comes to nothing and does not end.
+func bomb(w http.ResponseWriter, _ *http.Request) {
+	var empty bytes.Buffer
+	coded := gzip.NewWriter(&empty)
+	_ = coded.Close()
+	w.Header().Set("Content-Encoding", "gzip")
+	member := bytes.Repeat(empty.Bytes(), 1000)
+	for {
+		if _, err := w.Write(member); err != nil {
+			return
+		}
+	}
+}
+
+// TestAnswersWithoutEnd: what is compressed to nothing, and what is nested without an end, is given up.
+func TestAnswersWithoutEnd(t *testing.T) {
+	c := client(t, emulator.Network{home: http.HandlerFunc(bomb)}, Options{})
+	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil {
+		t.Error("a list of nothing")
+	}
+	body, err := c.OpenBlob(t.Context(), at("app"), content([]byte("x")), 0, nil)
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+		_ = body.Close()
+	}
+	if err == nil {
+		t.Error("a blob of nothing")
+	}
+	c = client(t, emulator.Network{home: answer(200, nil, `{"x":`+strings.Repeat("[", 1<<20))}, Options{})
+	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil || !strings.Contains(err.Error(), "longer than any") {
+		t.Errorf("a list that is nested: %v", err)
+	}
+}
+
+// TestSmallBlobGivesItsPlaceBack: a blob that has been read holds no place at its source while it waits for one at its target.
+func TestSmallBlobGivesItsPlaceBack(t *testing.T) {
+	data := []byte("small")
+	body := &closing{Reader: bytes.NewReader(data)}
+	p := &payload{desc: content(data), open: func(int64) (io.ReadCloser, error) { return body, nil }}
+	if !p.load() || !body.closed {
+		t.Errorf("closed: %t", body.closed)
+	}
+	if got, err := io.ReadAll(p.part(0, int64(len(data)))); err != nil || string(got) != string(data) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+// Close implements io.Closer.
+func (c *closing) Close() error {
+	c.closed = true
+	return nil
+}
+
+// TestPartialAnswer: a registry may answer with less than the rest (RFC 9110, 15.3.7), and is asked for what follows.
+func TestPartialAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		data := bytes.Repeat([]byte("0123456789"), 30)
+		h := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			start := 0
+			_, _ = fmt.Sscanf(q.Header.Get("Range"), "bytes=%d-", &start)
+			end := min(start+100, len(data))
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(data)))
+			w.Header().Set("Content-Length", fmt.Sprint(end-start))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(data[start:end])
+		})
+		c := client(t, emulator.Network{home: h}, Options{Keychain: as(auth.Credential{})})
+		body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		_ = body.Close()
+	})
+}
