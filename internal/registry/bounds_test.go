@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,18 +162,18 @@ func TestEndlessPages(t *testing.T) {
 	}
 	for name, ask := range calls {
 		t.Run(name, func(t *testing.T) {
-			sent, page := 0, 0
+			var sent, pages atomic.Int64
 			filler := strings.Repeat(" ", 8<<20)
 			server := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-				page++
+				page := pages.Add(1)
 				w.Header().Set("Link", fmt.Sprintf(`<%s?n=1000&last=%d>; rel="next"`, q.URL.Path, page))
 				w.Header().Set("Content-Type", image.MediaTypeOCIIndex)
 				n, _ := fmt.Fprintf(w, `{"tags":["v%08d"],"repositories":["app/v%08[1]d"],"schemaVersion":2,"mediaType":%q,"manifests":[]%s}`, page, image.MediaTypeOCIIndex, filler)
-				sent += n
+				sent.Add(int64(n))
 			})
 			c := client(t, emulator.Network{home: server}, Options{})
-			if err := ask(c); err == nil || sent > maxListing+16<<20 {
-				t.Errorf("%v after %d MiB", err, sent>>20)
+			if err := ask(c); err == nil || sent.Load() > maxListing+16<<20 {
+				t.Errorf("%v after %d MiB", err, sent.Load()>>20)
 			}
 		})
 	}
