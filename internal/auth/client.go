@@ -25,7 +25,7 @@ type Client struct {
 
 // New returns a client for a registry; locks says that wrong passwords lock an account there.
 func New(carrier *wire.Transport, source func(ctx context.Context) (Credential, time.Time, error), locks bool, log *slog.Logger) *Client {
-	home := &signer{wire: carrier, host: carrier.Host(), source: source, log: log, refusals: refusals{locks: locks}}
+	home := &signer{wire: carrier, host: carrier.Host(), source: source, locks: locks, log: log}
 	return &Client{wire: carrier, home: home, log: log, others: map[string]*signer{}}
 }
 

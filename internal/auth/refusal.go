@@ -13,8 +13,6 @@ import (
 // account for ten minutes after some wrong passwords, so there a credential that fails is left alone as a whole. Elsewhere a refusal may be
 // about one repository. The lock of the signer guards them.
 type refusals struct {
-	// locks is set where wrong passwords lock an account, and too many requests for tokens an address.
-	locks bool
 	// all holds for every token, byScope for one.
 	all     refusal
 	byScope map[string]refusal
@@ -50,11 +48,11 @@ func (r *refusals) check(scope string, now time.Time) error {
 // served notes that the credential is good.
 func (r *refusals) served() { r.strikes = 0 }
 
-// note keeps a failure where it is a refusal, and returns what there is to say of it.
-func (r *refusals) note(scope string, signed bool, e *wire.Error, now time.Time) *wire.Error {
+// note keeps a failure where it is a refusal, and returns what there is to say of it; locks says that wrong passwords lock an account there.
+func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now time.Time) *wire.Error {
 	switch e.Status {
 	case http.StatusTooManyRequests:
-		if e.NotBefore.IsZero() && r.locks {
+		if e.NotBefore.IsZero() && locks {
 			e.NotBefore = enough(signed, e.Header, now)
 		}
 		if !e.NotBefore.IsZero() {
@@ -73,7 +71,7 @@ func (r *refusals) note(scope string, signed bool, e *wire.Error, now time.Time)
 		r.strikes = 0
 	}
 	r.strikes, r.latest = r.strikes+1, now
-	if r.locks && signed && r.strikes >= maxStrikes {
+	if locks && signed && r.strikes >= maxStrikes {
 		until := now.Add(lockFor)
 		locked := *e
 		locked.Hint += fmt.Sprintf("; refused %d times, it is not tried again before %s, because it would lock the account", r.strikes, until.UTC().Format("15:04 MST"))

@@ -21,7 +21,9 @@ type signer struct {
 	host string
 	// source returns the credential.
 	source func(ctx context.Context) (Credential, time.Time, error)
-	log    *slog.Logger
+	// locks is set where wrong passwords lock an account, and too many requests for tokens an address.
+	locks bool
+	log   *slog.Logger
 
 	seeking flight.Group[Credential]
 	buying  flight.Group[*token]
@@ -253,7 +255,7 @@ func (s *signer) fetch(ctx context.Context, place realm, scopes []Scope) (*token
 	if err != nil {
 		return nil, err
 	}
-	got, err := place.ask(ctx, s.wire, credential, scopes, func(e *wire.Error) bool { return s.refusals.locks && e.Status == http.StatusTooManyRequests })
+	got, err := place.ask(ctx, s.wire, credential, scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if refusal, ok := errors.AsType[*wire.Error](err); ok {
@@ -261,7 +263,7 @@ func (s *signer) fetch(ctx context.Context, place realm, scopes []Scope) (*token
 			refusal.Hint = s.advice(credential)
 			s.known = s.known && s.expires.IsZero() // what a helper gave may be another one by now
 		}
-		return nil, s.refusals.note(joined(scopes), !credential.Anonymous(), refusal, time.Now())
+		return nil, s.refusals.note(joined(scopes), s.locks, !credential.Anonymous(), refusal, time.Now())
 	}
 	if err != nil {
 		return nil, err
@@ -310,7 +312,7 @@ func (s *signer) find(ctx context.Context) (Credential, error) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "signing in as nobody", slog.String("registry", s.wire.Name()), slog.String("err", credential.Lacking))
 		}
 		if credential != s.credential {
-			s.tokens, s.refusals = nil, refusals{locks: s.refusals.locks}
+			s.tokens, s.refusals = nil, refusals{}
 		}
 		s.credential, s.expires, s.known = credential, expires, true
 		return credential, nil

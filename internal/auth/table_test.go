@@ -246,6 +246,7 @@ func FuzzChallenges(f *testing.F) {
 func FuzzToken(f *testing.F) {
 	f.Add([]byte(`{"token":"x","expires_in":300}`))
 	f.Add([]byte(`{"access_token":"x","expires_in":"1e309"}`))
+	f.Add([]byte(`{"token":"x","expires_in":1e-10}`))
 	f.Add([]byte(`{"token":1}`))
 	f.Add([]byte(`[]`))
 	born := time.Unix(1_800_000_000, 0)

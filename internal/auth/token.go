@@ -29,6 +29,8 @@ const (
 	// shortLife is how long a token lives whose answer does not say it (distribution's token authentication, "expires_in").
 	shortLife = time.Minute
 	longLife  = 24 * time.Hour
+	// leastLife is the shortest life that is believed: the next request could not be made with less.
+	leastLife = time.Second
 	// margin is how long before its end a token is no longer used, at the most; else a tenth of its life.
 	margin = 30 * time.Second
 	// maxToken and tokenDeadline bound the answer of a token server, in bytes and in time.
@@ -173,5 +175,5 @@ func lifeOf(raw json.RawMessage) (time.Duration, error) {
 	if seconds <= 0 {
 		return shortLife, nil
 	}
-	return time.Duration(min(seconds, longLife.Seconds()) * float64(time.Second)), nil
+	return max(leastLife, time.Duration(min(seconds, longLife.Seconds())*float64(time.Second))), nil
 }
