@@ -80,12 +80,16 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	memory := a.remember(ctx, cfg)
 	limits := newLimits(memory, nil, nil, log)
 	reach := reachOf(cfg.Registries)
-	client, err := registry.New(registry.Options{
+	options := registry.Options{
 		Hosts: reach.hosts, Mirrors: reach.mirrors, Keychain: reach.keychain(credentials, azure), UserAgent: userAgent(), Log: log,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			return limits.wrap(name, a.work.transport(next))
 		},
-	})
+	}
+	if memory != nil {
+		options.Keep = memory.PutManifest
+	}
+	client, err := registry.New(options)
 	if err != nil {
 		if memory != nil {
 			_ = memory.Close() // nothing was written

@@ -139,7 +139,7 @@ func (w *world) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.client, err = registry.New(registry.Options{
-		Keychain: auth.Keychain{Named: w.signIns}, Log: log,
+		Keychain: auth.Keychain{Named: w.signIns}, Keep: w.store.PutManifest, Log: log,
 		Wrap: func(string, http.RoundTripper) http.RoundTripper { return w.cloud.Transport() },
 	})
 	if err != nil {

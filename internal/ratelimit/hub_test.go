@@ -92,7 +92,7 @@ func (s *stand) start(t *testing.T) {
 	if network == nil {
 		network = emulator.Network{"registry-1.docker.io": s.Hub, targetHost: s.target}
 	}
-	s.client, err = registry.New(registry.Options{Keychain: auth.Keychain{Named: s.signIns}, Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {
+	s.client, err = registry.New(registry.Options{Keychain: auth.Keychain{Named: s.signIns}, Keep: s.store.PutManifest, Log: log, Wrap: func(host string, _ http.RoundTripper) http.RoundTripper {
 		return s.governor.Transport(host, network)
 	}})
 	if err != nil {

@@ -41,7 +41,10 @@ type Options struct {
 	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
 	// UserAgent is sent with every request.
 	UserAgent string
-	Log       *slog.Logger
+	// Keep is given each manifest that was fetched by its digest, while its request still holds its place among those in flight: a
+	// process that is killed loses no more of what it paid for than it had in flight. Its errors are logged. nil for nobody.
+	Keep func(context.Context, image.Manifest) error
+	Log  *slog.Logger
 }
 
 // Client talks to all registries and layouts of a config. It is safe for concurrent use.
@@ -72,6 +75,7 @@ type endpoint struct {
 	registry  string
 	auth      *auth.Client
 	agent     string
+	keep      func(context.Context, image.Manifest)
 	referrers referrersAPI
 	lists     fallbackLists
 }
@@ -97,6 +101,16 @@ func New(options Options) (*Client, error) {
 		}
 	}
 	return c, nil
+}
+
+// keep keeps a manifest that has arrived, whatever becomes of the caller meanwhile.
+func (c *Client) keep(ctx context.Context, m image.Manifest) {
+	if c.options.Keep == nil {
+		return
+	}
+	if err := c.options.Keep(context.WithoutCancel(ctx), m); err != nil {
+		c.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store did not answer; going on without it", slog.Any("err", err))
+	}
 }
 
 // host returns what all requests to a registry share, made on first use.
@@ -145,7 +159,7 @@ func (c *Client) endpoint(repo image.Repository) (*endpoint, error) {
 	}
 	find := func(ctx context.Context) (auth.Credential, time.Time, error) { return source(ctx, repo) }
 	e := &endpoint{
-		host: h, registry: repo.Registry, agent: c.options.UserAgent,
+		host: h, registry: repo.Registry, agent: c.options.UserAgent, keep: c.keep,
 		auth: auth.New(h.wire, find, repo.Registry == image.DockerHub, c.options.Log),
 	}
 	c.endpoints[key] = e

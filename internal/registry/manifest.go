@@ -59,10 +59,19 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 
 // manifest fetches it from one registry; once is for one of several places.
 func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (image.Manifest, error) {
-	var raw []byte
-	read := func(resp *http.Response) (err error) {
-		raw, err = readManifest(resp, r.Digest)
-		return err
+	var m image.Manifest
+	read := func(resp *http.Response) error {
+		raw, err := readManifest(resp, r.Digest)
+		if err != nil {
+			return err
+		}
+		m.Raw, m.Descriptor = raw, image.Descriptor{
+			MediaType: typeOf(raw, resp.Header.Get("Content-Type")), Digest: image.DigestOf(raw, r.Digest), Size: int64(len(raw)),
+		}
+		if m.Digest == r.Digest && m.MediaType != "" {
+			e.keep(ctx, m)
+		}
+		return nil
 	}
 	req := e.request(ctx, http.MethodGet, manifestPath(r), nil, nil)
 	req.Header["Accept"] = accepted
@@ -70,15 +79,13 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 	if err != nil {
 		return image.Manifest{}, err
 	}
-	got := image.DigestOf(raw, r.Digest)
-	if r.Digest != "" && got != r.Digest {
-		return image.Manifest{}, mismatch(getManifest, e.registry, r.Digest, got)
+	if r.Digest != "" && m.Digest != r.Digest {
+		return image.Manifest{}, mismatch(getManifest, e.registry, r.Digest, m.Digest)
 	}
-	d := image.Descriptor{MediaType: typeOf(raw, resp.Header.Get("Content-Type")), Digest: got, Size: int64(len(raw))}
-	if d.MediaType == "" {
-		return image.Manifest{}, e.refused(getManifest, nil, "what it gives is no manifest, but %s", kindOf(raw, resp.Header.Get("Content-Type")))
+	if m.MediaType == "" {
+		return image.Manifest{}, e.refused(getManifest, nil, "what it gives is no manifest, but %s", kindOf(m.Raw, resp.Header.Get("Content-Type")))
 	}
-	return image.Manifest{Descriptor: d, Raw: raw}, nil
+	return m, nil
 }
 
 // readManifest reads an answer; one that was compressed without having been asked for is decoded, unless it is what the digest is of.

@@ -127,9 +127,6 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 			return m, false, nil
 		}
 		m, err := e.options.Source.Manifest(ctx, source.Repository.Digest(source.Digest))
-		if err == nil {
-			e.memory.putManifest(ctx, m)
-		}
 		if m.Via != "" {
 			by = "mirror"
 		}
@@ -170,7 +167,6 @@ func (e *Engine) free(ctx context.Context, source image.Reference) bool {
 	m, ok := e.options.Free(ctx, source)
 	if ok {
 		e.manifests.put(m)
-		e.memory.putManifest(ctx, m)
 		e.saved(source.Registry, "mirror")
 	}
 	return ok

@@ -12,10 +12,9 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// Manifests keeps fetched manifests across restarts.
+// Manifests has the manifests that were fetched, also before a restart. Who fetches them keeps them.
 type Manifests interface {
 	Manifest(ctx context.Context, d image.Digest) (image.Manifest, bool, error)
-	PutManifest(ctx context.Context, m image.Manifest) error
 }
 
 // Whereabouts keeps where blobs and manifests are across restarts, as far as a registry has confirmed it.
@@ -65,12 +64,6 @@ func (r remembering) manifest(ctx context.Context, d image.Digest) (image.Manife
 	m, ok, err := r.memory.Manifest(ctx, d)
 	r.heed(ctx, err)
 	return m, ok && err == nil
-}
-
-func (r remembering) putManifest(ctx context.Context, m image.Manifest) {
-	if r.memory != nil {
-		r.heed(ctx, r.memory.PutManifest(ctx, m))
-	}
 }
 
 func (r remembering) holds(ctx context.Context, repo image.Repository, ds []image.Digest) map[image.Digest]bool {

@@ -18,11 +18,11 @@ import (
 func (s *stand) remembering(t *testing.T, dir string) *store.Store {
 	t.Helper()
 	network := emulator.Network{sourceHost: s.source, targetHost: s.target, thirdHost: s.third}
-	client, err := registry.New(registry.Options{Wrap: func(string, http.RoundTripper) http.RoundTripper { return network }})
+	memory, err := store.Open(context.Background(), dir, store.Options{Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory, err := store.Open(context.Background(), dir, store.Options{Now: time.Now})
+	client, err := registry.New(registry.Options{Keep: memory.PutManifest, Wrap: func(string, http.RoundTripper) http.RoundTripper { return network }})
 	if err != nil {
 		t.Fatal(err)
 	}

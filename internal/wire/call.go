@@ -23,7 +23,7 @@ type Call struct {
 	// Sign puts the credential on a request that has its place and is about to be sent; nil for none.
 	Sign func(*http.Request) error
 	// Read takes the answer in, where it is a success, so that one that breaks off is asked for again. An error of its own is final.
-	// nil leaves the body to the caller, who closes it.
+	// The request holds its place until Read returns. nil leaves the body to the caller, who closes it.
 	Read func(*http.Response) error
 	// Secrets returns what must not be seen in an error, whatever the registry repeats; nil for nothing.
 	Secrets func() []string

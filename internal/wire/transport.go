@@ -260,7 +260,7 @@ func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	} else {
 		window.answered()
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, release: release}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, release: release, taken: call.Read != nil}
 	return resp, nil
 }
 
@@ -306,6 +306,8 @@ type answerBody struct {
 	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
 	watch   *watch
 	release func()
+	// taken says that Call.Read takes it in, which is done with it when it is closed, and not when it is read to its end.
+	taken bool
 	// broke is the error that it ended with.
 	broke error
 }
@@ -320,7 +322,9 @@ func (a *answerBody) Read(p []byte) (int, error) {
 		if err != io.EOF { //nolint:errorlint // an error that wraps io.EOF is a torn body
 			a.broke = err
 		}
-		a.release()
+		if !a.taken {
+			a.release()
+		}
 	}
 	return n, err
 }
