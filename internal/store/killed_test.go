@@ -92,7 +92,7 @@ func killAfter(t *testing.T, lines int, dir string, args ...string) (said int) {
 }
 
 func TestRunsKilled(t *testing.T) {
-	const kills = 30
+	const kills = 30 / oneIn
 	d := newStand(t)
 	confirmed := map[string]int{}
 	for k := range kills {
@@ -144,7 +144,7 @@ func checkRuns(t *testing.T, s *Store, confirmed map[string]int) {
 }
 
 func TestMigrationKilled(t *testing.T) {
-	const kills, copies = 15, 40
+	const kills, copies = 15 / (1 + oneIn/2), 40
 	for k := range kills {
 		d := newStand(t)
 		d.pass(2 * time.Hour)
