@@ -59,14 +59,18 @@ func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now tim
 			r.all = refusal{e.NotBefore, e}
 		}
 		return e
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized, http.StatusForbidden:
 	default:
 		return e
 	}
 	if r.byScope == nil || len(r.byScope) >= maxScopes {
 		r.byScope = map[string]refusal{}
 	}
+	e.Header = nil // as long as it likes
 	r.byScope[scope] = refusal{now.Add(refusalFor), e}
+	if e.Status == http.StatusForbidden { // it knows who asks
+		return e
+	}
 	if now.Sub(r.latest) > lockFor {
 		r.strikes = 0
 	}

@@ -29,16 +29,36 @@ type signer struct {
 	buying  flight.Group[*token]
 
 	mu sync.Mutex
-	// scheme is how the host wants to be signed in to, empty as long as it has not said; realm is where a bearer gets tokens.
-	scheme     string
-	realm      realm
+	// scheme is how the host wants to be signed in to, empty as long as it has not said; realm is where it has tokens given out, by its
+	// last challenge, and ways are what its challenges said to requests that need the same. A registry may name another place for each.
+	scheme string
+	realm  realm
+	ways   map[string]way
+	// credential is what the source gave, until it expires; renewed is when it was last asked for another one than was refused.
+	credential       Credential
+	expires, renewed time.Time
+	known            bool
+	// failure is why there is none, which is believed until a time.
+	failure     error
+	failedUntil time.Time
+	tokens      map[string]*token
+	size        int // of the tokens, in bytes
+	refusals    refusals
+}
+
+// way is where a token is to be had, for which scopes, and when the host said so.
+type way struct {
+	realm
+	scopes []Scope
+	seen   time.Time
+}
+
+func (w way) key() string { return w.url.String() + " " + w.service + " " + joined(w.scopes) }
+
+// signature is what a request was signed with: a token, or else a credential, or nothing.
+type signature struct {
+	token      *token
 	credential Credential
-	expires    time.Time // of the credential
-	known      bool      // the credential
-	tokens     map[string]*token
-	// asked are scopes that the host has asked for beyond those that were needed.
-	asked    map[string][]Scope
-	refusals refusals
 }
 
 // The schemes that a signer knows (RFC 7617 and 6750).
@@ -50,50 +70,97 @@ const (
 const (
 	// renewals bounds how often one request is made with tokens that end before they serve it; freshFor is how long no other token is
 	// asked for after a new one.
-	renewals  = 4
-	freshFor  = 500 * time.Millisecond
-	maxTokens = 10_000
+	renewals = 4
+	freshFor = 500 * time.Millisecond
+	// maxTokens bounds the tokens that are kept, in bytes, and maxWays the ways to them, of which each may take 16 KiB.
+	maxTokens = 16 << 20
+	maxWays   = 1000
 	// sourceTimeout bounds the search for a credential.
 	sourceTimeout = 2 * time.Minute
 )
 
 // do sends a request, with a credential once the host asks for one, and with a new token where the last is no longer taken.
 func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Response, error) {
-	var used *token
-	var signed bool
-	call.Secrets = s.secrets
+	var used signature
+	var carried []string // what the request was signed with, though there is another by now
+	call.Secrets = func() []string { return append(s.secrets(), carried...) }
 	call.Sign = func(attempt *http.Request) (err error) {
-		used, signed, err = s.sign(attempt, need)
+		used, err = s.sign(attempt, need)
+		carried = append(carried, used.secrets()...)
 		return err
 	}
 	for try := 1; ; try++ {
 		if err := s.ready(req.Context(), need); err != nil { // before a place is taken
-			return nil, err
+			if try > 1 {
+				return nil, err
+			}
+			if resp, err := s.relearn(req, call, need, err); resp != nil || err != nil {
+				return resp, err
+			}
+			continue
 		}
 		resp, err := s.wire.Do(req, call)
-		if err == nil {
-			s.taken(used)
-			return resp, nil
+		refusal := refusalOf(call, err, used.token)
+		if refusal == nil {
+			return resp, err
 		}
-		refusal, ok := errors.AsType[*wire.Error](err)
-		if !ok || refusal.Operation != call.Operation || !challenges(refusal) {
-			if ok && refusal.Status != 0 && refusal.Operation == call.Operation {
-				s.taken(used)
-			}
-			return nil, err
-		}
-		again, err := s.meet(req, refusal, need, used, signed)
+		again, err := s.meet(req, refusal, need, used)
 		switch {
 		case err != nil:
 			return nil, err
 		case !again:
 			return nil, s.refuses(req.Context(), refusal)
-		case try >= renewals, req.Body != nil && req.Body != http.NoBody && req.GetBody == nil:
+		case try >= renewals, hasBody(req) && req.GetBody == nil:
 			ended := *refusal
 			ended.Again = true
 			return nil, &ended
 		}
 	}
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// relearn asks the host, without a token, where tokens are to be had now: the server that it named before gives none. It returns an answer
+// that needs no token, or an error where there is no other way; nothing where there is one.
+func (s *signer) relearn(req *http.Request, call wire.Call, need []Scope, failure error) (*http.Response, error) {
+	e, ok := errors.AsType[*wire.Error](failure)
+	s.mu.Lock()
+	before := s.way(need)
+	s.mu.Unlock()
+	if !ok || !e.OfToken() || e.Status == http.StatusTooManyRequests || hasBody(req) || time.Since(before.seen) < refusalFor {
+		return nil, failure
+	}
+	call.Sign = nil
+	resp, err := s.wire.Do(req, call)
+	if err == nil {
+		return resp, nil
+	}
+	refusal := refusalOf(call, err, nil)
+	if refusal == nil {
+		return nil, failure
+	}
+	if again, err := s.meet(req, refusal, need, signature{}); err != nil || !again {
+		return nil, failure
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scheme == bearer && s.way(need).key() == before.key() {
+		return nil, failure
+	}
+	return nil, nil
+}
+
+// refusalOf returns the error of a request whose answer asks for a sign-in. With any other answer the host has taken the token.
+func refusalOf(call wire.Call, err error, used *token) *wire.Error {
+	e, ok := errors.AsType[*wire.Error](err)
+	own := ok && e.Operation == call.Operation
+	if own && challenges(e) {
+		return e
+	}
+	if used != nil && (err == nil || own && e.Status != 0) {
+		used.served.Store(true)
+	}
+	return nil
 }
 
 // challenges tells whether an answer asks for a sign-in: 401, or 403 with a challenge that says what the token lacks (RFC 6750, 3.1).
@@ -102,15 +169,8 @@ func challenges(e *wire.Error) bool {
 		func(c challenge) bool { return c.scheme == bearer && c.params["scope"] != "" })
 }
 
-// taken notes that the host has taken a token.
-func (s *signer) taken(t *token) {
-	if t != nil {
-		t.served.Store(true)
-	}
-}
-
 // sign puts the credential on a request, as far as the host has asked for one.
-func (s *signer) sign(req *http.Request, need []Scope) (used *token, signed bool, err error) {
+func (s *signer) sign(req *http.Request, need []Scope) (used signature, err error) {
 	s.mu.Lock()
 	scheme := s.scheme
 	s.mu.Unlock()
@@ -118,18 +178,24 @@ func (s *signer) sign(req *http.Request, need []Scope) (used *token, signed bool
 	case basic:
 		credential, err := s.find(req.Context())
 		if err != nil || credential.Anonymous() || credential.IdentityToken != "" {
-			return nil, false, err
+			return signature{}, err
 		}
 		req.SetBasicAuth(credential.Username, credential.Password)
-		return nil, true, nil
+		return signature{credential: credential}, nil
 	case bearer:
-		if used, err = s.token(req.Context(), need); err != nil {
-			return nil, false, err
+		if used.token, err = s.token(req.Context(), need); err != nil {
+			return signature{}, err
 		}
-		req.Header.Set("Authorization", "Bearer "+used.text)
-		return used, true, nil
+		req.Header.Set("Authorization", "Bearer "+used.token.text)
 	}
-	return nil, false, nil
+	return used, nil
+}
+
+func (u signature) secrets() []string {
+	if u.token != nil {
+		return []string{u.token.text}
+	}
+	return u.credential.secrets()
 }
 
 // ready finds what a request will be signed with. The credential is looked for before it is asked for: who signs in is known then, whose
@@ -146,20 +212,23 @@ func (s *signer) ready(ctx context.Context, need []Scope) error {
 }
 
 // meet learns from a challenge how to sign in, and tells whether the request is worth another try.
-func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used *token, signed bool) (again bool, err error) {
+func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used signature) (again bool, err error) {
 	for _, c := range parseChallenges(refusal.Header.Values("WWW-Authenticate")) {
 		if c.scheme == bearer && c.params["realm"] != "" {
-			return s.meetBearer(req, c, need, used)
+			return s.meetBearer(req, c, need, used.token)
 		}
 	}
 	for _, c := range parseChallenges(refusal.Header.Values("WWW-Authenticate")) {
 		if c.scheme == basic {
-			credential, err := s.find(req.Context())
 			s.mu.Lock()
 			s.scheme = basic
 			s.mu.Unlock()
-			refused := signed && used == nil // the credential itself
-			return !refused && !credential.Anonymous() && credential.IdentityToken == "", err
+			if !used.credential.Anonymous() { // the credential itself is refused
+				_, again = s.renew(req.Context(), used.credential)
+				return again, nil
+			}
+			credential, err := s.find(req.Context())
+			return !credential.Anonymous() && credential.IdentityToken == "", err
 		}
 	}
 	return false, nil
@@ -172,40 +241,38 @@ func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.scheme, s.realm = bearer, realm{place, c.params["service"]}
-	key := joined(need)
-	before, asked := s.scopes(need), wanted(need, parseScopes(c.params["scope"]))
-	if !covers(before, asked) {
-		if s.asked == nil || len(s.asked) >= maxTokens {
-			s.asked = map[string][]Scope{}
-		}
-		s.asked[key] = asked
-		return true, nil
-	}
-	if used == nil {
-		return true, nil // it had no token yet
-	}
-	if s.tokens[joined(before)] != used { // another request has renewed it meanwhile
-		return true, nil
-	}
 	now := time.Now()
+	next := s.way(need)
+	next.realm, next.seen = realm{place, c.params["service"]}, now
+	if asked := wanted(need, parseScopes(c.params["scope"])); !covers(next.scopes, asked) {
+		next.scopes = asked
+	}
+	s.scheme, s.realm = bearer, next.realm
+	if s.ways == nil || len(s.ways) >= maxWays {
+		s.ways = map[string]way{}
+	}
+	s.ways[joined(need)] = next
+	key := next.key()
+	if used == nil || s.tokens[key] != used { // it had none, or one for something else, or another request has renewed it meanwhile
+		return true, nil
+	}
 	age := now.Sub(used.born)
 	if used.fresh(now) && (age < freshFor || age < refusalFor && !used.served.Load()) {
 		return false, nil // it has not ended: the refusal is about what it is for
 	}
-	delete(s.tokens, joined(before))
+	s.drop(key)
 	return true, nil
 }
 
 // covers tells whether the first scopes have all of the others.
 func covers(have, want []Scope) bool { return joined(wanted(have, want)) == joined(have) }
 
-// scopes are what a token is asked for. The lock is held.
-func (s *signer) scopes(need []Scope) []Scope {
-	if asked, ok := s.asked[joined(need)]; ok {
-		return asked
+// way is how a token is to be had for what is needed. The lock is held.
+func (s *signer) way(need []Scope) way {
+	if known, ok := s.ways[joined(need)]; ok {
+		return known
 	}
-	return need
+	return way{realm: s.realm, scopes: need}
 }
 
 // realmOf returns where tokens are to be had. A relative one is relative to the request.
@@ -227,15 +294,17 @@ func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL,
 // token returns a token that is good for what is needed, from memory or from the token server. One request at a time asks for one.
 func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 	s.mu.Lock()
-	scopes := s.scopes(need)
-	key := joined(scopes)
-	known, place, refused := s.tokens[key], s.realm, s.refusals.check(key, time.Now())
+	place, credential := s.way(need), s.credential
+	key := place.key()
+	known, refused := s.tokens[key], s.refusals.check(key, time.Now())
 	s.mu.Unlock()
 	if known.fresh(time.Now()) {
 		return known, nil
 	}
 	if refused != nil {
-		return nil, refused
+		if _, other := s.renew(ctx, credential); !other {
+			return nil, refused
+		}
 	}
 	got, err := s.buying.Do(ctx, key, func(ctx context.Context) (*token, error) {
 		s.mu.Lock()
@@ -244,80 +313,116 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 		if known.fresh(time.Now()) { // it came while this flight was about to begin
 			return known, nil
 		}
-		return s.fetch(ctx, place, scopes)
+		credential, err := s.find(ctx)
+		if err != nil {
+			return nil, err
+		}
+		got, err := s.fetch(ctx, place, credential)
+		if e, ok := errors.AsType[*wire.Error](err); ok && e.Status == http.StatusUnauthorized {
+			if other, ok := s.renew(ctx, credential); ok {
+				return s.fetch(ctx, place, other)
+			}
+		}
+		return got, err
 	})
 	return got, s.ended(ctx, err)
 }
 
-// fetch asks the token server, and keeps what it says.
-func (s *signer) fetch(ctx context.Context, place realm, scopes []Scope) (*token, error) {
-	credential, err := s.find(ctx)
-	if err != nil {
-		return nil, err
+// fetch asks the token server, and keeps what it says of the credential that holds.
+func (s *signer) fetch(ctx context.Context, place way, credential Credential) (*token, error) {
+	got, err := place.ask(ctx, s.wire, credential, place.scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
+	refusal, refused := errors.AsType[*wire.Error](err)
+	if refused && refusal.Status == http.StatusUnauthorized {
+		refusal.Hint = s.advice(credential)
 	}
-	got, err := place.ask(ctx, s.wire, credential, scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if refusal, ok := errors.AsType[*wire.Error](err); ok {
-		if refusal.Status == http.StatusUnauthorized {
-			refusal.Hint = s.advice(credential)
-			s.known = s.known && s.expires.IsZero() // what a helper gave may be another one by now
-		}
-		return nil, s.refusals.note(joined(scopes), s.locks, !credential.Anonymous(), refusal, time.Now())
+	switch {
+	case credential != s.credential:
+	case refused:
+		return nil, s.refusals.note(place.key(), s.locks, !credential.Anonymous(), refusal, time.Now())
+	case err == nil:
+		s.refusals.served()
+		s.keep(place.key(), got)
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.refusals.served()
-	s.keep(joined(scopes), got)
-	return got, nil
+	return got, err
 }
 
-// keep remembers a token, and drops those that are over. The lock is held.
+// keep remembers a token, and drops those that are over; all where there is too much else. The lock is held.
 func (s *signer) keep(key string, t *token) {
-	if s.tokens == nil {
-		s.tokens = map[string]*token{}
-	}
-	if len(s.tokens) >= maxTokens {
+	s.drop(key)
+	if s.size += len(key) + len(t.text); s.size > maxTokens {
 		for key, old := range s.tokens {
 			if !old.fresh(time.Now()) {
-				delete(s.tokens, key)
+				s.drop(key)
 			}
 		}
 	}
-	if len(s.tokens) >= maxTokens {
-		clear(s.tokens)
+	if s.tokens == nil || s.size > maxTokens {
+		s.tokens, s.size = map[string]*token{}, len(key)+len(t.text)
 	}
 	s.tokens[key] = t
 }
 
-// find returns the credential. One request at a time asks for it.
+// drop forgets a token. The lock is held.
+func (s *signer) drop(key string) {
+	if t, ok := s.tokens[key]; ok {
+		s.size -= len(key) + len(t.text)
+		delete(s.tokens, key)
+	}
+}
+
+// renew asks for another credential than one that was refused, once in a minute where the source may have one, and tells whether there is one.
+func (s *signer) renew(ctx context.Context, refused Credential) (Credential, bool) {
+	s.mu.Lock()
+	if now := time.Now(); s.credential == refused && !s.expires.IsZero() && now.Sub(s.renewed) >= refusalFor {
+		s.known, s.renewed = false, now
+	}
+	s.mu.Unlock()
+	credential, err := s.find(ctx)
+	return credential, err == nil && credential != refused && !credential.Anonymous()
+}
+
+// find returns the credential. One request at a time asks for it; where that fails, it is not asked for again as long as that took.
 func (s *signer) find(ctx context.Context) (Credential, error) {
 	s.mu.Lock()
-	credential, good := s.credential, s.known && (s.expires.IsZero() || time.Now().Before(s.expires))
+	now := time.Now()
+	credential, good := s.credential, s.known && (s.expires.IsZero() || now.Before(s.expires))
+	failure, failed := s.failure, now.Before(s.failedUntil)
 	s.mu.Unlock()
-	if good {
+	switch {
+	case good:
 		return credential, nil
+	case failed:
+		return Credential{}, failure
 	}
-	credential, err := s.seeking.Do(ctx, "", func(ctx context.Context) (Credential, error) {
-		ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
-		defer cancel()
-		credential, expires, err := s.source(ctx)
-		if err != nil {
-			return Credential{}, noCredential(s.wire.Name(), err)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.known && credential.Lacking != "" && credential.Lacking != s.credential.Lacking || !s.known && credential.Lacking != "" {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "signing in as nobody", slog.String("registry", s.wire.Name()), slog.String("err", credential.Lacking))
-		}
-		if credential != s.credential {
-			s.tokens, s.refusals = nil, refusals{}
-		}
-		s.credential, s.expires, s.known = credential, expires, true
-		return credential, nil
-	})
+	credential, err := s.seeking.Do(ctx, "", s.seek)
 	return credential, s.ended(ctx, err)
+}
+
+func (s *signer) seek(ctx context.Context) (Credential, error) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	defer cancel()
+	begun := time.Now()
+	credential, expires, err := s.source(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		err = noCredential(s.wire.Name(), err)
+		if !errors.Is(ctx.Err(), context.Canceled) { // else it is only that nobody waited for it
+			now := time.Now()
+			s.failure, s.failedUntil = err, now.Add(min(now.Sub(begun), refusalFor))
+		}
+		return Credential{}, err
+	}
+	if s.known && credential.Lacking != "" && credential.Lacking != s.credential.Lacking || !s.known && credential.Lacking != "" {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "signing in as nobody", slog.String("registry", s.wire.Name()), slog.String("err", credential.Lacking))
+	}
+	if credential != s.credential {
+		s.tokens, s.size, s.refusals = nil, 0, refusals{}
+	}
+	s.credential, s.expires, s.known = credential, expires, true
+	return credential, nil
 }
 
 // ended gives an error the form of this module's where it is only that the caller has not waited.
@@ -354,13 +459,9 @@ func (s *signer) advice(c Credential) string {
 	return "the sign-in was refused: check registries." + name + ", or docker login"
 }
 
-// secrets are what must not be seen in an error, whatever the host repeats.
+// secrets are what must not be seen in an error, whatever the host repeats, beside what its request carried.
 func (s *signer) secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := s.credential.secrets()
-	for _, t := range s.tokens {
-		all = append(all, t.text)
-	}
-	return all
+	return s.credential.secrets()
 }

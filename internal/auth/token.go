@@ -33,8 +33,8 @@ const (
 	leastLife = time.Second
 	// margin is how long before its end a token is no longer used, at the most; else a tenth of its life.
 	margin = 30 * time.Second
-	// maxToken and tokenDeadline bound the answer of a token server, in bytes and in time.
-	maxToken      = 1 << 20
+	// maxToken and tokenDeadline bound the answer of a token server, in bytes and in time. No server takes a header that is longer.
+	maxToken      = 64 << 10
 	tokenDeadline = 30 * time.Second
 )
 

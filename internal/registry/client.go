@@ -74,6 +74,7 @@ type endpoint struct {
 	*host
 	registry  string
 	auth      *auth.Client
+	signIn    signIn
 	agent     string
 	keep      func(context.Context, image.Manifest)
 	referrers referrersAPI

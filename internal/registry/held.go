@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -22,13 +25,19 @@ func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor,
 		return image.Descriptor{}, err
 	}
 	d, err := e.headManifest(ctx, r, auth.Push(r.Path))
-	if known, ok := errors.AsType[*Error](err); ok && known.Status == http.StatusUnauthorized && known.Operation != headManifest {
+	if refusesRights(err) {
 		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // of a token server that gives all rights or none
 	}
 	if err == nil && d.Digest == "" || refusesHead(err) {
 		d, err = c.headByGet(ctx, r)
 	}
 	return d, c.hidden(ctx, r.Repository, err)
+}
+
+// refusesRights tells whether a token server refuses the rights that it was asked for. It may give fewer.
+func refusesRights(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.OfToken() && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
 }
 
 // hidden marks the error of a question to a target as image.ErrHidden where the answer leaves open whether there is such a thing. A 401 does
@@ -41,12 +50,48 @@ func (c *Client) hidden(ctx context.Context, repo image.Repository, err error) e
 	switch e.Status {
 	case http.StatusForbidden, http.StatusBadRequest, http.StatusMethodNotAllowed:
 	case http.StatusUnauthorized:
-		account, signInErr := c.SignIn(ctx, repo)
-		if signInErr != nil || account == "" {
+		if !c.canSignIn(ctx, repo) {
 			return err
 		}
 	default:
 		return err
 	}
 	return fmt.Errorf("%w: %w", image.ErrHidden, err)
+}
+
+// canSignIn tells whether the account that is configured for a repository signs in. All who want to know share one answer for a minute.
+func (c *Client) canSignIn(ctx context.Context, repo image.Repository) bool {
+	e, err := c.endpoint(repo)
+	if err != nil {
+		return false
+	}
+	can, err := e.signIn.asking.Do(ctx, "", func(ctx context.Context) (bool, error) {
+		if can, fresh := e.signIn.get(); fresh {
+			return can, nil
+		}
+		account, err := c.SignIn(ctx, repo)
+		e.signIn.put(err == nil && account != "")
+		return err == nil && account != "", nil
+	})
+	return err == nil && can
+}
+
+// signIn is whether an account signs in, as it was found lately.
+type signIn struct {
+	asking flight.Group[bool]
+	mu     sync.Mutex
+	can    bool
+	until  time.Time
+}
+
+func (s *signIn) get() (can, fresh bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.can, time.Now().Before(s.until)
+}
+
+func (s *signIn) put(can bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.can, s.until = can, time.Now().Add(time.Minute)
 }

@@ -2,8 +2,10 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,3 +100,54 @@ func TestHeldBySignIn(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// TestTokenServerOfAllOrNone: a token server may refuse what it would give a part of. What needs the part is done all the same.
+func TestTokenServerOfAllOrNone(t *testing.T) {
+	for _, status := range []int{401, 403} {
+		inBubble(t, func(t *testing.T) {
+			r := emulator.New(emulator.Options{Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}}})
+			network := roundTripper(func(req *http.Request) (*http.Response, error) {
+				for _, scope := range req.URL.Query()["scope"] {
+					if scope == "repository:read:pull,push" || scope == "repository:secret:pull" {
+						return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+					}
+				}
+				return emulator.Network{home: r}.RoundTrip(req)
+			})
+			c := client(t, network, Options{Keychain: signed(home, "ann", "secret")})
+			push(t, r, "read", "1")
+			i := push(t, r, "secret", "1")
+			if _, err := c.Held(t.Context(), at("read").Tag("1")); err != nil {
+				t.Errorf("%d: Held: %v", status, err)
+			}
+			opened := 0
+			data := i.Blobs[0].Data
+			if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("secret"), source(data, &opened)); err != nil || mounted || opened == 0 {
+				t.Errorf("%d: PutBlob of what cannot be mounted: %t, %v", status, mounted, err)
+			}
+			if _, err := c.PutBlob(t.Context(), at("read"), content(data), image.Repository{}, source(data, &opened)); err == nil || failure(t, err).Status != status {
+				t.Errorf("%d: PutBlob where nothing may be pushed: %v", status, err)
+			}
+		})
+	}
+}
+
+// TestSignInIsAskedOnce: whether an account can sign in is asked once for all tags that a target says nothing of.
+func TestSignInIsAskedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{Auth: &emulator.Auth{Basic: true, Users: map[string]string{"ann": "secret"}, Permit: func(_, _, _ string) bool { return false }}},
+			Options{Keychain: signed(home, "ann", "secret")})
+		var group sync.WaitGroup
+		for i := range 20 {
+			group.Go(func() {
+				if _, err := c.Held(t.Context(), at(fmt.Sprint("app", i)).Tag("1")); !errors.Is(err, image.ErrHidden) {
+					t.Errorf("error = %v", err)
+				}
+			})
+		}
+		group.Wait()
+		if n := r.Count(func(q emulator.Request) bool { return q.Path == "/v2/" }); n > 2 { // the challenge, and the sign-in
+			t.Errorf("asked %d times whether it signs in", n)
+		}
+	})
+}

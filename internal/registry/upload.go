@@ -111,7 +111,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 		need = append(need, auth.Pull(u.from))
 	}
 	resp, err := u.post(ctx, query, need)
-	if len(query) > 0 && refusesMount(err) {
+	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) {
 		if u.from == "" {
 			u.habits.refusedMount()
 		}
@@ -167,19 +167,21 @@ func (u *upload) startWith(ctx context.Context) (done bool, err error) {
 	req.Header.Set("Content-Type", "application/octet-stream")
 	resp, err := u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Deadline: callDeadline, Read: nothing}, auth.Push(u.repo.Path))
 	status := 0
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*Error](err); ok && !e.OfToken() {
 		status = e.Status
 	} else if resp != nil {
 		status = resp.StatusCode
 	}
 	u.habits.triedSingle(status)
+	asked := true
 	if refusesMount(err) { // it may be the bytes that it refuses
+		asked = false
 		resp, err = u.post(ctx, nil, []auth.Scope{auth.Push(u.repo.Path)})
 	}
 	if err != nil {
 		return false, err
 	}
-	return u.begin(ctx, resp, true)
+	return u.begin(ctx, resp, asked)
 }
 
 // begin takes over the session that an answer to POST names; done says that the blob is there, which 201 says where anything was asked for.

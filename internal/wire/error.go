@@ -81,6 +81,9 @@ func (e *Error) Temporary() bool {
 	return e.Again || !e.Lasting && (e.Status == 0 || retryableStatus(e.Status))
 }
 
+// OfToken tells whether it is a request for a token that has failed.
+func (e *Error) OfToken() bool { return strings.HasSuffix(e.Operation, " token") }
+
 // Exhausted tells whether the request was sent as often as it may be.
 func (e *Error) Exhausted() bool { return e.Attempts > 1 }
 
