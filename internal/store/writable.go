@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 )
 
 // errDamaged says why nothing is kept any more.
@@ -17,6 +19,9 @@ const provedFor = 1000
 func (s *Store) Writable(ctx context.Context) error {
 	if s.damaged.Load() {
 		return errDamaged
+	}
+	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s was removed; what is kept now is lost at the next start", s.path)
 	}
 	if age := s.now() - s.proved.Load(); 0 <= age && age < provedFor {
 		return nil

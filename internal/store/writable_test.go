@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -63,5 +66,16 @@ func TestNotWritable(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A database that somebody has removed takes every write, and nothing of it lasts.
+func TestWritableRemoved(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	must(t, s.Writable(t.Context()))
+	must(t, os.Remove(filepath.Join(d.dir, fileName)))
+	if err := s.Writable(t.Context()); err == nil || !strings.Contains(err.Error(), "was removed") {
+		t.Error(err)
 	}
 }
