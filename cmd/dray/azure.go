@@ -115,7 +115,7 @@ func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, mem
 		Origin: func(ctx context.Context, source image.Repository) (acr.Origin, error) {
 			return s.origin(ctx, source, client)
 		},
-		Metered: func(name string) bool { return limits.rule(name).Metered }, Fallback: copying,
+		Metered: limits.governor.Metered, Fallback: copying,
 		Parallel: s.config.Azure.Parallel, Rate: s.config.Azure.Rate, Timeout: s.config.Azure.Timeout, Log: log,
 	}
 	if memory != nil {

@@ -107,7 +107,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 func newEngine(client *registry.Client, memory *store.Store, limits *limits, log *slog.Logger) *transfer.Engine {
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
-		Metered: func(name string) bool { return limits.rule(name).Metered }, Free: client.Mirrored, Saved: limits.spared,
+		Metered: limits.governor.Metered, Free: client.Mirrored, Saved: limits.spared,
 		Reserve: limits.reserve,
 	}
 	if memory != nil {

@@ -77,7 +77,7 @@ func (l *limits) signsIn(name, repository string) bool {
 
 // spared notes a manifest that was at hand, or came from a mirror.
 func (l *limits) spared(name, by string) {
-	if l.saved != nil && l.rule(name).Metered {
+	if l.saved != nil && l.governor.Metered(name) {
 		l.saved(by)
 	}
 }
@@ -107,7 +107,7 @@ func (l *limits) remembered(g *generation) []ratelimit.Budget {
 		return nil
 	}
 	for _, j := range g.jobs {
-		if l.rule(j.Source.Registry).Metered {
+		if !j.Source.IsLayout() {
 			l.governor.Recall(j.Source.Registry, j.Source.Path)
 		}
 	}

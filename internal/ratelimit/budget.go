@@ -128,7 +128,7 @@ func (b *budget) again(rule Rule, now time.Time) time.Time {
 	if latest := b.Read.Add(b.window()); b.Known && latest.After(now) && at.After(latest) {
 		at = latest
 	}
-	if earliest := now.Add(shortest); at.Before(earliest) {
+	if earliest := now.Add(min(shortest, b.window())); at.Before(earliest) {
 		return earliest
 	}
 	return at

@@ -9,6 +9,9 @@
 // into what is left, less what is under way and what is kept for others, is not sent: its error says when to try again, and an action
 // that meets it is deferred, holding nothing. Manifests that were fetched are kept elsewhere, so no pull is spent twice.
 //
+// A registry is metered by its rule, or from the first answer that says of a manifest how much is allowed and how much is left: a reverse
+// proxy before Docker Hub, or a cache that hands its headers on, has any name.
+//
 // # When to try again
 //
 // Whether a window slides or starts anew is not known of Docker Hub, so a budget that is used up is tried again when its own first pulls

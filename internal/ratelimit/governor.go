@@ -43,6 +43,8 @@ type Governor struct {
 	// sources are the budgets of those whom registries count: two sign-ins of one account share one.
 	sources map[source]*budget
 	blocks  map[string]*block
+	// learned are the registries whose answers say that they count.
+	learned sync.Map
 	// turns are when the next request to a registry may be sent that takes only so many in a second.
 	turns map[string]time.Time
 	// said are lines of the log that are written once the lock is given back.
@@ -112,6 +114,12 @@ func New(options Options) *Governor {
 	return &Governor{options: options, budgets: map[key]*account{}, sources: map[source]*budget{}, blocks: map[string]*block{}, turns: map[string]time.Time{}}
 }
 
+// Metered tells whether a registry counts the GETs of manifests: by its rule, or by what it has answered.
+func (g *Governor) Metered(registry string) bool {
+	_, learned := g.learned.Load(registry)
+	return learned || g.options.Rule(registry).Metered
+}
+
 // Budget is what is known of one budget.
 type Budget struct {
 	Registry, Account string
@@ -132,6 +140,9 @@ func (g *Governor) Budgets(now time.Time) []Budget {
 	defer g.unlock()
 	list := make([]Budget, 0, len(g.budgets))
 	for _, a := range g.budgets {
+		if !g.Metered(a.registry) {
+			continue
+		}
 		rule := g.options.Rule(a.registry)
 		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved, Window: a.Window, Unapplied: a.unapplied}
 		if a.Known {

@@ -100,7 +100,7 @@ func (s *stand) start(t *testing.T) {
 	}
 	engine := transfer.New(transfer.Options{
 		Source: s.client, Artifacts: s.client, Target: s.client, Presence: s.client, Memory: s.store, Now: time.Now, Log: log,
-		Metered: func(host string) bool { return host == s.sourceHost },
+		Metered: s.governor.Metered,
 		Reserve: func(ctx context.Context, repo image.Repository, pulls int) (context.Context, func(int)) {
 			return s.governor.Reserve(ctx, repo.Registry, repo.Path, pulls)
 		},

@@ -46,6 +46,9 @@ func (g *Governor) load(a *account) {
 		g.mu.Lock()
 		*a.budget = kept
 		g.unlock()
+		if kept.Known {
+			g.learned.Store(a.registry, true)
+		}
 	}
 }
 

@@ -43,6 +43,15 @@ func Read(header http.Header) (Reading, bool) {
 	return r, r.Remaining >= 0
 }
 
+// resetIn returns when what is left begins anew, where an answer says it in seconds (draft-ietf-httpapi-ratelimit-headers-05); zero otherwise.
+func resetIn(header http.Header) time.Duration {
+	reset := quantities(header, "Reset")
+	if len(reset) != 1 || reset[0].n >= int(maxWindow/time.Second) {
+		return 0
+	}
+	return time.Duration(reset[0].n) * time.Second
+}
+
 // quantity is a number and the window that it holds for.
 type quantity struct {
 	n      int

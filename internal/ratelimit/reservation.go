@@ -19,7 +19,7 @@ type reserved struct{}
 // taken one by one, like everything without a reservation. adjust changes how many are still kept; adjust(0) gives back what was not
 // used, and is called in the end.
 func (g *Governor) Reserve(ctx context.Context, registry, repository string, pulls int) (of context.Context, adjust func(pulls int)) {
-	if !g.options.Rule(registry).Metered {
+	if !g.Metered(registry) {
 		return ctx, func(int) {}
 	}
 	a, err := g.of(ctx, registry, repository)

@@ -88,3 +88,46 @@ func TestAbuseInMidRun(t *testing.T) {
 		}
 	})
 }
+
+// TestMeteredByItsAnswers: whatever a registry is called, it is asked for no more than its answers say that it allows. Before it has said
+// so, no more is spent in vain than one window allows.
+func TestMeteredByItsAnswers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		options hub.Options
+		mute    bool // HEAD says nothing
+		vain    int
+	}{
+		"sliding":        {hub.Options{Limit: 15, Window: 8 * time.Second}, false, 0},
+		"fixed":          {hub.Options{Limit: 15, Window: 8 * time.Second, Fixed: true}, false, 0},
+		"one spelling":   {hub.Options{Limit: 15, Window: 8 * time.Second, Headers: hub.Extended}, false, 0},
+		"HEAD is silent": {hub.Options{Limit: 15, Window: 8 * time.Second}, true, 15},
+		"hours":          {hub.Options{Limit: 15, Window: time.Hour}, true, 15},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, tt.options, ratelimit.Rule{})
+				s.sourceHost = siteHost
+				s.network = emulator.Network{siteHost: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if tt.mute && q.Method == http.MethodHead {
+						s.source.ServeHTTP(w, q)
+						return
+					}
+					s.Hub.ServeHTTP(w, q)
+				}), targetHost: s.target}
+				s.stop(t)
+				s.start(t)
+				defer func() { s.stop(t) }()
+				s.fill(t, 12)
+				took := s.untilDone(t, nil)
+				s.check(t, 12)
+				a := s.Account()
+				if a.Pulled != 36 || a.Refused > tt.vain || a.Repeated > 0 || took > 4*tt.options.Window {
+					t.Errorf("%+v after %s", a, took)
+				}
+				if s.pulled == 0 || len(s.governor.Budgets(time.Now())) != 1 {
+					t.Errorf("%d pulls were told of, budgets: %+v", s.pulled, s.governor.Budgets(time.Now()))
+				}
+			})
+		})
+	}
+}

@@ -46,10 +46,9 @@ const maxRefusal = 64 << 10
 // RoundTrip sends the request, or says when it may be sent.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	repository, manifest := manifestPath(req.URL.Path)
-	metered := manifest && t.options.Rule(t.registry).Metered
-	counts := metered && req.Method == http.MethodGet
+	counts := manifest && req.Method == http.MethodGet // where it counts: any registry may turn out to
 	var a *account
-	if metered {
+	if manifest {
 		var err error
 		if a, err = t.admit(req.Context(), repository, counts); err != nil {
 			closeBody(req)
@@ -212,12 +211,20 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	defer t.unlock()
 	now := time.Now()
 	r, ok := Read(resp.Header)
-	counted := counts && resp.StatusCode == http.StatusOK
+	if ok && r.Limit >= 0 && !t.Metered(t.registry) {
+		t.learned.Store(t.registry, true)
+		t.say(slog.LevelInfo, "a registry says how many pulls it allows, and is asked for no more", slog.String("registry", t.registry))
+	}
+	if r.Window == 0 && !t.options.Rule(t.registry).Metered { // gateways say it so, which count more than pulls
+		r.Window = resetIn(resp.Header)
+	}
+	metered := t.Metered(t.registry)
+	counted := counts && resp.StatusCode == http.StatusOK && metered
 	if counts {
 		a.settle(counted, now)
 	}
 	switch {
-	case ok:
+	case ok && metered:
 		t.meet(a, r.Source)
 		t.applied(a, signed, r.Source)
 		delete(a.exempt, repository)
@@ -230,7 +237,7 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	if counted && t.options.Pulled != nil {
 		t.options.Pulled(t.registry, a.account)
 	}
-	if ok || counted {
+	if ok && metered || counted {
 		return t.save(a, counted, now)
 	}
 	return nil

@@ -1,4 +1,3 @@
-package ratelimit
 
 import (
 	"bytes"
@@ -213,4 +212,27 @@ func TestForgetKeepsWhatWasJustMade(t *testing.T) {
 	if b.forget(now); len(b.Spent) != 1 {
 		t.Errorf("%v is left, want the second", b.Spent)
 	}
+}
+// A gateway that counts all requests says when its window ends: what does not fit is put off until then, and no longer.
+func TestGatewayThatCountsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := governor(io.Discard, Rule{}, one)
+		headers := "Ratelimit-Limit: 60\nRatelimit-Remaining: 0\nRatelimit-Reset: 30"
+		f := &fake{answer: func(*http.Request) (int, string, string) { return 200, headers, "" }}
+		if at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v1"); !at.IsZero() {
+			t.Error("the first is put off")
+		}
+		at, code := call(t, g, f, http.MethodGet, "/v2/a/manifests/v2")
+		if code != "pull-limit" || time.Until(at) > 30*time.Second {
+			t.Errorf("%q until %s", code, time.Until(at))
+		}
+		time.Sleep(time.Until(at))
+		if at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v2"); !at.IsZero() {
+			t.Error("it is put off again")
+		}
+		headers = "Ratelimit-Limit: 60"
+		if other := governor(io.Discard, Rule{}, one); other.Metered("hub.example") {
+			t.Error("a registry that has said nothing is metered")
+		}
+	})
 }
