@@ -1,3 +1,4 @@
+package ratelimit
 
 import (
 	"bytes"
@@ -213,6 +214,7 @@ func TestForgetKeepsWhatWasJustMade(t *testing.T) {
 		t.Errorf("%v is left, want the second", b.Spent)
 	}
 }
+
 // A gateway that counts all requests says when its window ends: what does not fit is put off until then, and no longer.
 func TestGatewayThatCountsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
