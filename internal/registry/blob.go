@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -70,7 +72,9 @@ type download struct {
 	req  *http.Request
 	repo image.Repository
 	size int64 // 0 where it is not known
-	once bool
+	// mediaType is what the manifest says of it.
+	mediaType string
+	once      bool
 
 	body io.ReadCloser
 	read int64
@@ -88,7 +92,7 @@ const (
 
 // download starts a download; once is for one of several places.
 func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.Repository, d image.Descriptor, offset int64, once bool) (*download, error) {
-	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, once: once, read: offset}
+	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, mediaType: d.MediaType, once: once, read: offset}
 	if err := r.open(once); err != nil {
 		return nil, err
 	}
@@ -127,24 +131,54 @@ func (r *download) accept(resp *http.Response) error {
 		return r.e.refused(getBlob, nil, "it answered %d where the blob was to come", resp.StatusCode)
 	}
 	if strings.Contains(strings.ToLower(resp.Header.Get("Content-Encoding")), "gzip") && resp.ContentLength != r.size {
-		most := 2*r.size + 1<<20 // what is longer than it was before it was compressed does not end
-		coded, err := gzip.NewReader(wire.Ration{Reader: resp.Body, Left: &most})
-		if err != nil {
-			return r.e.refused(getBlob, err, "its coding cannot be read: %v", err)
+		if err := r.decode(resp); err != nil {
+			return err
 		}
-		r.whole = true
-		r.body = struct {
-			io.Reader
-			io.Closer
-		}{coded, resp.Body}
-	} else if err := r.fits(resp.ContentLength); err != nil {
-		return err
+	}
+	if !r.whole {
+		if err := r.fits(resp.ContentLength); err != nil {
+			return err
+		}
 	}
 	if _, err := io.CopyN(io.Discard, r.body, r.read); err != nil {
 		return r.broken(err)
 	}
 	return nil
 }
+
+// decode takes the coding off a body that was compressed on its way. Its header alone does not tell: stores also send it with a blob that is
+// compressed itself. Where no length tells them apart, what is compressed twice was so on its way, and else the media type says it.
+func (r *download) decode(resp *http.Response) error {
+	body := bufio.NewReader(resp.Body)
+	r.body = readCloser{body, resp.Body}
+	if start, _ := body.Peek(2); string(start) != gzipMagic { // the reader meets the error
+		return nil
+	}
+	if resp.ContentLength < 0 && strings.Contains(r.mediaType, "gzip") {
+		begun, _ := body.Peek(body.Size())
+		inner := make([]byte, 2)
+		if once, err := gzip.NewReader(bytes.NewReader(begun)); err == nil {
+			_, _ = io.ReadFull(once, inner) // what is too short has no second coding
+		}
+		if string(inner) != gzipMagic {
+			return nil
+		}
+	}
+	most := 2*r.size + 1<<20 // what is longer than it was before it was compressed does not end
+	coded, err := gzip.NewReader(wire.Ration{Reader: body, Left: &most})
+	if err != nil {
+		return r.e.refused(getBlob, err, "its coding cannot be read: %v", err)
+	}
+	r.whole, r.body = true, readCloser{coded, resp.Body}
+	return nil
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+const gzipMagic = "\x1f\x8b" // RFC 1952, 2.3.1
 
 // fits compares the length of the blob that an answer announces, if any, with what is wanted.
 func (r *download) fits(length int64) error {

@@ -256,3 +256,46 @@ func TestPartialAnswer(t *testing.T) {
 		_ = body.Close()
 	})
 }
+
+// TestCodingOfABlob: a blob arrives as it is, whether it was compressed on its way, or is compressed and its store says so of it.
+func TestCodingOfABlob(t *testing.T) {
+	zip := func(data []byte) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = w.Write(data)
+		_ = w.Close()
+		return b.Bytes()
+	}
+	config, layer := []byte(`{"architecture":"amd64"}`), zip(bytes.Repeat([]byte("a layer"), 5000))
+	for name, tt := range map[string]struct {
+		blob, sent []byte
+		mediaType  string
+	}{
+		"a layer as it is stored":   {layer, layer, "application/vnd.oci.image.layer.v1.tar+gzip"},
+		"a layer, compressed again": {layer, zip(layer), "application/vnd.oci.image.layer.v1.tar+gzip"},
+		"a config, compressed":      {config, zip(config), "application/vnd.oci.image.config.v1+json"},
+		"a config, not compressed":  {config, config, "application/vnd.oci.image.config.v1+json"},
+	} {
+		for _, length := range []bool{true, false} {
+			h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Encoding", "gzip")
+				if length {
+					w.Header().Set("Content-Length", fmt.Sprint(len(tt.sent)))
+				}
+				_, _ = w.Write(tt.sent)
+			})
+			c := client(t, emulator.Network{home: h}, Options{})
+			d := content(tt.blob)
+			d.MediaType = tt.mediaType
+			body, err := c.OpenBlob(t.Context(), at("app"), d, 0, nil)
+			if err != nil {
+				t.Errorf("%s, length %t: %v", name, length, err)
+				continue
+			}
+			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, tt.blob) {
+				t.Errorf("%s, length %t: %d bytes of %d, %v", name, length, len(got), len(tt.blob), err)
+			}
+			_ = body.Close()
+		}
+	}
+}
