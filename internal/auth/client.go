@@ -97,7 +97,7 @@ func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, 
 	if err != nil { // its text may have a signature in it
 		return nil, errors.New("it redirects to what is not a URL")
 	}
-	place, err := c.wire.Allowed(req.Context(), location)
+	place, err := c.wire.Allowed(location)
 	if err != nil {
 		return nil, err
 	}

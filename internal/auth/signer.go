@@ -278,7 +278,7 @@ func (s *signer) way(need []Scope) way {
 // realmOf returns where tokens are to be had. A relative one is relative to the request.
 func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL, error) {
 	base := *req.URL
-	if same, err := carrier.Allowed(req.Context(), &base); err == nil {
+	if same, err := carrier.Allowed(&base); err == nil {
 		base = *same
 	}
 	place, err := base.Parse(text)
@@ -288,7 +288,7 @@ func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL,
 	if place.Scheme == "http" && base.Scheme == "https" {
 		return nil, fmt.Errorf("a token server without TLS, at %s, is not allowed for a registry with TLS", wire.Clean(place.Host))
 	}
-	return carrier.Allowed(req.Context(), place)
+	return carrier.Allowed(place)
 }
 
 // token returns a token that is good for what is needed, from memory or from the token server. One request at a time asks for one.

@@ -86,7 +86,7 @@ func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, 
 	if err != nil {
 		return nil, errors.New("a request for a token was redirected to what is not a URL")
 	}
-	place, err := carrier.Allowed(req.Context(), location)
+	place, err := carrier.Allowed(location)
 	if err == nil && (place.Host != req.URL.Host || place.Scheme != req.URL.Scheme || req.Method != http.MethodGet) && !anonymous {
 		err = fmt.Errorf("a request for a token was redirected to %s, which is not allowed for one with a secret", wire.Clean(place.Host))
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/draysync/dray/internal/ratelimit"
 )
 
-// The hosts of a site: addresses for documentation, since names of hosts that a registry leads to are looked up.
+// The hosts of a site: addresses for documentation.
 const (
 	siteHost = "192.0.2.7"
 	authHost = "192.0.2.8"

@@ -55,7 +55,7 @@ func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.De
 func (e *endpoint) foreign(ctx context.Context, text string, repo image.Repository, d image.Descriptor, offset int64) (*download, error) {
 	place, err := url.Parse(text)
 	if err == nil {
-		place, err = e.wire.Allowed(ctx, place)
+		place, err = e.wire.Allowed(place)
 	}
 	if err != nil {
 		return nil, e.refused(getBlob, err, "the URL of a layer: %s", wire.Clean(err.Error()))

@@ -65,7 +65,7 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 			return err
 		}
 		p.done()
-		next, err := p.next(ctx, resp)
+		next, err := p.next(resp)
 		if next == nil || err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
 }
 
 // next returns where the next page is, by the Link of an answer (RFC 8288); nil at the end of the list.
-func (p pages) next(ctx context.Context, resp *http.Response) (*url.URL, error) {
+func (p pages) next(resp *http.Response) (*url.URL, error) {
 	link, err := nextLink(resp.Header.Values("Link"))
 	if link == "" || err != nil {
 		if err != nil {
@@ -109,7 +109,7 @@ func (p pages) next(ctx context.Context, resp *http.Response) (*url.URL, error) 
 	if err != nil {
 		return nil, p.endpoint.refused(p.operation, nil, "its Link to the next page is not a URL")
 	}
-	if place, err = p.endpoint.wire.Allowed(ctx, place); err != nil {
+	if place, err = p.endpoint.wire.Allowed(place); err != nil {
 		return nil, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
 	}
 	if place.Host != from.Host {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -239,12 +238,9 @@ func FuzzLocation(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, location string) {
-		if u, err := url.Parse(location); err == nil && u.Hostname() != "" && !strings.HasPrefix(u.Hostname(), "192.0.2.") && strings.Trim(u.Hostname(), "0123456789.:[]") != "" {
-			t.Skip("a name is looked up")
-		}
 		u := &upload{endpoint: e, repo: at("app"), payload: &payload{desc: image.Descriptor{}}}
 		resp := &http.Response{Header: http.Header{"Location": {location}}, Request: e.request(t.Context(), http.MethodPost, "app/blobs/uploads/", nil, nil)}
-		err := u.move(t.Context(), postUpload, resp)
+		err := u.move(postUpload, resp)
 		if err != nil {
 			if strings.Contains(err.Error(), "S3CRET") {
 				t.Errorf("%q: %v", location, err)

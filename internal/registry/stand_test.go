@@ -16,8 +16,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// The hosts of the tests are addresses for documentation (RFC 5737), because the names of hosts that a
-// registry leads to are looked up.
+// The hosts of the tests are addresses for documentation (RFC 5737).
 const (
 	home  = "192.0.2.1"
 	other = "192.0.2.2"

@@ -121,7 +121,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return u.begin(ctx, resp, len(query) > 0)
+	return u.begin(resp, len(query) > 0)
 }
 
 // refusesMount tells whether an answer may be about the mount, and not about the upload.
@@ -181,17 +181,17 @@ func (u *upload) startWith(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return u.begin(ctx, resp, asked)
+	return u.begin(resp, asked)
 }
 
 // begin takes over the session that an answer to POST names; done says that the blob is there, which 201 says where anything was asked for.
-func (u *upload) begin(ctx context.Context, resp *http.Response, asked bool) (done bool, err error) {
+func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 	if asked && resp.StatusCode == http.StatusCreated {
 		return true, u.keeps(resp)
 	}
 	u.habits.started(resp.Header)
 	u.session, u.offset, u.chunked, u.resumed = nil, 0, false, false
-	if err := u.move(ctx, postUpload, resp); err != nil {
+	if err := u.move(postUpload, resp); err != nil {
 		return false, err
 	}
 	if u.session == nil {
@@ -210,14 +210,14 @@ func (u *upload) keeps(resp *http.Response) error {
 }
 
 // move takes over the Location that an answer names for what comes next. No Location leads out of TLS.
-func (u *upload) move(ctx context.Context, operation string, resp *http.Response) error {
+func (u *upload) move(operation string, resp *http.Response) error {
 	text := resp.Header.Get("Location")
 	if text == "" {
 		return nil
 	}
 	location, err := resp.Request.URL.Parse(text)
 	if err == nil {
-		location, err = u.wire.Allowed(ctx, location)
+		location, err = u.wire.Allowed(location)
 	} else {
 		err = errors.New("its Location is not a URL") // its text may have a secret in it
 	}
@@ -342,7 +342,7 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 		return true, u.asError(operation, u.keeps(resp))
 	}
 	if err == nil {
-		return false, u.advance(ctx, resp, sent)
+		return false, u.advance(resp, sent)
 	}
 	err, _ = rejection{path: req.URL.Path, repository: u.repo.Path}.advise(err)
 	failure = u.asError(operation, err)
@@ -397,7 +397,7 @@ func (u *upload) next(ctx context.Context) (req *http.Request, sent int64) {
 }
 
 // advance reads from the answer to a chunk where the upload goes on.
-func (u *upload) advance(ctx context.Context, resp *http.Response, sent int64) *Error {
+func (u *upload) advance(resp *http.Response, sent int64) *Error {
 	end := u.offset + sent
 	has, said := received(resp.Header)
 	if said {
@@ -412,7 +412,7 @@ func (u *upload) advance(ctx context.Context, resp *http.Response, sent int64) *
 		return failure
 	}
 	u.offset, u.failures, u.resumed = has, 0, false
-	return u.asError(patchUpload, u.move(ctx, patchUpload, resp))
+	return u.asError(patchUpload, u.move(patchUpload, resp))
 }
 
 // howFar asks the registry how far an upload has got, so that it can be gone on with (OCI distribution spec, "Pushing a blob in
@@ -431,7 +431,7 @@ func (u *upload) howFar(ctx context.Context) (on, forgotten bool, err error) {
 		return false, false, nil
 	}
 	u.offset, u.resumed = has, true
-	return true, false, u.move(ctx, getUpload, resp)
+	return true, false, u.move(getUpload, resp)
 }
 
 // withDigest puts the digest behind the query of a session. The rest is the registry's own and stays as it is.

@@ -1,12 +1,9 @@
 package wire
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // Allowed returns a URL to which a registry or its token server has led, as it is to be asked. A registry that speaks TLS leads out of it
@@ -15,7 +12,7 @@ import (
 //
 // A URL of the registry itself, however its host is spelled, is spoken to as the registry is: proxies write http into its Locations and Links
 // where it is https, and ports that need not be named.
-func (t *Transport) Allowed(ctx context.Context, u *url.URL) (*url.URL, error) {
+func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 	place := *u
 	place.User, place.Fragment = nil, ""
 	ours := t.schemeOf(t.host)
@@ -30,7 +27,7 @@ func (t *Transport) Allowed(ctx context.Context, u *url.URL) (*url.URL, error) {
 	case u.Scheme == "http" && ours == "https":
 		return nil, fmt.Errorf("%s leads to %s without TLS, which is not allowed", t.host, Clean(u.Host))
 	}
-	if !home && t.local(ctx, u.Host) && !t.local(ctx, t.host) {
+	if !home && local(u.Host) && !local(t.host) && !t.dialer.local.Load() {
 		return nil, fmt.Errorf("%s leads to an address of this machine, %s, which is not allowed", t.host, Clean(u.Host))
 	}
 	return &place, nil
@@ -44,25 +41,11 @@ func (t *Transport) schemeOf(host string) string {
 	return "https"
 }
 
-const (
-	lookupTimeout = 5 * time.Second
-	maxLookups    = 1000
-)
-
-// local tells whether a host is this machine, or one that nobody else reaches in this way. Behind a proxy names are the proxy's to look up.
-func (t *Transport) local(ctx context.Context, host string) bool {
+// local tells whether a host is by its own words this machine, or one that nobody else reaches in this way: what a name stands for is seen when
+// it is connected to. Behind a proxy all names are the proxy's to look up.
+func local(host string) bool {
 	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: host}}); err == nil && proxy != nil {
 		return false
 	}
-	if Loopback(host) {
-		return true
-	}
-	if ip := addressOf(host); ip != nil {
-		return onlyHere(ip)
-	}
-	return t.lookups.local(ctx, hostname(host))
-}
-
-func onlyHere(ip net.IP) bool {
-	return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsUnspecified()
+	return Loopback(host) || onlyHere(addressOf(host))
 }

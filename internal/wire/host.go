@@ -35,16 +35,16 @@ func (h Host) configured() bool {
 }
 
 // roundTripper returns what sends single requests. Bodies are never decompressed on the way: a digest is of the bytes as they are.
-func (h Host) roundTripper(most int) (*http.Transport, error) {
+func (h Host) roundTripper(d *dialer, most int) (*http.Transport, error) {
 	config, err := h.tls()
 	if err != nil {
 		return nil, err
 	}
 	connections := 2 * max(h.Concurrency, most)
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
+		Proxy:                  d.proxy,
 		OnProxyConnectResponse: proxyAnswer,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            d.dial,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
@@ -162,4 +162,7 @@ func bare(scheme, host string) string {
 	return net.JoinHostPort(name, port)
 }
 
-func addressOf(host string) net.IP { return net.ParseIP(hostname(host)) }
+func addressOf(host string) net.IP {
+	name, _, _ := strings.Cut(hostname(host), "%") // the zone of an address that is local to a link
+	return net.ParseIP(name)
+}

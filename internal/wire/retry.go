@@ -52,6 +52,9 @@ func mayPass(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTooLong) || errors.Is(err, ErrSlow) || errors.Is(err, errDeadline) {
 		return false
 	}
+	if _, ok := errors.AsType[*strayError](err); ok {
+		return false
+	}
 	if proxy, ok := errors.AsType[*proxyError](err); ok {
 		return retryableStatus(proxy.status)
 	}

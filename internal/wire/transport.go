@@ -33,7 +33,7 @@ type Transport struct {
 	windows   [lanes]*window
 	retries   Retries
 	health    *health
-	lookups   lookups
+	dialer    *dialer
 	log       *slog.Logger
 	plainHTTP bool
 	// tryPlain is set for a registry on this machine of which nothing is configured: where it does not speak TLS it is spoken to
@@ -44,7 +44,8 @@ type Transport struct {
 
 // New returns a transport, or why the files of its host are of no use.
 func New(o Options) (*Transport, error) {
-	base, err := o.Host.roundTripper(o.Most)
+	d := newDialer(o.API)
+	base, err := o.Host.roundTripper(d, o.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func New(o Options) (*Transport, error) {
 		most = o.Host.Concurrency
 	}
 	t := &Transport{
-		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), health: newHealth(), log: o.Log,
+		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), health: newHealth(), dialer: d, log: o.Log,
 		plainHTTP: o.Host.PlainHTTP, tryPlain: Loopback(o.API) && !o.Host.configured(),
 	}
 	for lane := range t.windows {

@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// dialer connects. Where a registry has led elsewhere, it refuses addresses that only this machine reaches when it connects to one, whatever
+// the name stood for when it was looked at.
+type dialer struct {
+	net.Dialer
+	home string
+	// proxies are the addresses of those that were named for a request.
+	proxies sync.Map
+	// local is set once the registry itself was found at such an address: then it may lead there.
+	local atomic.Bool
+}
+
+func newDialer(home string) *dialer {
+	return &dialer{home: home, Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
+}
+
+// proxy names the proxy for a request.
+func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
+	place, err := http.ProxyFromEnvironment(req)
+	if place != nil {
+		port := place.Port()
+		if port == "" {
+			port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[place.Scheme]
+		}
+		if port == "" {
+			port = "80"
+		}
+		d.proxies.Store(net.JoinHostPort(place.Hostname(), port), true)
+	}
+	return place, err //nolint:wrapcheck // it names the variable
+}
+
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if _, ok := d.proxies.Load(address); ok {
+		return d.DialContext(ctx, network, address)
+	}
+	home := bare("https", address) == bare("https", d.home) || bare("http", address) == bare("http", d.home)
+	if home {
+		conn, err := d.DialContext(ctx, network, address)
+		if err == nil && onlyHere(addressOf(conn.RemoteAddr().String())) {
+			d.local.Store(true)
+		}
+		return conn, err
+	}
+	guarded := d.Dialer
+	guarded.Control = func(_, address string, _ syscall.RawConn) error {
+		if onlyHere(addressOf(address)) && !d.local.Load() {
+			return &strayError{d.home, address}
+		}
+		return nil
+	}
+	return guarded.DialContext(ctx, network, address)
+}
+
+// strayError says that a registry leads to where it must not.
+type strayError struct{ home, address string }
+
+// Error says where.
+func (e *strayError) Error() string {
+	return fmt.Sprintf("%s leads to an address of this machine, %s, which is not allowed", e.home, e.address)
+}
+
+// metadata are addresses at which clouds tell a machine its secrets, beside those that are local to a link: Amazon's by IPv6, Google's by IPv6,
+// Alibaba's, and Azure's.
+var metadata = []string{"fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16"}
+
+// onlyHere tells whether an address is one that nobody else reaches in this way.
+func onlyHere(ip net.IP) bool {
+	return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsUnspecified() || slices.Contains(metadata, ip.String())
+}
