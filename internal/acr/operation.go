@@ -263,6 +263,6 @@ func (t *errand) remember(ctx context.Context, name string, k *kept) {
 		raw, _ = json.Marshal(k) // texts and times
 	}
 	if err := t.options.Memory.PutOperation(ctx, name, raw); err != nil && ctx.Err() == nil {
-		t.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store did not answer; going on without it", slog.Any("err", err))
+		t.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
 	}
 }

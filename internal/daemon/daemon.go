@@ -163,7 +163,7 @@ func (d *Daemon) writeAll(life context.Context, written chan<- struct{}) {
 	defer context.AfterFunc(life, func() { time.AfterFunc(lastWrites, drop) })()
 	for w := range d.writes {
 		if err := w.do(ctx); err != nil {
-			d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store could not keep "+w.what, slog.Any("err", err)) //nolint:sloglint // one of a few
+			d.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store could not keep "+w.what, slog.Any("err", err)) //nolint:sloglint // one of a few; the store has warned
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (g *Governor) write(a *account) {
 		if err := g.put(a.name(), &state); err != nil {
 			g.mu.Lock()
 			a.unsaved = true
-			g.say(slog.LevelWarn, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
+			g.say(slog.LevelDebug, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
 			g.unlock()
 		}
 		close(done)

@@ -110,7 +110,7 @@ func (c *Client) keep(ctx context.Context, m image.Manifest) {
 		return
 	}
 	if err := c.options.Keep(context.WithoutCancel(ctx), m); err != nil {
-		c.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store did not answer; going on without it", slog.Any("err", err))
+		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
 	}
 }
 

@@ -46,13 +46,16 @@ func code(err error) int {
 
 func isDamage(err error) bool { return code(err) == codeCorrupt || code(err) == codeNotADB }
 
-// failed wraps the error of an operation. Damage to the file is logged once and is no error of the operation: from then on this
-// Store knows nothing and keeps nothing, and the next Open looks through the file and puts it aside.
+// failed wraps the error of an operation. The first of several is logged, so that callers need not. Damage to the file is no error of the
+// operation: from then on this Store knows nothing and keeps nothing, and the next Open looks through the file and puts it aside.
 func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if !isDamage(err) {
+		if ctx.Err() == nil && s.ailing.CompareAndSwap(false, true) {
+			s.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store cannot be used; going on without it until it can", slog.Any("err", fmt.Errorf("%s: %s: %w", s.path, what, err)))
+		}
 		return fmt.Errorf("store: %s: %w", what, err)
 	}
 	if s.damaged.CompareAndSwap(false, true) {

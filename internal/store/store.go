@@ -54,7 +54,9 @@ type Store struct {
 
 	leave   func() // gives back the lock that says the file is in use
 	damaged atomic.Bool
+	ailing  atomic.Bool  // the last write failed, and that was logged
 	proved  atomic.Int64 // when a check last showed that writing works
+	tried   int64        // when writing the file anew was last tried; who has the writer's connection may use it
 
 	mu      sync.Mutex
 	touched map[touch]map[string]struct{}

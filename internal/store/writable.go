@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 )
 
 // errDamaged says why nothing is kept any more.
@@ -20,10 +18,8 @@ func (s *Store) Writable(ctx context.Context) error {
 	if s.damaged.Load() {
 		return errDamaged
 	}
-	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s was removed; what is kept now is lost at the next start", s.path)
-	}
-	if age := s.now() - s.proved.Load(); 0 <= age && age < provedFor {
+	age := s.now() - s.proved.Load()
+	if !s.removed() && 0 <= age && age < provedFor {
 		return nil
 	}
 	if err := s.failed(ctx, "write to see whether that works", s.prove(ctx)); err != nil {
@@ -36,19 +32,14 @@ func (s *Store) Writable(ctx context.Context) error {
 }
 
 func (s *Store) prove(ctx context.Context) error {
-	tx, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
 	now := s.now()
 	const query = "INSERT INTO checks (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
-	if _, err := tx.ExecContext(ctx, query, now); err != nil {
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, query, now)
 		return err
+	})
+	if err == nil {
+		s.proved.Store(now)
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	s.proved.Store(now)
-	return nil
+	return err
 }

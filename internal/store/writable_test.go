@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,13 +70,87 @@ func TestNotWritable(t *testing.T) {
 	}
 }
 
-// A database that somebody has removed takes every write, and nothing of it lasts.
-func TestWritableRemoved(t *testing.T) {
+// TestRemoved: of a store that somebody removes while it is used nothing is lost, and it is used again.
+func TestRemoved(t *testing.T) {
+	for name, remove := range map[string]func(t *testing.T, dir string){
+		"the file":      func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, fileName))) },
+		"the directory": func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newStand(t)
+			s := d.open(t)
+			must(t, s.PutManifest(t.Context(), manifest(1, 10)))
+			for round := range 3 {
+				remove(t, d.dir)
+				d.pass(time.Minute)
+				must(t, s.PutManifest(t.Context(), manifest(2+round, 10)))
+				must(t, s.Writable(t.Context()))
+			}
+			other := d.open(t)
+			for n := range 4 {
+				if !kept(t, s, manifest(1+n, 10)) || !kept(t, other, manifest(1+n, 10)) {
+					t.Errorf("manifest %d is lost", n)
+				}
+			}
+			must(t, other.PutManifest(t.Context(), manifest(9, 10)))
+			if !kept(t, s, manifest(9, 10)) {
+				t.Error("it goes on with the file that was removed")
+			}
+			if n := strings.Count(d.log.String(), "written anew"); n != 3 {
+				t.Errorf("said %d times: %s", n, d.log.String())
+			}
+		})
+	}
+}
+
+// TestNotThere: a place in which nothing can be written is said once, at readiness too, and used again as soon as it can be.
+func TestNotThere(t *testing.T) {
 	d := newStand(t)
 	s := d.open(t)
+	must(t, s.PutManifest(t.Context(), manifest(1, 10)))
+	must(t, os.RemoveAll(d.dir))
+	must(t, os.WriteFile(d.dir, nil, 0o600))
+	for n := range 3 {
+		d.pass(time.Minute)
+		if err := s.PutManifest(t.Context(), manifest(2+n, 10)); err == nil {
+			t.Error("it is kept nowhere, and that is no error")
+		}
+		if err := s.Writable(t.Context()); err == nil || !strings.Contains(err.Error(), "was removed") {
+			t.Error(err)
+		}
+	}
+	if n := strings.Count(d.log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines: %s", n, d.log.String())
+	}
+	must(t, os.Remove(d.dir))
+	d.pass(time.Minute)
 	must(t, s.Writable(t.Context()))
-	must(t, os.Remove(filepath.Join(d.dir, fileName)))
-	if err := s.Writable(t.Context()); err == nil || !strings.Contains(err.Error(), "was removed") {
-		t.Error(err)
+	if !kept(t, s, manifest(1, 10)) || !strings.Contains(d.log.String(), "the store can be used again") {
+		t.Error(d.log.String())
+	}
+}
+
+// TestFullDisk: a full disk is said once, and the store used again when there is room.
+func TestFullDisk(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	limit := func(pages int) {
+		_, err := s.writer.Exec(fmt.Sprint("PRAGMA max_page_count = ", pages))
+		must(t, err)
+	}
+	limit(1)
+	for n := range 3 {
+		d.pass(time.Minute)
+		if err := s.PutManifest(t.Context(), manifest(n, 100_000)); err == nil {
+			t.Error("it is kept")
+		}
+	}
+	if n := strings.Count(d.log.String(), "\n"); n != 1 || !strings.Contains(d.log.String(), "full") {
+		t.Errorf("%d lines: %s", n, d.log.String())
+	}
+	limit(1 << 20)
+	must(t, s.PutManifest(t.Context(), manifest(1, 100_000)))
+	if !kept(t, s, manifest(1, 100_000)) || !strings.Contains(d.log.String(), "the store can be used again") {
+		t.Error(d.log.String())
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"log/slog"
 )
 
 // busyTries is how often a write is tried while other processes keep the database; each waits five seconds.
@@ -17,6 +18,9 @@ func (s *Store) write(ctx context.Context, what string, do func(*sql.Tx) error) 
 }
 
 func (s *Store) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	if err := s.restore(ctx); err != nil {
+		return err
+	}
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
@@ -30,7 +34,18 @@ func (s *Store) transact(ctx context.Context, do func(*sql.Tx) error) error {
 			return err
 		}
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	s.works(ctx)
+	return nil
+}
+
+// works notes that a write has succeeded.
+func (s *Store) works(ctx context.Context) {
+	if s.ailing.CompareAndSwap(true, false) {
+		s.options.Log.LogAttrs(ctx, slog.LevelInfo, "the store can be used again", slog.String("target", s.path))
+	}
 }
 
 // begin waits for this process's turn, then for that of this process among others.

@@ -146,7 +146,7 @@ func lookedFor(order mirror.Order) image.Repository {
 
 func (r remembering) heed(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		r.log.LogAttrs(ctx, slog.LevelWarn, "the store did not answer; going on without it", slog.Any("err", err))
+		r.log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
 	}
 }
 

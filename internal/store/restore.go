@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// retryRestore is how long after one try to write a removed file anew the next is made, in milliseconds.
+const retryRestore = 1000
+
+// removed tells whether somebody has removed the file. This process goes on with what it has open, and all of that is lost when it ends.
+func (s *Store) removed() bool {
+	_, err := os.Lstat(s.path)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// restore writes the file anew where somebody has removed it, with all that is in the one that this process still has open, and goes on with
+// the new one.
+func (s *Store) restore(ctx context.Context) error {
+	if !s.removed() {
+		return nil
+	}
+	own, err := s.writer.Conn(ctx) // other writers of this process wait
+	if err != nil {
+		return err
+	}
+	defer func() { _ = own.Close() }()
+	if !s.removed() {
+		return nil // who had the connection before has done it
+	}
+	gone := fmt.Errorf("%s was removed", s.path)
+	if age := s.now() - s.tried; 0 <= age && age < retryRestore {
+		return gone
+	}
+	s.tried = s.now()
+	if err := s.copyTo(ctx, own); err != nil {
+		return errors.Join(gone, fmt.Errorf("write it anew: %w", err))
+	}
+	drop(own)
+	for range readers { // those that are being used are dropped when they are free
+		c, err := s.reader.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer drop(c)
+	}
+	s.options.Log.LogAttrs(ctx, slog.LevelWarn, "the store was removed while it was used; all that was in it is written anew", slog.String("target", s.path))
+	return nil
+}
+
+// copyTo puts a copy of the database that a connection has open in the place of the file. Who opens the store meanwhile waits.
+func (s *Store) copyTo(ctx context.Context, own *sql.Conn) error {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
+		return err
+	}
+	unlock, err := lockDoor(ctx, s.path+lockSuffix)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !s.removed() { // another process has made one: that is the store now
+		return nil
+	}
+	part := s.path + ".part"
+	if err := errors.Join(ignoreMissing(os.Remove(part)), writeEmpty(part)); err != nil { // SQLite takes a file that is empty, with its permissions
+		return err
+	}
+	if _, err := own.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(part)))
+	}
+	// What is left of the file that was removed must not be taken for this one's.
+	if err := errors.Join(ignoreMissing(os.Remove(s.path+"-wal")), ignoreMissing(os.Remove(s.path+"-shm"))); err != nil {
+		return err
+	}
+	return os.Rename(part, s.path)
+}
+
+// drop closes a connection for good; its pool opens another at need.
+func drop(c *sql.Conn) {
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.Close()
+}
