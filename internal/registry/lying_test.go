@@ -299,3 +299,32 @@ func TestCodingOfABlob(t *testing.T) {
 		}
 	}
 }
+
+// TestCreatedWithoutBeingAsked: 201 to a POST that asked for no mount and brought no bytes is no blob.
+func TestCreatedWithoutBeingAsked(t *testing.T) {
+	for _, size := range []int{1000, 1 << 20} { // with the POST, and with a PUT
+		for _, location := range []string{"", "/v2/app/blobs/uploads/1"} {
+			inBubble(t, func(t *testing.T) {
+				put := int64(0)
+				h := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					switch {
+					case q.Method == http.MethodPut:
+						put, _ = io.Copy(io.Discard, q.Body)
+						w.WriteHeader(http.StatusCreated)
+					case q.Method == http.MethodPost && q.URL.RawQuery == "":
+						if location != "" {
+							w.Header().Set("Location", location)
+						}
+						w.WriteHeader(http.StatusCreated)
+					default:
+						w.WriteHeader(http.StatusBadRequest)
+					}
+				})
+				err := send(t, h, size)
+				if location == "" && err == nil || location != "" && (err != nil || put != int64(size)) {
+					t.Errorf("%d bytes, Location %q: %v after %d bytes", size, location, err, put)
+				}
+			})
+		}
+	}
+}

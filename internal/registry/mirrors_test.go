@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -179,6 +180,28 @@ func TestMirrorServesAgain(t *testing.T) {
 		_ = body.Close() // it broke off
 		if manifest, blob := s.read(t); manifest != other || blob != home {
 			t.Errorf("after a failure the manifest comes from %q and the blob from %q", manifest, blob)
+		}
+	})
+}
+
+// TestMirrorThatNobodyWaitsFor: a read that its caller ends says nothing of the mirror.
+func TestMirrorThatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		s := newMirrorStand(t, true)
+		defer s.mirror.Inject(emulator.Fault{Match: emulator.MatchKind("", emulator.KindBlob), Trickle: 10 * time.Second})()
+		ctx, cancel := context.WithCancel(t.Context())
+		body, err := s.client.OpenBlob(ctx, at("app"), content(s.image.Blobs[0].Data), 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, cancel)
+		if _, err := io.ReadAll(body); err == nil {
+			t.Error("a body that was cancelled is whole")
+		}
+		_ = body.Close() // it was cancelled
+		if s.client.mirrors.doubts(image.Digest(s.image.Blobs[0].Digest), other) {
+			t.Error("the mirror is doubted")
 		}
 	})
 }

@@ -32,7 +32,7 @@ func TestNextLink(t *testing.T) {
 			t.Errorf("%s is read as %q, %v; want %q", value, got, err, want)
 		}
 	}
-	for _, value := range []string{"/v2/app/tags/list?last=b", `</v2/app; rel="next"`, `"x"; rel="next"`} {
+	for _, value := range []string{"/v2/app/tags/list?last=b", `</v2/app; rel="next"`, `"x"; rel="next"`, `<>; rel="next"`, `</first>; rel="first", < >; rel="next"`} {
 		if got, err := nextLink([]string{value}); err == nil {
 			t.Errorf("%s is read as %q", value, got)
 		}
@@ -251,4 +251,28 @@ func FuzzLocation(f *testing.F) {
 			t.Errorf("%q leads to %s", location, u.session)
 		}
 	})
+}
+
+// TestPagesWithLongNames: what is remembered of the pages of a list is as short as the list is long, however long its Links are.
+func TestPagesWithLongNames(t *testing.T) {
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const pages, length = 40, 1 << 20
+	before, page := inUse(), 0
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if page++; page < pages {
+			w.Header().Set("Link", fmt.Sprintf(`</v2/app/tags/list?last=%d%s>; rel="next"`, page, strings.Repeat("x", length)))
+		} else if more := int64(inUse()) - int64(before); more > pages*length/2 {
+			t.Errorf("%d bytes are in use for %d pages", more, page)
+		}
+		_, _ = fmt.Fprintf(w, `{"name":"app","tags":["%d"]}`, page)
+	})
+	c := client(t, emulator.Network{home: h}, Options{})
+	if tags, err := c.Tags(t.Context(), at("app"), everything); err != nil || len(tags) != pages {
+		t.Errorf("%d tags, %v", len(tags), err)
+	}
 }
