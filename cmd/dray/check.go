@@ -79,11 +79,12 @@ func (a *app) check(ctx context.Context, online bool) error {
 		if built, err = a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {
 			defer func() { _ = built.close() }() // nothing was written
 			answer.Valid, answer.Mappings = true, len(jobs)
-			answer.Registries = ask(ctx, built, jobs, online)
+			repos := accounts(built.client, jobs)
+			answer.Registries = ask(ctx, built, repos, online)
 			if online {
 				answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
 			}
-			answer.Warnings = append(answer.Warnings, missingHelpers(cfg)...)
+			answer.Warnings = append(answer.Warnings, missingHelpers(cfg, built.client, repos)...)
 			answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
 		}
 	}
@@ -141,10 +142,8 @@ func (r checkedRegistry) pulls() string {
 	return fmt.Sprintf("; %d of %d pulls left", r.PullsLeft, r.PullsLimit)
 }
 
-// ask lists the registries of the jobs, sorted, and with online signs in to each, with one of its repositories so that
-// credentials for a part of a registry are tried as well.
-func ask(ctx context.Context, built *generation, jobs []plan.Job, online bool) []checkedRegistry {
-	client := built.client
+// accounts are the registries of the jobs, and the parts of them that are signed in to in a way of their own, each with one of its repositories.
+func accounts(client *registry.Client, jobs []plan.Job) map[string]image.Repository {
 	repos := map[string]image.Repository{}
 	for _, job := range jobs {
 		for _, ref := range append([]image.Reference{job.Source}, job.Targets...) {
@@ -153,6 +152,12 @@ func ask(ctx context.Context, built *generation, jobs []plan.Job, online bool) [
 			}
 		}
 	}
+	return repos
+}
+
+// ask lists the accounts, sorted, and with online signs in to each.
+func ask(ctx context.Context, built *generation, repos map[string]image.Repository, online bool) []checkedRegistry {
+	client := built.client
 	answers := make([]checkedRegistry, 0, len(repos))
 	for name := range repos {
 		answers = append(answers, checkedRegistry{Registry: name, Asked: online})

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/store"
 )
@@ -41,8 +43,8 @@ func (g *generation) warnings(ctx context.Context, now time.Time) []string {
 	return texts
 }
 
-// missingHelpers says which credential helpers of the config are not installed.
-func missingHelpers(cfg *config.Config) []string {
+// missingHelpers says which credential helpers of the config, and of the files that docker login leaves, are not installed.
+func missingHelpers(cfg *config.Config, client *registry.Client, repos map[string]image.Repository) []string {
 	var texts []string
 	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
 		program := "docker-credential-" + cfg.Registries[key].CredentialHelper
@@ -51,6 +53,11 @@ func missingHelpers(cfg *config.Config) []string {
 		}
 		if _, err := exec.LookPath(program); err != nil {
 			texts = append(texts, fmt.Sprintf("registries.%s.credentialHelper: the program %s is not on PATH: install it, or take the key out", key, program))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(repos)) {
+		if text := client.Lacking(repos[name]); text != "" && !slices.Contains(texts, text) {
+			texts = append(texts, text)
 		}
 	}
 	return texts

@@ -63,6 +63,14 @@ func (k Keychain) Find(repo image.Repository) (key string, source Source) {
 	return k.Store.key(repo), k.Store.Lookup
 }
 
+// Lacking says which program would be asked for the credential of a repository, and is not installed; empty where that is none.
+func (k Keychain) Lacking(repo image.Repository) string {
+	if k.Name(repo) != "" {
+		return ""
+	}
+	return k.Store.Lacking(repo)
+}
+
 // Name returns the longest name that a source has for a repository; empty for none.
 func (k Keychain) Name(repo image.Repository) string {
 	found := ""

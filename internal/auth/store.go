@@ -127,21 +127,12 @@ func normalKey(key string) string {
 
 // key names what would answer for a repository, so that repositories with one answer share an endpoint.
 func (s *Store) key(repo image.Repository) string {
-	found := ""
 	if s == nil {
-		return found
+		return ""
 	}
 	for _, file := range s.files {
-		prefixes(repo, func(name string) bool {
-			if _, ok := file.CredHelpers[name]; ok {
-				found = file.path + " " + name
-			} else if entry, ok := file.Auths[name]; ok && entry != (authEntry{}) {
-				found = file.path + " " + name
-			}
-			return found != ""
-		})
-		if found != "" {
-			return found
+		if name, _, _ := file.find(repo); name != "" {
+			return file.path + " " + name
 		}
 	}
 	return repo.Registry
@@ -193,26 +184,55 @@ func (s *Store) Lookup(ctx context.Context, repo image.Repository) (Credential, 
 func (f authFile) lookup(ctx context.Context, repo image.Repository) (Credential, error) {
 	var credential Credential
 	var err error
-	prefixes(repo, func(name string) bool {
-		if helper, ok := f.CredHelpers[name]; ok {
-			if credential, err = askHelper(ctx, helper, serverName(repo.Registry)); errors.Is(err, exec.ErrNotFound) {
-				credential, err = Credential{Lacking: f.lacking("credHelpers", helper, err)}, nil
-			}
-			return true
+	_, helper, entry := f.find(repo)
+	if helper != "" {
+		if credential, err = askHelper(ctx, helper, serverName(repo.Registry)); errors.Is(err, exec.ErrNotFound) {
+			credential, err = Credential{Lacking: f.lacking("credHelpers", helper, err)}, nil
 		}
-		entry, ok := f.Auths[name]
-		if ok && entry != (authEntry{}) {
-			credential, err = entry.credential()
-			return true
-		}
-		return false
-	})
+	} else {
+		credential, err = entry.credential()
+	}
 	if err == nil && credential == (Credential{}) && f.CredsStore != "" {
 		if credential, err = askHelper(ctx, f.CredsStore, serverName(repo.Registry)); err != nil && ctx.Err() == nil {
 			credential, err = Credential{Lacking: f.lacking("credsStore", f.CredsStore, err)}, nil
 		}
 	}
 	return credential, err
+}
+
+// find returns the name under which a file has something for a repository, a helper or an entry; no name where it has nothing.
+func (f authFile) find(repo image.Repository) (name, helper string, entry authEntry) {
+	prefixes(repo, func(of string) bool {
+		helper, entry = f.CredHelpers[of], f.Auths[of]
+		if helper != "" || entry != (authEntry{}) {
+			name = of
+		}
+		return name != ""
+	})
+	return name, helper, entry
+}
+
+// Lacking says which program would be asked for the credential of a repository, and is not installed; empty where that is none.
+func (s *Store) Lacking(repo image.Repository) string {
+	if s == nil {
+		return ""
+	}
+	lacking := ""
+	for _, file := range s.files {
+		name, helper, _ := file.find(repo)
+		key := "credHelpers"
+		if name == "" {
+			helper, key = file.CredsStore, "credsStore"
+		}
+		if name == "" && helper == "" {
+			continue
+		}
+		if _, err := exec.LookPath(program(helper)); helper == "" || err == nil {
+			return ""
+		}
+		lacking = cmp.Or(lacking, file.lacking(key, helper, exec.ErrNotFound))
+	}
+	return lacking
 }
 
 // lacking says why a helper that a file names gave no credential.

@@ -238,6 +238,9 @@ func (c *Client) SignsIn(repo image.Repository) bool {
 	return e != nil && e.auth.Known() != ""
 }
 
+// Lacking says which program would be asked for the credential of a repository, and is not installed; empty where that is none.
+func (c *Client) Lacking(repo image.Repository) string { return c.options.Keychain.Lacking(repo) }
+
 // Account names the registry of repo, or the part of it that has a configured sign-in of its own.
 func (c *Client) Account(repo image.Repository) string {
 	if name := c.options.Keychain.Name(repo); name != "" {
