@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 	"github.com/draysync/dray/internal/wire"
@@ -51,10 +52,13 @@ type Options struct {
 type Client struct {
 	options Options
 	layouts *layout.Store
-	named   *namedTags
-	mirrors *mirrors
-	types   mediaTypes
-	closed  closed
+	// named are the tags of repositories that are named for a digest, types what the manifests are that a registry gives no media type for, and
+	// closed why repositories take nothing, such as those of a pull-through cache: what goes for one blob goes for all.
+	named   wire.Recent[image.Repository, []string]
+	naming  flight.Group[[]string]
+	types   wire.Recent[image.Digest, image.Descriptor]
+	closed  wire.Recent[image.Repository, error]
+	mirrors mirrors
 
 	mu        sync.Mutex
 	endpoints map[string]*endpoint
@@ -72,9 +76,11 @@ type host struct {
 // endpoint is one registry seen with one credential.
 type endpoint struct {
 	*host
-	registry  string
-	auth      *auth.Client
-	signIn    signIn
+	registry string
+	auth     *auth.Client
+	// signing is who asks whether the account signs in, and signsIn what was found.
+	signing   flight.Group[bool]
+	signsIn   wire.Recent[struct{}, bool]
 	agent     string
 	keep      func(context.Context, image.Manifest)
 	referrers referrersAPI
@@ -90,12 +96,19 @@ const (
 	hubStart           = 1
 )
 
+// How long what was found out is believed: of lists of tags and of sign-ins, of repositories that take nothing, and of what does not change.
+const (
+	recentFor = time.Minute
+	closedFor = time.Minute
+	longFor   = 24 * time.Hour
+)
+
 // New checks the hosts' files and returns a client. No registry is asked yet.
 func New(options Options) (*Client, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{options: options, layouts: layout.New(), named: newNamedTags(), mirrors: newMirrors(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{}}
+	c := &Client{options: options, layouts: layout.New(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{}}
 	for registry := range options.Hosts {
 		if _, err := c.host(registry); err != nil {
 			return nil, err

@@ -31,12 +31,12 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 		e.head.serves()
 		return d, nil
 	case err == nil && d.Digest != "":
-		if known, ok := c.types.get(d.Digest); ok {
+		if known, ok := c.types.Get(d.Digest); ok {
 			return known, nil
 		}
 		d, err = c.headByGet(ctx, r)
 		if err == nil {
-			c.types.put(d)
+			c.types.Put(d.Digest, d, longFor)
 		}
 		return d, err
 	case err == nil || refusesHead(err):

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/draysync/dray/internal/auth"
-	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -65,33 +62,13 @@ func (c *Client) canSignIn(ctx context.Context, repo image.Repository) bool {
 	if err != nil {
 		return false
 	}
-	can, err := e.signIn.asking.Do(ctx, "", func(ctx context.Context) (bool, error) {
-		if can, fresh := e.signIn.get(); fresh {
+	can, err := e.signing.Do(ctx, "", func(ctx context.Context) (bool, error) {
+		if can, ok := e.signsIn.Get(struct{}{}); ok {
 			return can, nil
 		}
 		account, err := c.SignIn(ctx, repo)
-		e.signIn.put(err == nil && account != "")
+		e.signsIn.Put(struct{}{}, err == nil && account != "", recentFor)
 		return err == nil && account != "", nil
 	})
 	return err == nil && can
-}
-
-// signIn is whether an account signs in, as it was found lately.
-type signIn struct {
-	asking flight.Group[bool]
-	mu     sync.Mutex
-	can    bool
-	until  time.Time
-}
-
-func (s *signIn) get() (can, fresh bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.can, time.Now().Before(s.until)
-}
-
-func (s *signIn) put(can bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.can, s.until = can, time.Now().Add(time.Minute)
 }

@@ -8,11 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/draysync/dray/internal/auth"
-	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -41,7 +38,7 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 	if err != nil {
 		return nil, err
 	}
-	c.named.put(repo, sorted(named.names))
+	c.named.Put(repo, sorted(named.names), recentFor)
 	return sorted(chosen.names), nil
 }
 
@@ -93,43 +90,8 @@ func noCatalog(registry string, err error) error {
 // DigestTags returns the tags of a repository that are named for a digest, sorted, as they were listed within the last minute, or lists
 // them. It serves questions to which every image of a repository has the same answer.
 func (c *Client) DigestTags(ctx context.Context, repo image.Repository) ([]string, error) {
-	if tags, ok := c.named.get(repo); ok {
+	if tags, ok := c.named.Get(repo); ok {
 		return tags, nil
 	}
-	return c.named.listing.Do(ctx, repo.String(), func(ctx context.Context) ([]string, error) { return c.Tags(ctx, repo, image.NamesDigest) })
-}
-
-// namedTags keeps the lists of digest tags for a minute.
-type namedTags struct {
-	listing flight.Group[[]string]
-
-	mu    sync.Mutex
-	lists map[image.Repository]tagList
-}
-
-type tagList struct {
-	tags []string
-	at   time.Time
-}
-
-const recentFor = time.Minute
-
-func newNamedTags() *namedTags { return &namedTags{lists: map[image.Repository]tagList{}} }
-
-func (n *namedTags) get(repo image.Repository) ([]string, bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	list, ok := n.lists[repo]
-	return list.tags, ok && time.Since(list.at) < recentFor
-}
-
-func (n *namedTags) put(repo image.Repository, tags []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for other, list := range n.lists {
-		if time.Since(list.at) >= recentFor {
-			delete(n.lists, other)
-		}
-	}
-	n.lists[repo] = tagList{tags: tags, at: time.Now()}
+	return c.naming.Do(ctx, repo.String(), func(ctx context.Context) ([]string, error) { return c.Tags(ctx, repo, image.NamesDigest) })
 }

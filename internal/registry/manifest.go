@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/draysync/dray/internal/auth"
@@ -90,10 +89,7 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 
 // readManifest reads an answer; one that was compressed without having been asked for is decoded, unless it is what the digest is of.
 func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
-	if err == nil && len(raw) > maxManifest {
-		err = wire.ErrTooLong
-	}
+	raw, err := wire.Bounded(resp.Body, maxManifest)
 	if err != nil || !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) || want != "" && image.DigestOf(raw, want) == want {
 		return raw, err
 	}
@@ -101,10 +97,7 @@ func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
-	if raw, err = io.ReadAll(io.LimitReader(coded, maxManifest+1)); err == nil && len(raw) > maxManifest {
-		err = wire.ErrTooLong
-	}
-	return raw, err
+	return wire.Bounded(coded, maxManifest)
 }
 
 // kindOf says what came in place of a manifest.

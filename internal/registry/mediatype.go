@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"mime"
 	"strings"
-	"sync"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -71,28 +70,4 @@ func typeOf(raw []byte, contentType string) string {
 		return mediaType
 	}
 	return said
-}
-
-// mediaTypes remember what a manifest is that a registry gives no media type for, so that it is fetched to find out once.
-type mediaTypes struct {
-	mu    sync.Mutex
-	known map[image.Digest]image.Descriptor
-}
-
-const maxMediaTypes = 20_000
-
-func (m *mediaTypes) get(d image.Digest) (image.Descriptor, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known, ok := m.known[d]
-	return known, ok
-}
-
-func (m *mediaTypes) put(d image.Descriptor) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.known == nil || len(m.known) >= maxMediaTypes {
-		m.known = map[image.Digest]image.Descriptor{}
-	}
-	m.known[d.Digest] = d
 }

@@ -7,35 +7,33 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // mirrors know where the content of registries can be had as well: by digest, so that a mirror that is stale or hostile costs a request
 // and no more. What a tag stands for is never asked there.
 type mirrors struct {
-	mu sync.Mutex
-	// resting are those that failed, with the time until which they are left alone.
-	resting map[string]time.Time
-	// doubted are the mirrors that gave a blob which was not good enough: it comes from the next place.
-	doubted map[image.Digest]map[string]bool
+	// resting are those that failed, which are left alone for a while.
+	resting wire.Recent[string, struct{}]
+	// doubted are mirrors of a blob that was not good enough there: it comes from the next place.
+	doubted wire.Recent[mirroredBlob, struct{}]
 	// served are the mirrors that gave a blob last.
-	served map[image.Digest]string
+	served wire.Recent[image.Digest, string]
+}
+
+type mirroredBlob struct {
+	digest   image.Digest
+	registry string
 }
 
 const (
 	// mirrorRests is how long a mirror is left alone that failed, mirrorPatience how long one may take to begin an answer.
 	mirrorRests    = time.Minute
 	mirrorPatience = 15 * time.Second
-	// maxMirrored bounds the blobs that are remembered.
-	maxMirrored = 20_000
 )
-
-func newMirrors() *mirrors {
-	return &mirrors{resting: map[string]time.Time{}, doubted: map[image.Digest]map[string]bool{}, served: map[image.Digest]string{}}
-}
 
 // mirrored returns the repositories that may have the content of another, in the order of the config: those of mirrors that are in use
 // now. A mirror whose path ends with "/library" holds Docker's official images only.
@@ -53,17 +51,11 @@ func (c *Client) mirrored(repo image.Repository) []image.Repository {
 		if path != "" {
 			below = path + "/" + below
 		}
-		if c.mirrors.usable(host) {
+		if _, rests := c.mirrors.resting.Get(host); !rests {
 			list = append(list, image.Repository{Registry: host, Path: below})
 		}
 	}
 	return list
-}
-
-func (m *mirrors) usable(host string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !time.Now().Before(m.resting[host])
 }
 
 // failed leaves a mirror alone for a while, unless all that it said is that it does not have what was asked for.
@@ -71,16 +63,15 @@ func (c *Client) failed(ctx context.Context, repo image.Repository, err error) {
 	if errors.Is(err, image.ErrAbsent) || ctx.Err() != nil {
 		return
 	}
-	until := time.Now().Add(mirrorRests)
+	now := time.Now()
+	until := now.Add(mirrorRests)
 	if later, ok := errors.AsType[interface {
 		error
 		RetryAt() time.Time
 	}](err); ok && later.RetryAt().After(until) {
 		until = later.RetryAt()
 	}
-	c.mirrors.mu.Lock()
-	c.mirrors.resting[repo.Registry] = until
-	c.mirrors.mu.Unlock()
+	c.mirrors.resting.Put(repo.Registry, struct{}{}, until.Sub(now))
 	c.options.Log.LogAttrs(ctx, slog.LevelWarn, "a mirror is not used for a while", slog.String("registry", repo.Registry),
 		slog.Any("err", err), slog.Time("retry_at", until))
 }
@@ -119,12 +110,12 @@ var errSlowMirror = errors.New("it takes too long to answer")
 // openMirrored opens a blob at a mirror; nil where none has it.
 func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) io.ReadCloser {
 	for _, place := range c.mirrored(repo) {
-		if c.mirrors.doubts(d.Digest, place.Registry) {
+		if _, doubted := c.mirrors.doubted.Get(mirroredBlob{d.Digest, place.Registry}); doubted {
 			continue
 		}
 		body, err := c.openHurried(ctx, place, d, offset)
 		if err == nil {
-			c.mirrors.gave(d.Digest, place.Registry)
+			c.mirrors.served.Put(d.Digest, place.Registry, longFor)
 			return body
 		}
 		if ctx.Err() != nil {
@@ -138,40 +129,9 @@ func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d imag
 // Doubt says that the bytes of a blob were others than its digest's: where they came from a mirror they come from the next place from now
 // on.
 func (c *Client) Doubt(d image.Digest) {
-	c.mirrors.mu.Lock()
-	last := c.mirrors.served[d]
-	c.mirrors.mu.Unlock()
-	c.mirrors.doubt(d, last)
-}
-
-func (m *mirrors) gave(d image.Digest, registry string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.served) >= maxMirrored {
-		clear(m.served)
+	if last, ok := c.mirrors.served.Get(d); ok {
+		c.mirrors.doubted.Put(mirroredBlob{d, last}, struct{}{}, longFor)
 	}
-	m.served[d] = registry
-}
-
-func (m *mirrors) doubts(d image.Digest, registry string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.doubted[d][registry]
-}
-
-func (m *mirrors) doubt(d image.Digest, registry string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if registry == "" {
-		return
-	}
-	if len(m.doubted) >= maxMirrored {
-		clear(m.doubted)
-	}
-	if m.doubted[d] == nil {
-		m.doubted[d] = map[string]bool{}
-	}
-	m.doubted[d][registry] = true
 }
 
 // openHurried opens a blob where the answer begins soon; the blob itself may take its time.
@@ -194,7 +154,7 @@ func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image
 	}
 	return &mirroredBody{ReadCloser: body, cancel: cancel, doubt: func() {
 		if asked.Err() == nil { // else nobody waits for it any more
-			c.mirrors.doubt(d.Digest, repo.Registry)
+			c.mirrors.doubted.Put(mirroredBlob{d.Digest, repo.Registry}, struct{}{}, longFor)
 		}
 	}}, nil
 }

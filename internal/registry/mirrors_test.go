@@ -200,7 +200,7 @@ func TestMirrorThatNobodyWaitsFor(t *testing.T) {
 			t.Error("a body that was cancelled is whole")
 		}
 		_ = body.Close() // it was cancelled
-		if s.client.mirrors.doubts(image.Digest(s.image.Blobs[0].Digest), other) {
+		if _, doubted := s.client.mirrors.doubted.Get(mirroredBlob{image.Digest(s.image.Blobs[0].Digest), other}); doubted {
 			t.Error("the mirror is doubted")
 		}
 	})

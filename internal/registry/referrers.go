@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +36,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		return nil, err
 	}
 	defer explored()
-	if !e.referrers.without(repo) {
+	if _, lacks := e.referrers.lacks.Get(repo); !lacks {
 		list, err := e.askReferrers(ctx, repo, d)
 		if !lacksReferrers(err) {
 			return list, err
@@ -61,7 +60,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 // fallsBack remembers that a registry has no referrers API, and says once where that hides something: an answer that refuses may be for this
 // sign-in only.
 func (c *Client) fallsBack(ctx context.Context, e *endpoint, repo image.Repository, err error) {
-	e.referrers.learn(repo)
+	e.referrers.lacks.Put(repo, struct{}{}, apiMemory)
 	known, ok := errors.AsType[*Error](err)
 	if !ok || known.Status == http.StatusNotFound || known.Status == http.StatusBadRequest || known.Status == http.StatusMethodNotAllowed || known.Status == http.StatusNotImplemented {
 		return
@@ -76,9 +75,9 @@ func (c *Client) fallsBack(ctx context.Context, e *endpoint, repo image.Reposito
 func (e *endpoint) askReferrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
 	var list, page []image.Referrer
 	err := pages{endpoint: e, operation: getReferrers, accept: image.MediaTypeOCIIndex, need: auth.Pull(repo.Path), read: func(l *listing) (err error) {
-		raw, err := io.ReadAll(io.LimitReader(l, maxManifest+1))
-		if err != nil || len(raw) > maxManifest {
-			return cmp.Or(err, wire.ErrTooLong)
+		raw, err := wire.Bounded(l, maxManifest)
+		if err != nil {
+			return err //nolint:wrapcheck // the wire says what broke
 		}
 		if page, err = referrersOf(raw, l.contentType); err != nil || len(list)+len(page) <= maxReferrers {
 			return err
@@ -145,8 +144,9 @@ func lacksReferrers(err error) bool {
 
 // referrersAPI remembers of which repositories a registry lists no referrers.
 type referrersAPI struct {
-	mu    sync.Mutex
-	lacks map[image.Repository]time.Time
+	lacks wire.Recent[image.Repository, struct{}]
+
+	mu sync.Mutex
 	// first are the repositories of which somebody is finding out, or has found out, whether they have the API.
 	first map[image.Repository]chan struct{}
 	said  bool
@@ -176,21 +176,6 @@ func (r *referrersAPI) explore(ctx context.Context, repo image.Repository) (expl
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-func (r *referrersAPI) without(repo image.Repository) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Now().Before(r.lacks[repo])
-}
-
-func (r *referrersAPI) learn(repo image.Repository) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.lacks == nil {
-		r.lacks = map[image.Repository]time.Time{}
-	}
-	r.lacks[repo] = time.Now().Add(apiMemory)
 }
 
 func (r *referrersAPI) sayOnce() bool {

@@ -37,7 +37,7 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	if err != nil {
 		return false, err
 	}
-	if err := c.closed.check(repo); err != nil {
+	if err, ok := c.closed.Get(repo); ok {
 		return false, err
 	}
 	u := &upload{endpoint: e, repo: repo, payload: &payload{desc: d, open: open}, log: c.options.Log}
@@ -48,7 +48,7 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	mounted, err = u.run(ctx)
 	err, takesNothing := rejection{}.advise(err)
 	if takesNothing {
-		c.closed.note(repo, err)
+		c.closed.Put(repo, err, closedFor)
 	}
 	if _, failure := u.reading(); failure != nil {
 		return false, failure // what broke is the reading side, whatever the registry made of the torn upload

@@ -22,11 +22,16 @@ func ReadAll(resp *http.Response, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(body, most+1))
+	return Bounded(body, most)
+}
+
+// Bounded reads all of what has at most so many bytes.
+func Bounded(r io.Reader, most int64) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(raw)) > most {
 		err = ErrTooLong
 	}
-	return raw, err
+	return raw, err //nolint:wrapcheck // of the reader
 }
 
 // Decoded returns the body of an answer without the coding that nobody has asked for (RFC 9110, 8.4). The header alone is not believed:

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -122,17 +121,27 @@ func TestConnectionThatIsDead(t *testing.T) {
 // TestHostsThatAreForgotten: what is known of hosts that gave no answer is dropped once it is over.
 func TestHostsThatAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHealth()
+		var ill Recent[string, error]
 		for i := range 100 {
 			host := fmt.Sprint("host", i)
-			h.down(host, &Error{Cause: errors.New("no answer")})
-			if h.check("GET", host) == nil {
+			ill.Put(host, io.EOF, restAfterFailure)
+			if _, ok := ill.Get(host); !ok {
 				t.Errorf("%s is asked again at once", host)
 			}
 			time.Sleep(restAfterFailure / 2)
 		}
-		if len(h.ill) > 4 {
-			t.Errorf("%d hosts are remembered", len(h.ill))
+		if len(ill.known) > 4 {
+			t.Errorf("%d hosts are remembered", len(ill.known))
+		}
+		time.Sleep(restAfterFailure)
+		if _, ok := ill.Get("host99"); ok {
+			t.Error("the last is not asked again")
+		}
+		for i := range maxRecent + 1 {
+			ill.Put(fmt.Sprint("host", i), io.EOF, time.Hour)
+		}
+		if len(ill.known) != 1 {
+			t.Errorf("%d hosts are remembered", len(ill.known))
 		}
 	})
 }

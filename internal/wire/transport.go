@@ -27,12 +27,14 @@ type Options struct {
 
 // Transport carries requests to one registry, to where that redirects and to where its tokens are. It is safe for concurrent use.
 type Transport struct {
-	base      http.RoundTripper
-	name      string
-	host      string
-	windows   [lanes]*window
-	retries   Retries
-	health    *health
+	base    http.RoundTripper
+	name    string
+	host    string
+	windows [lanes]*window
+	retries Retries
+	// ill are hosts that gave no answer after all retries, with their error: they are left alone, so that a thousand tags of a registry that is
+	// down do not wait through a thousand rounds of retries.
+	ill       Recent[string, *Error]
 	dialer    *dialer
 	log       *slog.Logger
 	plainHTTP bool
@@ -54,7 +56,7 @@ func New(o Options) (*Transport, error) {
 		most = o.Host.Concurrency
 	}
 	t := &Transport{
-		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), health: newHealth(), dialer: d, log: o.Log,
+		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), dialer: d, log: o.Log,
 		plainHTTP: o.Host.PlainHTTP, tryPlain: Loopback(o.API) && !o.Host.configured(),
 	}
 	for lane := range t.windows {
@@ -91,8 +93,10 @@ var errDeadline = errors.New("its answer takes longer than any is waited for")
 // a success the caller closes it, unless [Call.Read] has read it. A request with a body is sent again as far as it has GetBody.
 func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
-		if err := t.health.check(call.Operation, req.URL.Host); err != nil {
-			return nil, err
+		if known, ok := t.ill.Get(req.URL.Host); ok {
+			failure := *known
+			failure.Operation = call.Operation
+			return nil, &failure
 		}
 		resp, err := t.once(req, call)
 		failure, wait := t.judge(req, call, attempt, resp, err)
@@ -110,6 +114,9 @@ func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 	}
 }
 
+// restAfterFailure is how long a host that gave no answer is left alone.
+const restAfterFailure = 10 * time.Second
+
 // never is a wait that does not end: there is no further attempt.
 const never = time.Duration(-1)
 
@@ -119,7 +126,7 @@ func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.
 	case err != nil:
 		return t.unanswered(req, call, attempt, err)
 	case resp.StatusCode >= http.StatusMultipleChoices && !redirects(resp):
-		t.health.up(req.URL.Host)
+		t.ill.Drop(req.URL.Host)
 		return t.refused(req, call, attempt, resp)
 	case resp.StatusCode >= http.StatusMultipleChoices:
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // read to its end the connection can be used again
@@ -130,7 +137,7 @@ func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.
 			return t.unanswered(req, call, attempt, err)
 		}
 	}
-	t.health.up(req.URL.Host)
+	t.ill.Drop(req.URL.Host)
 	return nil, 0
 }
 
@@ -201,7 +208,7 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 	}
 	last := attempt >= t.retries.Attempts || call.Once || hasBody(req) && req.GetBody == nil || errors.Is(err, errStalled) && attempt >= silences
 	if last && !call.Once {
-		t.health.down(host, e)
+		t.ill.Put(host, e, restAfterFailure)
 	}
 	if last {
 		return e, never
