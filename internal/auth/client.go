@@ -25,7 +25,7 @@ type Client struct {
 
 // New returns a client for a registry; locks says that wrong passwords lock an account there.
 func New(carrier *wire.Transport, source func(ctx context.Context) (Credential, time.Time, error), locks bool, log *slog.Logger) *Client {
-	home := &signer{wire: carrier, host: carrier.Host(), source: source, locks: locks, log: log}
+	home := &signer{wire: carrier, source: source, locks: locks, log: log}
 	return &Client{wire: carrier, home: home, log: log, others: map[string]*signer{}}
 }
 
@@ -56,13 +56,10 @@ func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Res
 			return resp, err
 		}
 		if req, err = c.follow(req, resp); err != nil {
-			return nil, &wire.Error{Host: c.wire.Name(), Operation: call.Operation, Attempts: 1, Lasting: true, Message: wire.Clean(err.Error()), Cause: err}
+			return nil, c.wire.Fault(call.Operation, err)
 		}
 	}
-	return nil, &wire.Error{
-		Host: c.wire.Name(), Operation: call.Operation, Attempts: 1, Lasting: true,
-		Message: fmt.Sprintf("it redirects more than %d times", maxRedirects),
-	}
+	return nil, c.wire.Fault(call.Operation, fmt.Errorf("it redirects more than %d times", maxRedirects))
 }
 
 func (c *Client) send(req *http.Request, call wire.Call, need []Scope) (*http.Response, error) {
@@ -86,7 +83,7 @@ func (c *Client) other(host string) *signer {
 		clear(c.others)
 	}
 	nobody := func(context.Context) (Credential, time.Time, error) { return Credential{}, time.Time{}, nil }
-	s := &signer{wire: c.wire, host: host, source: nobody, log: c.log}
+	s := &signer{wire: c.wire, source: nobody, log: c.log}
 	c.others[host] = s
 	return s
 }

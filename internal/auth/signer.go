@@ -18,7 +18,6 @@ import (
 // signer signs the requests to one host with one credential.
 type signer struct {
 	wire *wire.Transport
-	host string
 	// source returns the credential.
 	source func(ctx context.Context) (Credential, time.Time, error)
 	// locks is set where wrong passwords lock an account, and too many requests for tokens an address.
@@ -237,7 +236,7 @@ func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used
 func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *token) (again bool, err error) {
 	place, err := realmOf(req, s.wire, c.params["realm"])
 	if err != nil {
-		return false, &wire.Error{Host: s.host, Operation: "GET token", Attempts: 1, Lasting: true, Message: wire.Clean(err.Error()), Cause: err}
+		return false, s.wire.Fault("GET token", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -74,10 +74,10 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 			return got, err
 		}
 		if req, err = elsewhere(carrier, req, resp, c.Anonymous()); err != nil {
-			return nil, &wire.Error{Host: carrier.Name(), Operation: call.Operation, Attempts: 1, Lasting: true, Message: wire.Clean(err.Error()), Cause: err}
+			return nil, carrier.Fault(call.Operation, err)
 		}
 	}
-	return nil, &wire.Error{Host: carrier.Name(), Operation: call.Operation, Attempts: 1, Lasting: true, Message: "it redirects without an end"}
+	return nil, carrier.Fault(call.Operation, errors.New("it redirects without an end"))
 }
 
 // elsewhere makes the request to which a token server redirects. One with a secret stays at its host.

@@ -34,10 +34,7 @@ func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.De
 	if body := c.openMirrored(ctx, repo, d, offset); body != nil {
 		return body, nil
 	}
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return nil, err
-	}
+	e := c.endpoint(repo)
 	body, err := e.download(ctx, e.request(ctx, http.MethodGet, blobPath(repo, d.Digest), nil, nil), repo, d, offset, false)
 	for _, text := range urls {
 		if err == nil || !errors.Is(err, image.ErrAbsent) {
@@ -250,11 +247,8 @@ func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Des
 	if repo.IsLayout() {
 		return c.layouts.HasBlob(repo, d)
 	}
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return false, err
-	}
-	err = e.headBlob(ctx, repo, d.Digest)
+	e := c.endpoint(repo)
+	err := e.headBlob(ctx, repo, d.Digest)
 	if errors.Is(err, image.ErrAbsent) {
 		return false, nil
 	}

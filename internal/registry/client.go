@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
@@ -70,7 +71,8 @@ type Client struct {
 type host struct {
 	wire   *wire.Transport
 	habits *habits
-	head   headHabit
+	// head is what is known of its HEAD.
+	head atomic.Int32
 }
 
 // endpoint is one registry seen with one credential.
@@ -110,9 +112,11 @@ func New(options Options) (*Client, error) {
 	}
 	c := &Client{options: options, layouts: layout.New(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{}}
 	for registry := range options.Hosts {
-		if _, err := c.host(registry); err != nil {
+		h, err := c.newHost(registry)
+		if err != nil {
 			return nil, err
 		}
+		c.hosts[registry] = h
 	}
 	return c, nil
 }
@@ -127,13 +131,8 @@ func (c *Client) keep(ctx context.Context, m image.Manifest) {
 	}
 }
 
-// host returns what all requests to a registry share, made on first use.
-func (c *Client) host(registry string) (*host, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if h, ok := c.hosts[registry]; ok {
-		return h, nil
-	}
+// newHost makes what all requests to a registry share. It fails only where the config names files for it.
+func (c *Client) newHost(registry string) (*host, error) {
 	start, most := startConcurrency, defaultConcurrency
 	if registry == image.DockerHub {
 		start, most = hubStart, hubConcurrency
@@ -145,8 +144,10 @@ func (c *Client) host(registry string) (*host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registries.%s.tls: %w", registry, err)
 	}
-	h := &host{wire: carrier, habits: newHabits(uploadingOf(registry)), head: headHabit{known: registry == image.DockerHub}}
-	c.hosts[registry] = h
+	h := &host{wire: carrier, habits: newHabits(uploadingOf(registry))}
+	if registry == image.DockerHub {
+		h.head.Store(serves)
+	}
 	return h, nil
 }
 
@@ -159,17 +160,18 @@ func apiHost(registry string) string {
 }
 
 // endpoint returns the endpoint for a repository, made on first use.
-func (c *Client) endpoint(repo image.Repository) (*endpoint, error) {
+func (c *Client) endpoint(repo image.Repository) *endpoint {
 	name, source := c.options.Keychain.Find(repo)
 	key := repo.Registry + " " + name
-	h, err := c.host(repo.Registry)
-	if err != nil {
-		return nil, err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.endpoints[key]; ok {
-		return e, nil
+		return e
+	}
+	h, ok := c.hosts[repo.Registry]
+	if !ok {
+		h, _ = c.newHost(repo.Registry) // the config has nothing for it
+		c.hosts[repo.Registry] = h
 	}
 	find := func(ctx context.Context) (auth.Credential, time.Time, error) { return source(ctx, repo) }
 	e := &endpoint{
@@ -177,7 +179,7 @@ func (c *Client) endpoint(repo image.Repository) (*endpoint, error) {
 		auth: auth.New(h.wire, find, repo.Registry == image.DockerHub, c.options.Log),
 	}
 	c.endpoints[key] = e
-	return e, nil
+	return e
 }
 
 // request makes a request of the distribution spec: its path is below /v2/. A body can be sent again.
@@ -206,10 +208,7 @@ func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, err
 	if repo.IsLayout() {
 		return "", nil
 	}
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return "", err
-	}
+	e := c.endpoint(repo)
 	account, err := e.auth.Account(ctx)
 	if err != nil {
 		return "", err

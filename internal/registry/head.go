@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
@@ -18,17 +17,14 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	if r.IsLayout() {
 		return c.layouts.Head(r)
 	}
-	e, err := c.endpoint(r.Repository)
-	if err != nil {
-		return image.Descriptor{}, err
-	}
-	if e.head.useless() {
+	e := c.endpoint(r.Repository)
+	if e.head.Load() == useless {
 		return c.headByGet(ctx, r)
 	}
 	d, err := e.headManifest(ctx, r, auth.Pull(r.Path))
 	switch {
 	case err == nil && d.Digest != "" && d.MediaType != "":
-		e.head.serves()
+		e.head.Store(serves)
 		return d, nil
 	case err == nil && d.Digest != "":
 		if known, ok := c.types.Get(d.Digest); ok {
@@ -42,19 +38,19 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	case err == nil || refusesHead(err):
 		d, err = c.headByGet(ctx, r)
 		if err == nil {
-			e.head.is(useless)
+			e.head.Store(useless)
 		}
 		return d, err
-	case !e.head.inDoubt(err):
+	case !e.inDoubt(err):
 		return d, err
 	}
 	// Some proxies answer HEAD with 403 or 404 and serve GET. Whether this one does is found out once.
 	byGet, getErr := c.headByGet(ctx, r)
 	if getErr == nil {
-		e.head.is(useless)
+		e.head.Store(useless)
 		return byGet, nil
 	}
-	e.head.is(serves)
+	e.head.Store(serves)
 	return d, err
 }
 
@@ -96,38 +92,15 @@ func refusesHead(err error) bool {
 	return ok && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
 }
 
-// headHabit is what is known of a registry's HEAD.
-type headHabit struct {
-	mu    sync.Mutex
-	known bool
-	state headState
-}
-
-type headState int
-
+// What is known of a registry's HEAD.
 const (
-	serves headState = iota
+	unknown int32 = iota
+	serves
 	useless
 )
 
-func (h *headHabit) is(state headState) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.known, h.state = true, state
-}
-
-func (h *headHabit) serves() { h.is(serves) }
-
-func (h *headHabit) useless() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.known && h.state == useless
-}
-
 // inDoubt tells whether a refusal may be about HEAD, and not about what was asked for.
-func (h *headHabit) inDoubt(err error) bool {
+func (h *host) inDoubt(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return ok && !h.known && e.Operation == headManifest && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
+	return ok && h.head.Load() == unknown && e.Operation == headManifest && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
 }

@@ -17,10 +17,7 @@ func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor,
 	if r.IsLayout() {
 		return c.layouts.Head(r)
 	}
-	e, err := c.endpoint(r.Repository)
-	if err != nil {
-		return image.Descriptor{}, err
-	}
+	e := c.endpoint(r.Repository)
 	d, err := e.headManifest(ctx, r, auth.Push(r.Path))
 	if refusesRights(err) {
 		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // of a token server that gives all rights or none
@@ -58,10 +55,7 @@ func (c *Client) hidden(ctx context.Context, repo image.Repository, err error) e
 
 // canSignIn tells whether the account that is configured for a repository signs in. All who want to know share one answer for a minute.
 func (c *Client) canSignIn(ctx context.Context, repo image.Repository) bool {
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return false
-	}
+	e := c.endpoint(repo)
 	can, err := e.signing.Do(ctx, "", func(ctx context.Context) (bool, error) {
 		if can, ok := e.signsIn.Get(struct{}{}); ok {
 			return can, nil

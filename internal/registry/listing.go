@@ -25,12 +25,9 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 		tags, err := c.layouts.Tags(repo)
 		return slices.DeleteFunc(tags, func(tag string) bool { return !keep(tag) }), err
 	}
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return nil, err
-	}
+	e := c.endpoint(repo)
 	chosen, named := gathered{keep: keep}, gathered{keep: image.NamesDigest}
-	err = pages{endpoint: e, operation: getTags, need: auth.Pull(repo.Path), read: func(page *listing) error {
+	err := pages{endpoint: e, operation: getTags, need: auth.Pull(repo.Path), read: func(page *listing) error {
 		chosen.begin()
 		named.begin()
 		return page.names("tags", func(tag string) error { return errors.Join(chosen.add(tag), named.add(tag)) })
@@ -57,12 +54,9 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func
 		paths, err := c.layouts.Below(prefix)
 		return slices.DeleteFunc(paths, func(path string) bool { return !keep(path) }), err
 	}
-	e, err := c.endpoint(image.Repository{Registry: prefix.Registry})
-	if err != nil {
-		return nil, err
-	}
+	e := c.endpoint(image.Repository{Registry: prefix.Registry})
 	below := gathered{keep: func(path string) bool { return strings.HasPrefix(path, prefix.Path+"/") && keep(path) }}
-	err = pages{endpoint: e, operation: getCatalog, need: auth.Catalog, read: func(page *listing) error {
+	err := pages{endpoint: e, operation: getCatalog, need: auth.Catalog, read: func(page *listing) error {
 		below.begin()
 		return page.names("repositories", below.add)
 	}, done: below.end}.all(ctx, "_catalog", url.Values{"n": {strconv.Itoa(catalogPage)}})

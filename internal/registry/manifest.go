@@ -45,10 +45,7 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 	if m, ok := c.Mirrored(ctx, r); ok {
 		return m, nil
 	}
-	e, err := c.endpoint(r.Repository)
-	if err != nil {
-		return image.Manifest{}, err
-	}
+	e := c.endpoint(r.Repository)
 	m, err := e.manifest(ctx, r, false)
 	if errors.Is(err, image.ErrCorrupt) {
 		m, err = e.manifest(ctx, r, false)
@@ -115,10 +112,7 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	if r.IsLayout() {
 		return c.layouts.PutManifest(ctx, r, m)
 	}
-	e, err := c.endpoint(r.Repository)
-	if err != nil {
-		return err
-	}
+	e := c.endpoint(r.Repository)
 	if r.Tag != "" {
 		r.Digest = ""
 	}

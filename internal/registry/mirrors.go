@@ -98,11 +98,7 @@ func (c *Client) Mirrored(ctx context.Context, r image.Reference) (image.Manifes
 func (c *Client) mirroredManifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, mirrorPatience, errSlowMirror)
 	defer cancel()
-	e, err := c.endpoint(r.Repository)
-	if err != nil {
-		return image.Manifest{}, err
-	}
-	return e.manifest(ctx, r, true)
+	return c.endpoint(r.Repository).manifest(ctx, r, true)
 }
 
 var errSlowMirror = errors.New("it takes too long to answer")
@@ -136,10 +132,7 @@ func (c *Client) Doubt(d image.Digest) {
 
 // openHurried opens a blob where the answer begins soon; the blob itself may take its time.
 func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) (io.ReadCloser, error) {
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return nil, err
-	}
+	e := c.endpoint(repo)
 	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	patience := time.AfterFunc(mirrorPatience, func() { cancel(errSlowMirror) })

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
@@ -27,10 +28,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	if repo.IsLayout() {
 		return c.layouts.Referrers(repo, d)
 	}
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return nil, err
-	}
+	e := c.endpoint(repo)
 	explored, err := e.referrers.explore(ctx, repo)
 	if err != nil {
 		return nil, err
@@ -65,7 +63,7 @@ func (c *Client) fallsBack(ctx context.Context, e *endpoint, repo image.Reposito
 	if !ok || known.Status == http.StatusNotFound || known.Status == http.StatusBadRequest || known.Status == http.StatusMethodNotAllowed || known.Status == http.StatusNotImplemented {
 		return
 	}
-	if e.referrers.sayOnce() {
+	if !e.referrers.said.Swap(true) {
 		c.options.Log.LogAttrs(ctx, slog.LevelWarn, "the registry does not let referrers be listed; only those that tags name are looked for",
 			slog.String("registry", repo.Registry), slog.Any("err", err))
 	}
@@ -149,7 +147,7 @@ type referrersAPI struct {
 	mu sync.Mutex
 	// first are the repositories of which somebody is finding out, or has found out, whether they have the API.
 	first map[image.Repository]chan struct{}
-	said  bool
+	said  atomic.Bool
 }
 
 // apiMemory is how long a repository is taken to be without the API.
@@ -176,12 +174,4 @@ func (r *referrersAPI) explore(ctx context.Context, repo image.Repository) (expl
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-func (r *referrersAPI) sayOnce() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first := !r.said
-	r.said = true
-	return first
 }

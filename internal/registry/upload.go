@@ -33,10 +33,7 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	if repo.IsLayout() {
 		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
 	}
-	e, err := c.endpoint(repo)
-	if err != nil {
-		return false, err
-	}
+	e := c.endpoint(repo)
 	if err, ok := c.closed.Get(repo); ok {
 		return false, err
 	}

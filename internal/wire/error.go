@@ -104,6 +104,11 @@ func (e *Error) Code() string {
 // manifests, blobs and names; a proxy's 404 in HTML has no code and is believed for lack of anything better.
 func (e *Error) absent() bool { return e.Status == http.StatusNotFound }
 
+// Fault is the error of what came, or of what was not asked for: no further try mends it.
+func (t *Transport) Fault(operation string, cause error) *Error {
+	return &Error{Host: t.name, Operation: operation, Attempts: 1, Message: Clean(cause.Error()), Lasting: true, Cause: cause}
+}
+
 // limitError is the error of a rate limit below, which has not sent the request, or has been told by the registry not to.
 type limitError interface {
 	error
