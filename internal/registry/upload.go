@@ -96,29 +96,45 @@ func (u *upload) run(ctx context.Context) (mounted bool, err error) {
 // start asks for a mount or a session, by one request; done says that the blob is there. A small blob may travel with the request (OCI
 // distribution spec, "Single POST").
 func (u *upload) start(ctx context.Context) (done bool, err error) {
-	if u.single() {
-		return u.startWith(ctx)
-	}
 	query, need := url.Values{}, []auth.Scope{auth.Push(u.repo.Path)}
-	if u.desc.Size > 0 && (u.from != "" || u.habits.mounts()) {
+	var data []byte
+	switch {
+	case u.single():
+		data = u.data
+		query.Set("digest", string(u.desc.Digest))
+	case u.desc.Size > 0 && (u.from != "" || u.habits.mounts()):
 		query.Set("mount", string(u.desc.Digest))
 	}
 	if u.from != "" {
 		query.Set("from", u.from)
 		need = append(need, auth.Pull(u.from))
 	}
-	resp, err := u.post(ctx, query, need)
-	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) {
-		if u.from == "" {
+	resp, err := u.post(ctx, query, need, data)
+	if data != nil {
+		u.habits.triedSingle(statusOf(resp, err))
+	}
+	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) { // or it is the bytes that it refuses
+		if u.from == "" && data == nil {
 			u.habits.refusedMount()
 		}
 		query = nil
-		resp, err = u.post(ctx, query, need[:1])
+		resp, err = u.post(ctx, query, need[:1], nil)
 	}
 	if err != nil {
 		return false, err
 	}
 	return u.begin(resp, len(query) > 0)
+}
+
+// statusOf is what a registry has answered; 0 where it has not, as where a token server refuses.
+func statusOf(resp *http.Response, err error) int {
+	if e, ok := errors.AsType[*Error](err); ok && !e.OfToken() {
+		return e.Status
+	}
+	if resp != nil {
+		return resp.StatusCode
+	}
+	return 0
 }
 
 // refusesMount tells whether an answer may be about the mount, and not about the upload.
@@ -142,8 +158,11 @@ const (
 	getUpload   = "GET blob upload"
 )
 
-func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope) (*http.Response, error) {
-	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", query, nil)
+func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, data []byte) (*http.Response, error) {
+	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", query, data)
+	if data != nil {
+		req.Header.Set("Content-Type", "application/octet-stream")
+	}
 	return u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Deadline: callDeadline, Read: nothing}, need...)
 }
 
@@ -157,28 +176,6 @@ func (u *upload) single() bool {
 		return false
 	}
 	return true
-}
-
-func (u *upload) startWith(ctx context.Context) (done bool, err error) {
-	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", url.Values{"digest": {string(u.desc.Digest)}}, u.data)
-	req.Header.Set("Content-Type", "application/octet-stream")
-	resp, err := u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Deadline: callDeadline, Read: nothing}, auth.Push(u.repo.Path))
-	status := 0
-	if e, ok := errors.AsType[*Error](err); ok && !e.OfToken() {
-		status = e.Status
-	} else if resp != nil {
-		status = resp.StatusCode
-	}
-	u.habits.triedSingle(status)
-	asked := true
-	if refusesMount(err) { // it may be the bytes that it refuses
-		asked = false
-		resp, err = u.post(ctx, nil, []auth.Scope{auth.Push(u.repo.Path)})
-	}
-	if err != nil {
-		return false, err
-	}
-	return u.begin(resp, asked)
 }
 
 // begin takes over the session that an answer to POST names; done says that the blob is there, which 201 says where anything was asked for.
