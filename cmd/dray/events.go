@@ -24,7 +24,7 @@ func (e *events) Ran(run daemon.Run, before daemon.State) {
 	counts := countsOf(run.Result)
 	data := webhook.Data{
 		Job: run.Job, Started: run.Result.Started, Seconds: run.Result.Duration.Seconds(), Error: errorText(run.Result.Err),
-		Failures: run.State.Failures, Counts: counts, Actions: actionsOf(run.Result),
+		Failures: run.State.Failures, Counts: counts, Causes: mirror.Causes(run.Result), Actions: actionsOf(run.Result),
 	}
 	send := func(kind webhook.Kind) { e.hooks.Send(webhook.Event{Kind: kind, Data: data}) }
 	if run.State.Failures > before.Failures {

@@ -30,7 +30,7 @@ func terminal(w io.Writer) (int, bool) {
 // style says how answers are laid out: with colours only on a terminal, and not where NO_COLOR is set (no-color.org).
 func (a *app) style() report.Style {
 	width, ok := terminal(a.out)
-	return report.Style{Color: ok && a.colors(), Width: width}
+	return report.Style{Color: ok && a.colors(), Width: width, Verbose: a.verbose}
 }
 
 func (a *app) colors() bool { return a.env("NO_COLOR") == "" && a.env("TERM") != "dumb" }

@@ -78,7 +78,7 @@ func rowOf(run daemon.Run) store.Run {
 		}
 		row.Outcomes = append(row.Outcomes, store.RunOutcome{
 			Op: string(out.Op), Outcome: string(out.Status), Reason: string(out.Reason), Source: out.Source.WithDigest("").String(),
-			Target: out.Target.String(), Digest: string(out.Digest), Was: string(out.Was), Engine: out.Engine, Error: explanation(out), Code: codeOf(out.Err),
+			Target: out.Target.String(), Digest: string(out.Digest), Was: string(out.Was), Engine: out.Engine, Error: explanation(out), Code: record.Code(out.Err),
 			Pulls: out.Pulls, Bytes: out.Bytes, BytesMounted: out.Mounted, Duration: out.Duration, RetryAt: out.RetryAt,
 		})
 	}

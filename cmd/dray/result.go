@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/webhook"
 )
@@ -43,16 +41,4 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// codeOf returns the stable code of an error; empty where it has none.
-func codeOf(err error) string {
-	var e interface {
-		error
-		Code() string
-	}
-	if errors.As(err, &e) {
-		return e.Code()
-	}
-	return ""
 }

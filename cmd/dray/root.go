@@ -67,6 +67,7 @@ type flags struct {
 	output    string
 	logLevel  string
 	logFormat string
+	verbose   bool
 }
 
 // app is one call of the program.
@@ -158,6 +159,7 @@ look at "dray plan", and run "dray sync".
 	f.StringVarP(&a.config, "config", "c", config, "the config `FILE`; $DRAY_CONFIG changes the default")
 	f.StringVarP(&a.output, "output", "o", "text", "how to answer: text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
+	f.BoolVar(&a.verbose, "verbose", false, "each failure in a line of its own, not each cause")
 	f.StringVar(&a.logFormat, "log-format", "", "auto, text or json, instead of the config's log.format")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		a.work.begin(c.CommandPath())

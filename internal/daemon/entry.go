@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -266,17 +267,19 @@ func cut(result mirror.Result) bool {
 	})
 }
 
-// verdict tells how a run ended, and the first thing of it that failed. What is refused was not to do; what is deferred still is, and
+// verdict tells how a run ended, and the most frequent cause of failures. What is refused was not to do; what is deferred still is, and
 // no failure.
 func verdict(result mirror.Result) (outcome record.Result, why string) {
 	if result.Err != nil {
 		return record.Failed, record.Text(result.Err.Error())
 	}
-	i := slices.IndexFunc(result.Outcomes, func(out mirror.Outcome) bool { return out.Status == mirror.Failed && out.Err != nil })
-	if i >= 0 {
-		why = record.Text(result.Outcomes[i].Err.Error())
+	if causes := mirror.Causes(result); len(causes) > 0 {
+		why = causes[0].String()
+		if others := len(causes) - 1; others > 0 {
+			why = fmt.Sprintf("%s; and %d more errors", why, others)
+		}
 	}
-	return result.Counts().Result(), why
+	return result.Counts().Result(), record.Text(why)
 }
 
 // waits returns when the first of what is deferred may be tried again, zero for nothing.

@@ -72,7 +72,7 @@ func (m *Mirror) tries(ctx context.Context, r *run, engine Importer, order Order
 		if err == nil || attempt >= r.job.Retries || !worthRetrying(ctx, err) {
 			return receipt, err
 		}
-		m.Log.LogAttrs(ctx, slog.LevelWarn, "import failed, trying again", slog.String("job", r.job.Name),
+		m.Log.LogAttrs(ctx, slog.LevelDebug, "import failed, trying again", slog.String("job", r.job.Name),
 			slog.String("source", order.Source.String()), slog.String("target", order.Target.String()),
 			slog.Int("attempt", attempt+1), slog.Any("err", err))
 		if m.pause(ctx, attempt) != nil {
@@ -144,7 +144,7 @@ func (m *Mirror) logOutcome(out *Outcome) {
 	}
 	switch out.Status {
 	case Failed:
-		m.Log.LogAttrs(context.Background(), slog.LevelError, "failed", append(attrs, slog.Any("err", out.Err))...)
+		m.Log.LogAttrs(context.Background(), slog.LevelDebug, "failed", append(attrs, slog.Any("err", out.Err))...) // report says why, once
 	case Deferred:
 		attrs = append(attrs, slog.Any("err", out.Err), slog.Time("retry_at", out.RetryAt))
 		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "deferred", attrs...)

@@ -234,6 +234,9 @@ func (m *Mirror) report(r *run) {
 		m.Watcher.End(out)
 	}
 	job, duration := slog.String("job", r.job.Name), slog.Duration("duration", r.result.Duration)
+	for _, c := range Causes(Result{Job: r.job.Name, Outcomes: r.result.Outcomes}) {
+		m.Log.LogAttrs(context.Background(), slog.LevelError, "failed", job, slog.String("target", strings.Join(c.References, ", ")), slog.String("err", c.String()))
+	}
 	if errors.Is(r.result.Err, ErrStopping) {
 		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "job not run", job, slog.Any("err", r.result.Err), duration)
 		return

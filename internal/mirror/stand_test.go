@@ -91,7 +91,7 @@ func (s *stand) renew(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	s.client, s.records, s.log = client, &records{}, &bytes.Buffer{}
-	log := slog.New(slog.NewTextHandler(s.log, nil))
+	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	engine := transfer.New(transfer.Options{Source: client, Artifacts: client, Target: client, Presence: client, Log: log})
 	s.mirror = &mirror.Mirror{Observer: client, Engine: engine, Manifest: engine.Manifest, Watcher: s.records, Log: log}
 }

@@ -3,6 +3,8 @@
 package record
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -59,6 +61,41 @@ func (c Counts) Result() Result {
 		return Postponed
 	}
 	return OK
+}
+
+// Cause is why something failed, once for all that failed by it.
+type Cause struct {
+	// Error is that of the one that failed; of several, what their errors have in common.
+	Error string `json:"error"`
+	// Code is a short stable word for it; it may be empty.
+	Code string `json:"code"`
+	// Count is how many imports, or jobs, it made fail.
+	Count int `json:"count"`
+	// Job is the only job that it met; empty for several.
+	Job string `json:"job"`
+	// References are up to three of the images at the target, or of the jobs where whole jobs failed.
+	References []string `json:"references"`
+}
+
+// String says it in one line.
+func (c Cause) String() string {
+	if c.Count == 1 {
+		return c.Error
+	}
+	last := len(c.References) - 1
+	return fmt.Sprintf("%s; %d times, such as for %s and %s", c.Error, c.Count, strings.Join(c.References[:last], ", "), c.References[last])
+}
+
+// Code returns the code of an error, a short stable word; empty where it has none.
+func Code(err error) string {
+	var e interface {
+		error
+		Code() string
+	}
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return ""
 }
 
 // maxText bounds a text, in bytes.

@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -11,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Document is the JSON answer of plan and sync. Names, order and presence of its fields are a contract with the programs
@@ -22,7 +22,9 @@ type Document struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"duration_seconds"`
 	Totals  Totals    `json:"totals"`
-	Jobs    []Job     `json:"jobs"`
+	// Causes are why jobs and actions have failed, each once, the most frequent first.
+	Causes []record.Cause `json:"causes"`
+	Jobs   []Job          `json:"jobs"`
 }
 
 // Job is the result of one job in a [Document].
@@ -72,6 +74,7 @@ func JSON(w io.Writer, command string, started time.Time, took time.Duration, re
 		Started: started.UTC().Truncate(time.Second),
 		Seconds: seconds(took),
 		Totals:  tally(results),
+		Causes:  causes(results, false),
 		Jobs:    make([]Job, 0, len(results)),
 	}
 	for _, r := range results {
@@ -109,7 +112,7 @@ func action(out mirror.Outcome) Action {
 		Mounted: out.Mounted,
 		Seconds: seconds(out.Duration),
 		Error:   errorLine(out.Err),
-		Code:    code(out.Err),
+		Code:    bounded(record.Code(out.Err), maxCode),
 	}
 	if out.Err == nil {
 		a.Error = Line(out.Detail)
@@ -130,18 +133,6 @@ func name(ref image.Reference) string {
 		ref = ref.WithDigest("")
 	}
 	return Line(ref.String())
-}
-
-// code returns the code of the first error in the chain that has one.
-func code(err error) string {
-	var coded interface {
-		error
-		Code() string
-	}
-	if errors.As(err, &coded) {
-		return bounded(coded.Code(), maxCode)
-	}
-	return ""
 }
 
 // seconds rounds to milliseconds.

@@ -11,11 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // contract is the example that programs were written against, with a whole digest.
 const contract = `{"version":1,"command":"sync","started":"2026-11-23T08:00:00Z","duration_seconds":1.2,` +
-	`"totals":{"keep":0,"import":1,"refuse":0,"failed":0,"deferred":0,"pulls":3,"bytes":1048576,"bytes_mounted":4194304},` +
+	`"totals":{"keep":0,"import":1,"refuse":0,"failed":0,"deferred":0,"pulls":3,"bytes":1048576,"bytes_mounted":4194304},"causes":[],` +
 	`"jobs":[{"job":"alpine","error":"","actions":[` +
 	`{"op":"import","reason":"absent","source":"docker.io/library/alpine:3.20","target":"registry.corp.example:5000/mirror/alpine:3.20",` +
 	`"digest":"sha256:0101010101010101010101010101010101010101010101010101010101010101","was":"","engine":"copy","outcome":"imported","pulls":3,"bytes":1048576,"bytes_mounted":4194304,` +
@@ -44,7 +45,7 @@ func TestJSONContract(t *testing.T) {
 	})
 	t.Run("nothing", func(t *testing.T) {
 		want := `{"version":1,"command":"plan","started":"2026-11-23T08:00:00Z","duration_seconds":1.2,` +
-			`"totals":{"keep":0,"import":0,"refuse":0,"failed":0,"deferred":0,"pulls":0,"bytes":0,"bytes_mounted":0},"jobs":[]}`
+			`"totals":{"keep":0,"import":0,"refuse":0,"failed":0,"deferred":0,"pulls":0,"bytes":0,"bytes_mounted":0},"causes":[],"jobs":[]}`
 		sameJSON(t, want, document(t, "plan", started, nil))
 	})
 }
@@ -102,7 +103,7 @@ func TestCode(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := code(test.err); got != test.want {
+			if got := bounded(record.Code(test.err), maxCode); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -11,6 +11,8 @@ type Style struct {
 	Color bool
 	// Width is the terminal's, in columns; explanations are wrapped to it. 0 wraps nothing.
 	Width int
+	// Verbose has each failure in a line of its own.
+	Verbose bool
 }
 
 // color is the parameter of an ANSI "select graphic rendition" sequence.

@@ -1,30 +1,32 @@
 package report
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
-// Summary writes what a sync did: a line for each tag that was imported, refused or deferred, then one for each failure,
-// then the sums, and what to do next. Kept tags are only counted. No line is wrapped, so that each can be searched for. The command is the one
-// that did it: "import" has no config to go by.
+// Summary writes what a sync did: a line for each tag that was imported, refused or deferred, then one for each cause of failures, or with
+// [Style.Verbose] for each failure, then the sums, and what to do next. Kept tags are only counted. No line is wrapped, so that each can be
+// searched for. The command is the one that did it: "import" has no config to go by.
 func Summary(w io.Writer, command string, results []mirror.Result, took time.Duration, style Style) error {
 	var rows []row
-	var failures []string
+	interrupted := 0
 	for _, r := range results {
-		if r.Err != nil {
-			failures = append(failures, failure(r.Job, r.Err))
+		if r.Err != nil && mirror.Interrupted(r.Err) {
+			interrupted++
 		}
 		for _, out := range r.Outcomes {
 			switch settled(out) {
 			case mirror.Kept:
 			case mirror.Failed:
-				failures = append(failures, failure(r.Job, located(out)))
+				if mirror.Interrupted(out.Err) {
+					interrupted++
+				}
 			case mirror.Imported, mirror.Refused, mirror.Deferred:
 				rows = append(rows, rowOf(out, name(out.Target), paid(out)))
 			}
@@ -32,10 +34,10 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 	}
 	var b strings.Builder
 	table(&b, rows, 0, Style{Color: style.Color})
-	for _, line := range failures {
-		b.WriteString(style.paint(red, line) + "\n")
+	for _, c := range causes(results, style.Verbose) {
+		b.WriteString(style.paint(red, failure(c)) + "\n")
 	}
-	summaryTotals(&b, command, results, took)
+	summaryTotals(&b, command, results, interrupted, took)
 	return write(w, b.String())
 }
 
@@ -44,23 +46,44 @@ func paid(out mirror.Outcome) string {
 	return mounted(fmt.Sprintf("%s in %s", Size(out.Bytes), Elapsed(out.Duration)), out.Cost)
 }
 
-func failure(job string, err error) string {
-	return fmt.Sprintf("error: job %s: %s", Line(job), errorLine(err))
+// causes are why something failed; each is one failure, to whom wants to see all.
+func causes(results []mirror.Result, each bool) []record.Cause {
+	if !each {
+		return clean(mirror.Causes(results...))
+	}
+	var list []record.Cause
+	for _, r := range results {
+		for _, out := range r.Outcomes {
+			list = append(list, mirror.Causes(mirror.Result{Job: r.Job, Outcomes: []mirror.Outcome{out}})...)
+		}
+		r.Outcomes = nil
+		list = append(list, mirror.Causes(r)...)
+	}
+	return clean(list)
 }
 
-// located makes sure that the error of a failed outcome says what it is about.
-func located(out mirror.Outcome) error {
-	if _, ok := errors.AsType[*mirror.SideError](out.Err); ok {
-		return out.Err
+// clean has nothing in causes that a terminal would obey.
+func clean(causes []record.Cause) []record.Cause {
+	for i := range causes {
+		c := &causes[i]
+		c.Error, c.Code, c.Job = Line(c.Error), bounded(c.Code, maxCode), Line(c.Job)
+		for j, ref := range c.References {
+			c.References[j] = Line(ref)
+		}
 	}
-	if out.Err == nil {
-		return fmt.Errorf("%s → %s: failed", name(out.Source), name(out.Target))
-	}
-	return fmt.Errorf("%s → %s: %w", name(out.Source), name(out.Target), out.Err)
+	return causes
 }
 
-func summaryTotals(b *strings.Builder, command string, results []mirror.Result, took time.Duration) {
+func failure(c record.Cause) string {
+	if c.Job == "" {
+		return "error: " + c.String()
+	}
+	return fmt.Sprintf("error: job %s: %s", c.Job, c)
+}
+
+func summaryTotals(b *strings.Builder, command string, results []mirror.Result, interrupted int, took time.Duration) {
 	t := tally(results)
+	t.Failed -= interrupted
 	fmt.Fprintf(b, "Sync: %d imported%s; %s moved", t.Import, counts(t), Size(t.Bytes))
 	if t.Mounted > 0 {
 		fmt.Fprintf(b, ", %s mounted", Size(t.Mounted))
@@ -71,6 +94,8 @@ func summaryTotals(b *strings.Builder, command string, results []mirror.Result, 
 		again = "the same"
 	}
 	switch {
+	case t.Failed == 0 && interrupted > 0:
+		fmt.Fprintf(b, "Interrupted with %d not done. Run %s again: what arrived stays.\n", interrupted, again)
 	case t.Failed > 0 && command == "import":
 		b.WriteString("Run the same again once that is mended: what arrived stays.\n")
 	case t.Failed > 0:

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -142,5 +144,43 @@ func TestSummaryOfAnImport(t *testing.T) {
 	}
 	if got := b.String(); !strings.Contains(got, "Run the same again once that is mended") || strings.Contains(got, "dray check") {
 		t.Error(got)
+	}
+}
+
+// TestSummaryInterrupted: to be interrupted is no error of what was under way.
+func TestSummaryInterrupted(t *testing.T) {
+	var outcomes []mirror.Outcome
+	for _, tag := range []string{"1", "2"} {
+		out := at(t, tag, 1, 0)
+		out.Status, out.Err = mirror.Failed, mirror.At(mirror.Target, out.Target, context.Canceled)
+		outcomes = append(outcomes, out)
+	}
+	var b strings.Builder
+	if err := Summary(&b, "sync", []mirror.Result{{Job: "a", Outcomes: outcomes}, {Job: "b", Err: context.Canceled}}, time.Second, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	want := "Sync: 0 imported, 0 unchanged, 0 refused, 0 failed; 0 B moved, 0 manifest pulls, in 1s\n" +
+		"Interrupted with 3 not done. Run dray sync again: what arrived stays.\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSummaryCauses: forty tags and one dead target are one line, or with Verbose forty.
+func TestSummaryCauses(t *testing.T) {
+	var outcomes []mirror.Outcome
+	for i := range 40 {
+		out := at(t, fmt.Sprint("v", i), 1, 0)
+		out.Status, out.Err = mirror.Failed, mirror.At(mirror.Target, out.Target, errBroken)
+		outcomes = append(outcomes, out)
+	}
+	for verbose, want := range map[bool]int{false: 1, true: 40} {
+		var b strings.Builder
+		if err := Summary(&b, "sync", []mirror.Result{{Job: "a", Outcomes: outcomes}}, time.Second, Style{Verbose: verbose}); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "error: job a: target"); n != want || !strings.Contains(b.String(), " 40 failed") {
+			t.Errorf("verbose %t: %d lines: %s", verbose, n, b.String())
+		}
 	}
 }

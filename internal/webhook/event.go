@@ -3,6 +3,8 @@ package webhook
 import (
 	"slices"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // Kind is what happened. It is the last part of the CloudEvent's type.
@@ -53,6 +55,8 @@ type Data struct {
 	FailingSince time.Time `json:"failing_since,omitzero"`
 	// Counts are of all actions of the run, also of those that Actions leaves out.
 	Counts Counts `json:"counts,omitzero"`
+	// Causes are why actions have failed, each once, the most frequent first: at most 10.
+	Causes []record.Cause `json:"causes,omitempty"`
 	// Actions are at most 50: those that failed first, then refused, deferred and imported ones. What was kept is not among
 	// them. A caller hands over all that it has; ActionsOmitted is filled in.
 	Actions        []Action `json:"actions,omitempty"`
@@ -93,6 +97,7 @@ type Action struct {
 const (
 	maxActions = 50
 	maxErrors  = 50
+	maxCauses  = 10
 	maxText    = 500
 )
 
@@ -102,6 +107,7 @@ func normal(kind Kind, d Data) Data {
 	d.Job = clean(d.Job, maxText)
 	d.Error = clean(d.Error, maxText)
 	d.Started, d.FailingSince, d.MissedSince = d.Started.UTC(), d.FailingSince.UTC(), d.MissedSince.UTC()
+	d.Causes = firstCauses(d.Causes)
 	d.Actions, d.ActionsOmitted = firstActions(d.Actions)
 	d.ErrorsOmitted = max(0, len(d.Errors)-maxErrors)
 	d.Errors = slices.Clone(d.Errors[:min(len(d.Errors), maxErrors)])
@@ -110,6 +116,17 @@ func normal(kind Kind, d Data) Data {
 	}
 	d.Summary = summary(d)
 	return d
+}
+
+func firstCauses(all []record.Cause) (first []record.Cause) {
+	for _, c := range all[:min(len(all), maxCauses)] {
+		c.Error, c.Code, c.Job, c.References = clean(c.Error, maxText), clean(c.Code, maxText), clean(c.Job, maxText), slices.Clone(c.References)
+		for i, ref := range c.References {
+			c.References[i] = clean(ref, maxText)
+		}
+		first = append(first, c)
+	}
+	return first
 }
 
 // firstActions chooses the actions that are sent, and says how many of those worth sending are not.

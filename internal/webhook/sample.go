@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"text/template"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // tryTemplate executes t for events of the kinds, once with everything that there can be and once with next to nothing.
@@ -34,6 +36,7 @@ func fullSample() Data {
 		Job: odd("alpine"), Error: odd("no such host"), Errors: []string{odd("dray.yaml:14:5: unknown key")},
 		Started: sampleTime(), Seconds: 1.5, Failures: 3, FailingSince: sampleTime(), Generation: 7,
 		Counts:  Counts{Kept: 1, Imported: 2, Refused: 3, Failed: 4, Deferred: 5},
+		Causes:  []record.Cause{{Error: odd("denied"), Code: "denied", Count: 2, Job: odd("alpine"), References: []string{odd("registry.example/alpine:3.20"), odd("registry.example/alpine:3.21")}}},
 		Actions: []Action{action("imported"), action("failed"), action("refused"), action("deferred")},
 		Missed:  map[string]int{string(Failed): 2, string(ConfigRejected): 1}, MissedSince: sampleTime(),
 	}

@@ -65,10 +65,13 @@ func (c Counts) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// why returns the job's error, or the first of an action.
+// why returns the job's error, or the first cause, or the first of an action.
 func (d Data) why() string {
 	if d.Error != "" {
 		return d.Error
+	}
+	if len(d.Causes) > 0 {
+		return d.Causes[0].String()
 	}
 	for _, a := range d.Actions {
 		if a.Error != "" {

@@ -1,0 +1,79 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
+)
+
+func TestCauses(t *testing.T) {
+	ref := func(host, tag string) image.Reference {
+		return image.Repository{Registry: host, Path: "app"}.Tag(tag)
+	}
+	failed := func(n int, err func(source, target image.Reference) error) (list []mirror.Outcome) {
+		for i := range n {
+			source, target := ref("s.example", fmt.Sprint("v", i)), ref("t.example", fmt.Sprint("v", i))
+			list = append(list, mirror.Outcome{Action: diff.Action{Source: source, Target: target}, Status: mirror.Failed, Err: err(source, target)})
+		}
+		return list
+	}
+	dead := func(_, target image.Reference) error {
+		return mirror.At(mirror.Target, target, fmt.Errorf("HEAD manifest: no answer (%d attempts)", 1+len(target.Tag)))
+	}
+	blob := func(source, target image.Reference) error {
+		digest := "sha256:" + strings.Repeat(string(target.Tag[1]), 64)
+		return &mirror.SideError{Side: mirror.Source, Ref: source.Repository.String() + "@" + digest, For: source.String(), Err: errors.New("blob " + digest + ": 404")}
+	}
+	plain := func(source, _ image.Reference) error { return fmt.Errorf("%s has no platform", source) }
+	stopped := func(_, target image.Reference) error { return mirror.At(mirror.Target, target, context.Canceled) }
+	unlike := func(_, target image.Reference) error { return errors.New("all of " + target.Tag) }
+	three := []string{"t.example/app:v0", "t.example/app:v1", "t.example/app:v2"}
+	for name, tt := range map[string]struct {
+		results []mirror.Result
+		want    []string
+	}{
+		"nothing":     {[]mirror.Result{{Job: "a"}}, nil},
+		"one":         {[]mirror.Result{{Job: "a", Outcomes: failed(1, dead)}}, []string{"a 1 target t.example/app:v0: HEAD manifest: no answer (3 attempts)"}},
+		"many":        {[]mirror.Result{{Job: "a", Outcomes: failed(40, dead)}}, []string{"a 40 target: HEAD manifest: no answer (4 attempts); 40 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
+		"blobs":       {[]mirror.Result{{Job: "a", Outcomes: failed(3, blob)}}, []string{"a 3 source: blob sha256:" + strings.Repeat("2", 64) + ": 404; 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
+		"no side":     {[]mirror.Result{{Job: "a", Outcomes: failed(2, plain)}}, []string{"a 2 s.example/app:v1 has no platform; 2 times, such as for t.example/app:v0 and t.example/app:v1"}},
+		"located":     {[]mirror.Result{{Job: "a", Outcomes: failed(1, unlike)}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: all of v0"}},
+		"unlike":      {[]mirror.Result{{Job: "a", Outcomes: failed(2, unlike)}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: all of v0", "a 1 s.example/app:v1 → t.example/app:v1: all of v1"}},
+		"interrupted": {[]mirror.Result{{Job: "a", Outcomes: failed(40, stopped)}, {Job: "b", Err: context.Canceled}}, nil},
+		"two jobs": {
+			[]mirror.Result{{Job: "a", Outcomes: failed(1, plain)}, {Job: "b", Outcomes: failed(2, dead)}, {Job: "c", Outcomes: failed(1, dead)}},
+			[]string{" 3 target: HEAD manifest: no answer (3 attempts); 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v0", "a 1 s.example/app:v0 → t.example/app:v0: s.example/app:v0 has no platform"},
+		},
+		"whole jobs": {
+			[]mirror.Result{{Job: "a", Err: mirror.At(mirror.Source, ref("s.example", ""), errors.New("GET tags: 503"))}, {Job: "b", Err: mirror.At(mirror.Source, ref("s.example", ""), errors.New("GET tags: 503"))}},
+			[]string{" 2 source: GET tags: 503; 2 times, such as for a and b"},
+		},
+		"no reason": {[]mirror.Result{{Job: "a", Outcomes: failed(1, func(_, _ image.Reference) error { return nil })}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: failed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			causes := mirror.Causes(tt.results...)
+			for _, c := range causes {
+				got = append(got, fmt.Sprintf("%s %d %s", c.Job, c.Count, c))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if name == "many" && !cmp.Equal(causes[0].References, three) {
+				t.Error(causes[0].References)
+			}
+		})
+	}
+	if got := mirror.Causes(); got == nil || !cmp.Equal(got, []record.Cause{}) {
+		t.Error("in JSON no causes are null")
+	}
+}
