@@ -107,7 +107,7 @@ func (l *limits) remembered(g *generation) []ratelimit.Budget {
 		return nil
 	}
 	for _, j := range g.jobs {
-		if !j.Source.IsLayout() {
+		if l.governor.Metered(j.Source.Registry) {
 			l.governor.Recall(j.Source.Registry, j.Source.Path)
 		}
 	}

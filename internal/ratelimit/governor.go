@@ -162,7 +162,8 @@ func (g *Governor) Budgets(now time.Time) []Budget {
 	return list
 }
 
-// of returns the budget of a sign-in. What was kept of it is read where it is met for the first time, for which all who need it wait.
+// of returns the budget of a sign-in. What was kept of it is read where it is met for the first time, for which all wait who ask a registry that is
+// known to count.
 func (g *Governor) of(ctx context.Context, registry, repository string) (*account, error) {
 	k := key{registry, g.options.Account(registry, repository)}
 	g.mu.Lock()
@@ -173,6 +174,9 @@ func (g *Governor) of(ctx context.Context, registry, repository string) (*accoun
 		go g.load(a)
 	}
 	g.unlock()
+	if !g.Metered(registry) {
+		return a, nil
+	}
 	select {
 	case <-a.ready:
 		return a, nil

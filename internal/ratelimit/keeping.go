@@ -44,7 +44,12 @@ func (g *Governor) load(a *account) {
 	var kept budget
 	if ok && err == nil && json.Unmarshal(raw, &kept) == nil && kept.Remaining >= 0 && kept.Window >= 0 && kept.Window <= maxWindow {
 		g.mu.Lock()
-		*a.budget = kept
+		if met := a.budget; met.Known { // an answer has come meanwhile
+			met.join(kept.Spent)
+		} else {
+			kept.underWay, kept.reserved, kept.settled, kept.met = met.underWay, met.reserved, met.settled, met.met
+			*met = kept
+		}
 		g.unlock()
 		if kept.Known {
 			g.learned.Store(a.registry, true)

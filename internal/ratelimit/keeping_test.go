@@ -281,3 +281,48 @@ func TestKeptPullsAreCountedOnce(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// slow is a store that gives what was kept only once it is let.
+type slow struct {
+	shelf
+	let chan struct{}
+}
+
+// Budget implements Store.
+func (s slow) Budget(ctx context.Context, name string) ([]byte, bool, error) {
+	<-s.let
+	return s.shelf.Budget(ctx, name)
+}
+
+// Where it is not known that a registry counts, nothing waits for what was kept of it; then it holds, with what is under way.
+func TestKeptOfARegistryThatMayCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raw, err := json.Marshal(budget{Known: true, Limit: 10, Remaining: 1, Window: time.Hour, Read: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := slow{shelf{"hub.example one": raw}, make(chan struct{})}
+		g := New(Options{Rule: func(string) Rule { return Rule{} }, Account: one, Store: kept, Log: slog.New(slog.DiscardHandler)})
+		answer := make(chan struct{})
+		f := &fake{answer: func(*http.Request) (int, string, string) { <-answer; return 200, "", "" }}
+		done := make(chan struct{})
+		go func() {
+			call(t, g, f, http.MethodGet, "/v2/a/manifests/v1")
+			close(done)
+		}()
+		if synctest.Wait(); f.sent != 1 {
+			t.Error("it waits for the store")
+		}
+		close(kept.let)
+		synctest.Wait()
+		retry := make(chan time.Time)
+		go func() { at, _ := call(t, g, f, http.MethodGet, "/v2/a/manifests/v2"); retry <- at }()
+		synctest.Wait()
+		if f.sent != 1 || !g.Metered("hub.example") {
+			t.Errorf("%d requests were sent where one pull is left; metered: %t", f.sent, g.Metered("hub.example"))
+		}
+		close(answer)
+		<-done
+		<-retry
+	})
+}
