@@ -59,13 +59,19 @@ func (a *app) loggerAt(log config.Log, level slog.Leveler) *slog.Logger {
 	}))
 }
 
-// show returns how a one-shot command lets its work be followed: by progress bars on a terminal, which leave no room for a
-// log; by the log elsewhere, and where a log level is asked for.
+// show returns how a one-shot command lets its work be followed: by progress bars on a terminal that can redraw lines, which leave no room
+// for a log; by the log elsewhere, and where a log level is asked for.
 func (a *app) show(log config.Log) (watcher, *slog.Logger) {
-	if width, ok := terminal(a.err); ok && a.logLevel == "" {
+	if width, ok := a.draws(); ok {
 		return report.NewProgress(a.err, width), slog.New(slog.DiscardHandler)
 	}
 	return quiet{}, a.logger(log)
+}
+
+// draws tells whether a one-shot command draws its progress, and how wide the terminal is.
+func (a *app) draws() (width int, ok bool) {
+	width, ok = terminal(a.err)
+	return width, ok && a.logLevel == "" && a.env("TERM") != "dumb"
 }
 
 // readable writes durations as people and duration parsers read them ("1.5s") instead of as nanoseconds.

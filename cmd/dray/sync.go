@@ -55,7 +55,11 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 	if a.output == "json" {
 		err = report.JSON(a.out, command, started, took, results)
 	} else {
-		err = report.Summary(a.out, command, results, took, a.style())
+		style := a.style()
+		_, drawn := a.draws()
+		_, together := terminal(a.out)
+		style.Shown = drawn && together
+		err = report.Summary(a.out, command, results, took, style)
 	}
 	if err != nil {
 		return &exitError{exitFailed, err}

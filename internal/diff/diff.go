@@ -128,7 +128,7 @@ func compareReferences(a, b image.Reference) int {
 	return cmp.Or(
 		cmp.Compare(a.Registry, b.Registry),
 		cmp.Compare(a.Path, b.Path),
-		cmp.Compare(a.Tag, b.Tag),
+		image.CompareTags(a.Tag, b.Tag),
 		cmp.Compare(a.Digest, b.Digest),
 	)
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -12,7 +11,8 @@ import (
 )
 
 const (
-	maxName  = 40
+	minName  = 24
+	maxName  = 72
 	maxBar   = 30
 	minBar   = 8
 	barScale = 1000
@@ -63,15 +63,15 @@ type totalLine struct {
 func (l *totalLine) filler() mpb.BarFiller { return fill(&l.look) }
 
 func (l *totalLine) options() []mpb.BarOption {
-	see := func(int) look { return l.see(time.Now()) }
+	see := func(width int) look { return l.see(time.Now(), width) }
 	return append(decorated(&l.look, see), mpb.BarPriority(lowest))
 }
 
-func (l *totalLine) see(now time.Time) look {
+func (l *totalLine) see(now time.Time, width int) look {
 	t := l.progress.totals()
 	switch {
 	case t.begun > 0:
-		return importing(t, l.pace.read(now, t.done))
+		return importing(t, l.pace.read(now, t.done), width)
 	case t.planned == 0:
 		return look{left: "nothing to import", part: noBar}
 	case t.planned > 0:
@@ -83,7 +83,7 @@ func (l *totalLine) see(now time.Time) look {
 	return look{left: "looking for tags", part: noBar}
 }
 
-func importing(t totals, rate float64) look {
+func importing(t totals, rate float64, width int) look {
 	planned := max(t.planned, t.begun)
 	v := look{part: float64(t.ended) / float64(planned)}
 	parts := []string{fmt.Sprintf("%d/%s", t.ended, count(planned, "image"))}
@@ -91,10 +91,14 @@ func importing(t totals, rate float64) look {
 		v.part = float64(t.done) / t.estimate()
 		parts = append(parts, progressSize(t.done, t.whole))
 	}
-	if t.ended < planned {
-		parts = append(parts, speed(rate, t.estimate()-float64(t.done))...)
+	if t.done < t.whole {
+		rest := 0.0
+		if t.known() {
+			rest = t.estimate() - float64(t.done)
+		}
+		parts = append(parts, speed(rate, rest)...)
 	}
-	v.right = strings.Join(parts, " · ")
+	v.right = fit(parts, width-minBar)
 	return v
 }
 
@@ -123,28 +127,44 @@ func (l *importLine) options() []mpb.BarOption {
 	return decorated(&l.look, func(width int) look { return l.see(time.Now(), width) })
 }
 
-// see shows a bar only once bytes are expected; an import without any has just its time.
+// see shows a bar only once bytes are expected; an import without any has just its time. One whose bytes have all come has no speed.
 func (l *importLine) see(now time.Time, width int) look {
 	done, whole := l.meter.read()
-	column := min(maxName, width/2)
-	v := look{left: "  " + pad(tail(l.meter.name, column), column) + " ", part: noBar}
+	column := min(maxName, max(minName, width/3))
+	v := look{left: "  " + pad(middle(l.meter.name, column), column) + " ", part: noBar}
 	rate := l.pace.read(now, done)
 	if whole == 0 {
 		v.right = Elapsed(now.Sub(l.meter.started).Truncate(time.Second))
 		return v
 	}
 	v.part = float64(done) / float64(whole)
-	parts := append([]string{progressSize(done, whole)}, speed(rate, float64(whole-done))...)
-	v.right = strings.Join(parts, " · ")
+	parts := []string{progressSize(done, whole)}
+	if done < whole {
+		parts = append(parts, speed(rate, float64(whole-done))...)
+	}
+	v.right = fit(parts, width-column-len("   ")-minBar)
 	return v
 }
 
-// tail shortens a name to its end, which tells images apart.
-func tail(name string, limit int) string {
-	length := utf8.RuneCountInString(name)
-	if length <= limit {
+// fit joins as many parts as there is room for, in columns, but the first in any case.
+func fit(parts []string, room int) string {
+	text := parts[0]
+	for _, p := range parts[1:] {
+		longer := text + " · " + p
+		if utf8.RuneCountInString(longer) > room {
+			break
+		}
+		text = longer
+	}
+	return text
+}
+
+// middle shortens a name in its middle: it begins with the registry, and its end tells images apart.
+func middle(name string, limit int) string {
+	runes := []rune(name)
+	if len(runes) <= limit {
 		return name
 	}
-	runes := []rune(name)
-	return "…" + string(runes[length-max(0, limit-1):])
+	begin := max(0, limit-1) / 3
+	return string(runes[:begin]) + "…" + string(runes[len(runes)-max(0, limit-1-begin):])
 }

@@ -196,6 +196,8 @@ type totals struct {
 	tags, seen, planned, begun, ended int
 	// done and whole are bytes of the imports that have begun.
 	done, whole int64
+	// unsure says that an import has begun and does not know yet what it will move.
+	unsure bool
 }
 
 func (p *Progress) totals() totals {
@@ -207,6 +209,7 @@ func (p *Progress) totals() totals {
 			done, whole := m.read()
 			t.done += done
 			t.whole += whole
+			t.unsure = t.unsure || whole == 0
 		}
 	}
 	return t
@@ -220,6 +223,10 @@ func (t totals) estimate() float64 {
 	waiting := max(0, t.planned-t.begun)
 	return float64(t.whole) * (1 + float64(waiting)/float64(t.begun))
 }
+
+// known tells whether enough is known to say how long the rest takes: the imports that wait are at most as many as those that have ended,
+// and each that has begun has said what it expects.
+func (t totals) known() bool { return !t.unsure && t.planned-t.begun <= t.ended }
 
 // lowest is the priority of the bar that stands below all others.
 const lowest = math.MaxInt

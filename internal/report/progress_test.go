@@ -71,6 +71,12 @@ func ended(out mirror.Outcome, status mirror.Status, bytes int64) mirror.Outcome
 }
 
 func TestProgress(t *testing.T) {
+	for _, width := range []int{80, 120, 200} {
+		t.Run(fmt.Sprint(width), func(t *testing.T) { progressAt(t, width) })
+	}
+}
+
+func progressAt(t *testing.T, width int) {
 	synctest.Test(t, func(t *testing.T) {
 		var s screen
 		var story strings.Builder
@@ -78,7 +84,7 @@ func TestProgress(t *testing.T) {
 			frame()
 			fmt.Fprintf(&story, "== %s\n%s\n", what, s.show())
 		}
-		p := NewProgress(&s, 100)
+		p := NewProgress(&s, width)
 		tell("started")
 		p.Observing(20)
 		p.Observing(40)
@@ -118,7 +124,12 @@ func TestProgress(t *testing.T) {
 		p.Close()
 		fmt.Fprintf(&story, "== after the end\n%s\n", s.show())
 		checkHarmless(t, story.String())
-		golden(t, "progress.txt", story.String())
+		for _, line := range strings.Split(story.String(), "\n") {
+			if n := utf8.RuneCountInString(line); n > width {
+				t.Errorf("%d columns: %s", n, line)
+			}
+		}
+		golden(t, fmt.Sprintf("progress-%d.txt", width), story.String())
 	})
 }
 

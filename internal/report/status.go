@@ -142,7 +142,7 @@ func statusTable(b *strings.Builder, jobs []ServiceJob, now time.Time, style Sty
 	}
 	for _, r := range rows {
 		if style.Width > 0 {
-			r.cells[0] = tail(r.cells[0], widths[0])
+			r.cells[0] = middle(r.cells[0], widths[0])
 		}
 		var line strings.Builder
 		for i, cell := range r.cells {

@@ -26,7 +26,7 @@ func statusImports(b *strings.Builder, jobs []ServiceJob, style Style) {
 		for _, i := range j.UnderWay {
 			name := Line(i.Target)
 			if style.Width > 0 {
-				name = tail(name, column)
+				name = middle(name, column)
 			}
 			b.WriteString(strings.TrimRight("  "+pad(name, column)+"  "+importText(i), " ") + "\n")
 		}

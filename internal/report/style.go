@@ -11,6 +11,8 @@ type Style struct {
 	Color bool
 	// Width is the terminal's, in columns; explanations are wrapped to it. 0 wraps nothing.
 	Width int
+	// Shown says that what was imported has been shown already, by a [Progress].
+	Shown bool
 	// Verbose has each failure in a line of its own.
 	Verbose bool
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Summary writes what a sync did: a line for each tag that was imported, refused or deferred, then one for each cause of failures, or with
-// [Style.Verbose] for each failure, then the sums, and what to do next. Kept tags are only counted. No line is wrapped, so that each can be
+// [Style.Verbose] for each failure, and with [Style.Shown] without what a [Progress] has shown, then the sums, and what to do next. Kept tags are only counted. No line is wrapped, so that each can be
 // searched for. The command is the one that did it: "import" has no config to go by.
 func Summary(w io.Writer, command string, results []mirror.Result, took time.Duration, style Style) error {
 	var rows []row
@@ -28,6 +28,9 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 					interrupted++
 				}
 			case mirror.Imported, mirror.Refused, mirror.Deferred:
+				if style.Shown && out.Engine != "" {
+					continue
+				}
 				rows = append(rows, rowOf(out, name(out.Target), paid(out)))
 			}
 		}
