@@ -96,7 +96,8 @@ type registrySection struct {
 	TLS tlsSection `yaml:"tls" host:""`
 	// Talk HTTP without TLS, as to a registry on this machine.
 	PlainHTTP toggle `yaml:"plainHTTP" host:"" default:"false"`
-	// How many requests to this registry may be in flight at once.
+	// How many requests of one kind to this registry may be in flight at once. The kinds are looking, fetching blobs, writing, sending
+	// blobs, and signing in. A blob that waits for the other side of a copy does not count meanwhile.
 	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
 	// What to keep within, where the registry counts: Docker Hub says itself how many pulls are left.
 	RateLimit rateLimitSection `yaml:"rateLimit" host:""`

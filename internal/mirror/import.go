@@ -28,6 +28,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 		m.Watcher.End(*out)
 		return
 	}
+	ctx = shared(ctx, &out.Action)
 	meter := m.Watcher.Begin(out.Action)
 	started := time.Now()
 	order := r.order(i)

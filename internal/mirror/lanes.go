@@ -3,14 +3,21 @@ package mirror
 import (
 	"cmp"
 	containerheap "container/heap"
+	"context"
 	"sync"
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // lane is what goes from one registry to another.
 type lane struct{ source, target string }
+
+// shared has the requests of an action share the places of registries with those of its lane, so that each lane gets its part.
+func shared(ctx context.Context, a *diff.Action) context.Context {
+	return wire.Share(ctx, a.Source.Registry+" "+a.Target.Registry)
+}
 
 // lanes bound what is under way between any two registries: one that hangs then holds up nobody else's imports. In a lane those jobs go
 // first that have the highest priority, and of equal ones those that have had the fewest turns: what a registry allows is shared by them

@@ -120,6 +120,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) {
 		m.each(runs, lanes, func(r *run, i int) {
 			out := &r.result.Outcomes[i]
+			ctx := shared(ctx, &out.Action)
 			started := time.Now()
 			order := r.order(i)
 			engine := m.choose(ctx, order)
@@ -206,6 +207,7 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 			return // the next run looks
 		}
 		out := &r.result.Outcomes[i]
+		ctx := shared(ctx, &out.Action)
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
 		engine := m.choose(ctx, order)

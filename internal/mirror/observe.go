@@ -15,6 +15,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // run is one job under way.
@@ -192,6 +193,7 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	if m.stopping() {
 		return ErrStopping
 	}
+	ctx = wire.Share(ctx, r.job.Source.Registry)
 	asks, err := m.asks(ctx, r.job)
 	if err != nil {
 		return err

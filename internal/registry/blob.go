@@ -102,7 +102,7 @@ func (r *download) open(once bool) error {
 	if r.read > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.read))
 	}
-	resp, err := r.e.auth.Do(req, wire.Call{Operation: getBlob, Once: once}, auth.Pull(r.repo.Path))
+	resp, err := r.e.auth.Do(req, wire.Call{Operation: getBlob, Lane: wire.Downloads, Once: once}, auth.Pull(r.repo.Path))
 	if err != nil {
 		return err
 	}

@@ -325,7 +325,7 @@ func (u *upload) at(ctx context.Context, method string, place *url.URL) *http.Re
 func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	req, sent := u.next(ctx)
 	operation := req.Method + " blob upload"
-	call := wire.Call{Operation: operation, Lane: wire.Writes, Once: true, Patience: commitTimeout, Read: nothing}
+	call := wire.Call{Operation: operation, Lane: wire.Uploads, Once: true, Patience: commitTimeout, Read: nothing}
 	resp, err := u.auth.Do(req, call, auth.Push(u.repo.Path))
 	u.stop() // nobody reads from here on
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -170,28 +171,37 @@ func TestWrongBlob(t *testing.T) {
 	}
 }
 
-// counting counts how many requests are under way at once, from the request until its answer is read or closed.
+// counting counts how many requests of a kind are under way at once, from the request until its answer is read or closed.
 type counting struct {
 	http.RoundTripper
 
-	mu                 sync.Mutex
-	reads, mostReads   int
-	writes, mostWrites int
+	mu        sync.Mutex
+	now, most map[string]int
+}
+
+// requestKind is what has places of its own.
+func requestKind(q *http.Request) string {
+	switch blob := strings.Contains(q.URL.Path, "/blobs/"); {
+	case q.Method == http.MethodGet && blob:
+		return "download"
+	case q.Method == http.MethodGet || q.Method == http.MethodHead:
+		return "read"
+	case blob && (q.Method == http.MethodPut || q.Method == http.MethodPatch):
+		return "upload"
+	}
+	return "write"
 }
 
 func (f *counting) RoundTrip(q *http.Request) (*http.Response, error) {
-	now, most := &f.writes, &f.mostWrites
-	if q.Method == http.MethodGet || q.Method == http.MethodHead {
-		now, most = &f.reads, &f.mostReads
-	}
+	kind := requestKind(q)
 	f.mu.Lock()
-	*now++
-	*most = max(*most, *now)
+	f.now[kind]++
+	f.most[kind] = max(f.most[kind], f.now[kind])
 	f.mu.Unlock()
 	landed := sync.OnceFunc(func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		*now--
+		f.now[kind]--
 	})
 	resp, err := f.RoundTripper.RoundTrip(q)
 	if err != nil {
@@ -230,7 +240,7 @@ func TestRequestsInFlight(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				r := emulator.New(emulator.Options{})
 				i := push(t, r, "app", "1")
-				f := &counting{RoundTripper: emulator.Network{home: r}}
+				f := &counting{RoundTripper: emulator.Network{home: r}, now: map[string]int{}, most: map[string]int{}}
 				c := client(t, f, Options{Hosts: map[string]Host{home: test.host}})
 				r.Inject(emulator.Fault{Delay: time.Second})
 				var group sync.WaitGroup
@@ -247,15 +257,19 @@ func TestRequestsInFlight(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						time.Sleep(time.Second) // a download under way is in flight
+						if _, err := io.Copy(io.Discard, body); err != nil {
+							t.Error(err)
+						}
 						if err := body.Close(); err != nil {
 							t.Error(err)
 						}
 					})
 				}
 				group.Wait()
-				if got := f.mostReads; got != test.want {
-					t.Errorf("%d requests in flight at most, want %d", got, test.want)
+				for _, kind := range []string{"read", "download"} {
+					if got := f.most[kind]; got != test.want {
+						t.Errorf("%d requests of kind %q in flight at most, want %d", got, kind, test.want)
+					}
 				}
 			})
 		})
@@ -268,7 +282,7 @@ func TestUploadsFedByDownloads(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
 			r := emulator.New(emulator.Options{Auth: auth})
-			f := &counting{RoundTripper: emulator.Network{home: r}}
+			f := &counting{RoundTripper: emulator.Network{home: r}, now: map[string]int{}, most: map[string]int{}}
 			c := client(t, f, Options{Hosts: map[string]Host{home: {Concurrency: concurrency}}, Keychain: signed(home, "ann", "secret")})
 			r.Inject(emulator.Fault{Match: requests("", emulator.KindToken)}) // others wait for it at a mutex, which stops a bubble's clock
 			r.Inject(emulator.Fault{Delay: 5 * time.Second})
@@ -288,8 +302,10 @@ func TestUploadsFedByDownloads(t *testing.T) {
 				})
 			}
 			group.Wait()
-			if got := f.mostWrites; got != concurrency {
-				t.Errorf("%d uploads at once, want %d", got, concurrency)
+			for _, kind := range []string{"write", "upload", "download"} {
+				if got := f.most[kind]; got != concurrency {
+					t.Errorf("%d requests of kind %q at once, want %d", got, kind, concurrency)
+				}
 			}
 		})
 	}
@@ -336,5 +352,54 @@ func TestBrokenUploadsHoldNoPlace(t *testing.T) {
 			})
 		}
 		group.Wait()
+	})
+}
+
+// trickling is a source that gives a byte each second.
+type trickling struct{ *bytes.Reader }
+
+func (s trickling) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return s.Reader.Read(p[:1])
+}
+
+func (trickling) Close() error { return nil }
+
+// TestSlowSources: uploads whose sources trickle leave the only place for uploads to one whose source is fast, and arrive in the end.
+func TestSlowSources(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		_, c := stand(t, emulator.Options{}, Options{Hosts: oneAtATime})
+		var group sync.WaitGroup
+		put := func(repository string, data []byte, open func(offset int64) io.ReadCloser) {
+			_, err := c.PutBlob(t.Context(), at(repository), content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) { return open(offset), nil })
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		for n := range 16 {
+			data := bytes.Repeat([]byte{byte(n)}, smallBlob+1)
+			group.Go(func() {
+				put("slow", data, func(offset int64) io.ReadCloser {
+					head := trickling{bytes.NewReader(data[offset:min(int64(len(data)), offset+600)])}
+					return struct {
+						io.Reader
+						io.Closer
+					}{io.MultiReader(head, bytes.NewReader(data[min(int64(len(data)), offset+600):])), head}
+				})
+			})
+		}
+		time.Sleep(time.Minute)
+		began := time.Now()
+		for n := range 20 {
+			data := bytes.Repeat([]byte("fast"+string(rune('a'+n))), smallBlob)
+			put("fast", data, func(offset int64) io.ReadCloser { return io.NopCloser(bytes.NewReader(data[offset:])) })
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the fast ones take %s", took)
+		}
+		group.Wait()
+		if took := time.Since(began); took > 10*time.Minute {
+			t.Errorf("the slow ones take %s", took)
+		}
 	})
 }

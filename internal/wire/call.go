@@ -32,11 +32,18 @@ type Call struct {
 // Lane is a kind of requests with places of its own.
 type Lane int
 
-// The lanes. An upload holds a place for writing while the download that feeds it has one for reading, and either may wait for a
-// token: in a common lane each could wait for the other's place.
+// The lanes. An upload has its place while the download that feeds it has one, and either may wait for a token: in a common lane each could
+// wait for the other's place. What takes as long as its bytes take, downloads and uploads, is apart from what is soon answered.
 const (
+	// Reads are for what is asked for and is small: manifests, lists, whether something is there.
 	Reads Lane = iota
+	// Downloads are for blobs that are fetched.
+	Downloads
+	// Writes are for what changes the registry and is small: manifests, mounts, the beginning of an upload.
 	Writes
+	// Uploads are for blobs that are sent.
+	Uploads
+	// Tokens are for signing in.
 	Tokens
 	lanes
 )

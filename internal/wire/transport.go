@@ -248,46 +248,53 @@ func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != htt
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	window := t.windows[call.Lane]
-	if err := window.acquire(req.Context()); err != nil {
+	place, err := window.enter(req.Context(), shareOf(req.Context()), req.ContentLength)
+	if err != nil {
 		return nil, err
 	}
-	resp, watch, err := t.attempt(req, call)
+	resp, watch, err := t.attempt(req, call, place)
 	if err != nil && t.mayBePlain(req) && speaksPlain(err) && (!hasBody(req) || req.GetBody != nil) {
 		t.plain.Store(req.URL.Host, struct{}{})
 		watch.end()
-		resp, watch, err = t.attempt(req, call)
+		resp, watch, err = t.attempt(req, call, place)
 	}
-	release := sync.OnceFunc(func() { watch.end(); window.release() })
+	release := sync.OnceFunc(func() { watch.end(); place.end() })
 	if err != nil {
 		release()
 		return nil, err
 	}
 	watch.answered()
+	if call.Read == nil {
+		place.rest()
+	}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		window.overloaded(time.Now())
 	} else {
 		window.answered()
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, release: release, taken: call.Read != nil}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, place: place, release: release, taken: call.Read != nil}
 	return resp, nil
 }
 
 // attempt sends one request, with a body and a credential of its own.
-func (t *Transport) attempt(req *http.Request, call Call) (*http.Response, *watch, error) {
-	signed := req.Clone(req.Context())
+func (t *Transport) attempt(req *http.Request, call Call, place *place) (*http.Response, *watch, error) {
+	own := req.Clone(req.Context())
 	if host := req.URL.Host; host == t.host || t.isPlain(host) {
-		signed.URL.Scheme = t.schemeOf(host)
+		own.URL.Scheme = t.schemeOf(host)
 	}
 	var err error
-	if call.Sign != nil {
-		err = call.Sign(signed)
+	if req.GetBody != nil {
+		own.Body, err = req.GetBody()
 	}
-	if err == nil && req.GetBody != nil {
-		signed.Body, err = req.GetBody()
+	attempt, watch := watched(own, call, place)
+	if body, ok := attempt.Body.(*watchedBody); ok && err == nil && call.Lane == Uploads {
+		err = body.begin()
 	}
-	attempt, watch := watched(signed, call)
+	if err == nil && call.Sign != nil {
+		err = call.Sign(attempt)
+	}
 	if err != nil {
-		return nil, watch, err
+		return nil, watch, because(attempt.Context(), err)
 	}
 	resp, err := t.base.RoundTrip(attempt)
 	if err != nil {
@@ -313,8 +320,12 @@ type answerBody struct {
 	io.ReadCloser
 	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
 	watch   *watch
+	place   *place
 	release func()
-	// taken says that Call.Read takes it in, which is done with it when it is closed, and not when it is read to its end.
+	// last is how many bytes the last Read brought.
+	last int
+	// taken says that Call.Read takes it in, which is done with it when it is closed, and not when it is read to its end. Its place is not lent:
+	// what is not kept yet would be lost if dray ended.
 	taken bool
 	// broke is the error that it ended with.
 	broke error
@@ -322,9 +333,17 @@ type answerBody struct {
 
 // Read implements io.Reader.
 func (a *answerBody) Read(p []byte) (int, error) {
+	if err := a.place.resume(a.ctx, a.last, 0); err != nil {
+		a.broke = because(a.ctx, err)
+		a.release()
+		return 0, a.broke
+	}
 	a.watch.waiting()
 	n, err := a.ReadCloser.Read(p)
 	a.watch.resting(n)
+	if a.last = n; !a.taken {
+		a.place.rest()
+	}
 	if err != nil {
 		err = because(a.ctx, err)
 		if err != io.EOF { //nolint:errorlint // an error that wraps io.EOF is a torn body

@@ -40,7 +40,7 @@ type watch struct {
 }
 
 // watched returns the request of one attempt under a watch, which runs until headers have come.
-func watched(req *http.Request, call Call) (*http.Request, *watch) {
+func watched(req *http.Request, call Call, place *place) (*http.Request, *watch) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	w := &watch{cancel: cancel}
 	patience := cmp.Or(call.Patience, stallTimeout)
@@ -50,11 +50,14 @@ func watched(req *http.Request, call Call) (*http.Request, *watch) {
 	w.timer = time.AfterFunc(patience, w.expired)
 	attempt := req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		attempt.Body = &watchedBody{ReadCloser: req.Body, watch: w, patience: patience}
+		watch := func(body io.ReadCloser) *watchedBody {
+			return &watchedBody{ReadCloser: body, ctx: ctx, watch: w, place: place, patience: patience, left: req.ContentLength}
+		}
+		attempt.Body = watch(req.Body)
 		if again := req.GetBody; again != nil { // net/http asks for it where a connection was closed before it was used
 			attempt.GetBody = func() (io.ReadCloser, error) {
 				body, err := again()
-				return &watchedBody{ReadCloser: body, watch: w, patience: patience}, err
+				return watch(body), err
 			}
 		}
 	}
@@ -137,23 +140,68 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// watchedBody is a request's body: while it is read it is not the registry that is waited for.
+// watchedBody is a request's body: while it is read it is not the registry that is waited for, and the place is lent where that takes long.
 type watchedBody struct {
 	io.ReadCloser
+	ctx   context.Context //nolint:containedctx // the attempt's, which a Read has no other way to know
 	watch *watch
+	place *place
 	last  int
+	// left is how many bytes are still to be read.
+	left int64
 	// patience is how long the registry may take once it has all of the body.
 	patience time.Duration
+	// first are bytes that were read before the request was sent, and failed how that ended.
+	first  []byte
+	failed error
 }
 
-func (b *watchedBody) Read(p []byte) (int, error) {
+// firstBytes is how much of an upload is read at most before its request is sent.
+const firstBytes = 16 << 10
+
+// begin reads the first bytes, so that nothing is sent to the registry before the source has answered.
+func (b *watchedBody) begin() error {
+	buffer := make([]byte, firstBytes)
+	b.watch.resting(0)
+	n, err := b.read(buffer)
+	b.watch.waitingFor(b.patience)
+	b.first, b.failed = buffer[:n], err
+	if n > 0 || err == io.EOF { //nolint:errorlint // an error that wraps io.EOF is a torn body
+		return nil
+	}
+	return err
+}
+
+// Read implements io.Reader.
+func (b *watchedBody) Read(p []byte) (n int, err error) {
 	b.watch.resting(b.last)
-	n, err := b.ReadCloser.Read(p)
+	switch {
+	case len(b.first) > 0:
+		n = copy(p, b.first)
+		if b.first = b.first[n:]; len(b.first) == 0 {
+			err = b.failed
+		}
+	case b.failed != nil:
+		err = b.failed
+	default:
+		n, err = b.read(p)
+	}
 	b.last = n
 	if err != nil {
 		b.watch.waitingFor(b.patience)
 	} else {
 		b.watch.waiting()
+	}
+	return n, err
+}
+
+// read reads from the source, whose turn it is meanwhile.
+func (b *watchedBody) read(p []byte) (int, error) {
+	b.place.rest()
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if lost := b.place.resume(b.ctx, n, b.left); lost != nil && err == nil {
+		err = lost
 	}
 	return n, err
 }

@@ -1,7 +1,8 @@
 package wire
 
 import (
-	"container/list"
+	"cmp"
+	"container/heap"
 	"context"
 	"sync"
 	"time"
@@ -9,57 +10,95 @@ import (
 
 // window is a limit that adapts: it starts modest, grows by one each time that a full window of requests has been answered,
 // and is halved where the registry asks for less (additive increase, multiplicative decrease, as TCP has it; RFC 5681).
+//
+// Its places are shared: of those that wait, the next is given to the share that has the fewest, so that a share gets its part however
+// many requests others have.
 type window struct {
 	most int
 
-	mu      sync.Mutex
-	size    float64
+	mu     sync.Mutex
+	size   float64
+	flying int
+	shares map[string]*share // those that have a place or wait for one
+	served int               // places that were given, and shares that came
+	cut    time.Time         // of the last halving
+}
+
+// share is those requests that share places with one another.
+type share struct {
 	flying  int
-	waiting *list.List // of chan struct{}, the oldest first
-	cut     time.Time  // of the last halving
+	last    int // when it was given a place last, or came, by the window's count
+	waiting turns
+}
+
+// turn is one request that waits for a place.
+type turn struct {
+	given chan struct{}
+	due   time.Time // the earliest goes first
+	place int       // in the heap; -1 once it has been given
 }
 
 // epoch is how long the answers to requests of before a halving may still come: one overload halves the window once.
 const epoch = 200 * time.Millisecond
 
 func newWindow(start, most int) *window {
-	return &window{most: most, size: float64(min(start, most)), waiting: list.New()}
+	return &window{most: most, size: float64(min(start, most)), shares: map[string]*share{}}
 }
 
-// acquire waits for a place.
-func (w *window) acquire(ctx context.Context) error {
+// acquire waits for a place. Of those of one share the one that is due first goes first.
+func (w *window) acquire(ctx context.Context, name string, due time.Time) error {
 	w.mu.Lock()
-	if w.flying < int(w.size) && w.waiting.Len() == 0 {
-		w.flying++
-		w.mu.Unlock()
-		return nil
+	s := w.shares[name]
+	if s == nil {
+		w.served++
+		s = &share{last: w.served}
+		w.shares[name] = s
 	}
-	turn := make(chan struct{})
-	place := w.waiting.PushBack(turn)
+	own := &turn{given: make(chan struct{}), due: due}
+	heap.Push(&s.waiting, own)
+	w.admit()
 	w.mu.Unlock()
 	select {
-	case <-turn:
+	case <-own.given:
+		return nil
+	default:
+	}
+	select {
+	case <-own.given:
 		return nil
 	case <-ctx.Done():
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	select {
-	case <-turn: // it was given meanwhile: pass it on
-		w.flying--
-		w.admit()
-	default:
-		w.waiting.Remove(place)
+	if own.place < 0 { // it was given meanwhile: pass it on
+		w.leave(name)
+	} else {
+		heap.Remove(&s.waiting, own.place)
+		w.forget(name)
 	}
 	return ctx.Err()
 }
 
 // release gives a place back.
-func (w *window) release() {
+func (w *window) release(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.leave(name)
+}
+
+// leave is release where the lock is held.
+func (w *window) leave(name string) {
 	w.flying--
+	w.shares[name].flying--
 	w.admit()
+	w.forget(name)
+}
+
+// forget drops a share that nobody uses. The lock is held.
+func (w *window) forget(name string) {
+	if s := w.shares[name]; s.flying == 0 && len(s.waiting) == 0 {
+		delete(w.shares, name)
+	}
 }
 
 // answered notes that the registry has taken a request. The window grows only while it is used to the full: a limit that
@@ -84,14 +123,60 @@ func (w *window) overloaded(now time.Time) {
 	w.size = max(1, w.size/2)
 }
 
-// admit lets those in who wait longest. The lock is held.
+// admit gives free places to those whose turn it is. The lock is held.
 func (w *window) admit() {
-	for w.flying < int(w.size) && w.waiting.Len() > 0 {
-		turn, ok := w.waiting.Remove(w.waiting.Front()).(chan struct{})
-		if !ok {
-			continue
+	for w.flying < int(w.size) {
+		s := w.next()
+		if s == nil {
+			return
 		}
+		first := s.waiting[0]
+		heap.Pop(&s.waiting)
+		w.served++
+		s.last = w.served
+		s.flying++
 		w.flying++
-		close(turn)
+		close(first.given)
 	}
+}
+
+// next is the share that has the fewest places of those that want one, and of equal ones the one that was served longest ago.
+func (w *window) next() (first *share) {
+	for _, s := range w.shares {
+		if len(s.waiting) > 0 && (first == nil || cmp.Or(cmp.Compare(s.flying, first.flying), cmp.Compare(s.last, first.last)) < 0) {
+			first = s
+		}
+	}
+	return first
+}
+
+// turns is a priority queue (container/heap).
+type turns []*turn
+
+// Len, Less, Swap, Push and Pop implement container/heap.
+func (t turns) Len() int { return len(t) }
+
+// Less orders by when they are due.
+func (t turns) Less(i, j int) bool { return t[i].due.Before(t[j].due) }
+
+// Swap swaps two turns.
+func (t turns) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].place, t[j].place = i, j
+}
+
+// Push appends a turn.
+func (t *turns) Push(x any) {
+	own := x.(*turn) //nolint:forcetypeassert // nothing else is pushed
+	own.place = len(*t)
+	*t = append(*t, own)
+}
+
+// Pop takes the last turn off.
+func (t *turns) Pop() any {
+	last := len(*t) - 1
+	own := (*t)[last]
+	own.place = -1
+	*t = (*t)[:last]
+	return own
 }

@@ -3,7 +3,9 @@ package wire
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -14,14 +16,14 @@ func TestWindow(t *testing.T) {
 	now := time.Unix(1000, 0)
 	fill := func() {
 		for w.flying < int(w.size) {
-			if err := w.acquire(context.Background()); err != nil {
+			if err := w.acquire(context.Background(), "", now); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	empty := func() {
 		for w.flying > 0 {
-			w.release()
+			w.release("")
 		}
 	}
 	if int(w.size) != 4 {
@@ -53,7 +55,116 @@ func TestWindow(t *testing.T) {
 	fill()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := w.acquire(ctx); !errors.Is(err, context.Canceled) || w.waiting.Len() != 0 {
-		t.Errorf("a caller that gives up: %v, %d wait", err, w.waiting.Len())
+	if err := w.acquire(ctx, "", now); !errors.Is(err, context.Canceled) || len(w.shares[""].waiting) != 0 {
+		t.Errorf("a caller that gives up: %v, %d wait", err, len(w.shares[""].waiting))
 	}
+}
+
+// TestShares: a share gets its part of the places however many wait in another, and within one those first that are due first.
+func TestShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(2, 2)
+		ctx := t.Context()
+		var order []string
+		for range 2 {
+			if err := w.acquire(ctx, "busy", time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait := func(share, name string, due time.Time) {
+			go func() {
+				if w.acquire(ctx, share, due) == nil {
+					order = append(order, name)
+				}
+			}()
+			synctest.Wait()
+		}
+		now := time.Now()
+		for range 50 {
+			wait("busy", "busy", now)
+		}
+		wait("other", "large", now.Add(time.Minute))
+		wait("other", "small", now.Add(time.Second))
+		wait("third", "third", now)
+		for range 6 {
+			w.release("busy")
+			synctest.Wait()
+		}
+		// A place goes to a share that has none; of several, "busy" being one once it has given both back, to the one whose turn was longest ago.
+		if got, want := order[:3], []string{"small", "busy", "third"}; !slices.Equal(got, want) {
+			t.Errorf("the first are %q, want %q", got, want)
+		}
+		w.release("other")
+		synctest.Wait()
+		w.release("third")
+		synctest.Wait()
+		if !slices.Contains(order, "large") {
+			t.Errorf("the large one starves: %q", order)
+		}
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := w.acquire(ended, "gone", now); !errors.Is(err, context.Canceled) || w.shares["gone"] != nil {
+			t.Errorf("who gives up: %v, %v", err, w.shares["gone"])
+		}
+		for range 46 {
+			w.release("busy")
+			synctest.Wait()
+		}
+	})
+}
+
+// TestLending: a place is lent while the other side of a copy is silent, at once where it has been slow, and kept where it is fast.
+func TestLending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(1, 1)
+		ctx := t.Context()
+		p, err := w.enter(ctx, "", 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turn := func(takes time.Duration, moved int) (lent bool) {
+			p.rest()
+			time.Sleep(takes)
+			synctest.Wait()
+			lent = !p.held
+			if err := p.resume(ctx, moved, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			return lent
+		}
+		for range 20 {
+			if turn(10*time.Millisecond, 32<<10) {
+				t.Error("it is lent though the source is fast")
+			}
+		}
+		if !turn(time.Second, 1000) {
+			t.Error("it is kept though the source is silent")
+		}
+		if !turn(time.Millisecond, 100) {
+			t.Error("it is kept though the source has been slow")
+		}
+		for range 10 {
+			turn(time.Millisecond, 1<<20)
+		}
+		if turn(10*time.Millisecond, 1<<20) {
+			t.Error("it is lent though the source is fast again")
+		}
+
+		p.rest()
+		time.Sleep(time.Second)
+		other, err := w.enter(ctx, "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if err := p.resume(ended, 1, 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("nobody gives a place back, and it goes on: %v", err)
+		}
+		p.end()
+		other.end()
+		if w.flying != 0 || len(w.shares) != 0 {
+			t.Errorf("%d places are left, in %d shares", w.flying, len(w.shares))
+		}
+	})
 }
