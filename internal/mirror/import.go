@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/plan"
 )
 
 // The pauses between the tries of one import. Requests are retried further down; this is for what such retries cannot
@@ -83,17 +84,26 @@ func (m *Mirror) tries(ctx context.Context, r *run, engine Importer, order Order
 }
 
 func (m *Mirror) try(ctx context.Context, r *run, engine Importer, order Order, meter Meter) (Receipt, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.job.Timeout, errTimeout)
+	ctx, cancel := within(ctx, r.job)
 	defer cancel()
 	receipt, err := engine.Import(ctx, order, meter)
-	err = needed(order.Action, err)
-	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
-		err = fmt.Errorf("not done within the timeout of %s: %w", r.job.Timeout, err)
-	}
-	return receipt, err
+	return receipt, late(ctx, r.job, needed(order.Action, err))
 }
 
-var errTimeout = errors.New("the import's timeout is over")
+var errTimeout = errors.New("the job's timeout is over")
+
+// within bounds what a job does by its timeout: one try of an import, a list, a look at one tag.
+func within(ctx context.Context, job plan.Job) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, job.Timeout, errTimeout)
+}
+
+// late says of an error that it came because the timeout was over.
+func late(ctx context.Context, job plan.Job, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		return fmt.Errorf("not done within the timeout of %s: %w", job.Timeout, err)
+	}
+	return err
+}
 
 func worthRetrying(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {

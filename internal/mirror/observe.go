@@ -194,9 +194,11 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 		return ErrStopping
 	}
 	ctx = wire.Share(ctx, r.job.Source.Registry)
-	asks, err := m.asks(ctx, r.job)
+	listing, listed := within(ctx, r.job)
+	defer listed()
+	asks, err := m.asks(listing, r.job)
 	if err != nil {
-		return err
+		return late(listing, r.job, err)
 	}
 	m.Watcher.Observing(len(asks))
 	var group errgroup.Group
@@ -284,6 +286,8 @@ func tooMany(key string) error {
 
 // observeOne asks the source and every target for one tag, all at once.
 func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
+	ctx, cancel := within(ctx, r.job)
+	defer cancel()
 	held := make([]diff.Observation, len(a.targets))
 	errs := make([]error, len(a.targets))
 	offer := diff.Observation{Source: a.source}
@@ -308,7 +312,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	defer r.mu.Unlock()
 	for i, target := range a.targets {
 		if err := cmp.Or(sourceErr, errs[i]); err != nil { // one cause in one line, the source's before the target's
-			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, err))
+			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, late(ctx, r.job, err)))
 			continue
 		}
 		o := offer

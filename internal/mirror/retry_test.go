@@ -276,3 +276,42 @@ func (e ends) End(out mirror.Outcome) {
 		e.done <- time.Since(e.started)
 	}
 }
+
+// TestTimeoutBoundsLooking: a source that dribbles its list, and registries that hang where a tag is looked for, cost a job no more than its
+// timeout.
+func TestTimeoutBoundsLooking(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method, kind string
+		atTarget     bool
+		tags         []string
+	}{
+		"list":        {http.MethodGet, emulator.KindTags, false, []string{"*"}},
+		"source head": {http.MethodHead, emulator.KindManifest, false, []string{"v1"}},
+		"target head": {http.MethodHead, emulator.KindManifest, true, []string{"v1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *stand) {
+				push(t, s.a, 1, "x", "v1")
+				at := s.a
+				if tt.atTarget {
+					at = s.b
+				}
+				at.Inject(emulator.Fault{Match: emulator.MatchKind(tt.method, tt.kind), Hang: true})
+				j := job(t, "x", "x", tt.tags, hostA, hostB)
+				j.Timeout = 7 * time.Second
+				started := time.Now()
+				results := s.mirror.Sync(t.Context(), []plan.Job{j})
+				if took := time.Since(started); took > 8*time.Second {
+					t.Errorf("it took %s", took)
+				}
+				err := results[0].Err
+				if len(results[0].Outcomes) > 0 {
+					err = results[0].Outcomes[0].Err
+				}
+				if err == nil || !strings.Contains(err.Error(), "not done within the timeout of 7s") {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
