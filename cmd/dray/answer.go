@@ -122,6 +122,9 @@ func (a answers) Sync(ctx context.Context, job string) (bool, error) {
 // Reload implements web.Daemon.
 func (a answers) Reload(ctx context.Context) error { return unavailable(a.daemon.Reload(ctx, "http")) }
 
+// nothingMoves is how long no run may get on before that is said.
+const nothingMoves = 2 * time.Minute
+
 // Ready implements web.Daemon.
 func (a answers) Ready(ctx context.Context) error {
 	s, err := a.daemon.Snapshot(ctx)
@@ -132,6 +135,8 @@ func (a answers) Ready(ctx context.Context) error {
 		err = daemon.ErrStopping
 	case s.Rejected != nil:
 		err = fmt.Errorf("the config is rejected: %w", s.Rejected)
+	case !s.Moved.IsZero() && s.At.Sub(s.Moved) > nothingMoves:
+		err = fmt.Errorf("nothing has moved for %s: all %d jobs under way wait for their registries", s.At.Sub(s.Moved).Round(time.Second), s.Running)
 	}
 	if a.store == nil {
 		return errors.Join(err, errors.New("there is no store: dray goes on without a memory"))

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/draysync/dray/internal/acr"
@@ -94,9 +95,20 @@ func (b *builder) build(context.Context) (daemon.Generation, error) {
 	for _, j := range jobs {
 		g.Jobs = append(g.Jobs, daemon.Job{
 			Name: j.Name, Source: j.Source.String(), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter, Priority: j.Priority,
+			Registries: registriesOf(j),
 		})
 	}
 	return g, nil
+}
+
+// registriesOf names the registries between which a job runs.
+func registriesOf(j plan.Job) string {
+	names := []string{j.Source.Registry}
+	for _, target := range j.Targets {
+		names = append(names, target.Registry)
+	}
+	slices.Sort(names[1:])
+	return strings.Join(slices.Compact(names), " ")
 }
 
 // read reads the config; the first time it is what the process was started with, which has just been read.

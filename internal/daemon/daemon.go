@@ -39,10 +39,14 @@ type Daemon struct {
 	current  *built
 	entries  map[string]*entry
 	// past are the states of jobs that are none now; changed are the jobs whose states are to be written.
-	past      map[string]State
-	changed   map[string]bool
-	queue     schedule.Queue
-	running   int
+	past    map[string]State
+	changed map[string]bool
+	queue   schedule.Queue
+	// aside are jobs that are due, and wait until another of the same registries has ended.
+	aside   map[string]bool
+	running int
+	// ended is when a run has ended last.
+	ended     time.Time
 	reload    reload
 	draining  chan struct{}
 	stopped   bool
@@ -54,7 +58,7 @@ type Daemon struct {
 func New(options Options) *Daemon {
 	return &Daemon{
 		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
-		writes: make(chan write, maxWrites), entries: map[string]*entry{}, changed: map[string]bool{}, draining: make(chan struct{}),
+		writes: make(chan write, maxWrites), entries: map[string]*entry{}, aside: map[string]bool{}, changed: map[string]bool{}, draining: make(chan struct{}),
 	}
 }
 
@@ -230,9 +234,12 @@ const longestSleep = time.Minute
 // arm sets the timer to when the next job is due, if there is a place for it.
 func (d *Daemon) arm(timer *time.Timer) {
 	at, ok := d.queue.Next()
-	if !ok || d.stopped || d.running >= d.current.Parallel {
+	if !ok || d.stopped {
 		timer.Stop()
 		return
+	}
+	if free, next := d.places(); free <= 0 && next.After(at) {
+		at = next
 	}
 	timer.Reset(min(max(0, time.Until(at)), longestSleep))
 }

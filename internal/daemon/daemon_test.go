@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -76,6 +77,47 @@ func TestParallelAndPriority(t *testing.T) {
 		}
 		if s.mostAtOnce != 2 {
 			t.Errorf("%d at once", s.mostAtOnce)
+		}
+	})
+}
+
+// Runs that wait for their registries hold no place that one of other registries could use, and no more of them begin than there are places.
+func TestOneRegistryHangs(t *testing.T) {
+	var jobs []Job
+	for i := range 30 {
+		j := job(t, fmt.Sprintf("%02d", i), "")
+		j.Registries = "good.example target.example"
+		if i < 10 {
+			j.Registries, j.Priority = "bad.example target.example", 1
+		}
+		jobs = append(jobs, j)
+	}
+	inBubble(t, config{jobs: jobs, parallel: 4, takes: time.Second, hangs: jobs[0].Registries}, func(t *testing.T, s *stand) {
+		ran := func() (bad, good int) {
+			for _, j := range jobs {
+				if n := len(s.runs(j.Name)); j.Priority == 1 {
+					bad += n
+				} else {
+					good += n
+				}
+			}
+			return bad, good
+		}
+		time.Sleep(minute)
+		if bad, good := ran(); bad != 4 || good != 20 {
+			t.Errorf("after a minute %d of the bad registry have begun and %d of the good one", bad, good)
+		}
+		time.Sleep(10 * minute)
+		snapshot, err := s.Snapshot(t.Context())
+		if err != nil || snapshot.At.Sub(snapshot.Moved) < 10*minute {
+			t.Errorf("it moved at %v, now is %v (%v)", snapshot.Moved, snapshot.At, err)
+		}
+		if !s.status(t, "09").Waiting {
+			t.Error("what is set aside does not wait")
+		}
+		time.Sleep(3 * hour)
+		if bad, good := ran(); bad != 10 || good != 20 {
+			t.Errorf("in the end %d of the bad registry have begun and %d of the good one", bad, good)
 		}
 	})
 }

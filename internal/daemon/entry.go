@@ -71,6 +71,7 @@ func (d *Daemon) adopt(g Generation) {
 			d.remove(name, e)
 		}
 	}
+	d.requeue() // there may be more places now
 }
 
 // sameEvery tells whether a job keeps the phase of its "@every": a new one of this process has it from its memory.
@@ -80,7 +81,7 @@ func sameEvery(before schedule.Schedule, every time.Duration, known bool) bool {
 }
 
 func (d *Daemon) remove(name string, e *entry) {
-	d.queue.Remove(name)
+	d.unqueue(name)
 	e.removed, e.state.Asked = true, false
 	d.forget(e)
 	d.options.Events.Removed(name)
@@ -103,8 +104,9 @@ func (d *Daemon) plan(e *entry, now time.Time) {
 	e.state.Planned = e.Fingerprint
 	d.changed[e.Name] = true
 	if e.state.Due.IsZero() {
-		d.queue.Remove(e.Name)
+		d.unqueue(e.Name)
 	} else {
+		d.unqueue(e.Name)
 		d.queue.Put(e.Name, e.state.Due, e.Priority)
 	}
 	d.options.Events.Scheduled(e.status(now))
@@ -182,15 +184,68 @@ func (s State) again() time.Time {
 	return s.Ended.Add(pause)
 }
 
-// start begins the runs of jobs that are due, as far as there are places.
+// start begins the runs of jobs that are due, as far as there are places. Where all that jobs of the same registries may have are taken, by
+// runs that wait for these, a job is set aside until a run ends.
 func (d *Daemon) start() {
 	if d.stopped {
 		return
 	}
 	now := clock()
-	for _, name := range d.queue.Pop(now, d.current.Parallel-d.running) {
-		d.begin(d.entries[name], now)
+	for free, _ := d.places(); free > 0; {
+		names := d.queue.Pop(now, 1)
+		if len(names) == 0 {
+			return
+		}
+		if e := d.entries[names[0]]; d.between(e.Registries) < d.current.Parallel {
+			d.begin(e, now)
+			free--
+		} else {
+			d.aside[e.Name] = true
+		}
 	}
+}
+
+// places returns how many places are free, and when the next is at the latest unless its run gets on: one that waits for its registries
+// holds none.
+func (d *Daemon) places() (free int, next time.Time) {
+	free, now := d.current.Parallel, time.Now()
+	for _, e := range d.entries {
+		if e.running == nil {
+			continue
+		}
+		if _, waits := e.running.tracker.times(); waits.After(now) {
+			free--
+			if next.IsZero() || waits.Before(next) {
+				next = waits
+			}
+		}
+	}
+	return free, next
+}
+
+// between counts the runs between some registries.
+func (d *Daemon) between(registries string) (n int) {
+	for _, e := range d.entries {
+		if e.running != nil && e.Registries == registries {
+			n++
+		}
+	}
+	return n
+}
+
+// unqueue takes a job out of all that is due.
+func (d *Daemon) unqueue(name string) {
+	d.queue.Remove(name)
+	delete(d.aside, name)
+}
+
+// requeue has those that were set aside be looked at again.
+func (d *Daemon) requeue() {
+	for name := range d.aside {
+		e := d.entries[name]
+		d.queue.Put(name, e.state.Due, e.Priority)
+	}
+	clear(d.aside)
 }
 
 func (d *Daemon) begin(e *entry, now time.Time) {
@@ -216,6 +271,8 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	d.running--
 	r.built.runs--
 	r.built.release()
+	d.requeue()
+	d.ended = now
 	before := e.state
 	e.state.ended(result, r.fingerprint, d.stopped, now)
 	run := Run{Job: e.Name, Result: result, State: e.state}

@@ -19,6 +19,8 @@ type Job struct {
 	Schedule schedule.Schedule
 	// Jitter bounds how much later than its schedule the job runs, always by the same share.
 	Jitter time.Duration
+	// Registries names the registries between which it runs: jobs that have the same share places.
+	Registries string
 	// Priority orders jobs that are due at one time, the highest first.
 	Priority int
 }
@@ -26,7 +28,7 @@ type Job struct {
 // Generation is everything built from one reading of the config. It is read-only.
 type Generation struct {
 	Jobs []Job
-	// Parallel is how many jobs may run at once, at least one.
+	// Parallel is how many jobs may run at once, at least one. Those that wait for their registries do not count but among themselves.
 	Parallel int
 	// Grace is how long a stop waits for what is under way.
 	Grace time.Duration

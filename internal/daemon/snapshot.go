@@ -21,6 +21,8 @@ type Snapshot struct {
 	Jobs []JobStatus
 	// Running is how many of them run, and Parallel how many may.
 	Running, Parallel int
+	// Moved is when anything moved last in a run that is under way, or a run ended; zero where none is under way.
+	Moved time.Time
 }
 
 // JobStatus is one job at one moment.
@@ -71,6 +73,10 @@ func (d *Daemon) snapshot(now time.Time) Snapshot {
 		Jobs: make([]JobStatus, 0, len(d.entries)),
 	}
 	for _, e := range d.entries {
+		if e.running != nil {
+			moved, _ := e.running.tracker.times()
+			s.Moved = latest(s.Moved, latest(moved, d.ended))
+		}
 		if e.removed {
 			continue
 		}
@@ -78,6 +84,13 @@ func (d *Daemon) snapshot(now time.Time) Snapshot {
 	}
 	slices.SortFunc(s.Jobs, func(a, b JobStatus) int { return strings.Compare(a.Name, b.Name) })
 	return s
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 func (e *entry) status(now time.Time) JobStatus {

@@ -52,7 +52,9 @@ type config struct {
 	grace    time.Duration
 	err      error
 	// takes is how long a run takes, result how it ends; nil for well.
-	takes  time.Duration
+	takes time.Duration
+	// hangs are the registries between which a run does not get on for an hour.
+	hangs  string
 	result func(job string, run int) mirror.Result
 	// slow is how long a build takes, also when it is stopped where it is deaf; writes how long each write of the memory does.
 	slow, writes time.Duration
@@ -148,13 +150,18 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 	if c.err != nil {
 		return Generation{}, c.err
 	}
-	prints := map[string]string{}
+	prints, hangs := map[string]string{}, map[string]bool{}
 	for _, j := range c.jobs {
 		prints[j.Name] = j.Fingerprint
+		hangs[j.Name] = c.hangs != "" && j.Registries == c.hangs
 	}
 	return Generation{
 		Jobs: c.jobs, Parallel: max(1, c.parallel), Grace: c.grace, Take: func() {},
 		Run: func(ctx context.Context, name string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+			c := c
+			if hangs[name] {
+				c.takes = time.Hour
+			}
 			return s.work(ctx, c, name, prints[name], draining, w)
 		},
 		Close: func() { s.mu.Lock(); s.closed++; s.mu.Unlock() },

@@ -17,16 +17,28 @@ type tracker struct {
 	tags, observed     int
 	imports, completed int
 	under              map[string]*meter
+	// moved is when anything moved last, and lively when a step was done or the last MiB was full; bytes are those since.
+	moved, lively time.Time
+	bytes         int64
 }
+
+const (
+	// waitsAfter is how long a run may go without a step and a MiB before it is taken to wait for its registries.
+	waitsAfter = 10 * time.Second
+	aMiB       = 1 << 20
+)
 
 // meter follows one import.
 type meter struct {
+	tracker         *tracker
 	source, target  string
 	started         time.Time
 	expected, moved atomic.Int64
 }
 
-func newTracker() *tracker { return &tracker{under: map[string]*meter{}} }
+func newTracker() *tracker {
+	return &tracker{under: map[string]*meter{}, moved: time.Now(), lively: time.Now()}
+}
 
 // Observing implements mirror.Watcher.
 func (t *tracker) Observing(tags int) { t.add(&t.tags, tags) }
@@ -41,11 +53,25 @@ func (t *tracker) add(to *int, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	*to += n
+	t.step()
+}
+
+// step notes that the run gets on. The lock is held.
+func (t *tracker) step() {
+	t.moved = time.Now()
+	t.lively, t.bytes = t.moved, 0
+}
+
+// times returns when anything moved last, and from when on the run waits for its registries unless it gets on.
+func (t *tracker) times() (moved, waits time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.moved, t.lively.Add(waitsAfter)
 }
 
 // Begin implements mirror.Watcher.
 func (t *tracker) Begin(a diff.Action) mirror.Meter {
-	m := &meter{source: a.Source.WithDigest("").String(), target: a.Target.String(), started: time.Now()}
+	m := &meter{tracker: t, source: a.Source.WithDigest("").String(), target: a.Target.String(), started: time.Now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.under[m.target] = m
@@ -59,6 +85,7 @@ func (t *tracker) End(out mirror.Outcome) {
 	if _, ok := t.under[out.Target.String()]; ok {
 		delete(t.under, out.Target.String())
 		t.completed++
+		t.step()
 	}
 }
 
@@ -66,7 +93,16 @@ func (t *tracker) End(out mirror.Outcome) {
 func (m *meter) Expect(bytes int64) { m.expected.Add(bytes) }
 
 // Moved implements mirror.Meter.
-func (m *meter) Moved(bytes int64) { m.moved.Add(bytes) }
+func (m *meter) Moved(bytes int64) {
+	m.moved.Add(bytes)
+	t := m.tracker
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.moved = time.Now()
+	if t.bytes += bytes; t.bytes >= aMiB {
+		t.step()
+	}
+}
 
 // snapshot returns how the run gets on.
 func (t *tracker) snapshot() Progress {
