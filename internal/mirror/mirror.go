@@ -49,6 +49,10 @@ type Order struct {
 	Alike []Alike
 	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
 	HeldAs string
+	// Observed are the tags of the target repository that the run asked for, with what each holds; empty for nothing.
+	Observed map[string]image.Digest
+	// Since is when the run began to observe: what was seen before is memory.
+	Since time.Time
 }
 
 // Alike is one target of several to which the same manifest goes.

@@ -26,8 +26,9 @@ type run struct {
 	mu     sync.Mutex
 	seen   []diff.Observation
 	failed []Outcome
-	// held maps what the target repositories were observed to hold.
-	held map[image.Repository]map[image.Digest]string
+	// held maps what the target repositories were observed to hold, and observed the tags that were asked for.
+	held     map[image.Repository]map[image.Digest]string
+	observed map[image.Repository]map[string]image.Digest
 	// alike are the imports of the run; nothing changes them once it has begun to import.
 	alike map[likeness][]Alike
 	// arrived is set once others no longer wait for it to be observed; the lanes' lock guards it.
@@ -44,7 +45,7 @@ type ask struct {
 
 func newRun(job plan.Job) *run {
 	return &run{
-		job: job, held: map[image.Repository]map[image.Digest]string{},
+		job: job, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
 		result: Result{Job: job.Name, Started: time.Now()},
 	}
 }
@@ -185,7 +186,7 @@ func (r *run) order(i int) Order {
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		ForeignLayers: r.job.ForeignLayers, Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
 		Alike: r.alike[likenessOf(action)],
-		Fresh: len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest],
+		Fresh: len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}
 }
 
@@ -321,12 +322,24 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 			o.Declined, o.Detail = held[i].Declined, held[i].Detail
 		}
 		r.seen = append(r.seen, o)
-		if o.Held != "" {
-			if r.held[target.Repository] == nil {
-				r.held[target.Repository] = map[image.Digest]string{}
-			}
-			r.held[target.Repository][o.Held] = target.Tag
+		r.noteHeld(o)
+	}
+}
+
+// noteHeld keeps what a tag of a target was observed to hold. The lock is held.
+func (r *run) noteHeld(o diff.Observation) {
+	repo := o.Target.Repository
+	if !o.Hidden && o.Target.Tag != "" {
+		if r.observed[repo] == nil {
+			r.observed[repo] = map[string]image.Digest{}
 		}
+		r.observed[repo][o.Target.Tag] = o.Held
+	}
+	if o.Held != "" {
+		if r.held[repo] == nil {
+			r.held[repo] = map[image.Digest]string{}
+		}
+		r.held[repo][o.Held] = o.Target.Tag
 	}
 }
 

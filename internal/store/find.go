@@ -11,7 +11,7 @@ import (
 type finders struct {
 	manifest, places, holds, selected, referrers *sql.Stmt
 	jobs, runs, runsOf, outcomes                 *sql.Stmt
-	budget, operation                            *sql.Stmt
+	budget, operation, tagged                    *sql.Stmt
 }
 
 func prepare(ctx context.Context, db *sql.DB) (finders, error) {
@@ -28,6 +28,7 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 		{&f.selected, "SELECT target, used FROM selections WHERE source = ? AND platforms = ?"},
 		{&f.referrers, "SELECT e.repository, e.seen, e.used FROM repositories r CROSS JOIN referrers e ON e.repository = r.id " +
 			"WHERE r.registry = ? AND r.path = ? AND e.digest = ?"},
+		{&f.tagged, "SELECT platforms, target, used FROM selections WHERE source = ? AND platforms IN (SELECT value FROM json_each(?))"},
 		{&f.jobs, "SELECT j.name, j." + strings.ReplaceAll(jobColumns, ", ", ", j.") + ", coalesce(r.id, 0), coalesce(r.cause, ''), coalesce(r.error, ''), " +
 			"coalesce(r.outcome, ''), coalesce(r.started, 0), coalesce(r.ended, 0), coalesce(r.keep, 0), coalesce(r.import, 0), coalesce(r.refuse, 0), " +
 			"coalesce(r.failed, 0), coalesce(r.deferred, 0), coalesce(r.pulls, 0), coalesce(r.bytes, 0), coalesce(r.bytes_mounted, 0) " +

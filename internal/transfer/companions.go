@@ -222,7 +222,7 @@ func (c cosign) of(s companion) []string {
 func (t *task) bringCompanions(ctx context.Context, root node, found []companion) error {
 	target := t.order.Target.Repository
 	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
-	if t.order.HeldAs == "" && !t.places.has(target, root.manifest.Digest) {
+	if t.order.HeldAs == "" && !t.seen(root.manifest.Digest) {
 		if err := t.push(ctx, target.Digest(root.manifest.Digest), root); err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []companion
 // artifact brings one companion, with everything below it. One that refers to a subject is there only once it is found by it: a
 // registry without the referrers API is given the artifact and then the list, and a crash may have come between.
 func (t *task) artifact(ctx context.Context, source, target image.Reference, subject image.Digest) error {
-	if target.Tag == "" && t.places.has(target.Repository, source.Digest) {
+	if target.Tag == "" && t.seen(source.Digest) {
 		return nil
 	}
 	if target.Tag == "" && t.unknown(target.Repository) {

@@ -73,13 +73,14 @@ type Engine struct {
 	places    *places
 	pushes    *pushes
 	estimates *estimates
+	losses    *losses
 	memory    remembering
 }
 
 // New returns an engine.
 func New(options Options) *Engine {
 	return &Engine{
-		options: options, manifests: newManifestCache(), places: newPlaces(), pushes: newPushes(), estimates: newEstimates(),
+		options: options, manifests: newManifestCache(), places: newPlaces(), pushes: newPushes(), estimates: newEstimates(), losses: newLosses(),
 		memory: remembering{memory: options.Memory, now: options.Now, log: options.Log},
 	}
 }

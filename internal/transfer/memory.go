@@ -27,6 +27,10 @@ type Whereabouts interface {
 	AddBlobs(ctx context.Context, repo image.Repository, ds []image.Digest, committed bool) error
 	// Forget drops what is known of the repository, or of those digests in it.
 	Forget(ctx context.Context, repo image.Repository, ds ...image.Digest) error
+	// Tagged returns which manifests were put under those of the tags of the repository that are known.
+	Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error)
+	// PutTag notes which manifest, by its digest, was put under a tag.
+	PutTag(ctx context.Context, ref image.Reference) error
 }
 
 // Selections keeps which digest an index has once only some of its platforms are kept.
@@ -94,9 +98,25 @@ func (r remembering) add(ctx context.Context, repo image.Repository, ds []image.
 	}
 }
 
-func (r remembering) forget(ctx context.Context, repo image.Repository) {
+// forget drops what is known of a repository; without digests, everything.
+func (r remembering) forget(ctx context.Context, repo image.Repository, ds ...image.Digest) {
 	if r.memory != nil {
-		r.heed(ctx, r.memory.Forget(ctx, repo))
+		r.heed(ctx, r.memory.Forget(ctx, repo, ds...))
+	}
+}
+
+func (r remembering) tagged(ctx context.Context, repo image.Repository, tags []string) map[string]image.Digest {
+	if r.memory == nil {
+		return nil
+	}
+	known, err := r.memory.Tagged(ctx, repo, tags)
+	r.heed(ctx, err)
+	return known
+}
+
+func (r remembering) putTag(ctx context.Context, ref image.Reference) {
+	if r.memory != nil {
+		r.heed(ctx, r.memory.PutTag(ctx, ref))
 	}
 }
 

@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -14,11 +15,14 @@ import (
 
 // places remembers which repository holds what, as far as a registry has confirmed it, and keeps two imports from fetching
 // one blob, or from bringing it to one registry, at the same time. What it remembers may be wrong later: a registry may have
-// collected its garbage. That costs a request, never a wrong result, because a registry refuses a manifest whose blobs are
-// missing.
+// collected its garbage, and somebody may have deleted what nobody named. So it says since when it knows, and what a run finds gone puts
+// what was below it in doubt.
 type places struct {
-	mu   sync.Mutex
-	held map[image.Repository]map[image.Digest]struct{}
+	mu sync.Mutex
+	// held is what a repository holds, with when that was seen; the zero time is that of what earlier processes saw.
+	held map[image.Repository]map[image.Digest]time.Time
+	// doubted is what a repository was thought to hold: it is asked before anything relies on it.
+	doubted map[image.Repository]map[image.Digest]struct{}
 	// holders has, for each blob and each place, one repository that holds it.
 	holders  map[image.Digest]map[string]image.Repository
 	flights  map[flight]*flying
@@ -26,9 +30,8 @@ type places struct {
 	// sharers counts, for each blob, the manifests known so far that refer to it; counted are those manifests.
 	sharers map[image.Digest]int
 	counted map[image.Digest]struct{}
-	// remembered are the repositories that earlier runs have filled; forgotten those whose memory proved wrong.
+	// remembered are the repositories that earlier runs have filled.
 	remembered map[image.Repository]bool
-	forgotten  map[image.Repository]bool
 }
 
 // flight is a blob on its way: from its source, while no target holds it; to a place that has it nowhere; or into one
@@ -79,14 +82,14 @@ func placeOf(repo image.Repository) string {
 
 func newPlaces() *places {
 	return &places{
-		held:       map[image.Repository]map[image.Digest]struct{}{},
+		held:       map[image.Repository]map[image.Digest]time.Time{},
+		doubted:    map[image.Repository]map[image.Digest]struct{}{},
 		holders:    map[image.Digest]map[string]image.Repository{},
 		flights:    map[flight]*flying{},
 		measured:   map[image.Repository]map[image.Digest]struct{}{},
 		sharers:    map[image.Digest]int{},
 		counted:    map[image.Digest]struct{}{},
 		remembered: map[image.Repository]bool{},
-		forgotten:  map[image.Repository]bool{},
 	}
 }
 
@@ -97,6 +100,9 @@ func (p *places) size() int {
 	n := len(p.holders) + len(p.sharers) + len(p.counted)
 	for _, held := range p.held {
 		n += len(held)
+	}
+	for _, doubted := range p.doubted {
+		n += len(doubted)
 	}
 	for _, measured := range p.measured {
 		n += len(measured)
@@ -116,13 +122,14 @@ type errand struct {
 	done     func(arrived bool)
 }
 
-// claim waits until the blob is in the repository, and then returns nil, or until it is for the caller to bring it there. It
-// does not wait for other registries than the caller's that hang: rather is a blob fetched twice.
-func (p *places) claim(ctx context.Context, source, repo image.Repository, d image.Digest) (*errand, error) {
+// claim waits until the blob is in the repository, and then returns nil, or until it is for the caller to bring it there. What was
+// last seen there before since does not count. It does not wait for other registries than the caller's that hang: rather is a blob
+// fetched twice.
+func (p *places) claim(ctx context.Context, source, repo image.Repository, d image.Digest, since time.Time) (*errand, error) {
 	alone := false
 	for {
 		p.mu.Lock()
-		if _, ok := p.held[repo][d]; ok {
+		if seen, ok := p.held[repo][d]; ok && !seen.Before(since) {
 			p.mu.Unlock()
 			return nil, nil //nolint:nilnil // no errand is the answer, and not an error
 		}
@@ -158,12 +165,14 @@ func (p *places) errand(repo image.Repository, d image.Digest) (*errand, flight)
 	}
 	key.place = placeOf(repo)
 	// The distribution project's registry answers 201 to the mount of a blob that is not named by sha256, and does not have it then.
-	if mount, ok := holders[key.place]; ok && d.Algorithm() == "sha256" {
+	if mount, ok := holders[key.place]; ok && mount != repo && d.Algorithm() == "sha256" {
 		key.repository = repo
 		return &errand{mount: mount}, key
 	}
 	for _, place := range slices.Sorted(maps.Keys(holders)) {
-		return &errand{copied: holders[place]}, key
+		if holders[place] != repo {
+			return &errand{copied: holders[place]}, key
+		}
 	}
 	return &errand{}, key
 }
@@ -176,19 +185,20 @@ func (p *places) end(key flight, ended chan struct{}, repo image.Repository, arr
 	if !arrived {
 		return
 	}
-	p.note(repo, key.digest)
+	p.note(repo, key.digest, time.Now())
 	if p.holders[key.digest] == nil {
 		p.holders[key.digest] = map[string]image.Repository{}
 	}
 	p.holders[key.digest][placeOf(repo)] = repo
 }
 
-// note remembers that the repository holds a blob or a manifest. The lock is held.
-func (p *places) note(repo image.Repository, d image.Digest) {
+// note remembers that the repository was seen to hold a blob or a manifest. The lock is held.
+func (p *places) note(repo image.Repository, d image.Digest, seen time.Time) {
 	if p.held[repo] == nil {
-		p.held[repo] = map[image.Digest]struct{}{}
+		p.held[repo] = map[image.Digest]time.Time{}
 	}
-	p.held[repo][d] = struct{}{}
+	p.held[repo][d] = seen
+	delete(p.doubted[repo], d)
 }
 
 // recall notes what a memory of earlier runs says, where this run knows nothing: that the repository holds a blob, or that
@@ -196,11 +206,13 @@ func (p *places) note(repo image.Repository, d image.Digest) {
 func (p *places) recall(holder image.Repository, d image.Digest, into image.Repository) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.forgotten[holder] {
+	if _, ok := p.doubted[holder][d]; ok {
 		return
 	}
 	if holder == into {
-		p.note(into, d)
+		if _, ok := p.held[into][d]; !ok {
+			p.note(into, d, time.Time{})
+		}
 		p.remembered[into] = true
 	}
 	if p.holders[d] == nil {
@@ -215,39 +227,57 @@ func (p *places) recall(holder image.Repository, d image.Digest, into image.Repo
 func (p *places) knows(repo image.Repository) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.remembered[repo] && !p.forgotten[repo]
+	return p.remembered[repo]
 }
 
 // arrived remembers that the repository holds a manifest, with all below it.
 func (p *places) arrived(repo image.Repository, d image.Digest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.note(repo, d)
+	p.note(repo, d, time.Now())
 }
 
-func (p *places) has(repo image.Repository, d image.Digest) bool {
+// has tells whether the repository was seen to hold something, since a time or later.
+func (p *places) has(repo image.Repository, d image.Digest, since time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.held[repo][d]
-	return ok
+	seen, ok := p.held[repo][d]
+	return ok && !seen.Before(since)
 }
 
-// forget drops what is remembered of a repository, after it has refused a manifest for a blob that it was thought to hold.
-func (p *places) forget(repo image.Repository) {
+// doubt has the repository asked, before anything relies on it, for what it was thought to hold.
+func (p *places) doubt(repo image.Repository, list ...image.Digest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.held, repo)
-	p.forgotten[repo] = true
-	for _, holders := range p.holders {
-		maps.DeleteFunc(holders, func(_ string, holder image.Repository) bool { return holder == repo })
+	p.doubtHeld(repo, slices.Values(list))
+}
+
+// doubtAll is doubt about everything.
+func (p *places) doubtAll(repo image.Repository) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubtHeld(repo, maps.Keys(maps.Clone(p.held[repo])))
+	delete(p.remembered, repo)
+}
+
+// doubtHeld is doubt with the lock held.
+func (p *places) doubtHeld(repo image.Repository, list iter.Seq[image.Digest]) {
+	if p.doubted[repo] == nil {
+		p.doubted[repo] = map[image.Digest]struct{}{}
+	}
+	for d := range list {
+		delete(p.held[repo], d)
+		p.doubted[repo][d] = struct{}{}
+		maps.DeleteFunc(p.holders[d], func(_ string, holder image.Repository) bool { return holder == repo })
 	}
 }
 
-// doubtful tells whether the memory of the repository has proved wrong once.
-func (p *places) doubtful(repo image.Repository) bool {
+// doubts tells whether the repository may not hold what it was thought to hold.
+func (p *places) doubts(repo image.Repository, d image.Digest) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.forgotten[repo]
+	_, ok := p.doubted[repo][d]
+	return ok
 }
 
 // measure tells whether the blob is to be counted for the repository: only once, and not where it is known to be held.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,12 +28,14 @@ type task struct {
 	// from is the repository that manifests and blobs come from.
 	from image.Repository
 	// distrust is set where the memory of earlier runs contradicts what was observed.
-	distrust bool
+	distrust atomic.Bool
 	// visits are the manifests that this try has come to.
 	visits *visits
 
 	mu   sync.Mutex
 	cost mirror.Cost
+	// parts are what the manifests that were walked refer to.
+	parts []image.Digest
 }
 
 func (e *Engine) newTask(order mirror.Order, meter mirror.Meter) *task {
@@ -47,7 +50,6 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	if refusesParts(err) {
 		counted.takeBack()
 		t.disbelieve(ctx)
-		t.order.HeldAs = ""
 		err = t.run(ctx)
 	}
 	if err != nil {
@@ -56,11 +58,12 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	return mirror.Receipt{Digest: order.Digest, Cost: t.cost}, err
 }
 
-// disbelieve drops what is remembered of the target repository, where what was thought to be there is not: it is asked from now on.
+// disbelieve puts in doubt that the target repository has the parts of what it refused: each is asked for from now on.
 func (t *task) disbelieve(ctx context.Context) {
-	t.places.forget(t.order.Target.Repository)
-	t.memory.forget(ctx, t.order.Target.Repository)
-	t.order.Fresh, t.visits = false, &visits{}
+	repo := t.order.Target.Repository
+	t.distrustParts(ctx, repo, t.parts)
+	t.distrust.Store(true)
+	t.order.HeldAs, t.order.Fresh, t.visits = "", false, &visits{}
 }
 
 func (t *task) run(ctx context.Context) error {
@@ -72,10 +75,8 @@ func (t *task) run(ctx context.Context) error {
 		return err
 	}
 	reserve(t.missing(ctx, root))
-	if t.order.HeldAs == "" && !t.places.has(target.Repository, root.manifest.Digest) {
-		t.doubt(ctx, root)
-		t.vouch(ctx)
-		if err := t.walk(ctx, root, 0); err != nil {
+	if !t.seen(root.manifest.Digest) {
+		if err := t.bringBelow(ctx, root); err != nil {
 			return err
 		}
 	}
@@ -86,6 +87,20 @@ func (t *task) run(ctx context.Context) error {
 		return err
 	}
 	return t.push(ctx, target, root)
+}
+
+// bringBelow brings what is below the image, unless that was just observed under another tag. What a layout holds is looked at on the disk.
+func (t *task) bringBelow(ctx context.Context, root node) error {
+	t.losses.find(ctx, t.Engine, t.order)
+	if t.order.HeldAs != "" && !t.order.Target.IsLayout() {
+		if !t.doubtful(ctx, root) {
+			return nil
+		}
+		t.order.HeldAs = ""
+	}
+	t.doubt(ctx, root)
+	t.vouch(ctx)
+	return t.walk(ctx, root, 0)
 }
 
 // spareList refuses to put a tag that the target's registry has come to need for its list of what refers to the image: a registry without
@@ -129,7 +144,7 @@ func (t *task) missing(ctx context.Context, n node) int {
 	t.estimates.learn(t.from, n)
 	missing := 0
 	for _, c := range n.children {
-		if image.KindOf(c.MediaType) != image.LikelyBlobs && !t.places.has(t.order.Target.Repository, c.Digest) && !t.atHand(ctx, c.Digest) {
+		if image.KindOf(c.MediaType) != image.LikelyBlobs && !t.places.has(t.order.Target.Repository, c.Digest, time.Time{}) && !t.atHand(ctx, c.Digest) {
 			missing++
 		}
 	}
@@ -144,18 +159,28 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 	}
 	arrived := false
 	defer func() { ended(arrived) }()
-	if ref.Tag == "" && t.places.has(ref.Repository, n.manifest.Digest) {
+	if ref.Tag == "" && t.seen(n.manifest.Digest) {
 		arrived = true
 		return nil
 	}
 	if err := t.options.Target.PutManifest(ctx, ref, n.manifest); err != nil {
-		return mirror.At(mirror.Target, ref, fmt.Errorf("manifest: %w", err))
+		return mirror.At(mirror.Target, ref, &putError{err})
 	}
 	arrived = true
 	t.places.arrived(ref.Repository, n.manifest.Digest)
 	t.memory.add(ctx, ref.Repository, append(n.digests(), n.manifest.Digest), true)
+	if ref.Tag != "" {
+		ref.Digest = n.manifest.Digest
+		t.memory.putTag(ctx, ref)
+	}
 	return nil
 }
+
+// putError is why a target did not take a manifest.
+type putError struct{ err error }
+
+func (e *putError) Error() string { return "manifest: " + e.err.Error() }
+func (e *putError) Unwrap() error { return e.err }
 
 // root returns the manifest that the tag is to hold. Where the target repository has it under another tag it is read there,
 // which costs no pull.
@@ -206,6 +231,9 @@ func (t *task) manifest(ctx context.Context, source image.Reference) (image.Mani
 
 // walk brings everything below a manifest, which lies at a depth, to the target repository, but not the manifest itself.
 func (t *task) walk(ctx context.Context, n node, depth int) error {
+	t.mu.Lock()
+	t.parts = append(t.parts, n.digests()...)
+	t.mu.Unlock()
 	t.recall(ctx, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -263,11 +291,27 @@ func passing(err error) bool {
 	return !ok || !tried.Exhausted()
 }
 
-// doubt compares the memory of earlier runs with what was observed: a repository that held none of its tags, and yet is
-// remembered to hold parts of the image, has probably been emptied. Then everything is asked for.
+// seen tells whether the target repository was seen in this run to hold something, with all below it.
+func (t *task) seen(d image.Digest) bool {
+	since := t.order.Since
+	if since.IsZero() {
+		since = since.Add(1) // as long as this process lives
+	}
+	return t.places.has(t.order.Target.Repository, d, since)
+}
+
+// doubt compares what is remembered with what was observed. A repository that holds no tag with an image that it is remembered to hold
+// has lost the tag, and probably more; one that held none of its tags, and yet is remembered to hold parts of the image, has probably
+// been emptied. Then everything is asked for.
 func (t *task) doubt(ctx context.Context, root node) {
-	if t.order.Fresh && len(t.memory.holds(ctx, t.order.Target.Repository, t.news(root))) > 0 {
-		t.order.Fresh, t.distrust = false, true
+	repo, about := t.order.Target.Repository, []image.Digest{root.manifest.Digest}
+	if t.order.Fresh {
+		about = append(about, root.digests()...)
+	}
+	remembered := func(d image.Digest) bool { return t.places.has(repo, d, time.Time{}) && !t.seen(d) }
+	if slices.ContainsFunc(about, remembered) || len(t.memory.holds(ctx, repo, t.news(about))) > 0 {
+		t.order.Fresh = false
+		t.distrust.Store(true)
 	}
 }
 
@@ -275,7 +319,7 @@ func (t *task) doubt(ctx context.Context, root node) {
 // is hardly there, and not worth a question each.
 func (t *task) vouch(ctx context.Context) {
 	repo, sibling := t.order.Target.Repository, t.order.Sibling
-	if sibling == "" || t.order.Fresh || t.distrust || t.places.doubtful(repo) || t.places.knows(repo) {
+	if sibling == "" || t.order.Fresh || t.distrust.Load() || t.places.knows(repo) {
 		return
 	}
 	if t.memory.holds(ctx, repo, []image.Digest{sibling})[sibling] {
@@ -283,21 +327,22 @@ func (t *task) vouch(ctx context.Context) {
 	}
 }
 
-// news are the digests of a node that this run knows nothing of at the target.
-func (t *task) news(n node) []image.Digest {
-	return slices.DeleteFunc(n.digests(), func(d image.Digest) bool { return t.places.has(t.order.Target.Repository, d) })
+// news are those of the digests that nothing is remembered of at the target.
+func (t *task) news(list []image.Digest) []image.Digest {
+	repo := t.order.Target.Repository
+	return slices.DeleteFunc(slices.Clone(list), func(d image.Digest) bool { return t.places.has(repo, d, time.Time{}) || t.places.doubts(repo, d) })
 }
 
 // recall asks the memory of earlier runs for what this one knows nothing of. What it says of the target repository itself is
 // believed only where the repository was seen to hold something.
 func (t *task) recall(ctx context.Context, n node) {
-	repo := t.order.Target.Repository
-	if t.options.Memory == nil || t.places.doubtful(repo) {
+	if t.options.Memory == nil {
 		return
 	}
-	news := t.news(n)
+	repo := t.order.Target.Repository
+	news := t.news(n.digests())
 	var held map[image.Digest]bool
-	if !t.order.Fresh && !t.distrust {
+	if !t.order.Fresh && !t.distrust.Load() {
 		held = t.memory.holds(ctx, repo, news)
 	}
 	for _, d := range news {
@@ -311,7 +356,7 @@ func (t *task) recall(ctx context.Context, n node) {
 
 // child brings an entry of an index, with everything below it. One that several indexes have is brought once; the others wait.
 func (t *task) child(ctx context.Context, c child, depth int) error {
-	if t.places.has(t.order.Target.Repository, c.Digest) {
+	if t.seen(c.Digest) {
 		return nil
 	}
 	if _, err := t.visits.first(c.Digest, depth); err != nil {
@@ -330,11 +375,13 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 			return err
 		}
 	}
-	there, err := t.childIsThere(ctx, c)
+	m, there, err := t.childAtTarget(ctx, c)
 	if there || err != nil {
 		return err
 	}
-	m, err := t.manifest(ctx, t.from.Digest(c.Digest))
+	if m.Raw == nil {
+		m, err = t.manifest(ctx, t.from.Digest(c.Digest))
+	}
 	if kind == image.LikelyManifests && (otherKind(ctx, err) || err == nil && !isManifest(m.Raw)) {
 		if blobErr := t.blobEntry(ctx, c); blobErr == nil || err == nil {
 			return blobErr
@@ -364,21 +411,40 @@ func (t *task) blobEntry(ctx context.Context, c child) error {
 	return err
 }
 
-// childIsThere asks the target for a manifest of an index, where that is worth a request.
-func (t *task) childIsThere(ctx context.Context, c child) (bool, error) {
-	ref := t.order.Target.Repository.Digest(c.Digest)
-	if !t.unknown(ref.Repository) {
-		return false, nil
+// childAtTarget finds out what the target has of a manifest of an index. It is there, with all below it, where the target says so, unless
+// that is in doubt, and but for a layout, where others may have taken out what is below it. Then the manifest is returned where it can be
+// had without asking the source, and what is below it is to be looked at. What is only remembered, and at hand, is pushed again.
+func (t *task) childAtTarget(ctx context.Context, c child) (m image.Manifest, there bool, err error) {
+	repo := t.order.Target.Repository
+	ref := repo.Digest(c.Digest)
+	doubtful := repo.IsLayout() || t.distrust.Load() || t.places.doubts(repo, c.Digest)
+	switch {
+	case !doubtful && !t.places.has(repo, c.Digest, time.Time{}):
+		if !t.unknown(repo) {
+			return m, false, nil
+		}
+		if _, err = t.options.Presence.Held(ctx, ref); err == nil {
+			t.places.arrived(repo, c.Digest)
+		}
+		if err != nil && !notThere(err) {
+			return m, false, mirror.At(mirror.Target, ref, err)
+		}
+		return m, err == nil, nil
+	case !repo.IsLayout() && t.atHand(ctx, c.Digest):
+		return m, false, nil
 	}
-	_, err := t.options.Presence.Held(ctx, ref)
-	if err == nil {
-		t.places.arrived(ref.Repository, c.Digest)
-		return true, nil
+	m, err = t.options.Source.Manifest(ctx, ref)
+	switch {
+	case ctx.Err() != nil:
+		return m, false, ctx.Err()
+	case err != nil: // gone, spoilt, or for others to read only: it is brought
+		t.distrust.Store(true)
+		return image.Manifest{}, false, nil
+	case doubtful || image.IsIndex(m.MediaType):
+		return m, false, nil
 	}
-	if notThere(err) {
-		return false, nil
-	}
-	return false, mirror.At(mirror.Target, ref, err)
+	t.places.arrived(repo, c.Digest)
+	return m, true, nil
 }
 
 // notThere tells whether a target lacks something, as far as it says: what it does not say is found out by bringing it.
@@ -401,7 +467,7 @@ func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) e
 // unknown tells whether a repository may hold what nothing is remembered of, so that asking is worth a request: not where it
 // seems to be empty, and not where this program has filled it.
 func (t *task) unknown(repo image.Repository) bool {
-	return !t.order.Fresh && (t.distrust || !t.places.knows(repo))
+	return !t.order.Fresh && (t.distrust.Load() || !t.places.knows(repo))
 }
 
 // blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
@@ -409,7 +475,11 @@ func (t *task) unknown(repo image.Repository) bool {
 // been spoilt on the way.
 func (t *task) blob(ctx context.Context, d blob) error {
 	repo := t.order.Target.Repository
-	errand, err := t.places.claim(ctx, t.from, repo, d.Digest)
+	var since time.Time
+	if repo.IsLayout() || t.order.Fresh || t.distrust.Load() {
+		since = t.order.Since
+	}
+	errand, err := t.places.claim(ctx, t.from, repo, d.Digest, since)
 	if err != nil {
 		return mirror.At(mirror.Target, repo.Digest(d.Digest), err)
 	}
@@ -441,7 +511,7 @@ func fromSource(err error) bool {
 func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *errand) error {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(d.Digest)
-	if e.mount.IsZero() && t.unknown(repo) {
+	if e.mount.IsZero() && (t.unknown(repo) || t.places.doubts(repo, d.Digest)) {
 		has, err := t.options.Presence.HasBlob(ctx, repo, d.Descriptor)
 		if err != nil && !notThere(err) {
 			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
@@ -538,6 +608,9 @@ func refusesParts(err error) bool {
 	switch e.Code() {
 	case "manifest-blob-unknown", "blob-unknown", "manifest-unknown", "manifest-invalid", "manifest-unverified", "http-400", "http-404":
 		return true
+	case "http-500": // zot's answer to an index of which an image is missing
+		_, ok := errors.AsType[*putError](err)
+		return ok
 	}
 	return false
 }

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// The tags of a repository lie among the selections, as its choices: both say which digest something came to have.
+
+// Tagged returns which manifests were put under those of the tags of a repository that are known. Nothing is known of an OCI image layout.
+func (s *Store) Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error) {
+	known := map[string]image.Digest{}
+	if s.damaged.Load() || repo.IsLayout() || len(tags) == 0 {
+		return known, nil
+	}
+	list, err := json.Marshal(tags)
+	if err != nil {
+		return known, fmt.Errorf("store: tags of %s: %w", repo, err)
+	}
+	rows, err := s.find.tagged.QueryContext(ctx, repo.String(), string(list))
+	if err != nil {
+		return known, s.failed(ctx, "read tags of "+repo.String(), err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var tag, d string
+		var used int64
+		if err := rows.Scan(&tag, &d, &used); err != nil {
+			return known, s.failed(ctx, "read tags of "+repo.String(), err)
+		}
+		if digest, err := image.ParseDigest(d); err == nil {
+			known[tag] = digest
+			s.touch(touch{table: "selections", platforms: tag}, repo.String(), used)
+		}
+	}
+	return known, s.failed(ctx, "read tags of "+repo.String(), rows.Err())
+}
+
+// PutTag notes which manifest was put under a tag.
+func (s *Store) PutTag(ctx context.Context, ref image.Reference) error {
+	if ref.IsLayout() {
+		return nil
+	}
+	if err := ref.Digest.Validate(); err != nil || ref.Tag == "" || len(ref.Tag) > maxName {
+		return fmt.Errorf("store: %s is no tag with a digest", bounded(ref.String()))
+	}
+	return s.write(ctx, "keep the tag "+ref.String(), func(tx *sql.Tx) error {
+		return putSelection(ctx, tx, ref.Repository.String(), ref.Tag, ref.Digest, s.now())
+	})
+}
