@@ -147,7 +147,7 @@ func (a *app) repairedText(path string, r layout.Repaired, dry bool) {
 		fmt.Fprintf(a.out, "- %s: it needs what is broken or missing\n", report.Line(tag))
 	}
 	if r.Index {
-		fmt.Fprintln(a.out, "- index.json: it cannot be read, and is kept as index.json.damaged; with it go all tags")
+		fmt.Fprintln(a.out, "- index.json: it is missing or cannot be read (what there is of it is kept as index.json.damaged); with it go all tags")
 	}
 	state := "nothing to repair"
 	if !r.Nothing() {

@@ -1,10 +1,12 @@
 package layout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,12 +32,23 @@ type entry struct {
 	raw json.RawMessage
 }
 
-// tag returns the tag that an entry names. Some tools write the whole image name; what stands behind its last colon is the
-// tag then.
+// name returns what an entry is called: a tag or, as containerd, skopeo, hauler and others write it, the whole name of an image.
+func (e entry) name() string {
+	return cmp.Or(e.Annotations[containerdName], e.Annotations[refName])
+}
+
+// tag returns the tag that an entry names, which is the end of a whole name; empty for none, as where a digest ends it.
 func (e entry) tag() string {
-	name := e.Annotations[refName]
-	if i := strings.LastIndexByte(name, ':'); i >= 0 {
-		name = name[i+1:]
+	name := e.name()
+	if strings.Contains(name, "@") {
+		return ""
+	}
+	path := strings.LastIndexByte(name, '/')
+	if i := strings.LastIndexByte(name, ':'); i > path {
+		return name[i+1:]
+	}
+	if path >= 0 {
+		return ""
 	}
 	return name
 }
@@ -92,26 +105,49 @@ func parseIndex(raw []byte) (*index, error) {
 	return ix, nil
 }
 
-// find returns the entry of a tag or of a digest.
-func (ix *index) find(r image.Reference) (entry, bool) {
+// find returns the entry of a tag or of a digest. One that is called by the tag alone goes before those with whole names.
+func (ix *index) find(r image.Reference) (found entry, ok bool) {
 	for _, e := range ix.entries {
-		if r.Digest != "" && e.Digest == r.Digest || r.Digest == "" && e.tag() == r.Tag {
+		switch {
+		case r.Digest != "" && e.Digest == r.Digest, r.Digest == "" && e.name() == r.Tag:
 			return e, true
+		case r.Digest == "" && e.tag() == r.Tag && !ok:
+			found, ok = e, true
 		}
 	}
-	return entry{}, false
+	return found, ok
 }
 
-// set makes a tag name a manifest, in the place where the tag stood.
+// ambiguous returns an error where a tag ends the whole names of several images and none is called by it alone.
+func (ix *index) ambiguous(tag string) error {
+	names := map[string]image.Digest{}
+	for _, e := range ix.entries {
+		if e.name() == tag {
+			return nil
+		}
+		if e.tag() == tag {
+			names[e.name()] = e.Digest
+		}
+	}
+	list := slices.Sorted(maps.Keys(names))
+	for _, name := range list {
+		if names[name] != names[list[0]] {
+			return fmt.Errorf("tag %s is that of several images (%s): %w", tag, strings.Join(list, ", "), image.ErrHidden)
+		}
+	}
+	return nil
+}
+
+// set makes a tag name a manifest, in the place where the tag stood. Entries with whole names belong to others.
 func (ix *index) set(tag string, d image.Descriptor) {
 	e := entry{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Annotations: map[string]string{refName: tag}}
-	place := slices.IndexFunc(ix.entries, func(old entry) bool { return old.tag() == tag })
+	place := slices.IndexFunc(ix.entries, func(old entry) bool { return old.name() == tag })
 	if place < 0 {
 		ix.entries = append(ix.entries, e)
 		return
 	}
 	ix.entries[place] = e
-	ix.entries = slices.Concat(ix.entries[:place+1], slices.DeleteFunc(slices.Clone(ix.entries[place+1:]), func(old entry) bool { return old.tag() == tag }))
+	ix.entries = slices.Concat(ix.entries[:place+1], slices.DeleteFunc(slices.Clone(ix.entries[place+1:]), func(old entry) bool { return old.name() == tag }))
 }
 
 func (ix *index) bytes() ([]byte, error) {

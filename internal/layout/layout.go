@@ -31,6 +31,8 @@ const (
 
 	// refName is the annotation that holds a tag (OCI image spec, "Pre-Defined Annotation Keys").
 	refName = "org.opencontainers.image.ref.name"
+	// containerdName is the one in which containerd keeps the whole name of an image, beside its tag in the other.
+	containerdName = "io.containerd.image.name"
 
 	maxManifest = 8 << 20
 	maxIndex    = 64 << 20
@@ -82,6 +84,9 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	d := image.Descriptor{Digest: r.Digest}
 	ix, err := readIndex(r.Path)
 	if err != nil {
+		return d, err
+	}
+	if err := ix.ambiguous(r.Tag); r.Digest == "" && err != nil {
 		return d, err
 	}
 	e, found := ix.find(r)

@@ -20,11 +20,11 @@ import (
 type Repaired struct {
 	// Files are blobs and manifests of which the bytes are others than their digests say, sorted.
 	Files []image.Digest
-	// Tags are those that need something missing or broken, or what refers to them does; sorted. Untagged is how many entries without
+	// Tags, or whole names, are those that need something missing or broken, or what refers to them does; sorted. Untagged is how many entries without
 	// a tag do.
 	Tags     []string
 	Untagged int
-	// Index is set where index.json could not be read, and has been put aside as index.json.damaged.
+	// Index is set where index.json is missing, or could not be read and has been put aside as index.json.damaged.
 	Index bool
 }
 
@@ -86,6 +86,8 @@ type repair struct {
 type tree struct {
 	all   map[image.Digest]bool
 	whole bool
+	// lacks is set for a manifest of which something below is missing or broken.
+	lacks bool
 }
 
 // read decides what to take out.
@@ -98,7 +100,7 @@ func (r *repair) read(ctx context.Context) error {
 	case errors.Is(err, errDamaged):
 		r.Index, ix = true, newIndex()
 	case errors.Is(err, image.ErrAbsent): // its other file is there: tags are lost, blobs are not
-		ix = newIndex()
+		r.Index, ix = true, newIndex()
 	case err != nil:
 		return err
 	}
@@ -119,10 +121,10 @@ func (r *repair) read(ctx context.Context) error {
 		switch {
 		case keep(e):
 			ix.entries = append(ix.entries, e)
-		case e.tag() == "":
+		case e.name() == "":
 			r.Untagged++
 		default:
-			r.Tags = append(r.Tags, e.tag())
+			r.Tags = append(r.Tags, e.name())
 		}
 	}
 	slices.Sort(r.Tags)
@@ -208,6 +210,7 @@ func (r *repair) below(d image.Digest, depth int, t *tree) bool {
 	for _, b := range doc.blobs() {
 		whole = whole && r.has(b)
 	}
+	t.lacks = !whole
 	return whole
 }
 
@@ -230,8 +233,16 @@ func (r *repair) write() error {
 			return fmt.Errorf("layout: %w", err)
 		}
 	}
+	for d, t := range r.trees { // manifests above what is missing: nobody takes them for whole
+		if !t.lacks {
+			continue
+		}
+		if err := ignoreMissing(os.Remove(blobPath(r.dir, d))); err != nil {
+			return fmt.Errorf("layout: %w", err)
+		}
+	}
 	if r.Index {
-		if err := os.Rename(filepath.Join(r.dir, indexFile), filepath.Join(r.dir, damagedIndex)); err != nil {
+		if err := ignoreMissing(os.Rename(filepath.Join(r.dir, indexFile), filepath.Join(r.dir, damagedIndex))); err != nil {
 			return fmt.Errorf("layout: %w", err)
 		}
 	}
