@@ -123,7 +123,7 @@ func (a answers) Sync(ctx context.Context, job string) (bool, error) {
 func (a answers) Reload(ctx context.Context) error { return unavailable(a.daemon.Reload(ctx, "http")) }
 
 // nothingMoves is how long no run may get on before that is said.
-const nothingMoves = 2 * time.Minute
+const nothingMoves = 5 * time.Minute
 
 // Ready implements web.Daemon.
 func (a answers) Ready(ctx context.Context) error {

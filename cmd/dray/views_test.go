@@ -84,6 +84,7 @@ type views struct {
 	dir    string
 	seed   uint64
 	runs   uint64
+	silent bool // runs hang
 	store  *store.Store
 	daemon *daemon.Daemon
 	hooks  *webhook.Sender
@@ -170,6 +171,11 @@ func (v *views) run(ctx context.Context, name string, _ <-chan struct{}, _ mirro
 	v.runs++                                        // Parallel runs begin one after the other
 	random := rand.New(rand.NewPCG(v.seed, v.runs)) //nolint:gosec // reproducible
 	r := mirror.Result{Job: name, Started: time.Now()}
+	if v.silent {
+		<-ctx.Done()
+		r.Err = ctx.Err()
+		return r
+	}
 	select {
 	case <-time.After(time.Duration(random.Int64N(int64(10 * time.Minute)))):
 	case <-ctx.Done():
@@ -367,4 +373,22 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	near, far := net.Pipe()
 	p.conns <- far
 	return near, nil
+}
+
+// TestReadyWhileNothingMoves: readiness says when no run gets on, and that they do again.
+func TestReadyWhileNothingMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &views{t: t, dir: t.TempDir(), silent: true}
+		v.start()
+		a := answers{daemon: v.daemon, store: v.store}
+		time.Sleep(nothingMoves - time.Second)
+		if err := a.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := a.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing has moved for 5m") {
+			t.Error(err)
+		}
+		v.stop()
+	})
 }
