@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -24,6 +25,7 @@ type builder struct {
 	schedules schedules
 	known     map[string]Registry
 	plain     map[string]bool // registries that are spoken to without TLS
+	places    file.Places     // where layouts are
 	all       options         // those of the mapping at hand, with what it inherits
 }
 

@@ -41,6 +41,9 @@ func (b *builder) reference(value string, prefix bool) (image.Reference, error) 
 		ref, err = image.Parse(value)
 	}
 	ref.Registry = bare(ref.Registry, b.isPlain)
+	if err == nil && ref.IsLayout() {
+		ref.Path = b.places.Name(ref.Path)
+	}
 	return ref, err
 }
 

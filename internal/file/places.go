@@ -1,0 +1,57 @@
+package file
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Places gives each directory one name, however it is called: by symbolic links, by ".." or through a bind mount. The zero value is ready for
+// use.
+type Places struct{ known []place }
+
+type place struct {
+	info os.FileInfo
+	path string
+}
+
+// maxLinks is how many symbolic links to what is not there yet are followed, as Linux has it.
+const maxLinks = 40
+
+// Name returns the one name of an absolute path. What is not there yet is named by the directory in which it will be.
+func (p *Places) Name(path string) string {
+	dir, rest := filepath.Clean(path), ""
+	for links := 0; ; {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(p.first(real), rest)
+		}
+		if to, err := os.Readlink(dir); err == nil && links < maxLinks {
+			links++
+			if !filepath.IsAbs(to) {
+				to = filepath.Join(filepath.Dir(dir), to)
+			}
+			dir = to
+			continue
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return filepath.Clean(path)
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+		dir = parent
+	}
+}
+
+// first returns the first name under which a directory was seen.
+func (p *Places) first(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return path
+	}
+	for _, one := range p.known {
+		if os.SameFile(one.info, info) {
+			return one.path
+		}
+	}
+	p.known = append(p.known, place{info, path})
+	return path
+}
