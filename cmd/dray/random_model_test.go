@@ -28,11 +28,10 @@ type want struct {
 func (w *randomWorld) wants() []want {
 	var list []want
 	for _, r := range w.routes {
-		tags := r.tags.literals
-		if tags == nil {
-			tags = slices.DeleteFunc(w.source.Tags(r.repository), func(tag string) bool { return !r.tags.matches(tag) })
-		}
-		for _, tag := range tags {
+		tags := slices.DeleteFunc(w.source.Tags(r.repository), func(tag string) bool { return !r.tags.matches(tag) })
+		tags = append(tags, r.tags.literals...)
+		slices.Sort(tags)
+		for _, tag := range slices.Compact(tags) {
 			list = append(list, w.want(r, tag))
 		}
 	}
@@ -46,7 +45,9 @@ func (w *randomWorld) want(r *randomRoute, tag string) want {
 	}
 	media, body, _ := w.source.Manifest(r.repository, one.source)
 	one.digest, one.body = one.source, body
-	if r.amd64Only && (strings.Contains(media, "index") || strings.Contains(media, "manifest.list")) {
+	if platform, single := w.single[one.source]; r.amd64Only && single {
+		one.refused = platform != "linux/amd64"
+	} else if r.amd64Only && (strings.Contains(media, "index") || strings.Contains(media, "manifest.list")) {
 		one.body, one.refused = onlyAMD64(media, body)
 		one.digest = registry.Sum(one.body)
 	}

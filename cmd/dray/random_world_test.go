@@ -32,6 +32,7 @@ type randomWorld struct {
 	config       string
 	layers       []registry.Layer
 	images       []registry.Image
+	single       map[string]string    // the platform of an image that is no index, by digest
 	artifacts    map[subject][]string // digests of what refers to a manifest, at the source
 	born         int64                // how many images there are
 	aside        string               // an old copy of the store
@@ -54,7 +55,7 @@ type randomRoute struct {
 // randomFilter is a choice of tags: as the config says it, and what it means.
 type randomFilter struct {
 	yaml     string
-	literals []string // where the choice is of nothing else
+	literals []string // which have to be there
 	matches  func(tag string) bool
 }
 
@@ -74,12 +75,12 @@ func randomFilters() []randomFilter {
 		return func(tag string) bool { return slices.Contains(list, tag) }
 	}
 	return []randomFilter{
-		{yaml: "['v*']", matches: begins("v")},
-		{yaml: "['e*']", matches: begins("e")},
-		{yaml: "['/v[12]/', edge]", matches: among("v1", "v2", "edge")},
+		{yaml: "{include: ['v*'], min: 0}", matches: begins("v")},
+		{yaml: "{include: ['e*'], min: 0}", matches: begins("e")},
+		{yaml: "{include: ['/v[12]/', edge], min: 0}", literals: []string{"edge"}, matches: among("v1", "v2", "edge")},
 		{yaml: "[v1, edge]", literals: []string{"edge", "v1"}, matches: among("v1", "edge")},
-		{yaml: "{include: ['*'], exclude: [v2, 'sha256-*']}", matches: func(tag string) bool { return tag != "v2" && !companion(tag) }},
-		{yaml: "{include: ['*'], exclude: ['sha256-*']}", matches: func(tag string) bool { return !companion(tag) }},
+		{yaml: "{include: ['*'], exclude: [v2, 'sha256-*'], min: 0}", matches: func(tag string) bool { return tag != "v2" && !companion(tag) }},
+		{yaml: "{include: ['*'], exclude: ['sha256-*'], min: 0}", matches: func(tag string) bool { return !companion(tag) }},
 	}
 }
 
@@ -153,7 +154,7 @@ func (h *randomHost) settle(t *testing.T) {
 
 func newRandomWorld(t *testing.T, seed uint64) *randomWorld {
 	w := &randomWorld{
-		random: rand.New(rand.NewPCG(seed, 3)), clock: &requestClock{}, artifacts: map[subject][]string{},
+		random: rand.New(rand.NewPCG(seed, 3)), clock: &requestClock{}, single: map[string]string{}, artifacts: map[subject][]string{},
 	}
 	w.source = w.newHost(t, registry.Options{Referrers: w.chance(50), PageSize: w.random.IntN(3) * 2})
 	lax := w.chance(25)
@@ -296,7 +297,9 @@ func (w *randomWorld) newImage() registry.Image {
 	options.Platforms = platforms[(at+2)%len(platforms)] // mostly those with two
 	switch w.random.IntN(8) {
 	case 0, 1:
-		return registry.SingleArch(seed, options.Platforms[0], options)
+		image := registry.SingleArch(seed, options.Platforms[0], options)
+		w.single[image.Digest] = options.Platforms[0]
+		return image
 	case 2:
 		w.born++
 		return nestedIndex(registry.MultiArch(seed, options), registry.MultiArch(seed+1, registry.ImageOptions{Base: options.Base}))

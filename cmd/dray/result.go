@@ -16,7 +16,7 @@ func countsOf(r mirror.Result) webhook.Counts {
 			c.Imported++
 		case mirror.Refused:
 			c.Refused++
-		case mirror.Failed:
+		case mirror.Failed, mirror.NothingChosen, mirror.Absent:
 			c.Failed++
 		case mirror.Deferred:
 			c.Deferred++

@@ -245,8 +245,7 @@ func TestThreeFaultsAtOnce(t *testing.T) {
 	for _, want := range [][]string{
 		{"job missing", "source " + source + "/in/app-00:1.1.0", "404"},
 		{"job corrupt", "source " + source + "/in/app-01@" + blob, "other bytes than its digest"},
-		{"job down", "source " + gone.Host + "/in/app-02:1", "connection refused"},
-		{"job down", "source " + gone.Host + "/in/app-02:2", "connection refused"},
+		{"job down", gone.Host, "connection refused", "2 times", "/out/app-02:1", "/out/app-02:2"},
 		{"job unlisted", "source " + gone.Host + "/in/app-03", "connection refused"},
 	} {
 		if !hasLine(text.out+text.err, want) {

@@ -219,10 +219,13 @@ type defaultsSection struct {
 
 // options are the keys of a mapping that can stand in defaults, too.
 type options struct {
-	// Which tags of a repository: a list is short for `include`. Write `["*"]` to mean every tag.
+	// Which tags of a repository: a list of tags, patterns, and mappings with the keys below, of which each chooses for itself; or one
+	// such mapping alone. Write `["*"]` to mean every tag.
 	Tags tagsSection `yaml:"tags"`
-	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all are kept.
-	Platforms list[text] `yaml:"platforms" format:"platform" minItems:"1" unique:"" example:"linux/amd64|linux/arm64|linux/arm/v7"`
+	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all are kept. An image that lacks
+	// one is refused, unless a `?` behind it says that it may be missing; of an image of one platform its config says which. A list is
+	// short for `want`. An image that has none of them is refused in any case.
+	Platforms platformsSection `yaml:"platforms" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
 	// What to do when a tag that the target has points elsewhere at the source: `follow` moves it, `refuse` reports it.
 	Moved text `yaml:"moved" enum:"follow|refuse" default:"follow"`
 	// Whether signatures, SBOMs and attestations travel along: `true`, `false`, or a list of artifact types.
@@ -258,6 +261,14 @@ type options struct {
 	Retries number `yaml:"retries" min:"0" max:"10" default:"3"`
 }
 
+type platformsSection struct {
+	origin
+	// The platforms to keep.
+	Want list[text] `yaml:"want" required:"" format:"platform" minItems:"1" unique:"" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
+	// What to do with an image that lacks some of them: `fail` refuses it, `skip` brings those that are there.
+	Missing text `yaml:"missing" enum:"fail|skip" default:"fail"`
+}
+
 type tagsSection struct {
 	origin
 	// Tags, globs over the whole tag (`*`, `?`, `[a-z]`, `{a,b}`), or `/RE2/` over the whole tag. Only literals: the tag list
@@ -269,6 +280,15 @@ type tagsSection struct {
 	Semver text `yaml:"semver" format:"range" example:">= 3.19|~1.4|1.x"`
 	// Keep tags that end so; versions are read from what stands before it.
 	Suffix text `yaml:"suffix" format:"suffix" example:"-alpine"`
-	// Keep this many of the highest versions.
+	// Keep this many of the highest versions, or of the first in another order that `sort` names.
 	Newest number `yaml:"newest" min:"1" example:"5"`
+	// The order that `newest` goes by: `semver`, versions; `date`, the day that a tag names, such as `20240329` or `2024-03-29.2`; or
+	// `numeric`, the numbers in a tag, such as `build-117`.
+	Sort text `yaml:"sort" enum:"semver|date|numeric" requires:"newest" default:"semver"`
+	// How many tags there have to be. Where less is chosen the outcome is `nothing-chosen`, which counts as failed; `0` allows none,
+	// also of the repositories that a pattern of `repositories` stands for. A tag that `include` names always has to be there.
+	Min number `yaml:"min" min:"0" default:"1"`
+
+	// sets are the entries that are mappings, where tags is a list.
+	sets []tagsSection
 }

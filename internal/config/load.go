@@ -99,7 +99,8 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Error) {
 	if err := checkText(name, data); err != nil {
 		return nil, err
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
+	read, restore := plainQuestions(data)
+	dec := yaml.NewDecoder(bytes.NewReader(read))
 	var doc, next yaml.Node
 	switch err := decodeNode(dec, &doc); {
 	case errors.Is(err, io.EOF):
@@ -114,6 +115,7 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Error) {
 		pos := Position{File: name, Line: max(next.Line, 1), Col: max(next.Column, 1)}
 		return nil, &Error{Pos: pos, Err: errors.New("a second YAML document starts here"), Hint: "put everything into one, without a line \"---\" in between"}
 	}
+	restore(&doc)
 	root := doc.Content[0]
 	pos := Position{File: name, Line: max(root.Line, 1), Col: max(root.Column, 1)}
 	switch {

@@ -39,7 +39,7 @@ func inherit(own, defaults *options) {
 // options reads complete options into the mapping, but for the tags.
 func (b *builder) options(o *options, m *Mapping) {
 	seen := map[image.Platform]int{}
-	for i, t := range o.Platforms.items {
+	for i, t := range o.Platforms.Want.items {
 		if !t.set {
 			continue
 		}
@@ -48,11 +48,14 @@ func (b *builder) options(o *options, m *Mapping) {
 			b.invalid(t, err, "a platform such as linux/amd64")
 			continue
 		}
-		if first, ok := seen[p]; ok && o.Platforms.items[first].value != t.value {
+		optional := p.Optional || o.Platforms.Missing.value == "skip"
+		p.Optional = false
+		if first, ok := seen[p]; ok && o.Platforms.Want.items[first].value != t.value {
 			b.fail(t.origin, fmt.Errorf("%s is the same platform as entry %d", quote(t.raw), first), "remove one of them")
 			continue
 		}
 		seen[p] = i
+		p.Optional = optional
 		m.Platforms = append(m.Platforms, p)
 	}
 	m.Moved = Moved(o.Moved.value)

@@ -221,7 +221,13 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag) object {
 		return g.shared("tags", func() object {
 			include, _ := t.FieldByName("Include")
 			chosen := g.section(t).with("anyOf", anyRequired("include", "semver", "suffix", "newest"))
-			return object{{"anyOf", []object{items(include.Tag, g.text(include.Tag)), chosen}}}
+			set := g.shared("tagSet", func() object { return chosen })
+			return object{{"anyOf", []object{items(include.Tag, object{{"anyOf", []object{g.text(include.Tag), set}}}), set}}}
+		})
+	case reflect.TypeFor[platformsSection]():
+		want, _ := t.FieldByName("Want")
+		return g.shared("platforms", func() object {
+			return object{{"anyOf", []object{items(want.Tag, g.text(want.Tag)), g.section(t)}}}
 		})
 	case reflect.TypeFor[cloudSection]():
 		return object{{"anyOf", []object{g.text(`enum:"public|china|usgov"`), g.section(t)}}}
@@ -475,7 +481,7 @@ var patterns = func() map[string]string {
 		"tagged":       whole(name + `:` + tag),
 		"name":         whole(`[A-Za-z0-9._/-]{1,128}`),
 		"repository":   whole(words + `|(?:` + globPart + `/)*[a-z0-9._-]*(?:[*?]|` + globClass + `)(?:` + globPart + `)?(?:/` + globPart + `)*`),
-		"platform":     whole(part + `/` + part + `(?:/` + part + `)?`),
+		"platform":     whole(part + `/` + part + `(?:/` + part + `)?\??`),
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
 		"keep":         whole(`0*[0-9]{1,6}|0*(?:[0-9]|[1-8][0-9]|90)%`),

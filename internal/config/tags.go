@@ -63,12 +63,30 @@ func (b *builder) tags(s tagsSection) tagfilter.Filter {
 	if !s.set {
 		return tagfilter.Filter{}
 	}
+	if len(s.sets) == 0 {
+		return b.tagSet(s)
+	}
+	var all []tagfilter.Filter
+	if s.Include.set {
+		all = append(all, b.tagSet(s))
+	}
+	for _, set := range s.sets {
+		all = append(all, b.tagSet(set))
+	}
+	return tagfilter.Union(all...)
+}
+
+func (b *builder) tagSet(s tagsSection) tagfilter.Filter {
 	spec := tagfilter.Spec{
 		Include: values(s.Include),
 		Exclude: values(s.Exclude),
 		Semver:  s.Semver.value,
 		Suffix:  s.Suffix.value,
 		Newest:  s.Newest.value,
+		Sort:    s.Sort.value,
+	}
+	if s.Min.set {
+		spec.Min = &s.Min.value
 	}
 	filter, err := b.filters.compile(spec)
 	if err != nil {
@@ -105,7 +123,7 @@ func (b *builder) tagMistakes(s tagsSection, err error) {
 // culprit returns the text that a mistake is about, or the section as a text without one.
 func (s tagsSection) culprit(e *tagfilter.Error) text {
 	lists := map[string]list[text]{"include": s.Include, "exclude": s.Exclude}
-	texts := map[string]text{"semver": s.Semver, "suffix": s.Suffix}
+	texts := map[string]text{"semver": s.Semver, "suffix": s.Suffix, "sort": s.Sort, "newest": {origin: s.Newest.origin}, "min": {origin: s.Min.origin}}
 	if l := lists[e.Field]; l.set && e.Index >= 0 && e.Index < len(l.items) {
 		return l.items[e.Index]
 	} else if l.set {
@@ -113,9 +131,6 @@ func (s tagsSection) culprit(e *tagfilter.Error) text {
 	}
 	if t := texts[e.Field]; t.set {
 		return t
-	}
-	if e.Field == "newest" && s.Newest.set {
-		return text{origin: s.Newest.origin}
 	}
 	return text{origin: s.origin.below(e.Field)}
 }

@@ -260,12 +260,41 @@ func (d *dict[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructT
 
 func (t *tagsSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag) {
 	if n.Kind != yaml.SequenceNode {
-		w.object(t, n, at, "a list, or a mapping with include, exclude, semver, suffix, newest")
+		w.object(t, n, at, "a list, or a mapping with "+strings.Join(keysOf(reflect.TypeFor[tagsSection]()), ", "))
 		return
 	}
 	t.origin = at
-	t.Include.decode(w, n, at, w.shapes.of(reflect.TypeFor[tagsSection]()).fields["include"].Tag)
+	tag := w.shapes.of(reflect.TypeFor[tagsSection]()).fields["include"].Tag
+	if !slices.ContainsFunc(n.Content, isMapping) {
+		t.Include.decode(w, n, at, tag)
+		return
+	}
+	for i, c := range n.Content {
+		if w.full() {
+			w.dropped++
+			return
+		}
+		if isMapping(c) {
+			t.sets = append(t.sets, tagsSection{})
+			w.object(&t.sets[len(t.sets)-1], resolve(c), w.at(c, at.entry(i)), "")
+			continue
+		}
+		t.Include.origin = at
+		t.Include.items = append(t.Include.items, text{})
+		w.value(&t.Include.items[len(t.Include.items)-1], c, at.entry(i), tag)
+	}
 }
+
+func (p *platformsSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag) {
+	if n.Kind != yaml.SequenceNode {
+		w.object(p, n, at, "a list, or a mapping with want, missing")
+		return
+	}
+	p.origin = at
+	p.Want.decode(w, n, at, w.shapes.of(reflect.TypeFor[platformsSection]()).fields["want"].Tag)
+}
+
+func isMapping(n *yaml.Node) bool { return resolve(n).Kind == yaml.MappingNode }
 
 // referrersSection is true, false, or a list of artifact types.
 type referrersSection struct {

@@ -41,6 +41,10 @@ const (
 	Unsupported Reason = "unsupported"
 	// Unobserved: a side could not be asked, so nothing is known and nothing is done.
 	Unobserved Reason = "unobserved"
+	// SourceAbsent: the source has no such tag or repository.
+	SourceAbsent Reason = "absent-at-source"
+	// NothingChosen: the mapping's filter chooses less of the source's tags or repositories than there has to be.
+	NothingChosen Reason = "nothing-chosen"
 	// Unresolved: only the target's registry can ask the source, so what is new shows after the import.
 	Unresolved Reason = "unresolved"
 	// Locked: the target's registry keeps the tag from being moved.

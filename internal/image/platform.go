@@ -11,14 +11,17 @@ type Platform struct {
 	OS           string
 	Architecture string
 	Variant      string
+	// Optional is set of a platform that is wanted where an image has it.
+	Optional bool
 }
 
 var platformPart = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// ParsePlatform reads "os/arch" or "os/arch/variant". Common other names of an architecture become the one that the OCI
+// ParsePlatform reads "os/arch" or "os/arch/variant", with a "?" at its end for one that is optional. Common other names of an architecture become the one that the OCI
 // image index spec asks for (Go's GOARCH).
 func ParsePlatform(s string) (Platform, error) {
-	parts := strings.Split(s, "/")
+	name, optional := strings.CutSuffix(s, "?")
+	parts := strings.Split(name, "/")
 	if len(parts) < 2 || len(parts) > 3 {
 		return Platform{}, fmt.Errorf("platform %q: write os/arch or os/arch/variant, such as linux/amd64 or linux/arm/v7", s)
 	}
@@ -27,7 +30,7 @@ func ParsePlatform(s string) (Platform, error) {
 			return Platform{}, fmt.Errorf("platform %q: %q is not a valid part: write os/arch or os/arch/variant in lower case, such as linux/amd64", s, p)
 		}
 	}
-	p := Platform{OS: parts[0], Architecture: parts[1]}
+	p := Platform{OS: parts[0], Architecture: parts[1], Optional: optional}
 	if len(parts) == 3 {
 		p.Variant = parts[2]
 	}
@@ -62,10 +65,14 @@ func (p Platform) Matches(offered Platform) bool {
 	return p.OS == offered.OS && p.Architecture == offered.Architecture && (p.Variant == "" || p.Variant == offered.Variant)
 }
 
-// String returns os/arch or os/arch/variant.
+// String returns os/arch or os/arch/variant, with a "?" behind one that is optional.
 func (p Platform) String() string {
-	if p.Variant == "" {
-		return p.OS + "/" + p.Architecture
+	text := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		text += "/" + p.Variant
 	}
-	return p.OS + "/" + p.Architecture + "/" + p.Variant
+	if p.Optional {
+		text += "?"
+	}
+	return text
 }

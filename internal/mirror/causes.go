@@ -24,7 +24,7 @@ func Causes(results ...Result) []record.Cause {
 			c.add("job", r.Job, r.Job, r.Err.Error(), sameness(r.Err), r.Err)
 		}
 		for _, out := range r.Outcomes {
-			if out.Status != Failed {
+			if !out.Status.Failure() {
 				continue
 			}
 			err := out.Err

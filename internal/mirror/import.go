@@ -154,7 +154,7 @@ func (m *Mirror) logOutcome(out *Outcome) {
 		slog.Duration("duration", out.Duration),
 	}
 	switch out.Status {
-	case Failed:
+	case Failed, NothingChosen, Absent:
 		m.Log.LogAttrs(context.Background(), slog.LevelDebug, "failed", append(attrs, slog.Any("err", out.Err))...) // report says why, once
 	case Deferred:
 		attrs = append(attrs, slog.Any("err", out.Err), slog.Time("retry_at", out.RetryAt))

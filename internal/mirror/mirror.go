@@ -256,7 +256,7 @@ func (m *Mirror) report(r *run) {
 
 func tally(counts map[Status]int) string {
 	text := ""
-	for _, s := range []Status{Kept, Imported, Refused, Failed, Deferred} {
+	for _, s := range []Status{Kept, Imported, Refused, Failed, NothingChosen, Absent, Deferred} {
 		if counts[s] > 0 {
 			text += fmt.Sprintf(", %d %s", counts[s], s)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func (m *Mirror) claims(ctx context.Context, jobs []plan.Job) []diff.Claim {
 	group.SetLimit(observedTags)
 	for _, job := range jobs {
 		group.Go(func() error {
-			asks, err := m.asks(ctx, job)
+			asks, _, err := m.asks(ctx, job)
 			if err != nil {
 				return nil //nolint:nilerr // it writes nothing now
 			}
@@ -197,10 +198,11 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	ctx = wire.Share(ctx, r.job.Source.Registry)
 	listing, listed := within(ctx, r.job)
 	defer listed()
-	asks, err := m.asks(listing, r.job)
+	asks, short, err := m.asks(listing, r.job)
 	if err != nil {
 		return late(listing, r.job, err)
 	}
+	r.failed = short
 	m.Watcher.Observing(len(asks))
 	var group errgroup.Group
 	group.SetLimit(observedTags)
@@ -217,34 +219,34 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	return group.Wait()
 }
 
-// asks lists what the job is about: the tags that its filter chooses in each of its repositories.
-func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, error) {
+// asks lists what the job is about: the tags that its filter chooses in each of its repositories. Where it chooses too little there is an
+// outcome that says so.
+func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, error) {
 	if job.Image() {
-		return []ask{{source: job.Source, targets: job.Targets}}, nil
+		return []ask{{source: job.Source, targets: job.Targets}}, nil, nil
 	}
-	var catalog []string
-	if job.NeedsCatalog() {
-		var err error
-		if catalog, err = m.Observer.Catalog(ctx, job.Source.Repository, job.CanRoute); err != nil {
-			return nil, At(Source, job.Source, fmt.Errorf("list repositories: %w", err))
-		}
-		if size(catalog) > maxNames {
-			return nil, At(Source, job.Source, tooMany("repositories"))
-		}
-	}
-	routes, unmatched := job.Routes(catalog)
-	if len(unmatched) > 0 {
-		return nil, At(Source, job.Source, fmt.Errorf("no repository below it matches %q", unmatched))
+	routes, short, err := m.routes(ctx, job)
+	if err != nil {
+		return nil, nil, err
 	}
 	var all []ask
 	chosen := 0
 	for _, route := range routes {
-		tags, err := m.tags(ctx, job, route.Source)
+		tags, few, err := m.tags(ctx, job, route.Source)
+		if errors.Is(err, image.ErrAbsent) && len(routes) > 1 { // which is no reason to leave the others
+			for _, target := range route.Targets {
+				short = append(short, unobserved(job.Name, image.Reference{Repository: route.Source}, image.Reference{Repository: target}, err))
+			}
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if few != nil {
+			short = append(short, tooFew(job, route, few)...)
 		}
 		if chosen += size(tags); chosen > maxNames {
-			return nil, At(Source, route.Source, tooMany("tags"))
+			return nil, nil, At(Source, route.Source, tooMany("tags"))
 		}
 		for _, tag := range tags {
 			a := ask{source: route.Source.Tag(tag)}
@@ -254,21 +256,60 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, error) {
 			all = append(all, a)
 		}
 	}
-	return all, nil
+	return all, short, nil
 }
 
-func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) ([]string, error) {
-	if literals, ok := job.Tags.Literals(); ok {
-		return literals, nil
+// routes lists the repositories that the job is about; where there are too few, there is an outcome that says so.
+func (m *Mirror) routes(ctx context.Context, job plan.Job) (routes []plan.Route, short []Outcome, err error) {
+	var catalog []string
+	if job.NeedsCatalog() {
+		if catalog, err = m.Observer.Catalog(ctx, job.Source.Repository, job.CanRoute); err != nil {
+			return nil, nil, At(Source, job.Source, fmt.Errorf("list repositories: %w", err))
+		}
+		if size(catalog) > maxNames {
+			return nil, nil, At(Source, job.Source, tooMany("repositories"))
+		}
 	}
-	all, err := m.Observer.Tags(ctx, repo, job.Tags.CanChoose)
+	routes, unmatched := job.Routes(catalog)
+	if len(unmatched) > 0 && !job.Tags.AllowsNone() {
+		short = tooFew(job, plan.Route{Source: job.Source.Repository, Targets: repositories(job.Targets)}, noRepository(unmatched))
+	}
+	return routes, short, nil
+}
+
+// tags returns the tags of a repository that the job asks for, those among them that it names whether the list has them or not; and, as
+// few, what it chooses too little of.
+func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) (tags []string, few error, err error) {
+	if literals, ok := job.Tags.Literals(); ok {
+		if len(literals) == 0 && !job.Tags.AllowsNone() {
+			few = fewTags(job.Tags.Choose(nil).Short, "; exclude takes all that include names")
+		}
+		return literals, few, nil
+	}
+	near := job.Tags.Nearest()
+	found := false // by a pattern, so that nothing else need be looked for
+	all, err := m.Observer.Tags(ctx, repo, func(tag string) bool {
+		keep := job.Tags.CanChoose(tag)
+		if found = found || keep && !job.Tags.Names(tag); !found && !keep {
+			near.Add(tag)
+		}
+		return keep
+	})
 	if err != nil {
-		return nil, At(Source, repo, fmt.Errorf("list tags: %w", err))
+		return nil, nil, At(Source, repo, fmt.Errorf("list tags: %w", err))
 	}
 	if size(all) > maxNames {
-		return nil, At(Source, repo, tooMany("tags"))
+		return nil, nil, At(Source, repo, tooMany("tags"))
 	}
-	return job.Tags.Select(all), nil
+	instead := ""
+	switch nearest := near.Tags(); {
+	case len(nearest) > 0:
+		instead = "; the nearest there are " + strings.Join(nearest, ", ")
+	case len(all) == 0:
+		instead = "; the source has no tags"
+	}
+	choice := job.Tags.Choose(all)
+	return slices.Concat(choice.Tags, choice.Absent), fewTags(choice.Short, instead), nil
 }
 
 // size is how many bytes a list of names takes.
@@ -396,6 +437,9 @@ func (m *Mirror) held(ctx context.Context, target image.Reference, offered image
 func unobserved(job string, source, target image.Reference, err error) Outcome {
 	out := Outcome{Job: job, Status: Failed, Err: err}
 	out.Action = diff.Action{Op: diff.Import, Reason: diff.Unobserved, Source: source, Target: target}
+	if sided, ok := errors.AsType[*SideError](err); ok && sided.Side == Source && errors.Is(err, image.ErrAbsent) {
+		out.Status, out.Reason = Absent, diff.SourceAbsent
+	}
 	if at, ok := retryAt(err); ok {
 		out.Status, out.RetryAt = Deferred, at
 	}

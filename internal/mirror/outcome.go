@@ -19,7 +19,14 @@ const (
 	Failed   Status = "failed"
 	// Deferred: a registry's budget does not allow it now; Outcome.RetryAt says when it will.
 	Deferred Status = "deferred"
+	// NothingChosen: a filter chose no tag of a source, where it should have; it counts as failed.
+	NothingChosen Status = "nothing-chosen"
+	// Absent: the source has no such tag or repository; it counts as failed.
+	Absent Status = "absent"
 )
+
+// Failure tells whether the status counts as failed.
+func (s Status) Failure() bool { return s == Failed || s == NothingChosen || s == Absent }
 
 // Cost is what an import takes, or took.
 type Cost struct {
@@ -65,7 +72,7 @@ type Outcome struct {
 	Duration time.Duration
 	// RetryAt is when a deferred action may be tried again; zero otherwise.
 	RetryAt time.Time
-	// Err is why the action failed or is deferred; nil otherwise.
+	// Err is why the action counts as failed or is deferred; nil otherwise.
 	Err error
 }
 
@@ -91,7 +98,7 @@ func (r Result) Counts() (c record.Counts) {
 			c.Import++
 		case Refused:
 			c.Refuse++
-		case Failed:
+		case Failed, NothingChosen, Absent:
 			c.Failed++
 		case Deferred:
 			c.Deferred++

@@ -155,7 +155,7 @@ func settled(t *testing.T, jobs []plan.Job, results []mirror.Result) {
 		}
 		for _, out := range r.Outcomes {
 			wrong := out.Status == "" || out.Job != r.Job ||
-				(out.Err != nil) != (out.Status == mirror.Failed || out.Status == mirror.Deferred) ||
+				(out.Err != nil) != (out.Status.Failure() || out.Status == mirror.Deferred) ||
 				out.RetryAt.IsZero() == (out.Status == mirror.Deferred) ||
 				(out.Op == diff.Keep) != (out.Status == mirror.Kept) || (out.Op == diff.Refuse) != (out.Status == mirror.Refused)
 			if wrong {

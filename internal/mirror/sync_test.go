@@ -112,9 +112,9 @@ func TestTwoWritersAreBothRefused(t *testing.T) {
 func TestMissingLiteralFailsAtItsSide(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *stand) {
 		push(t, s.a, 1, "x", "v1")
-		want(t, s.sync(t, job(t, "x", "x", []string{"v1", "v2"}, hostA, hostB)), hostB+"/x:v1 absent imported", hostB+"/x:v2 unobserved failed")
+		want(t, s.sync(t, job(t, "x", "x", []string{"v1", "v2"}, hostA, hostB)), hostB+"/x:v1 absent imported", hostB+"/x:v2 absent-at-source absent")
 		for _, out := range s.records.list {
-			if out.Status == mirror.Failed && (sideOf(out.Err) != mirror.Source || !strings.Contains(out.Err.Error(), hostA+"/x:v2")) {
+			if out.Status == mirror.Absent && (sideOf(out.Err) != mirror.Source || !strings.Contains(out.Err.Error(), hostA+"/x:v2")) {
 				t.Errorf("error = %v", out.Err)
 			}
 		}
@@ -231,7 +231,7 @@ func TestRepositoriesByGlob(t *testing.T) {
 		want(t, s.sync(t, j), expect...)
 		whole(t, s.c, "copy/app-2", "v1", s.a.Digest("team/app-2", "v1"))
 		j.Repositories = []string{"none-*"}
-		want(t, s.sync(t, j), "team failed")
+		want(t, s.sync(t, j), hostB+"/team nothing-chosen nothing-chosen", hostC+"/copy nothing-chosen nothing-chosen")
 	})
 }
 

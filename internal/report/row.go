@@ -36,12 +36,24 @@ func rowOf(out mirror.Outcome, label, cost string) row {
 	case mirror.Refused:
 		r.sign, r.color, r.digests = "!", yellow, digests(out.Action)
 		r.note = "refused: " + Line(cmp.Or(out.Detail, string(out.Reason)))
-	case mirror.Failed:
-		r.sign, r.color, r.note = "x", red, "failed: "+errorLine(out.Err)
+	case mirror.Failed, mirror.NothingChosen, mirror.Absent:
+		r.sign, r.color, r.note = "x", red, verdict(out.Status)+": "+errorLine(out.Err)
 	case mirror.Deferred:
 		r.sign, r.color, r.note = ">", yellow, deferral(out)
 	}
 	return r
+}
+
+// verdict is what to call a status that counts as failed.
+func verdict(s mirror.Status) string {
+	switch s {
+	case mirror.NothingChosen:
+		return "nothing chosen"
+	case mirror.Absent:
+		return "absent at the source"
+	case mirror.Failed, mirror.Kept, mirror.Imported, mirror.Refused, mirror.Deferred:
+	}
+	return "failed"
 }
 
 func deferral(out mirror.Outcome) string {

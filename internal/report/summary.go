@@ -23,7 +23,7 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 		for _, out := range r.Outcomes {
 			switch settled(out) {
 			case mirror.Kept:
-			case mirror.Failed:
+			case mirror.Failed, mirror.NothingChosen, mirror.Absent:
 				if mirror.Interrupted(out.Err) {
 					interrupted++
 				}

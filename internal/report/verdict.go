@@ -53,7 +53,7 @@ func tally(results []mirror.Result) Totals {
 				t.Import++
 			case mirror.Refused:
 				t.Refuse++
-			case mirror.Failed:
+			case mirror.Failed, mirror.NothingChosen, mirror.Absent:
 				t.Failed++
 			case mirror.Deferred:
 				t.Deferred++

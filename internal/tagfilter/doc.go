@@ -23,17 +23,25 @@
 //  2. suffix keeps the tags that end in it; the steps below then read the version in what stands before it.
 //  3. semver keeps the versions in the range (the syntax of github.com/Masterminds/semver), pre-releases only where the
 //     range names one. A tag that is no version drops out.
-//  4. newest keeps that many tags, the highest versions first. A tag that is no version drops out, and without semver so
+//  4. newest keeps that many tags, the highest versions first, or by the day or the numbers in them where sort says so. A tag that is no version drops out, and without semver so
 //     does a pre-release.
 //
 // The result is what is left of the candidates, and the literals. An empty include means "*" where semver, suffix or
 // newest is set. A tag that the OCI distribution spec does not allow is never chosen, whatever the registry says it has.
 //
+// A filter can be the union of several such sets, of which each chooses for itself.
+//
+// # What has to be there
+//
+// A set has to choose min tags, by default one, and its patterns at least one, unless min is 0. [Filter.Choose] tells where it does not. A
+// literal always has to be there.
+//
 // # Versions
 //
 // A version is read loosely: 3, 3.19 and v1.2.3 are versions (3.0.0, 3.19.0 and 1.2.3), and so is 2024.01.15. What follows
-// a hyphen is a pre-release: 3.20-alpine is one unless suffix is -alpine. Four parts (1.2.3.4) and underscores
-// (3.20.0_rc1) are no version. A number of six or more digits without a dot, with or without a v and a pre-release, is a
+// a hyphen is a pre-release: 3.20-alpine is one unless suffix is -alpine. Four parts
+// (10.0.17763.5458) are a version whose fourth part a range does not see, and newest does. An underscore stands for the "+" that a tag cannot
+// have, as Helm writes it (104.1.1_up57.0.3), but for 3.20.0_rc1 and its like, which are pre-releases as Alpine writes them. A number of six or more digits without a dot, with or without a v and a pre-release, is a
 // date or a build number (20240115, v20240115-a1b2c3) and no version.
 //
 // Equal versions each take a place of newest. The longest spelling comes first, as it is the least likely to move

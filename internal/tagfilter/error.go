@@ -4,7 +4,7 @@ import "fmt"
 
 // Error is one mistake in a Spec. Its text says what is wrong and the way out.
 type Error struct {
-	Field string // include, exclude, semver, suffix or newest
+	Field string // include, exclude, semver, suffix, newest, sort or min
 	Index int    // the entry of the list, from 0; -1 where the mistake is not one entry's
 	Err   error
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -17,6 +18,8 @@ type Spec struct {
 	Semver  string   `json:"semver,omitempty"`  // a range in Masterminds syntax; "" for any version
 	Suffix  string   `json:"suffix,omitempty"`  // what a tag ends in after its version; "" for none
 	Newest  int      `json:"newest,omitempty"`  // how many tags to keep of those that patterns match; 0 for all
+	Sort    string   `json:"sort,omitempty"`    // what newest goes by: semver, date or numeric; "" for semver
+	Min     *int     `json:"min,omitempty"`     // how many tags there have to be; nil for 1
 }
 
 // Compile checks the spec and makes it ready for use. The error joins every mistake, each an *Error, in the order of the
@@ -48,20 +51,32 @@ func (k *Compiler) Compile(spec Spec) (Filter, error) {
 			named = append(named, tag)
 		}
 	}
-	return Filter{
+	least := 1
+	if spec.Min != nil {
+		least = *spec.Min
+	}
+	return Filter{sets: []chooser{{
 		spec:    spec.Identity(),
 		named:   named,
 		include: include.patterns,
 		exclude: exclude,
-		narrow:  narrowing{suffix: spec.Suffix, versions: versions, newest: spec.Newest},
+		narrow:  narrowing{suffix: spec.Suffix, versions: versions, newest: spec.Newest, scheme: schemeOf(spec.Sort)},
+		min:     least,
 		text:    describe(spec),
-	}, nil
+		pieces:  pieces(withDefault(spec)),
+	}}}, nil
 }
 
 // Identity returns a text that two specs have in common only if both say the same, in the same order of entries. It stays what it is
 // from one version of the program to the next, so that it can be kept. JSON takes what is no UTF-8 as U+FFFD, and no tag has either.
 func (s Spec) Identity() string {
 	s.Include = withDefault(s)
+	if s.Sort == sortSemver {
+		s.Sort = ""
+	}
+	if s.Min != nil && *s.Min == 1 {
+		s.Min = nil
+	}
 	text, _ := json.Marshal(s) // nothing in it can fail
 	return string(text)
 }
@@ -77,6 +92,11 @@ func (s Spec) onlyLiterals() bool {
 		}
 	}
 	return len(s.Include) > 0
+}
+
+// literals are the entries of include that name one tag each.
+func (s Spec) literals() []string {
+	return slices.DeleteFunc(slices.Clone(s.Include), func(entry string) bool { return !isLiteral(entry) })
 }
 
 // withDefault returns the entries of include, which may be left out beside what narrows it.
@@ -190,5 +210,18 @@ func (c *compiler) checkSuffix(suffix string) {
 func (c *compiler) checkNewest(spec Spec) {
 	if spec.Newest < 0 {
 		c.add("newest", -1, fmt.Errorf("%d is negative; write how many tags to keep, or leave it out to keep all", spec.Newest))
+	}
+	switch {
+	case !slices.Contains([]string{"", sortSemver, sortDate, sortNumeric}, spec.Sort):
+		c.add("sort", -1, fmt.Errorf("%s is not one of %s, %s, %s", quote(spec.Sort), sortSemver, sortDate, sortNumeric))
+	case spec.Sort != "" && spec.Newest == 0:
+		c.add("sort", -1, errors.New("is the order that newest goes by; add newest, or remove it"))
+	}
+	switch {
+	case spec.Min == nil:
+	case *spec.Min < 0:
+		c.add("min", -1, fmt.Errorf("%d is negative; write how many tags there have to be, 0 to allow none", *spec.Min))
+	case spec.Newest > 0 && *spec.Min > spec.Newest+len(spec.literals()):
+		c.add("min", -1, fmt.Errorf("%d tags can never be there, as newest keeps %d; make min smaller, or newest larger", *spec.Min, spec.Newest))
 	}
 }

@@ -80,6 +80,11 @@ func TestCompileRefuses(t *testing.T) {
 		{"a suffix too long", Spec{Suffix: long[:128]}, []mistake{{"suffix", -1, "leaves no room"}}},
 		{"newest below zero", Spec{Newest: -1}, []mistake{{"newest", -1, "-1 is negative"}}},
 
+		{"an unknown order", Spec{Newest: 1, Sort: "age"}, []mistake{{"sort", -1, "is not one of semver, date, numeric"}}},
+		{"an order of nothing", Spec{Include: list("*"), Sort: "date"}, []mistake{{"sort", -1, "add newest"}}},
+		{"min below zero", Spec{Newest: 1, Min: ptr(-1)}, []mistake{{"min", -1, "0 to allow none"}}},
+		{"more than newest keeps", Spec{Include: list("* a"), Newest: 2, Min: ptr(4)}, []mistake{{"min", -1, "can never be there"}}},
+
 		{"only literals with semver", Spec{Include: list("a"), Semver: "1"}, []mistake{{"semver", -1, `add a pattern such as "*" to include`}}},
 		{"only literals with all", Spec{Include: list("a b"), Semver: "1", Suffix: "-a", Newest: 1}, []mistake{
 			{"semver", -1, "remove semver"}, {"suffix", -1, "remove suffix"}, {"newest", -1, "remove newest"}}},
@@ -97,6 +102,8 @@ func TestCompileRefuses(t *testing.T) {
 		})
 	}
 }
+
+func ptr(n int) *int { return &n }
 
 func checkMistakes(t *testing.T, want []mistake, got []*Error) {
 	t.Helper()
@@ -204,7 +211,7 @@ func TestIdentity(t *testing.T) {
 	specs := []Spec{
 		{Include: []string{"a"}}, {Include: []string{"a", "b"}}, {Include: []string{"a,b", "/x/"}}, {Include: []string{`/a","b/`}}, {Include: []string{"*"}, Exclude: []string{"b"}},
 		{Include: []string{"*"}}, {Newest: 1}, {Newest: 11}, {Semver: "1.x"}, {Semver: ">= 1"}, {Suffix: "-1"}, {Suffix: "-1", Newest: 1}, {Include: long}, {Include: long[:200]},
-		{Include: []string{"1*"}, Semver: "1.x"},
+		{Include: []string{"1*"}, Semver: "1.x"}, {Newest: 1, Sort: "date"}, {Newest: 1, Sort: "numeric"}, {Newest: 1, Min: ptr(0)}, {Newest: 2, Min: ptr(2)},
 	}
 	seen := map[string]Spec{}
 	for _, spec := range specs {

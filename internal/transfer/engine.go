@@ -92,7 +92,8 @@ func (e *Engine) Size() int { return e.places.size() + e.pushes.size() }
 func (*Engine) Name() string { return "copy" }
 
 // Resolve returns the digest that the target will hold: the source's, or, for an index of which only some platforms are
-// wanted, that of the index with fewer entries. The latter needs the index itself, which is fetched once.
+// wanted, that of the index with fewer entries. The latter needs the index itself, which is fetched once; an image of one platform needs its
+// config as well.
 func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error) {
 	if image.IsSchema1(offered.MediaType) {
 		_, err := parse(image.Manifest{Descriptor: offered})
@@ -102,7 +103,7 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 		e.estimates.offer(source.Repository, offered)
 		e.recallSample(ctx, source.Repository, offered.Digest)
 	}
-	if len(platforms) == 0 || !image.IsIndex(offered.MediaType) {
+	if len(platforms) == 0 {
 		return offered.Digest, nil
 	}
 	if d, ok := e.memory.selected(ctx, offered.Digest, platforms); ok {
@@ -112,7 +113,12 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 	if err != nil {
 		return "", err
 	}
-	selected, err := selectPlatforms(m, platforms)
+	selected := m
+	if image.IsIndex(m.MediaType) {
+		selected, err = selectPlatforms(m, platforms)
+	} else {
+		err = e.admit(ctx, source, m, platforms)
+	}
 	if err == nil {
 		e.memory.putSelected(ctx, offered.Digest, platforms, selected.Digest)
 	}

@@ -1,8 +1,11 @@
 package transfer
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -13,7 +16,8 @@ import (
 
 // selectPlatforms returns the index with only the wanted platforms. It is a function of the index and the platforms alone:
 // the entries that stay are verbatim and in their order, all other fields too; attestations stay with the platform that they
-// describe. An index of which everything stays is returned as it is. A platform that no entry offers is refused.
+// describe. An index of which everything stays is returned as it is. A platform that no entry offers is refused, unless it is optional
+// and another one is there.
 func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest, error) {
 	n, err := parse(m)
 	if err != nil {
@@ -38,7 +42,7 @@ func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest,
 
 // chosen returns the places of the entries that stay.
 func chosen(entries []child, wanted []image.Platform) ([]int, error) {
-	var missing, offered []string
+	var missing, optional, offered []string
 	kept := map[image.Digest]bool{}
 	for _, w := range wanted {
 		found := false
@@ -47,9 +51,17 @@ func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 				kept[c.Digest], found = true, true
 			}
 		}
-		if !found {
+		switch {
+		case found:
+		case w.Optional:
+			w.Optional = false
+			optional = append(optional, w.String())
+		default:
 			missing = append(missing, w.String())
 		}
+	}
+	if len(kept) == 0 {
+		missing = append(missing, optional...)
 	}
 	for _, c := range entries {
 		if name := c.platform.String(); c.describes == "" && c.platform.OS != "" && c.platform.OS != "unknown" && !slices.Contains(offered, name) {
@@ -58,7 +70,7 @@ func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 	}
 	if len(missing) > 0 {
 		return nil, &mirror.RefusedError{Reason: diff.PlatformMissing, Detail: fmt.Sprintf(
-			"the source does not offer %s; it offers %s", strings.Join(missing, ", "), strings.Join(offered, ", "))}
+			"the source does not offer %s; it offers %s", strings.Join(missing, ", "), cmp.Or(strings.Join(offered, ", "), "none by name"))}
 	}
 	var places []int
 	for i, c := range entries {
@@ -67,6 +79,59 @@ func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 		}
 	}
 	return places, nil
+}
+
+// maxConfig bounds the config of an image, in bytes; real ones have some ten thousand.
+const maxConfig = 4 << 20
+
+// admit refuses an image of one platform by the rule that holds for indexes. What has no platform, as an artifact, passes.
+func (e *Engine) admit(ctx context.Context, source image.Reference, m image.Manifest, wanted []image.Platform) error {
+	n, err := parse(m)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(n.blobs, func(b blob) bool { return isConfig(b.MediaType) })
+	if i < 0 {
+		return nil
+	}
+	p, err := e.platformOf(ctx, source.Repository, n.blobs[i].Descriptor)
+	if err != nil {
+		return mirror.At(mirror.Source, source, fmt.Errorf("config: %w", err))
+	}
+	if p.OS == "" && p.Architecture == "" {
+		return nil
+	}
+	_, err = chosen([]child{{Descriptor: m.Descriptor, platform: p}}, wanted)
+	return err
+}
+
+func isConfig(mediaType string) bool {
+	return mediaType == "application/vnd.oci.image.config.v1+json" || mediaType == "application/vnd.docker.container.image.v1+json"
+}
+
+// platformOf reads the platform in the config of an image.
+func (e *Engine) platformOf(ctx context.Context, repo image.Repository, config image.Descriptor) (image.Platform, error) {
+	if config.Size > maxConfig {
+		return image.Platform{}, fmt.Errorf("it has %d bytes, more than %d", config.Size, maxConfig)
+	}
+	body, err := e.options.Source.OpenBlob(ctx, repo, config, 0, nil)
+	if err != nil {
+		return image.Platform{}, err
+	}
+	defer func() { _ = body.Close() }() // only read
+	raw, err := io.ReadAll(io.LimitReader(body, config.Size+1))
+	if err != nil {
+		return image.Platform{}, err
+	}
+	if image.DigestOf(raw, config.Digest) != config.Digest {
+		e.options.Source.Doubt(config.Digest)
+		return image.Platform{}, fmt.Errorf("%s: %w", config.Digest, image.ErrCorrupt)
+	}
+	var p struct{ OS, Architecture, Variant string }
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return image.Platform{}, fmt.Errorf("%s is no JSON document: %w", config.Digest, err)
+	}
+	return image.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}.Normal(), nil
 }
 
 // withManifests returns the index raw with only those of its entries. It cuts the other entries out of the text instead of
