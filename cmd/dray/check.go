@@ -86,6 +86,9 @@ func (a *app) check(ctx context.Context, online bool) error {
 			}
 			answer.Warnings = append(answer.Warnings, missingHelpers(cfg, built.client, repos)...)
 			answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
+			if text := unscheduled(jobs); text != "" {
+				answer.Warnings = append(answer.Warnings, text)
+			}
 		}
 	}
 	if a.output == "json" {

@@ -89,6 +89,10 @@ func (b *builder) build(context.Context) (daemon.Generation, error) {
 			b.links = links
 			b.limits.follow(cfg, links.client)
 			b.take(cfg)
+			if text := unscheduled(jobs); text != "" {
+				// Aside, as a log that nobody reads must not keep the daemon from its start.
+				go b.log.LogAttrs(context.Background(), slog.LevelInfo, "not every mapping has a schedule", slog.String("reason", text))
+			}
 		},
 		Close: links.release,
 	}

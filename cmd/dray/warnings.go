@@ -6,10 +6,12 @@ import (
 	"maps"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/ratelimit"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
@@ -61,6 +63,27 @@ func missingHelpers(cfg *config.Config, client *registry.Client, repos map[strin
 		}
 	}
 	return texts
+}
+
+// unscheduled says which mappings dray run runs only at start and when they change; it is empty where each has a schedule.
+func unscheduled(jobs []plan.Job) string {
+	const most = 3
+	var names []string
+	for _, j := range jobs {
+		if j.Schedule.IsZero() {
+			names = append(names, j.Name)
+		}
+	}
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	switch n := len(names); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return text + " has no schedule: dray run runs it at start and when it changes"
+	case n > most:
+		text += fmt.Sprintf(" and %d more", n-most)
+	}
+	return text + " have no schedule: dray run runs them at start and when they change"
 }
 
 // runsFrom are the runs of the jobs whose source a budget is for.

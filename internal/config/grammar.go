@@ -249,7 +249,7 @@ type options struct {
 	// beside a default, is run by `dray run` once, and when it changes. What came due while dray was down is run once.
 	Schedule text `yaml:"schedule" format:"schedule" empty:"" example:"17 */6 * * *|@every 90m|@daily"`
 	// Up to how much later than its schedule a mapping runs, always by the same share, so that not all run at once; `0s` for
-	// none.
+	// none. A mapping that is new or has changed runs at once.
 	Jitter text `yaml:"jitter" format:"span" default:"0s" example:"10m"`
 	// The time zone of `schedule`, by its IANA name.
 	Timezone text `yaml:"timezone" format:"timezone" default:"UTC" example:"Europe/Berlin"`

@@ -42,6 +42,6 @@
 // # Jitter, and what was missed
 //
 // A job runs later than its schedule by its [Offset] within the jitter, always by the same. [Due] has the rules: what is new or has
-// changed is due at once, and what was missed, however often, is made up for once, both within the jitter; no occurrence counts
-// twice, however long a job has waited for its turn or a run took. What is due waits in a [Queue].
+// changed is due at once, and what was missed, however often, is made up for once, within the jitter; no occurrence counts twice,
+// however long a job has waited for its turn or a run took. What is due waits in a [Queue].
 package schedule

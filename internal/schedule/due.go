@@ -5,8 +5,8 @@ import "time"
 // Due returns when a job is due that last started at last, the zero time if it never did, or not as it now is. The anchor is that
 // of [Schedule.Next]. The zero time means never.
 //
-//   - A job that never ran is due at now + [Offset], whatever its schedule: many that are new at once do not all start at once.
-//   - Otherwise it is due at the first occurrence after the one that it ran for, plus its offset.
+//   - A job that never ran is due now, whatever its schedule and its jitter.
+//   - Otherwise it is due at the first occurrence after the one that it ran for, plus its [Offset].
 //   - If that has passed, however often, it is due once, at now + offset, or at its next regular time if that comes first.
 //
 // The result depends on now in the first and the third case: call it when a job has ended, is new or has changed, and keep what
@@ -18,7 +18,7 @@ func Due(s Schedule, key string, jitter time.Duration, last, anchor, now time.Ti
 	offset := Offset(key, jitter)
 	last, now = last.Round(0), now.Round(0) // of what the clock shows, not of what has passed
 	if last.IsZero() {
-		return now.Add(offset)
+		return now
 	}
 	if s.IsZero() {
 		return time.Time{}

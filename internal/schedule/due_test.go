@@ -27,8 +27,8 @@ func TestDue(t *testing.T) {
 		last, anchor, now, wanted string
 	}{
 		{"never ran", "0 3 * * *", 0, 0, none, none, "02 12:00:00", "02 12:00:00"},
-		{"never ran, jitter", "0 3 * * *", time.Hour, 10 * time.Minute, none, none, "02 12:00:00", "02 12:10:00"},
-		{"never ran, no schedule", "", time.Hour, 10 * time.Minute, none, none, "02 12:00:00", "02 12:10:00"},
+		{"never ran, jitter", "0 3 * * *", time.Hour, 10 * time.Minute, none, none, "02 12:00:00", "02 12:00:00"},
+		{"never ran, no schedule", "", time.Hour, 10 * time.Minute, none, none, "02 12:00:00", "02 12:00:00"},
 		{"ran, no schedule", "", time.Hour, 10 * time.Minute, "01 12:10:00", none, "02 12:00:00", none},
 		{"regular", "0 3 * * *", 0, 0, "02 03:00:00", none, "02 03:05:00", "03 03:00:00"},
 		{"regular, jitter", "0 3 * * *", time.Hour, 10 * time.Minute, "02 03:10:00", none, "02 03:15:00", "03 03:10:00"},
