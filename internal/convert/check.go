@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,8 +28,21 @@ func (d *document) check() {
 			d.disable(m, m.at, "no equal: dray cannot read the choice of tags (%v); write it anew", err)
 		}
 	}
+	for i, m := range d.mappings {
+		d.checkTwice(m, d.mappings[:i])
+	}
 	for _, r := range slices.Clone(d.registries) {
 		d.checkRegistry(r)
+	}
+}
+
+// checkTwice leaves out an entry that is there already: dray refuses two writers of one tag.
+func (d *document) checkTwice(m *mapping, before []*mapping) {
+	for _, first := range before {
+		if !m.disabled && !first.disabled && m.source == first.source && slices.Equal(m.targets, first.targets) &&
+			slices.Equal(m.repositories, first.repositories) && reflect.DeepEqual(m.tags, first.tags) {
+			d.disable(m, m.at, "it brings the same as the entry of line %d, and has been left out", first.at.line())
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func examples() map[string]example {
 		"skopeo-scoped":      {files: []string{"skopeo-semver.yaml"}, options: Options{Target: "registry.corp.example", Scoped: true}},
 	}
 	for _, name := range []string{
-		"regsync-quickstart.yml", "regsync-full.yaml", "regsync-registry.yml", "regsync-tagsets.yml", "regsync-odd.yml", "image-syncer-part.yaml", "dregsy-tasks.yaml", "dregsy-matching.yaml",
+		"regsync-quickstart.yml", "regsync-full.yaml", "regsync-registry.yml", "regsync-tagsets.yml", "regsync-odd.yml", "regsync-twice.yml", "image-syncer-part.yaml", "dregsy-tasks.yaml", "dregsy-matching.yaml",
 		"dregsy-tags.yaml", "image-syncer-config.json", "image-syncer-images.yaml", "ocync-minimal.yaml", "ocync-fanout.yaml", "ocync-semver.yaml",
 	} {
 		list[strings.TrimSuffix(name, filepath.Ext(name))] = example{files: []string{name}}
