@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,7 +84,7 @@ type views struct {
 	t      *testing.T
 	dir    string
 	seed   uint64
-	runs   uint64
+	runs   atomic.Uint64
 	silent bool // runs hang
 	store  *store.Store
 	daemon *daemon.Daemon
@@ -168,8 +169,7 @@ func (v *views) build(context.Context) (daemon.Generation, error) {
 }
 
 func (v *views) run(ctx context.Context, name string, _ <-chan struct{}, _ mirror.Watcher) mirror.Result {
-	v.runs++                                        // Parallel runs begin one after the other
-	random := rand.New(rand.NewPCG(v.seed, v.runs)) //nolint:gosec // reproducible
+	random := rand.New(rand.NewPCG(v.seed, v.runs.Add(1))) //nolint:gosec // as random as it needs to be
 	r := mirror.Result{Job: name, Started: time.Now()}
 	if v.silent {
 		<-ctx.Done()

@@ -144,7 +144,7 @@ func TestLoadUnreadable(t *testing.T) {
 
 // TestHostileIsQuick fills a large file with what parsers dislike: what grows with its square would take minutes.
 func TestHostileIsQuick(t *testing.T) {
-	const size = 1 << 19
+	const size = 1 << 18
 	for _, piece := range []string{
 		"[", "{", "- ", "? ", "a: ", "&a ", "!a ", "*a ", "\"", "'", "|", "#\n", "\n", "\r", "a\n", "- a\n", "[a],", "{a: ", "%a\n", ": ", ", ", "? a\n", "&a a: *a\n", "- &a\n", "\t", "\u0085", "k: v\n", "<<: ", "a: ${env:", "- {}\n", "{},", "- source: a\n", "- source: a\n  target: x.io/a\n  tags: [a]\n",
 	} {

@@ -106,11 +106,15 @@ func sameness(err error, about ...string) string {
 	return varying.ReplaceAllString(text, "")
 }
 
-// withoutReference returns the text of an error; where it has a side, without the reference in question.
+// withoutReference returns the text of an error; where it has a side, with the registry instead of the reference in question.
 func withoutReference(err error) string {
 	side, ok := errors.AsType[*SideError](err)
 	if !ok {
 		return err.Error()
 	}
-	return strings.Replace(err.Error(), side.Error(), string(side.Side)+": "+side.Err.Error(), 1)
+	where := "a folder"
+	if host, _, ok := strings.Cut(side.Ref, "/"); ok && !strings.HasPrefix(side.Ref, image.LayoutScheme) {
+		where = host + "/…"
+	}
+	return strings.Replace(err.Error(), side.Error(), fmt.Sprintf("%s %s: %v", side.Side, where, side.Err), 1)
 }

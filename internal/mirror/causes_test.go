@@ -43,19 +43,19 @@ func TestCauses(t *testing.T) {
 	}{
 		"nothing":     {[]mirror.Result{{Job: "a"}}, nil},
 		"one":         {[]mirror.Result{{Job: "a", Outcomes: failed(1, dead)}}, []string{"a 1 target t.example/app:v0: HEAD manifest: no answer (3 attempts)"}},
-		"many":        {[]mirror.Result{{Job: "a", Outcomes: failed(40, dead)}}, []string{"a 40 target: HEAD manifest: no answer (4 attempts); 40 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
-		"blobs":       {[]mirror.Result{{Job: "a", Outcomes: failed(3, blob)}}, []string{"a 3 source: blob sha256:" + strings.Repeat("2", 64) + ": 404; 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
+		"many":        {[]mirror.Result{{Job: "a", Outcomes: failed(40, dead)}}, []string{"a 40 target t.example/…: HEAD manifest: no answer (4 attempts); 40 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
+		"blobs":       {[]mirror.Result{{Job: "a", Outcomes: failed(3, blob)}}, []string{"a 3 source s.example/…: blob sha256:" + strings.Repeat("2", 64) + ": 404; 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
 		"no side":     {[]mirror.Result{{Job: "a", Outcomes: failed(2, plain)}}, []string{"a 2 s.example/app:v1 has no platform; 2 times, such as for t.example/app:v0 and t.example/app:v1"}},
 		"located":     {[]mirror.Result{{Job: "a", Outcomes: failed(1, unlike)}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: all of v0"}},
 		"unlike":      {[]mirror.Result{{Job: "a", Outcomes: failed(2, unlike)}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: all of v0", "a 1 s.example/app:v1 → t.example/app:v1: all of v1"}},
 		"interrupted": {[]mirror.Result{{Job: "a", Outcomes: failed(40, stopped)}, {Job: "b", Err: context.Canceled}}, nil},
 		"two jobs": {
 			[]mirror.Result{{Job: "a", Outcomes: failed(1, plain)}, {Job: "b", Outcomes: failed(2, dead)}, {Job: "c", Outcomes: failed(1, dead)}},
-			[]string{" 3 target: HEAD manifest: no answer (3 attempts); 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v0", "a 1 s.example/app:v0 → t.example/app:v0: s.example/app:v0 has no platform"},
+			[]string{" 3 target t.example/…: HEAD manifest: no answer (3 attempts); 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v0", "a 1 s.example/app:v0 → t.example/app:v0: s.example/app:v0 has no platform"},
 		},
 		"whole jobs": {
 			[]mirror.Result{{Job: "a", Err: mirror.At(mirror.Source, ref("s.example", ""), errors.New("GET tags: 503"))}, {Job: "b", Err: mirror.At(mirror.Source, ref("s.example", ""), errors.New("GET tags: 503"))}},
-			[]string{" 2 source: GET tags: 503; 2 times, such as for a and b"},
+			[]string{" 2 source s.example/…: GET tags: 503; 2 times, such as for a and b"},
 		},
 		"no reason": {[]mirror.Result{{Job: "a", Outcomes: failed(1, func(_, _ image.Reference) error { return nil })}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: failed"}},
 	} {
