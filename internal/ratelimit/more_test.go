@@ -71,7 +71,8 @@ func statuses(r mirror.Result) map[mirror.Status]int {
 	return counts
 }
 
-// While the hub allows nothing, 200 tags of another registry take the time that they take without it.
+// While the hub allows nothing, 200 tags of another registry take the time that they take without it, and that of the hub's own looks at the
+// target.
 func TestOthersGoOn(t *testing.T) {
 	took := map[bool]time.Duration{}
 	for _, beside := range []bool{false, true} {
@@ -102,8 +103,9 @@ func TestOthersGoOn(t *testing.T) {
 			took[beside] = results[0].Duration
 		})
 	}
-	// Their HEADs at the target share its places in flight.
-	if took[true] > took[false]*11/10 {
+	// Their 200 HEADs at the target, of 20 ms each, share its 16 places in flight; a few more round trips are for how the two mesh.
+	const looks, slack = 200 * 20 * time.Millisecond / 16, 5 * 20 * time.Millisecond
+	if took[true] > took[false]+looks+slack {
 		t.Errorf("%s beside an exhausted hub, %s without", took[true], took[false])
 	}
 	t.Log(took)
