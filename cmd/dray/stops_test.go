@@ -380,7 +380,6 @@ func kinds() map[string]kind {
 				h.t.Error(err)
 			}
 			h.lock(filepath.Join(state, "dray.db.lock"))
-			h.started = func(p *os.Process) { h.opened(p, "dray.db.lock") }
 		}},
 		"store is busy": {importing, func(h *hung) {
 			h.source = h.good() + "/app"
@@ -397,7 +396,6 @@ func kinds() map[string]kind {
 			dir := h.long()
 			h.args = []string{dir}
 			h.lock(filepath.Join(dir, ".dray-lock"))
-			h.started = func(p *os.Process) { h.opened(p, ".dray-lock") }
 		}},
 		"nobody reads the log": {all, func(h *hung) {
 			h.source, h.stderr = h.silent()+"/app", h.blocked()
@@ -405,7 +403,8 @@ func kinds() map[string]kind {
 	}
 }
 
-// lock takes a lock file, as another process does.
+// lock takes a lock file, as another process does. Who waits for it may have it open for an instant each time that it tries, so the
+// kernel tells when it was opened.
 func (h *hung) lock(path string) {
 	file, err := os.Create(path)
 	if err != nil {
@@ -415,6 +414,21 @@ func (h *hung) lock(path string) {
 	h.t.Cleanup(func() { _ = file.Close() })
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 		h.t.Error(err)
+	}
+	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
+	if err == nil {
+		_, err = syscall.InotifyAddWatch(fd, path, syscall.IN_OPEN)
+	}
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	opens := os.NewFile(uintptr(fd), "opens")
+	h.t.Cleanup(func() { _ = opens.Close() })
+	h.started = func(*os.Process) {
+		if _, err := opens.Read(make([]byte, 4096)); err == nil {
+			h.arrive()
+		}
 	}
 }
 
