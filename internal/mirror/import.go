@@ -20,8 +20,8 @@ const (
 	maxPause   = 30 * time.Second
 )
 
-// importOne makes one import, with its retries, and settles its outcome.
-func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
+// importOne makes one import, with its retries, and settles its outcome. moved is told of its bytes.
+func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes int64)) {
 	out := &r.result.Outcomes[i]
 	if m.stopping() {
 		out.Engine = m.Engine.Name()
@@ -30,7 +30,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int) {
 		return
 	}
 	ctx = shared(ctx, &out.Action)
-	meter := m.Watcher.Begin(out.Action)
+	meter := counted{m.Watcher.Begin(out.Action), moved}
 	started := time.Now()
 	order := r.order(i)
 	engine := m.choose(ctx, order)

@@ -5,6 +5,7 @@ import (
 	containerheap "container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/plan"
@@ -23,9 +24,14 @@ func shared(ctx context.Context, a *diff.Action) context.Context {
 // first that have the highest priority, and of equal ones those that have had the fewest turns: what a registry allows is shared by them
 // so, and a job of a thousand tags does not use it up before one of three. Imports of a job wait for jobs of a higher priority from the
 // same registry to be observed.
+//
+// Where several lanes lead to one target, each begins few imports, and one more for each that ends or that moves bytes enough: the lane of
+// a slow source does not keep the target busy with the starts of uploads that wait for their bytes.
 type lanes struct {
 	mu    sync.Mutex
 	lanes map[lane]*queue
+	// into are the source registries of the jobs, by target registry.
+	into map[string]map[string]struct{}
 	// expected counts the jobs that are still to be observed, by priority, for each source registry.
 	expected map[string]map[int]int
 }
@@ -34,6 +40,8 @@ type lanes struct {
 type queue struct {
 	lane
 	free  int
+	most  int // imports at once, which grows
+	moved atomic.Int64
 	lines map[*run]*line
 	ready heap // lines in which something waits
 	came  int
@@ -44,15 +52,21 @@ type queue struct {
 type line struct {
 	run     *run
 	waiting []int
-	do      func(i int)
+	do      func(i int, moved func(bytes int64))
 	had     int // turns
 	since   int // when it was empty last, by the queue's count
 }
 
 // newLanes returns lanes for jobs, each of which is then to be observed.
 func newLanes(jobs ...plan.Job) *lanes {
-	l := &lanes{lanes: map[lane]*queue{}, expected: map[string]map[int]int{}}
+	l := &lanes{lanes: map[lane]*queue{}, into: map[string]map[string]struct{}{}, expected: map[string]map[int]int{}}
 	for _, j := range jobs {
+		for _, target := range j.Targets {
+			if l.into[target.Registry] == nil {
+				l.into[target.Registry] = map[string]struct{}{}
+			}
+			l.into[target.Registry][j.Source.Registry] = struct{}{}
+		}
 		if l.expected[j.Source.Registry] == nil {
 			l.expected[j.Source.Registry] = map[int]int{}
 		}
@@ -85,10 +99,29 @@ func (l *lanes) leave(q *queue) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	q.free++
+	l.grow(q)
+}
+
+// grow allows one import more. The caller holds the lock.
+func (l *lanes) grow(q *queue) {
+	if q.most < importsPerLane {
+		q.most++
+		q.free++
+	}
 	l.next(q)
 }
 
-func (q *queue) wait(r *run, i int, do func(i int)) {
+// movedIn notes that bytes of an import have moved.
+func (l *lanes) movedIn(q *queue, bytes int64) {
+	before := q.moved.Add(bytes) - bytes
+	if bytes > 0 && before/bytesAnImport < (before+bytes)/bytesAnImport {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.grow(q)
+	}
+}
+
+func (q *queue) wait(r *run, i int, do func(i int, moved func(bytes int64))) {
 	own := q.lines[r]
 	if own == nil {
 		own = &line{run: r}
@@ -115,7 +148,7 @@ func (l *lanes) next(q *queue) {
 		}
 		go func() {
 			defer l.leave(q)
-			do(i)
+			do(i, func(bytes int64) { l.movedIn(q, bytes) })
 		}()
 	}
 }
@@ -153,19 +186,21 @@ func (h *heap) pop() *line   { return containerheap.Pop(h).(*line) } //nolint:fo
 func (l *lanes) of(a *diff.Action) *queue {
 	key := lane{a.Source.Registry, a.Target.Registry}
 	if l.lanes[key] == nil {
-		l.lanes[key] = &queue{lane: key, free: importsPerLane, lines: map[*run]*line{}}
+		first := min(importsPerLane, max(leastImports, importsIntoOne/max(1, len(l.into[key.target]))))
+		l.lanes[key] = &queue{lane: key, free: first, most: first, lines: map[*run]*line{}}
 	}
 	return l.lanes[key]
 }
 
-// each calls f for the outcomes that are wanted of runs that have observed, concurrently, and returns when all have ended.
-func (l *lanes) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int)) {
+// each calls f for the outcomes that are wanted of runs that have observed, concurrently, and returns when all have ended. f says how many
+// bytes have moved.
+func (l *lanes) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int, moved func(bytes int64))) {
 	var group sync.WaitGroup
 	l.mu.Lock()
 	for _, r := range runs {
-		do := func(i int) {
+		do := func(i int, moved func(int64)) {
 			defer group.Done()
-			f(r, i)
+			f(r, i, moved)
 		}
 		for i := range r.result.Outcomes {
 			if out := &r.result.Outcomes[i]; wanted(r, out) {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ func TestTurns(t *testing.T) {
 		var group sync.WaitGroup
 		goOn := make(chan struct{})
 		group.Go(func() {
-			l.each([]*run{ready(plan.Job{Name: "hold"}, importsPerLane)}, all, func(*run, int) { <-goOn })
+			l.each([]*run{ready(plan.Job{Name: "hold"}, importsPerLane)}, all, func(*run, int, func(int64)) { <-goOn })
 		})
 		synctest.Wait()
 		var mu sync.Mutex
@@ -41,7 +42,7 @@ func TestTurns(t *testing.T) {
 			imports  int
 		}{{"huge", 0, 60}, {"small", 0, 3}, {"urgent", 5, 4}, {"late", -1, 2}} {
 			group.Go(func() {
-				l.each([]*run{ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports)}, all, func(*run, int) {
+				l.each([]*run{ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports)}, all, func(*run, int, func(int64)) {
 					mu.Lock()
 					defer mu.Unlock()
 					order = append(order, job.name)
@@ -63,6 +64,56 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+// TestFewAtFirst: where several sources share a target, each begins few imports, and one more for each that ends or moves bytes enough; one
+// alone begins with all.
+func TestFewAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := []image.Reference{image.Repository{Registry: "target", Path: "a"}.Tag("")}
+		var jobs []plan.Job
+		for i := range 17 {
+			jobs = append(jobs, plan.Job{Name: fmt.Sprint(i), Source: image.Repository{Registry: fmt.Sprint(i), Path: "a"}.Tag(""), Targets: target})
+		}
+		for lanes, want := range map[int][2]int{1: {16, 16}, 2: {16, 16}, 4: {8, 11}, 17: {2, 5}} {
+			l := newLanes(jobs[:lanes]...)
+			r := ready(jobs[0], 100)
+			for i := range r.result.Outcomes {
+				r.result.Outcomes[i].Target = target[0]
+			}
+			under := 0
+			ends := make(chan struct{})
+			var mu sync.Mutex
+			var begun func(int64)
+			var group sync.WaitGroup
+			group.Go(func() {
+				l.each([]*run{r}, all, func(_ *run, i int, moved func(int64)) {
+					if i == 0 {
+						begun = moved
+					}
+					mu.Lock()
+					under++
+					mu.Unlock()
+					<-ends
+					mu.Lock()
+					under--
+					mu.Unlock()
+				})
+			})
+			synctest.Wait()
+			before := under
+			ends <- struct{}{}
+			ends <- struct{}{}
+			begun(bytesAnImport - 1)
+			begun(1)
+			synctest.Wait()
+			if got := [2]int{before, under}; got != want {
+				t.Errorf("%d lanes: %v at once, want %v", lanes, got, want)
+			}
+			close(ends)
+			group.Wait()
+		}
+	})
+}
+
 // TestTurnsWaitForPriority has imports wait until what is more important, from the same registry, has been observed, and no longer: also
 // where something else of that priority has two things to do.
 func TestTurnsWaitForPriority(t *testing.T) {
@@ -73,17 +124,17 @@ func TestTurnsWaitForPriority(t *testing.T) {
 		low := plan.Job{Name: "low", Source: source("one")}
 		l := newLanes(urgent, slow, low, plan.Job{Name: "elsewhere", Priority: 9, Source: source("two")})
 		entered := make(chan struct{})
-		go l.each([]*run{ready(low, 1)}, all, func(*run, int) { close(entered) })
+		go l.each([]*run{ready(low, 1)}, all, func(*run, int, func(int64)) { close(entered) })
 		r := ready(urgent, 1)
-		l.each([]*run{r}, all, func(*run, int) {}) // its imports
-		l.each([]*run{r}, all, func(*run, int) {}) // and what refers to what is kept
+		l.each([]*run{r}, all, func(*run, int, func(int64)) {}) // its imports
+		l.each([]*run{r}, all, func(*run, int, func(int64)) {}) // and what refers to what is kept
 		synctest.Wait()
 		select {
 		case <-entered:
 			t.Error("it did not wait")
 		default:
 		}
-		l.each([]*run{newRun(slow)}, all, func(*run, int) {})
+		l.each([]*run{newRun(slow)}, all, func(*run, int, func(int64)) {})
 		<-entered
 	})
 }

@@ -114,6 +114,11 @@ const (
 	observedJobs   = 256
 	observedTags   = 12
 	importsPerLane = 16
+	// importsIntoOne is how many imports into one target are begun at first, shared by its lanes, each of which begins leastImports.
+	importsIntoOne = 32
+	leastImports   = 2
+	// bytesAnImport is how many bytes move until a lane begins one import more.
+	bytesAnImport = 4 << 20
 	// maxNames is how many bytes of names of tags, and of repositories, one job may choose; nameCost is what each takes besides.
 	maxNames = 64 << 20
 	nameCost = 16
@@ -122,7 +127,7 @@ const (
 // Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) {
-		m.each(runs, lanes, func(r *run, i int) {
+		m.each(runs, lanes, func(r *run, i int, _ func(int64)) {
 			out := &r.result.Outcomes[i]
 			ctx := shared(ctx, &out.Action)
 			started := time.Now()
@@ -159,7 +164,7 @@ func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) R
 
 // bring makes the imports of runs that have observed, and ends them.
 func (m *Mirror) bring(ctx context.Context, runs []*run, lanes *lanes) {
-	m.each(runs, lanes, func(r *run, i int) { m.importOne(ctx, r, i) })
+	m.each(runs, lanes, func(r *run, i int, moved func(int64)) { m.importOne(ctx, r, i, moved) })
 	m.refresh(ctx, runs, lanes)
 	for _, r := range runs {
 		m.report(r)
@@ -191,7 +196,7 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run
 }
 
 // each calls f for all imports of the runs.
-func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int)) {
+func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int, moved func(bytes int64))) {
 	imports := 0
 	for _, r := range runs {
 		imports += r.pending()
@@ -206,7 +211,7 @@ func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int)) {
 // refresh has the engine look at what is kept, for what has come to refer to it.
 func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 	wanted := func(r *run, out *Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
-	lanes.each(runs, wanted, func(r *run, i int) {
+	lanes.each(runs, wanted, func(r *run, i int, _ func(int64)) {
 		if m.stopping() {
 			return // the next run looks
 		}

@@ -23,3 +23,15 @@ type Watcher interface {
 	Begin(diff.Action) Meter
 	End(Outcome)
 }
+
+// counted is a Meter that tells somebody else, too, of what moves.
+type counted struct {
+	Meter
+	moved func(bytes int64)
+}
+
+// Moved implements Meter.
+func (c counted) Moved(bytes int64) {
+	c.moved(bytes)
+	c.Meter.Moved(bytes)
+}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// window is a limit that adapts: it starts modest, grows by one each time that a full window of requests has been answered,
-// and is halved where the registry asks for less (additive increase, multiplicative decrease, as TCP has it; RFC 5681).
+// window is a limit that adapts, as TCP's does (RFC 5681): it starts modest, grows by one with each answer (slow start), and is halved where
+// the registry asks for less. From then on it grows by one each time that a full window of requests has been answered.
 //
 // Its places are shared: of those that wait, the next is given to the share that has the fewest, so that a share gets its part however
 // many requests others have.
@@ -107,7 +107,11 @@ func (w *window) answered() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.flying >= int(w.size) && w.size < float64(w.most) {
-		w.size = min(w.size+1/w.size, float64(w.most))
+		step := 1.0
+		if !w.cut.IsZero() {
+			step = 1 / w.size
+		}
+		w.size = min(w.size+step, float64(w.most))
 		w.admit()
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestWindow: it starts modest, grows while it is used to the full, is halved once for one overload, and never passes its
-// bounds.
+// TestWindow: it starts modest, grows while it is used to the full, by one with each answer until the first overload, is halved once for one
+// overload, and never passes its bounds.
 func TestWindow(t *testing.T) {
 	w := newWindow(4, 16)
 	now := time.Unix(1000, 0)
@@ -33,17 +33,29 @@ func TestWindow(t *testing.T) {
 	if w.size != 4 {
 		t.Errorf("it grows unused, to %v", w.size)
 	}
-	for range 200 {
-		fill()
-		w.answered()
+	grow := func(answers int) {
+		for range answers {
+			fill()
+			w.answered()
+		}
 	}
-	if int(w.size) != 16 {
+	if grow(8); int(w.size) != 12 {
+		t.Errorf("after 8 answers it is %v", w.size)
+	}
+	if grow(20); int(w.size) != 16 {
 		t.Errorf("it grows to %v, not to its bound", w.size)
 	}
 	w.overloaded(now)
 	w.overloaded(now.Add(epoch / 2))
 	if int(w.size) != 8 {
 		t.Errorf("one overload leaves %v", w.size)
+	}
+	empty()
+	if grow(4); int(w.size) != 8 {
+		t.Errorf("after an overload and 4 answers it is %v", w.size)
+	}
+	if grow(6); int(w.size) != 9 {
+		t.Errorf("after an overload and a full window of answers it is %v", w.size)
 	}
 	for i := range 10 {
 		w.overloaded(now.Add(time.Duration(i+1) * epoch))
