@@ -83,8 +83,8 @@ func (l *limits) spared(name, by string) {
 }
 
 // reserve keeps pulls for an import.
-func (l *limits) reserve(ctx context.Context, repo image.Repository, pulls int) (of context.Context, adjust func(pulls int)) {
-	return l.governor.Reserve(ctx, repo.Registry, repo.Path, pulls)
+func (l *limits) reserve(ctx context.Context, repo image.Repository, pulls int, begun bool) (of context.Context, adjust func(pulls int)) {
+	return l.governor.Reserve(ctx, repo.Registry, repo.Path, pulls, begun)
 }
 
 // wrap puts the limits before a registry.

@@ -34,8 +34,10 @@ type budget struct {
 	Others                float64
 	OthersSince, OthersAt time.Time
 
-	// underWay are pulls that were sent and not answered yet, reserved those that are kept for what has begun.
-	underWay, reserved int
+	// underWay are pulls that were sent and not answered yet.
+	underWay int
+	// reservations are those that keep pulls, in the order in which they came.
+	reservations []*reservation
 	// settled is closed when the next pull ends or is given back; nil while nobody waits for that.
 	settled chan struct{}
 	// heard is when the answer came that was read last.
@@ -77,10 +79,10 @@ func (b *budget) window() time.Duration {
 // available is how many pulls may be made now; false where nothing is known, and the registry has to say.
 func (b *budget) available(rule Rule) (int, bool) {
 	if b.Known {
-		return b.Remaining - b.underWay - b.reserved - rule.keep(b.Limit), true
+		return b.Remaining - b.underWay - b.reserved() - rule.keep(b.Limit), true
 	}
 	if rule.Limit > 0 {
-		return rule.Limit - len(b.Spent) - b.underWay - b.reserved - rule.keep(rule.Limit), true
+		return rule.Limit - len(b.Spent) - b.underWay - b.reserved() - rule.keep(rule.Limit), true
 	}
 	return 0, false
 }

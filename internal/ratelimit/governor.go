@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -85,8 +86,8 @@ type account struct {
 	key
 	// ready is closed once what was kept of it has been read.
 	ready chan struct{}
-	// pulling and holding are its part of what is under way and reserved in its budget.
-	pulling, holding int
+	// pulling is its part of what is under way in its budget.
+	pulling int
 	keeping
 	// exempt are repositories of which the registry counts nothing.
 	exempt map[string]time.Time
@@ -144,7 +145,7 @@ func (g *Governor) Budgets(now time.Time) []Budget {
 			continue
 		}
 		rule := g.options.Rule(a.registry)
-		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved, Window: a.Window, Unapplied: a.unapplied}
+		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved(), Window: a.Window, Unapplied: a.unapplied}
 		if a.Known {
 			b.Limit, b.Remaining, b.Keep = a.Limit, a.Remaining, rule.keep(a.Limit)
 		} else if rule.Limit > 0 {
@@ -213,9 +214,14 @@ func (g *Governor) meet(a *account, who string) {
 func (a *account) move(to *budget) {
 	from := a.budget
 	from.underWay -= a.pulling
-	from.reserved -= a.holding
 	to.underWay += a.pulling
-	to.reserved += a.holding
+	from.reservations = slices.DeleteFunc(from.reservations, func(r *reservation) bool {
+		if r.account != a {
+			return false
+		}
+		to.reservations = append(to.reservations, r)
+		return true
+	})
 	if !from.met { // else its pulls are those of another source
 		to.join(from.Spent)
 	}
@@ -241,12 +247,6 @@ func (a *account) begin() {
 func (a *account) settle(counted bool, now time.Time) {
 	a.pulling--
 	a.budget.settle(counted, now)
-}
-
-// hold keeps more pulls for what has begun; fewer where it is negative.
-func (a *account) hold(more int) {
-	a.holding += more
-	a.reserved += more
 }
 
 // applied notices a credential that was sent and not taken: the registry then counts an address where it names accounts otherwise.

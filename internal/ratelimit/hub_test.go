@@ -101,8 +101,8 @@ func (s *stand) start(t *testing.T) {
 	engine := transfer.New(transfer.Options{
 		Source: s.client, Artifacts: s.client, Target: s.client, Presence: s.client, Memory: s.store, Now: time.Now, Log: log,
 		Metered: s.governor.Metered,
-		Reserve: func(ctx context.Context, repo image.Repository, pulls int) (context.Context, func(int)) {
-			return s.governor.Reserve(ctx, repo.Registry, repo.Path, pulls)
+		Reserve: func(ctx context.Context, repo image.Repository, pulls int, begun bool) (context.Context, func(int)) {
+			return s.governor.Reserve(ctx, repo.Registry, repo.Path, pulls, begun)
 		},
 	})
 	s.mirror = &mirror.Mirror{Observer: s.client, Engine: engine, Manifest: engine.Manifest, Watcher: silent{}, Log: log}

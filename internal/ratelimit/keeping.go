@@ -47,7 +47,7 @@ func (g *Governor) load(a *account) {
 		if met := a.budget; met.Known { // an answer has come meanwhile
 			met.join(kept.Spent)
 		} else {
-			kept.underWay, kept.reserved, kept.settled, kept.met = met.underWay, met.reserved, met.settled, met.met
+			kept.underWay, kept.reservations, kept.settled, kept.met = met.underWay, met.reservations, met.settled, met.met
 			*met = kept
 		}
 		g.unlock()

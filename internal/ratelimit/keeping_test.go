@@ -253,14 +253,14 @@ func TestBudgetsAreExchanged(t *testing.T) {
 				call(t, g, f, http.MethodGet, fmt.Sprintf("/v2/%s/x/manifests/%d", account, i))
 				time.Sleep(time.Second)
 			}
-			_, adjust := g.Reserve(t.Context(), "hub.example", "a/x", 3)
+			_, adjust := g.Reserve(t.Context(), "hub.example", "a/x", 3, false)
 			where["a"] = []string{"first", "second"}[i%2]
 			call(t, g, f, http.MethodHead, "/v2/a/x/manifests/1")
 			adjust(0)
 		}
 		for who, b := range g.sources {
-			if b.underWay != 0 || b.reserved != 0 || len(b.Spent) > 60 {
-				t.Errorf("%s: %d under way, %d reserved, %d pulls of 60", who.registry, b.underWay, b.reserved, len(b.Spent))
+			if b.underWay != 0 || b.reserved() != 0 || len(b.Spent) > 60 {
+				t.Errorf("%s: %d under way, %d reserved, %d pulls of 60", who.registry, b.underWay, b.reserved(), len(b.Spent))
 			}
 		}
 	})

@@ -71,6 +71,47 @@ func statuses(r mirror.Result) map[mirror.Status]int {
 	return counts
 }
 
+// TestFinishedBeforeBegun: seven pulls bring two images of three manifests, not six indexes, though nothing is known of any; and in the end
+// every pull has brought something.
+func TestFinishedBeforeBegun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		options hub.Options
+		rule    ratelimit.Rule
+	}{
+		"the hub says it":    {hub.Options{Limit: 100}, ratelimit.Rule{Metered: true}},
+		"the config says it": {hub.Options{Limit: 7, Headers: hub.None}, ratelimit.Rule{Metered: true, Limit: 7, Window: time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.options.Window = time.Hour
+				s := newStand(t, tt.options, tt.rule)
+				defer s.stop(t)
+				s.Spend(tt.options.Limit - 7)
+				for i := range 6 {
+					name := fmt.Sprintf("team/app%d", i)
+					if err := emulator.MultiArch(int64(i+1), emulator.ImageOptions{Layers: 1, LayerSize: 50}).Push(s.source, name, "v1"); err != nil {
+						t.Fatal(err)
+					}
+					repo := func(host string) image.Reference { return image.Repository{Registry: host, Path: name}.Tag("v1") }
+					s.jobs = append(s.jobs, plan.Job{Name: name, Source: repo(s.sourceHost), Targets: []image.Reference{repo(targetHost)}, Timeout: time.Hour})
+				}
+				s.untilDone(t, func(round int) {
+					arrived := 0
+					for i := range s.jobs {
+						arrived += len(s.target.Tags(fmt.Sprintf("team/app%d", i)))
+					}
+					if round == 0 && arrived != 2 {
+						t.Errorf("%d images were brought by 7 pulls, want 2: %+v", arrived, s.Account())
+					}
+				})
+				if a := s.Account(); a.Pulled != 18 || a.Repeated > 0 || a.Vain > 0 || a.Refused > 0 {
+					t.Errorf("%+v, want 18 pulls", a)
+				}
+			})
+		})
+	}
+}
+
 // While the hub allows nothing, 200 tags of another registry take the time that they take without it, and that of the hub's own looks at the
 // target.
 func TestOthersGoOn(t *testing.T) {

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,15 +11,17 @@ type reservation struct {
 	*Governor
 	account *account
 	left    int
+	// begun says that a pull was made for it, now or before; guess, that it may turn out to need fewer or more.
+	begun, guess bool
 }
 
 // reserved is the key under which a context carries its *reservation.
 type reserved struct{}
 
 // Reserve keeps pulls of a repository for the requests of the context that it returns, as far as there are any left: what does not fit is
-// taken one by one, like everything without a reservation. adjust changes how many are still kept; adjust(0) gives back what was not
-// used, and is called in the end.
-func (g *Governor) Reserve(ctx context.Context, registry, repository string, pulls int) (of context.Context, adjust func(pulls int)) {
+// taken one by one, like everything without a reservation. begun says that what they are for has cost pulls already: it gets pulls that are
+// kept for what has not begun. adjust changes how many are still kept; adjust(0) gives back what was not used, and is called in the end.
+func (g *Governor) Reserve(ctx context.Context, registry, repository string, pulls int, begun bool) (of context.Context, adjust func(pulls int)) {
 	if !g.Metered(registry) {
 		return ctx, func(int) {}
 	}
@@ -26,8 +29,11 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 	if err != nil { // then nothing of the context is sent
 		return ctx, func(int) {}
 	}
-	r := &reservation{Governor: g, account: a}
+	r := &reservation{Governor: g, account: a, begun: begun}
 	r.adjust(pulls)
+	r.mu.Lock()
+	defer r.unlock()
+	r.guess = !begun
 	return context.WithValue(ctx, reserved{}, r), r.adjust
 }
 
@@ -35,34 +41,75 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 func (r *reservation) adjust(pulls int) {
 	r.mu.Lock()
 	defer r.unlock()
-	more := pulls - r.left
-	if more > 0 {
-		r.account.forget(time.Now())
-		if left, known := r.account.available(r.options.Rule(r.account.registry)); known {
-			more = min(more, max(0, left))
+	b := r.account.budget
+	if more := pulls - r.left; more > 0 {
+		b.forget(time.Now())
+		if left, known := b.available(r.options.Rule(r.account.registry)); known && more > left {
+			left = max(0, left)
+			if r.begun {
+				left += b.cut(more-left, func(other *reservation) bool { return !other.begun })
+			}
+			pulls = r.left + left
 		}
 	}
-	r.left += more
-	r.account.hold(more)
-	if more < 0 {
-		r.account.wake()
+	b.reservations = slices.DeleteFunc(b.reservations, func(other *reservation) bool { return other == r && pulls == 0 })
+	if r.left == 0 && pulls > 0 {
+		b.reservations = append(b.reservations, r)
 	}
+	r.left, r.guess = pulls, false
+	b.wake()
 }
 
-// take takes a pull, of the reservation where it has one, or says when to try again. The caller holds the lock.
-func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok bool) {
+// reserved is how many pulls are kept.
+func (b *budget) reserved() (pulls int) {
+	for _, r := range b.reservations {
+		pulls += r.left
+	}
+	return pulls
+}
+
+// cut takes up to so many pulls back from some of the reservations, from the last first. It returns how many.
+func (b *budget) cut(pulls int, from func(*reservation) bool) (taken int) {
+	for _, r := range slices.Backward(b.reservations) {
+		if n := min(r.left, pulls-taken); n > 0 && from(r) {
+			r.left -= n
+			taken += n
+		}
+	}
+	b.reservations = slices.DeleteFunc(b.reservations, func(r *reservation) bool { return r.left == 0 })
+	return taken
+}
+
+// fit takes back what was reserved before it was known that there is less: first from what has not begun.
+func (b *budget) fit(rule Rule) {
+	excess := b.reserved() - max(0, b.Remaining-rule.keep(b.Limit))
+	excess -= b.cut(excess, func(r *reservation) bool { return !r.begun })
+	b.cut(excess, func(*reservation) bool { return true })
+}
+
+// guessed tells whether some of what is reserved may turn out not to be needed.
+func (b *budget) guessed() bool {
+	return slices.ContainsFunc(b.reservations, func(r *reservation) bool { return r.guess })
+}
+
+// take takes a pull, of the reservation where it has one, or says when to try again; undecided where that is not known before others'
+// pulls end or are given back. The caller holds the lock.
+func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok, undecided bool) {
 	mine := r != nil && r.left > 0 && r.account.budget == a.budget
 	if mine {
-		r.account.hold(-1)
+		r.left--
 	}
 	retry, ok = a.take(rule, now)
 	switch {
-	case mine && ok:
-		r.left--
-	case mine:
-		r.account.hold(1)
+	case mine && !ok:
+		r.left++
+	case mine && r.left == 0:
+		a.reservations = slices.DeleteFunc(a.reservations, func(other *reservation) bool { return other == r })
 	}
-	return retry, ok
+	if r != nil && ok {
+		r.begun = true
+	}
+	return retry, ok, !ok && (a.undecided(rule, now) || !mine && !now.Before(a.Until) && a.guessed())
 }
 
 // reservationOf returns the reservation of a request's context, nil for none.

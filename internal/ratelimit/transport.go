@@ -131,7 +131,7 @@ func (t *transport) try(ctx context.Context, a *account, repository string, coun
 		return nil, nil, nil
 	}
 	rule := t.options.Rule(t.registry)
-	at, ok := reservationOf(ctx).take(a, rule, now)
+	at, ok, undecided := reservationOf(ctx).take(a, rule, now)
 	switch {
 	case ok && a.short:
 		a.short = false
@@ -139,7 +139,7 @@ func (t *transport) try(ctx context.Context, a *account, repository string, coun
 		return nil, nil, nil
 	case ok:
 		return nil, nil, nil
-	case a.undecided(rule, now):
+	case undecided:
 		return a.wait(), nil, nil
 	}
 	return nil, t.fellShort(a, at, now), t.pullError(a, rule, at)
@@ -229,6 +229,7 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 		t.applied(a, signed, r.Source)
 		delete(a.exempt, repository)
 		a.learn(r, sent, now)
+		a.fit(t.options.Rule(t.registry))
 	case counted && a.Known && len(a.exempt) < maxExempt: // it counts others, and not this one
 		a.exempt[repository] = now
 		a.Spent = a.Spent[:len(a.Spent)-1]

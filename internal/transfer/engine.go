@@ -50,9 +50,9 @@ type Options struct {
 	Presence  Presence
 	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
 	Metered func(registry string) bool
-	// Reserve keeps pulls of a repository for the requests of the context that it returns; adjust changes how many are still kept, and
-	// is called with 0 in the end. nil where nothing is counted.
-	Reserve func(ctx context.Context, repo image.Repository, pulls int) (of context.Context, adjust func(pulls int))
+	// Reserve keeps pulls of a repository for the requests of the context that it returns; begun says that pulls were made for the same
+	// import before. adjust changes how many are still kept, and is called with 0 in the end. nil where nothing is counted.
+	Reserve func(ctx context.Context, repo image.Repository, pulls int, begun bool) (of context.Context, adjust func(pulls int))
 	// Free fetches a manifest of a registry by its digest from where that is not counted; false where it cannot be had so. nil for nowhere.
 	Free func(ctx context.Context, ref image.Reference) (image.Manifest, bool)
 	// Saved is told of each manifest that was not fetched from its registry: "cache" where it was at hand, "mirror" where it came from

@@ -125,15 +125,36 @@ func (t *task) reserve(ctx context.Context) (of context.Context, adjust func(pul
 	if t.options.Reserve == nil || t.order.HeldAs != "" {
 		return ctx, func(int) {}
 	}
-	pulls := 0
-	if m, ok := t.known(ctx, t.order.Source.Digest); ok {
-		if n, err := parse(m); err == nil {
-			pulls = t.missing(ctx, n)
-		}
-	} else {
-		pulls = 1 + t.estimates.guess(t.from, t.order.Source.Digest).children
+	m, known := t.known(ctx, t.order.Source.Digest)
+	if !known {
+		return t.options.Reserve(ctx, t.from, 1+t.childrenOf(ctx), false)
 	}
-	return t.options.Reserve(ctx, t.from, pulls)
+	if len(t.order.Platforms) > 0 && image.IsIndex(m.MediaType) {
+		if kept, err := selectPlatforms(m, t.order.Platforms); err == nil {
+			m = kept
+		}
+	}
+	pulls := 0
+	if n, err := parse(m); err == nil {
+		pulls = t.missing(ctx, n)
+	}
+	return t.options.Reserve(ctx, t.from, pulls, true)
+}
+
+// fewChildren is how many manifests an index is thought to refer to where its repository has shown none.
+const fewChildren = 2
+
+// childrenOf guesses how many manifests below the image are to be brought, of which nothing was fetched yet.
+func (t *task) childrenOf(ctx context.Context) int {
+	t.recallSample(ctx, t.from, t.order.Was, t.order.Sibling)
+	g := t.estimates.guess(t.from, t.order.Source.Digest)
+	if !g.exact && !t.estimates.sampled(t.from) {
+		g.children = fewChildren
+	}
+	if wanted := len(t.order.Platforms); wanted > 0 {
+		g.children = min(g.children, wanted)
+	}
+	return g.children
 }
 
 // missing is how many manifests directly below one have to be fetched.
