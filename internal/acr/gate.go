@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // gate keeps imports within what Azure takes: so many at once for each registry, and so many that are asked for in a second. It knows
@@ -42,6 +43,7 @@ func (g *gate) enter(ctx context.Context, registry string) (leave func(), err er
 		g.registries[registry] = places
 	}
 	g.mu.Unlock()
+	defer worktime.Wait(ctx)()
 	select {
 	case places <- struct{}{}:
 		return func() { <-places }, nil

@@ -87,7 +87,7 @@ func TestParse(t *testing.T) {
 				Targets:   []image.Reference{repository("registry.corp.example", "mirror/alpine")},
 				Tags:      ownTags,
 				Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm", Variant: "v7"}},
-				Moved:     MovedFollow, Engine: EngineAuto, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
+				Moved:     MovedFollow, Engine: EngineAuto, ReferrersInterval: 24 * time.Hour, Timeout: 12 * time.Hour,
 			},
 			{
 				Name: "one", Pos: at(23, 5), Source: base,
@@ -100,7 +100,7 @@ func TestParse(t *testing.T) {
 				Name: "library", Pos: at(30, 5), Source: repository("docker.io", "library"),
 				Targets:      []image.Reference{repository("", "/srv/stage")},
 				Repositories: []string{"alpine", "go*"}, Tags: defaultTags,
-				Platforms: arm64, Moved: MovedFollow, Engine: EngineAuto, ReferrersInterval: 24 * time.Hour, Timeout: time.Hour,
+				Platforms: arm64, Moved: MovedFollow, Engine: EngineAuto, ReferrersInterval: 24 * time.Hour, Timeout: 12 * time.Hour,
 			},
 		},
 	}
@@ -119,7 +119,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := got.Mappings[0]
-	if m.Timeout != time.Hour || m.Retries != 3 || m.Moved != MovedFollow || !m.Referrers.All || m.Platforms != nil || got.Log != (Log{Level: "info", Format: "auto"}) {
+	if m.Timeout != 12*time.Hour || m.Retries != 3 || m.Moved != MovedFollow || !m.Referrers.All || m.Platforms != nil || got.Log != (Log{Level: "info", Format: "auto"}) {
 		t.Errorf("got %+v", got)
 	}
 }

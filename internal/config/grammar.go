@@ -255,8 +255,9 @@ type options struct {
 	Timezone text `yaml:"timezone" format:"timezone" default:"UTC" example:"Europe/Berlin"`
 	// Which of the mappings that are due at one time comes first: that with the highest.
 	Priority number `yaml:"priority" min:"-100" max:"100" default:"0"`
-	// How long one try of one import may take, and before it a list of tags or repositories, and a look at one tag.
-	Timeout text `yaml:"timeout" format:"duration" default:"1h" example:"30m|1h30m"`
+	// How long one try of one import may work. The time in which it waits for its turn at a registry does not count. It holds also for a list of
+	// tags or repositories and for a look at one tag, each of which may take an hour at the most.
+	Timeout text `yaml:"timeout" format:"duration" default:"12h" example:"30m|1h30m"`
 	// How often an import is tried again after a failure that may pass.
 	Retries number `yaml:"retries" min:"0" max:"10" default:"3"`
 }

@@ -91,7 +91,7 @@ func located(out Outcome, err error) string {
 
 // Interrupted tells whether something ended because it was told to.
 func Interrupted(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, ErrStopping)
+	return errors.Is(err, context.Canceled) && !errors.Is(err, errTimeout) || errors.Is(err, ErrStopping)
 }
 
 // varying is what differs from one error to the next that has the same cause.

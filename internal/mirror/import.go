@@ -11,6 +11,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // The pauses between the tries of one import. Requests are retried further down; this is for what such retries cannot
@@ -84,23 +85,32 @@ func (m *Mirror) tries(ctx context.Context, r *run, engine Importer, order Order
 }
 
 func (m *Mirror) try(ctx context.Context, r *run, engine Importer, order Order, meter Meter) (Receipt, error) {
-	ctx, cancel := within(ctx, r.job)
+	ctx, cancel := within(ctx, r.job.Timeout)
 	defer cancel()
 	receipt, err := engine.Import(ctx, order, meter)
-	return receipt, late(ctx, r.job, needed(order.Action, err))
+	return receipt, late(ctx, r.job.Timeout, needed(order.Action, err))
 }
 
-var errTimeout = errors.New("the job's timeout is over")
+// errTimeout is why what a job does has ended. Trying again can help: what was brought stays.
+var errTimeout error = timeoutError{}
 
-// within bounds what a job does by its timeout: one try of an import, a list, a look at one tag.
-func within(ctx context.Context, job plan.Job) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, job.Timeout, errTimeout)
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "timeout" }
+func (timeoutError) Temporary() bool { return true }
+
+// toLook is how long a list, or a look at one tag, may take: an hour brings more of a list than may be kept.
+func toLook(job plan.Job) time.Duration { return min(job.Timeout, time.Hour) }
+
+// within has a context end once what it is for has worked for a time; while it waits for its turn at a registry no time passes.
+func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return worktime.WithTimeout(ctx, timeout, errTimeout)
 }
 
-// late says of an error that it came because the timeout was over.
-func late(ctx context.Context, job plan.Job, err error) error {
+// late says of an error that it came because the time was over.
+func late(ctx context.Context, timeout time.Duration, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
-		return fmt.Errorf("not done within the timeout of %s: %w", job.Timeout, err)
+		return fmt.Errorf("not done within the %w of %s: %w", errTimeout, timeout, err)
 	}
 	return err
 }

@@ -196,11 +196,11 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 		return ErrStopping
 	}
 	ctx = wire.Share(ctx, r.job.Source.Registry)
-	listing, listed := within(ctx, r.job)
+	listing, listed := within(ctx, toLook(r.job))
 	defer listed()
 	asks, short, err := m.asks(listing, r.job)
 	if err != nil {
-		return late(listing, r.job, err)
+		return late(listing, toLook(r.job), err)
 	}
 	r.failed = short
 	m.Watcher.Observing(len(asks))
@@ -328,7 +328,7 @@ func tooMany(key string) error {
 
 // observeOne asks the source and every target for one tag, all at once.
 func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
-	ctx, cancel := within(ctx, r.job)
+	ctx, cancel := within(ctx, toLook(r.job))
 	defer cancel()
 	held := make([]diff.Observation, len(a.targets))
 	errs := make([]error, len(a.targets))
@@ -354,7 +354,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	defer r.mu.Unlock()
 	for i, target := range a.targets {
 		if err := cmp.Or(sourceErr, errs[i]); err != nil { // one cause in one line, the source's before the target's
-			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, late(ctx, r.job, err)))
+			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, late(ctx, toLook(r.job), err)))
 			continue
 		}
 		o := offer

@@ -12,6 +12,7 @@ import (
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/registry"
 )
 
 func sideOf(err error) mirror.Side {
@@ -275,6 +276,33 @@ func (e ends) End(out mirror.Outcome) {
 	if out.Status == mirror.Imported && out.Target.Registry == hostC {
 		e.done <- time.Since(e.started)
 	}
+}
+
+// TestTimeoutSparesQueues: imports that wait for their turn at a registry, which takes 40 seconds for each manifest, are not ended by a timeout of
+// a minute.
+func TestTimeoutSparesQueues(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		const tags = 24
+		for i := range tags {
+			if err := emulator.SingleArch(int64(i), "linux/amd64", emulator.ImageOptions{}).Push(s.a, "x", fmt.Sprintf("v%d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.b.Inject(emulator.Fault{Match: emulator.MatchKind(http.MethodPut, emulator.KindManifest), Delay: 40 * time.Second})
+		s.hosts = map[string]registry.Host{hostB: {Concurrency: 4}}
+		s.renew(t)
+		j := job(t, "x", "x", []string{"*"}, hostA, hostB)
+		longest := time.Duration(0)
+		for _, out := range s.mirror.Sync(t.Context(), []plan.Job{j})[0].Outcomes {
+			longest = max(longest, out.Duration)
+			if out.Status != mirror.Imported {
+				t.Errorf("%s: %s after %s: %v", out.Target, out.Status, out.Duration, out.Err)
+			}
+		}
+		if longest <= j.Timeout {
+			t.Errorf("the longest took %s only: nothing has waited", longest)
+		}
+	})
 }
 
 // TestTimeoutBoundsLooking: a source that dribbles its list, and registries that hang where a tag is looked for, cost a job no more than its

@@ -38,6 +38,8 @@ type stand struct {
 	mirror     *mirror.Mirror
 	records    *records
 	log        *bytes.Buffer
+	// hosts are what is configured of registries, from the next renew on; nil for nothing.
+	hosts map[string]registry.Host
 }
 
 // records keeps outcomes.
@@ -83,8 +85,8 @@ func (s *stand) renew(t *testing.T) {
 	t.Helper()
 	network := emulator.Network{hostA: s.a, hostB: s.b, hostC: s.c, hostD: s.d}
 	client, err := registry.New(registry.Options{
-		Retries: registry.Retries{Attempts: 2},
-		Wrap:    func(string, http.RoundTripper) http.RoundTripper { return network },
+		Retries: registry.Retries{Attempts: 2}, Hosts: s.hosts,
+		Wrap: func(string, http.RoundTripper) http.RoundTripper { return network },
 	})
 	if err != nil {
 		t.Fatal(err)

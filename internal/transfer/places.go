@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // places remembers which repository holds what, as far as a registry has confirmed it, and keeps two imports from fetching
@@ -54,6 +55,7 @@ const patience = 5 * time.Second
 
 // wait returns at the end of the flight, or, where the caller has a way around it, once it does not get on.
 func (f *flying) wait(ctx context.Context, around bool) (stuck bool, err error) {
+	defer worktime.Wait(ctx)()
 	for {
 		before := f.steps.Load()
 		timer := time.NewTimer(patience)

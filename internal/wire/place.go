@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // place is one request's place among those in flight. While the other side of a copy has its turn, and is silent or slow, it is lent to
@@ -11,6 +13,7 @@ import (
 type place struct {
 	window *window
 	share  string
+	worked func() // ends what is noted of the time that it is held
 
 	mu   sync.Mutex
 	held bool
@@ -43,7 +46,7 @@ func (w *window) enter(ctx context.Context, share string, bytes int64) (*place, 
 	if err := w.acquire(ctx, share, due(bytes)); err != nil {
 		return nil, err
 	}
-	p := &place{window: w, share: share, held: true, credit: lendAfter}
+	p := &place{window: w, share: share, held: true, worked: worktime.Work(ctx), credit: lendAfter}
 	p.timer = time.AfterFunc(time.Hour, p.lend)
 	p.timer.Stop()
 	return p, nil
@@ -77,6 +80,7 @@ func (p *place) lend() {
 func (p *place) give() {
 	if p.held {
 		p.held = false
+		p.worked()
 		p.window.release(p.share)
 	}
 }
@@ -102,6 +106,7 @@ func (p *place) resume(ctx context.Context, moved int, left int64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.worked = worktime.Work(ctx)
 	if p.held = true; p.over {
 		p.give()
 	}

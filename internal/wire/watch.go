@@ -132,9 +132,11 @@ func (w *watch) end() {
 	w.cancel(nil)
 }
 
-// because returns the cause that this package has given for the end of an attempt, in the place of what net/http makes of it.
+// because returns the cause that was given for the end of an attempt, in the place of what net/http makes of it.
 func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errStalled) || errors.Is(cause, ErrSlow) || errors.Is(cause, errDeadline)) {
+	cause := context.Cause(ctx)
+	own := errors.Is(cause, errStalled) || errors.Is(cause, ErrSlow) || errors.Is(cause, errDeadline)
+	if err != nil && own || errors.Is(err, context.Canceled) && cause != nil {
 		return cause
 	}
 	return err

@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // window is a limit that adapts, as TCP's does (RFC 5681): it starts modest, grows by one with each answer (slow start), and is halved where
@@ -63,6 +65,7 @@ func (w *window) acquire(ctx context.Context, name string, due time.Time) error 
 		return nil
 	default:
 	}
+	defer worktime.Wait(ctx)()
 	select {
 	case <-own.given:
 		return nil
