@@ -24,8 +24,8 @@ type document struct {
 	Log logSection `yaml:"log"`
 	// What `dray run` answers by HTTP: health, metrics, status, and requests to run a job or to read this file anew.
 	Server serverSection `yaml:"server"`
-	// How many jobs `dray run` runs at once. One that has waited for its registries for ten seconds does not count, except among those
-	// between the same registries.
+	// How many jobs `dray run` runs at once. One that waits for its registries, as it moves less than a MiB in 250 ms, does not count,
+	// except among those between the same registries.
 	Jobs number `yaml:"jobs" min:"1" max:"64" default:"4"`
 	// How long `dray run`, when it is told to stop, waits for what is under way before it cuts it off; up to 10m. Keep the
 	// service manager's own patience above it.

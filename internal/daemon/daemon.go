@@ -43,8 +43,9 @@ type Daemon struct {
 	changed map[string]bool
 	queue   schedule.Queue
 	// aside are jobs that are due, and wait until another of the same registries has ended.
-	aside   map[string]bool
-	running int
+	aside map[string]bool
+	// running are the jobs that run.
+	running map[*entry]struct{}
 	// ended is when a run has ended last.
 	ended     time.Time
 	reload    reload
@@ -58,7 +59,7 @@ type Daemon struct {
 func New(options Options) *Daemon {
 	return &Daemon{
 		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
-		writes: make(chan write, maxWrites), entries: map[string]*entry{}, aside: map[string]bool{}, changed: map[string]bool{}, draining: make(chan struct{}),
+		writes: make(chan write, maxWrites), entries: map[string]*entry{}, aside: map[string]bool{}, changed: map[string]bool{}, running: map[*entry]struct{}{}, draining: make(chan struct{}),
 	}
 }
 
@@ -181,7 +182,7 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 	grace := time.NewTimer(time.Hour)
 	grace.Stop()
 	defer grace.Stop()
-	for !d.stopped || d.running > 0 || d.reload.busy {
+	for !d.stopped || len(d.running) > 0 || d.reload.busy {
 		d.start()
 		d.save()
 		d.say()
@@ -252,7 +253,7 @@ func (d *Daemon) stop() {
 	d.stopped = true
 	close(d.draining)
 	d.tell(d.options.Manager.Stopping())
-	d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "stopping", slog.String("reason", fmt.Sprintf("%d jobs under way", d.running)))
+	d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "stopping", slog.String("reason", fmt.Sprintf("%d jobs under way", len(d.running))))
 }
 
 // do has the loop execute f, and waits until it has.
@@ -287,11 +288,11 @@ func (d *Daemon) say() {
 func (d *Daemon) words() string {
 	switch {
 	case d.stopped:
-		return fmt.Sprintf("stopping, %d jobs under way", d.running)
+		return fmt.Sprintf("stopping, %d jobs under way", len(d.running))
 	case d.reload.rejected != nil:
 		return fmt.Sprintf("config rejected, running that of %s: %v", d.current.at.Format(time.TimeOnly), firstLine(d.reload.rejected))
-	case d.running > 0:
-		return fmt.Sprintf("%d of %d jobs under way", d.running, len(d.entries))
+	case len(d.running) > 0:
+		return fmt.Sprintf("%d of %d jobs under way", len(d.running), len(d.entries))
 	}
 	at, ok := d.queue.Next()
 	if !ok {

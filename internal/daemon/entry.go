@@ -209,10 +209,7 @@ func (d *Daemon) start() {
 // holds none.
 func (d *Daemon) places() (free int, next time.Time) {
 	free, now := d.current.Parallel, time.Now()
-	for _, e := range d.entries {
-		if e.running == nil {
-			continue
-		}
+	for e := range d.running {
 		if _, waits := e.running.tracker.times(); waits.After(now) {
 			free--
 			if next.IsZero() || waits.Before(next) {
@@ -225,8 +222,8 @@ func (d *Daemon) places() (free int, next time.Time) {
 
 // between counts the runs between some registries.
 func (d *Daemon) between(registries string) (n int) {
-	for _, e := range d.entries {
-		if e.running != nil && e.Registries == registries {
+	for e := range d.running {
+		if e.Registries == registries {
 			n++
 		}
 	}
@@ -254,7 +251,7 @@ func (d *Daemon) begin(e *entry, now time.Time) {
 	e.state.Begun, e.state.BegunBy = now, e.state.Trigger
 	e.state.Asked, e.state.Due, e.state.Deferred = false, time.Time{}, time.Time{}
 	d.changed[e.Name] = true
-	d.running++
+	d.running[e] = struct{}{}
 	r.built.runs++
 	d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "job started", slog.String("job", e.Name), slog.String("reason", string(e.state.BegunBy)))
 	name, ctx := e.Name, d.ctx
@@ -268,7 +265,7 @@ func (d *Daemon) begin(e *entry, now time.Time) {
 func (d *Daemon) end(e *entry, result mirror.Result) {
 	r, now := e.running, clock()
 	e.running = nil
-	d.running--
+	delete(d.running, e)
 	r.built.runs--
 	r.built.release()
 	d.requeue()

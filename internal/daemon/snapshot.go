@@ -69,7 +69,7 @@ func (d *Daemon) Snapshot(ctx context.Context) (s Snapshot, err error) {
 func (d *Daemon) snapshot(now time.Time) Snapshot {
 	s := Snapshot{
 		At: now, Started: d.started, Stopping: d.stopped, Generation: d.current.number, Taken: d.current.at,
-		Rejected: d.reload.rejected, RejectedAt: d.reload.rejectedAt, Running: d.running, Parallel: d.current.Parallel,
+		Rejected: d.reload.rejected, RejectedAt: d.reload.rejectedAt, Running: len(d.running), Parallel: d.current.Parallel,
 		Jobs: make([]JobStatus, 0, len(d.entries)),
 	}
 	for _, e := range d.entries {

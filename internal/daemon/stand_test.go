@@ -53,8 +53,9 @@ type config struct {
 	err      error
 	// takes is how long a run takes, result how it ends; nil for well.
 	takes time.Duration
-	// hangs are the registries between which a run does not get on for an hour.
+	// hangs are the registries between which a run does not get on for an hour, but for a step now and then; zero for none.
 	hangs  string
+	steps  time.Duration
 	result func(job string, run int) mirror.Result
 	// slow is how long a build takes, also when it is stopped where it is deaf; writes how long each write of the memory does.
 	slow, writes time.Duration
@@ -161,6 +162,8 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 			c := c
 			if hangs[name] {
 				c.takes = time.Hour
+			} else {
+				c.steps = 0
 			}
 			return s.work(ctx, c, name, prints[name], draining, w)
 		},
@@ -190,6 +193,13 @@ func (s *stand) work(ctx context.Context, c config, name, print string, draining
 	w.Observed()
 	w.Planned(1)
 	w.Begin(diff.Action{}).Expect(1)
+	for ended := time.Now().Add(c.takes); c.steps > 0 && time.Until(ended) > c.steps; w.Observed() {
+		if err := sleep(ctx, c.steps); err != nil {
+			result.Err = err
+			return result
+		}
+		c.takes -= c.steps
+	}
 	if err := sleep(ctx, c.takes); err != nil {
 		result.Err = err
 		return result
