@@ -40,22 +40,26 @@ type azureSide struct {
 // signInAgain is how long after a failed sign-in no other is tried to choose an engine.
 const signInAgain = time.Minute
 
-// newAzure makes it where a registry of the config is Azure's.
+// cloudOf is the Azure that a config is about.
+func cloudOf(cfg *config.Config) azure.Cloud {
+	h := cfg.Azure.Hosts
+	if known, ok := azure.CloudNamed(cfg.Azure.Cloud); ok {
+		return known
+	}
+	return azure.Cloud{ARMEndpoint: h.ARMEndpoint, ARMAudience: h.ARMAudience, AuthorityHost: h.AuthorityHost, RegistrySuffix: h.RegistrySuffix}
+}
+
+// newAzure makes it where a registry of the config is Azure's, or the config says how to sign in to Azure.
 func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTripper, log *slog.Logger) (*azureSide, error) {
-	wanted := false
+	wanted := cfg.Azure.Set
 	for _, r := range cfg.Registries {
 		wanted = wanted || r.Azure != nil
 	}
 	if !wanted {
 		return nil, nil //nolint:nilnil // nothing is wanted of it
 	}
-	s := &azureSide{config: cfg, ids: map[string]azure.ResourceID{}}
-	h := cfg.Azure.Hosts
-	s.cloud = azure.Cloud{ARMEndpoint: h.ARMEndpoint, ARMAudience: h.ARMAudience, AuthorityHost: h.AuthorityHost, RegistrySuffix: h.RegistrySuffix}
-	if known, ok := azure.CloudNamed(cfg.Azure.Cloud); ok {
-		s.cloud = known
-	}
-	base, err := azureTransport(h.CAFile)
+	s := &azureSide{config: cfg, cloud: cloudOf(cfg), ids: map[string]azure.ResourceID{}}
+	base, err := azureTransport(cfg.Azure.Hosts.CAFile)
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/registry"
@@ -46,13 +48,19 @@ func reachOf(registries map[string]config.Registry) reach {
 	return r
 }
 
-// keychain finds credentials: by the config, and else in the store.
-func (r reach) keychain(store *auth.Store, azure *azureSide) auth.Keychain {
+// keychain finds credentials: by the config, and else in the store; for a registry of Azure that neither names, through Entra.
+func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
+	k.Implied = func(repo image.Repository) auth.Source {
+		if side.issues(repo.Registry) {
+			return side.implied
+		}
+		return unsigned(store, repo.Registry)
+	}
 	for key, s := range r.signIns {
 		switch {
 		case s.azure:
-			k.Named[key] = azure.credential
+			k.Named[key] = side.credential
 		case s.helper != "":
 			k.Named[key] = auth.Helper(s.helper)
 		default:
@@ -72,4 +80,56 @@ func (s *azureSide) credential(ctx context.Context, repo image.Repository) (auth
 		return auth.Credential{}, time.Time{}, err //nolint:wrapcheck // it says what was done
 	}
 	return auth.Credential{Username: entraAccount, IdentityToken: token}, expires, nil
+}
+
+// issues tells whether a registry is one of the cloud that the config can sign in to.
+func (s *azureSide) issues(registry string) bool {
+	if s == nil {
+		return false
+	}
+	_, ok := s.cloud.LoginServer(registry)
+	return ok
+}
+
+// impliedAgain is how long nobody is signed in after Entra gave no token for a registry that the config does not name.
+const impliedAgain = time.Minute
+
+// implied is the [auth.Source] of registries of Azure's that the config does not name. They may be somebody else's, who lets everybody pull: where
+// no token is to be had, nobody is signed in.
+func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
+	credential, expires, err := s.credential(ctx, repo)
+	passing, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err)
+	if err == nil || ctx.Err() != nil || ok && passing.Temporary() {
+		return credential, expires, err
+	}
+	return auth.Credential{Lacking: "Entra gave none: " + err.Error()}, time.Now().Add(impliedAgain), nil
+}
+
+// unsigned is the [auth.Source] of registries of Azure's where the config does not say how to sign in to Azure; nil for others.
+func unsigned(store *auth.Store, registry string) auth.Source {
+	hint := ""
+	for _, name := range azure.CloudNames() {
+		cloud, _ := azure.CloudNamed(name)
+		if _, ok := cloud.LoginServer(registry); !ok {
+			continue
+		}
+		hint = "write registries." + registry + ": {azure: {}} to sign in through Entra"
+		if name != azure.PublicCloud {
+			hint += ", and azure: {cloud: " + name + "}"
+		}
+		hint += "; or a username and a password there, or use docker login"
+	}
+	if hint == "" {
+		return nil
+	}
+	return func(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
+		credential, expires, err := store.Lookup(ctx, repo)
+		if credential.Anonymous() {
+			credential.Hint = hint
+		}
+		return credential, expires, err //nolint:wrapcheck // it is the store's
+	}
 }

@@ -16,6 +16,8 @@ type Credential struct {
 	IdentityToken string
 	// Lacking says why there is no credential where one was to be had; empty otherwise.
 	Lacking string
+	// Hint is what a person can do to be signed in where nobody is, if that is another thing than elsewhere.
+	Hint string
 }
 
 // Anonymous tells whether nobody is signed in.
@@ -53,12 +55,19 @@ type Keychain struct {
 	Named map[string]Source
 	// Store answers for what none is named for; nil for nobody.
 	Store *Store
+	// Implied returns the source for a repository that neither has an entry for; nil where there is none, as the function may be.
+	Implied func(repo image.Repository) Source
 }
 
 // Find returns the source for a repository, and a key that repositories share of which the source says the same.
 func (k Keychain) Find(repo image.Repository) (key string, source Source) {
 	if name := k.Name(repo); name != "" {
 		return name, k.Named[name]
+	}
+	if k.Implied != nil && !k.Store.Has(repo) {
+		if source := k.Implied(repo); source != nil {
+			return repo.Registry, source
+		}
 	}
 	return k.Store.key(repo), k.Store.Lookup
 }

@@ -452,6 +452,8 @@ func (s *signer) advice(c Credential) string {
 	switch {
 	case c.Lacking != "":
 		return "the sign-in was refused: there is no credential, since " + c.Lacking
+	case c.Anonymous() && c.Hint != "":
+		return "the sign-in was refused: no credential is configured for " + name + "; " + c.Hint
 	case c.Anonymous():
 		return "the sign-in was refused: no credential is configured for " + name + "; set registries." + name + ", or use docker login"
 	}

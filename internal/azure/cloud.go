@@ -19,10 +19,16 @@ type Cloud struct {
 	RegistrySuffix string
 }
 
-// CloudNamed returns one of the clouds that every installation of Azure's tools knows: public, china or usgov.
+// PublicCloud is the name of the one that most use.
+const PublicCloud = "public"
+
+// CloudNames are the clouds that every installation of Azure's tools knows.
+func CloudNames() []string { return []string{PublicCloud, "china", "usgov"} }
+
+// CloudNamed returns one of [CloudNames].
 func CloudNamed(name string) (Cloud, bool) {
 	switch name {
-	case "public":
+	case PublicCloud:
 		return Cloud{"https://management.azure.com", "https://management.core.windows.net/", publicAuthority, "azurecr.io"}, true
 	case "china":
 		return Cloud{"https://management.chinacloudapi.cn", "https://management.core.chinacloudapi.cn/", chinaAuthority, "azurecr.cn"}, true

@@ -16,6 +16,8 @@ import (
 
 // Azure says which Azure there is, and how to use it.
 type Azure struct {
+	// Set tells that the config says anything of Azure.
+	Set bool
 	// Cloud is public, china, usgov, or empty where Hosts says more.
 	Cloud      string
 	Hosts      AzureHosts
@@ -76,7 +78,7 @@ func (b *builder) azure(s *azureSection) Azure {
 	preset(reflect.ValueOf(s).Elem())
 	c := s.Credential
 	a := Azure{
-		Cloud: s.Cloud.name, Parallel: s.Import.Parallel.value, Rate: s.Import.Rate.value, Timeout: b.duration(s.Import.Timeout),
+		Set: s.set, Cloud: s.Cloud.name, Parallel: s.Import.Parallel.value, Rate: s.Import.Rate.value, Timeout: b.duration(s.Import.Timeout),
 		Credential: AzureCredential{
 			Kind: c.Kind.value, TenantID: c.TenantID.value, ClientID: c.ClientID.value, ClientSecret: Secret(c.ClientSecret.value),
 			CertificateFile: b.file(c.CertificateFile), CertificatePassword: Secret(c.CertificatePassword.value),
