@@ -32,7 +32,6 @@ type azureSide struct {
 	client *azure.Client
 
 	mu      sync.Mutex
-	ids     map[string]azure.ResourceID
 	refused error // the last sign-in that failed, until later
 	until   time.Time
 }
@@ -58,7 +57,7 @@ func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTrip
 	if !wanted {
 		return nil, nil //nolint:nilnil // nothing is wanted of it
 	}
-	s := &azureSide{config: cfg, cloud: cloudOf(cfg), ids: map[string]azure.ResourceID{}}
+	s := &azureSide{config: cfg, cloud: cloudOf(cfg)}
 	base, err := azureTransport(cfg.Azure.Hosts.CAFile)
 	if err != nil {
 		return nil, err
@@ -156,24 +155,10 @@ func (s *azureSide) id(ctx context.Context, host string) (azure.ResourceID, erro
 	if r := s.config.Registries[host].Azure; r != nil && r.ResourceID != "" {
 		return azure.ParseResourceID(r.ResourceID)
 	}
-	s.mu.Lock()
-	id, ok := s.ids[host]
-	s.mu.Unlock()
-	if ok {
-		return id, nil
-	}
-	loginServer := host
 	if canonical, ok := s.cloud.LoginServer(host); ok {
-		loginServer = canonical
+		host = canonical
 	}
-	id, err := s.client.Find(ctx, "", loginServer)
-	if err != nil {
-		return id, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ids[host] = id
-	return id, nil
+	return s.client.Find(ctx, "", host) //nolint:wrapcheck // it says what was done
 }
 
 // origin is how Azure reaches a source. A registry of Azure's that this identity can see is named by its ID; what the config has a

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -48,6 +49,7 @@ func scenarios(t *testing.T) []scenario {
 type article struct {
 	cloud  *azure.Cloud
 	target *azure.Registry
+	source *azure.Registry
 	abroad *azure.Registry // of another tenant
 	env    []string
 	digest string // of the image that is named by one
@@ -66,10 +68,10 @@ func newArticle(t *testing.T) *article {
 	app := tenant.AddApp(azure.AppOptions{ClientID: azureClient, Secret: azureSecret})
 	ours := tenant.AddSubscription("00000000-0000-0000-0000-000000000000")
 	a.target = ours.AddRegistry(azure.RegistryOptions{Name: "myregistry"})
-	source := ours.AddRegistry(azure.RegistryOptions{Name: "mysource"})
+	a.source = ours.AddRegistry(azure.RegistryOptions{Name: "mysource"})
 	beside := tenant.AddSubscription("11111111-1111-1111-1111-111111111111").AddRegistry(azure.RegistryOptions{Name: "besidesource"})
 	a.abroad = foreign.AddSubscription("44444444-4444-4444-4444-444444444444").AddRegistry(azure.RegistryOptions{Name: "abroadsource"})
-	for _, r := range []*azure.Registry{a.target, source, beside} {
+	for _, r := range []*azure.Registry{a.target, a.source, beside} {
 		app.Grant(r.ID(), azure.DataImporter)
 		app.Grant(r.ID(), azure.AcrPush)
 	}
@@ -78,11 +80,11 @@ func newArticle(t *testing.T) *article {
 		in               *registry.Registry
 		repository, tags string
 	}{
-		{source.Content, "app", "latest"},
+		{a.source.Content, "app", "latest"},
 		{hub, "library/hello-world", "latest"},
 		{hub, "tensorflow/tensorflow", "latest-gpu"},
 		{mcr, "windows/servercore", "ltsc2019"},
-		{source.Content, "pair", "a b"},
+		{a.source.Content, "pair", "a b"},
 		{beside.Content, "samples/app", "latest"},
 		{a.abroad.Content, "app", "v1"},
 		{private, "team/app", "v1"},
@@ -185,6 +187,36 @@ func TestAzureWithoutEntry(t *testing.T) {
 	}
 	if leaks := a.cloud.Account().Leaks; len(leaks) > 0 {
 		t.Errorf("%+v", leaks)
+	}
+}
+
+// TestAzureLooksUpOnce: however many tags there are, each registry is looked up once.
+func TestAzureLooksUpOnce(t *testing.T) {
+	t.Parallel()
+	a := newArticle(t)
+	const tags = 12
+	for i := range tags {
+		if err := registry.SingleArch(int64(i), "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(a.source.Content, "many", fmt.Sprintf("v%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, env := a.sync(t, `version: 1
+registries: {myregistry.azurecr.io: {azure: {}}}
+azure: {import: {rate: 10, parallel: 12}}
+mappings:
+  - {source: mysource.azurecr.io/many, target: myregistry.azurecr.io/many, tags: ["v*"], referrers: false}
+`)
+	if n := len(a.run(t, c, env...)); n != tags {
+		t.Errorf("%d imports", n)
+	}
+	lookups := map[string]int{}
+	for _, r := range a.cloud.Management.Requests() {
+		if !strings.Contains(r.Path, "importImage") {
+			lookups[r.Method+" "+r.Path]++
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"GET /subscriptions": 2, "POST /providers/Microsoft.ResourceGraph/resources": 2}, lookups); diff != "" {
+		t.Errorf("looking up two registries takes (-want +got):\n%s", diff)
 	}
 }
 

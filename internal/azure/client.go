@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/flight"
 )
 
 // Options of a [Client]. Cloud and Credential are required.
@@ -36,6 +38,9 @@ type Client struct {
 	mu         sync.Mutex
 	registries map[string]*kept
 	entra      *kept
+	// finding looks registries up, and found is what came of it.
+	finding flight.Group[ResourceID]
+	found   map[string]lookup
 }
 
 // The version of the registries' API, that of the list of subscriptions, and the bounds of what is read and listed.
@@ -66,7 +71,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		options: o, endpoint: endpoint, registries: map[string]*kept{},
+		options: o, endpoint: endpoint, registries: map[string]*kept{}, found: map[string]lookup{},
 		http: &http.Client{Transport: o.Transport, CheckRedirect: stay},
 	}
 	c.arm = &kept{fetch: func(ctx context.Context, renew bool) (granted, error) {

@@ -24,6 +24,7 @@ const (
 // stand is an Azure with a registry, and a client for it.
 type stand struct {
 	cloud    *emulator.Cloud
+	tenant   *emulator.Tenant
 	app      *emulator.App
 	registry *emulator.Registry
 	client   *Client
@@ -33,9 +34,9 @@ func newStand(t *testing.T, options emulator.Options) *stand {
 	t.Helper()
 	s := &stand{cloud: emulator.New(options)}
 	t.Cleanup(s.cloud.Close)
-	tenant := s.cloud.AddTenant(testTenant)
-	sub := tenant.AddSubscription(testSubscription)
-	s.app = tenant.AddApp(emulator.AppOptions{ClientID: testClient, Secret: testSecret})
+	s.tenant = s.cloud.AddTenant(testTenant)
+	sub := s.tenant.AddSubscription(testSubscription)
+	s.app = s.tenant.AddApp(emulator.AppOptions{ClientID: testClient, Secret: testSecret})
 	for _, name := range []string{"first", "second", "wanted"} {
 		s.registry = sub.AddRegistry(emulator.RegistryOptions{Name: name + "registry", Hash: "a1b2"})
 		s.app.Grant(s.registry.ID(), emulator.DataImporter)

@@ -29,11 +29,11 @@ type kept struct {
 	now     granted // its token is empty where there is none
 	next    time.Time
 	suspect bool
-	flight  *flight
+	flight  *fetching
 }
 
-// flight is a fetch under way.
-type flight struct {
+// fetching is a fetch under way.
+type fetching struct {
 	done   chan struct{}
 	got    granted
 	err    error
@@ -52,7 +52,7 @@ func (k *kept) get(ctx context.Context) (granted, error) {
 			return k.now, nil
 		}
 		if f == nil {
-			f = &flight{done: make(chan struct{})}
+			f = &fetching{done: make(chan struct{})}
 			k.flight = f
 			renew := k.suspect
 			k.mu.Unlock()
@@ -71,7 +71,7 @@ func (k *kept) get(ctx context.Context) (granted, error) {
 }
 
 // land fetches and tells those who wait. A token that is still good outlives a failure.
-func (k *kept) land(ctx context.Context, f *flight, renew bool) (granted, error) {
+func (k *kept) land(ctx context.Context, f *fetching, renew bool) (granted, error) {
 	f.missed = true // should fetch panic
 	defer func() {
 		k.mu.Lock()

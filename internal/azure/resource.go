@@ -64,32 +64,6 @@ func (c *Client) Registry(ctx context.Context, id ResourceID) (Registry, error) 
 	return doc.registry()
 }
 
-// Find looks a registry up by its login server: in one subscription, or, where that is empty, in all that this identity can see.
-func (c *Client) Find(ctx context.Context, subscription, loginServer string) (ResourceID, error) {
-	subscriptions := []string{subscription}
-	if subscription == "" {
-		var err error
-		if subscriptions, err = c.subscriptions(ctx); err != nil {
-			return ResourceID{}, err
-		}
-	}
-	for _, s := range subscriptions {
-		var found ResourceID
-		err := list(ctx, c, c.url("/subscriptions/"+s+"/providers/Microsoft.ContainerRegistry/registries", apiVersion), func(doc registryDoc) bool {
-			r, err := doc.registry()
-			if err == nil && strings.EqualFold(r.LoginServer, loginServer) {
-				found = r.ID
-			}
-			return found != ResourceID{}
-		})
-		if err != nil || found != (ResourceID{}) {
-			return found, err
-		}
-	}
-	return ResourceID{}, fmt.Errorf("no registry with the login server %s in %d subscriptions that this identity can read: it may lack the right Microsoft.ContainerRegistry/registries/read, "+
-		"or write registries.%s.azure.resourceID: %w", loginServer, len(subscriptions), loginServer, ErrNotFound)
-}
-
 func (c *Client) subscriptions(ctx context.Context) ([]string, error) {
 	var ids []string
 	err := list(ctx, c, c.url("/subscriptions", subscriptionsVersion), func(doc struct {

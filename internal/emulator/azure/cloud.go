@@ -32,6 +32,8 @@ type Options struct {
 	EntraTTL, RefreshTTL, AccessTTL time.Duration
 	// PageSize is the most registries that one answer lists; 0 is no limit.
 	PageSize int
+	// NoGraph answers 404 where Resource Graph would, as an Azure of one's own may.
+	NoGraph bool
 }
 
 // Cloud is all of an Azure. Everything is safe for concurrent use.
@@ -108,9 +110,24 @@ func (c *Cloud) now() time.Time { return time.Now().Add(c.options.Skew) }
 
 // Subscription holds registries.
 type Subscription struct {
-	ID     string
-	tenant *Tenant
-	cloud  *Cloud
+	ID      string
+	tenant  *Tenant
+	cloud   *Cloud
+	refusal *Failure // of lists of registries
+}
+
+// RefuseLists answers each list of the subscription's registries with a failure, as one does in which the provider is not registered; nil for none.
+func (s *Subscription) RefuseLists(failure *Failure) {
+	s.cloud.mu.Lock()
+	defer s.cloud.mu.Unlock()
+	s.refusal = failure
+}
+
+// listing is the refusal of lists that there is.
+func (s *Subscription) listing() *Failure {
+	s.cloud.mu.Lock()
+	defer s.cloud.mu.Unlock()
+	return s.refusal
 }
 
 // AddSubscription makes a subscription of the tenant.

@@ -152,6 +152,8 @@ func (c *Cloud) routeManagement(k call) *Failure {
 	case k.low[0] == "tenants" && n == 1:
 		writeJSON(k.w, http.StatusOK, map[string]any{"value": []any{map[string]string{"id": "/tenants/" + k.who.Tenant, "tenantId": k.who.Tenant}}})
 		return nil
+	case k.r.Method == http.MethodPost && slices.Equal(k.low, []string{"providers", "microsoft.resourcegraph", "resources"}) && !c.options.NoGraph:
+		return c.serveGraph(k)
 	case k.low[0] != "subscriptions":
 		return notFound(k.r.URL)
 	case n <= 2:

@@ -1,8 +1,10 @@
 package azure
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +34,9 @@ func (c *Cloud) byID(id string) *Registry {
 
 // serveList answers with the registries that somebody may read: whole ones, or as the list of all resources has them.
 func (c *Cloud) serveList(k call, group string, whole bool) *Failure {
+	if failure := c.subscription(k.path[1]).listing(); failure != nil {
+		return failure
+	}
 	var list []any
 	for _, r := range c.all() {
 		if strings.EqualFold(r.subscription.ID, k.path[1]) && (group == "" || strings.EqualFold(r.settings().Group, group)) &&
@@ -53,6 +58,28 @@ func (c *Cloud) serveList(k call, group string, whole bool) *Failure {
 	}
 	answer["value"] = slices.Concat([]any{}, list) // never null
 	writeJSON(k.w, http.StatusOK, answer)
+	return nil
+}
+
+// asked is the login server that a query of Resource Graph is about.
+var asked = regexp.MustCompile(`^resources\b.*\bproperties\.loginServer =~ '([^']+)'`)
+
+// serveGraph answers Resource Graph's query for a registry by its login server, in all subscriptions of the tenant. It understands no other.
+func (c *Cloud) serveGraph(k call) *Failure {
+	var query struct {
+		Query string `json:"query"`
+	}
+	if err := json.NewDecoder(k.r.Body).Decode(&query); err != nil || !asked.MatchString(query.Query) {
+		return &Failure{Code: "BadRequest", Message: "Please provide below info when asking for support."}
+	}
+	wanted := asked.FindStringSubmatch(query.Query)[1]
+	data := []any{}
+	for _, r := range c.all() {
+		if strings.EqualFold(r.LoginServer(), wanted) && strings.EqualFold(r.subscription.tenant.ID, k.who.Tenant) && c.may(k.who.Object, actionRead, r.ID()) {
+			data = append(data, map[string]string{"id": r.ID(), "loginServer": r.LoginServer()})
+		}
+	}
+	writeJSON(k.w, http.StatusOK, map[string]any{"totalRecords": len(data), "count": len(data), "data": data, "facets": []any{}, "resultTruncated": "false"})
 	return nil
 }
 
