@@ -82,8 +82,14 @@ func (c Cause) String() string {
 	if c.Count == 1 {
 		return c.Error
 	}
-	last := len(c.References) - 1
-	return fmt.Sprintf("%s; %d times, such as for %s and %s", c.Error, c.Count, strings.Join(c.References[:last], ", "), c.References[last])
+	text := fmt.Sprintf("%s; %d times", c.Error, c.Count)
+	switch last := len(c.References) - 1; {
+	case last > 0:
+		text += fmt.Sprintf(", such as for %s and %s", strings.Join(c.References[:last], ", "), c.References[last])
+	case last == 0:
+		text += ", such as for " + c.References[0]
+	}
+	return text
 }
 
 // Code returns the code of an error, a short stable word; empty where it has none.

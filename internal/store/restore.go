@@ -11,10 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // retryRestore is how long after one try to write a removed file anew the next is made, in milliseconds.
 const retryRestore = 1000
+
+// dropPatience is how long connections are waited for that are being used.
+const dropPatience = 10 * time.Second
 
 // removed tells whether somebody has removed the file. This process goes on with what it has open, and all of that is lost when it ends.
 func (s *Store) removed() bool {
@@ -45,6 +49,9 @@ func (s *Store) restore(ctx context.Context) error {
 		return errors.Join(gone, fmt.Errorf("write it anew: %w", err))
 	}
 	drop(own)
+	// The new file is the store now: no reader may stay with the old one because the caller goes away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropPatience)
+	defer cancel()
 	for range readers { // those that are being used are dropped when they are free
 		c, err := s.reader.Conn(ctx)
 		if err != nil {

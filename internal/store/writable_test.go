@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,33 @@ func TestRemoved(t *testing.T) {
 				t.Errorf("said %d times: %s", n, d.log.String())
 			}
 		})
+	}
+}
+
+// TestRemovedAndLeft: who goes away while the file is written anew leaves no reader with the one that was removed.
+func TestRemovedAndLeft(t *testing.T) {
+	d := newStand(t)
+	s := d.open(t)
+	must(t, s.PutManifest(t.Context(), manifest(1, 10)))
+	path := filepath.Join(d.dir, fileName)
+	inUse, err := s.reader.Conn(t.Context())
+	must(t, err)
+	must(t, inUse.PingContext(t.Context()))
+	must(t, os.Remove(path))
+	d.pass(time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.PutManifest(ctx, manifest(2, 10)) }()
+	for _, err := os.Lstat(path); err != nil; _, err = os.Lstat(path) {
+		runtime.Gosched()
+	}
+	cancel()
+	must(t, inUse.Close())
+	<-ended // it may have failed
+	other := d.open(t)
+	must(t, other.PutManifest(t.Context(), manifest(9, 10)))
+	if !kept(t, s, manifest(9, 10)) {
+		t.Error("it reads the file that was removed")
 	}
 }
 
