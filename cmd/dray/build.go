@@ -56,7 +56,11 @@ func (g *generation) close() error {
 // load reads and compiles the config. Its errors name their places in the file. readFile reads it and what it refers to; nil for
 // the file system. With an error the config has the files that it is made of, no more.
 func (a *app) load(readFile func(string) ([]byte, error)) (*config.Config, []plan.Job, error) {
-	cfg, err := config.Load(a.config, config.Options{Getenv: a.getenv, ReadFile: readFile})
+	return a.loadWith(config.Options{Getenv: a.getenv, ReadFile: readFile})
+}
+
+func (a *app) loadWith(options config.Options) (*config.Config, []plan.Job, error) {
+	cfg, err := config.Load(a.config, options)
 	if err != nil {
 		return cfg, nil, &exitError{exitUsage, err}
 	}

@@ -56,39 +56,38 @@ type checkedRegistry struct {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	var online bool
+	var online, noSecrets bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the config and build everything",
 		Long: `Read the config file, report every mistake at once with its line and column, and build all that a sync
-needs. With --online also sign in to every registry; that costs no pull.
+needs. With --online also sign in to every registry; that costs no pull. With --no-secrets look at the file
+alone, as a pipeline can that has no secrets: no variable and no other file is read, and nothing is built.
 
 ` + exitHelp,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context(), online) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context(), online, noSecrets) },
 	}
 	c.Flags().BoolVar(&online, "online", false, "also sign in to every registry")
+	c.Flags().BoolVar(&noSecrets, "no-secrets", false, "validate without environment variables and secret files")
+	c.MarkFlagsMutuallyExclusive("online", "no-secrets")
 	return c
 }
 
-func (a *app) check(ctx context.Context, online bool) error {
+func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 	answer := checked{Version: 1, Command: "check", Config: a.config, Errors: []checkedError{}, Registries: []checkedRegistry{}, Warnings: []string{}}
-	cfg, jobs, err := a.load(nil)
+	cfg, jobs, err := a.loadWith(config.Options{Getenv: a.getenv, NoSecrets: noSecrets})
+	switch {
+	case err != nil:
+	case noSecrets:
+		answer.Registries = ask(ctx, nil, accounts(func(repo image.Repository) string { return repo.Registry }, jobs), false)
+	default:
+		err = a.checkBuilt(ctx, cfg, jobs, online, &answer)
+	}
 	if err == nil {
-		var built *generation
-		if built, err = a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler)); err == nil {
-			defer func() { _ = built.close() }() // nothing was written
-			answer.Valid, answer.Mappings = true, len(jobs)
-			repos := accounts(built.client, jobs)
-			answer.Registries = ask(ctx, built, repos, online)
-			if online {
-				answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
-			}
-			answer.Warnings = append(answer.Warnings, missingHelpers(cfg, built.client, repos)...)
-			answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
-			if text := unscheduled(jobs); text != "" {
-				answer.Warnings = append(answer.Warnings, text)
-			}
+		answer.Valid, answer.Mappings = true, len(jobs)
+		if text := unscheduled(jobs); text != "" {
+			answer.Warnings = append(answer.Warnings, text)
 		}
 	}
 	if a.output == "json" {
@@ -106,6 +105,23 @@ func (a *app) check(ctx context.Context, online bool) error {
 		return &exitError{code: exitFailed}
 	}
 	return err
+}
+
+// checkBuilt builds everything, and asks what can be asked of it.
+func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Job, online bool, answer *checked) error {
+	built, err := a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = built.close() }() // nothing was written
+	repos := accounts(built.client.Account, jobs)
+	answer.Registries = ask(ctx, built, repos, online)
+	if online {
+		answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
+	}
+	answer.Warnings = append(answer.Warnings, missingHelpers(cfg, built.client, repos)...)
+	answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
+	return nil
 }
 
 func mistakes(errs config.Errors) []checkedError {
@@ -146,12 +162,12 @@ func (r checkedRegistry) pulls() string {
 }
 
 // accounts are the registries of the jobs, and the parts of them that are signed in to in a way of their own, each with one of its repositories.
-func accounts(client *registry.Client, jobs []plan.Job) map[string]image.Repository {
+func accounts(account func(image.Repository) string, jobs []plan.Job) map[string]image.Repository {
 	repos := map[string]image.Repository{}
 	for _, job := range jobs {
 		for _, ref := range append([]image.Reference{job.Source}, job.Targets...) {
 			if !ref.IsLayout() {
-				repos[client.Account(ref.Repository)] = ref.Repository
+				repos[account(ref.Repository)] = ref.Repository
 			}
 		}
 	}
@@ -160,7 +176,6 @@ func accounts(client *registry.Client, jobs []plan.Job) map[string]image.Reposit
 
 // ask lists the accounts, sorted, and with online signs in to each.
 func ask(ctx context.Context, built *generation, repos map[string]image.Repository, online bool) []checkedRegistry {
-	client := built.client
 	answers := make([]checkedRegistry, 0, len(repos))
 	for name := range repos {
 		answers = append(answers, checkedRegistry{Registry: name, Asked: online})
@@ -172,13 +187,13 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 	var group sync.WaitGroup
 	for i := range answers {
 		group.Go(func() {
-			account, err := client.SignIn(ctx, repos[answers[i].Registry])
+			account, err := built.client.SignIn(ctx, repos[answers[i].Registry])
 			answers[i].Account = account
 			if err != nil {
 				answers[i].Error = err.Error()
 				return
 			}
-			if b, ok := built.limits.probe(ctx, client, answers[i].Registry); ok {
+			if b, ok := built.limits.probe(ctx, built.client, answers[i].Registry); ok {
 				answers[i].PullsLimit, answers[i].PullsLeft = b.Limit, b.Remaining
 			}
 		})

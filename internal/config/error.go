@@ -66,7 +66,8 @@ func (e Errors) Unwrap() []error {
 type report struct {
 	errs    Errors
 	seen    map[string]bool
-	dropped int // mistakes beyond maxErrors, or what was not looked at for them
+	unsure  map[Position]bool // where texts stand whose values are not known: what is wrong with them is not either
+	dropped int               // mistakes beyond maxErrors, or what was not looked at for them
 }
 
 func (r *report) add(e *Error) {
@@ -75,7 +76,7 @@ func (r *report) add(e *Error) {
 		return
 	}
 	text := e.Error()
-	if r.seen[text] {
+	if r.seen[text] || r.unsure[e.Pos] {
 		return
 	}
 	if r.seen == nil {

@@ -18,6 +18,8 @@ type expander struct {
 	getenv   func(string) (string, bool)
 	readFile func(string) ([]byte, error)
 	files    files
+	// noSecrets has each reference stand for its own name.
+	noSecrets bool
 }
 
 // text returns s with its references replaced, each once: what is put in is not looked at again. Errors show names only.
@@ -55,6 +57,8 @@ func (e expander) reference(inner string) (string, error) {
 	kind, name, _ := strings.Cut(inner, ":")
 	_, inDirectory := credential(name)
 	switch {
+	case e.noSecrets && (kind == "env" || kind == "file") && name != "" && (kind == "file" && inDirectory || !strings.Contains(name, "$")):
+		return standIn(name), nil
 	case kind == "env" && name != "" && !strings.Contains(name, "$"):
 		value, ok := e.getenv(name)
 		if !ok {
@@ -65,6 +69,12 @@ func (e expander) reference(inner string) (string, error) {
 		return e.content(name)
 	}
 	return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
+}
+
+// standIn is what stands for a variable or a file where these are not to be had: its name, as it can be a part of a reference.
+func standIn(name string) string {
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	return strings.Join(append([]string{"value"}, words...), "-")
 }
 
 // content returns what a file holds, without the line break at its end.

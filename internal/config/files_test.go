@@ -135,6 +135,11 @@ func TestValid(t *testing.T) {
 			} else {
 				consistent(t, cfg)
 			}
+			without := nothing(path)
+			without.NoSecrets = true
+			if _, err := Load(path, without); err != nil {
+				t.Errorf("without secrets it is refused: %v", err)
+			}
 			if err := schemaRefuses(t, schema, data); err != nil {
 				t.Errorf("the schema refuses it: %v", err)
 			}

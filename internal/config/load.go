@@ -25,6 +25,9 @@ type Options struct {
 	// ReadFile reads the config file and what it refers to, each by its absolute path, as it is in [Config.Files]; nil for the
 	// file system, of which it reads 16 MiB and a byte at the most.
 	ReadFile func(string) ([]byte, error)
+	// NoSecrets has no variable looked up and no file read but the config file: a text stands for each of them, and no value that depends on one
+	// is a mistake.
+	NoSecrets bool
 }
 
 // Load reads a file. The error is of the type [Errors] and holds every mistake. The config beside it has Path and Files, since
@@ -65,7 +68,7 @@ func parse(name string, data []byte, opts Options, named files, errs *report) *C
 		return nil
 	}
 	folder := filepath.Dir(name)
-	expand := expander{folder: folder, getenv: opts.Getenv, readFile: opts.ReadFile, files: named}
+	expand := expander{folder: folder, getenv: opts.Getenv, readFile: opts.ReadFile, files: named, noSecrets: opts.NoSecrets}
 	w := &walker{report: errs, file: name, expand: expand, shapes: shapes{}}
 	var doc document
 	w.value(&doc, root, "", "")

@@ -95,6 +95,18 @@ relative path is relative to the config's folder, and ` + "`${file:$CREDENTIALS_
 ` + "`$${`" + ` stands for the characters ` + "`${`" + `. What is put in is a text, never YAML. A duration is written as ` + "`90s`, `10m`, `1h30m`" + `. Where a key
 is not known, or a value not allowed, the whole file is refused: a daemon goes on with the last one that was good.
 
+Keys at the top that begin with ` + "`x-`" + ` are yours, to hold what YAML's anchors repeat:
+
+` + "```yaml" + `
+version: 1
+x-daily: &daily {schedule: "@daily", tags: {semver: ">= 1", newest: 3}}
+mappings:
+  - {<<: *daily, source: docker.io/library/alpine, target: registry.example.com/mirror/alpine}
+  - {<<: *daily, source: docker.io/library/redis, target: registry.example.com/mirror/redis}
+` + "```" + `
+
+` + "`dray check --no-secrets`" + ` checks a file where its variables and other files are not there, as in the pipeline of a pull request.
+
 An example shows the key with what has to stand around it; ` + "`HOST`" + ` in a heading is a registry such as ` + "`ghcr.io`" + `, and ` + "`[]`" + ` an entry of a list.
 `
 

@@ -128,6 +128,9 @@ func (g *generator) section(t reflect.Type) object {
 		}
 	}
 	s = s.with("properties", properties)
+	if t == reflect.TypeFor[document]() {
+		s = s.with("patternProperties", object{{"^" + extension, object{}}})
+	}
 	if required != nil {
 		s = s.with("required", required)
 	}

@@ -47,6 +47,11 @@ func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
 		return
 	}
 	read := text{origin: at, raw: n.Value, value: value}
+	if w.expand.noSecrets && read.expanded() {
+		w.doubt(&read, tag)
+		*t = read
+		return
+	}
 	if _, ok := tag.Lookup("empty"); ok && n.Value == "" {
 		*t = read
 		return
@@ -64,6 +69,24 @@ func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
 		return
 	}
 	*t = read
+}
+
+// doubt gives a text whose value is not known one that it may have.
+func (w *walker) doubt(t *text, tag reflect.StructTag) {
+	if w.unsure == nil {
+		w.unsure = map[Position]bool{}
+	}
+	w.unsure[t.pos] = true
+	switch format := tag.Get("format"); {
+	case tag.Get("enum") != "":
+		t.value = split(tag.Get("enum"))[0]
+	case (format == "reference" || format == "target") && strings.HasPrefix(t.raw, "${"):
+		host, path, found := strings.Cut(t.value, "/")
+		if !found {
+			path = host
+		}
+		t.value = host + ".example/" + path
+	}
 }
 
 // preset takes a default.

@@ -95,6 +95,9 @@ func describe(n *yaml.Node) string {
 	return "a value with the YAML tag " + clip(n.ShortTag())
 }
 
+// extension begins keys at the top of a file that are the user's own, such as those that hold anchors.
+const extension = "x-"
+
 // object reads a mapping into a struct of the grammar. Where the node is none, the message says what is wanted: by default,
 // the keys.
 func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
@@ -115,6 +118,9 @@ func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 	for _, p := range pairs {
 		present[p.name] = p
 		f, known := of.fields[p.name]
+		if !known && at.key == "" && strings.HasPrefix(p.name, extension) {
+			continue
+		}
 		if !known {
 			w.unknown(p, at, v.Type())
 			continue
