@@ -18,6 +18,7 @@ type batch struct {
 // outcome is how it ended for one target.
 type outcome struct {
 	digest image.Digest
+	kept   bool
 	err    error
 }
 
@@ -39,7 +40,7 @@ func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Recei
 	}
 	got := b.outcomes[order.Target]
 	receipt := mirror.Receipt{Digest: got.digest}
-	receipt.Kept = got.err == nil && order.ResolveServer && got.digest == order.Was
+	receipt.Kept = got.err == nil && (got.kept || order.ResolveServer && got.digest == order.Was)
 	return receipt, got.err
 }
 

@@ -3,8 +3,6 @@ package acr
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/diff"
@@ -18,6 +16,8 @@ type errand struct {
 	order  mirror.Order
 	target azure.ResourceID
 	origin Origin
+	// dangling are tags that are there without a manifest.
+	dangling map[image.Reference]bool
 }
 
 // attempts is how often an import is asked for whose tags turn out to be in another state than was observed.
@@ -26,31 +26,33 @@ const attempts = 3
 // bring has the registry import the manifest under all its tags, and returns how that ended for each.
 func (e *Engine) bring(ctx context.Context, order mirror.Order, members []mirror.Alike) map[image.Reference]outcome {
 	outcomes := map[image.Reference]outcome{}
-	settle := func(err error, members ...mirror.Alike) {
+	settle := func(o outcome, members ...mirror.Alike) {
 		for _, m := range members {
-			outcomes[m.Target] = outcome{digest: order.Digest, err: err}
+			outcomes[m.Target] = o
 		}
 	}
-	t := &errand{Engine: e, order: order}
+	t := &errand{Engine: e, order: order, dangling: map[image.Reference]bool{}}
 	if err := t.prepare(ctx); err != nil {
-		settle(err, members...)
+		settle(outcome{err: err}, members...)
 		return outcomes
 	}
-	pending := t.unlocked(ctx, members, settle)
+	pending := members
 	for range attempts {
-		absent, held := split(pending)
+		absent, held := t.split(pending)
 		var again []mirror.Alike
 		for _, group := range [][]mirror.Alike{absent, held} {
 			if len(group) == 0 {
 				continue
 			}
 			digest, err := t.operate(ctx, group)
-			if isConflict(err) {
+			locked, isLocked := errors.AsType[*lockedError](err)
+			switch {
+			case isLocked:
+				again = append(again, locked.unlocked(group, settle)...)
+			case isConflict(err), repairable(err) && order.RefuseMoved:
 				again = append(again, t.observe(ctx, group, settle)...)
-				continue
-			}
-			for _, m := range group {
-				outcomes[m.Target] = outcome{digest: digest, err: err}
+			default:
+				settle(outcome{digest: digest, err: err}, group...)
 			}
 		}
 		if pending = again; len(pending) == 0 {
@@ -58,7 +60,7 @@ func (e *Engine) bring(ctx context.Context, order mirror.Order, members []mirror
 		}
 	}
 	for _, m := range pending {
-		settle(fail(azure.NewFailure(azure.CodeConflict, m.Target.String()), order.Source, m.Target), m)
+		settle(outcome{err: fail(azure.NewFailure(azure.CodeConflict, m.Target.String()), order.Source, m.Target)}, m)
 	}
 	return outcomes
 }
@@ -78,57 +80,57 @@ func (t *errand) prepare(ctx context.Context) (err error) {
 	return t.referrers(ctx)
 }
 
-// unlocked leaves out tags that may not be moved.
-func (t *errand) unlocked(ctx context.Context, members []mirror.Alike, settle func(error, ...mirror.Alike)) []mirror.Alike {
-	locked := make([]bool, len(members))
-	errs := make([]error, len(members))
-	var group sync.WaitGroup
-	for i, m := range members {
-		if m.Was != "" && m.Target.Tag != "" {
-			group.Go(func() { locked[i], errs[i] = t.options.Locks.Locked(ctx, m.Target) })
+// observe asks again what tags hold of which Azure says that they are there, or that are not as they were imported, and returns those that
+// may be imported once more.
+func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
+	var again []mirror.Alike
+	for _, m := range members {
+		held, err := t.held(ctx, m.Target)
+		if err != nil {
+			settle(outcome{err: mirror.At(mirror.Target, m.Target, err)}, m)
+			continue
+		}
+		t.dangling[m.Target] = held == ""
+		if held == "" && t.order.RefuseMoved {
+			settle(outcome{err: &mirror.RefusedError{Reason: diff.Moved, Detail: danglingDetail}}, m)
+			continue
+		}
+		seen := diff.Observation{Want: t.order.Digest, Held: held, Unresolved: t.order.Digest == ""}
+		switch op, reason, detail := diff.Decide(t.order.RefuseMoved, seen); op {
+		case diff.Refuse:
+			settle(outcome{err: &mirror.RefusedError{Reason: reason, Detail: detail}}, m)
+		case diff.Keep:
+			settle(outcome{digest: held, kept: t.order.Digest == ""}, m)
+		case diff.Import:
+			again = append(again, mirror.Alike{Target: m.Target, Was: held})
 		}
 	}
-	group.Wait()
-	var open []mirror.Alike
-	for i, m := range members {
-		switch {
-		case errs[i] != nil:
-			settle(mirror.At(mirror.Target, m.Target, fmt.Errorf("look whether the tag is locked: %w", errs[i])), m)
-		case locked[i]:
-			settle(&mirror.RefusedError{
-				Reason: diff.Locked,
-				Detail: "the tag is locked at the registry (changeableAttributes.writeEnabled is false): unlock it with az acr repository update --write-enabled true, or exclude it",
-			}, m)
-		default:
-			open = append(open, m)
-		}
-	}
-	return open
+	return again
 }
 
-// observe asks again what tags hold of which Azure says that they are there, and returns those that do not hold the manifest.
-func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle func(error, ...mirror.Alike)) []mirror.Alike {
-	var others []mirror.Alike
-	for _, m := range members {
-		d, err := t.options.Plane.Held(ctx, m.Target)
-		switch {
-		case isAbsent(err):
-			others = append(others, mirror.Alike{Target: m.Target})
-		case err != nil:
-			settle(mirror.At(mirror.Target, m.Target, err), m)
-		case d.Digest == t.order.Digest && t.order.Digest != "":
-			settle(nil, m)
-		default:
-			others = append(others, mirror.Alike{Target: m.Target, Was: d.Digest})
+// danglingDetail says what a tag without a manifest is, and what to do about it.
+const danglingDetail = "the registry has the tag without its manifest, which an import by tag may leave (Azure/azure-cli#29974), and the mapping " +
+	"says moved: refuse: remove it with az acr repository untag, and dray imports it then; or write moved: follow, and dray overwrites it"
+
+// held returns what a tag holds of which Azure says that it is there: empty where that is so, and yet has no manifest for as long as a
+// registry of several regions may be behind.
+func (t *errand) held(ctx context.Context, ref image.Reference) (image.Digest, error) {
+	for _, pause := range grace() {
+		if err := sleep(ctx, pause); err != nil {
+			return "", err
+		}
+		d, err := t.options.Plane.Held(ctx, ref)
+		if err == nil || !isAbsent(err) {
+			return d.Digest, err
 		}
 	}
-	return t.unlocked(ctx, others, settle)
+	return "", nil
 }
 
-// split tells tags that are not there from those that are.
-func split(members []mirror.Alike) (absent, held []mirror.Alike) {
+// split tells tags that are not there from those that are to be overwritten.
+func (t *errand) split(members []mirror.Alike) (absent, held []mirror.Alike) {
 	for _, m := range members {
-		if m.Was == "" {
+		if m.Was == "" && !t.dangling[m.Target] {
 			absent = append(absent, m)
 		} else {
 			held = append(held, m)

@@ -46,7 +46,7 @@ func (t *errand) operate(ctx context.Context, members []mirror.Alike) (image.Dig
 	if err != nil {
 		return "", err // of an import that never ended, what is there is no better word
 	}
-	if !repairable(missing) || ctx.Err() != nil {
+	if !repairable(missing) || ctx.Err() != nil || t.order.RefuseMoved {
 		return "", missing
 	}
 	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "an import that Azure calls succeeded is not there, importing again", slog.String("job", t.order.Job),
@@ -66,7 +66,7 @@ func (t *errand) request(members []mirror.Alike) azure.Import {
 			ResourceID: t.origin.ResourceID, RegistryURI: t.origin.Host, Username: t.origin.Username, Password: t.origin.Password,
 			Image: source.Path + "@" + string(source.Digest),
 		},
-		Force: members[0].Was != "",
+		Force: t.force(members[0]),
 	}
 	if source.Digest == "" {
 		i.Source.Image = source.Path + ":" + source.Tag
@@ -81,6 +81,11 @@ func (t *errand) request(members []mirror.Alike) azure.Import {
 	slices.Sort(i.TargetTags)
 	slices.Sort(i.UntaggedRepositories)
 	return i
+}
+
+// force tells whether a tag is to be overwritten; where it must not be moved, never.
+func (t *errand) force(m mirror.Alike) bool {
+	return !t.order.RefuseMoved && (m.Was != "" || t.dangling[m.Target])
 }
 
 // name is under what an operation is kept: the same for the same request, without what is secret in it.
@@ -121,7 +126,7 @@ func (t *errand) carry(ctx context.Context, name string, i azure.Import, members
 // start asks for an import, again where Azure wants a pause before it takes it up.
 func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Alike, began time.Time) (azure.Operation, error) {
 	for {
-		if err := t.gate.start(ctx); err != nil {
+		if err := t.turn(ctx, i, members); err != nil {
 			return azure.Operation{}, err
 		}
 		id := azure.NewOperationID()
@@ -150,6 +155,14 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 		}
 		t.gate.pause(pause)
 	}
+}
+
+// turn waits until the import may be asked for. Locks are looked for then, since it may have waited long.
+func (t *errand) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
+	if err := t.gate.start(ctx); err != nil || !i.Force {
+		return err
+	}
+	return t.locks(ctx, members)
 }
 
 // afterRefusal tells how long to wait before an import is asked for again, and whether it should be.

@@ -45,8 +45,8 @@ func (t *errand) referrers(ctx context.Context) error {
 
 // bringCompanion has the registry import what refers to the manifest, into each repository that lacks it.
 func (t *errand) bringCompanion(ctx context.Context, c companion) error {
-	of := &errand{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin}
-	of.order.Source, of.order.Digest = t.order.Source.Repository.Digest(c.digest), c.digest
+	of := &errand{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin, dangling: map[image.Reference]bool{}}
+	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, false // as the engine copy does
 	var absent, held []mirror.Alike
 	seen := map[string]bool{}
 	for _, m := range members(t.order) {
@@ -71,7 +71,11 @@ func (t *errand) bringCompanion(ctx context.Context, c companion) error {
 		if len(group) == 0 {
 			continue
 		}
-		if _, err := of.operate(ctx, group); err != nil && !isConflict(err) { // somebody else has brought it
+		_, err := of.operate(ctx, group)
+		if locked, ok := errors.AsType[*lockedError](err); ok {
+			err = locked.tags[group[0].Target]
+		}
+		if err != nil && !isConflict(err) { // somebody else has brought it
 			return err
 		}
 	}

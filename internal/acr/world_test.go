@@ -60,14 +60,16 @@ type world struct {
 	timeout               time.Duration
 	credential            azure.Credential
 	metered               bool
-	dir                   string
-	log                   *syncBuffer
-	store                 *store.Store
-	azure                 *azure.Client
-	client                *registry.Client
-	engine                *acr.Engine
-	chooser               *acr.Chooser
-	mirror                *mirror.Mirror
+	// before is told of each request; nil for nobody.
+	before  func(*http.Request)
+	dir     string
+	log     *syncBuffer
+	store   *store.Store
+	azure   *azure.Client
+	client  *registry.Client
+	engine  *acr.Engine
+	chooser *acr.Chooser
+	mirror  *mirror.Mirror
 }
 
 // syncBuffer is a log that several write.
@@ -120,6 +122,21 @@ func newWorld(t *testing.T, edit func(*emulator.Options)) *world {
 	return w
 }
 
+// transport leads to all hosts.
+func (w *world) transport() http.RoundTripper {
+	next := w.cloud.Transport()
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if w.before != nil {
+			w.before(r)
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // entra is the credential of a registry that is signed in to through Entra.
 func (w *world) entra(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
 	token, expires, err := w.azure.RegistryToken(ctx, repo.Registry)
@@ -135,12 +152,12 @@ func (w *world) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	public, _ := azure.CloudNamed("public")
-	if w.azure, err = azure.New(azure.Options{Cloud: public, Credential: w.credential, Transport: w.cloud.Transport(), UserAgent: "dray/test", Log: log}); err != nil {
+	if w.azure, err = azure.New(azure.Options{Cloud: public, Credential: w.credential, Transport: w.transport(), UserAgent: "dray/test", Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	w.client, err = registry.New(registry.Options{
 		Keychain: auth.Keychain{Named: w.signIns}, Keep: w.store.PutManifest, Log: log,
-		Wrap: func(string, http.RoundTripper) http.RoundTripper { return w.cloud.Transport() },
+		Wrap: func(string, http.RoundTripper) http.RoundTripper { return w.transport() },
 	})
 	if err != nil {
 		t.Fatal(err)

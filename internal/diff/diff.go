@@ -93,22 +93,29 @@ func Actions(job plan.Job, seen []Observation) []Action {
 	actions := make([]Action, 0, len(seen))
 	for _, o := range seen {
 		a := Action{Source: o.Source, Target: o.Target, Digest: o.Want, Was: o.Held}
-		a.Op, a.Reason, a.Detail = decide(job, o)
+		a.Op, a.Reason, a.Detail = Decide(job.RefuseMoved, o)
+		if a.Op == Keep {
+			a.Digest = o.Held
+		}
 		actions = append(actions, a)
 	}
 	slices.SortStableFunc(actions, Compare)
 	return actions
 }
 
-func decide(job plan.Job, o Observation) (Op, Reason, string) {
+// Decide says what to do with one tag. It is asked for a plan, and by an engine that has looked at the target again before it writes a
+// tag: whether a tag may be moved is decided here and nowhere else.
+func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 	switch {
 	case o.Declined != "":
 		return Refuse, o.Declined, o.Detail
+	case o.Unresolved && refuseMoved && o.Held != "":
+		return Keep, Unresolved, "" // whether it moved only an import could tell, which might move the tag
 	case o.Unresolved:
 		return Import, Unresolved, ""
 	case o.Want == "":
 		return Refuse, Unobserved, "the source named no digest"
-	case o.Hidden && job.RefuseMoved:
+	case o.Hidden && refuseMoved:
 		return Refuse, Hidden, "the target's registry does not say whether it has this tag, and the mapping says moved: refuse, " +
 			"so that it is not written: create the repository there, let the account read it, or bring the image once with dray import"
 	case o.Hidden:
@@ -117,8 +124,8 @@ func decide(job plan.Job, o Observation) (Op, Reason, string) {
 		return Keep, Unchanged, ""
 	case o.Held == "":
 		return Import, Absent, ""
-	case job.RefuseMoved:
-		return Refuse, Moved, "the tag moved at the source, and the mapping says moved: refuse"
+	case refuseMoved:
+		return Refuse, Moved, "the target's tag holds another image than the source's, and the mapping says moved: refuse"
 	}
 	return Import, Moved, ""
 }

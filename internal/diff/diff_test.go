@@ -33,6 +33,9 @@ func TestActions(t *testing.T) {
 		{"hidden", plan.Job{}, Observation{Want: sum("a"), Hidden: true}, Import, Hidden},
 		{"hidden where moving is refused", plan.Job{RefuseMoved: true}, Observation{Want: sum("a"), Hidden: true}, Refuse, Hidden},
 		{"hidden and declined", plan.Job{}, Observation{Want: sum("a"), Hidden: true, Declined: TwoWriters}, Refuse, TwoWriters},
+		{"only Azure can ask for it", plan.Job{}, Observation{Unresolved: true, Held: sum("b")}, Import, Unresolved},
+		{"only Azure can ask for it, and it must not be moved", plan.Job{RefuseMoved: true}, Observation{Unresolved: true, Held: sum("b")}, Keep, Unresolved},
+		{"only Azure can ask for it, and it is not there", plan.Job{RefuseMoved: true}, Observation{Unresolved: true}, Import, Unresolved},
 		{"no digest", plan.Job{}, Observation{}, Refuse, Unobserved},
 	}
 	for _, c := range cases {

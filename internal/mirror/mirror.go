@@ -41,6 +41,8 @@ type Order struct {
 	Fresh bool
 	// Sibling is a digest that the target repository was observed to hold under some tag; empty where none was.
 	Sibling image.Digest
+	// RefuseMoved says that a tag which holds something else is not moved, also where it has come to hold that since the plan.
+	RefuseMoved bool
 	// Job is the name of the job, Engine the engine that it names: "auto", "copy" or "acr".
 	Job, Engine string
 	// ResolveServer says that only the target's registry can ask the source, so that Source and Digest may be without a digest.

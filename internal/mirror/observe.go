@@ -185,7 +185,7 @@ func (r *run) order(i int) Order {
 	}
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
-		ForeignLayers: r.job.ForeignLayers, Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
+		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefuseMoved, Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
 		Alike: r.alike[likenessOf(action)],
 		Fresh: len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}

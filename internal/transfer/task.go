@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 )
@@ -184,6 +185,11 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 		arrived = true
 		return nil
 	}
+	if ref == t.order.Target {
+		if err := t.mayWrite(ctx); err != nil {
+			return err
+		}
+	}
 	if err := t.options.Target.PutManifest(ctx, ref, n.manifest); err != nil {
 		return mirror.At(mirror.Target, ref, &putError{err})
 	}
@@ -193,6 +199,26 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 	if ref.Tag != "" {
 		ref.Digest = n.manifest.Digest
 		t.memory.putTag(ctx, ref)
+	}
+	return nil
+}
+
+// mayWrite looks again at a tag that must not be moved, right before it is written: somebody else may have set it since the plan.
+func (t *task) mayWrite(ctx context.Context) error {
+	target := t.order.Target
+	if !t.order.RefuseMoved || target.Tag == "" {
+		return nil
+	}
+	held, err := t.options.Presence.Held(ctx, target)
+	seen := diff.Observation{Want: t.order.Digest, Held: held.Digest, Hidden: errors.Is(err, image.ErrHidden)}
+	if err != nil {
+		seen.Held = ""
+	}
+	if err != nil && !notThere(err) {
+		return mirror.At(mirror.Target, target, err)
+	}
+	if op, reason, detail := diff.Decide(true, seen); op == diff.Refuse {
+		return &mirror.RefusedError{Reason: reason, Detail: detail}
 	}
 	return nil
 }

@@ -66,6 +66,9 @@ func (op *operation) execute(ctx context.Context) *Failure {
 			return asFailure(err)
 		}
 	}
+	if err := op.absent(); err != nil {
+		return asFailure(err)
+	}
 	op.tag(ctx, root)
 	return nil
 }
@@ -91,6 +94,11 @@ func (op *operation) allowed() error {
 	if o.NoPublicAccess && o.NoTrustedServices {
 		return accessDenied(op.target.LoginServer())
 	}
+	return op.absent()
+}
+
+// absent looks in the mode NoForce, before the copying and after it, that the target has none of the tags.
+func (op *operation) absent() error {
 	if op.order.force {
 		return nil
 	}
