@@ -54,6 +54,8 @@ type Mapping struct {
 	// Platforms are those to keep, in normal form and each once; empty for all.
 	Platforms []image.Platform
 	Moved     Moved
+	// Immutable matches the tags that never move; it is the zero Filter for none.
+	Immutable tagfilter.Filter
 	Referrers Referrers
 	// ReferrersInterval is how often an unchanged image is looked at for new referrers; it is positive.
 	ReferrersInterval time.Duration

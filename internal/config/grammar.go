@@ -228,6 +228,9 @@ type options struct {
 	Platforms platformsSection `yaml:"platforms" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
 	// What to do when a tag that the target has points elsewhere at the source: `follow` moves it, `refuse` reports it.
 	Moved text `yaml:"moved" enum:"follow|refuse" default:"follow"`
+	// Tags that never move, written as `tags.include` is. Once a target has one, nothing is spent on it but a list of the target's tags: it is
+	// not looked for at the source, nor are signatures that come after it. One that is seen to have moved is refused.
+	Immutable list[text] `yaml:"immutable" format:"tag" minItems:"1" unique:"" example:"v*|/[0-9]+[.][0-9]+[.][0-9]+/"`
 	// Whether signatures, SBOMs and attestations travel along: `true`, `false`, or a list of artifact types.
 	Referrers referrersSection `yaml:"referrers" format:"artifact" minItems:"1" unique:"" default:"true" example:"application/vnd.dev.sigstore.bundle.v0.3+json"`
 	// How often an image that has not changed is looked at for new signatures, SBOMs and attestations, which often come after

@@ -59,6 +59,9 @@ func (b *builder) options(o *options, m *Mapping) {
 		m.Platforms = append(m.Platforms, p)
 	}
 	m.Moved = Moved(o.Moved.value)
+	if o.Immutable.set {
+		m.Immutable = b.tagSet(tagsSection{origin: o.Immutable.origin, Include: o.Immutable})
+	}
 	m.Referrers = Referrers{All: o.Referrers.all, Types: b.artifactTypes(o.Referrers.types)}
 	m.ReferrersInterval = b.duration(o.ReferrersInterval)
 	m.ForeignLayers = o.ForeignLayers.value

@@ -67,6 +67,7 @@ var shown = map[string]string{
 	"mappings[].jitter":                    "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    jitter: 10m",
 	"mappings[].priority":                  "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    priority: 10",
 	"mappings[].moved":                     "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    moved: refuse",
+	"mappings[].immutable":                 "mappings:\n  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n    tags: {semver: \">= 3.20\"}\n    immutable: [\"3.*.*\"]",
 	"mappings[].referrers":                 "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    referrers: [application/vnd.dev.sigstore.bundle.v0.3+json]",
 	"mappings[].tags.include":              "mappings:\n  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n    tags: {include: [latest, \"3.*\", \"/v[0-9]+/\"]}",
 	"mappings[].foreignLayers":             "mappings:\n  - source: mcr.microsoft.com/windows/nanoserver:ltsc2022\n    target: registry.example.com/mirror/nanoserver\n    foreignLayers: true",

@@ -27,6 +27,8 @@ type Reason string
 const (
 	// Unchanged: the target holds what the source offers.
 	Unchanged Reason = "unchanged"
+	// Immutable: the target has the tag, which the mapping says never moves, so that nothing more was asked.
+	Immutable Reason = "immutable"
 	// Absent: the target has no such tag.
 	Absent Reason = "absent"
 	// Hidden: the target's registry does not say whether it has such a tag, which only an import can tell.
@@ -63,6 +65,8 @@ type Observation struct {
 	Want image.Digest
 	// Held is the digest that the target tag holds; empty only where the target said that there is no such tag.
 	Held image.Digest
+	// There says that the target has the tag, of which nothing else was asked as it is immutable: there is neither Want nor Held.
+	There bool
 	// Hidden says that the target does not tell whether there is such a tag.
 	Hidden bool
 	// Unresolved says that only the target's registry can tell what the source offers: there is no Want.
@@ -93,7 +97,7 @@ func Actions(job plan.Job, seen []Observation) []Action {
 	actions := make([]Action, 0, len(seen))
 	for _, o := range seen {
 		a := Action{Source: o.Source, Target: o.Target, Digest: o.Want, Was: o.Held}
-		a.Op, a.Reason, a.Detail = Decide(job.RefuseMoved, o)
+		a.Op, a.Reason, a.Detail = Decide(job.RefusesMove(o.Target.Tag), o)
 		if a.Op == Keep {
 			a.Digest = o.Held
 		}
@@ -109,6 +113,8 @@ func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 	switch {
 	case o.Declined != "":
 		return Refuse, o.Declined, o.Detail
+	case o.There:
+		return Keep, Immutable, ""
 	case o.Unresolved && refuseMoved && o.Held != "":
 		return Keep, Unresolved, "" // whether it moved only an import could tell, which might move the tag
 	case o.Unresolved:
@@ -116,7 +122,7 @@ func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 	case o.Want == "":
 		return Refuse, Unobserved, "the source named no digest"
 	case o.Hidden && refuseMoved:
-		return Refuse, Hidden, "the target's registry does not say whether it has this tag, and the mapping says moved: refuse, " +
+		return Refuse, Hidden, "the target's registry does not say whether it has this tag, and the mapping does not let it move, " +
 			"so that it is not written: create the repository there, let the account read it, or bring the image once with dray import"
 	case o.Hidden:
 		return Import, Hidden, ""
@@ -125,7 +131,7 @@ func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 	case o.Held == "":
 		return Import, Absent, ""
 	case refuseMoved:
-		return Refuse, Moved, "the target's tag holds another image than the source's, and the mapping says moved: refuse"
+		return Refuse, Moved, "the target's tag holds another image than the source's, and the mapping does not let it move (moved: refuse, or immutable)"
 	}
 	return Import, Moved, ""
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/tagfilter"
 )
 
 var repo = image.Repository{Registry: "r.io", Path: "x"}
@@ -16,6 +17,11 @@ var repo = image.Repository{Registry: "r.io", Path: "x"}
 func sum(s string) image.Digest { return image.DigestOf([]byte(s), "") }
 
 func TestActions(t *testing.T) {
+	immutable, err := tagfilter.Compile(tagfilter.Spec{Include: []string{"v*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed, v1 := plan.Job{Immutable: immutable}, repo.Tag("v1")
 	cases := []struct {
 		name   string
 		job    plan.Job
@@ -36,6 +42,14 @@ func TestActions(t *testing.T) {
 		{"only Azure can ask for it", plan.Job{}, Observation{Unresolved: true, Held: sum("b")}, Import, Unresolved},
 		{"only Azure can ask for it, and it must not be moved", plan.Job{RefuseMoved: true}, Observation{Unresolved: true, Held: sum("b")}, Keep, Unresolved},
 		{"only Azure can ask for it, and it is not there", plan.Job{RefuseMoved: true}, Observation{Unresolved: true}, Import, Unresolved},
+		{"immutable and there", fixed, Observation{Target: v1, There: true}, Keep, Immutable},
+		{"immutable, there and declined", fixed, Observation{Target: v1, There: true, Declined: TwoWriters}, Refuse, TwoWriters},
+		{"immutable and absent", fixed, Observation{Target: v1, Want: sum("a")}, Import, Absent},
+		{"immutable and seen to be unchanged", fixed, Observation{Target: v1, Want: sum("a"), Held: sum("a")}, Keep, Unchanged},
+		{"immutable and seen to have moved", fixed, Observation{Target: v1, Want: sum("a"), Held: sum("b")}, Refuse, Moved},
+		{"immutable and hidden", fixed, Observation{Target: v1, Want: sum("a"), Hidden: true}, Refuse, Hidden},
+		{"immutable, and only the target can ask", fixed, Observation{Target: v1, Unresolved: true, Held: sum("a")}, Keep, Unresolved},
+		{"moved, and another is immutable", fixed, Observation{Target: repo.Tag("w1"), Want: sum("a"), Held: sum("b")}, Import, Moved},
 		{"no digest", plan.Job{}, Observation{}, Refuse, Unobserved},
 	}
 	for _, c := range cases {

@@ -212,7 +212,9 @@ func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int, moved fun
 
 // refresh has the engine look at what is kept, for what has come to refer to it.
 func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
-	wanted := func(r *run, out *Outcome) bool { return out.Status == Kept && !r.job.Referrers.None() }
+	wanted := func(r *run, out *Outcome) bool {
+		return out.Status == Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
+	}
 	lanes.each(runs, wanted, func(r *run, i int, _ func(int64)) {
 		if m.stopping() {
 			return // the next run looks

@@ -30,6 +30,8 @@ type run struct {
 	// held maps what the target repositories were observed to hold, and observed the tags that were asked for.
 	held     map[image.Repository]map[image.Digest]string
 	observed map[image.Repository]map[string]image.Digest
+	// stocked are the target repositories that have a tag of which the digest was not asked.
+	stocked map[image.Repository]bool
 	// alike are the imports of the run; nothing changes them once it has begun to import.
 	alike map[likeness][]Alike
 	// arrived is set once others no longer wait for it to be observed; the lanes' lock guards it.
@@ -47,7 +49,7 @@ type ask struct {
 func newRun(job plan.Job) *run {
 	return &run{
 		job: job, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
-		result: Result{Job: job.Name, Started: time.Now()},
+		stocked: map[image.Repository]bool{}, result: Result{Job: job.Name, Started: time.Now()},
 	}
 }
 
@@ -185,9 +187,9 @@ func (r *run) order(i int) Order {
 	}
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
-		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefuseMoved, Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
+		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefusesMove(action.Target.Tag), Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
 		Alike: r.alike[likenessOf(action)],
-		Fresh: len(held) == 0, Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
+		Fresh: len(held) == 0 && !r.stocked[action.Target.Repository], Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}
 }
 
@@ -204,6 +206,7 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	}
 	r.failed = short
 	m.Watcher.Observing(len(asks))
+	asks = m.settle(listing, r, asks)
 	var group errgroup.Group
 	group.SetLimit(observedTags)
 	for _, a := range asks {

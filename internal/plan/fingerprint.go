@@ -28,6 +28,7 @@ func (j *Job) fingerprint() string {
 		m.text("platform", platform.String())
 	}
 	m.flag("refuseMoved", j.RefuseMoved)
+	m.text("immutable", j.Immutable.Identity())
 	m.flag("allReferrers", j.Referrers.All)
 	for _, kind := range j.Referrers.Types {
 		m.text("referrers", kind)

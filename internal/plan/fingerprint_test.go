@@ -43,7 +43,7 @@ func full(t *testing.T) Job {
 	return Job{
 		Name: "base", Source: reference(t, "ghcr.io/acme/base"), Targets: []image.Reference{reference(t, "b.io/x"), reference(t, "c.io/x")},
 		Repositories: []string{"a", "b-*"}, Tags: filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 5}),
-		Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Referrers: Referrers{Types: []string{"a/b"}},
+		Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Immutable: filter(t, tagfilter.Spec{Include: []string{"v*"}}), Referrers: Referrers{Types: []string{"a/b"}},
 		ReferrersInterval: time.Hour, ForeignLayers: true, Engine: "acr", ResolveServer: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
 		Jitter: time.Minute, Priority: 5,
 	}
@@ -59,6 +59,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 		"Tags":              {func(j *Job) { j.Tags = filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 4}) }, func(j *Job) { j.Tags = tagfilter.Filter{} }},
 		"Platforms":         {func(j *Job) { j.Platforms = nil }, func(j *Job) { j.Platforms = []image.Platform{{OS: "linux", Architecture: "amd64", Variant: "v2"}} }},
 		"RefuseMoved":       {func(j *Job) { j.RefuseMoved = false }},
+		"Immutable":         {func(j *Job) { j.Immutable = tagfilter.Filter{} }, func(j *Job) { j.Immutable = filter(t, tagfilter.Spec{Include: []string{"1.*"}}) }},
 		"Referrers":         {func(j *Job) { j.Referrers = Referrers{} }, func(j *Job) { j.Referrers = Referrers{All: true} }, func(j *Job) { j.Referrers.Types = []string{"a/b", "c/d"} }},
 		"ReferrersInterval": {func(j *Job) { j.ReferrersInterval++ }},
 		"ForeignLayers":     {func(j *Job) { j.ForeignLayers = false }},
@@ -102,7 +103,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 // every user runs again.
 func TestFingerprintLasts(t *testing.T) {
 	j := full(t)
-	j.Engine, j.ResolveServer = "auto", false // which came later, and change nothing where they are not used
+	j.Engine, j.ResolveServer, j.Immutable = "auto", false, tagfilter.Filter{} // which came later, and change nothing where they are not used
 	if got, want := j.fingerprint(), "b294b1be5f70b151f6552b6ff3127aeb"; got != want {
 		t.Errorf("the fingerprint is %s, and was %s", got, want)
 	}

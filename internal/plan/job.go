@@ -28,7 +28,9 @@ type Job struct {
 	Platforms []image.Platform
 	// RefuseMoved declines to move a tag that the target has and that points elsewhere at the source.
 	RefuseMoved bool
-	Referrers   Referrers
+	// Immutable matches the tags that never move: one that a target has is not looked at.
+	Immutable tagfilter.Filter
+	Referrers Referrers
 	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
 	ReferrersInterval time.Duration
 	// ForeignLayers brings layers that a manifest names by URLs as well.
@@ -76,6 +78,9 @@ func (r Referrers) None() bool { return !r.All && len(r.Types) == 0 }
 
 // Image tells whether the job is about one image, not about chosen tags of a repository.
 func (j Job) Image() bool { return j.Source.Tag != "" || j.Source.Digest != "" }
+
+// RefusesMove tells whether a tag that a target has is to stay where it is.
+func (j Job) RefusesMove(tag string) bool { return j.RefuseMoved || j.Immutable.CanChoose(tag) }
 
 // NeedsCatalog tells whether a repository of the job is named by a pattern.
 func (j Job) NeedsCatalog() bool {

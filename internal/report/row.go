@@ -28,6 +28,9 @@ func rowOf(out mirror.Outcome, label, cost string) row {
 	switch settled(out) {
 	case mirror.Kept:
 		r.sign, r.note = "=", "unchanged"
+		if out.Reason == diff.Immutable {
+			r.note = "there, and immutable"
+		}
 	case mirror.Imported:
 		r.sign, r.color, r.digests, r.note = "+", green, digests(out.Action), cost
 		if out.Reason == diff.Moved {
