@@ -25,6 +25,7 @@ type document struct {
 
 // options are the keys of a mapping that can stand in defaults as well; empty is not said.
 type options struct {
+	immutable     []string
 	platforms     []string
 	referrers     []string // ["true"], ["false"], or artifact types
 	foreignLayers bool
@@ -202,6 +203,9 @@ func (d *document) hoist() {
 	all := func(same func(o options) bool) bool {
 		return !slices.ContainsFunc(d.mappings, func(m *mapping) bool { return !same(m.options) })
 	}
+	if all(func(o options) bool { return slices.Equal(o.immutable, first.immutable) }) {
+		d.defaults.immutable = first.immutable
+	}
 	if all(func(o options) bool { return slices.Equal(o.platforms, first.platforms) }) {
 		d.defaults.platforms = first.platforms
 	}
@@ -221,6 +225,9 @@ func (d *document) hoist() {
 
 // without takes out what the defaults say.
 func (m *mapping) without(defaults options) {
+	if len(defaults.immutable) > 0 {
+		m.immutable = nil
+	}
 	if len(defaults.platforms) > 0 {
 		m.platforms = nil
 	}

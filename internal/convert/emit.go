@@ -201,6 +201,7 @@ func (e *emitter) tags(indent int, s tagSet) {
 }
 
 func (e *emitter) options(indent int, o options, m *mapping) {
+	e.list(indent, "immutable", o.immutable)
 	e.keyed(m, "platforms")
 	e.list(indent, "platforms", o.platforms)
 	e.keyed(m, "referrers")

@@ -234,7 +234,10 @@ func (o ocyncReader) tags(own section, m *mapping) []tagSet {
 		set.include = patterns(set.include)
 	}
 	o.sorted(or("sort"), or("latest"), m, &set)
-	for _, key := range []string{"min_tags", "immutable_tags", "semver_prerelease"} {
+	if v := or("immutable_tags"); v.set() {
+		m.immutable = []string{v.text()}
+	}
+	for _, key := range []string{"min_tags", "semver_prerelease"} {
 		if v := or(key); v.set() {
 			o.remarkMapping(m, "tags", v, "no equal: %s", ocyncTagWhy(key))
 		}
@@ -294,11 +297,8 @@ func (o ocyncReader) suffixes(semver, latest value, m *mapping, set *tagSet) {
 }
 
 func ocyncTagWhy(key string) string {
-	switch key {
-	case "min_tags":
-		return "dray does not fail for too few tags; watch its metrics"
-	case "immutable_tags":
-		return "dray asks for the digest of each tag, and writes nothing where it is the same"
+	if key == "min_tags" {
+		return "write it as min below tags, where it holds for all that the mapping chooses"
 	}
 	return "pre-releases come where the range of semver names one"
 }

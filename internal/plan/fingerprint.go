@@ -39,7 +39,11 @@ func (j *Job) fingerprint() string {
 		m.text("engine", j.Engine)
 	}
 	m.flag("resolveServer", j.ResolveServer)
-	m.duration("timeout", j.Timeout)
+	timeout := j.Timeout
+	if timeout == 12*time.Hour { // the default, which was an hour
+		timeout = time.Hour
+	}
+	m.duration("timeout", timeout)
 	m.number("retries", j.Retries)
 	if !j.Schedule.IsZero() {
 		m.text("schedule", j.Schedule.String()) // with the time zone where that matters
