@@ -2,6 +2,8 @@ package mirror_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +189,84 @@ func TestPlatformsThoseThereAre(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNothingThere: where a source has nothing to choose from, the outcome says so; never is that a success.
+func TestNothingThere(t *testing.T) {
+	named := `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:` + strings.Repeat("a", 64) + `","size":2%s}]}`
+	rows := map[string]struct {
+		catalog      string // the repositories at the source
+		repositories string // of the mapping, by name or pattern
+		layout       string // the index.json of the layout that is the source
+		tags         string
+		none         bool // tags.min: 0
+		want         string
+		says         string
+	}{
+		"an empty catalog":                        {repositories: "*", tags: "*", want: "team nothing-chosen", says: `no repository below it matches ["*"]`},
+		"an empty catalog, and that is right":     {repositories: "*", tags: "*", none: true},
+		"an empty catalog, two patterns":          {repositories: "a-* b-*", tags: "v1", want: "team nothing-chosen", says: `matches ["a-*" "b-*"]`},
+		"nothing below the prefix":                {catalog: "other/app", repositories: "*", tags: "*", want: "team nothing-chosen", says: "no repository below it"},
+		"a pattern that matches nothing":          {catalog: "team/app", repositories: "b-* app", tags: "*", want: "team nothing-chosen, team/app:v1 imported", says: `matches ["b-*"]`},
+		"a repository that is not there":          {catalog: "team/app", repositories: "app b", tags: "*", want: "team/app:v1 imported, team/b absent", says: "list tags"},
+		"a repository that is not there, and tag": {catalog: "team/app", repositories: "app b", tags: "v1", want: "team/app:v1 imported, team/b:v1 absent", says: "team/b:v1"},
+		"a layout of nothing":                     {layout: `{"schemaVersion":2,"manifests":[]}`, tags: "*", want: "team nothing-chosen", says: "the source has no tags"},
+		"a layout of nothing, and that is right":  {layout: `{"schemaVersion":2,"manifests":[]}`, tags: "*", none: true},
+		"a layout of nothing, a tag":              {layout: `{"schemaVersion":2,"manifests":[]}`, tags: "v1", want: "team:v1 absent", says: "tag v1"},
+		"a layout without names":                  {layout: fmt.Sprintf(named, ""), tags: "*", want: "team nothing-chosen", says: "the source has no tags"},
+		"a layout without names, a tag":           {layout: fmt.Sprintf(named, ""), tags: "latest", want: "team:latest absent", says: "tag latest"},
+		"a layout of other names": {
+			layout: fmt.Sprintf(named, `,"annotations":{"org.opencontainers.image.ref.name":"edge"}`), tags: "v*",
+			want: "team nothing-chosen", says: "the nearest there are edge",
+		},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *stand) {
+				for _, path := range strings.Fields(row.catalog) {
+					push(t, s.a, 1, path, "v1")
+				}
+				j := job(t, "team", "team", []string{"*"}, hostA, hostB)
+				spec := tagfilter.Spec{Include: strings.Fields(row.tags)}
+				if row.none {
+					spec.Min = few(0)
+				}
+				j.Tags, j.Repositories = union(t, spec), strings.Fields(row.repositories)
+				if row.layout != "" {
+					j.Source = image.Reference{Repository: image.Repository{Path: layoutOf(t, row.layout)}}
+				}
+				results := s.mirror.Sync(t.Context(), []plan.Job{j})
+				settled(t, []plan.Job{j}, results)
+				if results[0].Err != nil {
+					t.Fatalf("the job failed: %v", results[0].Err)
+				}
+				var got []string
+				var says strings.Builder
+				for _, out := range results[0].Outcomes {
+					got = append(got, strings.TrimPrefix(out.Target.String(), hostB+"/")+" "+string(out.Status))
+					if out.Err != nil {
+						says.WriteString(out.Err.Error())
+					}
+				}
+				if d := cmp.Diff(row.want, strings.Join(got, ", ")); d != "" {
+					t.Errorf("-want +got\n%s", d)
+				}
+				if !strings.Contains(says.String(), row.says) || (row.says == "") != (says.Len() == 0) {
+					t.Errorf("it says %q, want %q", says.String(), row.says)
+				}
+			})
+		})
+	}
+}
+
+// layoutOf writes a layout that has an index and nothing else.
+func layoutOf(t *testing.T, index string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "index.json": index} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
