@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -109,53 +112,101 @@ func (f *folder) harm(t *testing.T, random *rand.Rand) string {
 	return kind + " of " + path
 }
 
-// TestDamages: after any damage to a layout, a repair and a sync, it is whole, and of others nothing is lost that the repair does not tell.
+// writers are the programs that write layouts, each with its arguments for one image; none for dray.
+var writers = map[string]func(image, dir, tag string) []string{
+	"dray": nil,
+	"skopeo": func(image, dir, tag string) []string {
+		return []string{"copy", "--quiet", "--all", "--src-tls-verify=false", "docker://" + image, "oci:" + dir + ":" + tag}
+	},
+	"crane": func(image, dir, _ string) []string {
+		return []string{"pull", "--insecure", "--format", "oci", "--annotate-ref", image, dir}
+	},
+}
+
+// TestDamages: after any damage to a layout, a repair and a sync, it is whole, and of others nothing is lost that the repair does not tell;
+// whoever has written it.
 func TestDamages(t *testing.T) {
 	rounds := uint64(12)
 	if asked, err := strconv.ParseUint(os.Getenv("DRAY_TEST_DAMAGES"), 10, 64); err == nil {
 		rounds = asked
 	}
-	for seed := range rounds {
-		random := rand.New(rand.NewPCG(seed, 16)) //nolint:gosec // a damage that can be done again
-		base := []emulator.Layer{emulator.NewLayer(1, 64)}
-		f := &folder{stand: standOutside(emulator.Options{}), repo: image.Repository{Path: t.TempDir()}, images: map[string]emulator.Image{}}
-		f.renew(t)
-		for n, tag := range []string{"v1", "v2", "other"} {
-			f.images[tag] = emulator.MultiArch(int64(n), emulator.ImageOptions{Base: base, LayerSize: 64})
-			f.push(t, f.images[tag], "team/app", tag)
-		}
-		f.sync(t)
-		other := f.images["other"].Digest
-		delete(f.images, "other")
-		f.entries(t, func(list []map[string]any) []map[string]any {
-			for _, e := range list {
-				if e["digest"] == other {
-					e["annotations"] = foreign[seed%uint64(len(foreign))]
+	for writer, arguments := range writers {
+		t.Run(writer, func(t *testing.T) {
+			base := []emulator.Layer{emulator.NewLayer(1, 64)}
+			f := &folder{stand: standOutside(emulator.Options{}), repo: image.Repository{Path: t.TempDir()}, images: map[string]emulator.Image{}}
+			f.renew(t)
+			for n, tag := range []string{"v1", "v2", "other"} {
+				f.images[tag] = emulator.MultiArch(int64(n), emulator.ImageOptions{Base: base, LayerSize: 64})
+				f.push(t, f.images[tag], "team/app", tag)
+			}
+			if arguments == nil {
+				f.sync(t)
+			} else {
+				f.written(t, writer, arguments)
+			}
+			template, other := f.repo.Path, f.images["other"].Digest
+			delete(f.images, "other")
+			for seed := range rounds {
+				f.repo.Path = filepath.Join(t.TempDir(), "layout")
+				if err := os.CopyFS(f.repo.Path, os.DirFS(template)); err != nil {
+					t.Fatal(err)
 				}
+				f.damaged(t, seed, other)
 			}
-			return list
 		})
-		what := fmt.Sprintf("seed %d: %s", seed, f.harm(t, random))
-		told, err := layout.New().Repair(t.Context(), f.repo.Path, false)
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// written has another program write the layout.
+func (f *folder) written(t *testing.T, writer string, arguments func(image, dir, tag string) []string) {
+	t.Helper()
+	path, err := exec.LookPath(writer)
+	if err != nil && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	server := httptest.NewServer(f.source)
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	for _, tag := range slices.Sorted(maps.Keys(f.images)) {
+		run := exec.Command(path, arguments(host+"/team/app:"+tag, f.repo.Path, tag)...) //nolint:gosec // this test's
+		if out, err := run.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", run, err, out)
 		}
-		f.renew(t)
-		f.sync(t)
-		if got, err := layout.Verify(t.Context(), f.repo.Path); err != nil || len(got.Problems) > 0 {
-			t.Errorf("%s: %v %v", what, got.Problems, err)
-		}
-		for tag, i := range f.images {
-			if held, err := f.client.Head(t.Context(), f.repo.Tag(tag)); err != nil || held.Digest != image.Digest(i.Digest) {
-				t.Errorf("%s: %s holds %s, %v", what, tag, held.Digest, err)
+	}
+}
+
+// damaged does one damage to the layout, repairs it, and brings what it lacks.
+func (f *folder) damaged(t *testing.T, seed uint64, other string) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 16)) //nolint:gosec // a damage that can be done again
+	f.entries(t, func(list []map[string]any) []map[string]any {
+		for _, e := range list {
+			if e["digest"] == other {
+				e["annotations"] = foreign[seed%uint64(len(foreign))]
 			}
 		}
-		raw, err := os.ReadFile(filepath.Join(f.repo.Path, "index.json"))
-		if err != nil {
-			t.Fatal(err)
+		return list
+	})
+	what := fmt.Sprintf("seed %d: %s", seed, f.harm(t, random))
+	told, err := layout.New().Repair(t.Context(), f.repo.Path, false)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	f.renew(t)
+	f.sync(t)
+	if got, err := layout.Verify(t.Context(), f.repo.Path); err != nil || len(got.Problems) > 0 {
+		t.Errorf("%s: %v %v", what, got.Problems, err)
+	}
+	for tag, i := range f.images {
+		if held, err := f.client.Head(t.Context(), f.repo.Tag(tag)); err != nil || held.Digest != image.Digest(i.Digest) {
+			t.Errorf("%s: %s holds %s, %v", what, tag, held.Digest, err)
 		}
-		if !told.Index && len(told.Tags) == 0 && told.Untagged == 0 && !strings.Contains(string(raw), other) {
-			t.Errorf("%s: the image of others is lost without a word", what)
-		}
+	}
+	raw, err := os.ReadFile(filepath.Join(f.repo.Path, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !told.Index && len(told.Tags) == 0 && told.Untagged == 0 && !strings.Contains(string(raw), other) {
+		t.Errorf("%s: the image of others is lost without a word", what)
 	}
 }
