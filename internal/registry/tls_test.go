@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
@@ -78,7 +77,6 @@ func TestConnections(t *testing.T) {
 			}
 			defer func() { _ = c.Close() }()
 			ref := image.Repository{Registry: host, Path: "app"}.Tag("1")
-			start := time.Now()
 			head, err := c.Head(t.Context(), ref)
 			if test.hint == "" {
 				if err != nil || string(head.Digest) != i.Digest {
@@ -92,8 +90,8 @@ func TestConnections(t *testing.T) {
 			}
 			e := failure(t, err)
 			contains(t, err.Error(), test.hint, "registries."+host)
-			if e.Temporary() || e.Attempts != 1 || sent.Load() != 1 || time.Since(start) > 400*time.Millisecond {
-				t.Errorf("temporary %v, %d attempts, %d requests in %v: no retry mends a certificate", e.Temporary(), e.Attempts, sent.Load(), time.Since(start))
+			if e.Temporary() || e.Attempts != 1 || sent.Load() != 1 {
+				t.Errorf("temporary %v, %d attempts, %d requests: no retry mends a certificate", e.Temporary(), e.Attempts, sent.Load())
 			}
 		})
 	}
