@@ -21,11 +21,11 @@ func (d *document) check() {
 		d.checkTargets(m)
 		d.checkRepositories(m)
 		d.checkOptions(m)
-		if m.tags == nil {
-			continue
-		}
-		if _, err := tagfilter.Compile(m.tags.spec()); err != nil {
-			d.disable(m, m.at, "no equal: dray cannot read the choice of tags (%v); write it anew", err)
+		for _, set := range m.sets {
+			if _, err := tagfilter.Compile(set.spec()); err != nil {
+				d.disable(m, m.at, "no equal: dray cannot read the choice of tags (%v); write it anew", err)
+				break
+			}
 		}
 	}
 	for i, m := range d.mappings {
@@ -40,7 +40,7 @@ func (d *document) check() {
 func (d *document) checkTwice(m *mapping, before []*mapping) {
 	for _, first := range before {
 		if !m.disabled && !first.disabled && m.source == first.source && slices.Equal(m.targets, first.targets) &&
-			slices.Equal(m.repositories, first.repositories) && reflect.DeepEqual(m.tags, first.tags) {
+			slices.Equal(m.repositories, first.repositories) && reflect.DeepEqual(m.sets, first.sets) {
 			d.disable(m, m.at, "it brings the same as the entry of line %d, and has been left out", first.at.line())
 		}
 	}

@@ -54,7 +54,7 @@ type mapping struct {
 	source       string
 	targets      []string
 	repositories []string
-	tags         *tagSet // nil for one image
+	sets         []tagSet // of which a tag has to satisfy one; nil for one image
 	options
 	remarks  map[string][]string // by the key before which they stand; "" is before all
 	disabled bool                // written as a comment

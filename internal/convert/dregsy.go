@@ -195,7 +195,7 @@ func (d *document) dregsyMatching(s section, m mapping, task, source, target str
 	m.name = task
 	to = strings.Trim(to, "/")
 	if !ok || !found || strings.ContainsAny(prefix, "*?") || strings.HasPrefix(to, "regex:") || !strings.HasPrefix(from, "regex:") {
-		m.source, m.targets, m.repositories, m.tags = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, &tagSet{}
+		m.source, m.targets, m.repositories, m.sets = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, []tagSet{{}}
 		d.disable(&m, s.value, "no equal: from %q to %q; name a path and repositories below it, or globs (* stays within a part of the path)", from, to)
 		d.add(&m)
 		return

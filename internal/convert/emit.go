@@ -163,9 +163,7 @@ func (e *emitter) mapping(m *mapping) {
 	body.keyed(m, "repositories")
 	body.list(4, "repositories", m.repositories)
 	body.keyed(m, "tags")
-	if m.tags != nil {
-		body.tags(4, *m.tags)
-	}
+	body.tags(4, m.sets)
 	body.options(4, m.options, m)
 	e.comments(2, m.remarks[""])
 	if !m.disabled {
@@ -184,20 +182,42 @@ func (e *emitter) keyed(m *mapping, key string) {
 	}
 }
 
-func (e *emitter) tags(indent int, s tagSet) {
-	if len(s.exclude) == 0 && s.semver == "" && s.newest == 0 {
-		e.list(indent, "tags", s.chosen())
+// tags writes sets of which the first alone may choose by include only.
+func (e *emitter) tags(indent int, sets []tagSet) {
+	switch {
+	case len(sets) == 0:
+		return
+	case len(sets) == 1 && sets[0].simple():
+		e.list(indent, "tags", sets[0].chosen())
 		return
 	}
 	e.line(indent, "tags:")
+	if len(sets) == 1 {
+		e.set(indent+2, sets[0])
+		return
+	}
+	for _, set := range sets {
+		if set.simple() {
+			for _, entry := range set.chosen() {
+				e.line(indent+2, "- %s", scalar(entry))
+			}
+			continue
+		}
+		var body emitter
+		body.set(indent+4, set)
+		e.line(indent+2, "- %s", strings.TrimSpace(body.String()))
+	}
+}
+
+func (e *emitter) set(indent int, s tagSet) {
 	include := s.chosen()
 	if len(s.include) == 0 && (s.semver != "" || s.newest != 0) {
 		include = nil // every tag is the default then
 	}
-	e.list(indent+2, "include", include)
-	e.list(indent+2, "exclude", s.exclude)
-	e.field(indent+2, "semver", s.semver)
-	e.number(indent+2, "newest", s.newest)
+	e.list(indent, "include", include)
+	e.list(indent, "exclude", s.exclude)
+	e.field(indent, "semver", s.semver)
+	e.number(indent, "newest", s.newest)
 }
 
 func (e *emitter) options(indent int, o options, m *mapping) {

@@ -398,20 +398,10 @@ func patterns(include []string) []string {
 	return list
 }
 
-// addSets adds a mapping, or as many as it takes to choose what any of the sets does.
-func (d *document) addSets(base mapping, sets []tagSet) {
-	united, overlap := unite(sets)
-	for i, set := range united {
-		m := base
-		m.tags = &set
-		if i > 0 {
-			m.remarks = nil
-		}
-		if i > 0 && overlap {
-			d.remarkMapping(&m, "tags", base.at, "no equal: a tag that this mapping and the one before both choose is refused; exclude it in one of them")
-		}
-		d.add(&m)
-	}
+// addSets adds a mapping that chooses what any of the sets does.
+func (d *document) addSets(m mapping, sets []tagSet) {
+	m.sets = unite(sets)
+	d.add(&m)
 }
 
 // every sets a schedule by its interval.

@@ -22,7 +22,7 @@ func (d *document) regsyncRegistry(s regsyncStep, base mapping, source, target s
 		prefix, rest, found := strings.Cut(glob, "/")
 		if !ok || !found || strings.ContainsAny(prefix, "*?[") {
 			m := base
-			m.source, m.targets, m.repositories, m.tags = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, &tagSet{}
+			m.source, m.targets, m.repositories, m.sets = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, []tagSet{{}}
 			d.disable(&m, entry, "no equal: the expression %q for repositories; name a path and repositories below it, or globs (* stays within a part of the path)", entry.text())
 			d.add(&m)
 			continue
@@ -57,10 +57,8 @@ func (d *document) regsyncRegistry(s regsyncStep, base mapping, source, target s
 
 // wholeRegistry has no equal: a mapping begins below a path.
 func (d *document) wholeRegistry(s regsyncStep, m mapping, source, target string) {
-	m.source, m.targets, m.repositories, m.tags = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, &tagSet{}
-	if sets := d.regsyncTags(s, &m); len(sets) == 1 {
-		m.tags = &sets[0]
-	}
+	m.source, m.targets, m.repositories = source+"/PATH", []string{target + "/PATH"}, []string{"*"}
+	m.sets = unite(d.regsyncTags(s, &m))
 	d.disable(&m, s.value, "no equal: all repositories of a registry; copy this for each PATH that they begin with, or name repositories")
 	d.add(&m)
 }

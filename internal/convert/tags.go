@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"reflect"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -37,90 +38,31 @@ func (s tagSet) named() bool { return s.simple() && len(s.include) == 1 && liter
 // literal tells whether an entry is one tag, and no pattern.
 func literal(entry string) bool { return image.ValidTag(entry) }
 
-// takes tells whether the set would choose a tag that is there.
-func (s tagSet) takes(tag string) bool {
-	filter, err := tagfilter.Compile(s.spec())
-	return err == nil && len(filter.Select([]string{tag})) > 0
-}
-
-// unite returns sets which together choose what any of the given ones chooses, as few as possible, and no tag twice where that
-// can be had: one tag has one writer. It tells whether two of them may choose the same tag nevertheless.
-func unite(sets []tagSet) (united []tagSet, overlap bool) {
-	if len(sets) < 2 {
-		return sets, false
-	}
-	named, others := simplest(sets)
-	if named != nil && len(named.include) == 0 {
-		return []tagSet{*named}, false
-	}
-	if named != nil && len(others) == 1 && !slices.ContainsFunc(named.include, func(s string) bool { return !literal(s) }) {
-		if whole, ok := extend(others[0], named.include); ok {
-			return []tagSet{whole}, false
-		}
-	}
-	var taken []string
-	if named != nil {
-		united, taken = append(united, *named), named.include
-	}
-	for i, set := range others {
-		set.exclude = append(slices.Clone(set.exclude), taken...)
-		united = append(united, set)
-		overlap = overlap || slices.ContainsFunc(others[:i], func(before tagSet) bool { return !set.sparesAll(before) })
-	}
-	return united, overlap
-}
-
-// sparesAll tells whether this set excludes everything that the other one includes.
-func (s tagSet) sparesAll(other tagSet) bool {
-	return len(other.include) > 0 && !slices.ContainsFunc(other.include, func(entry string) bool { return !slices.Contains(s.exclude, entry) })
-}
-
-// simplest puts all simple sets into one, which is nil where there is none, and versions of several ranges into one set.
-func simplest(sets []tagSet) (named *tagSet, others []tagSet) {
+// unite returns the sets without what is there twice. Those that choose by include alone become one, the first.
+func unite(sets []tagSet) []tagSet {
+	var plain *tagSet
+	var others []tagSet
 	for _, set := range sets {
 		switch {
-		case set.simple() && named == nil:
-			named = &tagSet{include: slices.Clone(set.include)}
-		case set.simple() && (len(set.include) == 0 || len(named.include) == 0):
-			named.include = nil
-		case set.simple():
-			named.include = append(named.include, set.include...)
-		default:
-			others = appendRange(others, set)
-		}
-	}
-	if named != nil {
-		named.include = unique(named.include)
-	}
-	return named, others
-}
-
-func appendRange(sets []tagSet, more tagSet) []tagSet {
-	for i, set := range sets {
-		same := slices.Equal(set.include, more.include) && slices.Equal(set.exclude, more.exclude) && set.newest == 0 && more.newest == 0
-		if same && set.semver != "" && more.semver != "" {
-			if set.semver != more.semver {
-				sets[i].semver += " || " + more.semver
+		case !set.simple():
+			if !slices.ContainsFunc(others, func(other tagSet) bool { return reflect.DeepEqual(other, set) }) {
+				others = append(others, set)
 			}
-			return sets
+		case plain == nil:
+			plain = &tagSet{include: unique(set.include)}
+		case len(set.include) == 0 || len(plain.include) == 0:
+			plain.include = nil
+		default:
+			plain.include = unique(slices.Concat(plain.include, set.include))
 		}
 	}
-	return append(sets, more)
-}
-
-// extend adds literals to a set that has none of its own, where they stay chosen.
-func extend(set tagSet, literals []string) (tagSet, bool) {
-	include := set.chosen()
-	if slices.ContainsFunc(include, literal) {
-		return set, false
+	switch {
+	case plain == nil:
+		return others
+	case len(plain.include) == 0: // every tag
+		return []tagSet{*plain}
 	}
-	set.include = append(slices.Clone(include), literals...)
-	for _, tag := range literals {
-		if !set.takes(tag) {
-			return set, false
-		}
-	}
-	return set, true
+	return append([]tagSet{*plain}, others...)
 }
 
 func unique(texts []string) []string {
