@@ -107,7 +107,7 @@ func azureTransport(caFile string) (*http.Transport, error) {
 // engine puts the engine "acr" beside "copy".
 func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Chooser {
 	chooser := &acr.Chooser{
-		Importer: copying, Manifest: copying.Manifest,
+		Importer: copying, Manifest: copying.Manifest, Held: client.Held,
 		Registry: func(repo image.Repository) acr.Registry { return s.known(repo, client, credentials) },
 	}
 	if s == nil {
@@ -118,6 +118,7 @@ func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, mem
 		Origin: func(ctx context.Context, source image.Repository) (acr.Origin, error) {
 			return s.origin(ctx, source, client)
 		},
+		Access:  s.access,
 		Metered: limits.governor.Metered, Fallback: copying,
 		Parallel: s.config.Azure.Parallel, Rate: s.config.Azure.Rate, Timeout: s.config.Azure.Timeout, Log: log,
 	}
@@ -126,6 +127,14 @@ func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, mem
 	}
 	chooser.ACR, chooser.SignIn = acr.New(options), s.signIn
 	return chooser
+}
+
+// access is what the config says of the data plane of a target.
+func (s *azureSide) access(host string) acr.Access {
+	if r := s.config.Registries[host].Azure; r != nil {
+		return acr.Access(r.DataPlane)
+	}
+	return acr.AccessAuto
 }
 
 // locks asks registries of Azure for the locks of tags.
@@ -207,7 +216,7 @@ func azureKey(cfg *config.Config) string {
 	fmt.Fprintf(&b, " %q %q", c.ClientSecret.Reveal(), c.CertificatePassword.Reveal())
 	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
 		if r := cfg.Registries[key]; r.Azure != nil {
-			fmt.Fprintf(&b, " %s=%s", key, r.Azure.ResourceID)
+			fmt.Fprintf(&b, " %s=%s %s", key, r.Azure.ResourceID, r.Azure.DataPlane)
 		}
 	}
 	return b.String()

@@ -19,7 +19,9 @@ type batch struct {
 type outcome struct {
 	digest image.Digest
 	kept   bool
-	err    error
+	// unverified says that the target could not be looked at.
+	unverified bool
+	err        error
 }
 
 // together makes an import, along with those that are alike.
@@ -27,6 +29,9 @@ func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Recei
 	key := order.Job + "\n" + order.Source.Repository.Digest(order.Source.Digest).String() + "\n" + order.Target.Registry
 	if order.Source.Digest == "" {
 		key = order.Job + "\n" + order.Source.String() + "\n" + order.Target.Registry
+	}
+	if order.RefuseMoved { // tags that must not be moved are alike only among themselves
+		key += "\n!"
 	}
 	b, mine := e.join(key, order)
 	if mine {
@@ -39,8 +44,8 @@ func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Recei
 		return mirror.Receipt{}, context.Cause(ctx)
 	}
 	got := b.outcomes[order.Target]
-	receipt := mirror.Receipt{Digest: got.digest}
-	receipt.Kept = got.err == nil && (got.kept || order.ResolveServer && got.digest == order.Was)
+	receipt := mirror.Receipt{Digest: got.digest, Unverified: got.unverified}
+	receipt.Kept = got.err == nil && (got.kept || order.ResolveServer && !got.unverified && got.digest == order.Was)
 	return receipt, got.err
 }
 

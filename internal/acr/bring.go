@@ -3,6 +3,7 @@ package acr
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/diff"
@@ -18,6 +19,8 @@ type errand struct {
 	origin Origin
 	// dangling are tags that are there without a manifest.
 	dangling map[image.Reference]bool
+	// closed says that the target cannot be looked at.
+	closed bool
 }
 
 // attempts is how often an import is asked for whose tags turn out to be in another state than was observed.
@@ -31,28 +34,31 @@ func (e *Engine) bring(ctx context.Context, order mirror.Order, members []mirror
 			outcomes[m.Target] = o
 		}
 	}
-	t := &errand{Engine: e, order: order, dangling: map[image.Reference]bool{}}
+	t := &errand{Engine: e, order: order, dangling: map[image.Reference]bool{}, closed: e.closed(order.Target.Repository) != ""}
 	if err := t.prepare(ctx); err != nil {
 		settle(outcome{err: err}, members...)
 		return outcomes
 	}
 	pending := members
 	for range attempts {
-		absent, held := t.split(pending)
+		groups := t.split(pending)
 		var again []mirror.Alike
-		for _, group := range [][]mirror.Alike{absent, held} {
-			if len(group) == 0 {
-				continue
-			}
+		for k := 0; k < len(groups); k++ {
+			group := groups[k]
 			digest, err := t.operate(ctx, group)
 			locked, isLocked := errors.AsType[*lockedError](err)
 			switch {
 			case isLocked:
 				again = append(again, locked.unlocked(group, settle)...)
+			case isConflict(err) && t.closed && len(group) > 1: // which of them is there nobody says
+				groups = slices.AppendSeq(groups, slices.Chunk(group, 1))
 			case isConflict(err), repairable(err) && order.RefuseMoved:
 				again = append(again, t.observe(ctx, group, settle)...)
 			default:
-				settle(outcome{digest: digest, err: err}, group...)
+				settle(outcome{digest: digest, err: err, unverified: err == nil && t.closed}, group...)
+				if err == nil {
+					t.note(ctx, digest, group)
+				}
 			}
 		}
 		if pending = again; len(pending) == 0 {
@@ -85,6 +91,10 @@ func (t *errand) prepare(ctx context.Context) (err error) {
 func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	var again []mirror.Alike
 	for _, m := range members {
+		if t.closed {
+			again = append(again, t.unseen(m, settle)...)
+			continue
+		}
 		held, err := t.held(ctx, m.Target)
 		if err != nil {
 			settle(outcome{err: mirror.At(mirror.Target, m.Target, err)}, m)
@@ -108,6 +118,21 @@ func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle fun
 	return again
 }
 
+// unseen settles a tag of which only Azure's Conflict tells that it is there; it returns one that may be overwritten.
+func (t *errand) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
+	switch {
+	case !t.order.RefuseMoved:
+		t.dangling[m.Target] = true // or not: it is overwritten all the same
+		return []mirror.Alike{m}
+	case t.order.Digest == "":
+		settle(outcome{kept: true, unverified: true}, m)
+	default:
+		settle(outcome{err: &mirror.RefusedError{Reason: diff.Moved, Detail: "the target has the tag, which dray does not know to have set and cannot look at, " +
+			"and the mapping says moved: refuse"}}, m)
+	}
+	return nil
+}
+
 // danglingDetail says what a tag without a manifest is, and what to do about it.
 const danglingDetail = "the registry has the tag without its manifest, which an import by tag may leave (Azure/azure-cli#29974), and the mapping " +
 	"says moved: refuse: remove it with az acr repository untag, and dray imports it then; or write moved: follow, and dray overwrites it"
@@ -128,7 +153,8 @@ func (t *errand) held(ctx context.Context, ref image.Reference) (image.Digest, e
 }
 
 // split tells tags that are not there from those that are to be overwritten.
-func (t *errand) split(members []mirror.Alike) (absent, held []mirror.Alike) {
+func (t *errand) split(members []mirror.Alike) (groups [][]mirror.Alike) {
+	var absent, held []mirror.Alike
 	for _, m := range members {
 		if m.Was == "" && !t.dangling[m.Target] {
 			absent = append(absent, m)
@@ -136,7 +162,7 @@ func (t *errand) split(members []mirror.Alike) (absent, held []mirror.Alike) {
 			held = append(held, m)
 		}
 	}
-	return absent, held
+	return slices.DeleteFunc([][]mirror.Alike{absent, held}, func(group []mirror.Alike) bool { return len(group) == 0 })
 }
 
 func isConflict(err error) bool {

@@ -32,6 +32,8 @@ type Chooser struct {
 	ACR *Engine
 	// Registry tells what is known of the registry of a repository.
 	Registry func(repo image.Repository) Registry
+	// Held is a look at a target.
+	Held func(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	// SignIn tells whether Azure can be signed in to; it asks once.
 	SignIn func(ctx context.Context) error
 	// Manifest fetches a manifest of a source by its digest.
@@ -73,15 +75,23 @@ func (c *Chooser) Choose(ctx context.Context, order mirror.Order) mirror.Choice 
 	why := c.unfit(ctx, order)
 	switch {
 	case why == needsNothing && order.Engine == "acr":
-		return mirror.Choice{Importer: c.ACR, Reason: "the mapping says so"}
+		return mirror.Choice{Importer: c.ACR, Reason: "the mapping says so" + c.unverified(order)}
 	case why == needsNothing:
-		return mirror.Choice{Importer: c.ACR, Reason: "Azure can import it by itself"}
+		return mirror.Choice{Importer: c.ACR, Reason: "Azure can import it by itself" + c.unverified(order)}
 	case order.Engine == "acr":
 		return mirror.Choice{Importer: refusing{c.Importer, why}}
 	case why == whyNotTarget:
 		return mirror.Choice{Importer: c.Importer}
 	}
 	return mirror.Choice{Importer: c.Importer, Reason: why}
+}
+
+// unverified says why what is imported cannot be looked at, where that is so.
+func (c *Chooser) unverified(order mirror.Order) string {
+	if why := c.ACR.closed(order.Target.Repository); why != "" {
+		return ", unverified, as the target's data plane is closed to dray: " + why
+	}
+	return ""
 }
 
 // unfit returns the first reason for which Azure cannot make an import; empty where it can.

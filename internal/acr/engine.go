@@ -36,6 +36,9 @@ type Locks interface {
 type Memory interface {
 	Operation(ctx context.Context, name string) (state []byte, ok bool, err error)
 	PutOperation(ctx context.Context, name string, state []byte) error
+	// Tagged returns what was put under tags, PutTag keeps that.
+	Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error)
+	PutTag(ctx context.Context, ref image.Reference) error
 }
 
 // Origin is how Azure reaches a source: by the resource ID of a registry, for which its own identity counts, or by a host with
@@ -57,6 +60,8 @@ type Options struct {
 	Target func(ctx context.Context, registry string) (azure.ResourceID, error)
 	// Origin returns how Azure reaches a source.
 	Origin func(ctx context.Context, source image.Repository) (Origin, error)
+	// Access says what may be relied on of a target's data plane; nil for AccessAuto.
+	Access func(registry string) Access
 	// Metered tells whether a registry counts the manifests that are fetched.
 	Metered func(registry string) bool
 	// Fallback makes imports that Azure could not make, where the mapping leaves the engine to dray; it also brings what has come to refer
@@ -72,6 +77,7 @@ type Options struct {
 type Engine struct {
 	options Options
 	gate    *gate
+	planes  planes
 
 	mu      sync.Mutex
 	batches map[string]*batch
@@ -95,7 +101,7 @@ func (*Engine) Measure(context.Context, mirror.Order) (mirror.Cost, error) { ret
 
 // Refresh brings what has come to refer to an image since, through dray: that is small, and only dray knows what is there already.
 func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
-	if e.options.Fallback == nil || order.ResolveServer {
+	if e.options.Fallback == nil || order.ResolveServer || e.closed(order.Target.Repository) != "" {
 		return mirror.Cost{}, nil
 	}
 	return e.options.Fallback.Refresh(ctx, order)
@@ -104,7 +110,7 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 // Import has the target's registry import a manifest, together with the other tags that it is to have there.
 func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
 	receipt, err := e.together(ctx, order)
-	if err == nil || ctx.Err() != nil || order.Engine != "auto" || e.options.Fallback == nil || !copyCures(err) {
+	if err == nil || ctx.Err() != nil || order.Engine != "auto" || e.options.Fallback == nil || !copyCures(err) || e.closed(order.Target.Repository) != "" {
 		return receipt, err
 	}
 	e.options.Log.LogAttrs(ctx, slog.LevelWarn, "the registry could not import it, copying instead", slog.String("job", order.Job),

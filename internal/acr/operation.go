@@ -39,8 +39,11 @@ func (t *errand) operate(ctx context.Context, members []mirror.Alike) (image.Dig
 	if err != nil && !settledByLooking(err) {
 		return "", err
 	}
+	if t.closed {
+		return t.order.Digest, err // Azure's word is all there is
+	}
 	digest, missing := t.verify(ctx, members)
-	if missing == nil {
+	if missing == nil || err == nil && t.shutNow(ctx, missing) {
 		return digest, nil
 	}
 	if err != nil {
@@ -56,6 +59,12 @@ func (t *errand) operate(ctx context.Context, members []mirror.Alike) (image.Dig
 		return "", err
 	}
 	return t.verify(ctx, members)
+}
+
+// shutNow tells whether the target has come to be closed, so that Azure's word is all there is.
+func (t *errand) shutNow(ctx context.Context, err error) bool {
+	t.closed = t.closed || t.shut(ctx, t.order.Target.Repository, err)
+	return t.closed
 }
 
 // request is what Azure is asked for.
@@ -85,7 +94,7 @@ func (t *errand) request(members []mirror.Alike) azure.Import {
 
 // force tells whether a tag is to be overwritten; where it must not be moved, never.
 func (t *errand) force(m mirror.Alike) bool {
-	return !t.order.RefuseMoved && (m.Was != "" || t.dangling[m.Target])
+	return !t.order.RefuseMoved && (m.Was != "" || t.dangling[m.Target] || t.closed)
 }
 
 // name is under what an operation is kept: the same for the same request, without what is secret in it.
@@ -148,6 +157,9 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 			if err := sleep(ctx, pause); err != nil {
 				return op, err
 			}
+			if t.closed {
+				continue
+			}
 			if _, missing := t.look(ctx, members); missing == nil { // it was taken up, and has ended
 				return azure.Operation{Done: true, RemainingWrites: -1}, nil
 			}
@@ -159,7 +171,7 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 
 // turn waits until the import may be asked for. Locks are looked for then, since it may have waited long.
 func (t *errand) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
-	if err := t.gate.start(ctx); err != nil || !i.Force {
+	if err := t.gate.start(ctx); err != nil || !i.Force || t.closed {
 		return err
 	}
 	return t.locks(ctx, members)

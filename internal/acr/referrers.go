@@ -45,8 +45,8 @@ func (t *errand) referrers(ctx context.Context) error {
 
 // bringCompanion has the registry import what refers to the manifest, into each repository that lacks it.
 func (t *errand) bringCompanion(ctx context.Context, c companion) error {
-	of := &errand{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin, dangling: map[image.Reference]bool{}}
-	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, false // as the engine copy does
+	of := &errand{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin, dangling: map[image.Reference]bool{}, closed: t.closed}
+	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // else as the engine copy does
 	var absent, held []mirror.Alike
 	seen := map[string]bool{}
 	for _, m := range members(t.order) {
@@ -57,6 +57,10 @@ func (t *errand) bringCompanion(ctx context.Context, c companion) error {
 		target := m.Target.Repository.Digest(c.digest)
 		if c.tag != "" {
 			target = m.Target.Repository.Tag(c.tag)
+		}
+		if t.closed {
+			absent = append(absent, mirror.Alike{Target: target})
+			continue
 		}
 		switch d, err := t.options.Plane.Held(ctx, target); {
 		case isAbsent(err), errors.Is(err, image.ErrHidden):

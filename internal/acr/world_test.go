@@ -60,6 +60,7 @@ type world struct {
 	timeout               time.Duration
 	credential            azure.Credential
 	metered               bool
+	access                acr.Access
 	// before is told of each request; nil for nobody.
 	before  func(*http.Request)
 	dir     string
@@ -179,18 +180,19 @@ func (w *world) start(t *testing.T) {
 			}
 			return acr.Origin{Host: repo.Registry}, nil
 		},
+		Access:   func(string) acr.Access { return w.access },
 		Metered:  func(string) bool { return w.metered },
 		Parallel: w.parallel, Rate: w.rate, Timeout: w.timeout, Log: log,
 	})
 	w.chooser = &acr.Chooser{
-		Importer: copying, ACR: w.engine, SignIn: w.azure.SignIn, Manifest: copying.Manifest,
+		Importer: copying, ACR: w.engine, SignIn: w.azure.SignIn, Held: w.client.Held, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry {
 			_, known := w.signIns[repo.Registry]
 			signed := w.origins[repo.Registry].Username != ""
 			return acr.Registry{Azure: known && !signed, Signed: signed}
 		},
 	}
-	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
+	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Look: w.chooser.Look, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
 }
 
 func (w *world) stop(t *testing.T) {

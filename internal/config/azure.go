@@ -47,6 +47,8 @@ type AzureCredential struct {
 type RegistryAzure struct {
 	// ResourceID is empty where the registry is to be looked up.
 	ResourceID string
+	// DataPlane is auto, required or none.
+	DataPlane string
 }
 
 // Engine is who brings the images of a mapping.
@@ -143,7 +145,7 @@ func (b *builder) registryAzure(s registryAzureSection) *RegistryAzure {
 		b.invalid(t, fmt.Errorf("%s is not the resource ID of a registry: it has the form /subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/registries/NAME, as `az acr show --name NAME --query id` tells", quote(t.raw)),
 			"the resource ID of a registry")
 	}
-	return &RegistryAzure{ResourceID: s.ResourceID.value}
+	return &RegistryAzure{ResourceID: s.ResourceID.value, DataPlane: s.DataPlane.value}
 }
 
 // engine reads who brings the images, and checks that acr can.

@@ -115,6 +115,10 @@ type registryAzureSection struct {
 	// The registry's resource ID. Without it the registry is looked up by its login server, which takes the right to read the
 	// registries of a subscription.
 	ResourceID text `yaml:"resourceID" format:"resource" example:"/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images/providers/Microsoft.ContainerRegistry/registries/myregistry"`
+	// Whether dray looks at what the registry holds as a target, through its data plane. `auto` finds out by its answer: where its network
+	// rules refuse, nothing leads there, or the identity may not pull, imports need nothing but the Resource Manager, and what it says is
+	// not verified. `none` does so without asking, `required` fails instead.
+	DataPlane text `yaml:"dataPlane" enum:"auto|required|none" default:"auto"`
 }
 
 type azureSection struct {

@@ -69,6 +69,8 @@ type Observation struct {
 	There bool
 	// Hidden says that the target does not tell whether there is such a tag.
 	Hidden bool
+	// Unseen says that the target cannot be looked at: what it holds is remembered, or Hidden, and an import leaves a tag that must not be moved.
+	Unseen bool
 	// Unresolved says that only the target's registry can tell what the source offers: there is no Want.
 	Unresolved bool
 	// Declined is the reason for which the source's offer cannot be taken, empty where it can; Detail explains it.
@@ -89,6 +91,8 @@ type Action struct {
 	// had no such tag.
 	Digest image.Digest
 	Was    image.Digest
+	// Unverified says that what the target holds was not looked at.
+	Unverified bool
 }
 
 // Actions returns one action for each observation, sorted by target, then by source. It is total: every observation
@@ -96,7 +100,7 @@ type Action struct {
 func Actions(job plan.Job, seen []Observation) []Action {
 	actions := make([]Action, 0, len(seen))
 	for _, o := range seen {
-		a := Action{Source: o.Source, Target: o.Target, Digest: o.Want, Was: o.Held}
+		a := Action{Source: o.Source, Target: o.Target, Digest: o.Want, Was: o.Held, Unverified: o.Unseen}
 		a.Op, a.Reason, a.Detail = Decide(job.RefusesMove(o.Target.Tag), o)
 		if a.Op == Keep {
 			a.Digest = o.Held
@@ -121,8 +125,8 @@ func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 		return Import, Unresolved, ""
 	case o.Want == "":
 		return Refuse, Unobserved, "the source named no digest"
-	case o.Hidden && refuseMoved:
-		return Refuse, Hidden, "the target's registry does not say whether it has this tag, and the mapping does not let it move, " +
+	case o.Hidden && refuseMoved && !o.Unseen:
+		return Refuse, Hidden, "the target's registry does not say whether it has this tag, and the mapping does not let it move (moved: refuse, or immutable), " +
 			"so that it is not written: create the repository there, let the account read it, or bring the image once with dray import"
 	case o.Hidden:
 		return Import, Hidden, ""

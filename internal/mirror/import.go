@@ -38,7 +38,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 	out.Engine, out.EngineReason = engine.Name(), engine.Reason
 	m.sayEngine(r, engine)
 	receipt, err := m.tries(ctx, r, engine, order, meter)
-	out.Cost = receipt.Cost
+	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
 	out.Engine = cmp.Or(receipt.Engine, out.Engine)
 	out.Duration = time.Since(started)
 	switch {
@@ -175,6 +175,10 @@ func (m *Mirror) logOutcome(out *Outcome) {
 		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "kept", attrs...)
 	case Imported:
 		attrs = append(attrs, slog.Int64("bytes", out.Bytes), slog.String("was", string(out.Was)))
+		if out.Unverified {
+			m.Log.LogAttrs(context.Background(), slog.LevelInfo, "imported, unverified", attrs...)
+			return
+		}
 		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "imported", attrs...)
 	}
 }

@@ -98,8 +98,20 @@ type Mirror struct {
 	Draining <-chan struct{}
 	// Manifest fetches a manifest by its digest, and remembers it. Without it a tag that may be a list of referrers passes for one.
 	Manifest func(ctx context.Context, ref image.Reference) (image.Manifest, error)
+	// Look tells what a target holds, for a job and one of its sources, and whether the target itself has said so; nil for what the Observer
+	// says.
+	Look func(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error)
 	// Choose chooses the engine of an import; nil for always Engine.
 	Choose func(ctx context.Context, order Order) Choice
+}
+
+// look asks what a target holds.
+func (m *Mirror) look(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error) {
+	if m.Look != nil {
+		return m.Look(ctx, job, source, target)
+	}
+	d, err = m.Observer.Held(ctx, target)
+	return d, true, err
 }
 
 // choose returns the engine for an import.

@@ -144,7 +144,7 @@ func (r *run) likewise() {
 	r.alike = map[likeness][]Alike{}
 	for _, out := range r.result.Outcomes {
 		if out.Op == diff.Import && out.Status == "" {
-			key := likenessOf(out.Action)
+			key := r.likenessOf(out.Action)
 			r.alike[key] = append(r.alike[key], Alike{Target: out.Target, Was: out.Was})
 		}
 	}
@@ -152,16 +152,17 @@ func (r *run) likewise() {
 
 // likeness is what imports have in common that one request to a registry can make.
 type likeness struct {
-	source   image.Reference
-	registry string
+	source      image.Reference
+	registry    string
+	refuseMoved bool
 }
 
-func likenessOf(a diff.Action) likeness {
+func (r *run) likenessOf(a diff.Action) likeness {
 	source := a.Source
 	if source.Digest != "" {
 		source.Tag = ""
 	}
-	return likeness{source, a.Target.Registry}
+	return likeness{source, a.Target.Registry, r.job.RefusesMove(a.Target.Tag)}
 }
 
 // pending counts the actions that are still to be imported.
@@ -188,7 +189,7 @@ func (r *run) order(i int) Order {
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefusesMove(action.Target.Tag), Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
-		Alike: r.alike[likenessOf(action)],
+		Alike: r.alike[r.likenessOf(action)],
 		Fresh: len(held) == 0 && !r.stocked[action.Target.Repository], Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}
 }
@@ -346,7 +347,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	var group sync.WaitGroup
 	offered := offer.Want // known only where it is doubtful
 	for i, target := range a.targets {
-		group.Go(func() { held[i], errs[i] = m.held(ctx, target, offered) })
+		group.Go(func() { held[i], errs[i] = m.held(ctx, r.job, a.source, target, offered) })
 	}
 	if !doubtful {
 		sourceErr = m.offer(ctx, r.job, &offer)
@@ -361,7 +362,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 			continue
 		}
 		o := offer
-		o.Target, o.Held, o.Hidden = target, held[i].Held, held[i].Hidden
+		o.Target, o.Held, o.Hidden, o.Unseen = target, held[i].Held, held[i].Hidden, held[i].Unseen
 		if held[i].Declined != "" {
 			o.Declined, o.Detail = held[i].Declined, held[i].Detail
 		}
@@ -416,17 +417,17 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 }
 
 // held asks a target. Where what is offered is given, what it holds in place of that may be a list of referrers.
-func (m *Mirror) held(ctx context.Context, target image.Reference, offered image.Digest) (diff.Observation, error) {
-	desc, err := m.Observer.Held(ctx, target)
+func (m *Mirror) held(ctx context.Context, job plan.Job, source, target image.Reference, offered image.Digest) (diff.Observation, error) {
+	desc, verified, err := m.look(ctx, job, source, target)
 	switch {
 	case errors.Is(err, image.ErrAbsent):
 		return diff.Observation{}, nil
 	case errors.Is(err, image.ErrHidden):
 		m.Log.LogAttrs(ctx, slog.LevelDebug, "the target does not say what it holds", slog.String("target", target.String()), slog.Any("err", err))
-		return diff.Observation{Hidden: true}, nil
+		return diff.Observation{Hidden: true, Unseen: !verified}, nil
 	}
-	o := diff.Observation{Held: desc.Digest}
-	if err == nil && offered != "" && o.Held != offered {
+	o := diff.Observation{Held: desc.Digest, Unseen: !verified && err == nil}
+	if err == nil && verified && offered != "" && o.Held != offered {
 		var list bool
 		if list, err = m.isList(ctx, target, desc); list {
 			refused, _ := errors.AsType[*RefusedError](ListThere(offered))

@@ -54,6 +54,8 @@ type Receipt struct {
 	Digest image.Digest
 	// Kept says that the target held it already, which only its registry could tell.
 	Kept bool
+	// Unverified says that the target could not be looked at.
+	Unverified bool
 	// Engine names the engine that has made the import, where that is another than the one that was asked; else it is empty.
 	Engine string
 	Cost

@@ -48,10 +48,12 @@ type Action struct {
 	Engine string `json:"engine"`
 	// Outcome is absent in a plan.
 	Outcome mirror.Status `json:"outcome,omitempty"`
-	Pulls   int           `json:"pulls"`
-	Bytes   int64         `json:"bytes"`
-	Mounted int64         `json:"bytes_mounted"`
-	Seconds float64       `json:"duration_seconds"`
+	// Unverified is set where the target could not be looked at.
+	Unverified bool    `json:"unverified,omitempty"`
+	Pulls      int     `json:"pulls"`
+	Bytes      int64   `json:"bytes"`
+	Mounted    int64   `json:"bytes_mounted"`
+	Seconds    float64 `json:"duration_seconds"`
 	// RetryAt is in UTC, in whole seconds and never too early; null except for a deferred action.
 	RetryAt *time.Time `json:"retry_at"`
 	// Error is one line: why the action failed, was deferred or was refused.
@@ -106,7 +108,7 @@ func action(out mirror.Outcome) Action {
 		Digest:  string(out.Digest),
 		Was:     string(out.Was),
 		Engine:  out.Engine,
-		Outcome: out.Status,
+		Outcome: out.Status, Unverified: out.Unverified,
 		Pulls:   out.Pulls,
 		Bytes:   out.Bytes,
 		Mounted: out.Mounted,

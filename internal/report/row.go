@@ -27,12 +27,12 @@ func rowOf(out mirror.Outcome, label, cost string) row {
 	r := row{label: label}
 	switch settled(out) {
 	case mirror.Kept:
-		r.sign, r.note = "=", "unchanged"
+		r.sign, r.note = "=", "unchanged"+unverified(out)
 		if out.Reason == diff.Immutable {
 			r.note = "there, and immutable"
 		}
 	case mirror.Imported:
-		r.sign, r.color, r.digests, r.note = "+", green, digests(out.Action), cost
+		r.sign, r.color, r.digests, r.note = "+", green, digests(out.Action), cost+unverified(out)
 		if out.Reason == diff.Moved {
 			r.sign, r.color = "~", yellow
 		}
@@ -45,6 +45,14 @@ func rowOf(out mirror.Outcome, label, cost string) row {
 		r.sign, r.color, r.note = ">", yellow, deferral(out)
 	}
 	return r
+}
+
+// unverified says that a target was not looked at.
+func unverified(out mirror.Outcome) string {
+	if out.Unverified {
+		return ", unverified"
+	}
+	return ""
 }
 
 // verdict is what to call a status that counts as failed.

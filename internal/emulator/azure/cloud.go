@@ -192,7 +192,9 @@ func (c *Cloud) site(host, path string) (name string, isRegistry bool, handler h
 	case metadataHost:
 		return host, false, c.Metadata
 	}
-	if r := c.byHost(host); r != nil {
+	if r := c.byHost(host); r != nil && r.settings().NoRoute {
+		return host, true, nil
+	} else if r != nil {
 		return r.LoginServer(), true, r
 	}
 	if handler := c.outside(host); handler != nil {

@@ -23,6 +23,8 @@ type RegistryOptions struct {
 	SKU string
 	// NoPublicAccess refuses requests from outside of Azure, and imports that name the registry by its host.
 	NoPublicAccess bool
+	// NoRoute has requests from outside of Azure fail, as where the registry has private endpoints only, whose names nobody here knows.
+	NoRoute bool
 	// NoTrustedServices refuses imports from and to a registry without public access in any form.
 	NoTrustedServices bool
 	// NoExport refuses imports from the registry.

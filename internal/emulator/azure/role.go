@@ -14,8 +14,10 @@ const (
 	Contributor  Role = "Contributor"
 	DataImporter Role = "Container Registry Data Importer and Data Reader"
 	AcrPull      Role = "AcrPull"
-	AcrPush      Role = "AcrPush"
-	AcrDelete    Role = "AcrDelete"
+	// ImportOnly is no built-in role, but one of somebody's own: the least that an import takes.
+	ImportOnly Role = "Import only"
+	AcrPush    Role = "AcrPush"
+	AcrDelete  Role = "AcrDelete"
 )
 
 // The actions that roles allow, without the provider's prefix.
@@ -38,6 +40,8 @@ func (r Role) actions() []string {
 		return []string{actionRead, actionPull}
 	case DataImporter:
 		return []string{actionRead, actionImport, actionPull}
+	case ImportOnly:
+		return []string{actionRead, actionImport}
 	case AcrPull:
 		return []string{actionPull}
 	case AcrPush:

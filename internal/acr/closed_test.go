@@ -1,0 +1,192 @@
+package acr_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/auth"
+	emulator "github.com/draysync/dray/internal/emulator/azure"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
+)
+
+// closings are the ways in which a target's data plane is closed to dray.
+func closings() map[string]func(w *world) {
+	return map[string]func(w *world){
+		"network rules": func(w *world) { w.target.Change(func(o *emulator.RegistryOptions) { o.NoPublicAccess = true }) },
+		"no route":      func(w *world) { w.target.Change(func(o *emulator.RegistryOptions) { o.NoRoute = true }) },
+		"no right to pull": func(w *world) {
+			w.app.Ungrant(w.target.ID())
+			w.app.Grant(w.target.ID(), emulator.ImportOnly)
+		},
+		"by the config": func(w *world) {
+			w.access = acr.AccessNone
+			w.target.Change(func(o *emulator.RegistryOptions) { o.NoPublicAccess = true })
+		},
+	}
+}
+
+// counts watches what is sent: POSTs of imports since the last call, and requests to the target's data plane that do more than look.
+func counts(t *testing.T, w *world) (posts func() int) {
+	t.Helper()
+	w.before = func(r *http.Request) {
+		if r.URL.Host != targetHost {
+			return
+		}
+		if w.access == acr.AccessNone {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+		if r.Method != http.MethodHead && !strings.HasPrefix(r.URL.Path, "/oauth2/") && r.URL.Path != "/v2/" {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+	}
+	before := 0
+	return func() int {
+		n := len(w.cloud.Account().Imports) - before
+		before += n
+		return n
+	}
+}
+
+// TestClosedPlane imports all kinds of sources where the target's data plane is closed: by the Resource Manager alone.
+func TestClosedPlane(t *testing.T) {
+	for name, shut := range closings() {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, w *world) {
+				shut(w)
+				w.stop(t)
+				w.start(t)
+				posts := counts(t, w)
+				w.signIns["registry.example.com:5000"] = auth.Static(auth.Credential{Username: "ann", Password: "private-password"})
+				w.origins["registry.example.com:5000"] = acr.Origin{Host: "registry.example.com:5000", Username: "ann", Password: "private-password"}
+				w.cloud.Protect("private password", "private-password", "registry.example.com:5000")
+				w.stop(t)
+				w.start(t)
+				public := push(t, w.hub, "library/hello-world", "latest", 1)
+				private := push(t, w.private, "sourcerepo/sourceimage", "tag", 2)
+				sibling := push(t, w.source.Content, "aci-helloworld", "latest", 3)
+				pinned := push(t, w.source.Content, "pinned", "x", 4)
+				byDigest := job(t, sourceHost+"/pinned@"+pinned.Digest, targetHost+"/pinned")
+				byDigest.Targets[0] = byDigest.Targets[0].WithDigest(byDigest.Source.Digest)
+				jobs := []plan.Job{
+					job(t, "hello-world:latest", targetHost+"/hello-world"),
+					job(t, "registry.example.com:5000/sourcerepo/sourceimage:tag", targetHost+"/sourceimage"),
+					job(t, sourceHost+"/aci-helloworld:latest", targetHost+"/aci-helloworld"),
+					byDigest,
+				}
+				for _, r := range w.run(t, jobs...) {
+					all(t, r, mirror.Imported, "acr")
+					if out := r.Outcomes[0]; !out.Unverified || !strings.Contains(out.EngineReason, "unverified") {
+						t.Errorf("%s does not say that it is unverified: %q", out.Target, out.EngineReason)
+					}
+				}
+				w.holds(t, "hello-world", "latest", public.Digest)
+				w.holds(t, "sourceimage", "tag", private.Digest)
+				w.holds(t, "aci-helloworld", "latest", sibling.Digest)
+				if err := w.target.Content.Whole("pinned", pinned.Digest); err != nil {
+					t.Error(err)
+				}
+				if n := posts(); n != len(jobs) {
+					t.Errorf("%d imports", n)
+				}
+				for _, r := range w.run(t, jobs...) {
+					all(t, r, mirror.Kept, "")
+					if !r.Outcomes[0].Unverified {
+						t.Errorf("%s is kept as if it had been looked at", r.Outcomes[0].Target)
+					}
+				}
+				if n := posts(); n != 0 {
+					t.Errorf("%d imports by the second run", n)
+				}
+				moved := push(t, w.hub, "library/hello-world", "latest", 5)
+				all(t, w.run(t, jobs[0])[0], mirror.Imported, "acr")
+				w.holds(t, "hello-world", "latest", moved.Digest)
+				if n := posts(); n != 1 {
+					t.Errorf("%d imports of a tag that moved", n)
+				}
+			})
+		})
+	}
+}
+
+// TestClosedProtected leaves what is there, and must not be moved, also where the store is lost.
+func TestClosedProtected(t *testing.T) {
+	for name, shut := range closings() {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, w *world) {
+				foreign := push(t, w.target.Content, "app", "foreign", 9)
+				own := push(t, w.source.Content, "app", "own", 1)
+				push(t, w.source.Content, "app", "foreign", 1)
+				shut(w)
+				w.stop(t)
+				w.start(t)
+				j := job(t, sourceHost+"/app", targetHost+"/app", "own", "foreign")
+				j.RefuseMoved = true
+				run := func(want mirror.Status) {
+					t.Helper()
+					for _, out := range w.run(t, j)[0].Outcomes {
+						if foreign := out.Target.Tag == "foreign"; foreign != (out.Status == mirror.Refused) && want != mirror.Refused || !foreign && out.Status != want {
+							t.Errorf("%s is %s: %v %s", out.Target, out.Status, out.Err, out.Detail)
+						}
+					}
+				}
+				run(mirror.Imported)
+				run(mirror.Kept)
+				push(t, w.source.Content, "app", "own", 2)
+				run(mirror.Refused) // it moved at the source
+				w.stop(t)
+				w.dir = t.TempDir()
+				w.start(t)
+				run(mirror.Refused)
+				w.holds(t, "app", "own", own.Digest)
+				w.holds(t, "app", "foreign", foreign.Digest)
+				for _, one := range w.cloud.Account().Imports {
+					if one.Mode != "NoForce" {
+						t.Errorf("%+v", one)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestClosedByTag imports what only Azure can ask for into what only Azure reaches.
+func TestClosedByTag(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		inBubble(t, nil, func(t *testing.T, w *world) {
+			closings()["network rules"](w)
+			posts := counts(t, w)
+			i := push(t, w.source.Content, "app", "v1", 1)
+			j := job(t, sourceHost+"/app:v1", targetHost+"/app")
+			j.ResolveServer, j.RefuseMoved = true, refuse
+			all(t, w.run(t, j)[0], mirror.Imported, "acr")
+			w.holds(t, "app", "v1", i.Digest)
+			push(t, w.source.Content, "app", "v1", 2)
+			r := w.run(t, j)[0]
+			if want := map[bool]mirror.Status{true: mirror.Kept, false: mirror.Imported}[refuse]; r.Outcomes[0].Status != want {
+				t.Errorf("%s, want %s: %v", r.Outcomes[0].Status, want, r.Outcomes[0].Err)
+			}
+			if n := posts(); n != 2 {
+				t.Errorf("%d imports", n)
+			}
+		})
+	}
+}
+
+// TestRequiredPlane fails where the data plane is closed that is required.
+func TestRequiredPlane(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		closings()["network rules"](w)
+		w.access = acr.AccessRequired
+		push(t, w.source.Content, "app", "v1", 1)
+		out := w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0].Outcomes[0]
+		if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), "is not allowed access") || !strings.Contains(out.Err.Error(), "dataPlane: auto") {
+			t.Errorf("%s: %v", out.Status, out.Err)
+		}
+		if n := len(w.cloud.Account().Imports); n != 0 {
+			t.Errorf("%d imports", n)
+		}
+	})
+}

@@ -1,0 +1,223 @@
+package acr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/wire"
+)
+
+// Access says what dray may rely on of the data plane of a target's registry, by which tags are looked at.
+type Access string
+
+// The accesses: what its answers tell, looks always, or never.
+const (
+	AccessAuto     Access = "auto"
+	AccessRequired Access = "required"
+	AccessNone     Access = "none"
+)
+
+// closedFor is how long a repository that could not be looked at is not looked at again.
+const closedFor = 5 * time.Minute
+
+// planes knows which repositories cannot be looked at: their registry takes no requests from here, or not of this identity.
+type planes struct {
+	mu    sync.Mutex
+	known map[image.Repository]*planeState
+}
+
+// planeState is what is known of one repository.
+type planeState struct {
+	looking chan struct{} // held by who looks while nothing is known
+	open    bool
+	why     string // it cannot be looked at; empty where it can
+	until   time.Time
+}
+
+func (p *planes) of(repo image.Repository) *planeState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = map[image.Repository]*planeState{}
+	}
+	s := p.known[repo]
+	if s == nil {
+		s = &planeState{looking: make(chan struct{}, 1)}
+		p.known[repo] = s
+	}
+	return s
+}
+
+// closed returns why a repository cannot be looked at; empty where it can, as far as is known.
+func (e *Engine) closed(repo image.Repository) string {
+	if repo.IsLayout() {
+		return ""
+	}
+	if e.access(repo.Registry) == AccessNone {
+		return "dataPlane: none"
+	}
+	s := e.planes.of(repo)
+	e.planes.mu.Lock()
+	defer e.planes.mu.Unlock()
+	return s.why
+}
+
+func (e *Engine) access(registry string) Access {
+	if e.options.Access == nil {
+		return AccessAuto
+	}
+	return e.options.Access(registry)
+}
+
+// shut notes that a repository cannot be looked at, where err says so, and returns whether it does.
+func (e *Engine) shut(ctx context.Context, repo image.Repository, err error) bool {
+	if err == nil || ctx.Err() != nil || !Closed(err) || e.access(repo.Registry) == AccessRequired {
+		return false
+	}
+	s := e.planes.of(repo)
+	e.planes.mu.Lock()
+	first := s.why == ""
+	s.why, s.open, s.until = err.Error(), false, time.Now().Add(closedFor)
+	e.planes.mu.Unlock()
+	if first {
+		e.options.Log.LogAttrs(ctx, slog.LevelWarn, "the target's data plane is closed to dray: Azure imports, and what it says is not verified",
+			slog.String("target", repo.String()), slog.Any("err", err))
+	}
+	return true
+}
+
+// Closed tells whether the error of a request to a target means that a registry's data plane is closed: its network rules refuse, the identity has no right to
+// pull, or nothing leads there.
+func Closed(err error) bool {
+	if _, entra := errors.AsType[*azure.SignInError](err); entra {
+		return false
+	}
+	if errors.Is(err, image.ErrHidden) {
+		return true
+	}
+	if status := statusOf(err); status != 0 {
+		return status == http.StatusForbidden || status == http.StatusUnauthorized
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok {
+		return dial.Op == "dial" || dial.Op == "proxyconnect"
+	}
+	_, unnamed := errors.AsType[*net.DNSError](err)
+	return unnamed
+}
+
+// statusOf is the status of an answer of a registry, also to the exchange of tokens; 0 where none came.
+func statusOf(err error) int {
+	if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Status != 0 {
+		return answer.Status
+	}
+	if answer, ok := errors.AsType[*azure.ResponseError](err); ok {
+		return answer.Status
+	}
+	return 0
+}
+
+// Look tells what a target holds: by its data plane or, where that is closed, by what dray itself has set there, which is not verified.
+// Of what is not known the error wraps [image.ErrUnseen].
+func (c *Chooser) Look(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error) {
+	order := mirror.Order{Platforms: job.Platforms, ForeignLayers: job.ForeignLayers}
+	order.Source = source
+	if c.ACR == nil || job.Engine == "copy" || target.IsLayout() || !c.Registry(target.Repository).Azure || unfitSource(order, c.Registry) != needsNothing {
+		d, err = c.Held(ctx, target)
+		return d, true, err
+	}
+	return c.ACR.see(ctx, target)
+}
+
+func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
+	if e.access(target.Registry) == AccessNone {
+		d, err = e.remembered(ctx, target)
+		return d, false, err
+	}
+	s := e.planes.of(target.Repository)
+	for {
+		e.planes.mu.Lock()
+		open, why, fresh := s.open, s.why, time.Now().Before(s.until)
+		e.planes.mu.Unlock()
+		if why != "" && fresh {
+			d, err = e.remembered(ctx, target)
+			return d, false, err
+		}
+		if open {
+			break
+		}
+		select { // one asks, the others wait for its answer
+		case s.looking <- struct{}{}:
+			defer func() { <-s.looking }()
+			return e.probe(ctx, s, target)
+		case <-ctx.Done():
+			return d, false, context.Cause(ctx)
+		}
+	}
+	return e.probe(ctx, s, target)
+}
+
+// probe asks the data plane.
+func (e *Engine) probe(ctx context.Context, s *planeState, target image.Reference) (d image.Descriptor, verified bool, err error) {
+	d, err = e.options.Plane.Held(ctx, target)
+	switch {
+	case err == nil || isAbsent(err):
+		e.planes.mu.Lock()
+		s.open, s.why = true, ""
+		e.planes.mu.Unlock()
+	case e.access(target.Registry) == AccessRequired && Closed(err):
+		return d, true, &closedError{err}
+	case e.shut(ctx, target.Repository, err):
+		d, err = e.remembered(ctx, target)
+		return d, false, err
+	}
+	return d, true, err
+}
+
+// closedError says that a data plane is closed that is required. It does not count as what a target hides.
+type closedError struct{ cause error }
+
+func (e *closedError) Error() string {
+	return fmt.Sprintf("%v; write registries.HOST.azure.dataPlane: auto to import without looking at the target", e.cause)
+}
+
+// remembered is what dray itself has put under a tag.
+func (e *Engine) remembered(ctx context.Context, target image.Reference) (image.Descriptor, error) {
+	if e.options.Memory != nil {
+		key := memorable(target)
+		known, err := e.options.Memory.Tagged(ctx, key.Repository, []string{key.Tag})
+		if d, ok := known[key.Tag]; ok && err == nil {
+			return image.Descriptor{Digest: d}, nil
+		}
+	}
+	return image.Descriptor{}, image.ErrUnseen
+}
+
+// note keeps what the tags hold now.
+func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alike) {
+	if e.options.Memory == nil || d == "" {
+		return
+	}
+	for _, m := range members {
+		if err := e.options.Memory.PutTag(ctx, memorable(m.Target).WithDigest(d)); err != nil && ctx.Err() == nil {
+			e.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
+		}
+	}
+}
+
+// memorable is the name under which a target is remembered: its digest where it has no tag, which no tag is called.
+func memorable(target image.Reference) image.Reference {
+	if target.Tag == "" {
+		return target.Repository.Tag(string(target.Digest))
+	}
+	return target.Repository.Tag(target.Tag)
+}
