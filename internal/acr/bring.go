@@ -76,14 +76,23 @@ func (t *errand) prepare(ctx context.Context) (err error) {
 	if t.origin, err = t.options.Origin(ctx, t.order.Source.Repository); err != nil {
 		return mirror.At(mirror.Source, t.order.Source, err)
 	}
-	if until := t.gate.rests(t.order.Source.Registry); !until.IsZero() {
-		f := azure.NewFailure(azure.CodeSourceRateLimited, "")
-		return mirror.At(mirror.Source, t.order.Source, &failed{Failure: f, at: until})
+	if err := t.rested(); err != nil {
+		return err
 	}
 	if t.target, err = t.options.Target(ctx, t.order.Target.Registry); err != nil {
 		return t.azureError(err, false)
 	}
 	return t.referrers(ctx)
+}
+
+// rested puts an import off while its source allows Azure no pulls.
+func (t *errand) rested() error {
+	until := t.gate.rests(t.order.Source.Registry)
+	if until.IsZero() {
+		return nil
+	}
+	f := azure.NewFailure(azure.CodeSourceRateLimited, "")
+	return mirror.At(mirror.Source, t.order.Source, &failed{Failure: f, at: until})
 }
 
 // observe asks again what tags hold of which Azure says that they are there, or that are not as they were imported, and returns those that

@@ -496,3 +496,45 @@ func TestTokensLapse(t *testing.T) {
 		})
 	}
 }
+
+// TestSourceCircuit begins no import from a source that has refused Azure, also none that waited for its place.
+func TestSourceCircuit(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		w.parallel = 2
+		w.stop(t)
+		w.start(t)
+		var tags []string
+		for i := range 10 {
+			tags = append(tags, fmt.Sprintf("v%d", i))
+			push(t, w.source.Content, "app", tags[i], int64(i))
+		}
+		w.cloud.Inject(emulator.Behavior{Fail: emulator.SourceLimited()})
+		all(t, w.run(t, job(t, sourceHost+"/app", targetHost+"/app", tags...))[0], mirror.Deferred, "acr")
+		if n := len(w.cloud.Account().Imports); n > 2 {
+			t.Errorf("%d imports were asked for", n)
+		}
+	})
+}
+
+// TestReferrersUnlisted brings what refers to an image whose source does not let the account list tags.
+func TestReferrersUnlisted(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		w.abroad.AddToken("puller", "token-password", "app", "pull")
+		w.signIns["abroadregistry.azurecr.io"] = auth.Static(auth.Credential{Username: "puller", Password: "token-password"})
+		w.origins["abroadregistry.azurecr.io"] = acr.Origin{Host: "abroadregistry.azurecr.io", Username: "puller", Password: "token-password"}
+		w.stop(t)
+		w.start(t)
+		w.abroad.Inject(registries.Fault{Status: http.StatusForbidden, Match: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/tags/list") }})
+		i := push(t, w.abroad.Content, "app", "v1", 1)
+		signature := registries.SingleArch(7, "linux/amd64", registries.ImageOptions{Layers: 1, LayerSize: 10})
+		tag := strings.Replace(i.Digest, ":", "-", 1) + ".sig"
+		if err := signature.Push(w.abroad.Content, "app", tag); err != nil {
+			t.Fatal(err)
+		}
+		j := job(t, "abroadregistry.azurecr.io/app:v1", targetHost+"/app")
+		j.Referrers = plan.Referrers{All: true}
+		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		w.holds(t, "app", "v1", i.Digest)
+		w.holds(t, "app", tag, signature.Digest)
+	})
+}

@@ -169,9 +169,12 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 	}
 }
 
-// turn waits until the import may be asked for. Locks are looked for then, since it may have waited long.
+// turn waits until the import may be asked for. It may have waited long: what its source allows, and locks, are looked for then.
 func (t *errand) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
-	if err := t.gate.start(ctx); err != nil || !i.Force || t.closed {
+	if err := t.gate.start(ctx); err != nil {
+		return err
+	}
+	if err := t.rested(); err != nil || !i.Force || t.closed {
 		return err
 	}
 	return t.locks(ctx, members)

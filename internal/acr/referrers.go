@@ -93,7 +93,7 @@ func (t *errand) companions(ctx context.Context) ([]companion, error) {
 	if err != nil {
 		return nil, err
 	}
-	tags, err := t.options.Plane.DigestTags(ctx, t.order.Source.Repository)
+	tags, err := t.digestTags(ctx, subjects[0])
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +120,22 @@ func (t *errand) companions(ctx context.Context) ([]companion, error) {
 		subjects = next
 	}
 	return found, nil
+}
+
+// digestTags are the tags of the source that may attach something to a manifest. Not every account may list tags: then they are those that
+// cosign gives to the image itself, whether they are there or not, as for the engine copy.
+func (t *errand) digestTags(ctx context.Context, of image.Digest) ([]string, error) {
+	if !t.order.Referrers.All {
+		return nil, nil
+	}
+	tags, err := t.options.Plane.DigestTags(ctx, t.order.Source.Repository)
+	if err == nil || ctx.Err() != nil {
+		return tags, err
+	}
+	for _, suffix := range []string{".sig", ".att", ".sbom"} {
+		tags = append(tags, of.Algorithm().String()+"-"+of.Encoded()+suffix)
+	}
+	return tags, nil
 }
 
 // subjects are the manifest and those below it, where they can be had without a pull.
