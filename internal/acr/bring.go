@@ -74,13 +74,13 @@ func (e *Engine) bring(ctx context.Context, order mirror.Order, members []mirror
 // prepare finds out who the registries are, and brings what refers to the manifest.
 func (t *errand) prepare(ctx context.Context) (err error) {
 	if t.origin, err = t.options.Origin(ctx, t.order.Source.Repository); err != nil {
-		return mirror.At(mirror.Source, t.order.Source, err)
+		return mirror.At(mirror.Source, t.order.Source, &lookupError{err})
 	}
 	if err := t.rested(); err != nil {
 		return err
 	}
 	if t.target, err = t.options.Target(ctx, t.order.Target.Registry); err != nil {
-		return t.azureError(err, false)
+		return &lookupError{t.azureError(err, false)}
 	}
 	return t.referrers(ctx)
 }

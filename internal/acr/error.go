@@ -36,10 +36,20 @@ func fail(f azure.Failure, source, target image.Reference) error {
 	return mirror.At(mirror.Target, target, err)
 }
 
-// copyCures tells whether the engine copy may succeed where Azure did not.
+// lookupError is that a registry could not be looked up through the Resource Manager.
+type lookupError struct{ error }
+
+// Unwrap returns the cause.
+func (l *lookupError) Unwrap() error { return l.error }
+
+// copyCures tells whether the engine copy may succeed where Azure did not. Where a source allows Azure no more pulls, it may allow us some;
+// where it does not, the copy is put off.
 func copyCures(err error) bool {
+	if _, ok := errors.AsType[*lookupError](err); ok {
+		return true
+	}
 	f, ok := errors.AsType[*failed](err)
-	return ok && f.CopyCures && f.Kind != azure.CodeSourceRateLimited
+	return ok && (f.CopyCures || f.Kind == azure.CodeSourceRateLimited)
 }
 
 // failureOf finds out what an error of Azure means.

@@ -301,7 +301,7 @@ func TestFailures(t *testing.T) {
 		{"copying blobs", emulator.Behavior{Fail: emulator.CopyingBlobs()}, "acr", mirror.Failed, "transient-copy", mirror.Target, "", 1},
 		{"copying blobs, copied", emulator.Behavior{Fail: emulator.CopyingBlobs()}, "auto", mirror.Imported, "", "", "copy", 1},
 		{"copying blobs, once", emulator.Behavior{Fail: emulator.CopyingBlobs(), Times: 1}, "acr retry", mirror.Imported, "", "", "acr", 2},
-		{"source limited", emulator.Behavior{Fail: emulator.SourceLimited()}, "auto", mirror.Deferred, "source-rate-limited", mirror.Source, "", 1},
+		{"source limited", emulator.Behavior{Fail: emulator.SourceLimited()}, "acr", mirror.Deferred, "source-rate-limited", mirror.Source, "", 1},
 		{"out of space", emulator.Behavior{Fail: emulator.OutOfSpace()}, "auto", mirror.Failed, "", mirror.Target, "", 1},
 		{"throttled", emulator.Behavior{Refuse: emulator.Throttled(2 * time.Minute), Times: 1}, "acr", mirror.Imported, "", "", "acr", 1},
 		{"broken once", emulator.Behavior{Refuse: emulator.ServerBroken(http.StatusInternalServerError), Times: 1}, "acr", mirror.Imported, "", "", "acr", 1},
@@ -537,4 +537,39 @@ func TestReferrersUnlisted(t *testing.T) {
 		w.holds(t, "app", "v1", i.Digest)
 		w.holds(t, "app", tag, signature.Digest)
 	})
+}
+
+// TestCopyCures has a row for each cause for which auto copies what Azure could not import.
+func TestCopyCures(t *testing.T) {
+	for name, spoil := range map[string]func(w *world){
+		"the target cannot be looked up": func(w *world) {
+			w.app.Ungrant(w.target.ID())
+			w.app.Grant(w.target.ID(), emulator.AcrPush)
+		},
+		"the source cannot be looked up": func(w *world) { w.unseen = sourceHost },
+		"the source allows Azure no pulls": func(w *world) {
+			w.cloud.Inject(emulator.Behavior{Fail: emulator.SourceLimited()})
+		},
+		"blobs were not copied": func(w *world) { w.cloud.Inject(emulator.Behavior{Fail: emulator.CopyingBlobs()}) },
+		"the source may not be read by Azure": func(w *world) {
+			w.app.Ungrant(w.source.ID())
+			w.app.Grant(w.source.ID(), emulator.AcrPull)
+		},
+		"tags may not be listed": func(w *world) {
+			w.source.Inject(registries.Fault{Status: http.StatusForbidden, Match: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/tags/list") }})
+			w.cloud.Inject(emulator.Behavior{Fail: emulator.CopyingBlobs()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, w *world) {
+				w.app.Grant(w.target.ID(), emulator.AcrPush)
+				spoil(w)
+				i := push(t, w.source.Content, "app", "v1", 1)
+				j := job(t, sourceHost+"/app:v1", targetHost+"/app")
+				j.Engine, j.Referrers = "auto", plan.Referrers{All: true}
+				all(t, w.run(t, j)[0], mirror.Imported, "copy")
+				w.holds(t, "app", "v1", i.Digest)
+			})
+		})
+	}
 }

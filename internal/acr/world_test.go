@@ -3,6 +3,7 @@ package acr_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -61,6 +62,7 @@ type world struct {
 	credential            azure.Credential
 	metered               bool
 	access                acr.Access
+	unseen                string // a host that cannot be looked up
 	// before is told of each request; nil for nobody.
 	before  func(*http.Request)
 	dir     string
@@ -172,6 +174,9 @@ func (w *world) start(t *testing.T) {
 			return w.azure.Find(ctx, subscriptionID, host)
 		},
 		Origin: func(_ context.Context, repo image.Repository) (acr.Origin, error) {
+			if repo.Registry == w.unseen {
+				return acr.Origin{}, fmt.Errorf("%s: %w", repo.Registry, azure.ErrNotFound)
+			}
 			if o, ok := w.origins[repo.Registry]; ok {
 				return o, nil
 			}
