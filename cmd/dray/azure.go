@@ -151,10 +151,11 @@ func (s *azureSide) known(repo image.Repository, client *registry.Client, creden
 		return acr.Registry{}
 	}
 	host, part := s.config.Registries[repo.Registry], s.config.Registries[client.Account(repo)]
+	implied := s.config.Azure.Everywhere && s.issues(repo.Registry) && part.Password == "" && part.IdentityToken == "" && part.CredentialHelper == ""
 	return acr.Registry{
-		Azure: host.Azure != nil, Plain: host.PlainHTTP,
+		Azure: host.Azure != nil || implied, Plain: host.PlainHTTP,
 		Private: host.TLS.CAFile != "" || host.TLS.CertFile != "" || host.TLS.InsecureSkipVerify,
-		Signed:  part.Username != "",
+		Signed:  part.Password != "",
 		Stored:  part.CredentialHelper != "" || part.IdentityToken != "" || !part.Anonymous && credentials.Has(repo),
 	}
 }
@@ -173,7 +174,7 @@ func (s *azureSide) id(ctx context.Context, host string) (azure.ResourceID, erro
 // origin is how Azure reaches a source. A registry of Azure's that this identity can see is named by its ID; what the config has a
 // password for by that.
 func (s *azureSide) origin(ctx context.Context, source image.Repository, client *registry.Client) (acr.Origin, error) {
-	if entry := s.config.Registries[client.Account(source)]; entry.Username != "" {
+	if entry := s.config.Registries[client.Account(source)]; entry.Password != "" {
 		return acr.Origin{Host: source.Registry, Username: entry.Username, Password: entry.Password.Reveal()}, nil
 	}
 	ours := s.config.Registries[source.Registry].Azure != nil

@@ -50,9 +50,12 @@ type article struct {
 	cloud  *azure.Cloud
 	target *azure.Registry
 	source *azure.Registry
-	abroad *azure.Registry // of another tenant
-	env    []string
-	digest string // of the image that is named by one
+	// foreign is another tenant, in which a stranger may pull from abroad.
+	foreign  *azure.Tenant
+	stranger *azure.App
+	abroad   *azure.Registry
+	env      []string
+	digest   string // of the image that is named by one
 }
 
 func newArticle(t *testing.T) *article {
@@ -64,18 +67,20 @@ func newArticle(t *testing.T) *article {
 	}})}
 	t.Cleanup(a.cloud.Close)
 	a.cloud.Inject(azure.Behavior{Sync: true})
-	tenant, foreign := a.cloud.AddTenant(azureTenant), a.cloud.AddTenant("22222222-2222-2222-2222-222222222222")
+	tenant := a.cloud.AddTenant(azureTenant)
+	a.foreign = a.cloud.AddTenant("22222222-2222-2222-2222-222222222222")
 	app := tenant.AddApp(azure.AppOptions{ClientID: azureClient, Secret: azureSecret})
 	ours := tenant.AddSubscription("00000000-0000-0000-0000-000000000000")
 	a.target = ours.AddRegistry(azure.RegistryOptions{Name: "myregistry"})
 	a.source = ours.AddRegistry(azure.RegistryOptions{Name: "mysource"})
 	beside := tenant.AddSubscription("11111111-1111-1111-1111-111111111111").AddRegistry(azure.RegistryOptions{Name: "besidesource"})
-	a.abroad = foreign.AddSubscription("44444444-4444-4444-4444-444444444444").AddRegistry(azure.RegistryOptions{Name: "abroadsource"})
+	a.abroad = a.foreign.AddSubscription("44444444-4444-4444-4444-444444444444").AddRegistry(azure.RegistryOptions{Name: "abroadsource"})
 	for _, r := range []*azure.Registry{a.target, a.source, beside} {
 		app.Grant(r.ID(), azure.DataImporter)
 		app.Grant(r.ID(), azure.AcrPush)
 	}
-	foreign.AddApp(azure.AppOptions{ClientID: "abroad-app", Secret: "abroad-secret"}).Grant(a.abroad.ID(), azure.AcrPull)
+	a.stranger = a.foreign.AddApp(azure.AppOptions{ClientID: "abroad-app", Secret: "abroad-secret"})
+	a.stranger.Grant(a.abroad.ID(), azure.AcrPull)
 	for i, at := range []struct {
 		in               *registry.Registry
 		repository, tags string
@@ -314,5 +319,70 @@ func writeAZ(t *testing.T, sent map[string]string) {
 	}
 	if err := os.WriteFile(recordedAZ, text.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAzureImport imports single images without a config file: Azure brings what goes to a registry of its own, by the default credential, and
+// the source is signed in to by what is said on the command line.
+func TestAzureImport(t *testing.T) {
+	t.Parallel()
+	a := newArticle(t)
+	entra := a.foreign.Token(a.stranger, "https://containerregistry.azure.net", 0)
+	refresh := a.abroad.RefreshToken(a.stranger)
+	credentials := func(user, password string) string {
+		if user != "" {
+			user = `"username": "` + user + `", `
+		}
+		return `"credentials": {` + user + `"password": "` + password + `"}`
+	}
+	for _, c := range []struct {
+		name, line, stdin string
+		// sent are parts of the request to Azure; none where dray copies.
+		sent []string
+		at   string
+	}{
+		{"Docker Hub", "docker.io/library/hello-world:latest myregistry.azurecr.io/one", "", []string{`"registryUri": "docker.io", "sourceImage": "library/hello-world@`, `"one:latest"`}, "one:latest"},
+		{"a registry of ours", "mysource.azurecr.io/app:latest myregistry.azurecr.io/two --engine acr", "", []string{a.source.ID()}, "two:latest"},
+		{"copied", "mysource.azurecr.io/app:latest myregistry.azurecr.io/three --engine copy", "", nil, "three:latest"},
+		{"a user", "registry.example.com/team/app:v1 myregistry.azurecr.io/four --username ann --password-stdin", "ann's-password\n", []string{credentials("ann", "ann's-password")}, "four:v1"},
+		{"a token of Entra", "abroadsource.azurecr.io/app:v1 myregistry.azurecr.io/five --password-stdin", entra, []string{credentials("", entra)}, "five:v1"},
+		{"a token of Entra, copied", "abroadsource.azurecr.io/app:v1 myregistry.azurecr.io/six --password-stdin --engine copy", entra, nil, "six:v1"},
+		{"a refresh token", "abroadsource.azurecr.io/app:v1 myregistry.azurecr.io/seven --identity-token-stdin", refresh, nil, "seven:v1"},
+	} {
+		command := exec.Command(os.Args[0], append([]string{"import"}, strings.Fields(c.line)...)...) //nolint:gosec // it is ours
+		command.Stdin = strings.NewReader(c.stdin)
+		imports := a.run(t, command, asDray+"=1")
+		if len(imports) > 1 || (len(imports) == 1) != (c.sent != nil) {
+			t.Errorf("%s: %d imports by Azure", c.name, len(imports))
+			continue
+		}
+		for _, part := range c.sent {
+			if !strings.Contains(imports[0].Body, part) {
+				t.Errorf("%s: the request lacks %s", c.name, part)
+			}
+		}
+		if repository, tag, _ := strings.Cut(c.at, ":"); a.target.Content.Digest(repository, tag) == "" {
+			t.Errorf("%s: there is no %s", c.name, c.at)
+		}
+	}
+	if leaks := a.cloud.Account().Leaks; len(leaks) > 0 {
+		t.Errorf("%+v", leaks)
+	}
+}
+
+// TestAzureImportByDocker: where Azure cannot be signed in to, what docker login has left still brings an image to a registry of Azure's.
+func TestAzureImportByDocker(t *testing.T) {
+	t.Parallel()
+	a := newArticle(t)
+	a.target.Change(func(o *azure.RegistryOptions) { o.AdminPassword = "admin-password" })
+	home := t.TempDir()
+	auth := `{"auths": {"myregistry.azurecr.io": {"username": "myregistry", "password": "admin-password"}}}`
+	if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(auth), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(os.Args[0], "import", "docker.io/library/hello-world:latest", "myregistry.azurecr.io/hello-world")
+	imports := a.run(t, command, asDray+"=1", "DOCKER_CONFIG="+home, "AZURE_TENANT_ID=", "AZURE_CLIENT_ID=", "AZURE_CLIENT_SECRET=")
+	if got := a.target.Content.Digest("hello-world", "latest"); got == "" || len(imports) > 0 {
+		t.Errorf("hello-world:latest holds %q, after %d imports by Azure", got, len(imports))
 	}
 }

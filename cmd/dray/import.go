@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,21 +21,31 @@ const (
 )
 
 func (a *app) importCommand() *cobra.Command {
-	return &cobra.Command{
+	var how importFlags
+	c := &cobra.Command{
 		Use:   "import SOURCE TARGET",
 		Short: "Import one image now, without a config file",
 		Long: `Import one image with all its platforms and what refers to it. TARGET takes the source's tag where it
-names none. A config file is read only where --config or $DRAY_CONFIG names one, and only for its registries.
+names none. A config file is read only where --config or $DRAY_CONFIG names one, and only for its registries
+and for Azure.
 
   dray import alpine:3.20 registry.example:5000/mirror/alpine
   dray import ghcr.io/acme/base@sha256:… ocidir:///srv/stage:base
+  dray import alpine:3.20 myregistry.azurecr.io/mirror/alpine
+
+An Azure Container Registry imports by itself what it can, as "az acr import" has it do. dray signs in to
+Azure with the first credential that there is: the environment, workload identity, managed identity, or that
+of "az login".
+
+--username, --password-stdin and --identity-token-stdin are for SOURCE. A password alone is a token of Entra,
+for a source at Azure, as in "az acr import".
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage("import takes a SOURCE and a TARGET, got %d arguments", len(args))
 			}
-			cfg := &config.Config{Path: "dray import"}
+			cfg := &config.Config{Path: "dray import", Azure: config.DefaultAzure()}
 			if c.Flags().Changed("config") || a.env("DRAY_CONFIG") != "" {
 				var err error
 				if cfg, _, err = a.load(nil); err != nil {
@@ -40,12 +53,100 @@ names none. A config file is read only where --config or $DRAY_CONFIG names one,
 				}
 			}
 			job, err := oneImage(cfg, args[0], args[1])
+			if err == nil {
+				err = how.apply(cfg, &job, a.in)
+			}
 			if err != nil {
 				return err
 			}
 			return a.sync(c.Context(), "import", cfg, []plan.Job{job}, false)
 		},
 	}
+	c.Flags().StringVar(&how.engine, "engine", string(config.EngineAuto), "who brings the image: auto, copy, or acr for Azure Container Registry itself")
+	c.Flags().StringVar(&how.username, "username", "", "the `NAME` to sign in to SOURCE with")
+	c.Flags().BoolVar(&how.password, "password-stdin", false, "read the password for SOURCE from stdin")
+	c.Flags().BoolVar(&how.identityToken, "identity-token-stdin", false, "read a refresh token of SOURCE's registry from stdin")
+	return c
+}
+
+// importFlags say how an image is imported.
+type importFlags struct {
+	engine, username        string
+	password, identityToken bool
+}
+
+// apply puts them into the config and the job.
+func (f importFlags) apply(cfg *config.Config, job *plan.Job, stdin io.Reader) error {
+	if err := oneOf("--engine", f.engine, string(config.EngineAuto), string(config.EngineCopy), string(config.EngineACR)); err != nil {
+		return err
+	}
+	cloud, source, target := cloudOf(cfg), job.Source, job.Targets[0]
+	job.Engine = f.engine
+	for _, ref := range []image.Reference{source, target} {
+		if _, ok := cloud.LoginServer(ref.Registry); ok {
+			cfg.Azure.Set, cfg.Azure.Everywhere = true, true
+		}
+	}
+	if _, ok := cloud.LoginServer(target.Registry); f.engine == string(config.EngineACR) && !ok && cfg.Registries[target.Registry].Azure == nil {
+		return usage("--engine acr: TARGET is no Azure Container Registry: %s does not end with .%s", target.Registry, cloud.RegistrySuffix)
+	}
+	return f.signIn(cfg, source, stdin)
+}
+
+// signIn puts the credential for the source into the config, which holds for its repository.
+func (f importFlags) signIn(cfg *config.Config, source image.Reference, stdin io.Reader) error {
+	_, azures := cloudOf(cfg).LoginServer(source.Registry)
+	switch {
+	case f.username == "" && !f.password && !f.identityToken:
+		return nil
+	case source.IsLayout():
+		return usage("--username, --password-stdin and --identity-token-stdin are for a registry, and SOURCE is a folder")
+	case f.password && f.identityToken, f.username != "" && f.identityToken:
+		return usage("--identity-token-stdin goes without --username and --password-stdin")
+	case f.username != "" && !f.password:
+		return usage("--username needs --password-stdin")
+	case f.username == "" && f.password && !azures:
+		return usage("--password-stdin needs --username: a password alone is a token of Entra, for a registry of Azure's")
+	}
+	secret, err := secretOf(stdin)
+	if err != nil {
+		return err
+	}
+	entry := config.Registry{Username: f.username, Password: config.Secret(secret)}
+	if f.identityToken {
+		entry = config.Registry{IdentityToken: config.Secret(secret)}
+	}
+	registries := maps.Clone(cfg.Registries)
+	if registries == nil {
+		registries = map[string]config.Registry{}
+	}
+	registries[source.Repository.String()] = entry
+	cfg.Registries = registries
+	return nil
+}
+
+// maxSecret is the longest secret that is read from stdin, in bytes; tokens have a few KiB.
+const maxSecret = 64 << 10
+
+// secretOf reads a secret, which loses one line break at its end.
+func secretOf(stdin io.Reader) (string, error) {
+	if stdin == nil {
+		return "", usage("stdin is closed")
+	}
+	raw, err := io.ReadAll(io.LimitReader(stdin, maxSecret+1))
+	if err != nil {
+		return "", &exitError{exitFailed, fmt.Errorf("read stdin: %w", err)}
+	}
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	switch {
+	case len(raw) > maxSecret:
+		return "", usage("stdin has more than %d KiB, which is no secret", maxSecret>>10)
+	case secret == "":
+		return "", usage("stdin has no secret")
+	case strings.ContainsAny(secret, "\r\n"):
+		return "", usage("stdin has more than one line, and a secret is one")
+	}
+	return secret, nil
 }
 
 // oneImage is the job of one import; the config says which of its names are one registry.

@@ -63,6 +63,8 @@ func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 			k.Named[key] = side.credential
 		case s.helper != "":
 			k.Named[key] = auth.Helper(s.helper)
+		case s.credential.Username == "" && s.credential.Password != "" && side != nil:
+			k.Named[key] = side.traded(s.credential.Password)
 		default:
 			k.Named[key] = auth.Static(s.credential)
 		}
@@ -80,6 +82,17 @@ func (s *azureSide) credential(ctx context.Context, repo image.Repository) (auth
 		return auth.Credential{}, time.Time{}, err //nolint:wrapcheck // it says what was done
 	}
 	return auth.Credential{Username: entraAccount, IdentityToken: token}, expires, nil
+}
+
+// traded is the [auth.Source] of registries of Azure's for which there is somebody's token of Entra.
+func (s *azureSide) traded(entra string) auth.Source {
+	return func(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
+		token, expires, err := s.client.Trade(ctx, repo.Registry, entra)
+		if err != nil {
+			return auth.Credential{}, time.Time{}, err //nolint:wrapcheck // it says what was done
+		}
+		return auth.Credential{Username: entraAccount, IdentityToken: token}, expires, nil
+	}
 }
 
 // issues tells whether a registry is one of the cloud that the config can sign in to.

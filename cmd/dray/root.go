@@ -30,8 +30,9 @@ const (
 4 plan --exit-code and imports are pending · 130 interrupted.`
 )
 
-// streams is the world of a command: where its answer and its log go, the environment, and who ends it.
+// streams is the world of a command: what it is told on stdin, where its answer and its log go, the environment, and who ends it.
 type streams struct {
+	in       io.Reader // nil where there is none
 	out, err io.Writer
 	getenv   func(string) (string, bool)
 	work     *work // nil where nobody has to know what is under way

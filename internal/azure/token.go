@@ -16,9 +16,9 @@ import (
 // RegistryToken returns a token that signs in to a registry, as its refresh token, and when it is to be asked for again. It is made of
 // Entra's (Azure/acr, docs/AAD-OAuth.md), once for all who wait for it.
 func (c *Client) RegistryToken(ctx context.Context, host string) (token string, expires time.Time, err error) {
-	loginServer, ok := c.options.Cloud.LoginServer(host)
-	if !ok {
-		return "", time.Time{}, fmt.Errorf("%s is no registry of this cloud, whose registries end with .%s: no token is sent there", host, c.options.Cloud.RegistrySuffix)
+	loginServer, err := c.loginServer(host)
+	if err != nil {
+		return "", time.Time{}, err
 	}
 	c.mu.Lock()
 	k := c.registries[loginServer]
@@ -34,28 +34,54 @@ func (c *Client) RegistryToken(ctx context.Context, host string) (token string, 
 	return got.token, expires, err
 }
 
-// exchange makes a registry's refresh token of Entra's.
+// Trade makes a registry's refresh token of somebody's token of Entra, and tells when it ends.
+func (c *Client) Trade(ctx context.Context, host, entra string) (token string, expires time.Time, err error) {
+	loginServer, err := c.loginServer(host)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	got, err := c.trade(ctx, loginServer, url.Values{"access_token": {entra}})
+	return got.token, got.until, err
+}
+
+// loginServer is the form of a host that tokens are sent to.
+func (c *Client) loginServer(host string) (string, error) {
+	loginServer, ok := c.options.Cloud.LoginServer(host)
+	if !ok {
+		return "", fmt.Errorf("%s is no registry of this cloud, whose registries end with .%s: no token is sent there", host, c.options.Cloud.RegistrySuffix)
+	}
+	return loginServer, nil
+}
+
+// exchange makes a registry's refresh token of our own of Entra.
 func (c *Client) exchange(ctx context.Context, loginServer string, renew bool) (granted, error) {
 	entra, err := c.entra.get(ctx)
 	if err != nil {
 		return granted{}, err
 	}
-	form := url.Values{"grant_type": {"access_token"}, "service": {loginServer}, "access_token": {entra.token}}
+	form := url.Values{"access_token": {entra.token}}
 	if c.options.Credential.TenantID != "" {
 		form.Set("tenant", c.options.Credential.TenantID)
 	}
-	from := time.Now()
-	var got struct {
-		RefreshToken string `json:"refresh_token"`
-	}
-	err = c.form(ctx, "https://"+loginServer+"/oauth2/exchange", form, &got)
+	got, err := c.trade(ctx, loginServer, form)
 	if refused, ok := errors.AsType[*ResponseError](err); ok && refused.Status == http.StatusUnauthorized {
 		c.entra.refuse(entra.token)
 		if !renew {
 			return c.exchange(ctx, loginServer, true)
 		}
 	}
-	if err != nil {
+	return got, err
+}
+
+// trade asks a registry for its refresh token.
+func (c *Client) trade(ctx context.Context, loginServer string, form url.Values) (granted, error) {
+	form.Set("grant_type", "access_token")
+	form.Set("service", loginServer)
+	from := time.Now()
+	var got struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := c.form(ctx, "https://"+loginServer+"/oauth2/exchange", form, &got); err != nil {
 		return granted{}, fmt.Errorf("sign in to %s: %w", loginServer, err)
 	}
 	if got.RefreshToken == "" {

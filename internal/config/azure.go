@@ -18,6 +18,8 @@ import (
 type Azure struct {
 	// Set tells that the config says anything of Azure.
 	Set bool
+	// Everywhere takes each registry of the cloud for one of ours, also without an entry; no file says so.
+	Everywhere bool
 	// Cloud is public, china, usgov, or empty where Hosts says more.
 	Cloud      string
 	Hosts      AzureHosts
@@ -26,6 +28,12 @@ type Azure struct {
 	// all are positive.
 	Parallel, Rate int
 	Timeout        time.Duration
+}
+
+// DefaultAzure is what a config has that says nothing of Azure.
+func DefaultAzure() Azure {
+	b := &builder{}
+	return b.azure(&azureSection{})
 }
 
 // AzureHosts are those of an Azure of one's own; URLs are https and have no path.

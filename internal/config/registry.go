@@ -17,7 +17,7 @@ type Registry struct {
 	// Key is the canonical host, or host/path.
 	Key string
 	Pos Position
-	// Username and Password are both set or both empty.
+	// Username and Password are both set or both empty in a file. A password alone is somebody's token of Entra, for a registry of Azure's.
 	Username string
 	Password Secret
 	// IdentityToken is a refresh token of the registry's token server, CredentialHelper what stands behind docker-credential- in the name
