@@ -50,7 +50,7 @@ func cloudOf(cfg *config.Config) azure.Cloud {
 
 // newAzure makes it where a registry of the config is Azure's, or the config says how to sign in to Azure.
 func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTripper, log *slog.Logger) (*azureSide, error) {
-	wanted := cfg.Azure.Set
+	wanted := cfg.Azure.Set || slices.ContainsFunc(cfg.Mappings, func(m config.Mapping) bool { return m.Engine == config.EngineACR })
 	for _, r := range cfg.Registries {
 		wanted = wanted || r.Azure != nil
 	}
@@ -153,7 +153,7 @@ func (s *azureSide) known(repo image.Repository, client *registry.Client, creden
 	host, part := s.config.Registries[repo.Registry], s.config.Registries[client.Account(repo)]
 	implied := s.config.Azure.Everywhere && s.issues(repo.Registry) && part.Password == "" && part.IdentityToken == "" && part.CredentialHelper == ""
 	return acr.Registry{
-		Azure: host.Azure != nil || implied, Plain: host.PlainHTTP,
+		Azure: host.Azure != nil || implied, Issued: s.issues(repo.Registry), Plain: host.PlainHTTP,
 		Private: host.TLS.CAFile != "" || host.TLS.CertFile != "" || host.TLS.InsecureSkipVerify,
 		Signed:  part.Password != "",
 		Stored:  part.CredentialHelper != "" || part.IdentityToken != "" || !part.Anonymous && credentials.Has(repo),

@@ -61,7 +61,7 @@ type article struct {
 func newArticle(t *testing.T) *article {
 	t.Helper()
 	hub, mcr := registry.New(registry.Options{}), registry.New(registry.Options{})
-	private := registry.New(registry.Options{Auth: &registry.Auth{Users: map[string]string{"ann": "ann's-password"}, Service: "private"}})
+	private := registry.New(registry.Options{Auth: &registry.Auth{Users: map[string]string{"ann": "ann's-password", "bob": "plain-text-password"}, Service: "private"}})
 	a := &article{cloud: azure.New(azure.Options{Takes: time.Nanosecond, Outside: map[string]http.Handler{
 		"docker.io": azure.HideUnknown(hub), "mcr.microsoft.com": mcr, "registry.example.com": private,
 	}})}
@@ -299,7 +299,7 @@ func azSends(t *testing.T, all []scenario) map[string]string {
 		}
 	}
 	if *updateAZ {
-		writeAZ(t, sent)
+		writeJSON(t, recordedAZ, sent)
 		return sent
 	}
 	if diff := cmp.Diff(recorded, sent); diff != "" {
@@ -308,16 +308,16 @@ func azSends(t *testing.T, all []scenario) map[string]string {
 	return sent
 }
 
-func writeAZ(t *testing.T, sent map[string]string) {
+func writeJSON(t *testing.T, path string, content any) {
 	t.Helper()
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(sent); err != nil {
+	if err := encoder.Encode(content); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(recordedAZ, text.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

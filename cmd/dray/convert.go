@@ -38,11 +38,13 @@ func (a *app) convertCommand() *cobra.Command {
 	var options convert.Options
 	c := &cobra.Command{
 		Use:   "convert FILE [FILE]",
-		Short: "Turn the config of regsync, dregsy, image-syncer, skopeo sync or ocync into one of dray",
-		Long: `Read the config of another tool and write a config of dray to stdout. What has no equal becomes a comment at
-the place where it would stand, and a line on stderr. Whose config it is, is told from its content.
+		Short: "Turn the config of another tool, or a script with az acr import, into a config of dray",
+		Long: `Read the config of regsync, dregsy, image-syncer, skopeo sync or ocync, or a script or a pipeline with lines of
+az acr import, and write a config of dray to stdout. What has no equal becomes a comment at the place where it
+would stand, and a line on stderr. Whose config it is, is told from its content.
 
   dray convert regsync.yml > dray.yaml
+  dray convert import.sh > dray.yaml
   dray convert auth.yaml images.yaml                         image-syncer's two files
   dray convert --target registry.example.com/mirror sync.yml what skopeo has on its command line
 
@@ -114,7 +116,7 @@ func (a *app) printNotes(result *convert.Result) {
 	for _, note := range result.Notes {
 		fmt.Fprintln(a.err, report.Line(note.String()))
 	}
-	fmt.Fprintf(a.err, "Read as a config of %s; %s to look at, each of them a comment in the output.\n", result.Tool, plural(len(result.Notes), "place", "places"))
+	fmt.Fprintf(a.err, "Read as %s; %s to look at, each of them a comment in the output.\n", result.Tool.Kind(), plural(len(result.Notes), "place", "places"))
 }
 
 func (a *app) printConvertedJSON(result *convert.Result) error {

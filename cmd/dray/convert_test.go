@@ -35,7 +35,12 @@ func TestConvertedConfigsLoad(t *testing.T) {
 func loads(t *testing.T, name string, data []byte) {
 	t.Helper()
 	cfg, err := config.Parse(name, data, config.Options{
-		Getenv:   func(string) (string, bool) { return "value.example", true },
+		Getenv: func(name string) (string, bool) {
+			if name == "image" {
+				return "value.example:tag", true
+			}
+			return "value.example", true
+		},
 		ReadFile: func(string) ([]byte, error) { return []byte("value.example\n"), nil },
 	})
 	if err != nil {

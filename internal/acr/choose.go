@@ -15,8 +15,8 @@ import (
 
 // Registry is what is known of a registry by the config, for the choice of an engine.
 type Registry struct {
-	// Azure says that it is an Azure Container Registry of ours.
-	Azure bool
+	// Azure says that it is an Azure Container Registry of ours, Issued that it has the suffix of the cloud's.
+	Azure, Issued bool
 	// Plain is spoken to without TLS, and Private by a certificate that only we trust, or with one of ours.
 	Plain, Private bool
 	// Signed says that the config has a user and a password for it, which Azure can be given; Stored that the credential store has a
@@ -96,7 +96,8 @@ func (c *Chooser) unverified(order mirror.Order) string {
 
 // unfit returns the first reason for which Azure cannot make an import; empty where it can.
 func (c *Chooser) unfit(ctx context.Context, order mirror.Order) string {
-	if c.ACR == nil || !c.Registry(order.Target.Repository).Azure {
+	target := c.Registry(order.Target.Repository)
+	if c.ACR == nil || !target.Azure && (!target.Issued || order.Engine != "acr") {
 		return whyNotTarget
 	}
 	if why := unfitSource(order, c.Registry); why != needsNothing {

@@ -30,6 +30,15 @@ type Azure struct {
 	Timeout        time.Duration
 }
 
+// Issues tells whether a registry has the suffix of the cloud's.
+func (a Azure) Issues(registry string) bool {
+	suffix, ok := map[string]string{"public": "azurecr.io", "china": "azurecr.cn", "usgov": "azurecr.us"}[a.Cloud]
+	if !ok {
+		suffix = a.Hosts.RegistrySuffix
+	}
+	return suffix != "" && strings.HasSuffix(registry, "."+suffix)
+}
+
 // DefaultAzure is what a config has that says nothing of Azure.
 func DefaultAzure() Azure {
 	b := &builder{}
@@ -180,7 +189,7 @@ func (b *builder) engine(s *mappingSection, m *Mapping, registries map[string]Re
 		b.fail(at, errors.New("acr imports from registries, and the source is a folder"), "write engine: copy")
 	}
 	for _, target := range m.Targets {
-		if r, ok := registries[target.Registry]; !ok || r.Azure == nil {
+		if registries[target.Registry].Azure == nil && !b.cloud.Issues(target.Registry) {
 			b.fail(at, fmt.Errorf("acr needs to know that %s is an Azure Container Registry", quote(target.Registry)), "write registries."+target.Registry+": {azure: {}}")
 			break
 		}

@@ -24,6 +24,7 @@ type builder struct {
 	filters   filters
 	schedules schedules
 	known     map[string]Registry
+	cloud     Azure
 	plain     map[string]bool // registries that are spoken to without TLS
 	places    file.Places     // where layouts are
 	all       options         // those of the mapping at hand, with what it inherits
@@ -45,7 +46,7 @@ func (b *builder) config(name string, doc *document) *Config {
 		Registries:    b.registries(doc.Registries),
 		Azure:         b.azure(&doc.Azure),
 	}
-	b.known = c.Registries
+	b.known, b.cloud = c.Registries, c.Azure
 	b.options(defaults, &Mapping{})
 	b.schedule(defaults, defaults, &Mapping{})
 	b.tags(doc.Defaults.Tags)

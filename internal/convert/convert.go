@@ -18,10 +18,19 @@ const (
 	ImageSyncer Tool = "image-syncer"
 	Skopeo      Tool = "skopeo"
 	Ocync       Tool = "ocync"
+	AZ          Tool = "az" // lines with `az acr import` in scripts
 )
 
 // Tools returns all of them.
-func Tools() []Tool { return []Tool{Regsync, Dregsy, ImageSyncer, Skopeo, Ocync} }
+func Tools() []Tool { return []Tool{Regsync, Dregsy, ImageSyncer, Skopeo, Ocync, AZ} }
+
+// Kind says what a file of the tool is.
+func (t Tool) Kind() string {
+	if t == AZ {
+		return "a script with az acr import"
+	}
+	return "a config of " + string(t)
+}
 
 // File is a file to convert. Its name is for messages, and for comments without the folder.
 type File struct {
@@ -71,11 +80,9 @@ type Result struct {
 func Convert(files []File, options Options) (*Result, error) {
 	inputs := make([]input, len(files))
 	for i, file := range files {
-		top, r := parse(file.Name, file.Data)
-		if len(r.errs) > 0 {
-			return nil, r.errs
+		if inputs[i] = readInput(file, options.From); len(inputs[i].r.errs) > 0 {
+			return nil, inputs[i].r.errs
 		}
-		inputs[i] = input{top, r, recognize(top)}
 	}
 	tool, err := chosen(inputs, options)
 	if err != nil {
@@ -102,6 +109,25 @@ type input struct {
 	top   section
 	r     *reader
 	shape shape
+	az    *script
+}
+
+// readInput reads a file of a tool, which may be empty.
+func readInput(file File, from Tool) input {
+	if from == "" || from == AZ {
+		if s := azScript(file.Data); s != nil {
+			r := &reader{file: file.Name}
+			return input{section{value: value{r: r}, fields: map[string]value{}, asked: map[string]bool{}}, r, shapeScript, s}
+		}
+	}
+	if from == AZ {
+		return input{r: &reader{file: file.Name, errs: Errors{{File: file.Name, Err: errors.New("has no line with az acr import"), Hint: "give a script that has one"}}}}
+	}
+	top, r := parse(file.Name, file.Data)
+	if len(r.errs) > 0 {
+		return input{r: r}
+	}
+	return input{top, r, recognize(top), nil}
 }
 
 func (d *document) read(inputs []input, options Options) {
@@ -117,6 +143,8 @@ func (d *document) read(inputs []input, options Options) {
 		d.skopeo(top, options)
 	case Ocync:
 		d.ocync(top)
+	case AZ:
+		d.az(top, inputs[0].az)
 	}
 }
 

@@ -30,6 +30,7 @@ func examples() map[string]example {
 	for _, name := range []string{
 		"regsync-quickstart.yml", "regsync-full.yaml", "regsync-registry.yml", "regsync-tagsets.yml", "regsync-odd.yml", "regsync-twice.yml", "image-syncer-part.yaml", "dregsy-tasks.yaml", "dregsy-matching.yaml",
 		"dregsy-tags.yaml", "image-syncer-config.json", "image-syncer-images.yaml", "ocync-minimal.yaml", "ocync-fanout.yaml", "ocync-semver.yaml",
+		"az-plain.sh", "az-continued.sh", "az-several.sh", "az-variables.sh", "az-loop.sh", "az-unknown-loop.sh", "az-pipeline.yml", "az-workflow.yml", "az-registry.sh", "az-digest.sh", "az-private.sh", "az-powershell.ps1",
 	} {
 		list[strings.TrimSuffix(name, filepath.Ext(name))] = example{files: []string{name}}
 	}
@@ -115,7 +116,7 @@ func TestErrors(t *testing.T) {
 		{"a password that is an alias", "a: b\npassword: *hunter2\n", Options{}, "f.yml: an unknown anchor is referenced: a text that begins with * needs quotes; give"},
 		{"a list", "- a\n", Options{}, "f.yml:1: is a list where a mapping belongs"},
 		{"two documents", "sync: []\n---\nsync: []\n", Options{}, "f.yml: holds more than one YAML document"},
-		{"unknown", "hello: world\n", Options{}, "f.yml: is not known as a config of any of [regsync dregsy image-syncer skopeo ocync]; say whose it is with --from"},
+		{"unknown", "hello: world\n", Options{}, "f.yml: is not known as a config of any of [regsync dregsy image-syncer skopeo ocync az]; say whose it is with --from"},
 		{"ours", "version: 1\nmappings: []\n", Options{}, "f.yml: is a config of dray already; there is nothing to convert"},
 		{"a tool that is none", "sync: []\n", Options{From: "nosuch"}, `f.yml: "nosuch" is not a tool whose config can be read; write one of [regsync`},
 		{"no target", "quay.io: {images: {a/b: []}}\n", Options{}, "f.yml: skopeo has the target on its command line, not in this file; add --target HOST/PATH"},

@@ -19,6 +19,7 @@ const (
 	shapeImages      // image-syncer's file of images alone
 	shapeSkopeo
 	shapeOcync
+	shapeScript // with az acr import
 )
 
 func (s shape) tool() Tool {
@@ -33,6 +34,8 @@ func (s shape) tool() Tool {
 		return Skopeo
 	case shapeOcync:
 		return Ocync
+	case shapeScript:
+		return AZ
 	default:
 		return ""
 	}

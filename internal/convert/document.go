@@ -31,6 +31,8 @@ type options struct {
 	foreignLayers bool
 	schedule      string
 	timezone      string
+	moved         string
+	engine        string
 }
 
 // registry is an entry of registries.
@@ -44,6 +46,8 @@ type registry struct {
 	concurrency        int
 	keep               int
 	perSecond          int
+	azure              bool
+	resourceID         string
 	remarks            []string
 }
 
@@ -55,6 +59,7 @@ type mapping struct {
 	targets      []string
 	repositories []string
 	sets         []tagSet // of which a tag has to satisfy one; nil for one image
+	untagged     bool
 	options
 	remarks  map[string][]string // by the key before which they stand; "" is before all
 	disabled bool                // written as a comment
@@ -215,6 +220,9 @@ func (d *document) hoist() {
 	if all(func(o options) bool { return o.schedule == first.schedule && o.timezone == first.timezone }) {
 		d.defaults.schedule, d.defaults.timezone = first.schedule, first.timezone
 	}
+	if all(func(o options) bool { return o.moved == first.moved }) {
+		d.defaults.moved = first.moved
+	}
 	if all(func(o options) bool { return o.foreignLayers }) {
 		d.defaults.foreignLayers = true
 	}
@@ -236,6 +244,9 @@ func (m *mapping) without(defaults options) {
 	}
 	if defaults.schedule != "" {
 		m.schedule, m.timezone = "", ""
+	}
+	if defaults.moved != "" {
+		m.moved = ""
 	}
 	if defaults.foreignLayers {
 		m.foreignLayers = false

@@ -79,7 +79,7 @@ func (e *emitter) list(indent int, key string, texts []string) {
 
 // document writes all of it.
 func (e *emitter) document(d *document) {
-	e.comment(0, fmt.Sprintf("Made by dray convert from %s, a config of %s.", strings.Join(d.files, " and "), d.tool))
+	e.comment(0, fmt.Sprintf("Made by dray convert from %s, %s.", strings.Join(d.files, " and "), d.tool.Kind()))
 	e.comment(0, `Look through it, and then at the answer of "dray plan", before it takes the place of the other.`)
 	e.comments(0, d.remarks)
 	e.line(0, "version: 1")
@@ -142,6 +142,12 @@ func (e *emitter) registry(r *registry) {
 	}
 	e.flag(4, "plainHTTP", r.plainHTTP)
 	e.number(4, "concurrency", r.concurrency)
+	if r.resourceID != "" {
+		e.line(4, "azure:")
+		e.field(6, "resourceID", r.resourceID)
+	} else if r.azure {
+		e.line(4, "azure: {}")
+	}
 	if r.keep > 0 || r.perSecond > 0 {
 		e.line(4, "rateLimit:")
 		e.number(6, "keep", r.keep)
@@ -164,6 +170,7 @@ func (e *emitter) mapping(m *mapping) {
 	body.list(4, "repositories", m.repositories)
 	body.keyed(m, "tags")
 	body.tags(4, m.sets)
+	body.flag(4, "untagged", m.untagged)
 	body.options(4, m.options, m)
 	e.comments(2, m.remarks[""])
 	if !m.disabled {
@@ -235,6 +242,8 @@ func (e *emitter) options(indent int, o options, m *mapping) {
 	e.keyed(m, "schedule")
 	e.field(indent, "schedule", o.schedule)
 	e.field(indent, "timezone", o.timezone)
+	e.field(indent, "moved", o.moved)
+	e.field(indent, "engine", o.engine)
 	e.keyed(m, "other")
 }
 

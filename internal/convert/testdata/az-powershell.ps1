@@ -1,0 +1,4 @@
+$registry = "myregistry"
+az acr import --name $registry `
+  --source "myregistry.azurecr.io/staging/app:v1" `
+  --image "released:$env:TAG"
