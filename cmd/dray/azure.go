@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -86,6 +88,7 @@ const maxCertificates = 16 << 20
 // azureTransport trusts the certificates of a file besides the system's.
 func azureTransport(caFile string) (*http.Transport, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody sets another
+	base.Proxy = proxyFor
 	if caFile == "" {
 		return base, nil
 	}
@@ -102,6 +105,14 @@ func azureTransport(caFile string) (*http.Transport, error) {
 	}
 	base.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	return base, nil
+}
+
+// proxyFor is the proxy that the environment names, but for the metadata service of this machine, which no proxy can reach.
+func proxyFor(r *http.Request) (*url.URL, error) {
+	if address, err := netip.ParseAddr(r.URL.Hostname()); err == nil && address.IsLinkLocalUnicast() {
+		return nil, nil //nolint:nilnil // none
+	}
+	return http.ProxyFromEnvironment(r)
 }
 
 // engine puts the engine "acr" beside "copy".

@@ -48,6 +48,8 @@ func scenarios(t *testing.T) []scenario {
 // article is an Azure with what the document's scenarios name.
 type article struct {
 	cloud  *azure.Cloud
+	ours   *azure.Subscription
+	app    *azure.App
 	target *azure.Registry
 	source *azure.Registry
 	// foreign is another tenant, in which a stranger may pull from abroad.
@@ -69,15 +71,15 @@ func newArticle(t *testing.T) *article {
 	a.cloud.Inject(azure.Behavior{Sync: true})
 	tenant := a.cloud.AddTenant(azureTenant)
 	a.foreign = a.cloud.AddTenant("22222222-2222-2222-2222-222222222222")
-	app := tenant.AddApp(azure.AppOptions{ClientID: azureClient, Secret: azureSecret})
-	ours := tenant.AddSubscription("00000000-0000-0000-0000-000000000000")
-	a.target = ours.AddRegistry(azure.RegistryOptions{Name: "myregistry"})
-	a.source = ours.AddRegistry(azure.RegistryOptions{Name: "mysource"})
+	a.app = tenant.AddApp(azure.AppOptions{ClientID: azureClient, Secret: azureSecret})
+	a.ours = tenant.AddSubscription("00000000-0000-0000-0000-000000000000")
+	a.target = a.ours.AddRegistry(azure.RegistryOptions{Name: "myregistry"})
+	a.source = a.ours.AddRegistry(azure.RegistryOptions{Name: "mysource"})
 	beside := tenant.AddSubscription("11111111-1111-1111-1111-111111111111").AddRegistry(azure.RegistryOptions{Name: "besidesource"})
 	a.abroad = a.foreign.AddSubscription("44444444-4444-4444-4444-444444444444").AddRegistry(azure.RegistryOptions{Name: "abroadsource"})
 	for _, r := range []*azure.Registry{a.target, a.source, beside} {
-		app.Grant(r.ID(), azure.DataImporter)
-		app.Grant(r.ID(), azure.AcrPush)
+		a.app.Grant(r.ID(), azure.DataImporter)
+		a.app.Grant(r.ID(), azure.AcrPush)
 	}
 	a.stranger = a.foreign.AddApp(azure.AppOptions{ClientID: "abroad-app", Secret: "abroad-secret"})
 	a.stranger.Grant(a.abroad.ID(), azure.AcrPull)

@@ -165,7 +165,11 @@ func (r checkedRegistry) pulls() string {
 func accounts(account func(image.Repository) string, jobs []plan.Job) map[string]image.Repository {
 	repos := map[string]image.Repository{}
 	for _, job := range jobs {
-		for _, ref := range append([]image.Reference{job.Source}, job.Targets...) {
+		refs := job.Targets
+		if !job.ResolveServer { // else only Azure reaches the source
+			refs = append([]image.Reference{job.Source}, refs...)
+		}
+		for _, ref := range refs {
 			if !ref.IsLayout() {
 				repos[account(ref.Repository)] = ref.Repository
 			}

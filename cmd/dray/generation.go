@@ -135,7 +135,7 @@ func (b *builder) take(cfg *config.Config) {
 	for i, now := range fixedOf(cfg) {
 		if was := b.fixed[i].value; was != now.value {
 			b.log.LogAttrs(context.Background(), slog.LevelWarn, "a key of the config takes effect only when dray is started anew",
-				slog.String("op", now.key), slog.String("was", was))
+				slog.String("key", now.key), slog.String("was", was))
 		}
 	}
 }

@@ -186,7 +186,7 @@ func (t *errand) azureError(err error, polled bool) error {
 			return mirror.At(mirror.Target, t.order.Target, &unreachable{err})
 		}
 	}
-	return fail(failureOf(err, t.order.Target.Registry, polled), t.order.Source, t.order.Target)
+	return fail(failureOf(err, t.order.Source.Registry, t.order.Target.Registry, polled), t.order.Source, t.order.Target)
 }
 
 // unreachable is that Azure gave no answer that can be read; another try may get one.

@@ -53,11 +53,11 @@ func copyCures(err error) bool {
 }
 
 // failureOf finds out what an error of Azure means.
-func failureOf(err error, registry string, polled bool) azure.Failure {
+func failureOf(err error, source, registry string, polled bool) azure.Failure {
 	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
 		return azure.Classify(azure.Refusal{
 			Status: refused.Status, Code: refused.Code, Message: refused.Message, CorrelationID: refused.CorrelationID,
-			RetryAfter: refused.RetryAfter, Polled: polled, Target: registry,
+			RetryAfter: refused.RetryAfter, Polled: polled, Source: source, Target: registry,
 		})
 	}
 	if signIn, ok := errors.AsType[*azure.SignInError](err); ok {

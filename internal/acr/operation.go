@@ -140,7 +140,7 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 		}
 		id := azure.NewOperationID()
 		t.options.Log.LogAttrs(ctx, slog.LevelDebug, "asking Azure for an import", slog.String("job", t.order.Job),
-			slog.String("source", t.order.Source.String()), slog.String("target", members[0].Target.String()), slog.String("op", id))
+			slog.String("source", t.order.Source.String()), slog.String("target", members[0].Target.String()), slog.String("operation", id))
 		op, err := t.options.Azure.Start(ctx, t.target, id, i)
 		if err == nil {
 			t.gate.heard(op)
@@ -252,7 +252,7 @@ func (t *errand) ended(err error) error {
 	if _, refused := errors.AsType[*azure.ResponseError](err); !refused {
 		return t.azureError(err, true)
 	}
-	f := failureOf(err, t.order.Target.Registry, true)
+	f := failureOf(err, t.order.Source.Registry, t.order.Target.Registry, true)
 	if f.Kind == azure.CodeSourceRateLimited {
 		until := t.gate.refused(t.order.Source.Registry, f.RetryAfter)
 		return mirror.At(mirror.Source, t.order.Source, &failed{Failure: f, at: until})
@@ -277,7 +277,7 @@ func (t *errand) recall(ctx context.Context, name string) (kept, bool) {
 		return kept{}, false
 	}
 	t.options.Log.LogAttrs(ctx, slog.LevelInfo, "taking up an import that was begun before", slog.String("job", t.order.Job),
-		slog.String("source", t.order.Source.String()), slog.String("op", k.ID))
+		slog.String("source", t.order.Source.String()), slog.String("operation", k.ID))
 	return k, true
 }
 

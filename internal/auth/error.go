@@ -25,6 +25,9 @@ func noCredential(registry string, err error) *wire.Error {
 		e.Hint = hinted.Hint()
 		e.Message = wire.Clean(strings.TrimSuffix(err.Error(), "; "+e.Hint))
 	}
+	if what, ok := strings.CutPrefix(e.Message, "sign in to "); ok { // which the operation says
+		e.Operation, e.Message = "sign in", strings.TrimPrefix(what, registry+": ")
+	}
 	if passing, ok := errors.AsType[interface {
 		error
 		Temporary() bool

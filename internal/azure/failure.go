@@ -57,6 +57,8 @@ type Refusal struct {
 	// Target is the name or login server of the target's registry, by which a host that a text names is told from the source's.
 	// Where it is empty, the resource that the message names is taken for the target, as it always was in practice.
 	Target string
+	// Source is the source's registry; advice for Docker Hub is given where it is that or empty.
+	Source string
 }
 
 // Failure is a refusal understood. Its texts are of one line each, bounded, and carry no credential.

@@ -48,6 +48,9 @@ func product(agent string) string {
 	return truncated(name, 24)
 }
 
+// defaultWait bounds the search through all that may have a credential: some of it waits long for who is not there.
+const defaultWait = 9 * time.Second
+
 // fetch gets a token for a scope. azidentity gives out the one that it has until that is about to lapse; renew starts over
 // with an empty memory, and reads files again.
 func (s *signer) fetch(ctx context.Context, scope string, renew bool) (granted, error) {
@@ -57,12 +60,20 @@ func (s *signer) fetch(ctx context.Context, scope string, renew bool) (granted, 
 	}
 	trip := &trip{}
 	from := time.Now()
+	outer := ctx
+	if s.credential.kind() == KindDefault {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultWait)
+		defer cancel()
+	}
 	token, err := credential.GetToken(context.WithValue(ctx, tripKey{}, trip), options)
 	switch {
 	case err == nil:
 		return granted{token.Token, from, token.ExpiresOn}, nil
+	case outer.Err() != nil:
+		return granted{}, outer.Err()
 	case ctx.Err() != nil:
-		return granted{}, ctx.Err()
+		return granted{}, &SignInError{Kind: KindDefault, Failure: unavailable(s.credential, "")}
 	}
 	return granted{}, signInError(s.credential, err, trip)
 }

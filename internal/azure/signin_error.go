@@ -85,7 +85,7 @@ func (e *SignInError) refused(response *http.Response) {
 	text := fmt.Sprintf("the sign-in was answered with status %d", response.StatusCode)
 	e.judge(Refusal{Status: response.StatusCode, Message: string(body), CorrelationID: response.Header.Get("X-Ms-Request-Id"), RetryAfter: retryAfter(response.Header)}, text)
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 {
-		e.Failure.Again, e.Failure.Advice = true, "nothing: dray tries again"
+		e.Failure.Again, e.Failure.Advice = true, "dray tries again"
 		e.Failure.RetryAfter = max(e.Failure.RetryAfter, retryAfter(response.Header))
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/image"
 )
 
 // decision is by which part of a refusal a rule decides; rules are asked in this order.
@@ -40,7 +42,9 @@ type failureRule struct {
 	kind FailureCode
 	side string
 	// what and advice may hold {names} of groups of text, and {status} and {code}.
-	what, advice  string
+	what, advice string
+	// hub is the advice where the source is Docker Hub.
+	hub           string
 	again, copies bool
 	// wait is the least time before another try.
 	wait time.Duration
@@ -101,8 +105,12 @@ func (r failureRule) failure(h heard, found map[string]string) Failure {
 	for name, value := range found {
 		values[name] = value
 	}
+	advice := r.advice
+	if r.hub != "" && (h.Source == "" || h.Source == image.DockerHub) {
+		advice = r.hub
+	}
 	f := Failure{
-		Kind: r.kind, Side: r.side, Text: filled(r.what, values), Advice: filled(r.advice, values), Again: r.again, CopyCures: r.copies,
+		Kind: r.kind, Side: r.side, Text: filled(r.what, values), Advice: filled(advice, values), Again: r.again, CopyCures: r.copies,
 		RetryAfter: max(h.RetryAfter, 0), CorrelationID: identifier(h.CorrelationID),
 	}
 	if r.again {

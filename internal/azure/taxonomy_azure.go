@@ -27,7 +27,7 @@ func signInRules() []failureRule {
 			example: Refusal{Status: 401, Code: "invalid_client", Message: example}, seen: entraDocs,
 		}
 	}
-	again := rule("entra-busy", "Entra could not give a token now", "nothing: dray tries again",
+	again := rule("entra-busy", "Entra could not give a token now", "dray tries again",
 		"AADSTS90033: A transient error has occurred. Please try again.", "AADSTS90033", "AADSTS90036", "AADSTS50196")
 	again.again = true
 	return []failureRule{
@@ -73,7 +73,7 @@ func tokenRules() []failureRule {
 		},
 		{
 			name: "token-expired", by: byCode, codes: []string{"ExpiredAuthenticationToken"}, kind: CodeSignIn, side: SideAzure,
-			what: "the token lapsed before it was used", advice: "nothing: dray signs in again; where it goes on, set this machine's clock",
+			what: "the token lapsed before it was used", advice: "dray signs in again; where it goes on, set this machine's clock",
 			again: true, copies: true, seen: armDocs,
 			example: Refusal{Status: 401, Code: "ExpiredAuthenticationToken", Message: "The access token expiry UTC time '11/23/2026 7:00:00 PM' is earlier than current UTC time '11/23/2026 8:00:00 PM'."},
 		},
@@ -168,7 +168,7 @@ func registryRules() []failureRule {
 		{
 			name: "operation-gone", by: byCode, codes: []string{"OperationNotFound", "ResourceNotFound", "NotFound"}, polled: true,
 			kind: CodeTimeout, side: SideAzure, again: true, copies: true,
-			what: "Azure no longer knows the import, so its end is not known", advice: "nothing: dray looks at the target, and tries again where the image is not there",
+			what: "Azure no longer knows the import, so its end is not known", advice: "dray looks at the target, and tries again where the image is not there",
 			seen: "made after " + armDocs, example: Refusal{Status: 404, Code: "OperationNotFound", Message: "The operation 'registries-8a819782' was not found.", Polled: true},
 		},
 		{
@@ -217,7 +217,7 @@ func loadRules() []failureRule {
 	return []failureRule{
 		{
 			name: "throttled", by: byCode, codes: []string{"TooManyRequests", "SubscriptionRequestsThrottled", "ResourceRequestsThrottled", "OperationThrottled"},
-			kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager asks for fewer requests", advice: "nothing: dray waits as long as it was told; lower azure.import.rate where it goes on",
+			kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager asks for fewer requests", advice: "dray waits as long as it was told; lower azure.import.rate where it goes on",
 			seen: "Azure/azure-sdk-for-go#22943; " + armDocs,
 			example: Refusal{Status: 429, Code: "SubscriptionRequestsThrottled", Message: "Number of 'write' requests for subscription '0' actor '1' exceeded. " +
 				"Please try again after '5' seconds after additional tokens are available."},
@@ -225,7 +225,7 @@ func loadRules() []failureRule {
 		{
 			name: "azure-unwell", by: byCode,
 			codes: []string{"InternalServerError", "InternalError", "ServiceUnavailable", "ServerTimeout", "GatewayTimeout", "BadGateway", "ServerBusy", "OperationTimedOut"},
-			kind:  CodeThrottled, side: SideAzure, again: true, what: "Resource Manager is not well", advice: "nothing: dray tries again; look at https://azure.status.microsoft where it goes on",
+			kind:  CodeThrottled, side: SideAzure, again: true, what: "Resource Manager is not well", advice: "dray tries again; look at https://azure.status.microsoft where it goes on",
 			seen: armDocs, example: Refusal{Status: 500, Code: "InternalServerError", Message: "Encountered internal server error."},
 		},
 	}
@@ -238,7 +238,7 @@ func statusRules() []failureRule {
 		{
 			name: "still-running", by: byStatus, from: 201, to: 202, kind: CodeTimeout, side: SideAzure, again: true, copies: true, mute: true,
 			what:    "Azure had not ended the import by the deadline",
-			advice:  "nothing: dray looks at the target, and tries again where the image is not there; raise azure.import.timeout for large images, or use engine: copy for this source",
+			advice:  "dray looks at the target, and tries again where the image is not there; raise azure.import.timeout for large images, or use engine: copy for this source",
 			seen:    "Azure/acr#549, #617, #537; Azure/azure-cli#23142; Azure/azure-sdk-for-python#31579",
 			example: Refusal{Status: 202, Message: `{"x:y":"Pending","status":"Accepted"}`, Polled: true},
 		},
@@ -254,7 +254,7 @@ func statusRules() []failureRule {
 		},
 		{
 			name: "status-404-of-operation", by: byStatus, from: 404, to: 404, polled: true, kind: CodeTimeout, side: SideAzure, again: true, copies: true,
-			what: "Azure no longer knows the import, so its end is not known", advice: "nothing: dray looks at the target, and tries again where the image is not there",
+			what: "Azure no longer knows the import, so its end is not known", advice: "dray looks at the target, and tries again where the image is not there",
 			seen: made, example: Refusal{Status: 404, Polled: true},
 		},
 		{
@@ -267,15 +267,15 @@ func statusRules() []failureRule {
 		},
 		{
 			name: "status-429", by: byStatus, from: 429, to: 429, kind: CodeThrottled, side: SideAzure, again: true, what: "Azure asks for fewer requests",
-			advice: "nothing: dray waits as long as it was told; lower azure.import.rate where it goes on", seen: made, example: Refusal{Status: 429, Message: "slow down"},
+			advice: "dray waits as long as it was told; lower azure.import.rate where it goes on", seen: made, example: Refusal{Status: 429, Message: "slow down"},
 		},
 		{
 			name: "status-408", by: byStatus, from: 408, to: 408, kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager waited for the request in vain",
-			advice: "nothing: dray tries again; look at the network between dray and Azure where it goes on", seen: made, example: Refusal{Status: 408, Message: "Request Timeout"},
+			advice: "dray tries again; look at the network between dray and Azure where it goes on", seen: made, example: Refusal{Status: 408, Message: "Request Timeout"},
 		},
 		{
 			name: "status-5xx", by: byStatus, from: 500, to: 599, kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager, or a proxy before it, is not well",
-			advice: "nothing: dray tries again; look at https://azure.status.microsoft where it goes on", seen: made, example: Refusal{Status: 502, Message: "<html>Bad Gateway</html>"},
+			advice: "dray tries again; look at https://azure.status.microsoft where it goes on", seen: made, example: Refusal{Status: 502, Message: "<html>Bad Gateway</html>"},
 		},
 	}
 }

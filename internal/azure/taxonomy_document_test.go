@@ -121,8 +121,8 @@ func entry(r failureRule) string {
 		known, source = "dray finds it by itself", ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n### %s\n\n- Side: %s. %s\n- What to do: %s.\n- Known by: %s.%s\n",
-		escape(sentence(filled(r.what, nil))), r.side, prospects(r), commands(filled(r.advice, nil)), known, source)
+	fmt.Fprintf(&b, "\n### %s\n\n- Side: %s. %s\n- What to do: %s.%s\n- Known by: %s.%s\n",
+		escape(sentence(filled(r.what, nil))), r.side, prospects(r), commands(filled(r.advice, nil)), onHub(r), known, source)
 	message := strings.TrimPrefix(r.example.Message, importEnd)
 	if message != "" {
 		fmt.Fprintf(&b, "\n```text\n%s\n```\n", message)
@@ -196,4 +196,12 @@ func knownBy(r failureRule) string {
 		return "nothing else matches"
 	}
 	return strings.Join(parts, "; ")
+}
+
+// onHub is the advice for Docker Hub where there is another.
+func onHub(r failureRule) string {
+	if r.hub == "" {
+		return ""
+	}
+	return " At Docker Hub: " + commands(filled(r.hub, nil)) + "."
 }

@@ -37,7 +37,7 @@ func limitRules() []failureRule {
 			name: "source-limit", by: byMessage,
 			text: regexp.MustCompile(`(?i)\bStatusCode: 429\b|^Invalid message (?:TooManyRequests|429)\b|\bTOO_?MANY_?REQUESTS\b`),
 			kind: CodeSourceRateLimited, side: SideSource, again: true, wait: sourcePause,
-			what: "the source allows no more pulls now", advice: "nothing: dray tries again later; lower the number of tags, or use an account that may pull more",
+			what: "the source allows no more pulls now", advice: "dray tries again later; lower the number of tags, or use an account that may pull more",
 			seen: "made after the text of Docker Hub's limit; not seen itself", example: ended("An error occurred when getting manifest. StatusCode: 429, TOOMANYREQUESTS: Too Many Requests"),
 		},
 	}
@@ -57,7 +57,8 @@ func sourceRules() []failureRule {
 		{
 			name: "source-unauthorized-one-segment", by: byMessage, text: regexp.MustCompile(`(?s)^Invalid message Unauthorized\b.*"Name"\s*:\s*"(?P<repository>[a-z0-9._-]+)"`),
 			kind: CodeSourceUnauthorized, side: SideSource, copies: true, what: "the source does not let Azure read {repository}, or has no such repository",
-			advice: "on Docker Hub the official images are below library/: write docker.io/library/{repository}; a private image needs registries.HOST.username and password",
+			advice: "check the repository's name, and registries.HOST.username and password (or azure.resourceID for an Azure registry of this tenant)",
+			hub:    "on Docker Hub the official images are below library/: write docker.io/library/{repository}; a private image needs registries.HOST.username and password",
 			seen:   "Azure/acr#457, #476, #196; Azure/azure-cli#18699",
 			example: ended(`Invalid message Unauthorized Unauthorized {"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":[{"Type":"repository",` +
 				`"Class":"","Name":"nats","Action":"pull"}]}]}`),
@@ -80,14 +81,15 @@ func sourceRules() []failureRule {
 			name: "source-missing", by: byMessage,
 			text: regexp.MustCompile(`^Invalid message NotFound\b|^An error occurred when getting manifest\. StatusCode: 404\b|"code"\s*:\s*"(?:MANIFEST|NAME)_UNKNOWN"`),
 			kind: CodeSourceNotFound, side: SideSource, copies: true, what: "the source does not have the image",
-			advice:  "check repository and tag; on Docker Hub the official images are below library/, and an Azure registry's host is no part of the repository",
+			advice:  "check repository and tag; an Azure registry's host is no part of the repository",
+			hub:     "check repository and tag; on Docker Hub the official images are below library/",
 			seen:    likeOthers,
 			example: ended(`Invalid message NotFound Not Found {"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`),
 		},
 		{
 			name: "source-unwell", by: byMessage,
 			text: regexp.MustCompile(`^Invalid message (?:InternalServerError|BadGateway|ServiceUnavailable|GatewayTimeout|RequestTimeout|408|5\d\d)\b|^An error occurred when getting manifest\. StatusCode: (?:408|5\d\d)\b`),
-			kind: CodeTransientCopy, side: SideSource, again: true, copies: true, what: "the source is not well", advice: "nothing: dray tries again",
+			kind: CodeTransientCopy, side: SideSource, again: true, copies: true, what: "the source is not well", advice: "dray tries again",
 			seen: likeOthers, example: ended(`Invalid message ServiceUnavailable Service Unavailable {"errors":[{"code":"UNAVAILABLE","message":"try later"}]}`),
 		},
 	}
@@ -142,7 +144,7 @@ func contentRules() []failureRule {
 		},
 		{
 			name: "blobs", by: byMessage, text: regexp.MustCompile(`^Error copying blobs`), kind: CodeTransientCopy, side: SideAzure, again: true, copies: true,
-			what: "Azure broke off while it copied blobs, and does not say why", advice: "nothing: dray tries again; use engine: copy for this source where it goes on",
+			what: "Azure broke off while it copied blobs, and does not say why", advice: "dray tries again; use engine: copy for this source where it goes on",
 			seen: "Azure/acr#632", example: Refusal{Status: 400, Code: invalidParameters, Message: "Error copying blobs", Polled: true},
 		},
 		{
@@ -197,7 +199,7 @@ func remainingRules() []failureRule {
 		},
 		{
 			name: "import-broke-off", by: byDefault, codes: []string{invalidParameters}, polled: true, kind: CodeTransientCopy, side: SideAzure, again: true, copies: true,
-			what: "the import ended for a reason that dray does not know", advice: "nothing: dray tries again; use engine: copy for this source where it goes on", raw: true,
+			what: "the import ended for a reason that dray does not know", advice: "dray tries again; use engine: copy for this source where it goes on", raw: true,
 			seen: "Azure/acr#632, of which it is the general case", example: ended("Something of a kind that nobody has written about."),
 		},
 		{
@@ -214,20 +216,20 @@ var foundByDray = []failureRule{
 	{
 		name: "digest-differs", kind: CodeVerifyFailed, side: SideTarget, again: true, copies: true,
 		what:    "the target does not hold what Azure says it imported",
-		advice:  "nothing: dray imports it by digest once more; a source tag that moves during an import by tag leaves the target dangling (Azure/azure-cli#29974)",
+		advice:  "dray imports it by digest once more; a source tag that moves during an import by tag leaves the target dangling (Azure/azure-cli#29974)",
 		seen:    "Azure/azure-cli#29974, #21944",
 		example: Refusal{Message: "alpine:3.20 is sha256:aaaa, not sha256:bbbb"},
 	},
 	{
 		name: "deadline", kind: CodeTimeout, side: SideAzure, again: true, copies: true, what: "Azure had not ended the import by the deadline",
-		advice:  "nothing: dray tries again; raise azure.import.timeout for large images, or use engine: copy for this source",
+		advice:  "dray tries again; raise azure.import.timeout for large images, or use engine: copy for this source",
 		seen:    "Azure/acr#549, #617, #537; Azure/azure-cli#23142; Azure/azure-sdk-for-python#31579",
 		example: Refusal{Message: "still Pending after 30m"},
 	},
 	{
 		name: "source-paused", kind: CodeSourceRateLimited, side: SideSource, again: true, wait: sourcePause,
 		what:    "the source refused pulls through Azure a short while ago, and is left alone",
-		advice:  "nothing: dray tries again later",
+		advice:  "dray tries again later",
 		seen:    "the pause that dray makes for a source",
 		example: Refusal{Message: "docker.io"},
 	},

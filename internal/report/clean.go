@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds, in characters, what is told of one error or name.
-const maxText = 500
+// maxText bounds, in characters, what is told of one error or name. A refusal of Azure's with the command that grants the role fits.
+const maxText = 1000
 
 // Line makes text of unknown origin fit for one line of a terminal: white space, newlines among it, becomes single
 // spaces; other control and formatting characters (escape sequences, changes of writing direction) and what is not UTF-8

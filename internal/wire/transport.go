@@ -107,7 +107,7 @@ func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 			return nil, failure
 		}
 		t.log.LogAttrs(req.Context(), slog.LevelDebug, "request failed, trying again", slog.String("registry", req.URL.Host),
-			slog.String("op", call.Operation), slog.Int("attempt", attempt), slog.Any("err", failure), slog.Duration("duration", wait))
+			slog.String("request", call.Operation), slog.Int("attempt", attempt), slog.Any("err", failure), slog.Duration("duration", wait))
 		if backoff.Sleep(req.Context(), wait) != nil {
 			return nil, failure
 		}
