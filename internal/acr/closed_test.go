@@ -190,3 +190,29 @@ func TestRequiredPlane(t *testing.T) {
 		}
 	})
 }
+
+// TestPinnedSource imports by digest from a source that only Azure reaches: nothing has to be resolved.
+func TestPinnedSource(t *testing.T) {
+	for name, shut := range map[string]func(o *emulator.RegistryOptions){
+		"network rules": func(o *emulator.RegistryOptions) { o.NoPublicAccess = true },
+		"no route":      func(o *emulator.RegistryOptions) { o.NoRoute = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, w *world) {
+				i := push(t, w.source.Content, "app", "v1", 1)
+				w.source.Change(shut)
+				j := job(t, sourceHost+"/app@"+i.Digest, targetHost+"/app:v1")
+				j.Engine, j.Referrers = "auto", plan.Referrers{All: true}
+				all(t, w.run(t, j)[0], mirror.Imported, "acr")
+				w.holds(t, "app", "v1", i.Digest)
+				all(t, w.run(t, j)[0], mirror.Kept, "")
+				if n := len(w.cloud.Account().Imports); n != 1 {
+					t.Errorf("%d imports", n)
+				}
+				j.Engine = "copy"
+				j.Targets[0] = j.Targets[0].Repository.Tag("v2")
+				all(t, w.run(t, j)[0], mirror.Failed, "")
+			})
+		})
+	}
+}

@@ -104,7 +104,11 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	if e.options.Fallback == nil || order.ResolveServer || e.closed(order.Target.Repository) != "" {
 		return mirror.Cost{}, nil
 	}
-	return e.options.Fallback.Refresh(ctx, order)
+	cost, err := e.options.Fallback.Refresh(ctx, order)
+	if e.unasked(ctx, order, err) {
+		err = nil
+	}
+	return cost, err
 }
 
 // Import has the target's registry import a manifest, together with the other tags that it is to have there.

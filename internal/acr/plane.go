@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -136,6 +137,24 @@ func (c *Chooser) Look(ctx context.Context, job plan.Job, source, target image.R
 		return d, true, err
 	}
 	return c.ACR.see(ctx, target)
+}
+
+// Pinned tells whether Azure can import a source by its digest that dray cannot reach: nothing of it has to be resolved.
+func (c *Chooser) Pinned(job plan.Job, err error) bool {
+	order := mirror.Order{Platforms: job.Platforms, ForeignLayers: job.ForeignLayers}
+	order.Source = job.Source
+	return c.ACR != nil && job.Engine != "copy" && Closed(err) && unfitSource(order, c.Registry) == needsNothing &&
+		!slices.ContainsFunc(job.Targets, func(target image.Reference) bool { return target.IsLayout() || !c.Registry(target.Repository).Azure })
+}
+
+// unasked tells whether what refers to an image cannot be asked for, as its source is named by a digest and not reached.
+func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) bool {
+	if err == nil || ctx.Err() != nil || order.Source.Tag != "" || !Closed(err) {
+		return false
+	}
+	e.options.Log.LogAttrs(ctx, slog.LevelWarn, "the source cannot be reached, so that what refers to the image is not brought", slog.String("job", order.Job),
+		slog.String("source", order.Source.String()), slog.Any("err", err))
+	return true
 }
 
 func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {

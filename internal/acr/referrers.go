@@ -32,6 +32,9 @@ func (t *errand) referrers(ctx context.Context) error {
 		return nil
 	}
 	found, err := t.companions(ctx)
+	if t.unasked(ctx, order, err) {
+		return nil
+	}
 	if err != nil {
 		return mirror.At(mirror.Source, order.Source, fmt.Errorf("what refers to it: %w", err))
 	}

@@ -197,7 +197,7 @@ func (w *world) start(t *testing.T) {
 			return acr.Registry{Azure: known && !signed, Signed: signed}
 		},
 	}
-	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Look: w.chooser.Look, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
+	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Look: w.chooser.Look, Pinned: w.chooser.Pinned, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
 }
 
 func (w *world) stop(t *testing.T) {

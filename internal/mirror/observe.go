@@ -395,6 +395,9 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 		return nil
 	}
 	desc, err := m.Observer.Head(ctx, o.Source)
+	if err != nil && ctx.Err() == nil && o.Source.Digest != "" && m.Pinned != nil && m.Pinned(job, err) {
+		desc, err = image.Descriptor{Digest: o.Source.Digest}, nil
+	}
 	if err != nil {
 		return At(Source, o.Source, err)
 	}
