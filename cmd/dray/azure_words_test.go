@@ -52,6 +52,30 @@ func TestAzureWords(t *testing.T) {
 	}
 }
 
+// TestAzureClosed: a target whose network rules refuse dray is imported into by Azure, once, and check says that nothing of it is verified.
+func TestAzureClosed(t *testing.T) {
+	t.Parallel()
+	a := newArticle(t)
+	a.target.Change(func(o *azure.RegistryOptions) { o.NoPublicAccess = true })
+	const mapping = "mappings:\n  - {source: docker.io/library/hello-world:latest, target: myregistry.azurecr.io/hello-world}\n"
+	for plane, want := range map[string]string{"auto": "cannot be looked at", "none": "is not looked at"} {
+		text, _ := a.said(t, "version: 1\nregistries: {myregistry.azurecr.io: {azure: {dataPlane: "+plane+"}}}\n"+mapping, []string{"check", "--online"})
+		if !strings.Contains(text, "! myregistry.azurecr.io "+want) || strings.Contains(text, "x myregistry.azurecr.io") {
+			t.Errorf("%s:\n%s", plane, text)
+		}
+	}
+	text, _ := a.said(t, "version: 1\nregistries: {myregistry.azurecr.io: {azure: {dataPlane: required}}}\n"+mapping, []string{"check", "--online"})
+	if !strings.Contains(text, "x myregistry.azurecr.io") {
+		t.Errorf("required:\n%s", text)
+	}
+	config := "version: 1\nstateDir: " + t.TempDir() + "\nregistries: {myregistry.azurecr.io: {azure: {}}}\n" + mapping
+	for run, want := range []string{"1 imported", "1 unchanged"} {
+		if text, _ := a.said(t, config, []string{"sync"}); !strings.Contains(text, want) {
+			t.Errorf("run %d:\n%s", run+1, text)
+		}
+	}
+}
+
 // TestAzureNoCredential: behind a proxy that answers nothing, dray still says within seconds that this machine has no credential for Azure.
 func TestAzureNoCredential(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
@@ -53,6 +54,8 @@ type checkedRegistry struct {
 	PullsLimit int    `json:"pulls_limit,omitempty"`
 	PullsLeft  int    `json:"pulls_left,omitempty"`
 	Error      string `json:"error"`
+
+	cause error // of Error
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -117,6 +120,7 @@ func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Jo
 	repos := accounts(built.client.Account, jobs)
 	answer.Registries = ask(ctx, built, repos, online)
 	if online {
+		answer.Warnings = append(answer.Warnings, closedPlanes(built, answer.Registries, repos)...)
 		answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
 	}
 	answer.Warnings = append(answer.Warnings, missingHelpers(cfg, built.client, repos)...)
@@ -190,11 +194,15 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 	}
 	var group sync.WaitGroup
 	for i := range answers {
+		if built.dataPlane(repos[answers[i].Registry]) == acr.AccessNone {
+			answers[i].Asked = false
+			continue
+		}
 		group.Go(func() {
 			account, err := built.client.SignIn(ctx, repos[answers[i].Registry])
 			answers[i].Account = account
 			if err != nil {
-				answers[i].Error = err.Error()
+				answers[i].Error, answers[i].cause = err.Error(), err
 				return
 			}
 			if b, ok := built.limits.probe(ctx, built.client, answers[i].Registry); ok {
@@ -204,6 +212,32 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 	}
 	group.Wait()
 	return answers
+}
+
+// dataPlane is what the config says of the data plane of a registry that is only a target of Azure's imports; empty for any other.
+func (g *generation) dataPlane(repo image.Repository) acr.Access {
+	of := g.config.Registries[repo.Registry].Azure
+	if of == nil || slices.ContainsFunc(g.jobs, func(j plan.Job) bool {
+		return j.Source.Registry == repo.Registry || j.Engine == "copy" && slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Registry == repo.Registry })
+	}) {
+		return ""
+	}
+	return acr.Access(of.DataPlane)
+}
+
+// closedPlanes takes the errors out of targets that Azure imports into all the same, and returns a warning for each.
+func closedPlanes(built *generation, answers []checkedRegistry, repos map[string]image.Repository) (texts []string) {
+	for i := range answers {
+		a := &answers[i]
+		switch plane := built.dataPlane(repos[a.Registry]); {
+		case plane == acr.AccessNone:
+			texts = append(texts, a.Registry+" is not looked at, as dataPlane: none says: Azure imports into it, and what it says is not verified")
+		case plane == acr.AccessAuto && a.cause != nil && acr.Closed(a.cause):
+			texts = append(texts, fmt.Sprintf("%s cannot be looked at: Azure imports into it, and what it says is not verified (%s)", a.Registry, a.Error))
+			a.Error = ""
+		}
+	}
+	return texts
 }
 
 // askedTargets bounds the repositories that are asked for what they hold.

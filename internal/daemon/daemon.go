@@ -42,8 +42,8 @@ type Daemon struct {
 	past    map[string]State
 	changed map[string]bool
 	queue   schedule.Queue
-	// aside are jobs that are due, and wait until another of the same registries has ended.
-	aside map[string]bool
+	// aside are jobs that are due, and wait until another of the same registries has ended, by these.
+	aside map[string]*schedule.Queue
 	// running are the jobs that run.
 	running map[*entry]struct{}
 	// ended is when a run has ended last.
@@ -59,7 +59,7 @@ type Daemon struct {
 func New(options Options) *Daemon {
 	return &Daemon{
 		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
-		writes: make(chan write, maxWrites), entries: map[string]*entry{}, aside: map[string]bool{}, changed: map[string]bool{}, running: map[*entry]struct{}{}, draining: make(chan struct{}),
+		writes: make(chan write, maxWrites), entries: map[string]*entry{}, aside: map[string]*schedule.Queue{}, changed: map[string]bool{}, running: map[*entry]struct{}{}, draining: make(chan struct{}),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -191,6 +192,7 @@ func (d *Daemon) start() {
 		return
 	}
 	now := clock()
+	d.resume(now)
 	for free, _ := d.places(); free > 0; {
 		names := d.queue.Pop(now, 1)
 		if len(names) == 0 {
@@ -200,8 +202,38 @@ func (d *Daemon) start() {
 			d.begin(e, now)
 			free--
 		} else {
-			d.aside[e.Name] = true
+			d.setAside(e)
 		}
+	}
+}
+
+func (d *Daemon) setAside(e *entry) {
+	if d.aside[e.Registries] == nil {
+		d.aside[e.Registries] = &schedule.Queue{}
+	}
+	d.aside[e.Registries].Put(e.Name, e.state.Due, e.Priority)
+}
+
+// resume has jobs that were set aside be looked at again, of each registries as many as may run there: there may be very many more.
+func (d *Daemon) resume(now time.Time) {
+	for registries, q := range d.aside {
+		room := d.current.Parallel - d.between(registries)
+		names := q.Pop(now, room)
+		if room > 0 && len(names) == 0 { // the clock was set back
+			names = q.Pop(never, math.MaxInt)
+		}
+		d.takeBack(registries, names)
+	}
+}
+
+// takeBack queues jobs that were set aside.
+func (d *Daemon) takeBack(registries string, names []string) {
+	for _, name := range names {
+		e := d.entries[name]
+		d.queue.Put(name, e.state.Due, e.Priority)
+	}
+	if _, more := d.aside[registries].Next(); !more {
+		delete(d.aside, registries)
 	}
 }
 
@@ -233,17 +265,20 @@ func (d *Daemon) between(registries string) (n int) {
 // unqueue takes a job out of all that is due.
 func (d *Daemon) unqueue(name string) {
 	d.queue.Remove(name)
-	delete(d.aside, name)
+	for _, q := range d.aside {
+		q.Remove(name)
+	}
 }
 
-// requeue has those that were set aside be looked at again.
+// requeue has all that were set aside be looked at again, whatever the clock says.
 func (d *Daemon) requeue() {
-	for name := range d.aside {
-		e := d.entries[name]
-		d.queue.Put(name, e.state.Due, e.Priority)
+	for registries, q := range d.aside {
+		d.takeBack(registries, q.Pop(never, math.MaxInt))
 	}
-	clear(d.aside)
 }
+
+// never is later than any time at which a job is due.
+var never = time.Unix(1<<40, 0)
 
 func (d *Daemon) begin(e *entry, now time.Time) {
 	r := &running{built: d.current, tracker: newTracker(), fingerprint: e.Fingerprint}
@@ -268,7 +303,6 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	delete(d.running, e)
 	r.built.runs--
 	r.built.release()
-	d.requeue()
 	d.ended = now
 	before := e.state
 	e.state.ended(result, r.fingerprint, d.stopped, now)

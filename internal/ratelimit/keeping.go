@@ -129,6 +129,7 @@ func (g *Governor) Keep() {
 	g.mu.Lock()
 	var writing []<-chan struct{}
 	for _, a := range g.budgets {
+		writing = append(writing, a.ready) // what is being read is not wanted any more, but the store is
 		if a.unsaved {
 			g.save(a, true, time.Now())
 		}

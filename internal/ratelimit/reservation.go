@@ -11,8 +11,8 @@ type reservation struct {
 	*Governor
 	account *account
 	left    int
-	// begun says that a pull was made for it, now or before; guess, that it may turn out to need fewer or more.
-	begun, guess bool
+	// begun says that a pull was made for it, now or before.
+	begun bool
 }
 
 // reserved is the key under which a context carries its *reservation.
@@ -31,9 +31,6 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 	}
 	r := &reservation{Governor: g, account: a, begun: begun}
 	r.adjust(pulls)
-	r.mu.Lock()
-	defer r.unlock()
-	r.guess = !begun
 	return context.WithValue(ctx, reserved{}, r), r.adjust
 }
 
@@ -56,7 +53,7 @@ func (r *reservation) adjust(pulls int) {
 	if r.left == 0 && pulls > 0 {
 		b.reservations = append(b.reservations, r)
 	}
-	r.left, r.guess = pulls, false
+	r.left = pulls
 	b.wake()
 }
 
@@ -87,14 +84,8 @@ func (b *budget) fit(rule Rule) {
 	b.cut(excess, func(*reservation) bool { return true })
 }
 
-// guessed tells whether some of what is reserved may turn out not to be needed.
-func (b *budget) guessed() bool {
-	return slices.ContainsFunc(b.reservations, func(r *reservation) bool { return r.guess })
-}
-
-// take takes a pull, of the reservation where it has one, or says when to try again; undecided where that is not known before others'
-// pulls end or are given back. The caller holds the lock.
-func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok, undecided bool) {
+// take takes a pull, of the reservation where it has one, or says when to try again. The caller holds the lock.
+func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok bool) {
 	mine := r != nil && r.left > 0 && r.account.budget == a.budget
 	if mine {
 		r.left--
@@ -109,7 +100,7 @@ func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Tim
 	if r != nil && ok {
 		r.begun = true
 	}
-	return retry, ok, !ok && (a.undecided(rule, now) || !mine && !now.Before(a.Until) && a.guessed())
+	return retry, ok
 }
 
 // reservationOf returns the reservation of a request's context, nil for none.

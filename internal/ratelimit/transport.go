@@ -131,7 +131,7 @@ func (t *transport) try(ctx context.Context, a *account, repository string, coun
 		return nil, nil, nil
 	}
 	rule := t.options.Rule(t.registry)
-	at, ok, undecided := reservationOf(ctx).take(a, rule, now)
+	at, ok := reservationOf(ctx).take(a, rule, now)
 	switch {
 	case ok && a.short:
 		a.short = false
@@ -139,7 +139,7 @@ func (t *transport) try(ctx context.Context, a *account, repository string, coun
 		return nil, nil, nil
 	case ok:
 		return nil, nil, nil
-	case undecided:
+	case a.undecided(rule, now):
 		return a.wait(), nil, nil
 	}
 	return nil, t.fellShort(a, at, now), t.pullError(a, rule, at)
