@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -115,7 +116,8 @@ func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Cr
 		error
 		Temporary() bool
 	}](err)
-	if err == nil || ctx.Err() != nil || ok && passing.Temporary() {
+	answer, answered := errors.AsType[*azure.ResponseError](err)
+	if err == nil || ctx.Err() != nil || ok && passing.Temporary() || answered && (answer.Status == http.StatusTooManyRequests || answer.Status >= http.StatusInternalServerError) {
 		return credential, expires, err
 	}
 	return auth.Credential{Lacking: "Entra gave none: " + err.Error()}, time.Now().Add(impliedAgain), nil

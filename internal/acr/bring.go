@@ -3,6 +3,7 @@ package acr
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/draysync/dray/internal/azure"
@@ -26,15 +27,30 @@ type errand struct {
 // attempts is how often an import is asked for whose tags turn out to be in another state than was observed.
 const attempts = 3
 
-// bring has the registry import the manifest under all its tags, and returns how that ended for each.
+// bring has the registry import the manifest under all its tags, and returns how that ended for each. What can be looked at is not treated as
+// what cannot.
 func (e *Engine) bring(ctx context.Context, order mirror.Order, members []mirror.Alike) map[image.Reference]outcome {
+	outcomes := map[image.Reference]outcome{}
+	for _, closed := range []bool{false, true} {
+		some := slices.DeleteFunc(slices.Clone(members), func(m mirror.Alike) bool { return (e.closed(m.Target.Repository) != "") != closed })
+		if len(some) == 0 {
+			continue
+		}
+		own := order
+		own.Target, own.Was, own.Alike = some[0].Target, some[0].Was, some
+		maps.Copy(outcomes, e.bringInto(ctx, own, some, closed))
+	}
+	return outcomes
+}
+
+func (e *Engine) bringInto(ctx context.Context, order mirror.Order, members []mirror.Alike, closed bool) map[image.Reference]outcome {
 	outcomes := map[image.Reference]outcome{}
 	settle := func(o outcome, members ...mirror.Alike) {
 		for _, m := range members {
 			outcomes[m.Target] = o
 		}
 	}
-	t := &errand{Engine: e, order: order, dangling: map[image.Reference]bool{}, closed: e.closed(order.Target.Repository) != ""}
+	t := &errand{Engine: e, order: order, dangling: map[image.Reference]bool{}, closed: closed}
 	if err := t.prepare(ctx); err != nil {
 		settle(outcome{err: err}, members...)
 		return outcomes

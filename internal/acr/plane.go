@@ -41,6 +41,7 @@ type planes struct {
 type planeState struct {
 	looking chan struct{} // held by who looks while nothing is known
 	open    bool
+	met     bool   // it has been looked at: what does not answer now is no closed plane
 	why     string // it cannot be looked at; empty where it can
 	until   time.Time
 }
@@ -87,6 +88,10 @@ func (e *Engine) shut(ctx context.Context, repo image.Repository, err error) boo
 	}
 	s := e.planes.of(repo)
 	e.planes.mu.Lock()
+	if s.met && statusOf(err) == 0 && !errors.Is(err, image.ErrHidden) {
+		e.planes.mu.Unlock()
+		return false
+	}
 	first := s.why == ""
 	s.why, s.open, s.until = err.Error(), false, time.Now().Add(closedFor)
 	e.planes.mu.Unlock()
@@ -163,7 +168,7 @@ func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descr
 		return d, false, err
 	}
 	s := e.planes.of(target.Repository)
-	for {
+	for mine := false; ; {
 		e.planes.mu.Lock()
 		open, why, fresh := s.open, s.why, time.Now().Before(s.until)
 		e.planes.mu.Unlock()
@@ -174,10 +179,13 @@ func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descr
 		if open {
 			break
 		}
+		if mine {
+			return e.probe(ctx, s, target)
+		}
 		select { // one asks, the others wait for its answer
 		case s.looking <- struct{}{}:
 			defer func() { <-s.looking }()
-			return e.probe(ctx, s, target)
+			mine = true
 		case <-ctx.Done():
 			return d, false, context.Cause(ctx)
 		}
@@ -191,7 +199,7 @@ func (e *Engine) probe(ctx context.Context, s *planeState, target image.Referenc
 	switch {
 	case err == nil || isAbsent(err):
 		e.planes.mu.Lock()
-		s.open, s.why = true, ""
+		s.open, s.met, s.why = true, true, ""
 		e.planes.mu.Unlock()
 	case e.access(target.Registry) == AccessRequired && Closed(err):
 		return d, true, &closedError{err}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -179,26 +180,36 @@ func (d *document) turns(r *reader, c command, s *script) []map[string]string {
 			d.remark(at, "the line is in a loop over what is not known here: the mapping is written once, with ${env:} for what changes; write one for each")
 			continue
 		}
-		var more []map[string]string
-		for _, turn := range turns {
-			for _, w := range l.words {
-				text, err := s.value(w, turn)
-				if err != nil || strings.Contains(text, "${") {
-					d.remark(at, "the line is in a loop over %s, which is not known here: write a mapping for each", l.name)
-					more = append(more, turn)
-					continue
-				}
-				for field := range strings.FieldsSeq(text) {
-					next := maps.Clone(turn)
-					next[l.name] = field
-					more = append(more, next)
-				}
-			}
+		more, unknown := s.over(l, turns)
+		if unknown {
+			d.remark(at, "the line is in a loop over %s, which is not known here: write a mapping for each", l.name)
 		}
 		turns = more
 		d.remark(at, "the line is in a loop over %s: there is a mapping for each turn", l.name)
 	}
 	return turns
+}
+
+// over are what is known of variables in each turn of a loop within others; unknown says that some of what it goes over is not.
+func (s *script) over(l loop, turns []map[string]string) (more []map[string]string, unknown bool) {
+	for _, turn := range turns {
+		for _, w := range l.words {
+			text, err := s.value(w, turn)
+			if err != nil || strings.Contains(text, "${") {
+				more, unknown = append(more, turn), true
+				continue
+			}
+			for field := range strings.FieldsSeq(text) {
+				if len(more) > maxLoop {
+					return more, true
+				}
+				next := maps.Clone(turn)
+				next[l.name] = field
+				more = append(more, next)
+			}
+		}
+	}
+	return more, unknown
 }
 
 // value is a word in dray's form: what the script sets once to a text is put in, and other variables become ${env:NAME}.
@@ -213,6 +224,9 @@ func (s *script) deep(w word, known map[string]string, depth int) (string, error
 			return "", errors.New("it has too much in it")
 		}
 		text, err := s.part(p, known, depth)
+		if err == nil && b.Len()+len(text) > maxTemplate {
+			err = errors.New("it has too much in it")
+		}
 		if err != nil {
 			return "", err
 		}
@@ -286,7 +300,10 @@ func (d *document) azCall(r *reader, c command, known map[string]string, s *scri
 			return i, fmt.Errorf("%s has no value", option)
 		}
 		if !valued {
-			d.remark(i.at, "no equal: the argument %s; it was left out", cmp.Or(option, "that is a variable"))
+			if !azName.MatchString(option) {
+				option = "in line " + strconv.Itoa(c.line)
+			}
+			d.remark(i.at, "no equal: the argument %s; it was left out", option)
 			continue
 		}
 		text, err := s.value(inline, known)
@@ -310,8 +327,14 @@ func azOption(w word) (name string, inline word) {
 			return option, append(word{{text: rest}}, w[1:]...)
 		}
 	}
+	if len(w) > 0 && len(w[0].text) > 2 && w[0].text[0] == '-' && azOptions[w[0].text[:2]] != "" {
+		return w[0].text[:2], append(word{{text: w[0].text[2:]}}, w[1:]...) // -pPASSWORD
+	}
 	return w.literal(), nil
 }
+
+// azName is what an argument can be called without repeating what may be secret.
+var azName = regexp.MustCompile(`^--?[a-z]+(-[a-z]+)*$`)
 
 // secretOf is a variable for a password, by the script's name where it has one, and a mark for one that stands in plain text.
 func secretOf(w word) string {

@@ -55,6 +55,8 @@ func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch f
 		if err == nil {
 			pulled = asked
 			c.put(m)
+		} else if ctx.Err() != nil { // whatever it says, it is no answer for others
+			err = endedError{err}
 		}
 		return m, err
 	})

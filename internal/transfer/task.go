@@ -662,6 +662,14 @@ func refusesParts(err error) bool {
 	return false
 }
 
+// contextEnded tells whether an error only says that somebody's context has ended.
 func contextEnded(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	_, ended := errors.AsType[endedError](err)
+	return ended || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
+
+// endedError is the error of work whose context has ended, by whatever cause.
+type endedError struct{ error }
+
+// Unwrap returns what the work ended with.
+func (e endedError) Unwrap() error { return e.error }
