@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -301,6 +302,36 @@ func TestTimeoutSparesQueues(t *testing.T) {
 		}
 		if longest <= j.Timeout {
 			t.Errorf("the longest took %s only: nothing has waited", longest)
+		}
+	})
+}
+
+// TestTimeoutOfAnother: an import whose manifest another one was fetching, when the time of that one was over, fetches it itself.
+func TestTimeoutOfAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		i := push(t, s.a, 1, "x", "v1")
+		asked := make(chan struct{})
+		slow := emulator.MatchKind(http.MethodGet, emulator.KindManifest)
+		s.a.Inject(emulator.Fault{Match: func(r *http.Request) bool {
+			if !slow(r) {
+				return false
+			}
+			close(asked) // once only
+			return true
+		}, Times: 1, Delay: time.Minute})
+		hasty, patient := job(t, "hasty", "x", []string{"v1"}, hostA, hostB), job(t, "patient", "x", []string{"v1"}, hostA, hostC)
+		hasty.Timeout, patient.Timeout = 10*time.Second, time.Hour
+		var group sync.WaitGroup
+		var first, second mirror.Result
+		group.Go(func() { first = s.mirror.SyncOne(t.Context(), hasty, nil) })
+		<-asked
+		group.Go(func() { second = s.mirror.SyncOne(t.Context(), patient, nil) })
+		group.Wait()
+		if out := first.Outcomes[0]; out.Status != mirror.Failed || out.Err == nil || !strings.Contains(out.Err.Error(), "timeout of 10s") {
+			t.Errorf("the hasty one is %s: %v", out.Status, out.Err)
+		}
+		if out := second.Outcomes[0]; out.Status != mirror.Imported || s.c.Digest("x", "v1") != i.Digest {
+			t.Errorf("the patient one is %s: %v", out.Status, out.Err)
 		}
 	})
 }
