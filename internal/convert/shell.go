@@ -76,7 +76,9 @@ func (l *lexer) skip(n int) {
 func (l *lexer) step() {
 	rest := l.rest()
 	switch c := rest[0]; {
-	case strings.HasPrefix(rest, "\\\n"), strings.HasPrefix(rest, "`\n"), strings.HasPrefix(rest, "^\n"):
+	case strings.HasPrefix(rest, "\\\n"):
+		l.skip(2)
+	case strings.HasPrefix(rest, "`\n"), strings.HasPrefix(rest, "^\n"):
 		l.endWord()
 		l.skip(2)
 	case c == '\\' && len(rest) > 1:
