@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -117,7 +116,7 @@ func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Cr
 		Temporary() bool
 	}](err)
 	answer, answered := errors.AsType[*azure.ResponseError](err)
-	if err == nil || ctx.Err() != nil || ok && passing.Temporary() || answered && (answer.Status == http.StatusTooManyRequests || answer.Status >= http.StatusInternalServerError) {
+	if err == nil || ctx.Err() != nil || ok && passing.Temporary() || answered && answer.MayPass() {
 		return credential, expires, err
 	}
 	return auth.Credential{Lacking: "Entra gave none: " + err.Error()}, time.Now().Add(impliedAgain), nil

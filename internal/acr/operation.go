@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
@@ -186,7 +185,7 @@ func (t *errand) afterRefusal(err error) (pause time.Duration, again bool) {
 		return lostPause, true
 	}
 	refused, ok := errors.AsType[*azure.ResponseError](err)
-	if !ok || refused.Status != http.StatusTooManyRequests && refused.Status < http.StatusInternalServerError {
+	if !ok || !refused.MayPass() {
 		return 0, false
 	}
 	return max(refused.RetryAfter, pollMin), true
@@ -238,7 +237,7 @@ func (t *errand) wait(ctx context.Context, name string, k *kept) error {
 // goesOn tells whether an operation may go on although it could not be asked for.
 func (*errand) goesOn(err error) bool {
 	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
-		return refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusRequestTimeout || refused.Status >= http.StatusInternalServerError
+		return refused.MayPass()
 	}
 	if _, foreign := errors.AsType[*azure.ForeignLocationError](err); foreign {
 		return false

@@ -103,6 +103,11 @@ func (e *ResponseError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("Azure answered %d %s: %s %s", e.Status, http.StatusText(e.Status), e.Code, plainLine(e.Message)))
 }
 
+// MayPass tells whether the same request may be answered otherwise soon.
+func (e *ResponseError) MayPass() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= http.StatusInternalServerError
+}
+
 // plainLine makes a text of Azure's fit for one line, without what is secret in URLs.
 func plainLine(text string) string { return truncated(redacted(oneLine(text)), 500) }
 

@@ -73,9 +73,11 @@ func (c *Client) find(ctx context.Context, subscription, loginServer string) (Re
 		}
 	}
 	if len(subscriptions) > 1 {
-		if id, err := c.graph(ctx, loginServer); err == nil {
+		id, err := c.graph(ctx, loginServer)
+		if err == nil {
 			return id, nil
 		}
+		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "a registry is not known to Resource Graph; each subscription is asked", slog.String("registry", loginServer), slog.Any("err", err))
 	}
 	var skipped []string
 	var passing error
@@ -84,12 +86,15 @@ func (c *Client) find(ctx context.Context, subscription, loginServer string) (Re
 		if err == nil && id != (ResourceID{}) {
 			return id, nil
 		}
-		if _, refused := errors.AsType[*ResponseError](err); err != nil && !refused {
+		refused, ok := errors.AsType[*ResponseError](err)
+		if err != nil && !ok {
 			return ResourceID{}, fmt.Errorf("look up %s: %w", loginServer, err) // the others are behind the same host
 		}
 		if err != nil {
 			skipped = append(skipped, fmt.Sprintf("subscription %s: %v", s, err))
-			passing = cmp.Or(passing, ofPassing(err))
+			if refused.MayPass() {
+				passing = cmp.Or(passing, err)
+			}
 			c.options.Log.LogAttrs(ctx, slog.LevelWarn, "looking a registry up without a subscription that cannot be asked", slog.String("registry", loginServer),
 				slog.String("err", skipped[len(skipped)-1]))
 		}
@@ -108,14 +113,6 @@ func notFound(loginServer string, asked int, skipped []string) error {
 	}
 	return fmt.Errorf("no registry with the login server %s in %d subscriptions that this identity can read: it may lack the right Microsoft.ContainerRegistry/registries/read, "+
 		"or write registries.%s.azure.resourceID%s: %w", loginServer, asked, loginServer, text, ErrNotFound)
-}
-
-// ofPassing returns an error that may be over soon.
-func ofPassing(err error) error {
-	if refused, ok := errors.AsType[*ResponseError](err); ok && (refused.Status == http.StatusTooManyRequests || refused.Status >= http.StatusInternalServerError) {
-		return err
-	}
-	return nil
 }
 
 // inSubscription looks through one subscription.
