@@ -103,7 +103,7 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, wa
 	limits.follow(cfg, client)
 	built := &generation{config: cfg, jobs: jobs, client: client, store: memory, limits: limits}
 	engines := azure.engine(client, credentials, memory, limits, newEngine(client, memory, limits, log), log)
-	built.mirror = &mirror.Mirror{Observer: client, Engine: engines, Choose: engines.Choose, Look: engines.Look, Pinned: engines.Pinned, Manifest: engines.Manifest, Watcher: a.work.follow(watch), Log: log}
+	built.mirror = &mirror.Mirror{Observer: client, Engine: engines, Choose: engines.Choose, Look: engines.Look, Closed: engines.Closed, Pinned: engines.Pinned, Manifest: engines.Manifest, Watcher: a.work.follow(watch), Log: log}
 	return built, nil
 }
 

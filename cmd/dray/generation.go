@@ -209,7 +209,7 @@ func (l *links) mirror() *mirror.Mirror {
 		l.current = l.engine()
 		l.chooser = l.engines(l.current)
 	}
-	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose, Look: l.chooser.Look, Pinned: l.chooser.Pinned, Manifest: l.chooser.Manifest}
+	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose, Look: l.chooser.Look, Closed: l.chooser.Closed, Pinned: l.chooser.Pinned, Manifest: l.chooser.Manifest}
 }
 
 // release gives the links back; the last user closes them.

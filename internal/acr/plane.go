@@ -162,6 +162,11 @@ func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) boo
 	return true
 }
 
+// Closed tells that a target that Azure imports into cannot be looked at, as far as is known.
+func (c *Chooser) Closed(job plan.Job, target image.Repository) bool {
+	return c.ACR != nil && job.Engine != "copy" && !target.IsLayout() && c.Registry(target).Azure && c.ACR.closed(target) != ""
+}
+
 func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
 	if e.access(target.Registry) == AccessNone {
 		d, err = e.remembered(ctx, target)

@@ -63,6 +63,7 @@ type world struct {
 	metered               bool
 	access                acr.Access
 	unseen                string // a host that cannot be looked up
+	denied                string // a repository of which nobody may read
 	// before is told of each request; nil for nobody.
 	before  func(*http.Request)
 	dir     string
@@ -132,6 +133,9 @@ func (w *world) transport() http.RoundTripper {
 		if w.before != nil {
 			w.before(r)
 		}
+		if w.denied != "" && strings.HasPrefix(r.URL.Path, "/v2/"+w.denied+"/") {
+			return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		}
 		return next.RoundTrip(r)
 	})
 }
@@ -197,7 +201,7 @@ func (w *world) start(t *testing.T) {
 			return acr.Registry{Azure: known && !signed, Signed: signed}
 		},
 	}
-	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Look: w.chooser.Look, Pinned: w.chooser.Pinned, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
+	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Look: w.chooser.Look, Closed: w.chooser.Closed, Pinned: w.chooser.Pinned, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
 }
 
 func (w *world) stop(t *testing.T) {

@@ -10,10 +10,11 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
 )
 
 // settle notes the immutable tags that targets have, and returns what is left to ask. Each target is asked for a list of its tags; of one
-// that does not give it nothing is settled.
+// that does not give it, or cannot be asked, nothing is settled.
 func (m *Mirror) settle(ctx context.Context, r *run, asks []ask) []ask {
 	wanted := map[image.Repository]map[string]bool{}
 	for _, a := range asks {
@@ -30,7 +31,7 @@ func (m *Mirror) settle(ctx context.Context, r *run, asks []ask) []ask {
 	if len(wanted) == 0 {
 		return asks
 	}
-	there := m.there(ctx, wanted)
+	there := m.there(ctx, r.job, wanted)
 	left := make([]ask, 0, len(asks))
 	for _, a := range asks {
 		rest := ask{source: a.source}
@@ -52,14 +53,14 @@ func (m *Mirror) settle(ctx context.Context, r *run, asks []ask) []ask {
 }
 
 // there returns which of the tags of target repositories are there.
-func (m *Mirror) there(ctx context.Context, wanted map[image.Repository]map[string]bool) map[image.Reference]bool {
+func (m *Mirror) there(ctx context.Context, job plan.Job, wanted map[image.Repository]map[string]bool) map[image.Reference]bool {
 	var mu sync.Mutex
 	there := map[image.Reference]bool{}
 	var group errgroup.Group
 	group.SetLimit(observedTags)
 	for repo, tags := range wanted {
 		group.Go(func() error {
-			if m.stopping() {
+			if m.stopping() || m.Closed != nil && m.Closed(job, repo) {
 				return nil
 			}
 			list, err := m.Observer.Tags(ctx, repo, func(tag string) bool { return tags[tag] })

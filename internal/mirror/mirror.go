@@ -101,6 +101,8 @@ type Mirror struct {
 	// Look tells what a target holds, for a job and one of its sources, and whether the target itself has said so; nil for what the Observer
 	// says.
 	Look func(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error)
+	// Closed tells that a target of a job cannot be asked for anything; nil for never.
+	Closed func(job plan.Job, target image.Repository) bool
 	// Pinned tells of a source that is named by its digest, and could not be asked, whether the import goes on all the same; nil for never.
 	Pinned func(job plan.Job, err error) bool
 	// Choose chooses the engine of an import; nil for always Engine.
