@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -328,6 +329,28 @@ func TestCancelEndsTheWait(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSilentHostIsFoundOutOnce: what waits for a place at a host that never answers is not sent, once the first are given up.
+func TestSilentHostIsFoundOutOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{}, Options{})
+		r.Inject(emulator.Fault{Hang: true})
+		var group sync.WaitGroup
+		for i := range 200 {
+			group.Go(func() {
+				if _, err := c.Head(t.Context(), at("app").Tag(fmt.Sprint(i))); err == nil {
+					t.Error("no error")
+				}
+			})
+		}
+		if took := elapsed(group.Wait); took > 10*time.Minute {
+			t.Errorf("the failures took %v", took)
+		}
+		if n := len(r.Requests()); n > 10*startConcurrency {
+			t.Errorf("%d requests", n)
+		}
+	})
 }
 
 // TestHealedHost: neither a burst of errors nor a dead host may slow down what is asked once the host is well again.

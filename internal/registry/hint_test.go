@@ -3,9 +3,11 @@ package registry
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,6 +216,27 @@ func TestOneLockedTagClosesNothing(t *testing.T) {
 		_, errBlob := putBlob(t, client, "team/app", "more")
 		if err := errors.Join(errBlob, client.PutManifest(t.Context(), at("team/app").Tag("free"), m)); err != nil {
 			t.Errorf("beside the locked tag: %v", err)
+		}
+	})
+}
+
+// TestClosedRepositoryIsFoundOutSoon: a hundred blobs wait for a place when the first is refused; few of them are asked for before all know.
+func TestClosedRepositoryIsFoundOutSoon(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, client := stand(t, emulator.Options{}, Options{})
+		r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.Method == http.MethodPost }, Delay: time.Second,
+			Status: http.StatusMethodNotAllowed, Body: cacheUnsupported})
+		var group sync.WaitGroup
+		for i := range 100 {
+			group.Go(func() {
+				if _, err := putBlob(t, client, "cache/app", fmt.Sprint(i)); err == nil {
+					t.Error("a blob was taken")
+				}
+			})
+		}
+		group.Wait()
+		if n := r.Count(func(q emulator.Request) bool { return q.Method == http.MethodPost }); n > 8*startConcurrency {
+			t.Errorf("asked %d times", n)
 		}
 	})
 }

@@ -34,10 +34,16 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
 	}
 	e := c.endpoint(repo)
-	if err, ok := c.closed.Get(repo); ok {
+	closed := func() error {
+		if err, ok := c.closed.Get(repo); ok {
+			return err
+		}
+		return nil
+	}
+	if err := closed(); err != nil {
 		return false, err
 	}
-	u := &upload{endpoint: e, repo: repo, payload: &payload{desc: d, open: open}, log: c.options.Log}
+	u := &upload{endpoint: e, repo: repo, closed: closed, payload: &payload{desc: d, open: open}, log: c.options.Log}
 	defer u.close()
 	if from.Registry == repo.Registry && from != repo {
 		u.from = from.Path
@@ -60,6 +66,8 @@ type upload struct {
 	repo image.Repository
 	from string // the path of the repository to mount it from; empty for none
 	log  *slog.Logger
+	// closed returns why the repository takes nothing, as far as that is known.
+	closed func() error
 
 	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one request, and
 	// resumed once the session was gone on with after a break.
@@ -109,7 +117,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 		query.Set("from", u.from)
 		need = append(need, auth.Pull(u.from))
 	}
-	resp, err := u.post(ctx, query, need, data)
+	resp, err := u.post(ctx, query, need, data, false)
 	if data != nil {
 		u.habits.triedSingle(statusOf(resp, err))
 	}
@@ -118,7 +126,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 			u.habits.refusedMount()
 		}
 		query = nil
-		resp, err = u.post(ctx, query, need[:1], nil)
+		resp, err = u.post(ctx, query, need[:1], nil, true)
 	}
 	if err != nil {
 		return false, err
@@ -158,12 +166,12 @@ const (
 	getUpload   = "GET blob upload"
 )
 
-func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, data []byte) (*http.Response, error) {
+func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, data []byte, again bool) (*http.Response, error) {
 	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", query, data)
 	if data != nil {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
-	return u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Deadline: callDeadline, Read: nothing}, need...)
+	return u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Again: again, Check: u.closed, Deadline: callDeadline, Read: nothing}, need...)
 }
 
 // single tells whether the blob is to travel with the POST that starts its upload, and has it at hand then.

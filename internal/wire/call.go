@@ -13,6 +13,11 @@ type Call struct {
 	Lane Lane
 	// Once has the request sent one time only: the caller has another way, or goes on in its own.
 	Once bool
+	// Again says that the request goes on with what was begun: it takes its place before those that begin something.
+	Again bool
+	// Check is asked once the request has its place, since what it waits behind may have shown that it is in vain: an error of its own is final,
+	// and nothing is sent. nil for none.
+	Check func() error
 	// Final tells of an answer that it is not to be tried again, though its status says so; nil for none.
 	Final func(*Error) bool
 	// Deadline is how long one try may take, from its place to the end of the answer; 0 for any time, for what may take long and shows by

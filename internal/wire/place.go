@@ -42,8 +42,8 @@ func due(bytes int64) time.Time {
 }
 
 // enter waits for a place in a window.
-func (w *window) enter(ctx context.Context, share string, bytes int64) (*place, error) {
-	if err := w.acquire(ctx, share, due(bytes)); err != nil {
+func (w *window) enter(ctx context.Context, share string, due time.Time) (*place, error) {
+	if err := w.acquire(ctx, share, due); err != nil {
 		return nil, err
 	}
 	p := &place{window: w, share: share, held: true, worked: worktime.Work(ctx), credit: lendAfter}

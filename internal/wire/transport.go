@@ -93,11 +93,10 @@ var errDeadline = errors.New("its answer takes longer than any is waited for")
 // a success the caller closes it, unless [Call.Read] has read it. A request with a body is sent again as far as it has GetBody.
 func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
-		if known, ok := t.ill.Get(req.URL.Host); ok {
-			failure := *known
-			failure.Operation = call.Operation
-			return nil, &failure
+		if err := t.leftAlone(req, call); err != nil { // before it waits for a place
+			return nil, err
 		}
+		call.Again = call.Again || attempt > 1
 		resp, err := t.once(req, call)
 		failure, wait := t.judge(req, call, attempt, resp, err)
 		if failure == nil {
@@ -112,6 +111,19 @@ func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 			return nil, failure
 		}
 	}
+}
+
+// leftAlone is why a request is not to be sent, as far as others have found out; nil where nothing is against it.
+func (t *Transport) leftAlone(req *http.Request, call Call) error {
+	if known, ok := t.ill.Get(req.URL.Host); ok {
+		failure := *known
+		failure.Operation = call.Operation
+		return &failure
+	}
+	if call.Check != nil {
+		return call.Check()
+	}
+	return nil
 }
 
 // restAfterFailure is how long a host that gave no answer is left alone.
@@ -247,9 +259,16 @@ func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != htt
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
-	window := t.windows[call.Lane]
-	place, err := window.enter(req.Context(), shareOf(req.Context()), req.ContentLength)
+	window, turn := t.windows[call.Lane], due(req.ContentLength)
+	if call.Again {
+		turn = turn.Add(-underWay)
+	}
+	place, err := window.enter(req.Context(), shareOf(req.Context()), turn)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.leftAlone(req, call); err != nil {
+		place.end()
 		return nil, err
 	}
 	resp, watch, err := t.attempt(req, call, place)

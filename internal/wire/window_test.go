@@ -130,7 +130,7 @@ func TestLending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(1, 1)
 		ctx := t.Context()
-		p, err := w.enter(ctx, "", 1<<20)
+		p, err := w.enter(ctx, "", due(1<<20))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestLending(t *testing.T) {
 
 		p.rest()
 		time.Sleep(time.Second)
-		other, err := w.enter(ctx, "", 0)
+		other, err := w.enter(ctx, "", due(0))
 		if err != nil {
 			t.Fatal(err)
 		}
