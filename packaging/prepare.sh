@@ -5,7 +5,7 @@ set -eu
 out=${1:?name the folder to write to}
 rm -rf "$out"
 mkdir -p "$out/man" "$out/completions"
-go run ./cmd/dray man "$out/man"
+go run -tags man ./cmd/dray man "$out/man"
 gzip -9n "$out"/man/*
 for shell in bash zsh fish; do
 	go run ./cmd/dray completion "$shell" >"$out/completions/dray.$shell"

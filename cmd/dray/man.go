@@ -1,3 +1,5 @@
+//go:build man
+
 package main
 
 import (
@@ -8,16 +10,17 @@ import (
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
-
-	"github.com/draysync/dray/docs"
 )
 
-// manCommand writes the manual pages, for packages; it is not shown among the commands.
+// buildCommands returns the commands that only the build of packages needs: the released program does without their libraries.
+func (a *app) buildCommands() []*cobra.Command { return []*cobra.Command{a.manCommand()} }
+
+// manCommand writes the manual pages.
 func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
 		Short:  "Write the manual pages",
-		Long:   "Write the manual pages of all commands and of the config file into a folder.\n\n" + exitHelp,
+		Long:   "Write the manual pages of all commands and of the config file into a folder, from the top of the repository.\n\n" + exitHelp,
 		Hidden: true,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -51,7 +54,11 @@ func writeManual(root *cobra.Command, dir string) error {
 	if err := os.WriteFile(main, []byte(strings.Replace(string(first), last, last+`, \fBdray.yaml(5)\fP`, 1)), 0o644); err != nil { //nolint:gosec // as below
 		return err
 	}
-	title, text, _ := strings.Cut(string(docs.Configuration()), "\n")
+	reference, err := os.ReadFile(filepath.Join("docs", "configuration.md"))
+	if err != nil {
+		return err
+	}
+	title, text, _ := strings.Cut(string(reference), "\n")
 	page := md2man.Render([]byte("% \"DRAY.YAML\" \"5\" \"\" \"dray\" \"File Formats\"\n# NAME\n\ndray.yaml - the config file of dray\n\n" + title + "\n" + text))
 	return os.WriteFile(filepath.Join(dir, "dray.yaml.5"), page, 0o644) //nolint:gosec // a manual is for everybody
 }

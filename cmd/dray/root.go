@@ -168,7 +168,8 @@ look at "dray plan", and run "dray sync".
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.layoutCommand(), a.statusCommand(), a.demoCommand(),
-		a.schemaCommand(), a.versionCommand(), a.completionCommand(), a.manCommand())
+		a.schemaCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.buildCommands()...)
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

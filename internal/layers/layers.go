@@ -62,7 +62,7 @@ func ReadTable(r io.Reader) (Table, error) {
 
 // folder makes the folder of a name in the table: names are below internal unless they say otherwise.
 func folder(name string) string {
-	if strings.HasPrefix(name, "cmd/") || name == "schema" || name == "docs" {
+	if strings.HasPrefix(name, "cmd/") || name == "schema" {
 		return name
 	}
 	return path.Join("internal", name)
