@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
@@ -166,7 +167,7 @@ const danglingDetail = "the registry has the tag without its manifest, which an 
 // registry of several regions may be behind.
 func (t *errand) held(ctx context.Context, ref image.Reference) (image.Digest, error) {
 	for _, pause := range grace() {
-		if err := sleep(ctx, pause); err != nil {
+		if err := backoff.Sleep(ctx, pause); err != nil {
 			return "", err
 		}
 		d, err := t.options.Plane.Held(ctx, ref)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/worktime"
 )
 
@@ -74,7 +75,7 @@ func (g *gate) start(ctx context.Context) error {
 			return nil
 		}
 		g.mu.Unlock()
-		if err := sleep(ctx, at.Sub(now)); err != nil {
+		if err := backoff.Sleep(ctx, at.Sub(now)); err != nil {
 			return err
 		}
 	}
@@ -118,16 +119,4 @@ func (g *gate) rests(source string) time.Time {
 		return until
 	}
 	return time.Time{}
-}
-
-// sleep waits, or returns why the context has ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

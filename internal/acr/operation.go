@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 )
@@ -153,7 +154,7 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 			return op, t.azureError(err, false)
 		}
 		if lost(err) {
-			if err := sleep(ctx, pause); err != nil {
+			if err := backoff.Sleep(ctx, pause); err != nil {
 				return op, err
 			}
 			if t.closed {
@@ -215,7 +216,7 @@ func (t *errand) wait(ctx context.Context, name string, k *kept) error {
 			}
 			pause = left
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := backoff.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		op, err := t.options.Azure.Poll(ctx, k.Operation)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 )
@@ -22,7 +23,7 @@ func grace() []time.Duration {
 // verify makes sure that the tags hold the manifest, and that it and those below it are there; it returns its digest.
 func (t *errand) verify(ctx context.Context, members []mirror.Alike) (digest image.Digest, err error) {
 	for _, pause := range grace() {
-		if waitErr := sleep(ctx, pause); waitErr != nil {
+		if waitErr := backoff.Sleep(ctx, pause); waitErr != nil {
 			return "", waitErr
 		}
 		if digest, err = t.look(ctx, members); err == nil || !repairable(err) {

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/flight"
 )
 
@@ -221,20 +222,10 @@ func refusalOf(a answer) *ResponseError {
 	return e
 }
 
-// retryAfter reads how long to wait, in seconds or until a date; 0 where it is not said.
+// retryAfter reads how long to wait; 0 where it is not said.
 func retryAfter(header http.Header) time.Duration {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 && seconds < 1e6 {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		now := time.Now()
-		if date, err := http.ParseTime(header.Get("Date")); err == nil {
-			now = date // clocks differ
-		}
-		return max(0, at.Sub(now))
-	}
-	return 0
+	wait, _ := backoff.RetryAfter(header, time.Now())
+	return wait
 }
 
 // list reads the pages of a list until stop says so.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/draysync/dray/internal/spelling"
 )
 
 // shape is what there is to know of a struct of the grammar to read it. Finding that out takes longer than reading.
@@ -131,46 +133,10 @@ func common(a, b string) int {
 	return n
 }
 
-// maxWord is the longest text for which a near one is looked for.
-const maxWord = 40
-
 // nearest returns the hint for a misspelt word; empty where nothing is near.
 func nearest(word string, known []string) string {
-	if len(word) > maxWord {
-		return ""
+	for _, name := range spelling.Nearest(word, known, 1) {
+		return fmt.Sprintf("did you mean %q?", name)
 	}
-	best, least := "", 1+max(1, len(word)/3)
-	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", best)
-}
-
-// distance counts the characters to insert, remove, replace or swap with their neighbour.
-func distance(a, b string) int {
-	var before, last []int
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, last, row = last, row, make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-	}
-	return row[len(b)]
+	return ""
 }

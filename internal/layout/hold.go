@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 const (
@@ -95,7 +97,7 @@ func take(dir string, f *os.File, info os.FileInfo, last bool) (h *hold, again b
 		_ = f.Close() // it was opened to know the layout by, and nothing was written
 		return h, false, nil
 	}
-	locked, err := tryLock(f)
+	locked, err := file.TryLock(f, true)
 	switch {
 	case err != nil:
 		return nil, false, fmt.Errorf("lock layout %s: %w", dir, err)

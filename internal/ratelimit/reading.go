@@ -119,29 +119,3 @@ func judge(header http.Header, body string) refusal {
 	}
 	return abuse
 }
-
-// unixFrom is the smallest Retry-After that is a point in time.
-const unixFrom = 1_000_000_000
-
-// retryAfter returns when an answer asks to be asked again, in seconds, as a date (compared with the answer's own Date, as clocks
-// differ), or as Unix time; zero where it does not.
-func retryAfter(header http.Header, now time.Time) time.Time {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if value == "" {
-		value = strings.TrimSpace(header.Get("X-Retry-After"))
-	}
-	there := now
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		there = date
-	}
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 && n < maxNumber {
-		if n >= unixFrom {
-			return now.Add(time.Unix(n, 0).Sub(there))
-		}
-		return now.Add(time.Duration(n) * time.Second)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return now.Add(at.Sub(there))
-	}
-	return time.Time{}
-}

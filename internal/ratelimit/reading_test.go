@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/backoff"
 )
 
 // header reads lines as a response has them.
@@ -67,20 +69,6 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for lines, want := range map[string]time.Duration{
-		"": 0, "Retry-After: 90": 90 * time.Second, "Retry-After: Mon, 23 Nov 2026 12:10:00 GMT": 10 * time.Minute,
-		"X-Retry-After: 1795435500": 5 * time.Minute, "Retry-After: soon": 0, "Retry-After: -5": 0,
-		"Retry-After: 1795435800\nDate: Mon, 23 Nov 2026 12:07:00 GMT": 3 * time.Minute, // its clock is ahead
-	} {
-		at := retryAfter(header(lines), now)
-		if at.IsZero() != (want == 0) || want != 0 && at.Sub(now) != want {
-			t.Errorf("%q: %s, want %s", lines, at.Sub(now), want)
-		}
-	}
-}
-
 // FuzzRead: no header makes a reading that a budget cannot bear, and no answer one that names whom the registry counts.
 func FuzzRead(f *testing.F) {
 	f.Add("100;w=3600", "99;w=3600", "90", "You have reached your pull rate limit as 'ann': dckr_jti_x")
@@ -99,7 +87,10 @@ func FuzzRead(f *testing.F) {
 		if ok {
 			b.learn(r, now, now)
 		}
-		asked := retryAfter(h, now)
+		var asked time.Time
+		if wait, ok := backoff.RetryAfter(h, now); ok {
+			asked = now.Add(wait)
+		}
 		if at := b.refuse(rule, asked, now); at.Before(now) || at.After(now.Add(maxWindow+2*time.Hour)) {
 			t.Fatalf("%+v waits until %s", b, at)
 		}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/backoff"
 )
 
 // LimitError says that a request does not fit into what a registry allows now.
@@ -260,7 +262,10 @@ func (t *transport) refused(ctx context.Context, a *account, counts bool, resp *
 func (t *transport) refusal(a *account, counts bool, header http.Header, text string, now time.Time) (kept <-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.unlock()
-	asked := retryAfter(header, now)
+	var asked time.Time
+	if wait, ok := backoff.RetryAfter(header, now); ok {
+		asked = now.Add(wait)
+	}
 	if counts {
 		a.settle(false, now)
 	}

@@ -19,9 +19,6 @@ const (
 	codeNotADB  = 26
 )
 
-// errLocked says that another process, or another Store of this one, holds a lock.
-var errLocked = errors.New("is locked by another process")
-
 // unfitError says why a database file cannot be used, however often one tries.
 type unfitError struct {
 	// newer is the version of a schema that only a later dray knows; 0 where the file is damaged.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/spelling"
 )
 
 // healthTimeout is how long the daemon's loop may take to answer before it counts as hung.
@@ -124,7 +126,11 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 		answer(w, http.StatusAccepted, accepted{Job: job})
 	default:
 		s.withStatus(w, r, func(status *Status) {
-			unknown := &UnknownJobError{Job: job, Nearest: nearest(job, status.Jobs)}
+			var names []string
+			for _, j := range status.Jobs {
+				names = append(names, j.Job)
+			}
+			unknown := &UnknownJobError{Job: job, Nearest: spelling.Nearest(job, names, maxNearest)}
 			answer(w, http.StatusNotFound, failure{Error: unknown.Error(), Nearest: unknown.Nearest})
 		})
 	}

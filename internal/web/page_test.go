@@ -117,19 +117,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	var jobs []JobStatus
-	for _, name := range []string{"alpine", "library/alpine", "debian", "Ubuntu", "go", "x"} {
-		jobs = append(jobs, JobStatus{Job: name})
-	}
-	for word, want := range map[string][]string{
-		"alpin": {"alpine", "library/alpine"}, "docker.io/library/alpine": {"alpine", "library/alpine"}, "debain": {"debian"}, "ubuntu": {"Ubuntu"},
-		"g": {"go", "x"}, "nothing-like": nil, "": {"x"}, strings.Repeat("alpine", 100): nil,
-	} {
-		if d := cmp.Diff(want, nearest(word, jobs)); d != "" {
-			t.Errorf("%q (-want +got):\n%s", word, d)
-		}
-	}
+func TestUnknownJob(t *testing.T) {
 	e := &UnknownJobError{Job: "a", Nearest: []string{"b", "c", "d"}}
 	if got := e.Error(); got != `there is no job "a"; did you mean "b", "c" or "d"?` {
 		t.Error(got)

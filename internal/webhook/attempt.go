@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/backoff"
 )
 
 const (
@@ -96,21 +97,9 @@ func judge(host string, answer *http.Response, now time.Time) *fault {
 	case status >= 300 && status <= 399:
 		f.err = fmt.Errorf("%w; redirects are not followed", f.err)
 	}
-	f.after = retryAfter(answer.Header.Get("Retry-After"), now)
+	wait, _ := backoff.RetryAfter(answer.Header, now)
+	f.after = min(wait, maxRetryAfter)
 	return f
-}
-
-// retryAfter reads seconds or a date; what is neither, or past, is 0.
-func retryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return max(0, min(date.Sub(now), maxRetryAfter))
 }
 
 // redacted takes out of an error of the transport what the URL says beside the host.
@@ -143,16 +132,5 @@ func (c *compiled) secrets() []string {
 	return parts
 }
 
-const (
-	firstWait = time.Second
-	maxWait   = 5 * time.Minute
-)
-
-// backoff returns how long to wait after so many failures in a row; random is in [0, 1).
-func backoff(failures int, random float64) time.Duration {
-	wait := float64(maxWait)
-	if doubled := float64(firstWait) * math.Pow(2, float64(failures-1)); doubled < wait {
-		wait = doubled
-	}
-	return time.Duration(wait/2 + random*wait/2)
-}
+// pauses are those between the attempts at one event.
+var pauses = backoff.Backoff{First: time.Second, Max: 5 * time.Minute}

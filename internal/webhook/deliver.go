@@ -3,8 +3,9 @@ package webhook
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"time"
+
+	"github.com/draysync/dray/internal/backoff"
 )
 
 const (
@@ -55,7 +56,7 @@ func (s *Sender) deliver(ctx context.Context, box *outbox, n *notice) {
 			return
 		}
 		s.report(ctx, n, f, attempt, v)
-		if !sleep(ctx, v.wait) || !v.again {
+		if backoff.Sleep(ctx, v.wait) != nil || !v.again {
 			return
 		}
 	}
@@ -86,7 +87,7 @@ func (s *Sender) settle(ctx context.Context, box *outbox, n *notice, f *fault, p
 	}
 	box.failures++
 	v.streak = box.failures
-	v.wait = max(backoff(box.failures, rand.Float64()), f.after)
+	v.wait = max(pauses.Pause(box.failures), f.after)
 	v.again = f.again && patient && time.Since(n.queued)+v.wait <= maxAge
 	if v.again {
 		return v, true

@@ -203,45 +203,6 @@ func TestGivenUpKeepsWaiting(t *testing.T) {
 	})
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-	tests := map[string]time.Duration{
-		"":                              0,
-		"soon":                          0,
-		"-5":                            0,
-		"1.5":                           0,
-		"0":                             0,
-		" 30 ":                          30 * time.Second,
-		"3600":                          time.Hour,
-		"3601":                          time.Hour,
-		"9223372036854775808":           time.Hour,
-		"99999999999999999999999999":    time.Hour,
-		"Mon, 23 Nov 2026 08:00:30 GMT": 30 * time.Second,
-		"Mon, 23 Nov 2026 07:00:00 GMT": 0,
-		"Fri, 31 Dec 9999 23:59:59 GMT": time.Hour,
-	}
-	for value, want := range tests {
-		t.Run(value, func(t *testing.T) {
-			if got := retryAfter(value, now); got != want {
-				t.Errorf("got %s, want %s", got, want)
-			}
-		})
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	for _, failures := range []int{1, 2, 9, 10, 100, 1 << 30} {
-		least, most := backoff(failures, 0), backoff(failures, 0.999999)
-		full := maxWait
-		if failures < 10 {
-			full = firstWait << (failures - 1)
-		}
-		if least != full/2 || most < full*99/100 || most > full {
-			t.Errorf("after %d failures: %s to %s, want %s to %s", failures, least, most, full/2, full)
-		}
-	}
-}
-
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReceiver(func(_ context.Context, n int, _ delivery) (*http.Response, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,28 +63,10 @@ func mayPass(ctx context.Context, err error) bool {
 // goDuration finds the pause that GHCR names only in its message: "retry-after: 880.092µs, allowed: 44000/minute".
 var goDuration = regexp.MustCompile(`retry-after: ([0-9.]+(?:ns|µs|us|ms|s|m|h)(?:[0-9.]+(?:ns|µs|us|ms|s|m|h))*)`)
 
-// unixFrom is the smallest Retry-After that is a point in time: nobody asks to be asked again in thirty years, and Docker
-// Hub has sent Unix times.
-const unixFrom = 1_000_000_000
-
-// retryAfter returns how long the answer asks to wait. RFC 9110, 10.2.3, has seconds and dates; Unix times and a duration in
-// the message occur. It returns false where the answer says nothing that can be read.
+// retryAfter returns how long the answer asks to wait, in its header or in its message; false where it does not say.
 func retryAfter(header http.Header, message string, now time.Time) (time.Duration, bool) {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if value == "" {
-		value = strings.TrimSpace(header.Get("X-Retry-After"))
-	}
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 && seconds < 1e12 {
-		if seconds >= unixFrom {
-			return max(0, time.Unix(int64(seconds), 0).Sub(now)), true
-		}
-		return time.Duration(seconds * float64(time.Second)), true
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		if date, err := http.ParseTime(header.Get("Date")); err == nil {
-			now = date // the registry's clock, not ours, is what it reckons by
-		}
-		return max(0, at.Sub(now)), true
+	if d, ok := backoff.RetryAfter(header, now); ok {
+		return d, true
 	}
 	if m := goDuration.FindStringSubmatch(message); m != nil {
 		if d, err := time.ParseDuration(m[1]); err == nil {

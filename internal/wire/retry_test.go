@@ -25,19 +25,8 @@ func TestRetryAfter(t *testing.T) {
 	}{
 		{"none", header(), "", 0, false},
 		{"seconds", header("Retry-After", "120"), "", 2 * time.Minute, true},
-		{"zero", header("Retry-After", "0"), "", 0, true},
-		{"fraction", header("Retry-After", "1.5"), "", 1500 * time.Millisecond, true},
-		{"date by the registry's clock", header("Retry-After", "Wed, 01 Jul 2026 13:00:30 GMT", "Date", "Wed, 01 Jul 2026 13:00:00 GMT"), "", 30 * time.Second, true},
-		{"date without the registry's clock", header("Retry-After", "Wed, 01 Jul 2026 12:00:10 GMT"), "", 10 * time.Second, true},
-		{"date gone by", header("Retry-After", "Wed, 01 Jul 2020 12:00:10 GMT"), "", 0, true},
-		{"Unix time, as Docker Hub has sent it", header("Retry-After", "1782907260"), "", time.Minute, true},
-		{"Unix time gone by", header("Retry-After", "1746136938"), "", 0, true},
-		{"Docker Hub's older header", header("X-Retry-After", "60"), "", time.Minute, true},
 		{"GHCR's message", header(), "toomanyrequests: retry-after: 880.092µs, allowed: 44000/minute", 880092 * time.Nanosecond, true},
 		{"GHCR's message, longer", header(), "retry-after: 1m2s", 62 * time.Second, true},
-		{"negative", header("Retry-After", "-5"), "", 0, false},
-		{"nonsense", header("Retry-After", "soon"), "", 0, false},
-		{"absurd", header("Retry-After", "1e300"), "", 0, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -47,17 +36,6 @@ func TestRetryAfter(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	f.Add("120", "x")
-	f.Add("Wed, 01 Jul 2026 13:00:30 GMT", "retry-after: 1s")
-	f.Add("1746136938", "")
-	f.Fuzz(func(t *testing.T, value, message string) {
-		if d, ok := retryAfter(http.Header{"Retry-After": {value}}, message, time.Unix(1782907200, 0)); ok && d < 0 {
-			t.Fatalf("%q, %q: a pause of %v", value, message, d)
-		}
-	})
 }
 
 func TestClean(t *testing.T) {

@@ -1,13 +1,15 @@
-//go:build unix
-
 package store
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
+
+	"github.com/draysync/dray/internal/file"
 )
+
+// errLocked says that another process, or another Store of this one, holds a lock.
+var errLocked = errors.New("is locked by another process")
 
 // lockFile takes a lock on a file that it creates where needed, exclusive or shared with others, and does not wait for it:
 // errLocked says that somebody holds it. The lock ends with the process.
@@ -16,20 +18,11 @@ func lockFile(path string, exclusive bool) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	how := syscall.LOCK_SH
-	if exclusive {
-		how = syscall.LOCK_EX
-	}
-	for {
-		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	switch {
-	case err == nil:
+	locked, err := file.TryLock(f, exclusive)
+	if locked {
 		return func() { _ = f.Close() }, nil // closing gives the lock back
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	}
+	if err == nil {
 		err = errLocked
 	}
 	return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())

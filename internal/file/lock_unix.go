@@ -1,0 +1,27 @@
+//go:build unix
+
+package file
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// TryLock takes the lock of a file, for this process alone or shared with others, and returns false where another process has it. It does not
+// wait. The lock ends when the file is closed, and with the process.
+func TryLock(f *os.File, exclusive bool) (bool, error) {
+	how := syscall.LOCK_SH
+	if exclusive {
+		how = syscall.LOCK_EX
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false, nil
+		case !errors.Is(err, syscall.EINTR):
+			return err == nil, err
+		}
+	}
+}
