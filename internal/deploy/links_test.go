@@ -18,6 +18,10 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	design, err := filepath.Glob(filepath.Join(root, "docs", "design", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	top, err := filepath.Glob(filepath.Join(root, "*.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +31,7 @@ func TestLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	followed := 0
-	for _, path := range slices.Concat(documents, top, beside) {
+	for _, path := range slices.Concat(documents, design, top, beside) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -45,5 +49,30 @@ func TestLinks(t *testing.T) {
 	}
 	if followed < 60 {
 		t.Errorf("only %d links were followed", followed)
+	}
+}
+
+// named is a path in code quotes: that of a file, or of a folder at the top.
+var named = regexp.MustCompile("`([a-z][A-Za-z0-9_.-]*/[A-Za-z0-9_./-]+|[A-Za-z.]+\\.(?:md|yaml))`")
+
+// TestHowToAdd finds the files that CONTRIBUTING.md names, step by step, and those of the pages on the design.
+func TestHowToAdd(t *testing.T) {
+	for path, least := range map[string]int{"CONTRIBUTING.md": 25, "docs/design/requests.md": 10, "docs/design/imports.md": 10, "docs/design/daemon.md": 5} {
+		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			_, here := os.Stat(filepath.Join(root, m[1]))
+			_, inside := os.Stat(filepath.Join(root, "internal", m[1])) // the pages on the design leave internal out
+			if here != nil && inside != nil {
+				t.Errorf("%s names %s, which is not there", path, m[1])
+			}
+			found++
+		}
+		if found < least {
+			t.Errorf("%s names %d files", path, found)
+		}
 	}
 }
