@@ -207,6 +207,9 @@ func parseRepository(name string) (Repository, error) {
 	return Repository{Registry: host, Path: rest}, nil
 }
 
+// ValidPath tells whether a repository at a registry may have this path.
+func ValidPath(p string) bool { return checkPath(p) == nil }
+
 func checkPath(p string) error {
 	switch {
 	case p == "":

@@ -66,9 +66,9 @@ func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need aut
 	}
 	_ = resp.Body.Close() // of HEAD
 	d := image.Descriptor{MediaType: manifestType(resp.Header.Get("Content-Type")), Size: max(resp.ContentLength, 0)}
-	named, err := image.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	named := digestSaid(resp.Header)
 	switch {
-	case err != nil:
+	case named == "":
 	case r.Digest == "" || named.Algorithm() != r.Digest.Algorithm(): // one of another algorithm cannot be compared
 		d.Digest = named
 	case named != r.Digest:

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
 const (
@@ -55,13 +57,27 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func
 		return slices.DeleteFunc(paths, func(path string) bool { return !keep(path) }), err
 	}
 	e := c.endpoint(image.Repository{Registry: prefix.Registry})
-	below := gathered{keep: func(path string) bool { return strings.HasPrefix(path, prefix.Path+"/") && keep(path) }}
+	var strange string // a name such as "x/../y" would lead to another place, at the source as at the target
+	below := gathered{keep: func(path string) bool {
+		if !strings.HasPrefix(path, prefix.Path+"/") || !keep(path) {
+			return false
+		}
+		if !image.ValidPath(path) {
+			strange = path
+			return false
+		}
+		return true
+	}}
 	err := pages{endpoint: e, operation: getCatalog, need: auth.Catalog, read: func(page *listing) error {
 		below.begin()
 		return page.names("repositories", below.add)
 	}, done: below.end}.all(ctx, "_catalog", url.Values{"n": {strconv.Itoa(catalogPage)}})
 	if err != nil {
 		return nil, noCatalog(prefix.Registry, err)
+	}
+	if strange != "" {
+		c.options.Log.LogAttrs(ctx, slog.LevelWarn, "passing over repositories whose names are not valid",
+			slog.String("registry", prefix.Registry), slog.String("source", wire.Clean(strange)))
 	}
 	return sorted(below.names), nil
 }

@@ -3,11 +3,15 @@ package registry
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
@@ -327,4 +331,38 @@ func TestCreatedWithoutBeingAsked(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A registry that rewrites manifests, such as one that converts their media type, says another digest than that of what it was sent.
+func TestManifestTakenAsAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{}, Options{})
+		push(t, r, "app", "1")
+		m, err := c.Manifest(t.Context(), at("app").Tag("1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := emulator.Sum([]byte("another manifest"))
+		r.Inject(emulator.Fault{Match: emulator.MatchKind("PUT", emulator.KindManifest), Header: http.Header{"Docker-Content-Digest": {other}}})
+		err = c.PutManifest(t.Context(), at("app").Tag("2"), m)
+		if !errors.Is(err, image.ErrCorrupt) {
+			t.Fatalf("PutManifest: %v", err)
+		}
+		contains(t, err.Error(), "says that it has taken "+other)
+	})
+}
+
+// No name of a catalog leads out of the place below which the target's repositories lie.
+func TestCatalogNames(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r, c := stand(t, emulator.Options{}, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		body := `{"repositories":["team/one","team/..","team/../../other","team//one","team/a b","team/.","team/Upper","team/","team/two"]}`
+		r.Inject(emulator.Fault{Match: emulator.MatchKind("GET", emulator.KindCatalog), Status: 200, Body: body})
+		got, err := c.Catalog(t.Context(), at("team"), everything)
+		if diff := cmp.Diff([]string{"team/one", "team/two"}, got); err != nil || diff != "" {
+			t.Errorf("Catalog: %v %s", err, diff)
+		}
+		contains(t, log.String(), "passing over repositories whose names are not valid")
+	})
 }

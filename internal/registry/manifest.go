@@ -137,5 +137,8 @@ func (e *endpoint) putManifest(ctx context.Context, r image.Reference, mediaType
 		err, _ = sent.advise(err)
 		return nil, err
 	}
+	if said := digestSaid(resp.Header); said != "" && said != image.DigestOf(raw, said) {
+		return nil, e.hasOther(putManifest, image.DigestOf(raw, said), said)
+	}
 	return resp.Header, nil
 }

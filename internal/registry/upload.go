@@ -202,13 +202,26 @@ func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 	return false, nil
 }
 
-// keeps checks what a registry says to have taken.
+// keeps checks that a registry has taken the blob, as far as it says so.
 func (u *upload) keeps(resp *http.Response) error {
-	said, err := image.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
-	if err != nil || said.Algorithm() != u.desc.Digest.Algorithm() || said == u.desc.Digest {
-		return nil //nolint:nilerr // it need not say
+	if said := digestSaid(resp.Header); said != "" && said.Algorithm() == u.desc.Digest.Algorithm() && said != u.desc.Digest {
+		return u.hasOther(putUpload, u.desc.Digest, said)
 	}
-	return u.refused(putUpload, image.ErrCorrupt, "it was sent %s, and says that it has taken %s", u.desc.Digest, said)
+	return nil
+}
+
+// digestSaid is the digest that an answer names for what was asked for or sent; empty where there is none, or none that can be read.
+func digestSaid(header http.Header) image.Digest {
+	said, err := image.ParseDigest(header.Get("Docker-Content-Digest"))
+	if err != nil {
+		return "" // it need not say
+	}
+	return said
+}
+
+// hasOther is the error of a registry that says to have taken something else than it was sent.
+func (e *endpoint) hasOther(operation string, sent, said image.Digest) error {
+	return e.refused(operation, image.ErrCorrupt, "it was sent %s, and says that it has taken %s", sent, said)
 }
 
 // move takes over the Location that an answer names for what comes next. No Location leads out of TLS.
