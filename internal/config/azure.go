@@ -140,7 +140,7 @@ func (b *builder) credentialKind(c azureCredentialSection) {
 	}
 	for _, need := range needs[c.Kind.value] {
 		if !need.set {
-			b.fail(c.Kind.origin, fmt.Errorf("%s needs %s beside it", quote(c.Kind.raw), need.key), "")
+			b.fail(c.Kind.origin, fmt.Errorf("%s requires %s", quote(c.Kind.raw), need.key), "")
 		}
 	}
 	if c.ClientSecret.set && c.Kind.value != "client-secret" {

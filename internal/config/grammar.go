@@ -16,64 +16,62 @@ type document struct {
 	origin
 	// The version of this file's grammar.
 	Version number `yaml:"version" required:"" min:"1" max:"1"`
-	// The folder in which dray remembers what it has fetched and where it is, for later runs. By default it is
-	// `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/dray`, else `~/.local/state/dray`. A relative path is relative to this file's
-	// folder. Deleting the folder makes dray slower once, and never wrong.
+	// The folder in which dray remembers what it has fetched and where it is. By default `$STATE_DIRECTORY`, else
+	// `$XDG_STATE_HOME/dray`, else `~/.local/state/dray`. A relative path starts at this file's folder. Deleting the folder makes dray
+	// slower once, and never wrong.
 	StateDir text `yaml:"stateDir" example:"/var/lib/dray"`
-	// What is logged and how. Flags of the command line override it.
+	// What is logged, and how. Command-line flags override it.
 	Log logSection `yaml:"log"`
-	// What `dray run` answers by HTTP: health, metrics, status, and requests to run a job or to read this file anew.
+	// The HTTP address of `dray run`: health, metrics, status, and requests to run a job or to reload this file.
 	Server serverSection `yaml:"server"`
-	// How many jobs `dray run` runs at once. One that waits for its registries, as it moves less than a MiB in 250 ms, does not count,
-	// except among those between the same registries.
+	// How many jobs `dray run` runs at once. A job that waits for its registries, moving less than a MiB in 250 ms, does not count,
+	// except among jobs between the same registries.
 	Jobs number `yaml:"jobs" min:"1" max:"64" default:"4"`
-	// How long `dray run`, when it is told to stop, waits for what is under way before it cuts it off; up to 10m. Keep the
-	// service manager's own patience above it.
+	// How long a stopping `dray run` lets running imports finish before it ends them; up to 10m. Set the service manager's own timeout
+	// higher.
 	ShutdownGrace text `yaml:"shutdownGrace" format:"span" default:"25s" example:"25s|0s"`
-	// Whom `dray run` tells what happens.
+	// Where to send notifications.
 	Notifications series[notificationSection] `yaml:"notifications" minItems:"1"`
-	// What holds for each mapping that does not say otherwise: any key of a mapping except `name`, `source`, `target`, `targets`
-	// and `repositories`. A mapping's own key replaces the default as a whole.
+	// Defaults for all mappings: any key of a mapping except `name`, `source`, `target`, `targets` and `repositories`. A key that a
+	// mapping sets replaces the default as a whole.
 	Defaults defaultsSection `yaml:"defaults"`
-	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`, or host/path for credentials
-	// that hold for a part of it, where the longest match wins. A registry that is not listed is asked over HTTPS with the
-	// credentials that `docker login` left. A host has one name: upper case, a dot at its end, port 443, zeros before a port, and
-	// the ways to write an address make no difference, here, in references, in `mirrors` and in Docker's config.json; port 80 makes
-	// none where the host without it has `plainHTTP`. `index.docker.io`, `registry-1.docker.io` and `registry.hub.docker.com` are
-	// `docker.io`.
+	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`. A key host/path sets credentials for a
+	// part of a registry; the longest match wins. dray reaches a registry that is not listed over HTTPS, with the credentials of `docker
+	// login`. All spellings of a host are one: upper case, a trailing dot, port 443, leading zeros of a port, and the forms of an IP
+	// address make no difference, here, in references, in `mirrors` and in Docker's config.json. Port 80 makes none where the host
+	// without it has `plainHTTP`. `index.docker.io`, `registry-1.docker.io` and `registry.hub.docker.com` are `docker.io`.
 	Registries dict[registrySection] `yaml:"registries" format:"registry"`
-	// Azure, for the registries that have `azure`: which cloud, how to sign in, and how many imports it is asked for at once.
+	// Azure settings for all registries that have `azure`: the cloud, the sign-in, and the pace of imports.
 	Azure azureSection `yaml:"azure"`
-	// What to bring where.
+	// What to import, and where to.
 	Mappings series[mappingSection] `yaml:"mappings" required:"" minItems:"1"`
 }
 
 type logSection struct {
 	origin
-	// The least important messages to log.
+	// The lowest level to log.
 	Level text `yaml:"level" enum:"debug|info|warn|error" default:"info"`
-	// `auto` is text on a terminal and JSON elsewhere.
+	// `auto` means text on a terminal and JSON elsewhere.
 	Format text `yaml:"format" enum:"auto|text|json" default:"auto"`
 }
 
 type serverSection struct {
 	origin
-	// Where to listen: host:port, `unix:` and the absolute path of a socket, or `""` for nowhere. Set a `token` where
-	// others can reach it: what can be asked for costs time and requests.
+	// The address to listen on: host:port, `unix:` and an absolute path of a socket, or `""` to not listen. Set a `token` where others
+	// can reach it, because requests can start jobs.
 	Listen text `yaml:"listen" format:"listen" empty:"" default:"127.0.0.1:8484" example:"127.0.0.1:8484|unix:/run/dray/dray.sock"`
-	// What a request that changes something has to show, as `Authorization: Bearer TOKEN`: 16 to 512 letters, digits and
+	// The token that a request must send to change something, as `Authorization: Bearer TOKEN`: 16 to 512 letters, digits and
 	// punctuation. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	Token text `yaml:"token" format:"token" example:"${env:DRAY_TOKEN}|${file:/run/secrets/dray}"`
 }
 
 type notificationSection struct {
 	origin
-	// The URL to POST to, http or https. It often is a secret itself: keep it out of this file then, with `${env:NAME}` or
-	// `${file:PATH}`.
+	// The http or https URL to POST to. If it is a secret itself, keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	Webhook text `yaml:"webhook" required:"" format:"webhook" example:"https://hooks.example.com/dray|${file:/run/secrets/webhook}"`
-	// What to sign with (HMAC), as Standard Webhooks does: at least 24 characters, or `whsec_` and base64.
+	// The key to sign with (HMAC, as in Standard Webhooks): at least 24 characters, or `whsec_` and base64.
 	Secret text `yaml:"secret" example:"${env:WEBHOOK_SECRET}|${file:/run/secrets/webhook-key}"`
-	// What to tell: by default all but `imported`.
+	// The events to send. By default all except `imported`.
 	On list[text] `yaml:"on" enum:"imported|failed|recovered|config-rejected|config-accepted" minItems:"1" unique:"" example:"failed|recovered"`
 	// A Go template of the JSON to send instead of a CloudEvent, for chat systems.
 	Template text `yaml:"template" example:"{\"text\": {{json .Summary}}}"`
@@ -82,29 +80,29 @@ type notificationSection struct {
 type registrySection struct {
 	origin
 	_ struct{} `never:"tls|plainHTTP"`
-	// The name to sign in with. Without a way to sign in, dray looks for what `docker login` has left.
+	// The user name to sign in with. Without any credential here, dray uses those of `docker login`.
 	Username text `yaml:"username" requires:"password" example:"${env:REGISTRY_USERNAME}"`
 	// The password or access token to sign in with. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	Password text `yaml:"password" requires:"username" example:"${env:REGISTRY_PASSWORD}|${file:/run/secrets/registry}"`
-	// A refresh token of the registry's token server, which some give instead of a password. Keep it out of this file.
+	// A refresh token of the registry's token server, which some registries issue instead of a password. Keep it out of this file.
 	IdentityToken text `yaml:"identityToken" example:"${file:/run/secrets/registry-token}"`
-	// A program to ask for the credential, by the name behind `docker-credential-`: one that is on PATH, and speaks the protocol of
-	// Docker's credential helpers. It is asked again every hour. `dray check` says where it is not installed.
+	// A Docker credential helper to ask for the credential, by its name after `docker-credential-`. It must be on PATH. dray asks it
+	// again every hour. `dray check` reports a helper that is not installed.
 	CredentialHelper text `yaml:"credentialHelper" format:"helper" example:"ecr-login|gcloud|pass"`
-	// Sign in as nobody, whatever `docker login` has left.
+	// Do not sign in, even if `docker login` has left a credential.
 	Anonymous toggle `yaml:"anonymous" default:"false"`
-	// Certificates, for a registry whose own the system does not trust, or that wants one from its clients.
+	// Certificates: a CA that the system does not trust, or a client certificate.
 	TLS tlsSection `yaml:"tls" host:""`
-	// Talk HTTP without TLS, as to a registry on this machine.
+	// Use HTTP without TLS.
 	PlainHTTP toggle `yaml:"plainHTTP" host:"" default:"false"`
-	// How many requests of one kind to this registry may be in flight at once. The kinds are looking, fetching blobs, writing, sending
-	// blobs, and signing in. A blob that waits for the other side of a copy does not count meanwhile.
+	// The highest number of requests of one kind in flight to this registry. The kinds are reads, downloads, writes, uploads and
+	// sign-in. A blob that waits for the other side of a copy does not count.
 	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
-	// What to keep within, where the registry counts: Docker Hub says itself how many pulls are left.
+	// Limits to keep within. Docker Hub reports by itself how many pulls are left.
 	RateLimit rateLimitSection `yaml:"rateLimit" host:""`
-	// Where this registry's content can be had as well: hosts, or host/path below which its repositories lie. What a tag
-	// stands for is asked at the registry itself; manifests and blobs come by digest from the first mirror that has them, are
-	// checked, and come from the registry where none has. So pulls of Docker Hub are spared.
+	// Other places that have this registry's content: hosts, or host/path prefixes of its repositories. dray resolves tags at the
+	// registry itself; manifests and blobs come by digest, and are checked, from the first mirror that has them, else from the registry.
+	// This saves pulls of Docker Hub.
 	Mirrors list[text] `yaml:"mirrors" host:"" minItems:"1" unique:"" format:"mirror" example:"mirror.gcr.io|public.ecr.aws/docker/library|cache.example.com:5000/hub"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
 	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|username|identityToken|credentialHelper|anonymous"`
@@ -112,22 +110,21 @@ type registrySection struct {
 
 type registryAzureSection struct {
 	origin
-	// The registry's resource ID. Without it the registry is looked up by its login server, which takes the right to read the
-	// registries of a subscription.
+	// The registry's resource ID. Without it dray looks the registry up by its login server, which needs the right to list registries.
 	ResourceID text `yaml:"resourceID" format:"resource" example:"/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images/providers/Microsoft.ContainerRegistry/registries/myregistry"`
-	// Whether dray looks at what the registry holds as a target, through its data plane. `auto` finds out by its answer: where its network
-	// rules refuse, nothing leads there, or the identity may not pull, imports need nothing but the Resource Manager, and what it says is
-	// not verified. `none` does so without asking, `required` fails instead.
+	// Whether dray checks, through the data plane, what this registry holds as a target. `auto` finds out: if network rules, routing or
+	// a missing pull right stand in the way, imports use the Resource Manager alone, and the results are unverified. `none` never asks
+	// the data plane. `required` fails without it.
 	DataPlane text `yaml:"dataPlane" enum:"auto|required|none" default:"auto"`
 }
 
 type azureSection struct {
 	origin
-	// Which Azure: `public`, `china`, `usgov`, or the hosts of another one.
+	// The Azure cloud: `public`, `china`, `usgov`, or the endpoints of another one.
 	Cloud cloudSection `yaml:"cloud" default:"public"`
 	// How to sign in.
 	Credential azureCredentialSection `yaml:"credential"`
-	// Imports that Azure makes by itself.
+	// Limits of the imports that Azure makes by itself.
 	Import azureImportSection `yaml:"import"`
 }
 
@@ -135,39 +132,39 @@ type cloudSection struct {
 	origin
 	// The name of a cloud that is known.
 	name string
-	// The URL of its Resource Manager.
+	// The URL of the cloud's Resource Manager.
 	ARMEndpoint text `yaml:"armEndpoint" required:"" format:"url" example:"https://management.azurestack.example.com"`
-	// What tokens for its Resource Manager are for.
+	// The audience of tokens for the Resource Manager.
 	ARMAudience text `yaml:"armAudience" required:"" format:"url" example:"https://management.azurestack.example.com"`
-	// The URL of its sign-in.
+	// The URL of the cloud's sign-in.
 	AuthorityHost text `yaml:"authorityHost" required:"" format:"url" example:"https://login.azurestack.example.com"`
-	// What the login servers of its registries end with.
+	// The suffix of the login servers of its registries.
 	RegistrySuffix text `yaml:"registrySuffix" required:"" format:"suffixHost" example:"azurecr.azurestack.example.com"`
-	// A file of PEM certificates to trust besides the system's, for its Resource Manager and its sign-in.
+	// A PEM file of CAs to trust besides the system's, for the Resource Manager and the sign-in.
 	CAFile text `yaml:"caFile" example:"/etc/dray/stack.pem"`
 }
 
 type azureCredentialSection struct {
 	origin
-	// `default` takes the first that there is: the environment, workload identity, managed identity, Azure's command line.
+	// `default` uses the first that works: environment, workload identity, managed identity, Azure CLI.
 	Kind text `yaml:"kind" enum:"default|workload-identity|managed-identity|client-secret|client-certificate|azure-cli" default:"default"`
 	// The tenant to sign in to.
 	TenantID text `yaml:"tenantID" example:"${env:AZURE_TENANT_ID}"`
-	// The application, or a managed identity that a user has made.
+	// The client ID of the application or of a user-assigned managed identity.
 	ClientID text `yaml:"clientID" example:"${env:AZURE_CLIENT_ID}"`
-	// The secret of the application. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
+	// The application's secret. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	ClientSecret text `yaml:"clientSecret" requires:"clientID" example:"${file:/run/secrets/azure}"`
-	// A file with the certificate of the application and its key, in PEM or PKCS#12.
+	// A file with the application's certificate and key, in PEM or PKCS#12.
 	CertificateFile text `yaml:"certificateFile" requires:"clientID" example:"/etc/dray/azure.pem"`
-	// The password of the certificate's file, where it has one.
+	// The password of the certificate file, if it has one.
 	CertificatePassword text `yaml:"certificatePassword" requires:"certificateFile" example:"${file:/run/secrets/azure-certificate}"`
 }
 
 type azureImportSection struct {
 	origin
-	// How many imports one registry makes at once.
+	// How many imports one registry runs at once.
 	Parallel number `yaml:"parallel" min:"1" max:"50" default:"4"`
-	// How many imports are asked for in a second at the most, over all registries.
+	// How many imports to start per second at most, over all registries.
 	Rate number `yaml:"rate" min:"1" max:"10" default:"2"`
 	// How long one import may take.
 	Timeout text `yaml:"timeout" format:"duration" default:"30m" example:"30m|2h"`
@@ -175,43 +172,42 @@ type azureImportSection struct {
 
 type rateLimitSection struct {
 	origin
-	// How many pulls of a window to leave to others on the same account or address: a number, or a part such as `10%`.
+	// How many pulls of a window to leave for others who share the account or address: a number, or a percentage such as `10%`.
 	Keep text `yaml:"keep" format:"keep" default:"0" example:"10|10%"`
-	// How many requests of any kind to send in a second at the most.
+	// The highest number of requests per second, of any kind.
 	RequestsPerSecond number `yaml:"requestsPerSecond" min:"1" max:"10000" example:"5"`
-	// How many manifests may be fetched in a `window`, where the registry does not say so itself.
+	// How many manifests may be fetched per `window`, if the registry does not report it.
 	PullsPerWindow number `yaml:"pullsPerWindow" requires:"window" min:"1" max:"1000000" example:"200"`
-	// The window of `pullsPerWindow`: up to 31 days.
+	// The window of `pullsPerWindow`, up to 31 days.
 	Window text `yaml:"window" requires:"pullsPerWindow" format:"duration" example:"1h|6h"`
 }
 
 type tlsSection struct {
 	origin
-	// A file of PEM certificates to trust besides the system's. A relative path is relative to this file's folder.
+	// A PEM file of CAs to trust besides the system's. A relative path starts at this file's folder.
 	CAFile text `yaml:"caFile" example:"/etc/dray/ca.pem"`
-	// A file with the PEM certificate to identify with (mTLS).
+	// A PEM file with the client certificate (mTLS).
 	CertFile text `yaml:"certFile" requires:"keyFile" example:"/etc/dray/client.pem"`
-	// A file with the PEM key of `certFile`.
+	// A PEM file with the key of `certFile`.
 	KeyFile text `yaml:"keyFile" requires:"certFile" example:"/etc/dray/client.key"`
-	// Trust any certificate. Whoever stands in between can then read and change everything.
+	// Accept any certificate. Anybody on the network path can then read and change everything.
 	InsecureSkipVerify toggle `yaml:"insecureSkipVerify" default:"false"`
 }
 
 type mappingSection struct {
 	origin
 	_ struct{} `oneof:"target|targets"`
-	// What logs, reports and commands call the mapping; unique. By default the path of the source's repository.
+	// The mapping's name in logs, reports and commands; unique. By default the path of the source repository.
 	Name text `yaml:"name" format:"name" example:"alpine"`
-	// Where images come from: a repository, whose tags are then chosen by `tags`; one image by `:tag` or `@digest`; or, with
-	// `repositories`, the prefix that they have in common. `ocidir://PATH` is an OCI image layout, a directory. A user's name and
-	// password have no place here, see `registries`.
+	// Where images come from: a repository, whose tags `tags` selects; one image by `:tag` or `@digest`; or, with `repositories`, a
+	// common prefix. `ocidir://PATH` is an OCI image layout, a directory. Credentials belong in `registries`.
 	Source text `yaml:"source" required:"" format:"reference" example:"docker.io/library/alpine|ghcr.io/acme/base:1.4|ocidir:///srv/stage/alpine"`
-	// Where images go, written as the source is. It takes a tag where the source is one image, by default the source's tag.
+	// Where images go, in the same form. If the source is one image, the target may have a tag; by default it is the source's.
 	Target text `yaml:"target" format:"target" example:"registry.example.com/mirror/alpine|ocidir:///srv/stage/alpine"`
 	// Several targets, instead of `target`.
 	Targets list[text] `yaml:"targets" format:"target" minItems:"1" unique:""`
-	// Bring several repositories below the prefixes that source and targets then are. An entry is a path or a glob: `*` and
-	// `?` do not cross a `/`, `[a-z]` is one character of these. A glob needs a registry that lists its catalog.
+	// Import several repositories. Source and targets are then prefixes. An entry is a path or a glob: `*` and `?` do not match `/`,
+	// `[a-z]` matches one of these characters. A glob needs a registry that lists its catalog.
 	Repositories list[text] `yaml:"repositories" format:"repository" minItems:"1" unique:"" example:"builder|lint-*"`
 	options
 }
@@ -223,49 +219,49 @@ type defaultsSection struct {
 
 // options are the keys of a mapping that can stand in defaults, too.
 type options struct {
-	// Which tags of a repository: a list of tags, patterns, and mappings with the keys below, of which each chooses for itself; or one
-	// such mapping alone. Write `["*"]` to mean every tag.
+	// Which tags of a repository to import: a list of tags, patterns and mappings with the keys below, each of which selects on its own;
+	// or one such mapping. `["*"]` selects every tag.
 	Tags tagsSection `yaml:"tags"`
-	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all are kept. An image that lacks
-	// one is refused, unless a `?` behind it says that it may be missing; of an image of one platform its config says which. A list is
-	// short for `want`. An image that has none of them is refused in any case.
+	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all. An image that lacks one is
+	// refused, unless the platform ends with `?`. An image that has none of them is always refused. The platform of a single-platform
+	// image is read from its config. A list is short for `want`.
 	Platforms platformsSection `yaml:"platforms" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
-	// What to do when a tag that the target has points elsewhere at the source: `follow` moves it, `refuse` reports it.
+	// What to do when a tag has moved at the source: `follow` moves it at the target too, `refuse` reports it.
 	Moved text `yaml:"moved" enum:"follow|refuse" default:"follow"`
-	// Tags that never move, written as `tags.include` is. Once a target has one, nothing is spent on it but a list of the target's tags: it is
-	// not looked for at the source, nor are signatures that come after it. One that is seen to have moved is refused.
+	// Tags that never move, as patterns like those of `tags.include`. Once the target has such a tag, dray only checks that it is in the
+	// target's tag list: it asks the source nothing, and looks for no later signatures. If dray sees that one has moved, it refuses it.
 	Immutable list[text] `yaml:"immutable" format:"tag" minItems:"1" unique:"" example:"v*|/[0-9]+[.][0-9]+[.][0-9]+/"`
-	// Whether signatures, SBOMs and attestations travel along: `true`, `false`, or a list of artifact types.
+	// Whether signatures, SBOMs and attestations are imported with their image: `true`, `false`, or a list of artifact types.
 	Referrers referrersSection `yaml:"referrers" format:"artifact" minItems:"1" unique:"" default:"true" example:"application/vnd.dev.sigstore.bundle.v0.3+json"`
-	// How often an image that has not changed is looked at for new signatures, SBOMs and attestations, which often come after
-	// it. This needs the memory of `stateDir`; without it they travel only as their image is imported.
+	// How often to look for new signatures, SBOMs and attestations of an unchanged image; they are often added later. This needs
+	// `stateDir`; without it they are imported only together with their image.
 	ReferrersInterval text `yaml:"referrersInterval" format:"duration" default:"24h" example:"24h|1h"`
-	// Bring the layers that a manifest names by URLs as well, such as those of old Windows base images: from the source's
-	// registry or else from their URLs. It holds for what is imported from then on.
+	// Also import layers that a manifest refers to by URL, such as those of old Windows base images: from the source registry, else from
+	// the URLs. It applies to later imports.
 	ForeignLayers toggle `yaml:"foreignLayers" default:"false"`
-	// Who brings the images: `copy` streams them through dray; `acr` has Azure Container Registry import them by itself, without
-	// a byte through dray; `auto` takes `acr` where the target has `azure` and the mapping allows it.
+	// What imports: `copy` streams through dray; `acr` lets Azure Container Registry import by itself, with no byte through dray; `auto`
+	// uses `acr` where the target has `azure` and the mapping allows it.
 	Engine text `yaml:"engine" enum:"auto|copy|acr" default:"auto"`
-	// Who finds out what a tag stands for: dray (`here`), or, with `engine: acr`, the target's registry alone (`server`), where
-	// the source cannot be reached from here. What changed then shows only after each import.
+	// What resolves tags: dray (`here`) or, with `engine: acr`, the target registry (`server`), for a source that dray cannot reach.
+	// Changes then show only after each import.
 	Resolve text `yaml:"resolve" enum:"here|server" default:"here"`
-	// Let what a source's digest names arrive without a tag, where the target has none.
+	// Import a source digest without a tag, if the target names none.
 	Untagged toggle `yaml:"untagged" default:"false"`
-	// When to look for changes: five fields of cron (minute, hour, day of the month, month, day of the week), `@hourly`,
-	// `@daily`, `@weekly`, `@monthly`, `@yearly`, or `@every` and a duration. A mapping without a schedule, which `""` makes it
-	// beside a default, is run by `dray run` once, and when it changes. What came due while dray was down is run once.
+	// When to look for changes: five cron fields (minute, hour, day of the month, month, day of the week), `@hourly`, `@daily`,
+	// `@weekly`, `@monthly`, `@yearly`, or `@every` and a duration. Without a schedule, `dray run` runs the mapping once, and again when
+	// it changes; `""` overrides a default. A run that was missed while dray was down is made up for once.
 	Schedule text `yaml:"schedule" format:"schedule" empty:"" example:"17 */6 * * *|@every 90m|@daily"`
-	// Up to how much later than its schedule a mapping runs, always by the same share, so that not all run at once; `0s` for
-	// none. A mapping that is new or has changed runs at once.
+	// The longest delay after the scheduled time, so that mappings do not all run at once. Each mapping always has the same delay. A new
+	// or changed mapping runs at once.
 	Jitter text `yaml:"jitter" format:"span" default:"0s" example:"10m"`
 	// The time zone of `schedule`, by its IANA name.
 	Timezone text `yaml:"timezone" format:"timezone" default:"UTC" example:"Europe/Berlin"`
-	// Which of the mappings that are due at one time comes first: that with the highest.
+	// Of the mappings that are due at the same time, the one with the highest priority runs first.
 	Priority number `yaml:"priority" min:"-100" max:"100" default:"0"`
-	// How long one try of one import may work. The time in which it waits for its turn at a registry does not count. It holds also for a list of
-	// tags or repositories and for a look at one tag, each of which may take an hour at the most.
+	// The longest time that one attempt of an import may work. Waiting for a turn at a registry does not count. It also limits a list of
+	// tags or repositories, and a look at one tag, to at most an hour each.
 	Timeout text `yaml:"timeout" format:"duration" default:"12h" example:"30m|1h30m"`
-	// How often an import is tried again after a failure that may pass.
+	// How often to retry an import after a temporary failure.
 	Retries number `yaml:"retries" min:"0" max:"10" default:"3"`
 }
 
@@ -273,28 +269,28 @@ type platformsSection struct {
 	origin
 	// The platforms to keep.
 	Want list[text] `yaml:"want" required:"" format:"platform" minItems:"1" unique:"" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
-	// What to do with an image that lacks some of them: `fail` refuses it, `skip` brings those that are there.
+	// What to do with an image that lacks some of them: `fail` refuses it, `skip` imports those that it has.
 	Missing text `yaml:"missing" enum:"fail|skip" default:"fail"`
 }
 
 type tagsSection struct {
 	origin
-	// Tags, globs over the whole tag (`*`, `?`, `[a-z]`, `{a,b}`), or `/RE2/` over the whole tag. Only literals: the tag list
-	// is not fetched. Beside semver, suffix or newest the default is every tag.
+	// Tags, globs over the whole tag (`*`, `?`, `[a-z]`, `{a,b}`), or `/RE2/` over the whole tag. If all are literal, dray does not
+	// fetch the tag list. With semver, suffix or newest the default is every tag.
 	Include list[text] `yaml:"include" format:"tag" minItems:"1" example:"latest|3.*|/v[0-9]+/"`
-	// What to take from `include`, in the same syntax.
+	// Tags to leave out, in the same syntax.
 	Exclude list[text] `yaml:"exclude" format:"tag" minItems:"1" example:"*_rc*"`
-	// Keep versions in this range (Masterminds syntax); pre-releases only where the range names one.
+	// Keep versions in this range (Masterminds syntax). Pre-releases match only if the range names one.
 	Semver text `yaml:"semver" format:"range" example:">= 3.19|~1.4|1.x"`
-	// Keep tags that end so; versions are read from what stands before it.
+	// Keep tags with this suffix. The version is read from the part before it.
 	Suffix text `yaml:"suffix" format:"suffix" example:"-alpine"`
-	// Keep this many of the highest versions, or of the first in another order that `sort` names.
+	// Keep this many of the highest versions, or the latest in the order that `sort` names.
 	Newest number `yaml:"newest" min:"1" example:"5"`
-	// The order that `newest` goes by: `semver`, versions; `date`, the day that a tag names, such as `20240329` or `2024-03-29.2`; or
-	// `numeric`, the numbers in a tag, such as `build-117`.
+	// The order of `newest`: `semver` by version; `date` by the date in a tag, such as `20240329` or `2024-03-29.2`; `numeric` by the
+	// numbers in a tag, such as `build-117`.
 	Sort text `yaml:"sort" enum:"semver|date|numeric" requires:"newest" default:"semver"`
-	// How many tags there have to be. Where less is chosen the outcome is `nothing-chosen`, which counts as failed; `0` allows none,
-	// also of the repositories that a pattern of `repositories` stands for. A tag that `include` names always has to be there.
+	// The least number of tags to select. If there are fewer, the outcome is `nothing-chosen`, which counts as a failure; `0` allows
+	// none, also for each repository that a pattern of `repositories` matches. A tag that `include` names must always exist.
 	Min number `yaml:"min" min:"0" default:"1"`
 
 	// sets are the entries that are mappings, where tags is a list.

@@ -100,7 +100,7 @@ func (w *walker) unknown(p pair, at origin, t reflect.Type) {
 		hint = "it belongs " + place
 	}
 	if hint == "" {
-		hint = "known here: " + strings.Join(keysOf(t), ", ")
+		hint = "valid keys: " + strings.Join(keysOf(t), ", ")
 	}
 	w.fail(w.at(p.key, join(at.key, clip(p.name))), errors.New("unknown key"), hint)
 }
@@ -122,7 +122,7 @@ func elsewhere(key, found string) (string, bool) {
 	if best == "" {
 		return "at the top of the file", true
 	}
-	return "into " + best, true
+	return "in " + best, true
 }
 
 func common(a, b string) int {

@@ -125,7 +125,7 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Error) {
 	case root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null":
 		return nil, emptyFile(name)
 	case root.Kind != yaml.MappingNode:
-		return nil, &Error{Pos: pos, Err: fmt.Errorf("the file is %s, and a mapping with %s is wanted", describe(root), strings.Join(keysOf(reflect.TypeFor[document]()), ", "))}
+		return nil, &Error{Pos: pos, Err: fmt.Errorf("the file must be a mapping with %s (got %s)", strings.Join(keysOf(reflect.TypeFor[document]()), ", "), describe(root))}
 	}
 	return root, checkAliases(name, root)
 }

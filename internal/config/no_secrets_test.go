@@ -31,8 +31,8 @@ func TestNoSecrets(t *testing.T) {
 		"a schedule":          {"mappings: [{source: docker.io/library/a, target: r.example/a, tags: [latest], schedule: '${env:CRON}', timezone: '${env:TZ}'}]", ""},
 		"no such kind":        {"registries: {r.example: {identityToken: '${vault:r}'}}" + mapping, "is not known"},
 		"not closed":          {"registries: {r.example: {identityToken: '${env:R'}}" + mapping, "without its }"},
-		"beside it":           {"registries: {r.example: {username: '${env:USER}'}}" + mapping, "needs password"},
-		"a mistake elsewhere": {"shutdownGrace: '${env:GRACE}'\njobs: 0" + mapping, "jobs: is 0"},
+		"beside it":           {"registries: {r.example: {username: '${env:USER}'}}" + mapping, "requires password"},
+		"a mistake elsewhere": {"shutdownGrace: '${env:GRACE}'\njobs: 0" + mapping, "jobs: must be"},
 		"an unknown key":      {"registries: {r.example: {passwort: '${env:PASSWORD}'}}" + mapping, "unknown key"},
 	} {
 		t.Run(name, func(t *testing.T) {

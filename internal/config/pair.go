@@ -29,12 +29,12 @@ func (w *walker) pairs(n *yaml.Node, at origin) ([]pair, bool) {
 		}
 		scalar := resolve(key)
 		if scalar.Kind != yaml.ScalarNode || scalar.ShortTag() == "!!null" {
-			w.fail(w.at(key, at.key), fmt.Errorf("has %s as a key, and a text is wanted", describe(scalar)), "")
+			w.fail(w.at(key, at.key), fmt.Errorf("has a key that must be a text (got %s)", describe(scalar)), "")
 			continue
 		}
 		name := scalar.Value
 		if line, ok := seen[name]; ok {
-			w.fail(w.at(key, join(at.key, clip(name))), fmt.Errorf("is there twice, first in line %d", line), "remove one of them")
+			w.fail(w.at(key, join(at.key, clip(name))), fmt.Errorf("appears twice, first on line %d", line), "remove one of them")
 			continue
 		}
 		seen[name] = key.Line
@@ -69,7 +69,7 @@ func (w *walker) merge(n *yaml.Node, at origin) []pair {
 	for _, s := range sources {
 		s = resolve(s)
 		if s.Kind != yaml.MappingNode {
-			w.fail(at, fmt.Errorf("is %s, and a mapping or a list of mappings is wanted", describe(s)), "")
+			w.fail(at, fmt.Errorf("must be a mapping or a list of mappings (got %s)", describe(s)), "")
 			continue
 		}
 		pairs, _ := w.pairs(s, at)

@@ -88,16 +88,16 @@ func (b *builder) target(t text, s *mappingSection, m *Mapping) (image.Reference
 	switch {
 	case m.Source.IsZero():
 	case ref.Digest != "":
-		wrong, hint = "%s has a digest, and a target's digest is always the source's", "write a tag, or nothing behind the repository"
+		wrong, hint = "%s must not have a digest, because the target always gets the source's", "write a tag, or the repository alone"
 	case ref.Tag != "" && !single(m.Source):
-		wrong, hint = "%s has a tag, and a source without one brings its tags along", "remove the tag, or add one to the source"
+		wrong, hint = "%s must not have a tag, because the source's tags are kept", "remove the tag, or add one to the source"
 	case ref.Repository == m.Source.Repository:
 		wrong, hint = "%s is the repository that the source is", "write another repository"
 	case ref.Tag == "" && m.Source.Tag == "" && m.Source.Digest != "":
 		if b.mayBeUntagged(m.Source, ref) {
 			return ref.WithDigest(m.Source.Digest), nil
 		}
-		wrong, hint = "%s has no tag, and the source's digest gives it none", "add a tag to the target, or write untagged: true, at a registry"
+		wrong, hint = "%s needs a tag, because the source is a digest", "add a tag to the target or, at a registry, set untagged: true"
 	}
 	if wrong != "" {
 		b.fail(t.origin, fmt.Errorf(wrong, quote(t.raw)), hint)

@@ -138,7 +138,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		host, _, _ := strings.Cut(key, "/")
 		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin, s.Azure.origin} {
 			if at.set {
-				b.fail(at, errors.New("holds for a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
+				b.fail(at, errors.New("applies to a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
 		}
 	}
@@ -214,7 +214,7 @@ func (b *builder) rateLimit(s rateLimitSection) RateLimit {
 		n, err := strconv.Atoi(percent)
 		switch {
 		case err != nil || n < 0 || n > 999_999 || isPart && n > maxKeep || percent[0] == '+':
-			b.invalid(s.Keep, fmt.Errorf("%s is no number of pulls: write a whole number, or a part up to %d%% such as 10%%", quote(s.Keep.raw), maxKeep), "a number of pulls, or a part such as 10%")
+			b.invalid(s.Keep, fmt.Errorf("%s is not a number of pulls: write a whole number, or a percentage up to %d%%, such as 10%%", quote(s.Keep.raw), maxKeep), "a number of pulls, or a part such as 10%")
 		case isPart:
 			r.KeepPercent = n
 		default:

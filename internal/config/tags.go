@@ -11,7 +11,7 @@ import (
 func (b *builder) onlyForRepositories(s *mappingSection) {
 	for _, at := range []origin{s.Tags.origin, s.Repositories.origin} {
 		if at.set {
-			b.fail(at, errors.New("means nothing for one image, as which the source's tag or digest makes it"), "remove it, or the source's tag or digest")
+			b.fail(at, errors.New("does not apply to a single image, which the source names by tag or digest"), "remove it, or the source's tag or digest")
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (v *number) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTa
 	}
 	var f float64
 	if err := n.Decode(&f); err != nil || f != math.Trunc(f) || math.IsInf(f, 0) {
-		w.fail(at, fmt.Errorf("is %s, not a whole number", clip(n.Value)), "")
+		w.fail(at, fmt.Errorf("must be a whole number (got %s)", clip(n.Value)), "")
 		return
 	}
 	low, high := bound(tag, "min", math.MinInt32), bound(tag, "max", math.MaxInt32)
@@ -113,11 +113,11 @@ func (v *number) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTa
 		return
 	}
 	if f < float64(low) || f > float64(high) {
-		limits := fmt.Sprintf("%d to %d", low, high)
+		limits := fmt.Sprintf("between %d and %d", low, high)
 		if high == math.MaxInt32 {
-			limits = fmt.Sprintf("%d and more", low)
+			limits = fmt.Sprintf("at least %d", low)
 		}
-		w.fail(at, fmt.Errorf("is %s, and %s is possible", clip(n.Value), limits), "")
+		w.fail(at, fmt.Errorf("must be %s (got %s)", limits, clip(n.Value)), "")
 		return
 	}
 	*v = number{origin: at, value: int(f)}

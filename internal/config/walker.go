@@ -68,7 +68,7 @@ func (w *walker) wrong(n *yaml.Node, at origin, wanted string) {
 			hint = "quotes make a text of it"
 		}
 	}
-	w.fail(at, fmt.Errorf("is %s, and %s is wanted", describe(n), wanted), hint)
+	w.fail(at, fmt.Errorf("must be %s (got %s)", wanted, describe(n)), hint)
 }
 
 // describe says what a node is.
@@ -139,7 +139,7 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 			w.fail(at.below(key), errors.New("is missing"), "")
 		}
 		if other := f.Tag.Get("requires"); other != "" && has(key) && !has(other) {
-			w.fail(w.at(present[key].key, join(at.key, key)), fmt.Errorf("needs %s beside it", other), "")
+			w.fail(w.at(present[key].key, join(at.key, key)), fmt.Errorf("requires %s", other), "")
 		}
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			w.oneOf(one, at, present)
@@ -151,7 +151,7 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 			case first == "":
 				first = one
 			default:
-				w.fail(w.at(present[one].key, join(at.key, one)), fmt.Errorf("cannot stand beside %s", first), "remove one of them")
+				w.fail(w.at(present[one].key, join(at.key, one)), fmt.Errorf("cannot be combined with %s", first), "remove one of them")
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func (w *walker) unique(texts []text) {
 			continue
 		}
 		if j, ok := first[t.value]; ok {
-			w.fail(t.origin, fmt.Errorf("%s is there already, as entry %d", quote(t.raw), j), "remove one of them")
+			w.fail(t.origin, fmt.Errorf("%s is listed twice, first as entry %d", quote(t.raw), j), "remove one of them")
 			continue
 		}
 		first[t.value] = i

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrUserinfo is why a reference is refused that holds a user's name or password. Whoever reports it does not repeat the reference.
-var ErrUserinfo = errors.New(`has an "@" with no digest behind it, and a user name and a password do not belong there: write them under registries, or use docker login`)
+var ErrUserinfo = errors.New(`has an "@" without a digest; a user name and a password do not belong in a reference: write them under registries, or use docker login`)
 
 // digestLike is what stands behind the "@" of a reference to a digest, if perhaps a wrong one.
 var digestLike = regexp.MustCompile(`^(?:sha|md|blake)[a-z0-9]*:[0-9A-Za-z]*(?:@sha(?:256|512):[0-9a-f]*)?$`)

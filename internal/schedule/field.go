@@ -204,5 +204,5 @@ func (k kind) explain(text string) string {
 	case k.names != "":
 		return fmt.Sprintf("%s is not known: write %d to %d, or a name such as %s", quote(text), k.min, k.max, k.names[3:6])
 	}
-	return fmt.Sprintf("%s is no number: write %d to %d", quote(text), k.min, k.max)
+	return fmt.Sprintf("%s is not a number: write %d to %d", quote(text), k.min, k.max)
 }

@@ -135,7 +135,7 @@ func checkStart(entry string) error {
 	if canStart(entry[0]) {
 		return nil
 	}
-	return fmt.Errorf("starts with %q and no tag does; write %s to allow anything before it", entry[0], quote("*"+entry))
+	return fmt.Errorf("starts with %q, and no tag does; write %s to allow any prefix", entry[0], quote("*"+entry))
 }
 
 // checkRune refuses a character that can never be in a tag, and guesses what was meant.

@@ -132,9 +132,9 @@ func (c *compiler) checkInclude(spec Spec) {
 	switch {
 	case len(spec.Include) > 0 || spec.narrows():
 	case len(spec.Exclude) > 0:
-		c.add("include", -1, errors.New(`is empty, so that exclude has nothing to take from; write ["*"] to mean every tag but the excluded ones`))
+		c.add("include", -1, errors.New(`is empty, so exclude has nothing to remove from; write ["*"] to mean every tag but the excluded ones`))
 	default:
-		c.add("include", -1, errors.New(`is empty, which chooses nothing; write ["*"] to mean every tag`))
+		c.add("include", -1, errors.New(`selects nothing, because it is empty; write ["*"] to mean every tag`))
 	}
 	if !spec.onlyLiterals() {
 		return

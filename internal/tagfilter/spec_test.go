@@ -29,7 +29,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"an empty entry", include("a", ""), []mistake{{"include", 1, "is empty; remove it"}}},
 		{"an entry too long", include(long + "*"), []mistake{{"include", 0, "has 1025 bytes, more than 1024"}}},
 		{"a literal too long", include(long[:129]), []mistake{{"include", 0, "has 129 characters and a tag has 128 at most"}}},
-		{"a literal with a hyphen first", include("-rc"), []mistake{{"include", 0, `write "*-rc" to allow anything before it`}}},
+		{"a literal with a hyphen first", include("-rc"), []mistake{{"include", 0, `write "*-rc" to allow any prefix`}}},
 		{"a literal with a dot first", include(".a"), []mistake{{"include", 0, "starts with '.'"}}},
 		{"a repository as a literal", include("foo/bar"), []mistake{{"include", 0, "write the tag alone"}}},
 		{"a list as a literal", include("3.18,3.19"), []mistake{{"include", 0, "one entry for each tag"}}},

@@ -46,7 +46,7 @@ func (e *Error) Error() string {
 	switch {
 	case e.Status != 0:
 		fmt.Fprintf(&b, " answered %d %s", e.Status, http.StatusText(e.Status))
-	case e.Unanswered:
+	case e.Unanswered && (e.Message != "" || e.Hint == ""): // else the hint says why
 		b.WriteString(" gave no answer")
 	}
 	text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN ")
@@ -59,7 +59,10 @@ func (e *Error) Error() string {
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
 	}
-	if e.Hint != "" {
+	switch {
+	case e.Hint != "" && e.Status == 0 && text == "" && e.Unanswered:
+		fmt.Fprintf(&b, ": %s", e.Hint)
+	case e.Hint != "":
 		fmt.Fprintf(&b, "; %s", e.Hint)
 	}
 	return b.String()

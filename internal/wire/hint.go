@@ -27,9 +27,9 @@ func speaksPlain(err error) bool {
 // tlsHint says what to do about a fault of set-up that no retry mends; empty for other errors.
 func tlsHint(err error) string {
 	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		text := "its certificate is signed by an unknown authority"
+		text := "TLS: certificate is signed by an unknown authority"
 		if unknown.Cert != nil && unknown.Cert.Issuer.String() != "" {
-			text = fmt.Sprintf("its certificate is signed by an unknown authority, %q", Clean(unknown.Cert.Issuer.String()))
+			text += fmt.Sprintf(", %q", Clean(unknown.Cert.Issuer.String()))
 		}
 		return text + ": set tls.caFile"
 	}
@@ -38,10 +38,10 @@ func tlsHint(err error) string {
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if invalid.Reason == x509.Expired && invalid.Cert != nil {
-			return fmt.Sprintf("its certificate is valid from %s to %s only, and this machine's clock says otherwise: renew it, or set the clock",
+			return fmt.Sprintf("TLS: certificate is valid from %s to %s only: renew it, or correct this machine's clock",
 				invalid.Cert.NotBefore.UTC().Format("2006-01-02 15:04"), invalid.Cert.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
 		}
-		return "its certificate is not valid: " + Clean(invalid.Error())
+		return "TLS: certificate is not valid: " + Clean(invalid.Error())
 	}
 	if speaksPlain(err) {
 		return "it does not speak TLS: set plainHTTP: true"
@@ -59,13 +59,13 @@ func otherName(e x509.HostnameError) string {
 		}
 	}
 	if len(names) == 0 {
-		return "its certificate has no name"
+		return "TLS: certificate names no host"
 	}
 	more := ""
 	if len(names) > 5 {
 		names, more = names[:5], ", …"
 	}
-	return "its certificate is for another name: " + Clean(strings.Join(names, ", ")) + more
+	return "TLS: certificate is valid for " + Clean(strings.Join(names, ", ")) + more + ", not " + Clean(e.Host)
 }
 
 // hint is what a person can do about a request without an answer.
