@@ -62,10 +62,10 @@ func (a *app) checkCommand() *cobra.Command {
 	var online, noSecrets bool
 	c := &cobra.Command{
 		Use:   "check",
-		Short: "Validate the config and build everything",
-		Long: `Read the config file, report every mistake at once with its line and column, and build all that a sync
-needs. With --online also sign in to every registry; that costs no pull. With --no-secrets look at the file
-alone, as a pipeline can that has no secrets: no variable and no other file is read, and nothing is built.
+		Short: "Validate the config",
+		Long: `Read the config file, report all mistakes with line and column, and build everything that a sync needs.
+--online also signs in to every registry; that costs no pull. --no-secrets checks the file alone, for pipelines
+without secrets: dray reads no variable and no other file, and builds nothing.
 
 ` + exitHelp,
 		Args: noArguments,

@@ -7,7 +7,7 @@ import (
 func (a *app) completionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:       "completion SHELL",
-		Short:     "Print what makes a shell complete dray's commands",
+		Short:     "Print a shell completion script",
 		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
 		Long: `Print the completion script for bash, zsh, fish or powershell.
 

@@ -38,17 +38,17 @@ func (a *app) convertCommand() *cobra.Command {
 	var options convert.Options
 	c := &cobra.Command{
 		Use:   "convert FILE [FILE]",
-		Short: "Turn the config of another tool, or a script with az acr import, into a config of dray",
-		Long: `Read the config of regsync, dregsy, image-syncer, skopeo sync or ocync, or a script or a pipeline with lines of
-az acr import, and write a config of dray to stdout. What has no equal becomes a comment at the place where it
-would stand, and a line on stderr. Whose config it is, is told from its content.
+		Short: "Convert another tool's config, or a script that calls az acr import",
+		Long: `Read a config of regsync, dregsy, image-syncer, skopeo sync or ocync, or a script or pipeline that calls
+az acr import, and write a dray config to stdout. dray recognises the tool by the content. A setting without an
+equivalent becomes a comment in its place, and a line on stderr.
 
   dray convert regsync.yml > dray.yaml
   dray convert import.sh > dray.yaml
   dray convert auth.yaml images.yaml                         image-syncer's two files
   dray convert --target registry.example.com/mirror sync.yml what skopeo has on its command line
 
-Passwords that stand in the file in plain text are not copied: the config names an environment variable for each.
+dray does not copy plain-text passwords: the config names an environment variable for each.
 
 ` + exitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -66,7 +66,7 @@ Passwords that stand in the file in plain text are not copied: the config names 
 	for _, tool := range convert.Tools() {
 		names = append(names, string(tool))
 	}
-	c.Flags().StringVar(&from, "from", "", "whose config it is: `TOOL` is one of "+strings.Join(names, ", "))
+	c.Flags().StringVar(&from, "from", "", "the tool that the config is for: `TOOL` is one of "+strings.Join(names, ", "))
 	c.Flags().StringVar(&options.Target, "target", "", "for skopeo: the destination on its command line, `HOST/PATH`")
 	c.Flags().BoolVar(&options.Scoped, "scoped", false, "for skopeo: its command line has --scoped")
 	return c

@@ -22,11 +22,11 @@ func (a *app) demoCommand() *cobra.Command {
 	var keep, counting bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "See it at work, against built-in registries",
-		Long: `Start two registries on this machine, fill one with a few small images, write a config file into a
-temporary folder, and run the real plan and sync on it; then move a tag at the source and sync again; then
-have the daemon do that by itself. With --keep it goes on until Ctrl-C: tags move, and you can edit the file.
-With --hub the source allows 8 pulls a minute, as Docker Hub allows 100 an hour: see how dray keeps within that.
+		Short: "See dray at work, with built-in registries",
+		Long: `Start two registries on this machine, fill one with a few small images, write a config file into a temporary
+folder, and run plan and sync. Then move a tag at the source, sync again, and let the daemon do the same by
+itself. With --keep the demo goes on until Ctrl-C: tags move, and you can edit the file. With --hub the source
+allows 8 pulls a minute, as Docker Hub allows 100 an hour, and you see how dray keeps within that.
 
 ` + exitHelp,
 		Args: noArguments,
@@ -40,8 +40,8 @@ With --hub the source allows 8 pulls a minute, as Docker Hub allows 100 an hour:
 			return a.demo(c.Context(), keep)
 		},
 	}
-	c.Flags().BoolVar(&counting, "hub", false, "with a source that counts pulls")
-	c.Flags().BoolVar(&keep, "keep", false, "let registries and daemon go on until Ctrl-C")
+	c.Flags().BoolVar(&counting, "hub", false, "use a source that counts pulls")
+	c.Flags().BoolVar(&keep, "keep", false, "keep the registries and the daemon running until Ctrl-C")
 	c.MarkFlagsMutuallyExclusive("hub", "keep")
 	return c
 }

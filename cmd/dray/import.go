@@ -25,20 +25,19 @@ func (a *app) importCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import SOURCE TARGET",
 		Short: "Import one image now, without a config file",
-		Long: `Import one image with all its platforms and what refers to it. TARGET takes the source's tag where it
-names none. A config file is read only where --config or $DRAY_CONFIG names one, and only for its registries
-and for Azure.
+		Long: `Import one image with all its platforms, signatures, SBOMs and attestations. If TARGET names no tag, it gets
+the source's. dray reads a config file only if --config or $DRAY_CONFIG names one, and only its registries and
+azure sections.
 
   dray import alpine:3.20 registry.example:5000/mirror/alpine
   dray import ghcr.io/acme/base@sha256:… ocidir:///srv/stage:base
   dray import alpine:3.20 myregistry.azurecr.io/mirror/alpine
 
-An Azure Container Registry imports by itself what it can, as "az acr import" has it do. dray signs in to
-Azure with the first credential that there is: the environment, workload identity, managed identity, or that
-of "az login".
+An Azure Container Registry imports by itself what it can, as with "az acr import". dray signs in to Azure with
+the first credential that works: environment, workload identity, managed identity, or "az login".
 
---username, --password-stdin and --identity-token-stdin are for SOURCE. A password alone is a token of Entra,
-for a source at Azure, as in "az acr import".
+--username, --password-stdin and --identity-token-stdin are for SOURCE. A password without a user name is an
+Entra token, for a source at Azure, as in "az acr import".
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -62,8 +61,8 @@ for a source at Azure, as in "az acr import".
 			return a.sync(c.Context(), "import", cfg, []plan.Job{job}, false)
 		},
 	}
-	c.Flags().StringVar(&how.engine, "engine", string(config.EngineAuto), "who brings the image: auto, copy, or acr for Azure Container Registry itself")
-	c.Flags().StringVar(&how.username, "username", "", "the `NAME` to sign in to SOURCE with")
+	c.Flags().StringVar(&how.engine, "engine", string(config.EngineAuto), "what imports: auto, copy, or acr for Azure Container Registry itself")
+	c.Flags().StringVar(&how.username, "username", "", "the user `NAME` for SOURCE")
 	c.Flags().BoolVar(&how.password, "password-stdin", false, "read the password for SOURCE from stdin")
 	c.Flags().BoolVar(&how.identityToken, "identity-token-stdin", false, "read a refresh token of SOURCE's registry from stdin")
 	return c

@@ -40,14 +40,14 @@ const layoutGrace = time.Hour
 func (a *app) layoutCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "layout",
-		Short: "Look after OCI image layouts, the folders that ocidir:// names",
-		Long:  "Check an OCI image layout, free it of what no tag needs, or take out of it what is broken.\n\n" + exitHelp,
+		Short: "Verify, clean and repair OCI image layouts (ocidir://)",
+		Long:  "Check an OCI image layout, remove what no tag needs, or remove what is broken.\n\n" + exitHelp,
 		Args:  noArguments,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	verify := &cobra.Command{
 		Use:   "verify PATH",
-		Short: "Read every blob of a layout, and say what is missing or broken",
+		Short: "Read every blob and report what is missing or broken",
 		Long: `Read everything that the tags of an OCI image layout need, and compare it with its digests. What is missing or
 broken is named, with a tag that needs it; nothing is changed.
 
@@ -65,7 +65,7 @@ broken is named, with a tag that needs it; nothing is changed.
 	grace := layoutGrace
 	gc := &cobra.Command{
 		Use:   "gc PATH",
-		Short: "Remove from a layout what no tag needs",
+		Short: "Remove what no tag needs",
 		Long: `Remove the blobs and manifests of an OCI image layout that no tag needs, such as those of tags that have moved, and
 what writes that were cut off have left. Files that are younger than --grace stay, because a sync that waits may be about
 to need them. While another process writes to the layout, and while something in it is missing, it removes nothing.
@@ -83,8 +83,8 @@ to need them. While another process writes to the layout, and while something in
 			return a.surveyed("layout gc", path, s, dry, err)
 		},
 	}
-	gc.Flags().BoolVar(&dry, "dry-run", false, "only say what would be removed")
-	gc.Flags().DurationVar(&grace, "grace", layoutGrace, "keep files that are younger; 0s where nothing writes to the layout")
+	gc.Flags().BoolVar(&dry, "dry-run", false, "only list what would be removed")
+	gc.Flags().DurationVar(&grace, "grace", layoutGrace, "keep files younger than this; use 0s only if nothing writes to the layout")
 	c.AddCommand(verify, gc, a.layoutRepairCommand())
 	return c
 }
@@ -93,7 +93,7 @@ func (a *app) layoutRepairCommand() *cobra.Command {
 	var dry bool
 	c := &cobra.Command{
 		Use:   "repair PATH",
-		Short: "Take out of a layout what is broken, so that the next sync brings it again",
+		Short: "Remove what is broken, so that the next sync imports it again",
 		Long: `Read every blob of an OCI image layout, and remove those of which the bytes are others than their digests say, and the
 tags that need one of these or one that is missing. The next sync into the layout brings them again, and nothing else.
 An index.json that cannot be read is put aside as index.json.damaged; no blob is lost by that.
@@ -115,7 +115,7 @@ An index.json that cannot be read is put aside as index.json.damaged; no blob is
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would be taken out")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only list what would be removed")
 	return c
 }
 

@@ -18,13 +18,13 @@ func (a *app) planCommand() *cobra.Command {
 	var exitCode bool
 	c := &cobra.Command{
 		Use:   "plan [MAPPING…]",
-		Short: "Say what sync would do and cost, changing nothing",
-		Long: `Compare both sides of every mapping, or of those named, and say what sync would import, move, refuse
-and keep, how many bytes may have to move, and how many manifests would be pulled.
+		Short: "Show what sync would do and cost, without changing anything",
+		Long: `Compare both sides of all mappings, or of those named, and show what sync would import, move, refuse and keep,
+how many bytes it may transfer, and how many manifests it would pull.
 
-To know the bytes, plan fetches manifests of what is to be imported, and keeps them for the sync. Not so at Docker
-Hub, which counts them: there an index is fetched of each repository of which none is known, by which the others are
-guessed, and those of tags that changed where platforms are chosen. The sync has them at hand.
+To know the bytes, plan fetches the manifests of what is to be imported, and keeps them for the sync. Docker Hub
+counts such pulls, so there plan fetches one index of each unknown repository and estimates the rest. Where
+platforms are selected it also fetches the indexes of changed tags. The sync reuses them.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {
@@ -38,7 +38,7 @@ guessed, and those of tags that changed where platforms are chosen. The sync has
 			return a.plan(c.Context(), cfg, jobs, exitCode)
 		},
 	}
-	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 where imports are pending")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 if imports are pending")
 	return c
 }
 

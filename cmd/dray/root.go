@@ -139,12 +139,12 @@ func withoutUserinfo(text string, args []string) string {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dray",
-		Short: "Bring container images into your own registry, declared in a YAML file",
-		Long: `dray keeps image repositories equal to their sources: a YAML file says which tags go where, dray
-compares the digests on both sides and imports only what changed. No Docker daemon is needed.
+		Short: "Import container images into your own registries, as a YAML file declares",
+		Long: `dray imports container images into your own registries. A YAML file lists which tags go where; dray
+compares the digests on both sides and imports only what changed. It needs no Docker daemon.
 
-Start with "dray demo", which needs nothing; then write a dray.yaml (see config.example.yaml),
-look at "dray plan", and run "dray sync".
+Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.example.yaml), look at
+"dray plan", and run "dray sync".
 
 ` + exitHelp,
 		SilenceUsage:  true,
@@ -158,9 +158,9 @@ look at "dray plan", and run "dray sync".
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&a.config, "config", "c", config, "the config `FILE`; $DRAY_CONFIG changes the default")
-	f.StringVarP(&a.output, "output", "o", "text", "how to answer: text or json")
+	f.StringVarP(&a.output, "output", "o", "text", "output format: text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
-	f.BoolVar(&a.verbose, "verbose", false, "each failure in a line of its own, not each cause")
+	f.BoolVar(&a.verbose, "verbose", false, "print each failure, not only each cause")
 	f.StringVar(&a.logFormat, "log-format", "", "auto, text or json, instead of the config's log.format")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		a.work.begin(c.CommandPath())

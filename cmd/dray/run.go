@@ -26,14 +26,14 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
-		Short: "Keep every mapping in sync on its schedule, until a signal",
-		Long: `Run every mapping when its schedule says so, until SIGTERM or SIGINT: then nothing new begins, what is under
-way has the config's shutdownGrace to end, and a second signal ends it at once. The exit code is 0 either way, unless
-something hangs and the process is ended by force, two seconds after the grace at the latest.
+		Short: "Sync on schedule until stopped",
+		Long: `Run every mapping on its schedule until SIGTERM or SIGINT. Then dray starts nothing new, and running imports may
+finish within the config's shutdownGrace; a second signal ends them at once. The exit code is 0, unless something
+hangs: then dray ends the process two seconds after the grace at the latest.
 
-The config file and the secrets that it refers to are followed: a change takes effect within a second or two, and
-one with mistakes is refused as a whole while the last good one runs on. SIGHUP reads it now. "dray status" shows
-what the daemon does; server.listen in the config says where it answers.
+dray watches the config file and the secrets that it names. A change takes effect within two seconds. A config with
+mistakes is rejected as a whole, and the last good one stays in effect. SIGHUP reloads now. "dray status" shows what
+the daemon does; server.listen in the config sets its address.
 
 ` + exitHelp,
 		Args: noArguments,

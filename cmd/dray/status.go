@@ -30,17 +30,16 @@ func (a *app) statusCommand() *cobra.Command {
 	var f asked
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "What the running daemon does, waits for and last did",
-		Long: `Ask the daemon that "dray run" started: every mapping with its last result, the age of its last success, when
-it runs next or what it waits for, and the imports under way. The daemon is looked for where the config's
-server.listen says, or --server.
+		Short: "Show what the daemon does, waits for and did last",
+		Long: `Show what the daemon does: each mapping with its last result, the age of its last success, its next run or what
+it waits for, and the running imports. dray finds the daemon by the config's server.listen, or by --server.
 
 ` + exitHelp,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context(), f) },
 	}
-	c.Flags().StringVar(&f.server, "server", "", "`ADDRESS` of the daemon, host:port or unix:PATH, instead of the config's server.listen")
-	c.Flags().BoolVar(&f.watch, "watch", false, "look again every 2 seconds, until interrupted")
+	c.Flags().StringVar(&f.server, "server", "", "the daemon's `ADDRESS`, host:port or unix:PATH, instead of the config's server.listen")
+	c.Flags().BoolVar(&f.watch, "watch", false, "refresh every 2 seconds until interrupted")
 	return c
 }
 

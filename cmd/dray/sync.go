@@ -18,9 +18,9 @@ func (a *app) syncCommand() *cobra.Command {
 	var wait bool
 	c := &cobra.Command{
 		Use:   "sync [MAPPING…]",
-		Short: "Sync now, once",
-		Long: `Compare both sides of every mapping, or of those named, and import what changed. What a registry does
-not allow now is deferred, with the time of the next try; with --wait sync stays until that is done, too.
+		Short: "Sync once, now",
+		Long: `Compare both sides of all mappings, or of those named, and import what changed. What a registry's rate limit
+does not allow now is deferred; dray says until when. With --wait, sync waits and imports that too.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, names []string) error {
@@ -34,7 +34,7 @@ not allow now is deferred, with the time of the next try; with --wait sync stays
 			return a.sync(c.Context(), "sync", cfg, jobs, wait)
 		},
 	}
-	c.Flags().BoolVar(&wait, "wait", false, "stay until what is deferred is done")
+	c.Flags().BoolVar(&wait, "wait", false, "wait, and import what is deferred")
 	return c
 }
 
