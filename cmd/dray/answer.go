@@ -139,7 +139,7 @@ func (a answers) Ready(ctx context.Context) error {
 		err = fmt.Errorf("nothing has moved for %s: all %d jobs under way wait for their registries", s.At.Sub(s.Moved).Round(time.Second), s.Running)
 	}
 	if a.store == nil {
-		return errors.Join(err, errors.New("there is no store: dray goes on without a memory"))
+		return errors.Join(err, errors.New("no store: dray continues without a memory"))
 	}
 	if broken := a.store.Writable(ctx); broken != nil {
 		err = errors.Join(err, fmt.Errorf("the store: %w", broken))

@@ -104,7 +104,7 @@ func readConverted(name string) ([]byte, error) {
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxConverted+1))
 	if err == nil && len(data) > maxConverted {
-		err = errors.New("is larger than 16 MiB, which no config is")
+		err = errors.New("is larger than 16 MiB, the limit for a config")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -244,7 +244,7 @@ func TestThreeFaultsAtOnce(t *testing.T) {
 	text := dray(t, "sync", "-c", config)
 	for _, want := range [][]string{
 		{"job missing", "source " + source + "/in/app-00:1.1.0", "404"},
-		{"job corrupt", "source " + source + "/in/app-01@" + blob, "other bytes than its digest"},
+		{"job corrupt", "source " + source + "/in/app-01@" + blob, "does not match its digest"},
 		{"job down", gone.Host, "connection refused", "2 times", "/out/app-02:1", "/out/app-02:2"},
 		{"job unlisted", "source " + gone.Host + "/in/app-03", "connection refused"},
 	} {

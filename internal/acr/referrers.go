@@ -36,7 +36,7 @@ func (t *errand) referrers(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return mirror.At(mirror.Source, order.Source, fmt.Errorf("what refers to it: %w", err))
+		return mirror.At(mirror.Source, order.Source, fmt.Errorf("referrers: %w", err))
 	}
 	for _, c := range found {
 		if err := t.bringCompanion(ctx, c); err != nil {

@@ -102,7 +102,7 @@ func manifestsOf(m image.Manifest) ([]image.Digest, error) {
 		} `json:"manifests"`
 	}
 	if err := json.Unmarshal(m.Raw, &index); err != nil {
-		return nil, fmt.Errorf("manifest %s is no JSON document: %w", m.Digest, err)
+		return nil, fmt.Errorf("manifest %s is not a JSON document: %w", m.Digest, err)
 	}
 	digests := make([]image.Digest, 0, len(index.Manifests))
 	for _, entry := range index.Manifests {

@@ -64,7 +64,7 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	}
 	var answer struct{ Username, Secret string }
 	if json.Unmarshal(out.kept.Bytes(), &answer) != nil {
-		return Credential{}, fmt.Errorf("%s get: its answer is no JSON object", program(helper))
+		return Credential{}, fmt.Errorf("%s get: its answer is not a JSON object", program(helper))
 	}
 	if answer.Username == tokenUser {
 		return Credential{IdentityToken: answer.Secret}, nil

@@ -159,7 +159,7 @@ func TestWaysToSignIn(t *testing.T) {
 		{"no token", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"result":"ok"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `neither the field "token" nor "access_token"`},
 		{"a token that is an object", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":{"raw":"t0k"}}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
 		{"a token with a line break", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t\r\nX-Evil: 1"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
-		{"a page in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `<html>sign in</html>`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "no JSON object"},
+		{"a page in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `<html>sign in</html>`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "not a JSON object"},
 		{"basic by nobody", []string{`Basic realm="x"`}, "", Credential{}, asNobody, "no credential is configured for " + ours},
 		{"an identity token where only basic is known", []string{`Basic realm="x"`}, "", identity, asNobody, "the sign-in was refused"},
 		{"no challenge at all", nil, "", Credential{}, asNobody, "no credential is configured for " + ours},

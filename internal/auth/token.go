@@ -140,9 +140,9 @@ func parseToken(raw []byte, born time.Time) (*token, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
 		if err != nil && strings.Contains(err.Error(), "unexpected end") {
-			return nil, fmt.Errorf("the answer with the token: %w", io.ErrUnexpectedEOF)
+			return nil, fmt.Errorf("the token answer: %w", io.ErrUnexpectedEOF)
 		}
-		return nil, errors.New("the answer with the token is no JSON object")
+		return nil, errors.New("the token answer is not a JSON object")
 	}
 	for _, name := range []string{"token", "access_token"} {
 		field, ok := fields[name]

@@ -91,7 +91,7 @@ func (c Cloud) endpoint() (*url.URL, error) {
 		return nil, err
 	}
 	if c.ARMAudience == "" {
-		return nil, fmt.Errorf("the cloud has no audience for tokens of Resource Manager")
+		return nil, fmt.Errorf("the cloud has no audience for Resource Manager tokens")
 	}
 	if !suffixForm.MatchString(c.RegistrySuffix) {
 		return nil, fmt.Errorf("%q is no suffix of registries: want one like azurecr.io", c.RegistrySuffix)

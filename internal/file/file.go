@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Open opens a regular file for reading, through symbolic links. It never waits; what is no regular file is an error that names it.
+// Open opens a regular file for reading, through symbolic links. It never waits; what is not a regular file is an error that names it.
 func Open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {

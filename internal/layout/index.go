@@ -72,14 +72,14 @@ func readIndex(dir string) (*index, error) {
 	path := filepath.Join(dir, indexFile)
 	raw, err := readBounded(path, maxIndex)
 	if errors.Is(err, image.ErrAbsent) {
-		return nil, fmt.Errorf("%s is no OCI layout: %w", dir, err)
+		return nil, fmt.Errorf("%s is not an OCI layout: %w", dir, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	ix, err := parseIndex(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s %w (%w); where dray writes it, dray layout repair and a sync make it whole, else bring it again", path, errDamaged, err)
+		return nil, fmt.Errorf("%s %w (%w); if dray writes this layout, run dray layout repair and sync again; else copy the layout again", path, errDamaged, err)
 	}
 	return ix, nil
 }

@@ -236,7 +236,7 @@ func writeVersion(dir string) error {
 func checkVersion(dir string) error {
 	raw, err := readBounded(filepath.Join(dir, layoutFile), maxManifest)
 	if err != nil {
-		return fmt.Errorf("%s is no OCI layout: %w", dir, err)
+		return fmt.Errorf("%s is not an OCI layout: %w", dir, err)
 	}
 	var doc struct {
 		Version string `json:"imageLayoutVersion"`

@@ -70,7 +70,7 @@ func isLayout(dir string) error {
 		}
 		missing = errors.Join(missing, err)
 	}
-	return fmt.Errorf("%s is no OCI layout: %w", dir, absentIfMissing(missing))
+	return fmt.Errorf("%s is not an OCI layout: %w", dir, absentIfMissing(missing))
 }
 
 // repair is the state of one.

@@ -44,7 +44,7 @@ type survey struct {
 	Survey
 }
 
-// Verify reads everything that is reachable from index.json, and says what is missing or has other bytes than its digest says. An error
+// Verify reads everything that is reachable from index.json, and says what is missing or does not match its digest. An error
 // means that the layout cannot be read at all, or that ctx has ended. It changes nothing.
 func Verify(ctx context.Context, dir string) (Survey, error) {
 	s := &survey{dir: dir, whole: true, seen: map[image.Digest]bool{}, walked: map[image.Digest]bool{}}
@@ -146,7 +146,7 @@ func (s *survey) manifest(ctx context.Context, p part, tag string, depth int) {
 		s.problem(p.Digest, tag, "the manifest cannot be read: %v", err)
 		return
 	case image.DigestOf(raw, p.Digest) != p.Digest:
-		s.problem(p.Digest, tag, "the manifest has other bytes than its digest says")
+		s.problem(p.Digest, tag, "the manifest does not match its digest")
 		return
 	case p.Size != 0 && int64(len(raw)) != p.Size:
 		s.problem(p.Digest, tag, "the manifest has %d bytes, and %d are wanted", len(raw), p.Size)
@@ -209,7 +209,7 @@ func (s *survey) blob(ctx context.Context, p part, tag string) {
 	if _, err := io.Copy(verifier, until{ctx, f}); err != nil {
 		s.problem(p.Digest, tag, "the blob cannot be read: %v", err)
 	} else if !verifier.Verified() {
-		s.problem(p.Digest, tag, "the blob has other bytes than its digest says")
+		s.problem(p.Digest, tag, "the blob does not match its digest")
 	}
 }
 

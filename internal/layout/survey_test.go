@@ -66,13 +66,13 @@ func TestVerify(t *testing.T) {
 		want []string // texts of problems, or of the error
 	}{
 		"whole":                  {func(*testing.T, surveyed) {}, nil},
-		"a flipped byte":         {func(t *testing.T, v surveyed) { must(t, os.WriteFile(v.path(v.shared), []byte("sharee"), 0o600)) }, []string{"other bytes"}},
+		"a flipped byte":         {func(t *testing.T, v surveyed) { must(t, os.WriteFile(v.path(v.shared), []byte("sharee"), 0o600)) }, []string{"does not match its digest"}},
 		"a cut blob":             {func(t *testing.T, v surveyed) { must(t, os.Truncate(v.path(v.shared), 3)) }, []string{"has 3 bytes, and 6 are wanted"}},
 		"a missing blob":         {func(t *testing.T, v surveyed) { must(t, os.Remove(v.path(v.shared))) }, []string{"the blob is missing"}},
 		"a missing manifest":     {func(t *testing.T, v surveyed) { must(t, os.Remove(v.path(v.root))) }, []string{"the manifest is missing"}},
-		"a broken manifest":      {func(t *testing.T, v surveyed) { must(t, os.WriteFile(v.path(v.root), []byte("{"), 0o600)) }, []string{"the manifest has other bytes"}},
+		"a broken manifest":      {func(t *testing.T, v surveyed) { must(t, os.WriteFile(v.path(v.root), []byte("{"), 0o600)) }, []string{"the manifest does not match its digest"}},
 		"a truncated index.json": {func(t *testing.T, v surveyed) { must(t, os.Truncate(filepath.Join(v.dir, indexFile), 20)) }, []string{"is damaged and was left as it is"}},
-		"no oci-layout":          {func(t *testing.T, v surveyed) { must(t, os.Remove(filepath.Join(v.dir, layoutFile))) }, []string{"is no OCI layout"}},
+		"no oci-layout":          {func(t *testing.T, v surveyed) { must(t, os.Remove(filepath.Join(v.dir, layoutFile))) }, []string{"is not an OCI layout"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newSurveyed(t)

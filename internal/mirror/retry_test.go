@@ -124,7 +124,7 @@ func TestTargetThatTakesNothingIsLeftAlone(t *testing.T) {
 		j.Retries = 3
 		s.timed(t, j)
 		for _, out := range s.records.list {
-			if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), "it takes nothing there") || !strings.Contains(out.Err.Error(), out.Target.String()) {
+			if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), "accepts no uploads") || !strings.Contains(out.Err.Error(), out.Target.String()) {
 				t.Errorf("outcome %+v", out)
 			}
 		}

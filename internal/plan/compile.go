@@ -47,8 +47,8 @@ func twoWriters(mappings []config.Mapping, jobs []Job) config.Errors {
 			}
 			errs = append(errs, &config.Error{
 				Pos: mappings[i].Pos, Key: fmt.Sprintf("mappings[%d]", i),
-				Err:  fmt.Errorf("it writes %s, and so does the mapping %q of line %d", target, jobs[first].Name, mappings[first].Pos.Line),
-				Hint: "a tag can have one writer only: give one of them another target, or take the tag out of it",
+				Err:  fmt.Errorf("it writes %s, as does the mapping %q on line %d", target, jobs[first].Name, mappings[first].Pos.Line),
+				Hint: "only one mapping may write a tag: give one of them another target, or exclude the tag from it",
 			})
 			break
 		}

@@ -24,7 +24,7 @@ func TestTwoWriters(t *testing.T) {
 	cases := []struct{ name, mappings, want string }{
 		{"different tags", "- {source: 'a.io/x:1', target: 'b.io/x'}\n- {name: y, source: 'a.io/x:2', target: 'b.io/x'}\n", ""},
 		{"one image twice", "- {name: p, source: 'a.io/x:1', target: 'b.io/t'}\n- {name: q, source: 'a.io/y:1', target: 'b.io/t'}\n",
-			`dray.yaml:4:3: mappings[1]: it writes b.io/t:1, and so does the mapping "p" of line 3`},
+			`dray.yaml:4:3: mappings[1]: it writes b.io/t:1, as does the mapping "p" on line 3`},
 		{"image and literal", "- {name: p, source: 'a.io/x:1', target: 'b.io/t'}\n- {name: q, source: 'a.io/y', target: 'b.io/t', tags: ['1', '2']}\n",
 			`it writes b.io/t:1`},
 		{"spelt differently", "- {name: p, source: 'a.io/x:1', target: 'docker.io/acme/t'}\n- {name: q, source: 'a.io/y:1', target: 'acme/t'}\n",

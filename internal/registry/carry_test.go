@@ -115,7 +115,7 @@ func TestTooLargeForGood(t *testing.T) {
 	if e := failure(t, err); e.Status != http.StatusRequestEntityTooLarge || e.Temporary() {
 		t.Errorf("error = %v", err)
 	}
-	contains(t, err.Error(), "a proxy before the registry limits the size of uploads")
+	contains(t, err.Error(), "a proxy in front of the registry limits the size of uploads")
 }
 
 // TestUploadGoesOn: what the registry has is not sent again, nor asked for at the source.

@@ -68,7 +68,7 @@ func (r rejection) wayOut() wayOut {
 	case foreign && r.status == http.StatusInternalServerError && r.code == "UNKNOWN": // distribution's words for a URL that is not allowed
 		return wayOut{hint: "the image has layers by URL, which this registry refuses, with foreignLayers: true as well: allow them there (validation.manifests.urls.allow)", lasting: true}
 	case foreign && (r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusUnprocessableEntity):
-		return wayOut{hint: "the image has layers by URL, which this registry wants to hold itself: set foreignLayers: true"}
+		return wayOut{hint: "the image has layers by URL, and this registry requires their content: set foreignLayers: true"}
 	case put && image.IsDocker(r.mediaType) && (r.status == http.StatusUnsupportedMediaType || r.code == "MANIFEST_INVALID"):
 		return wayOut{hint: "the image has Docker's media types, where the registry may take OCI's only: allow them there (zot: http.compat: [docker2s2]), or push the image to its source as OCI"}
 	case put && r.status == http.StatusUnsupportedMediaType:
@@ -77,11 +77,11 @@ func (r rejection) wayOut() wayOut {
 		return wayOut{hint: "the tag or the repository is read-only or locked there"}
 	case upload && (r.status == http.StatusMethodNotAllowed || r.status == http.StatusForbidden && onlyReads.MatchString(r.message)):
 		return wayOut{
-			hint:   "it takes nothing there: it is read-only, or brings its content itself, as a pull-through cache, a proxy or a virtual repository does; name another target",
+			hint:   "the repository accepts no uploads: it is read-only, or a pull-through cache, proxy or virtual repository; use another target",
 			closed: true,
 		}
 	case r.status == http.StatusRequestEntityTooLarge:
-		return wayOut{hint: "a proxy before the registry limits the size of uploads: raise that there (nginx: client_max_body_size 0)"}
+		return wayOut{hint: "a proxy in front of the registry limits the size of uploads: raise the limit there (nginx: client_max_body_size 0)"}
 	}
 	return wayOut{}
 }

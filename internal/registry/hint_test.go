@@ -47,7 +47,7 @@ func TestWaysOut(t *testing.T) {
 		"layers by URL, distribution": {image: foreign, status: 500, body: distributionURLs,
 			want: "PUT manifest: 192.0.2.1 answered 500 Internal Server Error: unknown error; the image has layers by URL, which this registry refuses, with foreignLayers: true as well: allow them there (validation.manifests.urls.allow)"},
 		"layers by URL, zot": {image: foreign, status: 400, body: zotBlobUnknown,
-			want: "PUT manifest: 192.0.2.1 answered 400 Bad Request: BLOB_UNKNOWN blob unknown to registry; the image has layers by URL, which this registry wants to hold itself: set foreignLayers: true"},
+			want: "PUT manifest: 192.0.2.1 answered 400 Bad Request: BLOB_UNKNOWN blob unknown to registry; the image has layers by URL, and this registry requires their content: set foreignLayers: true"},
 		"layers by URL, and another fault": {image: foreign, status: 500, asked: 5, temporary: true,
 			want: "PUT manifest: 192.0.2.1 answered 500 Internal Server Error (5 attempts)"},
 		"no layers by URL": {status: 500, body: distributionURLs, asked: 5, temporary: true,
@@ -63,17 +63,17 @@ func TestWaysOut(t *testing.T) {
 		"a locked tag": {status: 405, body: acrLocked,
 			want: "PUT manifest: 192.0.2.1 answered 405 Method Not Allowed: REGISTRY_DISALLOWED_OPERATION The operation is disallowed.; the tag or the repository is read-only or locked there"},
 		"read-only": {blob: true, status: 405, body: "Method not allowed\n",
-			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: Method not allowed; it takes nothing there: it is read-only, or brings its content itself, as a pull-through cache, a proxy or a virtual repository does; name another target"},
+			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: Method not allowed; the repository accepts no uploads: it is read-only, or a pull-through cache, proxy or virtual repository; use another target"},
 		"pull-through": {blob: true, status: 405, body: cacheUnsupported,
-			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: UNSUPPORTED The operation is unsupported.; it takes nothing there: it is read-only, or brings its content itself, as a pull-through cache, a proxy or a virtual repository does; name another target"},
+			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: UNSUPPORTED The operation is unsupported.; the repository accepts no uploads: it is read-only, or a pull-through cache, proxy or virtual repository; use another target"},
 		"a proxy project": {blob: true, status: 403, body: harborProxy,
-			want: `POST blob upload: 192.0.2.1 answered 403 Forbidden: DENIED can not push artifact to a proxy project: "hub"; it takes nothing there: it is read-only, or brings its content itself, as a pull-through cache, a proxy or a virtual repository does; name another target`},
+			want: `POST blob upload: 192.0.2.1 answered 403 Forbidden: DENIED can not push artifact to a proxy project: "hub"; the repository accepts no uploads: it is read-only, or a pull-through cache, proxy or virtual repository; use another target`},
 		"Quay while it is read-only": {blob: true, status: 405, body: quayReadOnly,
-			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: DENIED System is currently read-only. Pulls will succeed but all write operations are currently suspended.; it takes nothing there: it is read-only, or brings its content itself, as a pull-through cache, a proxy or a virtual repository does; name another target"},
+			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: DENIED System is currently read-only. Pulls will succeed but all write operations are currently suspended.; the repository accepts no uploads: it is read-only, or a pull-through cache, proxy or virtual repository; use another target"},
 		"no right": {blob: true, status: 403, body: forbidden,
 			want: "POST blob upload: 192.0.2.1 answered 403 Forbidden: DENIED requested access to the resource is denied; this account may not do that at 192.0.2.1"},
 		"nginx's limit, a manifest": {status: 413, body: nginxTooLarge,
-			want: "PUT manifest: 192.0.2.1 answered 413 Request Entity Too Large; a proxy before the registry limits the size of uploads: raise that there (nginx: client_max_body_size 0)"},
+			want: "PUT manifest: 192.0.2.1 answered 413 Request Entity Too Large; a proxy in front of the registry limits the size of uploads: raise the limit there (nginx: client_max_body_size 0)"},
 		"a full disk": {status: 500, body: noSpace,
 			want: "PUT manifest: 192.0.2.1 answered 500 Internal Server Error: write /data/x: no space left on device; the registry's disk is full"},
 	}
@@ -182,7 +182,7 @@ func TestClosedRepositoryIsAskedOnce(t *testing.T) {
 			return q.Method == http.MethodPost && strings.HasPrefix(q.URL.Path, "/v2/cache/")
 		}, Status: http.StatusMethodNotAllowed, Body: cacheUnsupported})
 		for _, data := range []string{"a", "b", "c"} {
-			if _, err := putBlob(t, client, "cache/app", data); err == nil || !strings.Contains(err.Error(), "it takes nothing there") {
+			if _, err := putBlob(t, client, "cache/app", data); err == nil || !strings.Contains(err.Error(), "accepts no uploads") {
 				t.Errorf("error %v", err)
 			}
 		}

@@ -100,7 +100,7 @@ func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
 // kindOf says what came in place of a manifest.
 func kindOf(raw []byte, contentType string) string {
 	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
-		return "a page for browsers: something on the way may want to be signed in to"
+		return "a web page: a proxy or gateway on the way may require a sign-in"
 	}
 	return fmt.Sprintf("%d bytes of the type %q", len(raw), wire.Clean(contentType))
 }

@@ -219,9 +219,9 @@ func noList(l *listing, err error) error {
 		return err
 	}
 	if strings.Contains(l.contentType, "html") {
-		return errors.New("what it answered is a page for browsers: something on the way may want to be signed in to")
+		return errors.New("it answered with a web page: a proxy or gateway on the way may require a sign-in")
 	}
-	return errors.New("what it answered is no list")
+	return errors.New("its answer is not a list")
 }
 
 // keptError is an error of who takes names in.

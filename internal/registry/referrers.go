@@ -89,7 +89,7 @@ func (e *endpoint) askReferrers(ctx context.Context, repo image.Repository, d im
 const maxReferrers = 100_000
 
 // errBrowserPage says that something on the way answered with a page for browsers.
-var errBrowserPage = errors.New("what it answered is a page for browsers")
+var errBrowserPage = errors.New("it answered with a web page")
 
 // referrersOf reads an index of referrers.
 func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
@@ -110,7 +110,7 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 		if err != nil && strings.Contains(err.Error(), "unexpected end") {
 			return nil, io.ErrUnexpectedEOF
 		}
-		return nil, errors.New("what it answered is no list of referrers")
+		return nil, errors.New("its answer is not a list of referrers")
 	}
 	var list []image.Referrer
 	for _, m := range manifests {

@@ -161,7 +161,7 @@ func (s *Store) start(ctx context.Context) (err error) {
 // from one that somebody has deleted, perhaps under a running process that goes on with them: a new one must not share them.
 func (s *Store) create() error {
 	if info, err := os.Stat(s.path); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for, for ever
-		return fmt.Errorf("%s is no regular file", s.path)
+		return fmt.Errorf("%s is not a regular file", s.path)
 	}
 	if _, err := os.Lstat(s.path); !errors.Is(err, fs.ErrNotExist) {
 		return err

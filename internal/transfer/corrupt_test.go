@@ -90,7 +90,7 @@ func TestOtherThanPlannedIsRefused(t *testing.T) {
 		o := order("team/app", "v1", i.Digest)
 		o.Platforms = []image.Platform{{OS: "linux", Architecture: "amd64"}}
 		err := s.try(t.Context(), o)
-		contains(t, err, string(mirror.Source), "planned was "+i.Digest)
+		contains(t, err, string(mirror.Source), "the plan has "+i.Digest)
 		if len(writes(s.target)) > 0 {
 			t.Errorf("writes: %v", writes(s.target))
 		}

@@ -63,7 +63,7 @@ func fields(raw json.RawMessage, known string) (map[string]json.RawMessage, erro
 		}
 		name, _ := token.(string) // a key is nothing else
 		if _, twice := found[name]; twice {
-			return nil, fmt.Errorf("the field %q is there twice", name)
+			return nil, fmt.Errorf("the field %q appears twice", name)
 		}
 		if i := slices.IndexFunc(names, func(n string) bool { return n != name && strings.EqualFold(n, name) }); i >= 0 {
 			return nil, fmt.Errorf("the field %q is spelt %q", names[i], name)

@@ -72,7 +72,7 @@ func parse(m image.Manifest) (node, error) {
 	n := node{manifest: m}
 	var doc document
 	if err := json.Unmarshal(m.Raw, &doc); err != nil {
-		return n, fmt.Errorf("manifest %s is no JSON document: %w", m.Digest, err)
+		return n, fmt.Errorf("manifest %s is not a JSON document: %w", m.Digest, err)
 	}
 	if err := checkFields(m.Raw); err != nil {
 		return n, fmt.Errorf("manifest %s can be read in two ways: %w", m.Digest, err)

@@ -129,7 +129,7 @@ func (e *Engine) platformOf(ctx context.Context, repo image.Repository, config i
 	}
 	var p struct{ OS, Architecture, Variant string }
 	if err := json.Unmarshal(raw, &p); err != nil {
-		return image.Platform{}, fmt.Errorf("%s is no JSON document: %w", config.Digest, err)
+		return image.Platform{}, fmt.Errorf("%s is not a JSON document: %w", config.Digest, err)
 	}
 	return image.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}.Normal(), nil
 }

@@ -250,7 +250,7 @@ func (t *task) root(ctx context.Context) (node, error) {
 		}
 	}
 	if m.Digest != t.order.Digest {
-		return node{}, mirror.At(mirror.Source, source, fmt.Errorf("the manifest has digest %s, planned was %s: %w", m.Digest, t.order.Digest, image.ErrCorrupt))
+		return node{}, mirror.At(mirror.Source, source, fmt.Errorf("the manifest has digest %s, the plan has %s: %w", m.Digest, t.order.Digest, image.ErrCorrupt))
 	}
 	n, err := t.parse(m)
 	return n, mirror.At(mirror.Source, source, err)

@@ -100,7 +100,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	case s.read > s.want.Size:
 		return 0, fmt.Errorf("blob %s is longer than its %d bytes: %w", s.want.Digest, s.want.Size, image.ErrCorrupt)
 	case s.read == s.want.Size && (n > 0 || errors.Is(err, io.EOF)) && !image.HasSum(s.want.Digest, s.hash):
-		return 0, fmt.Errorf("blob %s has other bytes than its digest says: %w", s.want.Digest, image.ErrCorrupt)
+		return 0, fmt.Errorf("blob %s does not match its digest: %w", s.want.Digest, image.ErrCorrupt)
 	case errors.Is(err, io.EOF) && s.read < s.want.Size:
 		err = brokenOff{fmt.Errorf("blob %s ended after %d of %d bytes: %w", s.want.Digest, s.read, s.want.Size, io.ErrUnexpectedEOF)}
 	}

@@ -53,7 +53,7 @@ func Decoded(resp *http.Response, most int64) (io.Reader, error) {
 		}
 		return gzip.NewReader(whole)
 	}
-	return nil, fmt.Errorf("its body is coded as %s, which nobody has asked for", Clean(coding))
+	return nil, fmt.Errorf("its body is coded as %s, which was not requested", Clean(coding))
 }
 
 // Ration reads no more than what is left of a whole.

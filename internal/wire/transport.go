@@ -87,7 +87,7 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-var errDeadline = errors.New("its answer takes longer than any is waited for")
+var errDeadline = errors.New("its answer took too long")
 
 // Do sends a request until its answer is final: a success or a redirect. Everything else is an *Error. The body of a redirect is closed; of
 // a success the caller closes it, unless [Call.Read] has read it. A request with a body is sent again as far as it has GetBody.

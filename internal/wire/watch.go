@@ -17,7 +17,7 @@ const (
 )
 
 // ErrSlow says that an answer brings next to nothing.
-var ErrSlow = errors.New("fewer than 16 KiB in a minute: too slow to go on")
+var ErrSlow = errors.New("less than 16 KiB in a minute: too slow")
 
 var (
 	errStalled = errors.New("no byte for too long")
