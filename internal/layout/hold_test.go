@@ -80,7 +80,7 @@ func TestOneWriter(t *testing.T) {
 	}
 	end()
 	must(t, New().PutManifest(t.Context(), repo.Tag("x"), m))
-	has, err := New().HasBlob(repo, image.Descriptor{Digest: image.DigestOf([]byte("held"), ""), Size: 4})
+	has, err := New().HasBlob(t.Context(), repo, image.Descriptor{Digest: image.DigestOf([]byte("held"), ""), Size: 4})
 	if err != nil || !has {
 		t.Errorf("%t, %v", has, err)
 	}

@@ -39,7 +39,7 @@ const (
 )
 
 // Store reads and writes layouts. It is safe for concurrent use.
-type Store struct{}
+type Store struct{ sound sound }
 
 // New returns a store.
 func New() *Store { return &Store{} }
@@ -162,7 +162,7 @@ func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Mani
 	if got := image.DigestOf(m.Raw, m.Digest); got != m.Digest {
 		return fmt.Errorf("manifest %s: the bytes have digest %s: %w", m.Digest, got, image.ErrCorrupt)
 	}
-	if err := s.checkParts(r.Repository, m); err != nil {
+	if err := s.checkParts(ctx, r.Repository, m); err != nil {
 		return err
 	}
 	h, release, err := s.prepare(ctx, r.Path)
@@ -247,16 +247,20 @@ func checkVersion(dir string) error {
 	return nil
 }
 
-// HasBlob tells whether a blob is there in its full size.
-func (s *Store) HasBlob(repo image.Repository, d image.Descriptor) (bool, error) {
+// HasBlob tells whether a blob is there, whole. One that this process has neither written nor read is read for that.
+func (s *Store) HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return false, fmt.Errorf("blob %q: %w", d.Digest, err)
 	}
-	info, err := os.Stat(blobPath(repo.Path, d.Digest))
+	path := blobPath(repo.Path, d.Digest)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && (d.Size == 0 || info.Size() == d.Size), err
+	if err != nil || d.Size != 0 && info.Size() != d.Size {
+		return false, err
+	}
+	return s.sound.check(ctx, path, d.Digest, info)
 }
 
 // OpenBlob opens a blob at an offset. The caller checks the digest.
@@ -276,8 +280,7 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 
 // PutBlob writes a blob, unless it is there. Bytes that do not match the digest leave nothing behind.
 func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
-	if has, err := s.HasBlob(repo, d); err != nil || has {
-		touch(blobPath(repo.Path, d.Digest))
+	if has, err := s.HasBlob(ctx, repo, d); err != nil || has {
 		return err
 	}
 	_, release, err := s.prepare(ctx, repo.Path)
@@ -290,7 +293,8 @@ func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Desc
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	return place(repo.Path, blobPath(repo.Path, d.Digest), func(f io.Writer) error {
+	path := blobPath(repo.Path, d.Digest)
+	err = place(repo.Path, path, func(f io.Writer) error {
 		verifier := image.Verifier(d.Digest)
 		if _, err := io.Copy(io.MultiWriter(f, verifier), until{ctx, body}); err != nil {
 			return err
@@ -300,6 +304,10 @@ func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Desc
 		}
 		return nil
 	})
+	if err == nil {
+		s.sound.note(path)
+	}
+	return err
 }
 
 // Referrers returns what refers to a manifest, as listed under its fallback tag.

@@ -3,12 +3,14 @@ package layout
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -81,13 +83,39 @@ func TestCorruptBlobLeavesNothing(t *testing.T) {
 	if err := s.PutBlob(t.Context(), repo, blob, opener("LAYER")); !errors.Is(err, image.ErrCorrupt) {
 		t.Fatalf("error = %v", err)
 	}
-	if has, err := s.HasBlob(repo, blob); has || err != nil {
+	if has, err := s.HasBlob(t.Context(), repo, blob); has || err != nil {
 		t.Errorf("the blob is there: %v, %v", has, err)
 	}
 	left, err := os.ReadDir(filepath.Join(repo.Path, tempDir))
 	must(t, err)
 	if len(left) != 0 {
 		t.Errorf("temporary files stay: %v", left)
+	}
+}
+
+// A blob that was harmed has its size still: nothing that is written relies on it, and it is brought again.
+func TestHarmedBlobIsNotReliedOn(t *testing.T) {
+	repo := image.Repository{Path: t.TempDir()}
+	blob := image.Descriptor{Digest: image.DigestOf([]byte("layer"), ""), Size: 5}
+	must(t, New().PutBlob(t.Context(), repo, blob, opener("layer")))
+	path := blobPath(repo.Path, blob.Digest)
+	must(t, os.WriteFile(path, []byte("lager"), 0o600))
+	s := New()
+	has, err := s.HasBlob(t.Context(), repo, blob)
+	must(t, err)
+	needs := manifestOf(fmt.Sprintf(`{"layers":[{"digest":%q,"size":5}]}`, blob.Digest))
+	if err := s.PutManifest(t.Context(), repo.Tag("x"), needs); has || err == nil {
+		t.Fatalf("the harmed blob is there: %t; a manifest that needs it: %v", has, err)
+	}
+	must(t, s.PutBlob(t.Context(), repo, blob, opener("layer")))
+	must(t, s.PutManifest(t.Context(), repo.Tag("x"), needs))
+	if raw, err := os.ReadFile(path); string(raw) != "layer" {
+		t.Errorf("the blob is %q now, %v", raw, err)
+	}
+	must(t, os.WriteFile(path, []byte("lager"), 0o600))
+	must(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+	if has, err = s.HasBlob(t.Context(), repo, blob); has || err != nil {
+		t.Errorf("harmed after it was written: %t, %v", has, err)
 	}
 }
 

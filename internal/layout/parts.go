@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -60,9 +61,9 @@ func (p parts) blobs() []part {
 	return slices.DeleteFunc(all, func(b part) bool { return b.Digest == "" })
 }
 
-// checkParts wants everything to be there that a manifest is made of, in its full size. Layers with URLs may lie there instead, and
+// checkParts wants everything to be there that a manifest is made of, whole. Layers with URLs may lie there instead, and
 // a subject may be missing, as everywhere.
-func (s *Store) checkParts(repo image.Repository, m image.Manifest) error {
+func (s *Store) checkParts(ctx context.Context, repo image.Repository, m image.Manifest) error {
 	var doc parts
 	if err := json.Unmarshal(m.Raw, &doc); err != nil {
 		return fmt.Errorf("manifest %s: %w", m.Digest, err)
@@ -71,14 +72,13 @@ func (s *Store) checkParts(repo image.Repository, m image.Manifest) error {
 		if p.Digest == "" || len(p.URLs) > 0 {
 			continue
 		}
-		has, err := s.HasBlob(repo, image.Descriptor{Digest: p.Digest, Size: p.Size})
+		has, err := s.HasBlob(ctx, repo, image.Descriptor{Digest: p.Digest, Size: p.Size})
 		if err != nil {
 			return fmt.Errorf("manifest %s: %w", m.Digest, err)
 		}
 		if !has {
 			return &partsError{m.Digest, p.Digest}
 		}
-		touch(blobPath(repo.Path, p.Digest))
 	}
 	return nil
 }

@@ -245,7 +245,7 @@ func (r *download) Close() error { return r.body.Close() }
 // not say.
 func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
 	if repo.IsLayout() {
-		return c.layouts.HasBlob(repo, d)
+		return c.layouts.HasBlob(ctx, repo, d)
 	}
 	e := c.endpoint(repo)
 	err := e.headBlob(ctx, repo, d.Digest)

@@ -1,0 +1,74 @@
+package layout
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/file"
+	"github.com/draysync/dray/internal/flight"
+	"github.com/draysync/dray/internal/image"
+)
+
+// sound remembers which files have the bytes that their digest says. One that somebody else wrote, or harmed, has the right size as well, so it
+// is read once before anything relies on it.
+type sound struct {
+	mu      sync.Mutex
+	known   map[string]stamp
+	reading flight.Group[bool]
+}
+
+// stamp is how a file looked when its bytes were right.
+type stamp struct {
+	size     int64
+	modified time.Time
+}
+
+func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()} }
+
+// maxSound bounds what is remembered, in files.
+const maxSound = 100_000
+
+// check tells whether a file has the bytes of a digest, and marks one that has as counted on.
+func (s *sound) check(ctx context.Context, path string, d image.Digest, info fs.FileInfo) (bool, error) {
+	s.mu.Lock()
+	known, ok := s.known[path]
+	s.mu.Unlock()
+	if !ok || known != stampOf(info) {
+		right, err := s.reading.Do(ctx, path, func(ctx context.Context) (bool, error) { return hasBytes(ctx, path, d) })
+		if err != nil || !right {
+			return false, err
+		}
+	}
+	touch(path)
+	s.note(path)
+	return true, nil
+}
+
+func hasBytes(ctx context.Context, path string, d image.Digest) (bool, error) {
+	f, err := file.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	verifier := image.Verifier(d)
+	_, err = io.Copy(verifier, until{ctx, f})
+	return err == nil && verifier.Verified(), err
+}
+
+// note remembers a file whose bytes are right.
+func (s *sound) note(path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return // whoever needs it meets the error
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= maxSound {
+		s.known = map[string]stamp{}
+	}
+	s.known[path] = stampOf(info)
+}
