@@ -63,7 +63,7 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 		return Credential{}, fmt.Errorf("%s get: %w; run it by hand to see what it says: echo %s | %[1]s get", program(helper), err, server)
 	}
 	var answer struct{ Username, Secret string }
-	if json.Unmarshal(out.kept.Bytes(), &answer) != nil {
+	if json.NewDecoder(&out.kept).Decode(&answer) != nil { // as Docker does: what follows the object is ignored
 		return Credential{}, fmt.Errorf("%s get: its answer is not a JSON object", program(helper))
 	}
 	if answer.Username == tokenUser {

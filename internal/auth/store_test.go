@@ -155,7 +155,7 @@ func TestHelperThatWritesWithoutEnd(t *testing.T) {
 // TestHelperThatLeavesSomethingBehind: what a helper has said counts, though a program that it started still holds its output.
 func TestHelperThatLeavesSomethingBehind(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir+"/docker-credential-agent", "#!/bin/sh\necho '{\"Username\":\"ann\",\"Secret\":\"s\"}'\nsleep 20 &\n", 0o700)
+	write(t, dir+"/docker-credential-agent", "#!/bin/sh\necho '{\"Username\":\"ann\",\"Secret\":\"s\"}'\necho done\nsleep 20 &\n", 0o700)
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	if c, err := askHelper(t.Context(), "agent", "x"); err != nil || c.Username != "ann" {
 		t.Errorf("%v, %v", c, err)
