@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/web"
 )
@@ -17,6 +19,7 @@ type answers struct {
 	daemon *daemon.Daemon
 	store  *store.Store // nil where there is none
 	limits *limits
+	azure  *atomic.Pointer[azureSide]
 }
 
 // Status implements web.Daemon.
@@ -39,6 +42,9 @@ func (a answers) Status(ctx context.Context) (web.Status, error) {
 			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Reserved: b.Reserved, Keep: b.Keep,
 			Window: b.Window.Seconds(), RetryAt: b.RetryAt.UTC(),
 		})
+	}
+	for _, c := range a.azure.Load().closed() {
+		status.Closed = append(status.Closed, web.ClosedRegistry{Registry: c.Registry, Repositories: c.Repositories, Reason: record.Text(c.Reason)})
 	}
 	for _, j := range s.Jobs {
 		status.Jobs = append(status.Jobs, jobStatus(j))
@@ -107,7 +113,7 @@ func runOf(r store.Run) web.Run {
 	for _, o := range r.Outcomes {
 		w.Actions = append(w.Actions, web.Action{
 			Op: o.Op, Reason: o.Reason, Source: o.Source, Target: o.Target, Digest: o.Digest, Was: o.Was, Engine: o.Engine, Outcome: o.Outcome,
-			Pulls: o.Pulls, Bytes: o.Bytes, Mounted: o.BytesMounted, Seconds: o.Duration.Seconds(), RetryAt: o.RetryAt.UTC(), Error: o.Error, Code: o.Code,
+			Pulls: o.Pulls, Bytes: o.Bytes, Mounted: o.BytesMounted, Unverified: o.Unverified, Seconds: o.Duration.Seconds(), RetryAt: o.RetryAt.UTC(), Error: o.Error, Code: o.Code,
 		})
 	}
 	return w

@@ -32,6 +32,7 @@ type azureSide struct {
 	config *config.Config
 	cloud  azure.Cloud
 	client *azure.Client
+	planes acr.Planes
 
 	mu      sync.Mutex
 	refused error // the last sign-in that failed, until later
@@ -129,7 +130,7 @@ func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, mem
 		Origin: func(ctx context.Context, source image.Repository) (acr.Origin, error) {
 			return s.origin(ctx, source, client)
 		},
-		Access:  s.access,
+		Access: s.access, Planes: &s.planes,
 		Metered: limits.governor.Metered, Fallback: copying,
 		Parallel: s.config.Azure.Parallel, Rate: s.config.Azure.Rate, Timeout: s.config.Azure.Timeout, Log: log,
 	}
@@ -146,6 +147,14 @@ func (s *azureSide) access(host string) acr.Access {
 		return acr.Access(r.DataPlane)
 	}
 	return acr.AccessAuto
+}
+
+// closed returns the registries whose data plane is closed to this process, as far as is known.
+func (s *azureSide) closed() []acr.ClosedRegistry {
+	if s == nil {
+		return nil
+	}
+	return s.planes.Closed()
 }
 
 // locks asks registries of Azure for the locks of tags.

@@ -46,7 +46,7 @@ func actionsOf(r mirror.Result) []webhook.Action {
 		if out.Status != mirror.Kept {
 			list = append(list, webhook.Action{
 				Outcome: string(out.Status), Source: out.Source.WithDigest("").String(), Target: out.Target.String(),
-				Digest: string(out.Digest), Was: string(out.Was), Reason: string(out.Reason), Error: explanation(out),
+				Digest: string(out.Digest), Was: string(out.Was), Reason: string(out.Reason), Unverified: out.Unverified, Error: explanation(out),
 			})
 		}
 	}

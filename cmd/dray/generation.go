@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/auth"
@@ -45,6 +46,8 @@ type builder struct {
 	started *reading
 	// links is what the generation that runs talks through.
 	links *links
+	// azure is its side of Azure, for whoever asks.
+	azure atomic.Pointer[azureSide]
 }
 
 // reading is a config with its jobs.
@@ -87,6 +90,7 @@ func (b *builder) build(context.Context) (daemon.Generation, error) {
 		},
 		Take: func() {
 			b.links = links
+			b.azure.Store(links.side)
 			b.limits.follow(cfg, links.client)
 			b.take(cfg)
 			if text := unscheduled(jobs); text != "" {
@@ -187,6 +191,7 @@ type links struct {
 	reach       reach
 	credentials *auth.Store
 	files       string // a digest of the certificates
+	side        *azureSide
 	azure       string // what of the config its side of Azure is made of
 	client      *registry.Client
 	engine      func() *transfer.Engine
@@ -237,6 +242,7 @@ func (b *builder) link(cfg *config.Config) (*links, error) {
 		return old, nil
 	}
 	side, err := newAzure(cfg, nil, b.log)
+	l.side = side
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.Path, err)
 	}

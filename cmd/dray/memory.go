@@ -37,7 +37,7 @@ func recordOf(r *store.Run) *record.Run {
 	return &record.Run{
 		Started: r.Started, Ended: r.Ended, Outcome: r.Outcome, Trigger: r.Trigger, Error: r.Error,
 		Counts: record.Counts{
-			Keep: r.Keep, Import: r.Import, Refuse: r.Refuse, Failed: r.Failed, Deferred: r.Deferred, Pulls: r.Pulls, Bytes: r.Bytes, Mounted: r.BytesMounted,
+			Keep: r.Keep, Import: r.Import, Refuse: r.Refuse, Failed: r.Failed, Deferred: r.Deferred, Pulls: r.Pulls, Bytes: r.Bytes, Mounted: r.BytesMounted, Unverified: r.Unverified,
 		},
 	}
 }
@@ -70,7 +70,7 @@ func rowOf(run daemon.Run) store.Run {
 	c := last.Counts
 	row := store.Run{
 		Job: run.Job, Trigger: last.Trigger, Outcome: last.Outcome, Error: last.Error, Started: last.Started, Ended: last.Ended,
-		Keep: c.Keep, Import: c.Import, Refuse: c.Refuse, Failed: c.Failed, Deferred: c.Deferred, Pulls: c.Pulls, Bytes: c.Bytes, BytesMounted: c.Mounted,
+		Keep: c.Keep, Import: c.Import, Refuse: c.Refuse, Failed: c.Failed, Deferred: c.Deferred, Pulls: c.Pulls, Bytes: c.Bytes, BytesMounted: c.Mounted, Unverified: c.Unverified,
 	}
 	for _, out := range run.Result.Outcomes {
 		if out.Status == mirror.Kept {
@@ -79,7 +79,7 @@ func rowOf(run daemon.Run) store.Run {
 		row.Outcomes = append(row.Outcomes, store.RunOutcome{
 			Op: string(out.Op), Outcome: string(out.Status), Reason: string(out.Reason), Source: out.Source.WithDigest("").String(),
 			Target: out.Target.String(), Digest: string(out.Digest), Was: string(out.Was), Engine: out.Engine, Error: explanation(out), Code: record.Code(out.Err),
-			Pulls: out.Pulls, Bytes: out.Bytes, BytesMounted: out.Mounted, Duration: out.Duration, RetryAt: out.RetryAt,
+			Pulls: out.Pulls, Bytes: out.Bytes, BytesMounted: out.Mounted, Unverified: out.Unverified, Duration: out.Duration, RetryAt: out.RetryAt,
 		})
 	}
 	return row

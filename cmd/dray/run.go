@@ -125,7 +125,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 		return nil, &exitError{exitFailed, fmt.Errorf("server.listen: %w", err)}
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, b.store, b.limits}, Metrics: b.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: log,
+		Daemon: answers{s.daemon, b.store, b.limits, &b.azure}, Metrics: b.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: log,
 	})
 	b.setToken = s.server.SetToken
 	log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))

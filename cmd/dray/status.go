@@ -119,13 +119,16 @@ func serviceOf(s web.Status) report.Service {
 			Window: time.Duration(b.Window * float64(time.Second)), RetryAt: b.RetryAt,
 		})
 	}
+	for _, c := range s.Closed {
+		out.Closed = append(out.Closed, report.ClosedRegistry{Registry: c.Registry, Repositories: c.Repositories, Reason: c.Reason})
+	}
 	for _, j := range s.Jobs {
 		job := report.ServiceJob{
 			Job: j.Job, State: string(j.State), Due: j.Due, Started: j.Started, DeferredUntil: j.DeferredUntil, LastSuccess: j.LastSuccess,
 			Overdue: j.Overdue, Failures: j.Failures,
 		}
 		if j.Last != nil {
-			job.Outcome, job.Error, job.Ended = string(j.Last.Outcome), j.Last.Error, j.Last.Ended
+			job.Outcome, job.Error, job.Ended, job.Unverified = string(j.Last.Outcome), j.Last.Error, j.Last.Ended, j.Last.Counts.Unverified
 		}
 		if p := j.Progress; p != nil {
 			job.Tags, job.Observed, job.Imports, job.Completed = p.Tags, p.Observed, p.Imports, p.Completed

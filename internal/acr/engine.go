@@ -62,6 +62,8 @@ type Options struct {
 	Origin func(ctx context.Context, source image.Repository) (Origin, error)
 	// Access says what may be relied on of a target's data plane; nil for AccessAuto.
 	Access func(registry string) Access
+	// Planes is what is known of data planes, shared by engines that follow one another; nil for nothing.
+	Planes *Planes
 	// Metered tells whether a registry counts the manifests that are fetched.
 	Metered func(registry string) bool
 	// Fallback makes imports that Azure could not make, where the mapping leaves the engine to dray; it also brings what has come to refer
@@ -77,7 +79,7 @@ type Options struct {
 type Engine struct {
 	options Options
 	gate    *gate
-	planes  planes
+	planes  *Planes
 
 	mu      sync.Mutex
 	batches map[string]*batch
@@ -85,7 +87,11 @@ type Engine struct {
 
 // New returns an engine.
 func New(options Options) *Engine {
-	return &Engine{options: options, gate: newGate(options.Parallel, options.Rate), batches: map[string]*batch{}}
+	planes := options.Planes
+	if planes == nil {
+		planes = &Planes{}
+	}
+	return &Engine{options: options, planes: planes, gate: newGate(options.Parallel, options.Rate), batches: map[string]*batch{}}
 }
 
 // Name returns "acr".

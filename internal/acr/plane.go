@@ -1,10 +1,12 @@
 package acr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -28,11 +30,15 @@ const (
 	AccessNone     Access = "none"
 )
 
+// notLooked is why a repository is not looked at where the config says so.
+const notLooked = "dataPlane: none"
+
 // closedFor is how long a repository that could not be looked at is not looked at again.
 const closedFor = 5 * time.Minute
 
-// planes knows which repositories cannot be looked at: their registry takes no requests from here, or not of this identity.
-type planes struct {
+// Planes knows which repositories cannot be looked at: their registry takes no requests from here, or not of this identity. The zero value
+// knows of none.
+type Planes struct {
 	mu    sync.Mutex
 	known map[image.Repository]*planeState
 }
@@ -46,7 +52,7 @@ type planeState struct {
 	until   time.Time
 }
 
-func (p *planes) of(repo image.Repository) *planeState {
+func (p *Planes) of(repo image.Repository) *planeState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known == nil {
@@ -60,13 +66,42 @@ func (p *planes) of(repo image.Repository) *planeState {
 	return s
 }
 
+// ClosedRegistry is a registry of which repositories cannot be looked at.
+type ClosedRegistry struct {
+	Registry string
+	// Repositories is how many of its repositories that are, and Reason why the first of them cannot be looked at.
+	Repositories int
+	Reason       string
+}
+
+// Closed returns the registries whose data plane is closed, as far as is known, sorted.
+func (p *Planes) Closed() []ClosedRegistry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []ClosedRegistry
+	for _, repo := range slices.SortedFunc(maps.Keys(p.known), func(a, b image.Repository) int {
+		return cmp.Or(cmp.Compare(a.Registry, b.Registry), cmp.Compare(a.Path, b.Path))
+	}) {
+		why := p.known[repo].why
+		if why == "" {
+			continue
+		}
+		if last := len(list) - 1; last >= 0 && list[last].Registry == repo.Registry {
+			list[last].Repositories++
+			continue
+		}
+		list = append(list, ClosedRegistry{Registry: repo.Registry, Repositories: 1, Reason: why})
+	}
+	return list
+}
+
 // closed returns why a repository cannot be looked at; empty where it can, as far as is known.
 func (e *Engine) closed(repo image.Repository) string {
 	if repo.IsLayout() {
 		return ""
 	}
 	if e.access(repo.Registry) == AccessNone {
-		return "dataPlane: none"
+		return notLooked
 	}
 	s := e.planes.of(repo)
 	e.planes.mu.Lock()
@@ -168,11 +203,14 @@ func (c *Chooser) Closed(job plan.Job, target image.Repository) bool {
 }
 
 func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
+	s := e.planes.of(target.Repository)
 	if e.access(target.Registry) == AccessNone {
+		e.planes.mu.Lock()
+		s.why = notLooked
+		e.planes.mu.Unlock()
 		d, err = e.remembered(ctx, target)
 		return d, false, err
 	}
-	s := e.planes.of(target.Repository)
 	for mine := false; ; {
 		e.planes.mu.Lock()
 		open, why, fresh := s.open, s.why, time.Now().Before(s.until)

@@ -108,6 +108,9 @@ func (r Result) Counts() (c record.Counts) {
 		c.Pulls += out.Pulls
 		c.Bytes += out.Bytes
 		c.Mounted += out.Mounted
+		if out.Unverified {
+			c.Unverified++
+		}
 	}
 	return c
 }

@@ -48,6 +48,8 @@ type Counts struct {
 	Pulls    int   `json:"pulls"`
 	Bytes    int64 `json:"bytes"`
 	Mounted  int64 `json:"bytes_mounted"`
+	// Unverified are those of all whose target could not be looked at.
+	Unverified int `json:"unverified,omitempty"`
 }
 
 // Result is how a run ended that was neither cut off nor failed as a whole.

@@ -197,6 +197,9 @@ func counts(t Totals) string {
 	if t.Deferred > 0 {
 		text += fmt.Sprintf(", %d deferred", t.Deferred)
 	}
+	if t.Unverified > 0 {
+		text += fmt.Sprintf(", %d unverified", t.Unverified)
+	}
 	return text
 }
 

@@ -27,6 +27,7 @@ type Service struct {
 	Parallel int
 	Jobs     []ServiceJob
 	Budgets  []Budget
+	Closed   []ClosedRegistry
 }
 
 // ServiceJob is one job of a [Service]. Times are zero where there is none.
@@ -43,9 +44,18 @@ type ServiceJob struct {
 	// Overdue is set where the schedule lets one expect a later success. Failures counts the runs with failures since the last one.
 	Overdue  bool
 	Failures int
+	// Unverified counts actions of the last run whose target could not be looked at.
+	Unverified int
 	// Tags are to be looked at, and Observed were; Imports are to be made, and Completed have ended.
 	Tags, Observed, Imports, Completed int
 	UnderWay                           []ServiceImport
+}
+
+// ClosedRegistry is a target registry that cannot be looked at, and why.
+type ClosedRegistry struct {
+	Registry, Reason string
+	// Repositories is how many of its repositories that are.
+	Repositories int
 }
 
 // ServiceImport is one import under way of a [ServiceJob].
@@ -73,6 +83,7 @@ func Status(w io.Writer, s Service, now time.Time, style Style) error {
 	statusTable(&b, jobs, now, style)
 	statusErrors(&b, jobs, style)
 	statusImports(&b, jobs, style)
+	statusClosed(&b, s.Closed, style)
 	for _, budget := range s.Budgets {
 		b.WriteString(budget.line(now) + "\n\n")
 	}
@@ -170,6 +181,9 @@ func statusRowOf(j ServiceJob, now time.Time) statusRow {
 			r.cells[2] += fmt.Sprintf(" ×%d", j.Failures)
 		}
 		r.cells[2] += " " + ago(j.Ended, now)
+		if j.Unverified > 0 {
+			r.cells[2] += fmt.Sprintf(", %d unverified", j.Unverified)
+		}
 		r.colors[2] = outcomeColor(j.Outcome)
 	}
 	if !j.LastSuccess.IsZero() {
@@ -228,6 +242,21 @@ func statusErrors(b *strings.Builder, jobs []ServiceJob, style Style) {
 			first = false
 		}
 		b.WriteString(style.paint(red, fmt.Sprintf("error: job %s: %s", Line(j.Job), Line(j.Error))) + "\n")
+	}
+}
+
+// statusClosed says which registries are not looked at.
+func statusClosed(b *strings.Builder, list []ClosedRegistry, style Style) {
+	for i, c := range list {
+		if i == 0 {
+			b.WriteByte('\n')
+		}
+		in := ""
+		if c.Repositories > 1 {
+			in = fmt.Sprintf(" in %d repositories", c.Repositories)
+		}
+		text := fmt.Sprintf("%s: the data plane is closed to dray%s, and what Azure imports is not verified: %s", Line(c.Registry), in, Line(c.Reason))
+		b.WriteString(style.paint(yellow, text) + "\n")
 	}
 }
 

@@ -19,6 +19,7 @@ func service() Service {
 		Version: "1.2.3", Started: at(-77 * time.Hour), Generation: 3, Loaded: at(-2 * time.Hour), Parallel: 4,
 		Rejected:   []string{"dray.yaml:14:5: mappings[2].tags.semver: no range", hostile},
 		RejectedAt: at(-5 * time.Minute),
+		Closed:     []ClosedRegistry{{"myregistry.azurecr.io", "source: 403: " + hostile, 1}, {"other.azurecr.io", "dataPlane: none", 12}},
 		Jobs: []ServiceJob{
 			{
 				Job: "alpine", State: "running", Started: at(-90 * time.Second), Outcome: "ok", Ended: at(-2 * time.Hour), LastSuccess: at(-2 * time.Hour),
@@ -36,7 +37,7 @@ func service() Service {
 			{Job: "library/hello-world", State: "waiting", Due: at(-time.Minute)},
 			{Job: "observing", State: "running", Started: at(-time.Second), Tags: 1000, Observed: 400},
 			{Job: "starting", State: "running", Started: noon},
-			{Job: "soon", State: "scheduled", Due: at(time.Millisecond), Outcome: "partly", Ended: at(-59 * time.Second)},
+			{Job: "soon", State: "scheduled", Due: at(time.Millisecond), Outcome: "partly", Ended: at(-59 * time.Second), Unverified: 3},
 		},
 	}
 }
@@ -52,7 +53,7 @@ func statusText(t *testing.T, s Service, style Style) string {
 
 func TestStatus(t *testing.T) {
 	calm := service()
-	calm.Rejected, calm.Stopping, calm.Jobs = nil, true, calm.Jobs[4:5]
+	calm.Rejected, calm.Closed, calm.Stopping, calm.Jobs = nil, nil, true, calm.Jobs[4:5]
 	tests := map[string]struct {
 		service Service
 		style   Style

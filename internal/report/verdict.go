@@ -37,6 +37,8 @@ type Totals struct {
 	Pulls    int   `json:"pulls"`
 	Bytes    int64 `json:"bytes"`
 	Mounted  int64 `json:"bytes_mounted"`
+	// Unverified are those of all whose target could not be looked at.
+	Unverified int `json:"unverified,omitempty"`
 }
 
 func tally(results []mirror.Result) Totals {
@@ -61,6 +63,9 @@ func tally(results []mirror.Result) Totals {
 			t.Pulls += out.Pulls
 			t.Bytes += out.Bytes
 			t.Mounted += out.Mounted
+			if out.Unverified {
+				t.Unverified++
+			}
 		}
 	}
 	return t

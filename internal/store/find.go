@@ -31,7 +31,7 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 		{&f.tagged, "SELECT platforms, target, used FROM selections WHERE source = ? AND platforms IN (SELECT value FROM json_each(?))"},
 		{&f.jobs, "SELECT j.name, j." + strings.ReplaceAll(jobColumns, ", ", ", j.") + ", coalesce(r.id, 0), coalesce(r.cause, ''), coalesce(r.error, ''), " +
 			"coalesce(r.outcome, ''), coalesce(r.started, 0), coalesce(r.ended, 0), coalesce(r.keep, 0), coalesce(r.import, 0), coalesce(r.refuse, 0), " +
-			"coalesce(r.failed, 0), coalesce(r.deferred, 0), coalesce(r.pulls, 0), coalesce(r.bytes, 0), coalesce(r.bytes_mounted, 0) " +
+			"coalesce(r.failed, 0), coalesce(r.deferred, 0), coalesce(r.pulls, 0), coalesce(r.bytes, 0), coalesce(r.bytes_mounted, 0), coalesce(r.unverified, 0) " +
 			"FROM jobs j LEFT JOIN runs r ON r.id = (SELECT max(id) FROM runs WHERE job = j.id)"},
 		{&f.runs, "SELECT " + runColumns + " FROM runs r CROSS JOIN jobs j ON j.id = r.job WHERE r.id < ? ORDER BY r.id DESC LIMIT ?"},
 		{&f.runsOf, "SELECT " + runColumns + " FROM jobs j CROSS JOIN runs r ON r.job = j.id " +

@@ -63,7 +63,7 @@ func (s *Store) history(ctx context.Context, q HistoryQuery) ([]Run, error) {
 
 // runColumns are in the order of findRuns.
 const runColumns = "r.id, j.name, r.cause, r.error, r.started, r.ended, r.keep, r.import, r.refuse, r.failed, r.deferred, r.pulls, r.bytes, " +
-	"r.bytes_mounted, r.more, r.repeats, r.since, r.size, r.outcome"
+	"r.bytes_mounted, r.unverified, r.more, r.repeats, r.since, r.size, r.outcome"
 
 func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]Run, error) {
 	rows, err := find.QueryContext(ctx, args...)
@@ -76,7 +76,7 @@ func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]Run, error) {
 		var r Run
 		var started, ended, since, size int64
 		err := rows.Scan(&r.ID, &r.Job, &r.Trigger, &r.Error, &started, &ended, &r.Keep, &r.Import, &r.Refuse, &r.Failed, &r.Deferred,
-			&r.Pulls, &r.Bytes, &r.BytesMounted, &r.More, &r.Repeats, &since, &size, &r.Outcome)
+			&r.Pulls, &r.Bytes, &r.BytesMounted, &r.Unverified, &r.More, &r.Repeats, &since, &size, &r.Outcome)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +105,7 @@ func findOutcomes(ctx context.Context, find *sql.Stmt, runs []Run) error {
 		var o RunOutcome
 		var run, duration, retryAt int64
 		err := rows.Scan(&run, &o.Op, &o.Outcome, &o.Reason, &o.Source, &o.Target, &o.Digest, &o.Was, &o.Engine, &o.Error, &o.Code,
-			&o.Pulls, &o.Bytes, &o.BytesMounted, &duration, &retryAt)
+			&o.Pulls, &o.Bytes, &o.BytesMounted, &duration, &retryAt, &o.Unverified)
 		if err != nil {
 			return err
 		}

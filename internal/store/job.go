@@ -85,7 +85,7 @@ func scanJob(rows *sql.Rows) (j JobState, err error) {
 	err = rows.Scan(&j.Job, &j.Fingerprint, &anchor, &started, &ended, &succeeded, &j.Failures, &deferred, &given, &j.Vain, &due, &j.DueTrigger,
 		&j.Planned, &j.Asked, &begun, &j.BegunTrigger,
 		&last.ID, &last.Trigger, &last.Error, &last.Outcome, &lastStarted, &lastEnded, &last.Keep, &last.Import, &last.Refuse, &last.Failed,
-		&last.Deferred, &last.Pulls, &last.Bytes, &last.BytesMounted)
+		&last.Deferred, &last.Pulls, &last.Bytes, &last.BytesMounted, &last.Unverified)
 	j.Anchor, j.Started, j.Ended, j.Succeeded = timeOf(anchor), timeOf(started), timeOf(ended), timeOf(succeeded)
 	j.Deferred, j.Given, j.Due, j.Begun = timeOf(deferred), timeOf(given), timeOf(due), timeOf(begun)
 	if last.ID != 0 {

@@ -61,7 +61,7 @@ func TestPruneManyRuns(t *testing.T) {
 	}
 	_, err := s.writer.Exec("WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 450) " +
 		"INSERT INTO runs SELECT NULL, job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, " +
-		"quiet, repeats, since, more, size, error, outcome FROM n, runs")
+		"quiet, repeats, since, more, size, error, outcome, unverified FROM n, runs")
 	must(t, err)
 	must(t, s.Prune(t.Context(), d.Now(), 0))
 	var least, most int

@@ -39,6 +39,8 @@ type Run struct {
 	Keep, Import, Refuse, Failed, Deferred int
 	Pulls                                  int
 	Bytes, BytesMounted                    int64
+	// Unverified counts those whose target could not be looked at.
+	Unverified int
 	// Outcomes are those of actions that were not kept as they are.
 	Outcomes []RunOutcome
 	// More counts outcomes that are not kept.
@@ -56,6 +58,7 @@ type RunOutcome struct {
 	Engine, Error, Code         string
 	Pulls                       int
 	Bytes, BytesMounted         int64
+	Unverified                  bool
 	Duration                    time.Duration
 	// RetryAt is when a deferred action may be tried again; zero otherwise.
 	RetryAt time.Time
@@ -164,16 +167,16 @@ func putRun(ctx context.Context, tx *sql.Tx, job int64, r *Run) (id int64, err e
 	repeats := 0
 	if r.quiet() {
 		const query = "SELECT id, repeats + 1, CASE WHEN repeats = 0 THEN started ELSE since END FROM runs " +
-			"WHERE id = (SELECT max(id) FROM runs WHERE job = ?) AND quiet AND keep = ? AND cause = ?"
-		err := tx.QueryRowContext(ctx, query, job, r.Keep, r.Trigger).Scan(&equal, &repeats, &since)
+			"WHERE id = (SELECT max(id) FROM runs WHERE job = ?) AND quiet AND keep = ? AND unverified = ? AND cause = ?"
+		err := tx.QueryRowContext(ctx, query, job, r.Keep, r.Unverified, r.Trigger).Scan(&equal, &repeats, &since)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, err
 		}
 	}
-	const query = "INSERT INTO runs (job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, " +
-		"quiet, repeats, since, more, size, error, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+	const query = "INSERT INTO runs (job, cause, started, ended, keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, unverified, " +
+		"quiet, repeats, since, more, size, error, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 	err = tx.QueryRowContext(ctx, query, job, r.Trigger, milliseconds(r.Started), milliseconds(r.Ended), r.Keep, r.Import, r.Refuse, r.Failed,
-		r.Deferred, r.Pulls, r.Bytes, r.BytesMounted, r.quiet(), repeats, since, r.More, r.size(), r.Error, r.Outcome).Scan(&id)
+		r.Deferred, r.Pulls, r.Bytes, r.BytesMounted, r.Unverified, r.quiet(), repeats, since, r.More, r.size(), r.Error, r.Outcome).Scan(&id)
 	if err == nil && equal != 0 {
 		_, err = tx.ExecContext(ctx, "DELETE FROM runs WHERE id = ?", equal)
 	}
@@ -181,20 +184,20 @@ func putRun(ctx context.Context, tx *sql.Tx, job int64, r *Run) (id int64, err e
 }
 
 // outcomeColumns are in the order of putOutcomes and of RunOutcome.scan.
-const outcomeColumns = "op, outcome, reason, source, target, digest, was, engine, error, code, pulls, bytes, bytes_mounted, duration, retry_at"
+const outcomeColumns = "op, outcome, reason, source, target, digest, was, engine, error, code, pulls, bytes, bytes_mounted, duration, retry_at, unverified"
 
 func putOutcomes(ctx context.Context, tx *sql.Tx, run int64, outcomes []RunOutcome) error {
 	if len(outcomes) == 0 {
 		return nil
 	}
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO outcomes (run, position, "+outcomeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	insert, err := tx.PrepareContext(ctx, "INSERT INTO outcomes (run, position, "+outcomeColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = insert.Close() }()
 	for i, o := range outcomes {
 		_, err := insert.ExecContext(ctx, run, i, o.Op, o.Outcome, o.Reason, o.Source, o.Target, o.Digest, o.Was, o.Engine, o.Error, o.Code,
-			o.Pulls, o.Bytes, o.BytesMounted, int64(o.Duration), milliseconds(o.RetryAt))
+			o.Pulls, o.Bytes, o.BytesMounted, int64(o.Duration), milliseconds(o.RetryAt), o.Unverified)
 		if err != nil {
 			return err
 		}

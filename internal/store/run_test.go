@@ -60,11 +60,11 @@ func TestKeepRun(t *testing.T) {
 	s := d.open(t)
 	run := Run{
 		Job: "büro/<a> \"b\"", Trigger: "manual", Error: "observe: no", Started: d.Now().Add(-time.Minute), Ended: d.Now(),
-		Keep: 1000, Import: 1, Refuse: 2, Failed: 3, Deferred: 4, Pulls: 5, Bytes: 1 << 40, BytesMounted: 7,
+		Keep: 1000, Import: 1, Refuse: 2, Failed: 3, Deferred: 4, Pulls: 5, Bytes: 1 << 40, BytesMounted: 7, Unverified: 6,
 		Outcomes: []RunOutcome{
 			{Op: "keep", Outcome: "kept", Source: "source.test/a:0"},
 			{Op: "import", Outcome: "imported", Reason: "moved", Source: "source.test/a:1", Target: "target.test/a:1", Digest: string(digest(1)),
-				Was: string(digest(2)), Engine: "copy", Pulls: 3, Bytes: 1 << 40, BytesMounted: 5, Duration: 1234567},
+				Was: string(digest(2)), Engine: "copy", Pulls: 3, Bytes: 1 << 40, BytesMounted: 5, Unverified: true, Duration: 1234567},
 			{Op: "import", Outcome: "deferred", Error: "429", Code: "limited", RetryAt: d.Now().Add(time.Hour)},
 		},
 	}
@@ -215,7 +215,7 @@ func TestRunsThatStay(t *testing.T) {
 	for name, change := range map[string]func(*Run){
 		"imported": func(r *Run) { r.Import = 1 }, "refused": func(r *Run) { r.Refuse = 1 }, "failed": func(r *Run) { r.Failed = 1 },
 		"deferred": func(r *Run) { r.Deferred = 1 }, "pulls": func(r *Run) { r.Pulls = 1 }, "bytes": func(r *Run) { r.Bytes = 1 },
-		"mounted": func(r *Run) { r.BytesMounted = 1 }, "error": func(r *Run) { r.Error = "x" }, "keep": func(r *Run) { r.Keep++ },
+		"mounted": func(r *Run) { r.BytesMounted = 1 }, "unverified": func(r *Run) { r.Unverified = 1 }, "error": func(r *Run) { r.Error = "x" }, "keep": func(r *Run) { r.Keep++ },
 		"trigger":  func(r *Run) { r.Trigger = "manual" },
 		"outcomes": func(r *Run) { r.Outcomes = []RunOutcome{{Outcome: "imported"}} },
 	} {

@@ -15,7 +15,7 @@ const applicationID = 0x64726179
 
 // schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
 // released is never changed: a new version is a new element.
-func schema() []string { return []string{version1, version2, version3, version4, version5} }
+func schema() []string { return []string{version1, version2, version3, version4, version5, version6} }
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
 const version1 = `
@@ -175,6 +175,11 @@ UPDATE runs SET error = coalesce((SELECT error FROM outcomes WHERE run = runs.id
 	WHERE error = '' AND failed > 0;
 UPDATE jobs SET deferred = coalesce((SELECT min(retry_at) FROM outcomes
 	WHERE run = (SELECT max(id) FROM runs WHERE job = jobs.id) AND outcome = 'deferred' AND retry_at > 0), 0);
+`
+
+const version6 = `
+ALTER TABLE runs ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outcomes ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
 `
 
 // migrate brings the database to the newest version, whole or not at all. It begins to write in any case, so that a file that

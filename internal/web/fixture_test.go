@@ -234,11 +234,12 @@ func full() Status {
 			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
 		},
+		Closed: []ClosedRegistry{{Registry: "myregistry.azurecr.io", Repositories: 2, Reason: hostile}},
 		Jobs: []JobStatus{
 			{
 				Job: "alpine", Schedule: "@every 2h", Source: "docker.io/library/alpine", State: Running, Trigger: "schedule", Started: at(-90 * time.Second),
 				LastSuccess: at(-2 * time.Hour), ExpectedBy: at(10 * time.Minute),
-				Last: &LastRun{Started: at(-2*time.Hour - time.Minute), Ended: at(-2 * time.Hour), Outcome: OK, Counts: Counts{Keep: 1200, Import: 2, Pulls: 6, Bytes: 11_200_000, Mounted: 5}},
+				Last: &LastRun{Started: at(-2*time.Hour - time.Minute), Ended: at(-2 * time.Hour), Outcome: OK, Counts: Counts{Keep: 1200, Import: 2, Pulls: 6, Bytes: 11_200_000, Mounted: 5, Unverified: 3}},
 				Progress: &Progress{Tags: 20, Observed: 20, Imports: 3, Completed: 1, UnderWay: []Import{
 					{Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20", Started: at(-time.Minute), Bytes: 34_100_000, Total: 120_000_000},
 					{Source: "docker.io/library/alpine:3.21", Target: "registry.corp.example:5000/mirror/alpine:3.21", Started: at(-time.Second)},
@@ -271,7 +272,7 @@ func fullDaemon() *fake {
 				Job: "alpine", Trigger: "schedule", Started: noon.Add(-time.Minute), Ended: noon, Seconds: 59.5, Outcome: Partly, Error: hostile, Counts: Counts{Import: 1, Failed: 1},
 				Repeats: 3, Since: noon.Add(-time.Hour), More: 7,
 				Actions: []Action{{Op: "import", Reason: "absent", Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20",
-					Digest: "sha256:01", Engine: "copy", Outcome: "imported", Pulls: 3, Bytes: 1, Mounted: 2, Seconds: 0.4, RetryAt: noon}},
+					Digest: "sha256:01", Engine: "copy", Outcome: "imported", Pulls: 3, Bytes: 1, Mounted: 2, Unverified: true, Seconds: 0.4, RetryAt: noon}},
 			}, {Job: "quiet", Outcome: OK}}, nil
 		},
 	}

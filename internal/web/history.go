@@ -29,19 +29,21 @@ type Run struct {
 
 // Action is how one action of a run ended. Its keys are those of the document that sync writes.
 type Action struct {
-	Op      string    `json:"op"`
-	Reason  string    `json:"reason"`
-	Source  string    `json:"source"`
-	Target  string    `json:"target"`
-	Digest  string    `json:"digest"`
-	Was     string    `json:"was"`
-	Engine  string    `json:"engine"`
-	Outcome string    `json:"outcome"`
-	Pulls   int       `json:"pulls"`
-	Bytes   int64     `json:"bytes"`
-	Mounted int64     `json:"bytes_mounted"`
-	Seconds float64   `json:"duration_seconds"`
-	RetryAt time.Time `json:"retry_at,omitzero"`
-	Error   string    `json:"error"`
-	Code    string    `json:"code"`
+	Op      string `json:"op"`
+	Reason  string `json:"reason"`
+	Source  string `json:"source"`
+	Target  string `json:"target"`
+	Digest  string `json:"digest"`
+	Was     string `json:"was"`
+	Engine  string `json:"engine"`
+	Outcome string `json:"outcome"`
+	Pulls   int    `json:"pulls"`
+	Bytes   int64  `json:"bytes"`
+	Mounted int64  `json:"bytes_mounted"`
+	// Unverified is set where the target could not be looked at.
+	Unverified bool      `json:"unverified,omitempty"`
+	Seconds    float64   `json:"duration_seconds"`
+	RetryAt    time.Time `json:"retry_at,omitzero"`
+	Error      string    `json:"error"`
+	Code       string    `json:"code"`
 }

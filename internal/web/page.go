@@ -64,6 +64,7 @@ type view struct {
 	Generation             int
 	Rejected               []string
 	RejectedAt             moment
+	Closed                 []ClosedRegistry
 	// Search is what names are to have in them.
 	Search string
 	// Refresh is in seconds, 0 for never; Toggle leads to the page with it on or off.
@@ -103,6 +104,9 @@ func viewOf(s *Status, query url.Values) view {
 	}
 	for _, line := range s.Config.Rejected {
 		v.Rejected = append(v.Rejected, clean(line))
+	}
+	for _, c := range s.Closed {
+		v.Closed = append(v.Closed, ClosedRegistry{Registry: clean(c.Registry), Reason: clean(c.Reason)})
 	}
 	v.Title, v.Figures = title(s), figures(s.Totals)
 	v.refresh(s, query)

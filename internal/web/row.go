@@ -106,7 +106,7 @@ func wordsOf(c Counts) string {
 	for _, p := range []struct {
 		n    int
 		text string
-	}{{c.Import, "imported"}, {c.Keep, "unchanged"}, {c.Refuse, "refused"}, {c.Failed, "failed"}, {c.Deferred, "deferred"}} {
+	}{{c.Import, "imported"}, {c.Keep, "unchanged"}, {c.Refuse, "refused"}, {c.Failed, "failed"}, {c.Deferred, "deferred"}, {c.Unverified, "unverified"}} {
 		if p.n > 0 {
 			parts = append(parts, grouped(int64(p.n))+" "+p.text)
 		}

@@ -24,6 +24,8 @@ type Status struct {
 	Totals   Totals `json:"totals"`
 	// Budgets are what registries allow to pull, as far as it is known.
 	Budgets []Budget `json:"budgets,omitempty"`
+	// Closed are target registries that cannot be looked at, as far as is known: Azure imports into them.
+	Closed []ClosedRegistry `json:"closed_registries,omitempty"`
 	// Jobs are sorted by name. It comes last, so that the rest can be read without it.
 	Jobs []JobStatus `json:"jobs"`
 }
@@ -64,6 +66,14 @@ type Budget struct {
 	Window   float64 `json:"window_seconds"`
 	// RetryAt is when what does not fit now is tried again; absent where there is something left.
 	RetryAt time.Time `json:"retry_at,omitzero"`
+}
+
+// ClosedRegistry is a target registry whose data plane takes no requests from here, or not of this identity, or is not to be asked.
+type ClosedRegistry struct {
+	Registry string `json:"registry"`
+	// Repositories is how many of its repositories cannot be looked at, and Reason why the first of them cannot.
+	Repositories int    `json:"repositories"`
+	Reason       string `json:"reason"`
 }
 
 // State is what a job does.

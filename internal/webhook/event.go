@@ -90,6 +90,8 @@ type Action struct {
 	// Was is the target's digest before; empty where it had none.
 	Was    string `json:"was,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Unverified is set where the target could not be looked at.
+	Unverified bool `json:"unverified,omitempty"`
 	// Error is why it failed, was refused or deferred.
 	Error string `json:"error,omitempty"`
 }
