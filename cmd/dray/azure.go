@@ -34,13 +34,63 @@ type azureSide struct {
 	client *azure.Client
 	planes acr.Planes
 
-	mu      sync.Mutex
-	refused error // the last sign-in that failed, until later
-	until   time.Time
+	mu       sync.Mutex
+	refusals map[string]refusal
 }
 
-// signInAgain is how long after a failed sign-in no other is tried to choose an engine.
-const signInAgain = time.Minute
+// refusal is a sign-in that failed, and until when it is not tried again: at Entra, or at a registry.
+type refusal struct {
+	err   error
+	until time.Time
+}
+
+// How long a sign-in that failed is not tried again: one that may succeed by itself, and others.
+const (
+	signInSoon  = time.Minute
+	signInAgain = 10 * time.Minute
+)
+
+// atEntra is under what the refusal of Entra itself is kept.
+const atEntra = ""
+
+// refusal returns the one that there is for a registry, or at Entra; its error is nil for none.
+func (s *azureSide) refusal(at string) refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.refusals[at]; time.Now().Before(r.until) {
+		return r
+	}
+	return refusal{}
+}
+
+// refuse keeps how a sign-in failed, or with nil that it did not.
+func (s *azureSide) refuse(at string, err error) refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.refusals, at)
+	if err == nil {
+		return refusal{}
+	}
+	r := refusal{err, time.Now().Add(signInAgain)}
+	if passing(err) {
+		r.until = time.Now().Add(signInSoon)
+	}
+	if s.refusals == nil {
+		s.refusals = map[string]refusal{}
+	}
+	s.refusals[at] = r
+	return r
+}
+
+// passing tells whether a sign-in that failed may succeed by itself.
+func passing(err error) bool {
+	lasting, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err)
+	answer, answered := errors.AsType[*azure.ResponseError](err)
+	return ok && lasting.Temporary() || answered && answer.MayPass()
+}
 
 // cloudOf is the Azure that a config is about.
 func cloudOf(cfg *config.Config) azure.Cloud {
@@ -213,20 +263,14 @@ func (s *azureSide) origin(ctx context.Context, source image.Repository, client 
 
 // signIn tells whether Azure can be signed in to, and does not ask again at once where it could not.
 func (s *azureSide) signIn(ctx context.Context) error {
-	s.mu.Lock()
-	if s.refused != nil && time.Now().Before(s.until) {
-		defer s.mu.Unlock()
-		return s.refused
+	if r := s.refusal(atEntra); r.err != nil {
+		return r.err
 	}
-	s.mu.Unlock()
 	err := s.client.SignIn(ctx)
-	if ctx.Err() != nil {
-		return err
+	if ctx.Err() == nil {
+		s.refuse(atEntra, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refused, s.until = err, time.Now().Add(signInAgain)
-	return err
+	return err //nolint:wrapcheck // it says what was done
 }
 
 // azureKey is what of a config the side of Azure is made of, for a comparison.

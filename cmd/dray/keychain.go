@@ -104,22 +104,27 @@ func (s *azureSide) issues(registry string) bool {
 	return ok
 }
 
-// impliedAgain is how long nobody is signed in after Entra gave no token for a registry that the config does not name.
-const impliedAgain = time.Minute
-
 // implied is the [auth.Source] of registries of Azure's that the config does not name. They may be somebody else's, who lets everybody pull: where
-// no token is to be had, nobody is signed in.
+// no token is to be had, nobody is signed in for a while.
 func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
+	for _, at := range []string{atEntra, repo.Registry} {
+		if r := s.refusal(at); r.err != nil && !passing(r.err) {
+			return r.nobody()
+		}
+	}
 	credential, expires, err := s.credential(ctx, repo)
-	passing, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](err)
-	answer, answered := errors.AsType[*azure.ResponseError](err)
-	if err == nil || ctx.Err() != nil || ok && passing.Temporary() || answered && answer.MayPass() {
+	if err == nil || ctx.Err() != nil || passing(err) {
 		return credential, expires, err
 	}
-	return auth.Credential{Lacking: "Entra gave none: " + err.Error()}, time.Now().Add(impliedAgain), nil
+	if _, entra := errors.AsType[*azure.SignInError](err); entra {
+		return s.refuse(atEntra, err).nobody()
+	}
+	return s.refuse(repo.Registry, err).nobody()
+}
+
+// nobody is the credential of nobody, for as long as the refusal is kept.
+func (r refusal) nobody() (auth.Credential, time.Time, error) {
+	return auth.Credential{Lacking: "Entra gave none: " + r.err.Error()}, r.until, nil
 }
 
 // unsigned is the [auth.Source] of registries of Azure's where the config does not say how to sign in to Azure; nil for others.

@@ -20,7 +20,7 @@ import (
 )
 
 // soon is how quickly what is announced has to happen: the promise is two seconds, and machines are busy.
-const soon = 10 * time.Second
+const soon = time.Minute
 
 // running is dray run as a process of its own.
 type running struct {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -151,6 +152,9 @@ func (c *Client) Start(ctx context.Context, target ResourceID, operation string,
 	}
 	answer, err := c.do(ctx, http.MethodPost, c.url(target.String()+"/importImage", apiVersion), body, http.Header{"X-Ms-Client-Request-Id": {operation}})
 	if err != nil {
+		if refused, ok := errors.AsType[*ResponseError](err); ok && refused.Status == http.StatusNotFound {
+			c.forget(target.String(), i.Source.ResourceID)
+		}
 		return Operation{}, err
 	}
 	op := Operation{ID: operation}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -62,6 +63,25 @@ func (c *Client) known(key string) (lookup, bool) {
 	return l, ok && (l.err == nil || time.Now().Before(l.until))
 }
 
+// forget drops what is known of registries, by their IDs, of which the Resource Manager knew one not: it was moved, or made anew. Resource
+// Graph may be behind, and is not believed again that they are there.
+func (c *Client) forget(ids ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, l := range c.found {
+		if l.err == nil && slices.Contains(ids, l.id.String()) {
+			delete(c.found, key)
+			c.gone[l.id] = true
+		}
+	}
+}
+
+func (c *Client) isGone(id ResourceID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone[id]
+}
+
 // find asks: Resource Graph, which knows all subscriptions, where there are several, and then each of them. What Resource Graph does not know
 // may be too new for it.
 func (c *Client) find(ctx context.Context, subscription, loginServer string) (ResourceID, error) {
@@ -74,7 +94,7 @@ func (c *Client) find(ctx context.Context, subscription, loginServer string) (Re
 	}
 	if len(subscriptions) > 1 {
 		id, err := c.graph(ctx, loginServer)
-		if err == nil {
+		if err == nil && !c.isGone(id) {
 			return id, nil
 		}
 		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "a registry is not known to Resource Graph; each subscription is asked", slog.String("registry", loginServer), slog.Any("err", err))

@@ -99,3 +99,31 @@ func TestSubscriptionsThatRefuse(t *testing.T) {
 		}
 	})
 }
+
+// TestGoneRegistry: a registry that Azure no longer knows where it was found is looked for again, and Resource Graph, which may be behind, is not
+// believed that it is there.
+func TestGoneRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t, emulator.Options{})
+		s.beside(2)
+		find := func() ResourceID {
+			t.Helper()
+			id, err := s.client.Find(t.Context(), "", s.registry.LoginServer())
+			if err != nil || id.String() != s.registry.ID() {
+				t.Fatalf("%s, %v", id, err)
+			}
+			return id
+		}
+		id := find()
+		s.cloud.Inject(emulator.Behavior{Refuse: &emulator.Failure{Status: http.StatusNotFound, Code: "ResourceNotFound", Message: "The Resource was not found."}})
+		_, err := s.client.Start(t.Context(), id, NewOperationID(), Import{Source: ImportSource{ResourceID: id.String(), Image: "app:v1"}, TargetTags: []string{"app:v1"}})
+		if refused, ok := errors.AsType[*ResponseError](err); !ok || refused.Status != http.StatusNotFound {
+			t.Fatal(err)
+		}
+		find()
+		find()
+		if _, graph, through := s.lookups(); graph != 2 || through == 0 {
+			t.Errorf("%d questions to Resource Graph, %d lists of registries", graph, through)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/emulator/azure"
+	"github.com/draysync/dray/internal/image"
+)
+
+// TestAzureRefusals: a registry of somebody else's that gives this identity no token, and an Entra that gives none, are not asked again for
+// minutes, whoever wants to know: the registries that the config does not name, or the choice of an engine.
+func TestAzureRefusals(t *testing.T) {
+	for name, secret := range map[string]string{"a registry": azureSecret, "Entra": "wrong"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud := azure.New(azure.Options{})
+				defer cloud.Close()
+				cloud.AddTenant(azureTenant).AddApp(azure.AppOptions{ClientID: azureClient, Secret: azureSecret})
+				abroad := cloud.AddTenant("22222222-2222-2222-2222-222222222222").AddSubscription("44444444-4444-4444-4444-444444444444").
+					AddRegistry(azure.RegistryOptions{Name: "abroadsource", AnonymousPull: true})
+				cfg := &config.Config{Azure: config.DefaultAzure()}
+				cfg.Azure.Set = true
+				cfg.Azure.Credential.Kind, cfg.Azure.Credential.TenantID = "client-secret", azureTenant
+				cfg.Azure.Credential.ClientID, cfg.Azure.Credential.ClientSecret = azureClient, config.Secret(secret)
+				asked := 0
+				side, err := newAzure(cfg, func(http.RoundTripper) http.RoundTripper {
+					return roundTrip(func(r *http.Request) (*http.Response, error) {
+						if r.Method == http.MethodPost {
+							asked++
+						}
+						return cloud.Transport().RoundTrip(r)
+					})
+				}, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ask := func(want int) {
+					t.Helper()
+					asked = 0
+					for _, path := range []string{"a", "b"} {
+						credential, _, err := side.implied(t.Context(), image.Repository{Registry: abroad.LoginServer(), Path: path})
+						if err != nil || !credential.Anonymous() || credential.Lacking == "" {
+							t.Fatalf("%+v, %v", credential, err)
+						}
+					}
+					if err := side.signIn(t.Context()); (err != nil) != (secret == "wrong") {
+						t.Error(err)
+					}
+					if (asked > 0) != (want > 0) || asked > want {
+						t.Errorf("%d requests, want %d", asked, want)
+					}
+				}
+				ask(5) // what a registry refuses is tried once with a new token
+				for range 9 {
+					time.Sleep(time.Minute)
+					ask(0)
+				}
+				time.Sleep(time.Minute)
+				ask(5)
+			})
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
