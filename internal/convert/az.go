@@ -174,8 +174,11 @@ func (d *document) az(top section, s *script) {
 // turns are what is known of variables in each turn of the loops around a command.
 func (d *document) turns(r *reader, c command, s *script) []map[string]string {
 	turns := []map[string]string{{}}
+	at := value{r: r, key: "az acr import", node: &yaml.Node{Line: c.line}}
+	if c.under != "" {
+		d.remark(at, "the line is in %s: the mapping is written as if it always ran", c.under)
+	}
 	for _, l := range c.loops {
-		at := value{r: r, key: "az acr import", node: &yaml.Node{Line: c.line}}
 		if l.words == nil || len(turns)*len(l.words) > maxLoop {
 			d.remark(at, "the line is in a loop over what is not known here: the mapping is written once, with ${env:} for what changes; write one for each")
 			continue

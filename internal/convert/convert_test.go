@@ -30,7 +30,7 @@ func examples() map[string]example {
 	for _, name := range []string{
 		"regsync-quickstart.yml", "regsync-full.yaml", "regsync-registry.yml", "regsync-tagsets.yml", "regsync-odd.yml", "regsync-twice.yml", "image-syncer-part.yaml", "dregsy-tasks.yaml", "dregsy-matching.yaml",
 		"dregsy-tags.yaml", "image-syncer-config.json", "image-syncer-images.yaml", "ocync-minimal.yaml", "ocync-fanout.yaml", "ocync-semver.yaml",
-		"az-plain.sh", "az-continued.sh", "az-several.sh", "az-variables.sh", "az-loop.sh", "az-unknown-loop.sh", "az-pipeline.yml", "az-workflow.yml", "az-registry.sh", "az-digest.sh", "az-private.sh", "az-powershell.ps1",
+		"az-plain.sh", "az-continued.sh", "az-several.sh", "az-variables.sh", "az-loop.sh", "az-unknown-loop.sh", "az-branches.sh", "az-pipeline.yml", "az-workflow.yml", "az-registry.sh", "az-digest.sh", "az-private.sh", "az-powershell.ps1",
 	} {
 		list[strings.TrimSuffix(name, filepath.Ext(name))] = example{files: []string{name}}
 	}

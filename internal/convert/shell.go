@@ -22,6 +22,8 @@ type command struct {
 	line  int
 	words []word
 	loops []loop
+	// under is what decides whether the command runs: "an if or case", or "a here-document"; empty for nothing.
+	under string
 }
 
 // loop is a for loop over words; words is nil where they are not known.
@@ -51,6 +53,11 @@ type lexer struct {
 	now  command
 	out  *script
 	loop []loop
+	// heredocs are the ends of here-documents whose text begins with the next line.
+	heredocs []string
+	// under is "a here-document" where the text is one, and branches is how many branches of if and case are open.
+	under    string
+	branches int
 }
 
 // maxLoop bounds how many words a loop goes over.
@@ -60,6 +67,10 @@ const maxLoop = 1000
 func lex(text string, line int, d dialect, out *script) {
 	l := &lexer{dialect: d, text: strings.ReplaceAll(text, "\r\n", "\n"), line: line, out: out}
 	l.now.line = line
+	l.run()
+}
+
+func (l *lexer) run() {
 	for l.at < len(l.text) {
 		l.step()
 	}
@@ -84,6 +95,10 @@ func (l *lexer) step() {
 	case c == '\\' && len(rest) > 1:
 		l.add(part{text: rest[1:2]})
 		l.skip(2)
+	case c == '\n' && len(l.heredocs) > 0:
+		l.endCommand()
+		l.skip(1)
+		l.readHeredocs()
 	case c == '\n' || c == ';' || c == '&' || c == '|' || c == '(' && !l.open || c == ')':
 		l.endCommand()
 		l.skip(1)
@@ -98,6 +113,9 @@ func (l *lexer) step() {
 		l.skip(end)
 	case c == '>' || c == '<':
 		l.redirect()
+	case l.under != "" && (c == '\'' || c == '"') && l.unclosed(c): // an apostrophe of a text
+		l.add(part{text: rest[:1]})
+		l.skip(1)
 	case c == '\'':
 		l.single()
 	case c == '"':
@@ -113,6 +131,11 @@ func (l *lexer) redirect() {
 		l.word, l.open = nil, false
 	}
 	l.endWord()
+	if m := heredoc.FindStringSubmatch(l.rest()); m != nil && l.under == "" {
+		l.heredocs = append(l.heredocs, m[1]+m[2]+m[3])
+		l.skip(len(m[0]))
+		return
+	}
 	n := len(l.rest()) - len(strings.TrimLeft(l.rest(), "<>&| \t"))
 	l.skip(n)
 	end := strings.IndexAny(l.rest(), " \t\n;&|)")
@@ -120,6 +143,39 @@ func (l *lexer) redirect() {
 		end = len(l.rest())
 	}
 	l.skip(end)
+}
+
+// heredoc begins a here-document: its end stands behind, maybe quoted.
+var heredoc = regexp.MustCompile(`^<<-?[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|\\?([A-Za-z0-9_.-]+))`)
+
+// readHeredocs reads the texts of here-documents, which may be scripts that somebody else runs.
+func (l *lexer) readHeredocs() {
+	for _, end := range l.heredocs {
+		within := &lexer{dialect: l.dialect, line: l.line, out: l.out, loop: l.loop, under: "a here-document"}
+		within.now.line = l.line
+		begin := l.at
+		for l.at < len(l.text) {
+			line, _, more := strings.Cut(l.rest(), "\n")
+			if strings.TrimLeft(line, "\t") == end {
+				break
+			}
+			if more {
+				line += "\n"
+			}
+			l.skip(len(line))
+		}
+		within.text = l.text[begin:l.at]
+		within.run()
+		line, _, _ := strings.Cut(l.rest(), "\n")
+		l.skip(len(line))
+	}
+	l.heredocs = nil
+}
+
+// unclosed tells whether a quote is not closed within its line.
+func (l *lexer) unclosed(quote byte) bool {
+	line, _, _ := strings.Cut(l.rest()[1:], "\n")
+	return strings.IndexByte(line, quote) < 0
 }
 
 func (l *lexer) single() {
@@ -237,14 +293,22 @@ func (l *lexer) dollar() {
 	l.skip(1)
 }
 
-// substitution is the length of $(…).
+// substitution is the length of $(…); what is quoted in it closes nothing.
 func substitution(text string) int {
-	depth := 0
-	for i := range len(text) {
-		switch text[i] {
-		case '(':
+	depth, quote := 0, byte(0)
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && quote != '\'':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '(':
 			depth++
-		case ')':
+		case c == ')':
 			if depth--; depth == 0 {
 				return i + 1
 			}
@@ -288,10 +352,22 @@ func (l *lexer) endCommand() {
 		case first == "while" || first == "until":
 			l.loop = append(l.loop, loop{})
 			words = words[1:]
+		case first == "case":
+			l.branches++
+			return
+		case (first == "fi" || first == "esac") && l.branches > 0:
+			l.branches--
+			return
+		case first == "then":
+			l.branches++
+			words = words[1:]
+		case first == "elif" && l.branches > 0: // its own then comes
+			l.branches--
+			words = words[1:]
 		case first == "done" && len(l.loop) > 0:
 			l.loop = l.loop[:len(l.loop)-1]
 			return
-		case slices.Contains([]string{"do", "then", "else", "if", "elif", "!", "{", "time", "sudo", "exec", "export", "local", "readonly", "declare"}, first):
+		case slices.Contains([]string{"do", "if", "else", "elif", "!", "{", "time", "sudo", "exec", "export", "local", "readonly", "declare"}, first):
 			words = words[1:]
 		case len(words[0]) > 0 && assignment.MatchString(words[0][0].text):
 			l.assign(words[0])
@@ -306,7 +382,11 @@ func (l *lexer) endCommand() {
 			l.out.assigned[name] = append(l.out.assigned[name], words[2])
 			return
 		default:
-			l.out.commands = append(l.out.commands, command{line, words, slices.Clone(l.loop)})
+			under := l.under
+			if under == "" && l.branches > 0 {
+				under = "an if or case"
+			}
+			l.out.commands = append(l.out.commands, command{line, words, slices.Clone(l.loop), under})
 			return
 		}
 	}
