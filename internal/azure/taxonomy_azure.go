@@ -68,25 +68,25 @@ func tokenRules() []failureRule {
 	return []failureRule{
 		{
 			name: "sign-in-refused", by: byCode, codes: []string{anySignIn}, text: regexp.MustCompile(`\b(?P<signin>AADSTS[0-9]{4,9})\b`), kind: CodeSignIn, side: SideAzure, copies: true,
-			what: "Entra refused the sign-in", advice: "look the number up: https://login.microsoftonline.com/error?code={signin}", seen: entraDocs,
+			what: "Entra refused the sign-in", advice: "look up the number: https://login.microsoftonline.com/error?code={signin}", seen: entraDocs,
 			example: Refusal{Status: 400, Code: "invalid_request", Message: "AADSTS900144: The request body must contain the following parameter: 'client_id'."},
 		},
 		{
 			name: "token-expired", by: byCode, codes: []string{"ExpiredAuthenticationToken"}, kind: CodeSignIn, side: SideAzure,
-			what: "the token lapsed before it was used", advice: "dray signs in again; where it goes on, set this machine's clock",
+			what: "the token expired before it was used", advice: "dray signs in again; if this continues, correct this machine's clock",
 			again: true, copies: true, seen: armDocs,
 			example: Refusal{Status: 401, Code: "ExpiredAuthenticationToken", Message: "The access token expiry UTC time '11/23/2026 7:00:00 PM' is earlier than current UTC time '11/23/2026 8:00:00 PM'."},
 		},
 		{
 			name: "token-wrong-tenant", by: byCode, codes: []string{"InvalidAuthenticationTokenTenant"}, kind: CodeSignIn, side: SideAzure,
-			what:   "the token is of another tenant than the target's subscription",
+			what:   "the token is for another tenant than that of the target's subscription",
 			advice: `set azure.credential.tenantID to that of: az account show --subscription "<target's subscription>" --query tenantId`,
 			copies: true, seen: armDocs,
 			example: Refusal{Status: 401, Code: "InvalidAuthenticationTokenTenant", Message: "The access token is from the wrong issuer 'https://sts.windows.net/1/'. It must match the tenant 'https://sts.windows.net/2/' associated with this subscription."},
 		},
 		{
 			name: "token-wrong-audience", by: byCode, codes: []string{"InvalidAuthenticationTokenAudience"}, kind: CodeSignIn, side: SideAzure,
-			what: "the token is for another service than Resource Manager", advice: "check azure.cloud, and armAudience where the cloud is written out",
+			what: "the token is for another service than Resource Manager", advice: "check azure.cloud, and armAudience if azure.cloud lists endpoints",
 			copies: true, seen: armDocs,
 			example: Refusal{Status: 401, Code: "InvalidAuthenticationTokenAudience", Message: "The access token has been obtained for wrong audience or resource 'https://vault.azure.net'."},
 		},
@@ -123,21 +123,21 @@ func permissionRules() []failureRule {
 			text: regexp.MustCompile(`(?is)(?:with object id '(?P<client>[^']*)'.*)?linked scope\(s\) '(?P<scope>[^']*)'`),
 			kind: CodePermissionSource, side: SideSource, copies: true, mute: true,
 			what:   "dray's identity may import into the target, but may not read the source registry {scope}",
-			advice: "grant the role on the source, too; AcrPull is not enough, as it lacks registries/read: " + grantImport,
+			advice: "grant the role on the source too; AcrPull is not enough, because it lacks registries/read: " + grantImport,
 			seen:   "Azure/acr#237", example: Refusal{Status: 403, Code: "LinkedAuthorizationFailed", Message: linkedExample},
 		},
 		{
 			name: "no-role-on-target", by: byCode, codes: []string{"AuthorizationFailed"}, text: ours, at: SideTarget,
 			kind: CodePermissionTarget, side: SideTarget, copies: true, mute: true,
 			what:   "dray's identity lacks {action} on the target registry {scope}",
-			advice: "grant the role, and give it five minutes to take effect; AcrPush is not enough, as it lacks importImage: " + grantImport,
+			advice: "grant the role, and wait five minutes for it to take effect; AcrPush is not enough, because it lacks importImage: " + grantImport,
 			seen:   "Azure/acr#281; " + armDocs, example: Refusal{Status: 403, Code: "AuthorizationFailed", Message: forbiddenExample},
 		},
 		{
 			name: "no-role-on-source", by: byCode, codes: []string{"AuthorizationFailed"}, text: ours, at: SideSource,
 			kind: CodePermissionSource, side: SideSource, copies: true, mute: true,
 			what:   "dray's identity lacks {action} on the source registry {scope}",
-			advice: "grant the role, and give it five minutes to take effect; AcrPull is not enough, as it lacks registries/read: " + grantImport,
+			advice: "grant the role, and wait five minutes for it to take effect; AcrPull is not enough, because it lacks registries/read: " + grantImport,
 			seen:   "Azure/acr#237; " + armDocs, example: Refusal{Status: 403, Code: "AuthorizationFailed", Message: readExample, Target: "target.azurecr.io"},
 		},
 		{
@@ -145,18 +145,18 @@ func permissionRules() []failureRule {
 			text: regexp.MustCompile(`(?is)^The client .*with object id '(?P<client>[^']*)'.* action '(?P<action>[^']*)'` + scopePattern),
 			kind: CodePermissionTarget, side: SideTarget, copies: true, mute: true,
 			what:   "dray's identity lacks {action} on {scope}",
-			advice: "write registries.HOST.azure.resourceID so that dray need not look for the registry, or grant a role with that action to {client}",
+			advice: "set registries.HOST.azure.resourceID so that dray need not look the registry up, or grant a role with that action to {client}",
 			seen:   armDocs, example: Refusal{Status: 403, Code: "AuthorizationFailed", Message: otherExample},
 		},
 		{
 			name: "denied-by-policy", by: byCode, codes: []string{"RequestDisallowedByPolicy", "RequestDisallowedByAzure", "DenyAssignmentAuthorizationFailed"},
 			kind: CodePermissionTarget, side: SideTarget, copies: true,
-			what: "a policy of the subscription forbids the import", advice: "have the target registry exempted from the policy",
+			what: "a policy of the subscription forbids the import", advice: "ask for an exemption of the target registry from the policy",
 			seen: armDocs, example: Refusal{Status: 403, Code: "RequestDisallowedByPolicy", Message: "Resource 'target' was disallowed by policy."},
 		},
 		{
 			name: "subscription-read-only", by: byCode, codes: []string{"ReadOnlyDisabledSubscription"}, kind: CodePermissionTarget, side: SideTarget,
-			what: "the target's subscription is disabled", advice: "have the subscription enabled again, which is mostly a matter of its billing",
+			what: "the target's subscription is disabled", advice: "enable the subscription again; often its billing is the cause",
 			seen: armDocs, example: Refusal{Status: 409, Code: "ReadOnlyDisabledSubscription", Message: "The subscription is disabled and therefore marked as read only."},
 		},
 	}
@@ -168,8 +168,8 @@ func registryRules() []failureRule {
 		{
 			name: "operation-gone", by: byCode, codes: []string{"OperationNotFound", "ResourceNotFound", "NotFound"}, polled: true,
 			kind: CodeTimeout, side: SideAzure, again: true, copies: true,
-			what: "Azure no longer knows the import, so its end is not known", advice: "dray looks at the target, and tries again where the image is not there",
-			seen: "made after " + armDocs, example: Refusal{Status: 404, Code: "OperationNotFound", Message: "The operation 'registries-8a819782' was not found.", Polled: true},
+			what: "Azure no longer knows the import, so the result is unknown", advice: "dray checks the target, and tries again if the image is missing",
+			seen: "derived from " + armDocs, example: Refusal{Status: 404, Code: "OperationNotFound", Message: "The operation 'registries-8a819782' was not found.", Polled: true},
 		},
 		{
 			name: "target-missing", by: byCode, codes: []string{"ResourceNotFound", "ResourceGroupNotFound", "SubscriptionNotFound", "InvalidSubscriptionId", "ParentResourceNotFound"},
@@ -181,32 +181,32 @@ func registryRules() []failureRule {
 		},
 		{
 			name: "tag-exists", by: byCode, codes: []string{"Conflict"}, kind: CodeConflict, side: SideTarget,
-			what: "the target would not overwrite a tag", advice: "nothing where the tag is the same image; else it was set while the import began: the job's next run sees it",
+			what: "the target did not overwrite a tag", advice: "nothing if the tag has the same image; else somebody set it when the import started, and the job's next run sees it",
 			seen:    "Azure CLI 2.90 in October 2026; Azure/azure-cli#10938",
 			example: Refusal{Status: 409, Code: "Conflict", Message: importEnd + "Tag labs/payments-api:1.0.0 already exists in target registry.", Polled: true},
 		},
 		{
 			name: "resource-locked", by: byCode, codes: []string{"ScopeLocked"}, kind: CodeTargetLocked, side: SideTarget,
-			what: "the target registry, its group or subscription has a read-only lock", advice: `look for it: az lock list --resource "<resource id of the registry>", and lift it with az lock delete`,
+			what: "the target registry, its group or subscription has a read-only lock", advice: `find it with az lock list --resource "<resource id of the registry>", and remove it with az lock delete`,
 			seen: armDocs,
 			example: Refusal{Status: 409, Code: "ScopeLocked", Message: "The scope '/subscriptions/0/resourceGroups/rg' cannot perform write operation because following scope(s) are locked: " +
 				"'/subscriptions/0/resourceGroups/rg'. Please remove the lock and try again."},
 		},
 		{
 			name: "source-id-malformed", by: byCode, codes: []string{"LinkedInvalidPropertyId"}, kind: CodeConfigInvalid, side: SideSource,
-			what: "the resource id of the source registry is none", advice: `set registries.HOST.azure.resourceID of the source to the id that this prints: az acr show --name "<source registry>" --query id`,
+			what: "the resource id of the source registry is invalid", advice: `set registries.HOST.azure.resourceID of the source to the output of: az acr show --name "<source registry>" --query id`,
 			seen: "Azure/azure-sdk-for-js#11051",
 			example: Refusal{Status: 400, Code: "LinkedInvalidPropertyId", Message: "Property id '/docker.io/library' at path 'properties.source.resourceId' is invalid. " +
 				"Expect fully qualified resource Id that start with '/subscriptions/{subscriptionId}' or '/providers/{resourceProviderNamespace}/'."},
 		},
 		{
 			name: "provider-not-registered", by: byCode, codes: []string{"MissingSubscriptionRegistration", "SubscriptionNotRegistered"}, kind: CodeConfigInvalid, side: SideTarget,
-			what: "a subscription is not registered for container registries", advice: "register it, and the source's: az provider register --namespace Microsoft.ContainerRegistry",
+			what: "a subscription is not registered for container registries", advice: "register it and the source's subscription: az provider register --namespace Microsoft.ContainerRegistry",
 			seen: armDocs, example: Refusal{Status: 409, Code: "MissingSubscriptionRegistration", Message: "The subscription is not registered to use namespace 'Microsoft.ContainerRegistry'."},
 		},
 		{
 			name: "operation-unknown", by: byCode, codes: []string{"NoRegisteredProviderFound", "InvalidApiVersionParameter", "MissingApiVersionParameter", "InvalidResourceType"},
-			kind: CodeConfigInvalid, side: SideAzure, copies: true, what: "this cloud's Resource Manager does not know the import as dray asks for it", advice: "check azure.cloud; use engine: copy where it is right",
+			kind: CodeConfigInvalid, side: SideAzure, copies: true, what: "this cloud's Resource Manager does not support dray's import request", advice: "check azure.cloud; if it is right, use engine: copy",
 			seen: armDocs, example: Refusal{Status: 400, Code: "NoRegisteredProviderFound", Message: "No registered resource provider found for location 'westus' and API version '2025-11-01'."},
 		},
 	}
@@ -217,7 +217,7 @@ func loadRules() []failureRule {
 	return []failureRule{
 		{
 			name: "throttled", by: byCode, codes: []string{"TooManyRequests", "SubscriptionRequestsThrottled", "ResourceRequestsThrottled", "OperationThrottled"},
-			kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager asks for fewer requests", advice: "dray waits as long as it was told; lower azure.import.rate where it goes on",
+			kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager requests a lower rate", advice: "dray waits as long as requested; if this continues, lower azure.import.rate",
 			seen: "Azure/azure-sdk-for-go#22943; " + armDocs,
 			example: Refusal{Status: 429, Code: "SubscriptionRequestsThrottled", Message: "Number of 'write' requests for subscription '0' actor '1' exceeded. " +
 				"Please try again after '5' seconds after additional tokens are available."},
@@ -225,7 +225,7 @@ func loadRules() []failureRule {
 		{
 			name: "azure-unwell", by: byCode,
 			codes: []string{"InternalServerError", "InternalError", "ServiceUnavailable", "ServerTimeout", "GatewayTimeout", "BadGateway", "ServerBusy", "OperationTimedOut"},
-			kind:  CodeThrottled, side: SideAzure, again: true, what: "Resource Manager is not well", advice: "dray tries again; look at https://azure.status.microsoft where it goes on",
+			kind:  CodeThrottled, side: SideAzure, again: true, what: "Resource Manager has a temporary failure", advice: "dray tries again; if this continues, look at https://azure.status.microsoft",
 			seen: armDocs, example: Refusal{Status: 500, Code: "InternalServerError", Message: "Encountered internal server error."},
 		},
 	}
@@ -233,12 +233,12 @@ func loadRules() []failureRule {
 
 // statusRules are for answers whose code says nothing, such as those of a proxy.
 func statusRules() []failureRule {
-	made := "made after the meaning of the status in RFC 9110"
+	made := "derived from the meaning of the status in RFC 9110"
 	return []failureRule{
 		{
 			name: "still-running", by: byStatus, from: 201, to: 202, kind: CodeTimeout, side: SideAzure, again: true, copies: true, mute: true,
-			what:    "Azure had not ended the import by the deadline",
-			advice:  "dray looks at the target, and tries again where the image is not there; raise azure.import.timeout for large images, or use engine: copy for this source",
+			what:    "Azure had not finished the import by the deadline",
+			advice:  "dray checks the target, and tries again if the image is missing; raise azure.import.timeout for large images, or use engine: copy for this source",
 			seen:    "Azure/acr#549, #617, #537; Azure/azure-cli#23142; Azure/azure-sdk-for-python#31579",
 			example: Refusal{Status: 202, Message: `{"x:y":"Pending","status":"Accepted"}`, Polled: true},
 		},
@@ -254,7 +254,7 @@ func statusRules() []failureRule {
 		},
 		{
 			name: "status-404-of-operation", by: byStatus, from: 404, to: 404, polled: true, kind: CodeTimeout, side: SideAzure, again: true, copies: true,
-			what: "Azure no longer knows the import, so its end is not known", advice: "dray looks at the target, and tries again where the image is not there",
+			what: "Azure no longer knows the import, so the result is unknown", advice: "dray checks the target, and tries again if the image is missing",
 			seen: made, example: Refusal{Status: 404, Polled: true},
 		},
 		{
@@ -262,20 +262,20 @@ func statusRules() []failureRule {
 			advice: "check registries.HOST.azure.resourceID against az acr show --query id, and azure.cloud", seen: made, example: Refusal{Status: 404, Message: "Not Found"},
 		},
 		{
-			name: "status-409", by: byStatus, from: 409, to: 409, kind: CodeConflict, side: SideTarget, what: "the target refused because of something else that goes on there",
-			advice: "nothing where the tag is the same image; else the job's next run sees what is there", seen: made, example: Refusal{Status: 409, Message: "Conflict"},
+			name: "status-409", by: byStatus, from: 409, to: 409, kind: CodeConflict, side: SideTarget, what: "the target refused because of another operation",
+			advice: "nothing if the tag has the same image; else the job's next run sees the current state", seen: made, example: Refusal{Status: 409, Message: "Conflict"},
 		},
 		{
-			name: "status-429", by: byStatus, from: 429, to: 429, kind: CodeThrottled, side: SideAzure, again: true, what: "Azure asks for fewer requests",
-			advice: "dray waits as long as it was told; lower azure.import.rate where it goes on", seen: made, example: Refusal{Status: 429, Message: "slow down"},
+			name: "status-429", by: byStatus, from: 429, to: 429, kind: CodeThrottled, side: SideAzure, again: true, what: "Azure requests a lower rate",
+			advice: "dray waits as long as requested; if this continues, lower azure.import.rate", seen: made, example: Refusal{Status: 429, Message: "slow down"},
 		},
 		{
-			name: "status-408", by: byStatus, from: 408, to: 408, kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager waited for the request in vain",
-			advice: "dray tries again; look at the network between dray and Azure where it goes on", seen: made, example: Refusal{Status: 408, Message: "Request Timeout"},
+			name: "status-408", by: byStatus, from: 408, to: 408, kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager timed out waiting for the request",
+			advice: "dray tries again; if this continues, check the network between dray and Azure", seen: made, example: Refusal{Status: 408, Message: "Request Timeout"},
 		},
 		{
-			name: "status-5xx", by: byStatus, from: 500, to: 599, kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager, or a proxy before it, is not well",
-			advice: "dray tries again; look at https://azure.status.microsoft where it goes on", seen: made, example: Refusal{Status: 502, Message: "<html>Bad Gateway</html>"},
+			name: "status-5xx", by: byStatus, from: 500, to: 599, kind: CodeThrottled, side: SideAzure, again: true, what: "Resource Manager, or a proxy in front of it, has a temporary failure",
+			advice: "dray tries again; if this continues, look at https://azure.status.microsoft", seen: made, example: Refusal{Status: 502, Message: "<html>Bad Gateway</html>"},
 		},
 	}
 }

@@ -61,19 +61,19 @@ func document() string {
 	return b.String()
 }
 
-const documentHead = `# What Azure says when an import fails, and what to do about it
+const documentHead = `# Errors of Azure's import, and what to do
 
-Azure Container Registry tells of a failed import in a few words, names the target's registry whichever side failed, and says
-"InvalidParameters" of nearly everything. dray turns that into a stable code, the side at fault, a sentence, and what to do now. The code
-is in the log, in reports and in ` + "`dray status`" + `; Microsoft's support finds a request by the correlation id that stands with it.
+Azure Container Registry describes a failed import in a few words, names the target registry whichever side failed, and reports
+"InvalidParameters" for almost everything. dray translates this into a stable code, the side at fault, a sentence, and a remedy. The code
+is in the log, in reports and in ` + "`dray status`" + `. Microsoft's support finds a request by the correlation id next to the code.
 
-A refusal is judged by its error code where that says enough, else by the HTTP status of the request, else by patterns of the message;
-the first rule that matches holds. This page is generated from the table of those rules, in ` + "`internal/azure`" + `, by
-` + "`go test ./internal/azure -update`" + `. Examples of imports that ended are shown without what Azure puts before all of them:
-"Operation registries-… failed. Resource /subscriptions/…/registries/TARGET". *Tries again* means that dray does so by itself; *copy* that
-the engine ` + "`copy`" + ` may bring the image nevertheless, which ` + "`engine: auto`" + ` then lets it do.
+dray classifies an error by its error code if that is specific enough, else by the HTTP status of the request, else by patterns of the
+message. The first rule that matches applies. ` + "`go test ./internal/azure -update`" + ` generates this page from the table of these rules in
+` + "`internal/azure`" + `. The examples of failed imports omit Azure's usual beginning: "Operation registries-… failed. Resource
+/subscriptions/…/registries/TARGET". *Retry* means that dray retries by itself. *Copy* means that the engine ` + "`copy`" + ` may still import the
+image; with ` + "`engine: auto`" + ` dray then copies it.
 
-| code | side | tries again | copy |
+| code | side | retry | copy |
 | --- | --- | --- | --- |
 `
 
@@ -118,7 +118,7 @@ func summary(code FailureCode) []string {
 func entry(r failureRule) string {
 	known, source := knownBy(r), "\n- Source: "+escape(r.seen)+"."
 	if slices.ContainsFunc(foundByDray, func(own failureRule) bool { return own.name == r.name }) {
-		known, source = "dray finds it by itself", ""
+		known, source = "a check of dray", ""
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n### %s\n\n- Side: %s. %s\n- What to do: %s.%s\n- Known by: %s.%s\n",
@@ -149,18 +149,18 @@ func commands(s string) string {
 }
 
 func prospects(r failureRule) string {
-	text := "dray does not try again before the job's next run"
+	text := "dray does not retry before the job's next run"
 	if r.again {
-		text = "dray tries again"
+		text = "dray retries"
 		if r.wait > 0 {
-			text += fmt.Sprintf(", %d minutes later at the soonest", int(r.wait.Minutes()))
+			text += fmt.Sprintf(", at the earliest after %d minutes", int(r.wait.Minutes()))
 		}
 	}
 	switch {
 	case r.copies && r.kind == CodeSourceRateLimited:
-		text += "; copy may bring it where dray has an account at the source"
+		text += "; the engine copy may succeed if dray has an account at the source"
 	case r.copies:
-		text += "; copy may bring it"
+		text += "; the engine copy may succeed"
 	}
 	return text + "."
 }
@@ -182,18 +182,18 @@ func knownBy(r failureRule) string {
 	}
 	switch r.at {
 	case SideSource:
-		parts = append(parts, "another registry named than the target's")
+		parts = append(parts, "a message that names another registry than the target")
 	case SideTarget:
-		parts = append(parts, "no other registry named than the target's")
+		parts = append(parts, "a message that names no other registry than the target")
 	}
 	if r.polled {
-		parts = append(parts, "an import that was accepted")
+		parts = append(parts, "an accepted import")
 	}
 	if r.posted {
-		parts = append(parts, "a request that was not about an accepted import")
+		parts = append(parts, "a request that is not about an accepted import")
 	}
 	if len(parts) == 0 {
-		return "nothing else matches"
+		return "no other rule matches"
 	}
 	return strings.Join(parts, "; ")
 }

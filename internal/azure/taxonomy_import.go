@@ -10,7 +10,7 @@ const (
 	importEnd = "Operation registries-8a819782-be6e-11f1-993e-ee0880be6ca1 failed. Resource /subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/" +
 		"providers/Microsoft.ContainerRegistry/registries/target "
 	invalidParameters = "InvalidParameters"
-	likeOthers        = "made after the form of Azure/acr#457; not seen itself"
+	likeOthers        = "modelled on Azure/acr#457; not observed itself"
 	learnImport       = "Microsoft's article on importing, Troubleshooting"
 	// sourcePause is how long a source's limit is left alone: Docker Hub's windows are of hours.
 	sourcePause = 15 * time.Minute
@@ -28,8 +28,8 @@ func limitRules() []failureRule {
 			name: "source-limit-anonymous", by: byMessage,
 			text: regexp.MustCompile(`(?is)(?:\bStatusCode: 429\b|^Invalid message (?:TooManyRequests|429)\b|\bTOO_?MANY_?REQUESTS\b).*(?:unauthenticated|by authenticating|by logging in|anonymous)`),
 			kind: CodeSourceRateLimited, side: SideSource, again: true, copies: true, wait: sourcePause,
-			what:    "the source allows no more anonymous pulls from Azure's addresses, which all its customers share",
-			advice:  "give the source an account: registries.HOST.username and password, which dray hands to Azure for the import",
+			what:    "the source allows no more anonymous pulls from Azure's addresses, which all customers of Azure share",
+			advice:  "configure an account for the source: registries.HOST.username and password, which dray hands to Azure for the import",
 			seen:    "microsoft/AzureTRE#4917; Azure/bicep-registry-modules#3069; Azure/acr#754",
 			example: ended("An error occurred when getting manifest. StatusCode: 429, TOOMANYREQUESTS: You have reached your unauthenticated pull rate limit."),
 		},
@@ -37,8 +37,8 @@ func limitRules() []failureRule {
 			name: "source-limit", by: byMessage,
 			text: regexp.MustCompile(`(?i)\bStatusCode: 429\b|^Invalid message (?:TooManyRequests|429)\b|\bTOO_?MANY_?REQUESTS\b`),
 			kind: CodeSourceRateLimited, side: SideSource, again: true, wait: sourcePause,
-			what: "the source allows no more pulls now", advice: "dray tries again later; lower the number of tags, or use an account that may pull more",
-			seen: "made after the text of Docker Hub's limit; not seen itself", example: ended("An error occurred when getting manifest. StatusCode: 429, TOOMANYREQUESTS: Too Many Requests"),
+			what: "the source allows no more pulls now", advice: "dray tries again later; select fewer tags, or use an account with a higher limit",
+			seen: "modelled on the text of Docker Hub's limit; not observed itself", example: ended("An error occurred when getting manifest. StatusCode: 429, TOOMANYREQUESTS: Too Many Requests"),
 		},
 	}
 }
@@ -48,8 +48,8 @@ func sourceRules() []failureRule {
 	return []failureRule{
 		{
 			name: "source-firewall", by: byMessage, text: regexp.MustCompile(`(?is)client with IP '?(?:\\u0027)?(?P<address>[0-9a-fA-F.:]+).*is not allowed access`),
-			kind: CodeNetworkDenied, side: SideSource, copies: true, what: "the source registry's firewall does not let Azure's import in",
-			advice: `name the source by its resource id (registries.HOST.azure.resourceID), or let the address in: az acr network-rule add --name "<source registry>" --ip-address {address}`,
+			kind: CodeNetworkDenied, side: SideSource, copies: true, what: "the source registry's firewall blocks Azure's import",
+			advice: `name the source by its resource id (registries.HOST.azure.resourceID), or allow the address: az acr network-rule add --name "<source registry>" --ip-address {address}`,
 			seen:   "MicrosoftDocs/azure-docs#115975",
 			example: ended(`Invalid message Forbidden Forbidden {"errors":[{"code":"DENIED","message":"client with IP \u0027192.0.2.7\u0027 is not allowed access. ` +
 				`Refer https://aka.ms/acr/firewall to grant access."}]}`),
@@ -73,7 +73,7 @@ func sourceRules() []failureRule {
 		{
 			name: "source-forbidden", by: byMessage, text: regexp.MustCompile(`^Invalid message Forbidden\b|^An error occurred when getting manifest\. StatusCode: 403\b`),
 			kind: CodeSourceForbidden, side: SideSource, copies: true, what: "the source forbids the pull",
-			advice:  "where the source is an Azure registry without public access, name it by its resource id (registries.HOST.azure.resourceID); else give the account the right to pull",
+			advice:  "if the source is an Azure registry without public access, name it by its resource id (registries.HOST.azure.resourceID); else grant the account the right to pull",
 			seen:    "Azure/acr#435",
 			example: ended(`Invalid message Forbidden Forbidden {"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}`),
 		},
@@ -81,7 +81,7 @@ func sourceRules() []failureRule {
 			name: "source-missing", by: byMessage,
 			text: regexp.MustCompile(`^Invalid message NotFound\b|^An error occurred when getting manifest\. StatusCode: 404\b|"code"\s*:\s*"(?:MANIFEST|NAME)_UNKNOWN"`),
 			kind: CodeSourceNotFound, side: SideSource, copies: true, what: "the source does not have the image",
-			advice:  "check repository and tag; an Azure registry's host is no part of the repository",
+			advice:  "check repository and tag; the host of an Azure registry is not part of the repository",
 			hub:     "check repository and tag; on Docker Hub the official images are below library/",
 			seen:    likeOthers,
 			example: ended(`Invalid message NotFound Not Found {"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`),
@@ -89,7 +89,7 @@ func sourceRules() []failureRule {
 		{
 			name: "source-unwell", by: byMessage,
 			text: regexp.MustCompile(`^Invalid message (?:InternalServerError|BadGateway|ServiceUnavailable|GatewayTimeout|RequestTimeout|408|5\d\d)\b|^An error occurred when getting manifest\. StatusCode: (?:408|5\d\d)\b`),
-			kind: CodeTransientCopy, side: SideSource, again: true, copies: true, what: "the source is not well", advice: "dray tries again",
+			kind: CodeTransientCopy, side: SideSource, again: true, copies: true, what: "the source has a temporary failure", advice: "dray tries again",
 			seen: likeOthers, example: ended(`Invalid message ServiceUnavailable Service Unavailable {"errors":[{"code":"UNAVAILABLE","message":"try later"}]}`),
 		},
 	}
@@ -101,56 +101,56 @@ func networkRules() []failureRule {
 	return []failureRule{
 		{
 			name: "target-network", by: byMessage, text: access, at: SideTarget, kind: CodeNetworkDenied, side: SideTarget, copies: true,
-			what:   "the network rules of the target registry keep Azure's import out",
-			advice: `let trusted services in (networkRuleBypassOptions: AzureServices): az acr update --name "<target registry>" --allow-trusted-services true`,
+			what:   "the network rules of the target registry block Azure's import",
+			advice: `allow trusted services (networkRuleBypassOptions: AzureServices): az acr update --name "<target registry>" --allow-trusted-services true`,
 			seen:   "Azure/acr#571, #668", example: ended("Access to target.azurecr.io denied."),
 		},
 		{
 			name: "source-network", by: byMessage, text: access, at: SideSource, kind: CodeNetworkDenied, side: SideSource, copies: true,
-			what: "the network rules of the source registry {registry} keep Azure's import out",
-			advice: `name the source by its resource id (registries.HOST.azure.resourceID) and let trusted services in (networkRuleBypassOptions: AzureServices): ` +
+			what: "the network rules of the source registry {registry} block Azure's import",
+			advice: `name the source by its resource id (registries.HOST.azure.resourceID) and allow trusted services (networkRuleBypassOptions: AzureServices): ` +
 				`az acr update --name "<source registry>" --allow-trusted-services true`,
-			seen: "Azure/acr#571, #668; made after it", example: ended("Access to source.azurecr.io denied."),
+			seen: "modelled on Azure/acr#571, #668", example: ended("Access to source.azurecr.io denied."),
 		},
 	}
 }
 
 // contentRules are about the image and how its source serves it.
 func contentRules() []failureRule {
-	const otherEngine = "use engine: copy for this source, which has no such need"
+	const otherEngine = "use engine: copy for this source, which does not need this"
 	incompatible := func(name, what, text, seen, example string) failureRule {
 		return failureRule{
 			name: name, by: byMessage, text: regexp.MustCompile(text), kind: CodeSourceIncompatible, side: SideSource, copies: true,
 			what: what, advice: otherEngine, seen: seen, example: ended(example),
 		}
 	}
-	status := incompatible("ranges-status", "the source answers a request for a part of a blob (RFC 7233) in a way that Azure does not take", `^Unexpected response status code`,
+	status := incompatible("ranges-status", "the source answers a range request for a blob (RFC 7233) in a way that Azure does not accept", `^Unexpected response status code`,
 		learnImport, "Unexpected response status code")
-	length := incompatible("ranges-length", "the source sends another length than Azure asked for (RFC 7233)", `^Unexpected length of body in response`,
+	length := incompatible("ranges-length", "the source sends another length than Azure requested (RFC 7233)", `^Unexpected length of body in response`,
 		learnImport, "Unexpected length of body in response")
 	status.again, length.again = true, true
 	return []failureRule{
-		incompatible("ranges", "the source does not serve parts of blobs (RFC 7233), which Azure's import needs", `RFC 7233`,
+		incompatible("ranges", "the source does not support range requests for blobs (RFC 7233), which Azure's import needs", `RFC 7233`,
 			learnImport, "The remote server may not be RFC 7233 compliant"),
 		status, length,
 		incompatible("no-digest-header", "the source sends a manifest without its digest, which Azure's import needs", `^No value specified for Docker-Content-Digest`,
 			"Azure/acr#233", "No value specified for Docker-Content-Digest OK OK {\n   \"schemaVersion\": 2\n}"),
-		incompatible("no-manifest-digest", "Azure's import finds no digest in what the source answers", `^Unable to find manifest digest`,
+		incompatible("no-manifest-digest", "Azure's import finds no digest in the source's answer", `^Unable to find manifest digest`,
 			"Azure/acr#422", "Unable to find manifest digest  Repo: someurl.com/lido/sms Tag: 1.0.0 Manifest: "),
 		{
 			name: "manifests", by: byMessage, text: regexp.MustCompile(`(?i)\b50 manifests\b`), kind: CodeTooManyManifests, side: SideSource, copies: true, mute: true,
-			what: "the image has more than the 50 manifests that Azure imports at once", advice: "use engine: copy, or fewer platforms",
-			seen: "the limit: Microsoft's article on importing; wording not seen", example: ended("The number of manifests exceeds the limit of 50 manifests per image."),
+			what: "the image has more than 50 manifests, the limit of Azure's import", advice: "use engine: copy, or select fewer platforms",
+			seen: "the limit: Microsoft's article on importing; wording not observed", example: ended("The number of manifests exceeds the limit of 50 manifests per image."),
 		},
 		{
 			name: "blobs", by: byMessage, text: regexp.MustCompile(`^Error copying blobs`), kind: CodeTransientCopy, side: SideAzure, again: true, copies: true,
-			what: "Azure broke off while it copied blobs, and does not say why", advice: "dray tries again; use engine: copy for this source where it goes on",
+			what: "Azure stopped while it copied blobs, without a reason", advice: "dray tries again; if this continues, use engine: copy for this source",
 			seen: "Azure/acr#632", example: Refusal{Status: 400, Code: invalidParameters, Message: "Error copying blobs", Polled: true},
 		},
 		{
 			name: "target-full", by: byMessage, text: regexp.MustCompile(`(?i)\bstorage (?:limit|quota)\b`), kind: CodeImportFailed, side: SideTarget,
-			what: "the target registry is full", advice: `delete images (az acr repository delete), or give it more room: az acr update --name "<target registry>" --sku Premium`,
-			seen: "wording not seen", example: ended("The registry has reached its storage limit. Delete images or upgrade the SKU of the registry."),
+			what: "the target registry is full", advice: `delete images (az acr repository delete), or increase its storage: az acr update --name "<target registry>" --sku Premium`,
+			seen: "wording not observed", example: ended("The registry has reached its storage limit. Delete images or upgrade the SKU of the registry."),
 		},
 	}
 }
@@ -160,21 +160,21 @@ func formRules() []failureRule {
 	return []failureRule{
 		{
 			name: "source-malformed", by: byMessage, text: regexp.MustCompile(`(?i)^(?:Invalid|Missing) .*\bparameters\.Source\.`), kind: CodeConfigInvalid, side: SideSource,
-			what: "Azure does not take the source as it is written", advice: "write host/repository with either a tag or a digest, not both, and a host with a dot in it",
+			what: "Azure does not accept this form of the source", advice: "write host/repository with either a tag or a digest, not both, and a host with a dot in it",
 			seen: "Azure/azure-cli#14337",
 			example: Refusal{Status: 400, Code: "InvalidRequest", Message: "Invalid value k8s-artifacts-prod/ingress-nginx/controller:v0.34.0@sha256:56633bd0... for property " +
 				"parameters.Source.SourceImage for resource name target. Kindly refer to the docs: https://aka.ms/acr/import"},
 		},
 		{
 			name: "target-malformed", by: byMessage, text: regexp.MustCompile(`(?i)^(?:Invalid|Missing) .*\bparameters\.`), kind: CodeConfigInvalid, side: SideTarget,
-			what: "Azure does not take the target as it is written", advice: "give the target a repository and a tag, or untagged: true for a manifest without one",
+			what: "Azure does not accept this form of the target", advice: "give the target a repository and a tag, or set untagged: true for a manifest without a tag",
 			seen:    "Azure/azure-powershell#24546",
 			example: Refusal{Status: 400, Message: "Missing property parameters.TargetTags for the operation against the resource with name destregistry."},
 		},
 		{
 			name: "target-not-listed", by: byMessage, text: regexp.MustCompile(`(?i)^The resource with name '[^']*' and type 'Microsoft\.ContainerRegistry/registries' could not be found`),
-			kind: CodePermissionTarget, side: SideTarget, copies: true, what: "no registry of that name is shown to dray's identity in the subscription",
-			advice:  "grant the role that holds registries/read, or write registries.HOST.azure.resourceID: " + grantImport,
+			kind: CodePermissionTarget, side: SideTarget, copies: true, what: "dray's identity sees no registry of that name in the subscription",
+			advice:  "grant a role with registries/read, or set registries.HOST.azure.resourceID: " + grantImport,
 			seen:    "Azure/acr#281; MicrosoftDocs/azure-docs#59016",
 			example: Refusal{Code: "(CLI)", Message: "The resource with name 'target' and type 'Microsoft.ContainerRegistry/registries' could not be found in subscription 'x (y)'."},
 		},
@@ -182,7 +182,7 @@ func formRules() []failureRule {
 			name: "no-credential", by: byMessage, posted: true,
 			text: regexp.MustCompile(`(?i)^[A-Za-z]{3,40}Credential(?:: | authentication )|\bPlease run '?"?az login`),
 			kind: CodeSignIn, side: SideAzure, copies: true, what: "no credential for Azure was found",
-			advice:  "set azure.credential (kind: workload-identity, managed-identity, client-secret, client-certificate or azure-cli), or the AZURE_ variables of the environment",
+			advice:  "set azure.credential (kind: workload-identity, managed-identity, client-secret, client-certificate or azure-cli), or the AZURE_ environment variables",
 			seen:    "Azure's identity library, its troubleshooting guide",
 			example: Refusal{Message: "DefaultAzureCredential: failed to acquire a token.\nAttempted credentials:\n\tEnvironmentCredential: missing environment variable AZURE_TENANT_ID"},
 		},
@@ -199,8 +199,8 @@ func remainingRules() []failureRule {
 		},
 		{
 			name: "import-broke-off", by: byDefault, codes: []string{invalidParameters}, polled: true, kind: CodeTransientCopy, side: SideAzure, again: true, copies: true,
-			what: "the import ended for a reason that dray does not know", advice: "dray tries again; use engine: copy for this source where it goes on", raw: true,
-			seen: "Azure/acr#632, of which it is the general case", example: ended("Something of a kind that nobody has written about."),
+			what: "the import ended for a reason that dray does not know", advice: "dray tries again; if this continues, use engine: copy for this source", raw: true,
+			seen: "Azure/acr#632, generalized", example: ended("Something of a kind that nobody has written about."),
 		},
 		{
 			name: "unknown", by: byDefault, kind: CodeImportFailed, side: SideAzure, copies: true, raw: true,
@@ -215,26 +215,26 @@ func remainingRules() []failureRule {
 var foundByDray = []failureRule{
 	{
 		name: "digest-differs", kind: CodeVerifyFailed, side: SideTarget, again: true, copies: true,
-		what:    "the target does not hold what Azure says it imported",
-		advice:  "dray imports it by digest once more; a source tag that moves during an import by tag leaves the target dangling (Azure/azure-cli#29974)",
+		what:    "the target does not have the image that Azure reported as imported",
+		advice:  "dray imports it again by digest; if a source tag moves during an import by tag, the target tag has no manifest (Azure/azure-cli#29974)",
 		seen:    "Azure/azure-cli#29974, #21944",
 		example: Refusal{Message: "alpine:3.20 is sha256:aaaa, not sha256:bbbb"},
 	},
 	{
-		name: "deadline", kind: CodeTimeout, side: SideAzure, again: true, copies: true, what: "Azure had not ended the import by the deadline",
+		name: "deadline", kind: CodeTimeout, side: SideAzure, again: true, copies: true, what: "Azure had not finished the import by the deadline",
 		advice:  "dray tries again; raise azure.import.timeout for large images, or use engine: copy for this source",
 		seen:    "Azure/acr#549, #617, #537; Azure/azure-cli#23142; Azure/azure-sdk-for-python#31579",
 		example: Refusal{Message: "still Pending after 30m"},
 	},
 	{
 		name: "source-paused", kind: CodeSourceRateLimited, side: SideSource, again: true, wait: sourcePause,
-		what:    "the source refused pulls through Azure a short while ago, and is left alone",
+		what:    "the source refused Azure's pulls a short while ago, so dray requests no import from it",
 		advice:  "dray tries again later",
 		seen:    "the pause that dray makes for a source",
 		example: Refusal{Message: "docker.io"},
 	},
 	{
-		name: "tag-locked", kind: CodeTargetLocked, side: SideTarget, what: "the target's tag is locked, and Azure would move it in spite of that",
+		name: "tag-locked", kind: CodeTargetLocked, side: SideTarget, what: "the target's tag is locked, and Azure would move it anyway",
 		advice:  `leave it, or unlock it: az acr repository update --name "<target registry>" --image "<repository>:<tag>" --write-enabled true`,
 		seen:    "Azure CLI 2.90 in October 2026",
 		example: Refusal{Message: "labs/payments-api:1.0.0 has writeEnabled: false"},
