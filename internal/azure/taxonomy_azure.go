@@ -58,7 +58,7 @@ func signInRules() []failureRule {
 			"AADSTS700082", "AADSTS70008", "AADSTS700084", "AADSTS50173", "AADSTS50078", "AADSTS70043"),
 		rule("policy-of-sign-in", "a rule of the tenant forbids this sign-in", "exempt dray's identity from the conditional access policy, or use a workload identity",
 			"AADSTS53003: Access has been blocked by Conditional Access policies.", "AADSTS53003", "AADSTS50076", "AADSTS50079", "AADSTS50105"),
-		rule("resource-unknown", "the tenant does not know whom the token is for", "check azure.cloud: each cloud has its own audience",
+		rule("resource-unknown", "the tenant does not know the service that the token is for", "check azure.cloud: each cloud has its own audience",
 			"AADSTS500011: The resource principal named https://management.example was not found in the tenant.", "AADSTS500011", "AADSTS65001"),
 	}
 }
