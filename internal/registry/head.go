@@ -44,7 +44,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	case !e.inDoubt(err):
 		return d, err
 	}
-	// Some proxies answer HEAD with 400, 403 or 404 and serve GET. Whether this one does is found out once.
+	// Some proxies answer HEAD with 403 or 404 and serve GET. Whether this one does is found out once.
 	byGet, getErr := c.headByGet(ctx, r)
 	if getErr == nil {
 		e.head.Store(useless)
@@ -102,5 +102,5 @@ const (
 // inDoubt tells whether a refusal may be about HEAD, and not about what was asked for.
 func (h *host) inDoubt(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && h.head.Load() == unknown && e.Operation == headManifest && (e.Status == http.StatusBadRequest || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
+	return ok && h.head.Load() == unknown && e.Operation == headManifest && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
 }
