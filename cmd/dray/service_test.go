@@ -19,8 +19,12 @@ import (
 	"github.com/draysync/dray/internal/web"
 )
 
-// soon is how quickly what is announced has to happen: the promise is two seconds, and machines are busy.
-const soon = time.Minute
+const (
+	// soon is how quickly what is announced has to happen: the promise is two seconds, and machines are busy.
+	soon = 10 * time.Second
+	// started is how quickly a daemon has to answer.
+	started = time.Minute
+)
 
 // running is dray run as a process of its own.
 type running struct {
@@ -93,7 +97,7 @@ func launchProgram(t *testing.T, program, config, socket string, env ...string) 
 	}
 	go func() { r.ended <- r.Wait() }()
 	t.Cleanup(func() { _ = r.Process.Kill(); r.client.Close() })
-	r.until(t, "it answers", func() bool { _, err := r.client.Status(t.Context()); return err == nil })
+	r.within(t, started, "it answers", func() bool { _, err := r.client.Status(t.Context()); return err == nil })
 	return r
 }
 
@@ -105,10 +109,15 @@ func serverLine(socket string) string {
 // until waits for something to come true.
 func (r *running) until(t *testing.T, what string, true func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(soon)
+	r.within(t, soon, what, true)
+}
+
+func (r *running) within(t *testing.T, limit time.Duration, what string, true func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for !true() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s\n%s", soon, what, r.log)
+			t.Fatalf("not within %s: %s\n%s", limit, what, r.log)
 		}
 		select {
 		case err := <-r.ended:
