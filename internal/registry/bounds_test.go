@@ -100,7 +100,7 @@ func TestUploadThatTrickles(t *testing.T) {
 		data, opened := make([]byte, 1000), 0
 		var err error
 		took := elapsed(func() {
-			_, err = c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+			_, err = c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
 		})
 		if err == nil || took > 2*time.Minute {
 			t.Errorf("%v after %v", err, took)

@@ -3,11 +3,14 @@ package registry
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,7 +82,7 @@ func TestWaysToUpload(t *testing.T) {
 				r, c := standAs(t, test.host, emulator.Options{Uploads: test.uploads})
 				data, opened := layer(test.size), 0
 				repo := image.Repository{Registry: test.host, Path: "app"}
-				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened)); err != nil {
+				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(test.want, steps(r.Gate)); diff != "" {
@@ -98,7 +101,7 @@ func TestLimitIsLearned(t *testing.T) {
 	r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 5 << 20}}, Options{})
 	for i := range 2 {
 		data, opened := layer(8<<20+i), 0
-		if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened)); err != nil {
+		if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,7 +114,7 @@ func TestLimitIsLearned(t *testing.T) {
 func TestTooLargeForGood(t *testing.T) {
 	_, c := standAs(t, "ghcr.io", emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 1 << 20}})
 	data, opened := layer(2<<20), 0
-	_, err := c.PutBlob(t.Context(), image.Repository{Registry: "ghcr.io", Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+	_, err := c.PutBlob(t.Context(), image.Repository{Registry: "ghcr.io", Path: "app"}, content(data), image.Repository{}, source(data, &opened), nil)
 	if e := failure(t, err); e.Status != http.StatusRequestEntityTooLarge || e.Temporary() {
 		t.Errorf("error = %v", err)
 	}
@@ -150,8 +153,72 @@ func TestUploadGoesOn(t *testing.T) {
 				}
 				data, opened := layer(size), 0
 				repo := image.Repository{Registry: test.host, Path: "app"}
-				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened)); err != nil {
+				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 					t.Fatal(err)
+				}
+				if diff := cmp.Diff(test.want, steps(r.Gate)); diff != "" {
+					t.Error(diff)
+				}
+				if opened != test.opened || !r.HasBlob("app", string(content(data).Digest)) {
+					t.Errorf("the source was opened %d times; there: %v", opened, r.HasBlob("app", string(content(data).Digest)))
+				}
+			})
+		})
+	}
+}
+
+// TestUploadIsTakenUp: what an upload has left another goes on with, where the registry still has it, and takes no more of; one of which
+// only the answer was lost sends nothing, and one that leads elsewhere is not asked for.
+func TestUploadIsTakenUp(t *testing.T) {
+	const size, cut = 1_000_000, 300_000
+	for name, test := range map[string]struct {
+		host   string
+		behave emulator.UploadOptions
+		change func(r *emulator.Registry, data []byte, left string) string // between the two
+		want   []string
+		opened int
+	}{
+		"it is there": {host: home, want: []string{"GET 0 204", "PATCH 700000 202", "PUT 0 201"}, opened: 1},
+		"it is forgotten": {
+			host: home, behave: emulator.UploadOptions{Forgetful: true}, want: []string{"GET 0 404", "HEAD 0 404", "POST 0 202", "PUT 1000000 201"}, opened: 1,
+		},
+		"its answer was lost": {
+			host: home, behave: emulator.UploadOptions{Forgetful: true}, want: []string{"GET 0 404", "HEAD 0 200"},
+			change: func(r *emulator.Registry, data []byte, left string) string { r.PutBlob("app", data); return left },
+		},
+		"it has other bytes": {
+			host: home, want: []string{"GET 0 204", "PATCH 700000 202", "PUT 0 400", "GET 0 204", "PUT 0 400", "DELETE 0 204", "HEAD 0 404", "POST 0 202", "PUT 1000000 201"}, opened: 2,
+			change: func(_ *emulator.Registry, data []byte, left string) string { data[0]++; return left },
+		},
+		"it leads out of TLS": {
+			host: home, want: []string{"HEAD 0 404", "POST 0 202", "PUT 1000000 201"}, opened: 1,
+			change: func(_ *emulator.Registry, _ []byte, left string) string {
+				return "http://203.0.113.9" + strings.TrimPrefix(left, "https://"+home)
+			},
+		},
+		"where the last PATCH alone stays": {
+			host: "ghcr.io", behave: emulator.UploadOptions{OnlyLastPatch: true}, want: []string{"POST 0 202", "PUT 1000000 201"}, opened: 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := standAs(t, test.host, emulator.Options{Uploads: test.behave})
+				data, opened, left := layer(size), 0, ""
+				repo := image.Repository{Registry: test.host, Path: "app"}
+				broken := errors.New("the source is gone")
+				_, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, func(int64) (io.ReadCloser, error) {
+					return io.NopCloser(io.MultiReader(bytes.NewReader(data[:cut]), iotest.ErrReader(broken))), nil
+				}, &left)
+				if !errors.Is(err, broken) || (left == "") != (test.host != home) {
+					t.Fatalf("it ended with %v, and has left %q", err, left)
+				}
+				synctest.Wait() // the registry has seen its end
+				if test.change != nil {
+					left = test.change(r, data, left)
+				}
+				r.Reset()
+				if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened), &left); err != nil || left != "" {
+					t.Fatalf("%v, left %q", err, left)
 				}
 				if diff := cmp.Diff(test.want, steps(r.Gate)); diff != "" {
 					t.Error(diff)
@@ -174,7 +241,7 @@ func TestUploadCutTenTimes(t *testing.T) {
 		_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) {
 			asked = append(asked, offset)
 			return io.NopCloser(bytes.NewReader(data[offset:])), nil
-		})
+		}, nil)
 		if err != nil || !r.HasBlob("app", string(content(data).Digest)) {
 			t.Fatalf("PutBlob: %v", err)
 		}
@@ -208,7 +275,7 @@ func TestSinglePost(t *testing.T) {
 			c := client(t, emulator.Network{test.host: r, "registry-1.docker.io": r}, Options{})
 			for _, size := range []int{1000, 1001, 1002, 300_000} {
 				data, opened := layer(size), 0
-				mounted, err := c.PutBlob(t.Context(), image.Repository{Registry: test.host, Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+				mounted, err := c.PutBlob(t.Context(), image.Repository{Registry: test.host, Path: "app"}, content(data), image.Repository{}, source(data, &opened), nil)
 				if err != nil || mounted || opened != 1 || !r.HasBlob("app", string(content(data).Digest)) {
 					t.Errorf("%d bytes: %v, mounted %v, opened %d times", size, err, mounted, opened)
 				}
@@ -235,7 +302,7 @@ func TestTokenEndsWithinAnUpload(t *testing.T) {
 		c := client(t, emulator.Network{host: r}, Options{Keychain: signed(host, "ann", "secret")})
 		r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Delay: 40 * time.Second})
 		data, opened := layer(60<<20), 0
-		if _, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened)); err != nil {
+		if _, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 			t.Fatal(err)
 		}
 		if kind(r.Gate, "", emulator.KindToken) < 2 || !r.HasBlob("app", string(content(data).Digest)) {
@@ -256,7 +323,7 @@ func TestLocationOfAChunkElsewhere(t *testing.T) {
 		c := client(t, emulator.Network{host: r, other: store}, Options{Keychain: signed(host, "ann", "secret")})
 		r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Header: http.Header{"Location": {"https://" + other + "/up?x=1"}}})
 		data, opened := layer(20<<20), 0
-		if _, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened)); err != nil {
+		if _, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 			t.Fatal(err)
 		}
 		if n, leaked := len(store.Requests()), store.Count(authorized); n == 0 || leaked != 0 {
@@ -279,7 +346,7 @@ func TestRegistryThatLosesCount(t *testing.T) {
 				r, c := standAs(t, host, emulator.Options{})
 				r.Inject(emulator.Fault{Match: requests("PATCH", emulator.KindUpload), Header: http.Header{"Range": {says}}})
 				data, opened := layer(20<<20), 0
-				_, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+				_, err := c.PutBlob(t.Context(), image.Repository{Registry: host, Path: "app"}, content(data), image.Repository{}, source(data, &opened), nil)
 				if err != nil || !r.HasBlob("app", string(content(data).Digest)) {
 					t.Errorf("error = %v", err)
 				}

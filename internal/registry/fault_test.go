@@ -78,7 +78,7 @@ func calls(i emulator.Image) map[string]struct {
 		}},
 		"start of an upload": {"POST", emulator.KindUpload, func(ctx context.Context, c *Client) error {
 			opened := 0
-			_, err := c.PutBlob(ctx, at("app"), content([]byte("new")), image.Repository{}, source([]byte("new"), &opened))
+			_, err := c.PutBlob(ctx, at("app"), content([]byte("new")), image.Repository{}, source([]byte("new"), &opened), nil)
 			return err
 		}},
 	}
@@ -269,7 +269,7 @@ func TestUploadIsTriedAgain(t *testing.T) {
 				}
 				remove := r.Inject(fault)
 				opened := 0
-				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
 				e := failure(t, err)
 				if n := kind(r.Gate, "PUT", emulator.KindUpload) + kind(r.Gate, "PATCH", emulator.KindUpload); n != 5 || opened > 5 || e.Attempts != 5 || !e.Temporary() {
 					t.Errorf("%v: sent %d times, opened %d times, %d attempts, temporary %v", err, n, opened, e.Attempts, e.Temporary())
@@ -282,7 +282,7 @@ func TestUploadIsTriedAgain(t *testing.T) {
 				remove()
 				fault.Times = 4
 				r.Inject(fault)
-				if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened)); err != nil {
+				if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 					t.Errorf("a fault that passes: %v", err)
 				}
 			})

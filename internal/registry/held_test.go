@@ -85,7 +85,7 @@ func TestHeldBySignIn(t *testing.T) {
 				i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
 				for _, b := range i.Blobs {
 					opened := 0
-					if _, err := c.PutBlob(t.Context(), at("app"), image.Descriptor{MediaType: b.MediaType, Digest: image.Digest(b.Digest), Size: int64(len(b.Data))}, image.Repository{}, source(b.Data, &opened)); err != nil {
+					if _, err := c.PutBlob(t.Context(), at("app"), image.Descriptor{MediaType: b.MediaType, Digest: image.Digest(b.Digest), Size: int64(len(b.Data))}, image.Repository{}, source(b.Data, &opened), nil); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -122,10 +122,10 @@ func TestTokenServerOfAllOrNone(t *testing.T) {
 			}
 			opened := 0
 			data := i.Blobs[0].Data
-			if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("secret"), source(data, &opened)); err != nil || mounted || opened == 0 {
+			if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("secret"), source(data, &opened), nil); err != nil || mounted || opened == 0 {
 				t.Errorf("%d: PutBlob of what cannot be mounted: %t, %v", status, mounted, err)
 			}
-			if _, err := c.PutBlob(t.Context(), at("read"), content(data), image.Repository{}, source(data, &opened)); err == nil || failure(t, err).Status != status {
+			if _, err := c.PutBlob(t.Context(), at("read"), content(data), image.Repository{}, source(data, &opened), nil); err == nil || failure(t, err).Status != status {
 				t.Errorf("%d: PutBlob where nothing may be pushed: %v", status, err)
 			}
 		})

@@ -123,7 +123,7 @@ func putBlob(t *testing.T, client *Client, path, data string) (bool, error) {
 	t.Helper()
 	return client.PutBlob(t.Context(), at(path), content([]byte(data)), image.Repository{}, func(offset int64) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader([]byte(data)[offset:])), nil
-	})
+	}, nil)
 }
 
 // TestProxyChangesPath has a registry behind a proxy that takes a part off paths, or puts one before them, and leaves Location as it is.

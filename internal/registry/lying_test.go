@@ -82,7 +82,7 @@ func send(t *testing.T, r http.Handler, size int) error {
 	opened := 0
 	data := bytes.Repeat([]byte("x"), size)
 	c := client(t, emulator.Network{home: r}, Options{})
-	_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+	_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
 	return err
 }
 
@@ -171,7 +171,7 @@ func TestHostSpelledOtherwise(t *testing.T) {
 		h := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.ServeHTTP(elsewhere{w, spelling}, q) })
 		c := client(t, emulator.Network{name: h}, Options{Keychain: signed(name, "ann", "secret")})
 		opened := 0
-		_, err := c.PutBlob(t.Context(), image.Repository{Registry: name, Path: "app"}, content(data), image.Repository{}, source(data, &opened))
+		_, err := c.PutBlob(t.Context(), image.Repository{Registry: name, Path: "app"}, content(data), image.Repository{}, source(data, &opened), nil)
 		if err != nil {
 			t.Errorf("%s: %v", spelling, err)
 		}

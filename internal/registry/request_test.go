@@ -52,7 +52,7 @@ func askAll(t *testing.T, r *emulator.Registry, c *Client, i emulator.Image) {
 	copied := at("team/copy")
 	for _, b := range i.Blobs {
 		opened := 0
-		if mounted, err := c.PutBlob(ctx, copied, content(b.Data), image.Repository{}, source(b.Data, &opened)); err != nil || mounted || opened != 1 {
+		if mounted, err := c.PutBlob(ctx, copied, content(b.Data), image.Repository{}, source(b.Data, &opened), nil); err != nil || mounted || opened != 1 {
 			t.Fatalf("PutBlob = %v, %v, opened %d times", mounted, err, opened)
 		}
 	}
@@ -141,7 +141,7 @@ func TestAnonymousPull(t *testing.T) {
 		t.Errorf("Head = %v, %v", head, err)
 	}
 	opened := 0
-	_, err := c.PutBlob(t.Context(), at("app"), content([]byte("new")), image.Repository{}, source([]byte("new"), &opened))
+	_, err := c.PutBlob(t.Context(), at("app"), content([]byte("new")), image.Repository{}, source([]byte("new"), &opened), nil)
 	if e := failure(t, err); e.Status != http.StatusUnauthorized || opened != 0 {
 		t.Errorf("an anonymous upload: %v, opened %d times", err, opened)
 	}
@@ -263,7 +263,7 @@ func TestLayouts(t *testing.T) {
 	}
 	for _, b := range i.Blobs {
 		opened := 0
-		if _, err := c.PutBlob(t.Context(), repo, content(b.Data), image.Repository{}, source(b.Data, &opened)); err != nil {
+		if _, err := c.PutBlob(t.Context(), repo, content(b.Data), image.Repository{}, source(b.Data, &opened), nil); err != nil {
 			t.Fatal(err)
 		}
 		if has, err := c.HasBlob(t.Context(), repo, content(b.Data)); err != nil || !has {

@@ -139,7 +139,7 @@ func TestUploadLedAstray(t *testing.T) {
 					}
 					r.Inject(emulator.Fault{Match: requests(step, emulator.KindUpload), Header: http.Header{"Location": {to}}})
 					opened := 0
-					_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+					_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
 					if err == nil || asked > 0 {
 						t.Fatalf("%v, %d requests elsewhere, %v", err, asked, lines(r.Gate))
 					}

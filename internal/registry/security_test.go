@@ -143,7 +143,7 @@ func TestUploadElsewhere(t *testing.T) {
 					Header: http.Header{"Location": {"https://" + other + "/up?_state=S3CRET"}},
 				})
 				data, opened := []byte("new"), 0
-				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
 				if (err != nil) != store.fails {
 					t.Errorf("PutBlob: %v", err)
 				}

@@ -83,7 +83,7 @@ func TestConnections(t *testing.T) {
 					t.Fatalf("Head = %v, %v", head, err)
 				}
 				data, opened := []byte("a first upload"), 0
-				if _, err := c.PutBlob(t.Context(), ref.Repository, content(data), image.Repository{}, source(data, &opened)); err != nil {
+				if _, err := c.PutBlob(t.Context(), ref.Repository, content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 					t.Errorf("PutBlob: %v", err)
 				}
 				return

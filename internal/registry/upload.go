@@ -29,7 +29,10 @@ const commitTimeout = 5 * time.Minute
 // is known); only where that is not granted does it call open, which returns the blob from an offset on, and again where an
 // upload breaks and is to go on. It returns whether the blob was mounted. An upload that fails is abandoned, never finished with
 // other bytes: the registry checks the digest as well.
-func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error) {
+//
+// left is where an earlier upload of the blob to the repository was left, empty for nowhere, and is set to where this one was, which is a
+// secret; nil where none is to be gone on with. The caller vouches for what was sent then as for what open returns.
+func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error), left *string) (mounted bool, err error) {
 	if repo.IsLayout() {
 		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
 	}
@@ -48,7 +51,11 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	if from.Registry == repo.Registry && from != repo {
 		u.from = from.Path
 	}
-	mounted, err = u.run(ctx)
+	if left == nil {
+		left = new(string)
+	}
+	mounted, err = u.run(ctx, *left)
+	*left = u.left(err)
 	err, takesNothing := rejection{}.advise(err)
 	if takesNothing {
 		c.closed.Put(repo, err, closedFor)
@@ -69,11 +76,11 @@ type upload struct {
 	// closed returns why the repository takes nothing, as far as that is known.
 	closed func() error
 
-	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one request, and
-	// resumed once the session was gone on with after a break.
-	session          *url.URL
-	offset           int64
-	chunked, resumed bool
+	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one request,
+	// resumed once the session was gone on with after a break, and takenUp where an earlier upload has begun it.
+	session                   *url.URL
+	offset                    int64
+	chunked, resumed, takenUp bool
 	// failures counts those in a row, over all sessions; recounted is set once what the registry said to have was taken for one too many.
 	failures  int
 	recounted bool
@@ -82,14 +89,24 @@ type upload struct {
 // maxSessions bounds the sessions of one upload: half a dozen may show how large a request may be, and each may break.
 const maxSessions = 20
 
-// run mounts the blob, or sends it to one session after the other.
-func (u *upload) run(ctx context.Context) (mounted bool, err error) {
-	for session := 1; ; session++ {
-		done, err := u.start(ctx)
-		if done || err != nil {
-			opened, _ := u.reading()
-			return err == nil && !opened && u.desc.Size > 0, err
+// run mounts the blob, or sends it to one session after the other, the first of which may be one that was left.
+func (u *upload) run(ctx context.Context, left string) (mounted bool, err error) {
+	on := false
+	if left != "" && u.from == "" {
+		on = u.takeUp(ctx, left)
+		if !on && u.headBlob(ctx, u.repo, u.desc.Digest) == nil { // it was its answer alone that did not come
+			return false, nil
 		}
+	}
+	for session := 1; ; session++ {
+		if !on {
+			done, err := u.start(ctx)
+			if done || err != nil {
+				opened, _ := u.reading()
+				return err == nil && !opened && u.desc.Size > 0, err
+			}
+		}
+		on = false
 		lost, err := u.send(ctx)
 		if !lost || session == maxSessions || ctx.Err() != nil {
 			return false, err
@@ -99,6 +116,38 @@ func (u *upload) run(ctx context.Context) (mounted bool, err error) {
 			return false, nil
 		}
 	}
+}
+
+// takeUp tells whether the session that an earlier upload has left can be gone on with.
+func (u *upload) takeUp(ctx context.Context, left string) bool {
+	location, err := url.Parse(left)
+	if err == nil {
+		u.session, err = u.wire.Allowed(location)
+	}
+	if err != nil {
+		return false
+	}
+	on, forgotten, err := u.howFar(ctx)
+	if u.takenUp = on && err == nil && u.offset > 0; u.takenUp {
+		return true
+	}
+	if !forgotten && ctx.Err() == nil {
+		u.abandon(ctx)
+	}
+	u.session = nil
+	return false
+}
+
+// left is where an upload that has failed can be taken up by another; empty where nothing would be spared.
+func (u *upload) left(err error) string {
+	if err == nil || u.session == nil || !u.habits.resumes() || u.offset == 0 && u.taken() == 0 {
+		return ""
+	}
+	_, broken := u.reading()
+	if e, ok := errors.AsType[*Error](err); ok && broken == nil && e.Status != 0 && !e.Temporary() {
+		return "" // the registry does not want it
+	}
+	return u.session.String()
 }
 
 // start asks for a mount or a session, by one request; done says that the blob is there. A small blob may travel with the request (OCI
@@ -192,7 +241,7 @@ func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 		return true, u.keeps(resp)
 	}
 	u.habits.started(resp.Header)
-	u.session, u.offset, u.chunked, u.resumed = nil, 0, false, false
+	u.session, u.offset, u.chunked, u.resumed, u.takenUp = nil, 0, false, false, false
 	if err := u.move(postUpload, resp); err != nil {
 		return false, err
 	}
@@ -290,6 +339,9 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 		if on, forgotten, err = u.howFar(ctx); on || err != nil {
 			return on, err
 		}
+		if ctx.Err() != nil {
+			return false, failure
+		}
 	}
 	if failure.Unanswered && !u.chunked {
 		u.habits.tore(u.taken())
@@ -297,6 +349,7 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 	if !forgotten {
 		u.abandon(ctx)
 	}
+	u.session = nil
 	return false, nil
 }
 
@@ -306,7 +359,7 @@ func (u *upload) worthwhile(failure *Error) bool {
 		return false
 	}
 	return u.failures < u.wire.Attempts() && !failure.Lasting && (failure.Temporary() || gone(failure) || narrows(failure) || failure.Status == http.StatusRequestedRangeNotSatisfiable ||
-		u.resumed && failure.Status == http.StatusBadRequest)
+		(u.resumed || u.takenUp) && failure.Status == http.StatusBadRequest)
 }
 
 // gone tells whether a registry has forgotten a session: it answers 404 for it, as for a repository that is not there.

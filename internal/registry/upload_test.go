@@ -42,7 +42,7 @@ func TestMounts(t *testing.T) {
 				r.PutBlob(holder, test.data)
 			}
 			opened := 0
-			mounted, err := c.PutBlob(t.Context(), at("app"), content(test.data), test.from, source(test.data, &opened))
+			mounted, err := c.PutBlob(t.Context(), at("app"), content(test.data), test.from, source(test.data, &opened), nil)
 			if err != nil || mounted != test.mounted {
 				t.Fatalf("PutBlob = %v, %v; want %v", mounted, err, test.mounted)
 			}
@@ -116,7 +116,7 @@ func TestSourceBreaks(t *testing.T) {
 				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, func(int64) (b io.ReadCloser, err error) {
 					body, err = test.open(&closed)
 					return body, err
-				})
+				}, nil)
 				if !errors.Is(err, test.want) {
 					t.Errorf("PutBlob: %v, want %v", err, test.want)
 				}
@@ -295,7 +295,7 @@ func TestUploadsFedByDownloads(t *testing.T) {
 				group.Go(func() {
 					_, err := c.PutBlob(ctx, at("target"), content(data), image.Repository{}, func(int64) (io.ReadCloser, error) {
 						return c.OpenBlob(ctx, at("source"), content(data), 0, nil)
-					})
+					}, nil)
 					if err != nil {
 						t.Error(err)
 					}
@@ -322,7 +322,7 @@ func TestTokenWhileADownloadIsOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.PutBlob(t.Context(), at("target"), content(data), image.Repository{}, func(int64) (io.ReadCloser, error) { return body, nil }); err != nil {
+		if _, err := c.PutBlob(t.Context(), at("target"), content(data), image.Repository{}, func(int64) (io.ReadCloser, error) { return body, nil }, nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -345,7 +345,7 @@ func TestBrokenUploadsHoldNoPlace(t *testing.T) {
 			group.Go(func() {
 				_, err := c.PutBlob(ctx, image.Repository{Registry: other, Path: "app"}, content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) {
 					return c.OpenBlob(ctx, at("app"), content(data), offset, nil)
-				})
+				}, nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -371,7 +371,7 @@ func TestSlowSources(t *testing.T) {
 		_, c := stand(t, emulator.Options{}, Options{Hosts: oneAtATime})
 		var group sync.WaitGroup
 		put := func(repository string, data []byte, open func(offset int64) io.ReadCloser) {
-			_, err := c.PutBlob(t.Context(), at(repository), content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) { return open(offset), nil })
+			_, err := c.PutBlob(t.Context(), at(repository), content(data), image.Repository{}, func(offset int64) (io.ReadCloser, error) { return open(offset), nil }, nil)
 			if err != nil {
 				t.Error(err)
 			}

@@ -292,7 +292,7 @@ func TestWaysOfWriting(t *testing.T) {
 			_, before := c.Held(t.Context(), repo.Tag("1")) // a look at the target
 			data := bytes.Repeat([]byte("01234567"), w.size/8+1)[:w.size]
 			opened := 0
-			if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened)); err != nil {
+			if _, err := c.PutBlob(t.Context(), repo, content(data), image.Repository{}, source(data, &opened), nil); err != nil {
 				t.Fatalf("PutBlob: %v; before: %v; %v", err, before, lines(r.Gate))
 			}
 			m := pointingAt(content(data))
@@ -340,7 +340,7 @@ func TestRefusedForGood(t *testing.T) {
 			var err error
 			if w.kind == emulator.KindUpload {
 				data, opened := []byte("blob"), 0
-				_, err = c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened))
+				_, err = c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
 			} else {
 				root := emulator.MultiArch(1, emulator.ImageOptions{Docker: w.docker}).Root()
 				d := image.Descriptor{MediaType: root.MediaType, Digest: image.Digest(root.Digest), Size: int64(len(root.Body))}

@@ -300,7 +300,7 @@ func TestSHA512GoesFromLayoutToLayout(t *testing.T) {
 		d := long(layer)
 		if _, err := s.client.PutBlob(t.Context(), source, d, image.Repository{}, func(int64) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(layer)), nil
-		}); err != nil {
+		}, nil); err != nil {
 			t.Fatal(err)
 		}
 		raw := fmt.Appendf(nil, `{"schemaVersion":2,"layers":[{"mediaType":"text/plain","digest":%q,"size":%d}]}`, d.Digest, d.Size)

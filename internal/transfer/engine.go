@@ -10,6 +10,7 @@ import (
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // Source gives manifests and blobs.
@@ -32,8 +33,8 @@ type Artifacts interface {
 type Target interface {
 	PutManifest(ctx context.Context, ref image.Reference, m image.Manifest) error
 	// PutBlob mounts the blob from another repository of the same registry, or streams what open returns: the bytes from an
-	// offset on, again where an upload broke off there.
-	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error)) (mounted bool, err error)
+	// offset on, again where an upload broke off there. It goes on where an earlier one was left, and sets left to where this one was.
+	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error), left *string) (mounted bool, err error)
 }
 
 // Presence asks a target what it has. Its errors wrap [image.ErrHidden] where the registry does not say.
@@ -74,7 +75,9 @@ type Engine struct {
 	pushes    *pushes
 	estimates *estimates
 	losses    *losses
-	memory    remembering
+	// halves are the blobs of which a part was brought.
+	halves wire.Recent[image.Reference, half]
+	memory remembering
 }
 
 // New returns an engine.

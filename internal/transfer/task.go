@@ -574,7 +574,14 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *erra
 		open:  func(offset int64) (io.ReadCloser, error) { return t.open(ctx, from, d, offset) },
 		moved: func(n int64) { moved += n; t.meter.Moved(n); e.progress() },
 	}}
-	mounted, err := t.options.Target.PutBlob(ctx, repo, d.Descriptor, e.mount, body.from)
+	before, _ := t.halves.Get(ref)
+	t.halves.Drop(ref)
+	left := before.left
+	body.marks = before.marks
+	mounted, err := t.options.Target.PutBlob(ctx, repo, d.Descriptor, e.mount, body.from, &left)
+	if err != nil && left != "" && d.Size >= worthNoting && !errors.Is(err, image.ErrCorrupt) {
+		t.halves.Put(ref, half{left, body.lately()}, halfLife)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cost.Bytes += moved

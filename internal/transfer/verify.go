@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -34,6 +36,30 @@ type mark struct {
 
 // markEvery is about how many bytes lie between two marks. A mark has some hundred bytes.
 const markEvery = 4 << 20
+
+// half is a blob of which a part was brought: where its upload was left, and the hash of what was sent.
+type half struct {
+	left  string
+	marks []mark
+}
+
+// halfLife is how long a half is worth going on with, and lateMarks how many of its marks are kept: what a registry has of a request that broke
+// off, it may have lost.
+const (
+	halfLife  = 24 * time.Hour
+	lateMarks = 32
+)
+
+// lately returns the last marks, with where it is now.
+func (c *checked) lately() []mark {
+	marks := c.marks
+	if state, ok := c.hash.(encoding.BinaryMarshaler); ok {
+		if state, err := state.MarshalBinary(); err == nil {
+			marks = append(marks, mark{c.read, state})
+		}
+	}
+	return slices.Clone(marks[max(0, len(marks)-lateMarks):])
+}
 
 // from opens the blob at an offset up to which it has been read before. Only what was opened last may be read.
 func (c *checked) from(offset int64) (io.ReadCloser, error) {
