@@ -15,9 +15,10 @@ import (
 // lane is what goes from one registry to another.
 type lane struct{ source, target string }
 
-// shared has the requests of an action share the places of registries with those of its lane, so that each lane gets its part.
+// shared has the requests of an action share the places of registries with those of its lane, so that each lane gets its part. Where there are
+// few, the import that was begun first is finished first.
 func shared(ctx context.Context, a *diff.Action) context.Context {
-	return wire.Share(ctx, a.Source.Registry+" "+a.Target.Registry)
+	return wire.ShareInTurn(ctx, a.Source.Registry+" "+a.Target.Registry, a.Target.String())
 }
 
 // lanes bound what is under way between any two registries: one that hangs then holds up nobody else's imports. In a lane those jobs go

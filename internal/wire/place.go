@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -12,7 +13,7 @@ import (
 // others: an upload whose source trickles, or a download whose target does, keeps nobody else from the registry.
 type place struct {
 	window *window
-	share  string
+	party  party
 	worked func() // ends what is noted of the time that it is held
 
 	mu   sync.Mutex
@@ -32,8 +33,8 @@ const (
 	// account than longestLast, so that no stream of small requests holds up a large one.
 	sentInASecond = 8 << 20
 	longestLast   = 30 * time.Second
-	// underWay is how much earlier those come that are under way already.
-	underWay = time.Hour
+	// underWay is how much earlier those come that are under way already: earlier than anything that waits.
+	underWay = 1000 * time.Hour
 )
 
 // due is when a request would be done that has so many bytes to send: what is nearly done goes first.
@@ -42,11 +43,11 @@ func due(bytes int64) time.Time {
 }
 
 // enter waits for a place in a window.
-func (w *window) enter(ctx context.Context, share string, due time.Time) (*place, error) {
-	if err := w.acquire(ctx, share, due); err != nil {
+func (w *window) enter(ctx context.Context, of party, due time.Time) (*place, error) {
+	if err := w.acquire(ctx, of, due); err != nil {
 		return nil, err
 	}
-	p := &place{window: w, share: share, held: true, worked: worktime.Work(ctx), credit: lendAfter}
+	p := &place{window: w, party: of, held: true, worked: worktime.Work(ctx), credit: lendAfter}
 	p.timer = time.AfterFunc(time.Hour, p.lend)
 	p.timer.Stop()
 	return p, nil
@@ -81,7 +82,7 @@ func (p *place) give() {
 	if p.held {
 		p.held = false
 		p.worked()
-		p.window.release(p.share)
+		p.window.release(p.party.share)
 	}
 }
 
@@ -101,7 +102,7 @@ func (p *place) resume(ctx context.Context, moved int, left int64) error {
 		return nil
 	}
 	p.mu.Unlock()
-	if err := p.window.acquire(ctx, p.share, due(left).Add(-underWay)); err != nil {
+	if err := p.window.acquire(ctx, p.party.earlier(), due(left)); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -122,16 +123,41 @@ func (p *place) end() {
 	p.give()
 }
 
-// shareKey is the key of a share in a context.
-type shareKey struct{}
-
-// Share has the requests of a context share their places with one another, and with nobody else: each share gets its part of what a registry
-// takes at once.
-func Share(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, shareKey{}, name)
+// party is who a request is sent for.
+type party struct {
+	share string
+	// begun is when an import was, whose requests come before those of later ones, and of as old ones by their names; zero for what is in no
+	// such order.
+	begun time.Time
+	name  string
 }
 
-func shareOf(ctx context.Context) string {
-	name, _ := ctx.Value(shareKey{}).(string)
-	return name
+// compare orders by whose requests come first.
+func (p party) compare(other party) int {
+	return cmp.Or(p.begun.Compare(other.begun), cmp.Compare(p.name, other.name))
+}
+
+// earlier is the party for what is under way already.
+func (p party) earlier() party {
+	p.begun = p.begun.Add(-underWay)
+	return p
+}
+
+// partyKey is the key of a party in a context.
+type partyKey struct{}
+
+// Share has the requests of a context share their places with others of the name, and with nobody else: each share gets its part of what a
+// registry takes at once.
+func Share(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, partyKey{}, party{share: name})
+}
+
+// ShareInTurn is Share for what has a name of its own, and is to be finished before what begins later, where there are few places.
+func ShareInTurn(ctx context.Context, share, name string) context.Context {
+	return context.WithValue(ctx, partyKey{}, party{share, time.Now(), name})
+}
+
+func partyOf(ctx context.Context) party {
+	p, _ := ctx.Value(partyKey{}).(party)
+	return p
 }

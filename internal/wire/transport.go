@@ -259,11 +259,11 @@ func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != htt
 
 // once sends the request one time, holding a place among those in flight until the body of the answer is closed.
 func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
-	window, turn := t.windows[call.Lane], due(req.ContentLength)
+	window, of := t.windows[call.Lane], partyOf(req.Context())
 	if call.Again {
-		turn = turn.Add(-underWay)
+		of = of.earlier()
 	}
-	place, err := window.enter(req.Context(), shareOf(req.Context()), turn)
+	place, err := window.enter(req.Context(), of, due(req.ContentLength))
 	if err != nil {
 		return nil, err
 	}

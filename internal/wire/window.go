@@ -36,7 +36,8 @@ type share struct {
 // turn is one request that waits for a place.
 type turn struct {
 	given chan struct{}
-	due   time.Time // the earliest goes first
+	party party
+	due   time.Time // of one party the earliest goes first
 	place int       // in the heap; -1 once it has been given
 }
 
@@ -47,8 +48,9 @@ func newWindow(start, most int) *window {
 	return &window{most: most, size: float64(min(start, most)), shares: map[string]*share{}}
 }
 
-// acquire waits for a place. Of those of one share the one that is due first goes first.
-func (w *window) acquire(ctx context.Context, name string, due time.Time) error {
+// acquire waits for a place.
+func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
+	name := of.share
 	w.mu.Lock()
 	s := w.shares[name]
 	if s == nil {
@@ -56,7 +58,7 @@ func (w *window) acquire(ctx context.Context, name string, due time.Time) error 
 		s = &share{last: w.served}
 		w.shares[name] = s
 	}
-	own := &turn{given: make(chan struct{}), due: due}
+	own := &turn{given: make(chan struct{}), party: of, due: due}
 	heap.Push(&s.waiting, own)
 	w.admit()
 	w.mu.Unlock()
@@ -163,8 +165,10 @@ type turns []*turn
 // Len, Less, Swap, Push and Pop implement container/heap.
 func (t turns) Len() int { return len(t) }
 
-// Less orders by when they are due.
-func (t turns) Less(i, j int) bool { return t[i].due.Before(t[j].due) }
+// Less orders by party, and then by when they are due.
+func (t turns) Less(i, j int) bool {
+	return cmp.Or(t[i].party.compare(t[j].party), t[i].due.Compare(t[j].due)) < 0
+}
 
 // Swap swaps two turns.
 func (t turns) Swap(i, j int) {

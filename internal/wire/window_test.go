@@ -16,7 +16,7 @@ func TestWindow(t *testing.T) {
 	now := time.Unix(1000, 0)
 	fill := func() {
 		for w.flying < int(w.size) {
-			if err := w.acquire(context.Background(), "", now); err != nil {
+			if err := w.acquire(context.Background(), party{}, now); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -67,7 +67,7 @@ func TestWindow(t *testing.T) {
 	fill()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := w.acquire(ctx, "", now); !errors.Is(err, context.Canceled) || len(w.shares[""].waiting) != 0 {
+	if err := w.acquire(ctx, party{}, now); !errors.Is(err, context.Canceled) || len(w.shares[""].waiting) != 0 {
 		t.Errorf("a caller that gives up: %v, %d wait", err, len(w.shares[""].waiting))
 	}
 }
@@ -79,13 +79,13 @@ func TestShares(t *testing.T) {
 		ctx := t.Context()
 		var order []string
 		for range 2 {
-			if err := w.acquire(ctx, "busy", time.Now()); err != nil {
+			if err := w.acquire(ctx, party{share: "busy"}, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		wait := func(share, name string, due time.Time) {
 			go func() {
-				if w.acquire(ctx, share, due) == nil {
+				if w.acquire(ctx, party{share: share}, due) == nil {
 					order = append(order, name)
 				}
 			}()
@@ -115,7 +115,7 @@ func TestShares(t *testing.T) {
 		}
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
-		if err := w.acquire(ended, "gone", now); !errors.Is(err, context.Canceled) || w.shares["gone"] != nil {
+		if err := w.acquire(ended, party{share: "gone"}, now); !errors.Is(err, context.Canceled) || w.shares["gone"] != nil {
 			t.Errorf("who gives up: %v, %v", err, w.shares["gone"])
 		}
 		for range 46 {
@@ -130,7 +130,7 @@ func TestLending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(1, 1)
 		ctx := t.Context()
-		p, err := w.enter(ctx, "", due(1<<20))
+		p, err := w.enter(ctx, party{}, due(1<<20))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestLending(t *testing.T) {
 
 		p.rest()
 		time.Sleep(time.Second)
-		other, err := w.enter(ctx, "", due(0))
+		other, err := w.enter(ctx, party{}, due(0))
 		if err != nil {
 			t.Fatal(err)
 		}
