@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/draysync/dray/internal/image"
@@ -14,7 +15,8 @@ import (
 const maxReferrerDepth = 5
 
 // Refresh brings what has come to refer to an image since the target was last given any, once the order's interval is over:
-// signatures are often pushed after their image. When that was is known from memory only, so without one nothing is due.
+// signatures are often pushed after their image. It also brings again the manifests of the image that somebody has deleted at the target.
+// When that was is known from memory only, so without one nothing is due.
 func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
 	if order.Referrers.None() || !e.memory.due(ctx, order) {
 		return mirror.Cost{}, nil
@@ -33,7 +35,40 @@ func (t *task) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := t.restore(ctx, root); err != nil {
+		return err
+	}
 	return t.companions(ctx, root)
+}
+
+// restore asks for each manifest of an index that the target holds, and brings what is below the index again where one is gone: the tag does
+// not show that somebody has deleted it by its digest. Blobs are asked for only then.
+func (t *task) restore(ctx context.Context, root node) error {
+	repo := t.order.Target.Repository
+	if repo.IsLayout() || t.metered(repo.Registry) {
+		return nil
+	}
+	for _, c := range root.children {
+		ref := repo.Digest(c.Digest)
+		if image.KindOf(c.MediaType) != image.Manifests || t.seen(c.Digest) {
+			continue
+		}
+		_, err := t.options.Presence.Held(ctx, ref)
+		if err != nil && !notThere(err) {
+			return mirror.At(mirror.Target, ref, err)
+		}
+		if errors.Is(err, image.ErrAbsent) {
+			t.options.Log.LogAttrs(ctx, slog.LevelWarn, "a manifest of an image is gone at the target; it is brought again",
+				slog.String("job", t.order.Job), slog.String("target", t.order.Target.String()), slog.String("digest", string(c.Digest)))
+			t.parts = append(t.parts, root.digests()...)
+			t.disbelieve(ctx)
+			return t.walk(ctx, root, 0)
+		}
+		if err == nil && !t.places.doubts(repo, c.Digest) {
+			t.places.arrived(repo, c.Digest)
+		}
+	}
+	return nil
 }
 
 // unmetered is a meter that nobody reads.

@@ -181,3 +181,37 @@ func TestLostLayer(t *testing.T) {
 		})
 	}
 }
+
+// TestDeletedByDigest: a tag that is held does not show that manifests and blobs below it were deleted by their digests: that is looked for when
+// referrers are due, by one HEAD for each manifest of the index.
+func TestDeletedByDigest(t *testing.T) {
+	s := standOutside(emulator.Options{LaxManifests: true})
+	s.remembering(t, t.TempDir())
+	i := emulator.MultiArch(1, emulator.ImageOptions{LayerSize: 16})
+	s.push(t, i, "team/app", "v1")
+	o := withAll(order("team/app", "v1", i.Digest))
+	s.bring(t, o)
+	refresh := func(least time.Duration) (heads, uploads int) {
+		t.Helper()
+		s.target.Reset()
+		next := o
+		next.Fresh, next.HeldAs, next.Since, next.ReferrersInterval = false, "v1", time.Now(), least
+		if _, err := s.engine.Refresh(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		return count(s.target, http.MethodHead, ""), count(s.target, http.MethodPut, emulator.KindUpload)
+	}
+	children := len(i.Manifests) - 1
+	if heads, uploads := refresh(0); heads != children || uploads != 0 {
+		t.Errorf("where nothing was deleted: %d HEADs, %d uploads, want %d and none", heads, uploads, children)
+	}
+	s.target.DeleteManifest("team/app", i.Manifests[0].Digest)
+	s.target.DeleteBlob("team/app", i.Blobs[0].Digest)
+	if heads, _ := refresh(time.Hour); heads != 0 {
+		t.Errorf("%d HEADs before anything is due", heads)
+	}
+	if _, uploads := refresh(0); uploads != 1 {
+		t.Errorf("%d uploads for a blob that was deleted", uploads)
+	}
+	whole(t, s.target, "team/app", "v1", i.Digest)
+}
