@@ -231,6 +231,58 @@ func TestUploadIsTakenUp(t *testing.T) {
 	}
 }
 
+// TestUploadOutlastsAnOutage: a session is worth waiting for, also where it is not to be asked for a while: neither is it given up for one 503,
+// nor by an upload that ends before the registry is back.
+func TestUploadOutlastsAnOutage(t *testing.T) {
+	const size, cut = 1_000_000, 300_000
+	gets := requests("GET", emulator.KindUpload)
+	for name, test := range map[string]struct {
+		fault   emulator.Fault
+		down    time.Duration // of all requests, from the break on
+		uploads int
+		want    []string
+	}{
+		"one 503":    {fault: emulator.Fault{Match: gets, Times: 1, Status: http.StatusServiceUnavailable}, uploads: 1, want: []string{"POST 0 202", "PUT 300000 0", "GET 0 503", "GET 0 204", "PATCH 700000 202", "PUT 0 201"}},
+		"it is down": {down: 40 * time.Second, uploads: 2, want: []string{"GET 0 204", "PATCH 700000 202", "PUT 0 201"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := standAs(t, home, emulator.Options{})
+				if test.fault.Match != nil {
+					r.Inject(test.fault)
+				}
+				r.Inject(emulator.Fault{Match: requests("PUT", emulator.KindUpload), Times: 1, CutRequestAt: cut})
+				up := func() {}
+				if test.down > 0 {
+					up = r.Inject(emulator.Fault{Match: gets, Reset: true})
+				}
+				data, opened, left := layer(size), 0, ""
+				put := func() error {
+					_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), &left)
+					return err
+				}
+				if test.uploads > 1 {
+					if err := put(); err == nil || left == "" {
+						t.Fatalf("%v, left %q", err, left)
+					}
+					if err := put(); err == nil || left == "" { // it is left alone now
+						t.Fatalf("%v, left %q", err, left)
+					}
+					time.Sleep(test.down) // of the bubble
+					up()
+					r.Reset()
+				}
+				if err := put(); err != nil || left != "" {
+					t.Fatalf("%v, left %q", err, left)
+				}
+				if diff := cmp.Diff(test.want, steps(r.Gate)); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
 // TestUploadCutTenTimes: more cuts than attempts, and each brings the upload further.
 func TestUploadCutTenTimes(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -93,7 +93,9 @@ const maxSessions = 20
 func (u *upload) run(ctx context.Context, left string) (mounted bool, err error) {
 	on := false
 	if left != "" && u.from == "" {
-		on = u.takeUp(ctx, left)
+		if on, err = u.takeUp(ctx, left); err != nil {
+			return false, err
+		}
 		if !on && u.headBlob(ctx, u.repo, u.desc.Digest) == nil { // it was its answer alone that did not come
 			return false, nil
 		}
@@ -118,29 +120,34 @@ func (u *upload) run(ctx context.Context, left string) (mounted bool, err error)
 	}
 }
 
-// takeUp tells whether the session that an earlier upload has left can be gone on with.
-func (u *upload) takeUp(ctx context.Context, left string) bool {
+// takeUp tells whether the session that an earlier upload has left can be gone on with. The session stays where the registry does not say.
+func (u *upload) takeUp(ctx context.Context, left string) (on bool, err error) {
 	location, err := url.Parse(left)
 	if err == nil {
-		u.session, err = u.wire.Allowed(location)
+		location, err = u.wire.Allowed(location)
 	}
 	if err != nil {
-		return false
+		return false, nil //nolint:nilerr // no place to go on at
 	}
-	on, forgotten, err := u.howFar(ctx)
-	if u.takenUp = on && err == nil && u.offset > 0; u.takenUp {
-		return true
+	u.session, u.takenUp = location, true
+	on, forgotten, err := u.askHowFar(ctx)
+	if err != nil {
+		return false, err
 	}
-	if !forgotten && ctx.Err() == nil {
+	if on && u.offset > 0 {
+		u.failures = 0
+		return true, nil
+	}
+	if !forgotten {
 		u.abandon(ctx)
 	}
-	u.session = nil
-	return false
+	u.session, u.takenUp = nil, false
+	return false, nil
 }
 
 // left is where an upload that has failed can be taken up by another; empty where nothing would be spared.
 func (u *upload) left(err error) string {
-	if err == nil || u.session == nil || !u.habits.resumes() || u.offset == 0 && u.taken() == 0 {
+	if err == nil || u.session == nil || !u.habits.resumes() || u.offset == 0 && u.taken() == 0 && !u.takenUp {
 		return ""
 	}
 	_, broken := u.reading()
@@ -336,11 +343,8 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 		u.resumed = false
 	}
 	if !forgotten && (!u.resumed || failure.Status == 0 || narrows(failure)) {
-		if on, forgotten, err = u.howFar(ctx); on || err != nil {
+		if on, forgotten, err = u.askHowFar(ctx); on || err != nil {
 			return on, err
-		}
-		if ctx.Err() != nil {
-			return false, failure
 		}
 	}
 	if failure.Unanswered && !u.chunked {
@@ -483,6 +487,40 @@ func (u *upload) advance(resp *http.Response, sent int64) *Error {
 	return u.asError(patchUpload, u.move(patchUpload, resp))
 }
 
+// askHowFar is howFar, once more where the registry is away for a while: its session is worth waiting for. It returns an error where no answer
+// comes.
+func (u *upload) askHowFar(ctx context.Context) (on, forgotten bool, err error) {
+	for {
+		on, forgotten, err = u.howFar(ctx)
+		if !away(err) || ctx.Err() != nil {
+			return on, forgotten, err
+		}
+		failure := u.asError(getUpload, err)
+		if u.failures++; u.failures < u.wire.Attempts() && u.pauseAfter(ctx, failure) == nil {
+			continue
+		}
+		if failure.Status != 0 && ctx.Err() == nil {
+			return false, false, nil // it answers others: another session may do
+		}
+		return false, false, failure
+	}
+}
+
+// away tells whether a registry did not answer, or did by a proxy before it or for want of room.
+func away(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.OfToken() {
+		return false
+	}
+	switch e.Status {
+	case 0:
+		return e.Temporary()
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
 // howFar asks the registry how far an upload has got, so that it can be gone on with (OCI distribution spec, "Pushing a blob in
 // chunks": a GET to the Location).
 func (u *upload) howFar(ctx context.Context) (on, forgotten bool, err error) {
@@ -490,6 +528,9 @@ func (u *upload) howFar(ctx context.Context) (on, forgotten bool, err error) {
 		return false, false, nil
 	}
 	resp, err := u.auth.Do(u.at(ctx, http.MethodGet, u.session), wire.Call{Operation: getUpload, Once: true, Deadline: callDeadline, Read: nothing}, auth.Push(u.repo.Path))
+	if away(err) {
+		return false, false, err
+	}
 	if err != nil {
 		return false, errors.Is(err, image.ErrAbsent), nil //nolint:nilerr // another session may do
 	}

@@ -47,7 +47,7 @@ type half struct {
 // off, it may have lost.
 const (
 	halfLife  = 24 * time.Hour
-	lateMarks = 32
+	lateMarks = 8
 )
 
 // lately returns the last marks, with where it is now.
