@@ -15,8 +15,8 @@ import (
 // lane is what goes from one registry to another.
 type lane struct{ source, target string }
 
-// shared has the requests of an action share the places of registries with those of its lane, so that each lane gets its part. Where there are
-// few, the import that was begun first is finished first.
+// shared has the requests of an action share the places of registries with those of its lane, so that each lane gets its part. Where a
+// registry takes few at once, the import that was begun first is finished first.
 func shared(ctx context.Context, a *diff.Action) context.Context {
 	return wire.ShareInTurn(ctx, a.Source.Registry+" "+a.Target.Registry, a.Target.String())
 }

@@ -33,8 +33,9 @@ const (
 	// account than longestLast, so that no stream of small requests holds up a large one.
 	sentInASecond = 8 << 20
 	longestLast   = 30 * time.Second
-	// underWay is how much earlier those come that are under way already: earlier than anything that waits.
-	underWay = 1000 * time.Hour
+	// few is how many requests at once are so few that one import is finished before the next: with more, a large image would keep the small
+	// ones from all of them.
+	few = 4
 )
 
 // due is when a request would be done that has so many bytes to send: what is nearly done goes first.
@@ -130,16 +131,24 @@ type party struct {
 	// such order.
 	begun time.Time
 	name  string
+	// underWay is set for a request that was sent before: it comes before those that were not.
+	underWay bool
 }
 
 // compare orders by whose requests come first.
 func (p party) compare(other party) int {
+	switch {
+	case p.underWay != other.underWay && p.underWay:
+		return -1
+	case p.underWay != other.underWay:
+		return 1
+	}
 	return cmp.Or(p.begun.Compare(other.begun), cmp.Compare(p.name, other.name))
 }
 
 // earlier is the party for what is under way already.
 func (p party) earlier() party {
-	p.begun = p.begun.Add(-underWay)
+	p.underWay = true
 	return p
 }
 
@@ -154,7 +163,7 @@ func Share(ctx context.Context, name string) context.Context {
 
 // ShareInTurn is Share for what has a name of its own, and is to be finished before what begins later, where there are few places.
 func ShareInTurn(ctx context.Context, share, name string) context.Context {
-	return context.WithValue(ctx, partyKey{}, party{share, time.Now(), name})
+	return context.WithValue(ctx, partyKey{}, party{share: share, begun: time.Now(), name: name})
 }
 
 func partyOf(ctx context.Context) party {

@@ -51,6 +51,9 @@ func newWindow(start, most int) *window {
 // acquire waits for a place.
 func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
 	name := of.share
+	if w.most > few {
+		of.begun, of.name = time.Time{}, ""
+	}
 	w.mu.Lock()
 	s := w.shares[name]
 	if s == nil {

@@ -180,3 +180,39 @@ func TestLending(t *testing.T) {
 		}
 	})
 }
+
+// TestInTurn: where few requests are sent at once, those of the import that was begun first go first, whatever is due; where many are, small ones
+// do not wait for all of an earlier large one. What was sent before comes first in both.
+func TestInTurn(t *testing.T) {
+	for most, want := range map[int][]string{1: {"again", "old and large", "new and small"}, few + 1: {"again", "new and small", "old and large"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWindow(1, most)
+			if err := w.acquire(t.Context(), party{}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			old, recent := party{begun: time.Now(), name: "a"}, party{begun: time.Now().Add(time.Second), name: "b"}
+			order := make(chan string, 3)
+			wait := func(what string, of party, bytes int64) {
+				go func() {
+					if err := w.acquire(t.Context(), of, due(bytes)); err != nil {
+						t.Error(err)
+					}
+					order <- what
+					w.release("")
+				}()
+				synctest.Wait()
+			}
+			wait("old and large", old, 1<<30)
+			wait("new and small", recent, 1)
+			wait("again", recent.earlier(), 1<<30)
+			w.release("")
+			var got []string
+			for range 3 {
+				got = append(got, <-order)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("at most %d: %q, want %q", most, got, want)
+			}
+		})
+	}
+}
