@@ -50,8 +50,11 @@ const (
 	signInAgain = 10 * time.Minute
 )
 
-// atEntra is under what the refusal of Entra itself is kept.
-const atEntra = ""
+// The keys of Entra's own refusals: of a token for registries, and of one for the Resource Manager, which it may give to others.
+const (
+	forRegistries = "Entra, for registries"
+	forManager    = "Entra, for the Resource Manager"
+)
 
 // refusal returns the one that there is for a registry, or at Entra; its error is nil for none.
 func (s *azureSide) refusal(at string) refusal {
@@ -82,14 +85,15 @@ func (s *azureSide) refuse(at string, err error) refusal {
 	return r
 }
 
-// passing tells whether a sign-in that failed may succeed by itself.
+// passing tells whether a sign-in that failed may succeed by itself: only an answer that refuses for good, or a credential that is none, does not.
 func passing(err error) bool {
-	lasting, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](err)
-	answer, answered := errors.AsType[*azure.ResponseError](err)
-	return ok && lasting.Temporary() || answered && answer.MayPass()
+	if answer, ok := errors.AsType[*azure.ResponseError](err); ok {
+		return answer.MayPass()
+	}
+	if signIn, ok := errors.AsType[*azure.SignInError](err); ok {
+		return signIn.Temporary()
+	}
+	return true
 }
 
 // cloudOf is the Azure that a config is about.
@@ -263,12 +267,12 @@ func (s *azureSide) origin(ctx context.Context, source image.Repository, client 
 
 // signIn tells whether Azure can be signed in to, and does not ask again at once where it could not.
 func (s *azureSide) signIn(ctx context.Context) error {
-	if r := s.refusal(atEntra); r.err != nil {
+	if r := s.refusal(forManager); r.err != nil {
 		return r.err
 	}
 	err := s.client.SignIn(ctx)
 	if ctx.Err() == nil {
-		s.refuse(atEntra, err)
+		s.refuse(forManager, err)
 	}
 	return err //nolint:wrapcheck // it says what was done
 }

@@ -107,7 +107,7 @@ func (s *azureSide) issues(registry string) bool {
 // implied is the [auth.Source] of registries of Azure's that the config does not name. They may be somebody else's, who lets everybody pull: where
 // no token is to be had, nobody is signed in for a while.
 func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
-	for _, at := range []string{atEntra, repo.Registry} {
+	for _, at := range []string{forRegistries, repo.Registry} {
 		if r := s.refusal(at); r.err != nil && !passing(r.err) {
 			return r.nobody()
 		}
@@ -117,7 +117,7 @@ func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Cr
 		return credential, expires, err
 	}
 	if _, entra := errors.AsType[*azure.SignInError](err); entra {
-		return s.refuse(atEntra, err).nobody()
+		return s.refuse(forRegistries, err).nobody()
 	}
 	return s.refuse(repo.Registry, err).nobody()
 }

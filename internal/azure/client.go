@@ -42,8 +42,8 @@ type Client struct {
 	// finding looks registries up, and found is what came of it.
 	finding flight.Group[ResourceID]
 	found   map[string]lookup
-	// gone are registries that were found and that the Resource Manager no longer knew.
-	gone map[ResourceID]bool
+	// gone are registries that were found and that the Resource Manager no longer knew, and until when that counts.
+	gone map[ResourceID]time.Time
 }
 
 // The version of the registries' API, that of the list of subscriptions, and the bounds of what is read and listed.
@@ -74,7 +74,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		options: o, endpoint: endpoint, registries: map[string]*kept{}, found: map[string]lookup{}, gone: map[ResourceID]bool{},
+		options: o, endpoint: endpoint, registries: map[string]*kept{}, found: map[string]lookup{}, gone: map[ResourceID]time.Time{},
 		http: &http.Client{Transport: o.Transport, CheckRedirect: stay},
 	}
 	c.arm = &kept{fetch: func(ctx context.Context, renew bool) (granted, error) {

@@ -64,14 +64,15 @@ func (c *Client) known(key string) (lookup, bool) {
 }
 
 // forget drops what is known of registries, by their IDs, of which the Resource Manager knew one not: it was moved, or made anew. Resource
-// Graph may be behind, and is not believed again that they are there.
+// Graph may be behind, and is not believed again for a while that they are there. Nor are they looked up again within that time: it may be the
+// other one of two that the Resource Manager does not know.
 func (c *Client) forget(ids ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key, l := range c.found {
-		if l.err == nil && slices.Contains(ids, l.id.String()) {
+		if l.err == nil && slices.Contains(ids, l.id.String()) && !time.Now().Before(c.gone[l.id]) {
 			delete(c.found, key)
-			c.gone[l.id] = true
+			c.gone[l.id] = time.Now().Add(goneFor)
 		}
 	}
 }
@@ -79,8 +80,11 @@ func (c *Client) forget(ids ...string) {
 func (c *Client) isGone(id ResourceID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gone[id]
+	return time.Now().Before(c.gone[id])
 }
+
+// goneFor is how long the Resource Manager's word that it does not know a registry counts.
+const goneFor = 10 * time.Minute
 
 // find asks: Resource Graph, which knows all subscriptions, where there are several, and then each of them. What Resource Graph does not know
 // may be too new for it.
