@@ -101,7 +101,7 @@ func (r *running) ranAgain(t *testing.T, jobs ...string) []web.JobStatus {
 			t.Fatal(err)
 		}
 	}
-	r.until(t, "all have run", func() bool { return r.runs(t) == before+len(jobs) })
+	r.within(t, started, "all have run", func() bool { return r.runs(t) == before+len(jobs) })
 	return r.status(t).Jobs
 }
 
@@ -143,7 +143,7 @@ func TestAzureClosedDaemon(t *testing.T) {
 			}
 			new1, new2 := record.Counts{Import: 1, Unverified: 1}, record.Counts{Import: 2, Unverified: 2}
 			old1, old2 := record.Counts{Keep: 1, Unverified: 1}, record.Counts{Keep: 2, Unverified: 2}
-			r.until(t, "all have run", func() bool { return r.runs(t) == len(jobs) })
+			r.within(t, started, "all have run", func() bool { return r.runs(t) == len(jobs) })
 			want("the first run", 4, map[string]record.Counts{"plain": new1, "refuse": new2, "server": new1, "untagged": new1}, r.status(t).Jobs)
 			kept := map[string]record.Counts{"plain": old1, "refuse": old2, "server": new1, "untagged": old1}
 			want("the second run", 1, kept, r.ranAgain(t, jobs...))

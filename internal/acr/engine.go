@@ -110,6 +110,7 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	if e.options.Fallback == nil || order.ResolveServer || e.closed(order.Target.Repository) != "" {
 		return mirror.Cost{}, nil
 	}
+	order.ReferrersOnly = true
 	cost, err := e.options.Fallback.Refresh(ctx, order)
 	if e.unasked(ctx, order, err) {
 		err = nil

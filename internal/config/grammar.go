@@ -233,8 +233,9 @@ type options struct {
 	Immutable list[text] `yaml:"immutable" format:"tag" minItems:"1" unique:"" example:"v*|/[0-9]+[.][0-9]+[.][0-9]+/"`
 	// Whether signatures, SBOMs and attestations are imported with their image: `true`, `false`, or a list of artifact types.
 	Referrers referrersSection `yaml:"referrers" format:"artifact" minItems:"1" unique:"" default:"true" example:"application/vnd.dev.sigstore.bundle.v0.3+json"`
-	// How often to look for new signatures, SBOMs and attestations of an unchanged image; they are often added later. This needs
-	// `stateDir`; without it they are imported only together with their image.
+	// How often to look for new signatures, SBOMs and attestations of an unchanged image; they are often added later. At the same time
+	// dray checks that the target still has every platform of the image. This needs `stateDir`; without it they are imported only
+	// together with their image.
 	ReferrersInterval text `yaml:"referrersInterval" format:"duration" default:"24h" example:"24h|1h"`
 	// Also import layers that a manifest refers to by URL, such as those of old Windows base images: from the source registry, else from
 	// the URLs. It applies to later imports.

@@ -54,9 +54,16 @@ func hasBytes(ctx context.Context, path string, d image.Digest) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
 	verifier := image.Verifier(d)
-	_, err = io.Copy(verifier, until{ctx, f})
-	return err == nil && verifier.Verified(), err
+	if _, err := io.Copy(verifier, until{ctx, f}); err != nil || !verifier.Verified() {
+		return false, err
+	}
+	after, err := os.Stat(path)
+	return err == nil && stampOf(after) == stampOf(before), err // else somebody wrote it meanwhile
 }
 
 // note remembers a file whose bytes are right.

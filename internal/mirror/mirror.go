@@ -32,6 +32,8 @@ type Order struct {
 	diff.Action
 	Platforms []image.Platform
 	Referrers plan.Referrers
+	// ReferrersOnly says that another engine imports the image, so that Refresh looks for new referrers alone.
+	ReferrersOnly bool
 	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
 	ReferrersInterval time.Duration
 	// ForeignLayers brings layers that a manifest names by URLs as well.
@@ -240,7 +242,10 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
 		engine := m.choose(ctx, order)
+		ctx, cancel := within(ctx, r.job.Timeout)
+		defer cancel()
 		cost, err := engine.Refresh(ctx, order)
+		err = late(ctx, r.job.Timeout, err)
 		out.Cost = cost
 		if err != nil || cost != (Cost{}) {
 			out.Engine = engine.Name()

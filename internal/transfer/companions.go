@@ -45,7 +45,7 @@ func (t *task) refresh(ctx context.Context) error {
 // not show that somebody has deleted it by its digest. Blobs are asked for only then.
 func (t *task) restore(ctx context.Context, root node) error {
 	repo := t.order.Target.Repository
-	if repo.IsLayout() || t.metered(repo.Registry) {
+	if t.order.ReferrersOnly || repo.IsLayout() || t.metered(repo.Registry) {
 		return nil
 	}
 	for _, c := range root.children {
@@ -62,9 +62,11 @@ func (t *task) restore(ctx context.Context, root node) error {
 				slog.String("job", t.order.Job), slog.String("target", t.order.Target.String()), slog.String("digest", string(c.Digest)))
 			t.parts = append(t.parts, root.digests()...)
 			t.disbelieve(ctx)
+			ctx, reserve := t.reserve(ctx)
+			defer reserve(0)
 			return t.walk(ctx, root, 0)
 		}
-		if err == nil && !t.places.doubts(repo, c.Digest) {
+		if err == nil && !image.IsIndex(c.MediaType) && !t.places.doubts(repo, c.Digest) {
 			t.places.arrived(repo, c.Digest)
 		}
 	}

@@ -210,6 +210,11 @@ func TestDeletedByDigest(t *testing.T) {
 	if heads, _ := refresh(time.Hour); heads != 0 {
 		t.Errorf("%d HEADs before anything is due", heads)
 	}
+	o.ReferrersOnly = true // Azure has imported it
+	if heads, uploads := refresh(0); heads != 0 || uploads != 0 {
+		t.Errorf("%d HEADs and %d uploads for what another engine imports", heads, uploads)
+	}
+	o.ReferrersOnly = false
 	if _, uploads := refresh(0); uploads != 1 {
 		t.Errorf("%d uploads for a blob that was deleted", uploads)
 	}
