@@ -69,7 +69,7 @@ const (
 const (
 	// renewals bounds how often one request is made with tokens that end before they serve it; freshFor is how long no other token is
 	// asked for after a new one.
-	renewals = 4
+	renewals = 8
 	freshFor = 500 * time.Millisecond
 	// maxTokens bounds the tokens that are kept, in bytes, and maxWays the ways to them, of which each may take 16 KiB.
 	maxTokens = 16 << 20

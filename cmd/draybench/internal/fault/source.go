@@ -39,14 +39,17 @@ func sourceFaults() []scenario {
 			arm: func(_ *stage, e *end, f fixture) { e.inject(manifestOf(f.images[0]), registry.Fault{FlipByte: 100}) },
 		},
 		{
-			fault: "a token that ends in the middle", side: Source, auth: signedIn(time.Second),
+			fault: "a token that ends in the middle", side: Source, auth: signedIn(shortLife),
 			arm: func(_ *stage, e *end, _ fixture) { e.wrap(each(), slowDown(shortly)) },
 		},
 	}
 }
 
-// shortly is longer than a token lives that ends in the middle.
-const shortly = 1200 * time.Millisecond
+// shortLife is how long a token lives that ends in the middle, on a machine that runs many scenarios at once, and shortly is longer.
+const (
+	shortLife = 2 * time.Second
+	shortly   = shortLife + 200*time.Millisecond
+)
 
 // manifestOf matches the download of an image's root, by tag or by digest.
 func manifestOf(image registry.Tagged) match {

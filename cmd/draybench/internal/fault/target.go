@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
 )
@@ -39,7 +38,7 @@ func targetFaults() []scenario {
 			arm: func(_ *stage, e *end, f fixture) { e.wrap(bodies.and(f.uploadsVictim), flip) },
 		},
 		{
-			fault: "a token that ends in the middle", side: Target, auth: signedIn(time.Second),
+			fault: "a token that ends in the middle", side: Target, auth: signedIn(shortLife),
 			arm: func(_ *stage, e *end, _ fixture) { e.wrap(each(), takeSlowly(shortly)) },
 		},
 		{fault: "every mount answered 202", side: Target, arm: func(_ *stage, e *end, _ fixture) {
