@@ -1,12 +1,18 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	ours "github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/emulator/azure"
 	"github.com/draysync/dray/internal/image"
@@ -71,3 +77,25 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 // RoundTrip implements http.RoundTripper.
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestPassing: only an answer that refuses for good, or a credential that is none, has nobody signed in for a while; a connection that breaks has not.
+func TestPassing(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{fmt.Errorf("exchange: %w", &net.OpError{Op: "read", Err: syscall.ECONNRESET}), true},
+		{io.ErrUnexpectedEOF, true},
+		{errors.New("the answer of Azure cannot be read"), true},
+		{&ours.ResponseError{Status: 503}, true},
+		{&ours.ResponseError{Status: 429}, true},
+		{fmt.Errorf("exchange: %w", &ours.ResponseError{Status: 401}), false},
+		{&ours.ResponseError{Status: 403}, false},
+		{&ours.SignInError{Failure: ours.Failure{Again: true}}, true},
+		{&ours.SignInError{}, false},
+	} {
+		if got := passing(test.err); got != test.want {
+			t.Errorf("%T %v: %t, want %t", test.err, test.err, got, test.want)
+		}
+	}
+}
