@@ -13,8 +13,8 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// errand is one manifest that goes to one registry.
-type errand struct {
+// acrImport is one manifest that goes to one registry.
+type acrImport struct {
 	*Engine
 	order  mirror.Order
 	target azure.ResourceID
@@ -51,7 +51,7 @@ func (e *Engine) bringInto(ctx context.Context, order mirror.Order, members []mi
 			outcomes[m.Target] = o
 		}
 	}
-	t := &errand{Engine: e, order: order, dangling: map[image.Reference]bool{}, closed: closed}
+	t := &acrImport{Engine: e, order: order, dangling: map[image.Reference]bool{}, closed: closed}
 	if err := t.prepare(ctx); err != nil {
 		settle(outcome{err: err}, members...)
 		return outcomes
@@ -89,7 +89,7 @@ func (e *Engine) bringInto(ctx context.Context, order mirror.Order, members []mi
 }
 
 // prepare finds out who the registries are, and brings what refers to the manifest.
-func (t *errand) prepare(ctx context.Context) (err error) {
+func (t *acrImport) prepare(ctx context.Context) (err error) {
 	if t.origin, err = t.options.Origin(ctx, t.order.Source.Repository); err != nil {
 		return mirror.At(mirror.Source, t.order.Source, &lookupError{err})
 	}
@@ -103,7 +103,7 @@ func (t *errand) prepare(ctx context.Context) (err error) {
 }
 
 // rested puts an import off while its source allows Azure no pulls.
-func (t *errand) rested() error {
+func (t *acrImport) rested() error {
 	until := t.gate.rests(t.order.Source.Registry)
 	if until.IsZero() {
 		return nil
@@ -114,7 +114,7 @@ func (t *errand) rested() error {
 
 // observe asks again what tags hold of which Azure says that they are there, or that are not as they were imported, and returns those that
 // may be imported once more.
-func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
+func (t *acrImport) observe(ctx context.Context, members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	var again []mirror.Alike
 	for _, m := range members {
 		if t.closed {
@@ -145,7 +145,7 @@ func (t *errand) observe(ctx context.Context, members []mirror.Alike, settle fun
 }
 
 // unseen settles a tag of which only Azure's Conflict tells that it is there; it returns one that may be overwritten.
-func (t *errand) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
+func (t *acrImport) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	switch {
 	case !t.order.RefuseMoved:
 		t.dangling[m.Target] = true // or not: it is overwritten all the same
@@ -165,7 +165,7 @@ const danglingDetail = "the registry has the tag without its manifest, which an 
 
 // held returns what a tag holds of which Azure says that it is there: empty where that is so, and yet has no manifest for as long as a
 // registry of several regions may be behind.
-func (t *errand) held(ctx context.Context, ref image.Reference) (image.Digest, error) {
+func (t *acrImport) held(ctx context.Context, ref image.Reference) (image.Digest, error) {
 	for _, pause := range grace() {
 		if err := backoff.Sleep(ctx, pause); err != nil {
 			return "", err
@@ -179,7 +179,7 @@ func (t *errand) held(ctx context.Context, ref image.Reference) (image.Digest, e
 }
 
 // split tells tags that are not there from those that are to be overwritten.
-func (t *errand) split(members []mirror.Alike) (groups [][]mirror.Alike) {
+func (t *acrImport) split(members []mirror.Alike) (groups [][]mirror.Alike) {
 	var absent, held []mirror.Alike
 	for _, m := range members {
 		if m.Was == "" && !t.dangling[m.Target] {
@@ -197,7 +197,7 @@ func isConflict(err error) bool {
 }
 
 // azureError is the error of a request to Azure.
-func (t *errand) azureError(err error, polled bool) error {
+func (t *acrImport) azureError(err error, polled bool) error {
 	if _, refused := errors.AsType[*azure.ResponseError](err); !refused {
 		if _, signIn := errors.AsType[*azure.SignInError](err); !signIn {
 			return mirror.At(mirror.Target, t.order.Target, &unreachable{err})

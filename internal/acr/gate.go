@@ -35,19 +35,19 @@ func newGate(parallel, rate int) *gate {
 	return &gate{parallel: max(1, parallel), rate: max(1, rate), registries: map[string]chan struct{}{}, sources: map[string]time.Time{}}
 }
 
-// enter waits for one of the places of a registry; leave gives it back.
+// enter waits for one of the slots of a registry; leave gives it back.
 func (g *gate) enter(ctx context.Context, registry string) (leave func(), err error) {
 	g.mu.Lock()
-	places := g.registries[registry]
-	if places == nil {
-		places = make(chan struct{}, g.parallel)
-		g.registries[registry] = places
+	slots := g.registries[registry]
+	if slots == nil {
+		slots = make(chan struct{}, g.parallel)
+		g.registries[registry] = slots
 	}
 	g.mu.Unlock()
 	defer worktime.Wait(ctx)()
 	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

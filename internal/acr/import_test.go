@@ -497,7 +497,7 @@ func TestTokensLapse(t *testing.T) {
 	}
 }
 
-// TestSourceCircuit begins no import from a source that has refused Azure, also none that waited for its place.
+// TestSourceCircuit begins no import from a source that has refused Azure, also none that waited for its slot.
 func TestSourceCircuit(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		w.parallel = 2

@@ -29,7 +29,7 @@ func (l *lockedError) unlocked(members []mirror.Alike, settle func(outcome, ...m
 }
 
 // locks looks for locks of tags that are about to be overwritten.
-func (t *errand) locks(ctx context.Context, members []mirror.Alike) error {
+func (t *acrImport) locks(ctx context.Context, members []mirror.Alike) error {
 	errs := make([]error, len(members))
 	var group sync.WaitGroup
 	for i, m := range members {
@@ -51,7 +51,7 @@ func (t *errand) locks(ctx context.Context, members []mirror.Alike) error {
 }
 
 // locked refuses to move a tag that is locked.
-func (t *errand) locked(ctx context.Context, tag image.Reference) error {
+func (t *acrImport) locked(ctx context.Context, tag image.Reference) error {
 	locked, err := t.options.Locks.Locked(ctx, tag)
 	switch {
 	case err != nil:

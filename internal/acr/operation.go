@@ -32,7 +32,7 @@ const (
 )
 
 // operate has the registry import the manifest under some tags, waits for that, and makes sure of it.
-func (t *errand) operate(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
+func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
 	request := t.request(members)
 	name := t.name(request)
 	err := t.carry(ctx, name, request, members)
@@ -62,13 +62,13 @@ func (t *errand) operate(ctx context.Context, members []mirror.Alike) (image.Dig
 }
 
 // shutNow tells whether the target has come to be closed, so that Azure's word is all there is.
-func (t *errand) shutNow(ctx context.Context, err error) bool {
+func (t *acrImport) shutNow(ctx context.Context, err error) bool {
 	t.closed = t.closed || t.shut(ctx, t.order.Target.Repository, err)
 	return t.closed
 }
 
 // request is what Azure is asked for.
-func (t *errand) request(members []mirror.Alike) azure.Import {
+func (t *acrImport) request(members []mirror.Alike) azure.Import {
 	source := t.order.Source
 	i := azure.Import{
 		Source: azure.ImportSource{
@@ -93,12 +93,12 @@ func (t *errand) request(members []mirror.Alike) azure.Import {
 }
 
 // force tells whether a tag is to be overwritten; where it must not be moved, never.
-func (t *errand) force(m mirror.Alike) bool {
+func (t *acrImport) force(m mirror.Alike) bool {
 	return !t.order.RefuseMoved && (m.Was != "" || t.dangling[m.Target] || t.closed)
 }
 
 // name is under what an operation is kept: the same for the same request, without what is secret in it.
-func (t *errand) name(i azure.Import) string {
+func (t *acrImport) name(i azure.Import) string {
 	i.Source.Username, i.Source.Password = "", ""
 	raw, err := json.Marshal(i)
 	if err != nil {
@@ -109,7 +109,7 @@ func (t *errand) name(i azure.Import) string {
 }
 
 // carry brings an operation to its end: one that was begun before is taken up.
-func (t *errand) carry(ctx context.Context, name string, i azure.Import, members []mirror.Alike) error {
+func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, members []mirror.Alike) error {
 	leave, err := t.gate.enter(ctx, t.order.Target.Registry)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (t *errand) carry(ctx context.Context, name string, i azure.Import, members
 }
 
 // start asks for an import, again where Azure wants a pause before it takes it up.
-func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Alike, began time.Time) (azure.Operation, error) {
+func (t *acrImport) start(ctx context.Context, i azure.Import, members []mirror.Alike, began time.Time) (azure.Operation, error) {
 	for {
 		if err := t.turn(ctx, i, members); err != nil {
 			return azure.Operation{}, err
@@ -170,7 +170,7 @@ func (t *errand) start(ctx context.Context, i azure.Import, members []mirror.Ali
 }
 
 // turn waits until the import may be asked for. It may have waited long: what its source allows, and locks, are looked for then.
-func (t *errand) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
+func (t *acrImport) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
 	if err := t.gate.start(ctx); err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (t *errand) turn(ctx context.Context, i azure.Import, members []mirror.Alik
 }
 
 // afterRefusal tells how long to wait before an import is asked for again, and whether it should be.
-func (t *errand) afterRefusal(err error) (pause time.Duration, again bool) {
+func (t *acrImport) afterRefusal(err error) (pause time.Duration, again bool) {
 	if lost(err) {
 		return lostPause, true
 	}
@@ -202,7 +202,7 @@ func lost(err error) bool {
 }
 
 // wait polls an operation until it has ended, or its time is over.
-func (t *errand) wait(ctx context.Context, name string, k *kept) error {
+func (t *acrImport) wait(ctx context.Context, name string, k *kept) error {
 	deadline := k.Began.Add(t.options.Timeout)
 	for !k.Done {
 		pause := k.RetryAfter
@@ -236,7 +236,7 @@ func (t *errand) wait(ctx context.Context, name string, k *kept) error {
 }
 
 // goesOn tells whether an operation may go on although it could not be asked for.
-func (*errand) goesOn(err error) bool {
+func (*acrImport) goesOn(err error) bool {
 	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
 		return refused.MayPass()
 	}
@@ -248,7 +248,7 @@ func (*errand) goesOn(err error) bool {
 }
 
 // ended is the error of an operation that has failed.
-func (t *errand) ended(err error) error {
+func (t *acrImport) ended(err error) error {
 	if _, refused := errors.AsType[*azure.ResponseError](err); !refused {
 		return t.azureError(err, true)
 	}
@@ -267,7 +267,7 @@ func settledByLooking(err error) bool {
 }
 
 // recall returns an operation that was begun before, and has not taken too long.
-func (t *errand) recall(ctx context.Context, name string) (kept, bool) {
+func (t *acrImport) recall(ctx context.Context, name string) (kept, bool) {
 	var k kept
 	if t.options.Memory == nil {
 		return k, false
@@ -282,7 +282,7 @@ func (t *errand) recall(ctx context.Context, name string) (kept, bool) {
 }
 
 // remember keeps an operation for the next start, or with nil forgets it.
-func (t *errand) remember(ctx context.Context, name string, k *kept) {
+func (t *acrImport) remember(ctx context.Context, name string, k *kept) {
 	if t.options.Memory == nil {
 		return
 	}

@@ -16,8 +16,8 @@ const (
 	maxReferrers     = 1000
 )
 
-// companion is a manifest that travels along with another.
-type companion struct {
+// attachment is a manifest that travels along with another.
+type attachment struct {
 	digest image.Digest
 	// tag is the tag by which cosign attaches it to a manifest; empty for others.
 	tag string
@@ -26,12 +26,12 @@ type companion struct {
 // referrers has the registry import what refers to the manifest, each by its digest, before the manifest itself: so a tag is never there
 // without its signatures. A registry takes a manifest whose subject it does not have (OCI distribution spec, "Pushing Manifests with
 // Subject").
-func (t *errand) referrers(ctx context.Context) error {
+func (t *acrImport) referrers(ctx context.Context) error {
 	order := t.order
 	if order.Referrers.None() || order.Source.Digest == "" {
 		return nil
 	}
-	found, err := t.companions(ctx)
+	found, err := t.attachments(ctx)
 	if t.unasked(ctx, order, err) {
 		return nil
 	}
@@ -39,16 +39,16 @@ func (t *errand) referrers(ctx context.Context) error {
 		return mirror.At(mirror.Source, order.Source, fmt.Errorf("referrers: %w", err))
 	}
 	for _, c := range found {
-		if err := t.bringCompanion(ctx, c); err != nil {
+		if err := t.bringAttachment(ctx, c); err != nil {
 			return fmt.Errorf("import %s, which refers to it: %w", c.digest, err)
 		}
 	}
 	return nil
 }
 
-// bringCompanion has the registry import what refers to the manifest, into each repository that lacks it.
-func (t *errand) bringCompanion(ctx context.Context, c companion) error {
-	of := &errand{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin, dangling: map[image.Reference]bool{}, closed: t.closed}
+// bringAttachment has the registry import what refers to the manifest, into each repository that lacks it.
+func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
+	of := &acrImport{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin, dangling: map[image.Reference]bool{}, closed: t.closed}
 	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // else as the engine copy does
 	var absent, held []mirror.Alike
 	seen := map[string]bool{}
@@ -89,9 +89,9 @@ func (t *errand) bringCompanion(ctx context.Context, c companion) error {
 	return nil
 }
 
-// companions finds what refers to the manifest and, where that costs no pull, to those below it, by the referrers API or its fallback, and
+// attachments finds what refers to the manifest and, where that costs no pull, to those below it, by the referrers API or its fallback, and
 // by cosign's tags; subjects come before what refers to them.
-func (t *errand) companions(ctx context.Context) ([]companion, error) {
+func (t *acrImport) attachments(ctx context.Context) ([]attachment, error) {
 	subjects, err := t.subjects(ctx)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (t *errand) companions(ctx context.Context) ([]companion, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []companion
+	var found []attachment
 	seen := map[image.Digest]bool{}
 	for depth := 0; len(subjects) > 0 && depth < maxReferrerDepth; depth++ {
 		var next []image.Digest
@@ -127,7 +127,7 @@ func (t *errand) companions(ctx context.Context) ([]companion, error) {
 
 // digestTags are the tags of the source that may attach something to a manifest. Not every account may list tags: then they are those that
 // cosign gives to the image itself, whether they are there or not, as for the engine copy.
-func (t *errand) digestTags(ctx context.Context, of image.Digest) ([]string, error) {
+func (t *acrImport) digestTags(ctx context.Context, of image.Digest) ([]string, error) {
 	if !t.order.Referrers.All {
 		return nil, nil
 	}
@@ -142,7 +142,7 @@ func (t *errand) digestTags(ctx context.Context, of image.Digest) ([]string, err
 }
 
 // subjects are the manifest and those below it, where they can be had without a pull.
-func (t *errand) subjects(ctx context.Context) ([]image.Digest, error) {
+func (t *acrImport) subjects(ctx context.Context) ([]image.Digest, error) {
 	source := t.order.Source
 	subjects := []image.Digest{source.Digest}
 	if t.options.Metered(source.Registry) {
@@ -157,16 +157,16 @@ func (t *errand) subjects(ctx context.Context) ([]image.Digest, error) {
 }
 
 // about returns what refers to one manifest.
-func (t *errand) about(ctx context.Context, subject image.Digest, tags []string) ([]companion, error) {
+func (t *acrImport) about(ctx context.Context, subject image.Digest, tags []string) ([]attachment, error) {
 	repo := t.order.Source.Repository
 	list, err := t.options.Plane.Referrers(ctx, repo, subject)
 	if err != nil {
 		return nil, err
 	}
-	var found []companion
+	var found []attachment
 	for _, r := range list {
 		if t.order.Referrers.Wants(r.ArtifactType) {
-			found = append(found, companion{digest: r.Digest})
+			found = append(found, attachment{digest: r.Digest})
 		}
 	}
 	prefix := strings.ReplaceAll(string(subject), ":", "-") + "."
@@ -181,7 +181,7 @@ func (t *errand) about(ctx context.Context, subject image.Digest, tags []string)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, companion{digest: d.Digest, tag: tag})
+		found = append(found, attachment{digest: d.Digest, tag: tag})
 	}
 	return found, nil
 }

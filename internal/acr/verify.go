@@ -21,7 +21,7 @@ func grace() []time.Duration {
 }
 
 // verify makes sure that the tags hold the manifest, and that it and those below it are there; it returns its digest.
-func (t *errand) verify(ctx context.Context, members []mirror.Alike) (digest image.Digest, err error) {
+func (t *acrImport) verify(ctx context.Context, members []mirror.Alike) (digest image.Digest, err error) {
 	for _, pause := range grace() {
 		if waitErr := backoff.Sleep(ctx, pause); waitErr != nil {
 			return "", waitErr
@@ -40,7 +40,7 @@ func repairable(err error) bool {
 }
 
 // look asks the target once.
-func (t *errand) look(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
+func (t *acrImport) look(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
 	want := t.order.Digest
 	for _, m := range members {
 		d, err := t.options.Plane.Head(ctx, m.Target)
@@ -59,7 +59,7 @@ func (t *errand) look(ctx context.Context, members []mirror.Alike) (image.Digest
 }
 
 // whole makes sure that a manifest is there, and those below it are. Blobs are the registry's to keep.
-func (t *errand) whole(ctx context.Context, repo image.Repository, d image.Digest) error {
+func (t *acrImport) whole(ctx context.Context, repo image.Repository, d image.Digest) error {
 	ref := repo.Digest(d)
 	m, err := t.options.Plane.Manifest(ctx, ref)
 	if isAbsent(err) {
@@ -89,7 +89,7 @@ func (t *errand) whole(ctx context.Context, repo image.Repository, d image.Diges
 	return group.Wait()
 }
 
-func (t *errand) notThere(ref image.Reference, detail string) error {
+func (t *acrImport) notThere(ref image.Reference, detail string) error {
 	return mirror.At(mirror.Target, ref, &failed{Failure: azure.NewFailure(azure.CodeVerifyFailed, detail)})
 }
 

@@ -94,16 +94,16 @@ func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, 
 	if err != nil { // its text may have a signature in it
 		return nil, errors.New("it redirects to what is not a URL")
 	}
-	place, err := c.wire.Allowed(location)
+	to, err := c.wire.Allowed(location)
 	if err != nil {
 		return nil, err
 	}
 	reads := req.Method == http.MethodGet || req.Method == http.MethodHead
 	again := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
-	if !reads && (place.Host != req.URL.Host || !again || req.Body != nil && req.GetBody == nil) {
-		return nil, fmt.Errorf("it redirects a %s to %s, which is not followed", req.Method, wire.Clean(place.Host))
+	if !reads && (to.Host != req.URL.Host || !again || req.Body != nil && req.GetBody == nil) {
+		return nil, fmt.Errorf("it redirects a %s to %s, which is not followed", req.Method, wire.Clean(to.Host))
 	}
 	next := req.Clone(req.Context())
-	next.URL, next.Host = place, ""
+	next.URL, next.Host = to, ""
 	return next, nil
 }

@@ -29,7 +29,7 @@ type signer struct {
 
 	mu sync.Mutex
 	// scheme is how the host wants to be signed in to, empty as long as it has not said; realm is where it has tokens given out, by its
-	// last challenge, and ways are what its challenges said to requests that need the same. A registry may name another place for each.
+	// last challenge, and ways are what its challenges said to requests that need the same. A registry may name another token server for each.
 	scheme string
 	realm  realm
 	ways   map[string]way
@@ -89,7 +89,7 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 		return err
 	}
 	for try := 1; ; try++ {
-		if err := s.ready(req.Context(), need); err != nil { // before a place is taken
+		if err := s.ready(req.Context(), need); err != nil { // before a slot is taken
 			if try > 1 {
 				return nil, err
 			}
@@ -234,7 +234,7 @@ func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used
 }
 
 func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *token) (again bool, err error) {
-	place, err := realmOf(req, s.wire, c.params["realm"])
+	server, err := realmOf(req, s.wire, c.params["realm"])
 	if err != nil {
 		return false, s.wire.Fault("GET token", err)
 	}
@@ -242,7 +242,7 @@ func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *
 	defer s.mu.Unlock()
 	now := time.Now()
 	next := s.way(need)
-	next.realm, next.seen = realm{place, c.params["service"]}, now
+	next.realm, next.seen = realm{server, c.params["service"]}, now
 	if asked := wanted(need, parseScopes(c.params["scope"])); !covers(next.scopes, asked) {
 		next.scopes = asked
 	}
@@ -280,21 +280,21 @@ func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL,
 	if same, err := carrier.Allowed(&base); err == nil {
 		base = *same
 	}
-	place, err := base.Parse(text)
+	server, err := base.Parse(text)
 	if err != nil {
 		return nil, errors.New("the realm of its challenge is not a URL")
 	}
-	if place.Scheme == "http" && base.Scheme == "https" {
-		return nil, fmt.Errorf("a token server without TLS, at %s, is not allowed for a registry with TLS", wire.Clean(place.Host))
+	if server.Scheme == "http" && base.Scheme == "https" {
+		return nil, fmt.Errorf("a token server without TLS, at %s, is not allowed for a registry with TLS", wire.Clean(server.Host))
 	}
-	return carrier.Allowed(place)
+	return carrier.Allowed(server)
 }
 
 // token returns a token that is good for what is needed, from memory or from the token server. One request at a time asks for one.
 func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 	s.mu.Lock()
-	place, credential := s.way(need), s.credential
-	key := place.key()
+	way, credential := s.way(need), s.credential
+	key := way.key()
 	known, refused := s.tokens[key], s.refusals.check(key, time.Now())
 	s.mu.Unlock()
 	if known.fresh(time.Now()) {
@@ -316,10 +316,10 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 		if err != nil {
 			return nil, err
 		}
-		got, err := s.fetch(ctx, place, credential)
+		got, err := s.fetch(ctx, way, credential)
 		if e, ok := errors.AsType[*wire.Error](err); ok && e.Status == http.StatusUnauthorized {
 			if other, ok := s.renew(ctx, credential); ok {
-				return s.fetch(ctx, place, other)
+				return s.fetch(ctx, way, other)
 			}
 		}
 		return got, err
@@ -328,8 +328,8 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 }
 
 // fetch asks the token server, and keeps what it says of the credential that holds.
-func (s *signer) fetch(ctx context.Context, place way, credential Credential) (*token, error) {
-	got, err := place.ask(ctx, s.wire, credential, place.scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
+func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*token, error) {
+	got, err := way.ask(ctx, s.wire, credential, way.scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
 	refusal, refused := errors.AsType[*wire.Error](err)
 	if refused && refusal.Status == http.StatusUnauthorized {
 		refusal.Hint = s.advice(credential)
@@ -339,10 +339,10 @@ func (s *signer) fetch(ctx context.Context, place way, credential Credential) (*
 	switch {
 	case credential != s.credential:
 	case refused:
-		return nil, s.refusals.note(place.key(), s.locks, !credential.Anonymous(), refusal, time.Now())
+		return nil, s.refusals.note(way.key(), s.locks, !credential.Anonymous(), refusal, time.Now())
 	case err == nil:
 		s.refusals.served()
-		s.keep(place.key(), got)
+		s.keep(way.key(), got)
 	}
 	return got, err
 }

@@ -86,15 +86,15 @@ func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, 
 	if err != nil {
 		return nil, errors.New("a request for a token was redirected to what is not a URL")
 	}
-	place, err := carrier.Allowed(location)
-	if err == nil && (place.Host != req.URL.Host || place.Scheme != req.URL.Scheme || req.Method != http.MethodGet) && !anonymous {
-		err = fmt.Errorf("a request for a token was redirected to %s, which is not allowed for one with a secret", wire.Clean(place.Host))
+	to, err := carrier.Allowed(location)
+	if err == nil && (to.Host != req.URL.Host || to.Scheme != req.URL.Scheme || req.Method != http.MethodGet) && !anonymous {
+		err = fmt.Errorf("a request for a token was redirected to %s, which is not allowed for one with a secret", wire.Clean(to.Host))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("redirected: %w", err)
 	}
 	next := req.Clone(req.Context())
-	next.URL, next.Host = place, ""
+	next.URL, next.Host = to, ""
 	return next, nil
 }
 
@@ -113,8 +113,8 @@ func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		return req, nil
 	}
-	place := *r.url
-	query := place.Query()
+	u := *r.url
+	query := u.Query()
 	if r.service != "" {
 		query.Set("service", r.service)
 	}
@@ -124,8 +124,8 @@ func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http
 	if c.Username != "" {
 		query.Set("account", c.Username)
 	}
-	place.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, place.String(), nil)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("request for a token: %w", err)
 	}

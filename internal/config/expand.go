@@ -58,7 +58,7 @@ func (e expander) reference(inner string) (string, error) {
 	_, inDirectory := credential(name)
 	switch {
 	case e.noSecrets && (kind == "env" || kind == "file") && name != "" && (kind == "file" && inDirectory || !strings.Contains(name, "$")):
-		return standIn(name), nil
+		return placeholder(name), nil
 	case kind == "env" && name != "" && !strings.Contains(name, "$"):
 		value, ok := e.getenv(name)
 		if !ok {
@@ -71,8 +71,8 @@ func (e expander) reference(inner string) (string, error) {
 	return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
 }
 
-// standIn is what stands for a variable or a file where these are not to be had: its name, as it can be a part of a reference.
-func standIn(name string) string {
+// placeholder is what stands for a variable or a file where these are not to be had: its name, as it can be a part of a reference.
+func placeholder(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	return strings.Join(append([]string{"value"}, words...), "-")
 }

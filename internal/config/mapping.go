@@ -26,7 +26,7 @@ type builder struct {
 	known     map[string]Registry
 	cloud     Azure
 	plain     map[string]bool // registries that are spoken to without TLS
-	places    file.Places     // where layouts are
+	dirs      file.DirNames   // where layouts are
 	all       options         // those of the mapping at hand, with what it inherits
 }
 

@@ -15,16 +15,16 @@ var inWord = regexp.MustCompile(`[^\s\[\]{},?]\?+`)
 // plainQuestions puts another character, that the text does not have, in place of each such "?", and returns what undoes that in the nodes.
 // No position changes.
 func plainQuestions(data []byte) (read []byte, restore func(*yaml.Node)) {
-	standIn := '\uE000'
-	for bytes.ContainsRune(data, standIn) && standIn < '\uF8FF' {
-		standIn++
+	placeholder := '\uE000'
+	for bytes.ContainsRune(data, placeholder) && placeholder < '\uF8FF' {
+		placeholder++
 	}
-	read = inWord.ReplaceAllFunc(data, func(word []byte) []byte { return bytes.ReplaceAll(word, []byte("?"), []byte(string(standIn))) })
+	read = inWord.ReplaceAllFunc(data, func(word []byte) []byte { return bytes.ReplaceAll(word, []byte("?"), []byte(string(placeholder))) })
 	if len(read) == len(data) {
 		return data, func(*yaml.Node) {}
 	}
 	restore = func(n *yaml.Node) {
-		n.Value = strings.ReplaceAll(n.Value, string(standIn), "?")
+		n.Value = strings.ReplaceAll(n.Value, string(placeholder), "?")
 		for _, c := range n.Content {
 			restore(c)
 		}

@@ -42,7 +42,7 @@ func (b *builder) reference(value string, prefix bool) (image.Reference, error) 
 	}
 	ref.Registry = bare(ref.Registry, b.isPlain)
 	if err == nil && ref.IsLayout() {
-		ref.Path = b.places.Name(ref.Path)
+		ref.Path = b.dirs.Name(ref.Path)
 	}
 	return ref, err
 }

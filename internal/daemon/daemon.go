@@ -232,14 +232,14 @@ func (d *Daemon) pulse() *time.Ticker {
 // longestSleep bounds how long the clock may have been set, or the machine have slept, before that is noticed.
 const longestSleep = time.Minute
 
-// arm sets the timer to when the next job is due, if there is a place for it.
+// arm sets the timer to when the next job is due, if there is a free slot for it.
 func (d *Daemon) arm(timer *time.Timer) {
 	at, ok := d.queue.Next()
 	if !ok || d.stopped {
 		timer.Stop()
 		return
 	}
-	if free, next := d.places(); free <= 0 && next.After(at) {
+	if free, next := d.slots(); free <= 0 && next.After(at) {
 		at = next
 	}
 	timer.Reset(min(max(0, time.Until(at)), longestSleep))

@@ -81,7 +81,7 @@ func TestParallelAndPriority(t *testing.T) {
 	})
 }
 
-// Runs that wait for their registries hold no place that one of other registries could use, and no more of them begin than there are places.
+// Runs that wait for their registries hold no slot that one of other registries could use, and no more of them begin than there are slots.
 func TestOneRegistryHangs(t *testing.T) { oneRegistryHangs(t, 0) }
 
 // So it is where they do a step now and then.

@@ -72,7 +72,7 @@ func (d *Daemon) adopt(g Generation) {
 			d.remove(name, e)
 		}
 	}
-	d.requeue() // there may be more places now
+	d.requeue() // there may be more slots now
 }
 
 // sameEvery tells whether a job keeps the phase of its "@every": a new one of this process has it from its memory.
@@ -185,7 +185,7 @@ func (s State) again() time.Time {
 	return s.Ended.Add(pause)
 }
 
-// start begins the runs of jobs that are due, as far as there are places. Where all that jobs of the same registries may have are taken, by
+// start begins the runs of jobs that are due, as far as there are free slots. Where all that jobs of the same registries may have are taken, by
 // runs that wait for these, a job is set aside until a run ends.
 func (d *Daemon) start() {
 	if d.stopped {
@@ -193,7 +193,7 @@ func (d *Daemon) start() {
 	}
 	now := clock()
 	d.resume(now)
-	for free, _ := d.places(); free > 0; {
+	for free, _ := d.slots(); free > 0; {
 		names := d.queue.Pop(now, 1)
 		if len(names) == 0 {
 			return
@@ -237,9 +237,9 @@ func (d *Daemon) takeBack(registries string, names []string) {
 	}
 }
 
-// places returns how many places are free, and when the next is at the latest unless its run gets on: one that waits for its registries
+// slots returns how many slots are free, and when the next is at the latest unless its run gets on: one that waits for its registries
 // holds none.
-func (d *Daemon) places() (free int, next time.Time) {
+func (d *Daemon) slots() (free int, next time.Time) {
 	free, now := d.current.Parallel, time.Now()
 	for e := range d.running {
 		if _, waits := e.running.tracker.times(); waits.After(now) {

@@ -19,7 +19,7 @@ type Job struct {
 	Schedule schedule.Schedule
 	// Jitter bounds how much later than its schedule the job runs, always by the same share.
 	Jitter time.Duration
-	// Registries names the registries between which it runs: jobs that have the same share places.
+	// Registries names the registries between which it runs: jobs that have the same share slots.
 	Registries string
 	// Priority orders jobs that are due at one time, the highest first.
 	Priority int

@@ -33,7 +33,7 @@ type JobStatus struct {
 	Due time.Time
 	// Deadline is by when a success is expected: the first time that the job was due after the last one. Zero where none is.
 	Deadline time.Time
-	// Waiting is set where it is due, and no place is free.
+	// Waiting is set where it is due, and no slot is free.
 	Waiting bool
 	// Deferred is until when what a budget has deferred waits; zero for nothing.
 	Deferred time.Time

@@ -24,7 +24,7 @@ type tracker struct {
 
 const (
 	// waitsAfter is how long a run may go without a step and a MiB before it is taken to wait for its registries. It is short, so that runs that
-	// do a step now and then keep no place from others in between.
+	// do a step now and then keep no slot from others in between.
 	waitsAfter = 250 * time.Millisecond
 	aMiB       = 1 << 20
 )

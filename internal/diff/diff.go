@@ -160,8 +160,8 @@ type Claim struct {
 	Target image.Reference
 }
 
-// Place is what a target is written as: its tag, or its digest where it has none.
-func Place(target image.Reference) image.Reference {
+// TagOrDigest is what a target is written as: its tag, or its digest where it has none.
+func TagOrDigest(target image.Reference) image.Reference {
 	if target.Tag != "" {
 		target.Digest = ""
 	}
@@ -173,7 +173,7 @@ func Place(target image.Reference) image.Reference {
 func Contested(claims []Claim) map[image.Reference][]string {
 	jobs := make(map[image.Reference][]string, len(claims))
 	for _, c := range claims {
-		key := Place(c.Target)
+		key := TagOrDigest(c.Target)
 		if !slices.Contains(jobs[key], c.Job) {
 			jobs[key] = append(jobs[key], c.Job)
 		}

@@ -63,7 +63,7 @@ func At(side Side, ref fmt.Stringer, err error) error {
 	return &SideError{Side: side, Ref: ref.String(), Err: err}
 }
 
-// needed has an error about a manifest, a blob or a companion say which image needs it. It makes another error of it: the one that was
+// needed has an error about a manifest, a blob or an attachment say which image needs it. It makes another error of it: the one that was
 // given may be that of other imports, too.
 func needed(a diff.Action, err error) error {
 	e, ok := errors.AsType[*SideError](err)

@@ -131,13 +131,13 @@ func (m *Mirror) choose(ctx context.Context, order Order) Choice {
 // The bounds of what is under way at once. They only keep memory bounded: how many requests a registry sees at once is
 // decided per registry, below the Observer and the Importer.
 const (
-	observedJobs   = 256
-	observedTags   = 12
-	importsPerLane = 16
-	// importsIntoOne is how many imports into one target are begun at first, shared by its lanes, each of which begins leastImports.
+	observedJobs    = 256
+	observedTags    = 12
+	importsPerQueue = 16
+	// importsIntoOne is how many imports into one target are begun at first, shared by its queues, each of which begins leastImports.
 	importsIntoOne = 32
 	leastImports   = 2
-	// bytesAnImport is how many bytes move until a lane begins one import more.
+	// bytesAnImport is how many bytes move until a queue begins one import more.
 	bytesAnImport = 4 << 20
 	// maxNames is how many bytes of names of tags, and of repositories, one job may choose; nameCost is what each takes besides.
 	maxNames = 64 << 20
@@ -146,8 +146,8 @@ const (
 
 // Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) {
-		m.each(runs, lanes, func(r *run, i int, _ func(int64)) {
+	return m.inGroups(ctx, jobs, func(runs []*run, queues *queues) {
+		m.each(runs, queues, func(r *run, i int, _ func(int64)) {
 			out := &r.result.Outcomes[i]
 			ctx := shared(ctx, &out.Action)
 			started := time.Now()
@@ -167,7 +167,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It fails as a whole in
 // no case: what went wrong is in the results.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(runs []*run, lanes *lanes) { m.bring(ctx, runs, lanes) })
+	return m.inGroups(ctx, jobs, func(runs []*run, queues *queues) { m.bring(ctx, runs, queues) })
 }
 
 // SyncOne is Sync for one job of several. What it would write as well as one of the others is refused, as where they run together:
@@ -178,14 +178,14 @@ func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) R
 	claims := make(chan []diff.Claim, 1)
 	go func() { claims <- m.claims(ctx, others) }()
 	m.observe(ctx, []*run{r}, make(chan struct{}, 1), func() []diff.Claim { return <-claims })
-	m.bring(ctx, []*run{r}, newLanes())
+	m.bring(ctx, []*run{r}, newQueues())
 	return r.result
 }
 
 // bring makes the imports of runs that have observed, and ends them.
-func (m *Mirror) bring(ctx context.Context, runs []*run, lanes *lanes) {
-	m.each(runs, lanes, func(r *run, i int, moved func(int64)) { m.importOne(ctx, r, i, moved) })
-	m.refresh(ctx, runs, lanes)
+func (m *Mirror) bring(ctx context.Context, runs []*run, queues *queues) {
+	m.each(runs, queues, func(r *run, i int, moved func(int64)) { m.importOne(ctx, r, i, moved) })
+	m.refresh(ctx, runs, queues)
 	for _, r := range runs {
 		m.report(r)
 	}
@@ -193,9 +193,9 @@ func (m *Mirror) bring(ctx context.Context, runs []*run, lanes *lanes) {
 
 // inGroups observes the jobs and has work go on with them. Jobs that may write one repository go on together, once all of them
 // have observed; others do not wait for them, so that a registry that does not answer holds up nobody else.
-func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *lanes)) []Result {
+func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *queues)) []Result {
 	all := make([]Result, len(jobs))
-	lanes := newLanes(jobs...)
+	queues := newQueues(jobs...)
 	observing := make(chan struct{}, observedJobs)
 	var group sync.WaitGroup
 	for _, members := range plan.Groups(jobs) {
@@ -205,7 +205,7 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run
 				runs = append(runs, newRun(jobs[i]))
 			}
 			m.observe(ctx, runs, observing, func() []diff.Claim { return nil })
-			work(runs, lanes)
+			work(runs, queues)
 			for k, i := range members {
 				all[i] = runs[k].result
 			}
@@ -216,24 +216,24 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run
 }
 
 // each calls f for all imports of the runs.
-func (m *Mirror) each(runs []*run, lanes *lanes, f func(r *run, i int, moved func(bytes int64))) {
+func (m *Mirror) each(runs []*run, queues *queues, f func(r *run, i int, moved func(bytes int64))) {
 	imports := 0
 	for _, r := range runs {
 		imports += r.pending()
 	}
 	m.Watcher.Planned(imports)
-	lanes.each(runs, func(_ *run, out *Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
+	queues.each(runs, func(_ *run, out *Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
 	for _, r := range runs {
 		r.result.Duration = time.Since(r.result.Started)
 	}
 }
 
 // refresh has the engine look at what is kept, for what has come to refer to it.
-func (m *Mirror) refresh(ctx context.Context, runs []*run, lanes *lanes) {
+func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 	wanted := func(r *run, out *Outcome) bool {
 		return out.Status == Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
 	}
-	lanes.each(runs, wanted, func(r *run, i int, _ func(int64)) {
+	queues.each(runs, wanted, func(r *run, i int, _ func(int64)) {
 		if m.stopping() {
 			return // the next run looks
 		}

@@ -34,7 +34,7 @@ type run struct {
 	stocked map[image.Repository]bool
 	// alike are the imports of the run; nothing changes them once it has begun to import.
 	alike map[likeness][]Alike
-	// arrived is set once others no longer wait for it to be observed; the lanes' lock guards it.
+	// arrived is set once others no longer wait for it to be observed; the queues' lock guards it.
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
@@ -53,14 +53,14 @@ func newRun(job plan.Job) *run {
 	}
 }
 
-// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a place. Others are
+// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a slot. Others are
 // what jobs would write that do not run now.
-func (m *Mirror) observe(ctx context.Context, runs []*run, places chan struct{}, others func() []diff.Claim) {
+func (m *Mirror) observe(ctx context.Context, runs []*run, slots chan struct{}, others func() []diff.Claim) {
 	var group sync.WaitGroup
 	for _, r := range runs {
 		group.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			r.result.Err = m.observeJob(ctx, r)
 			r.result.Duration = time.Since(r.result.Started)
 		})
@@ -116,7 +116,7 @@ func (r *run) decide(contested map[image.Reference][]string) {
 		return
 	}
 	for i, o := range r.seen {
-		if jobs, ok := contested[diff.Place(o.Target)]; ok {
+		if jobs, ok := contested[diff.TagOrDigest(o.Target)]; ok {
 			r.seen[i].Declined = diff.TwoWriters
 			r.seen[i].Detail = fmt.Sprintf("the mappings %q all write this tag: give them different targets, or narrow their tags", jobs)
 		}

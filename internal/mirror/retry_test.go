@@ -238,7 +238,7 @@ func TestCancellationEndsAPause(t *testing.T) {
 }
 
 // A registry that hangs holds up nobody else's imports.
-func TestHangingRegistryHasALaneOfItsOwn(t *testing.T) {
+func TestHangingRegistryHasAQueueOfItsOwn(t *testing.T) {
 	for method, kind := range map[string]string{http.MethodPost: emulator.KindUpload, http.MethodPut: emulator.KindManifest} {
 		t.Run(kind, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *stand) {

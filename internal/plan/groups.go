@@ -8,7 +8,7 @@ import (
 
 // Groups parts the jobs by what they write: two jobs that may write one repository are in one group, with all that are linked
 // to them so. Jobs of different groups can never contend for a tag, so none has to wait for another's observations. A group
-// has the places of its jobs, in their order.
+// has the indexes of its jobs, in their order.
 func Groups(jobs []Job) [][]int {
 	type claim struct {
 		territory string // a repository, or the prefix of several, with a slash at the end

@@ -46,9 +46,9 @@ func TestGateways(t *testing.T) {
 	}
 }
 
-// TestOnePlace has every upload break off once at a registry that may be asked one thing at a time: no blob waits for a place of which
+// TestOneSlot has every upload break off once at a registry that may be asked one thing at a time: no blob waits for a slot of which
 // another waits for its own.
-func TestOnePlace(t *testing.T) {
+func TestOneSlot(t *testing.T) {
 	t.Parallel()
 	bringLarge(t, registry.NewGate(breaking()), "plainHTTP: true, concurrency: 1")
 }

@@ -87,7 +87,7 @@ const (
 	maxIdleResumes = 4
 )
 
-// download starts a download; once is for one of several places.
+// download starts a download; once is for one of several mirrors.
 func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.Repository, d image.Descriptor, offset int64, once bool) (*download, error) {
 	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, mediaType: d.MediaType, once: once, read: offset}
 	if err := r.open(once); err != nil {

@@ -69,8 +69,8 @@ type Client struct {
 
 // host is one registry, whoever asks it.
 type host struct {
-	wire   *wire.Transport
-	habits *habits
+	wire    *wire.Transport
+	profile *uploadProfile
 	// head is what is known of its HEAD.
 	head atomic.Int32
 }
@@ -144,7 +144,7 @@ func (c *Client) newHost(registry string) (*host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registries.%s.tls: %w", registry, err)
 	}
-	h := &host{wire: carrier, habits: newHabits(uploadingOf(registry))}
+	h := &host{wire: carrier, profile: newUploadProfile(uploadingOf(registry))}
 	if registry == image.DockerHub {
 		h.head.Store(serves)
 	}

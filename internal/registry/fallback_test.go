@@ -27,7 +27,7 @@ func about(t *testing.T, subject image.Descriptor, n int) image.Manifest {
 }
 
 // TestFallbackTagUnderLoad: a registry without the referrers API that answers some requests with 503. Who writes a fallback tag must not
-// wait for a place that is held by others who wait for him. It runs in no bubble, as a hang would end one.
+// wait for a slot that is held by others who wait for him. It runs in no bubble, as a hang would end one.
 func TestFallbackTagUnderLoad(t *testing.T) {
 	for _, concurrency := range []int{1, 2, 0} {
 		for _, refused := range []string{"GET", "PUT", ""} {

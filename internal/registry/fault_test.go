@@ -331,7 +331,7 @@ func TestCancelEndsTheWait(t *testing.T) {
 	}
 }
 
-// TestSilentHostIsFoundOutOnce: what waits for a place at a host that never answers is not sent, once the first are given up.
+// TestSilentHostIsFoundOutOnce: what waits for a slot at a host that never answers is not sent, once the first are given up.
 func TestSilentHostIsFoundOutOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, c := stand(t, emulator.Options{}, Options{})

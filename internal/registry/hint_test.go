@@ -220,7 +220,7 @@ func TestOneLockedTagClosesNothing(t *testing.T) {
 	})
 }
 
-// TestClosedRepositoryIsFoundOutSoon: a hundred blobs wait for a place when the first is refused; few of them are asked for before all know.
+// TestClosedRepositoryIsFoundOutSoon: a hundred blobs wait for a slot when the first is refused; few of them are asked for before all know.
 func TestClosedRepositoryIsFoundOutSoon(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, client := stand(t, emulator.Options{}, Options{})

@@ -10,7 +10,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// TestKeptBeforeTheNext: a manifest that has arrived and is not kept yet has its place among those in flight, so that a process that is killed
+// TestKeptBeforeTheNext: a manifest that has arrived and is not kept yet has its slot among those in flight, so that a process that is killed
 // has lost no more than that many.
 func TestKeptBeforeTheNext(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -114,7 +114,7 @@ func TestLiesAboutAnUpload(t *testing.T) {
 			})
 		})
 	}
-	h := newHabits(uploading{whole: 1 << 20})
+	h := newUploadProfile(uploading{whole: 1 << 20})
 	h.started(http.Header{"Oci-Chunk-Min-Length": {most}})
 	if n := h.chunk(10 << 20); n > maxLeast {
 		t.Errorf("chunks of %d bytes", n)
@@ -156,8 +156,8 @@ type elsewhere struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (e elsewhere) WriteHeader(status int) {
-	if place := e.Header().Get("Location"); place != "" {
-		e.Header().Set("Location", e.host+place[strings.Index(place, "/v2/"):])
+	if location := e.Header().Get("Location"); location != "" {
+		e.Header().Set("Location", e.host+location[strings.Index(location, "/v2/"):])
 	}
 	e.ResponseWriter.WriteHeader(status)
 }
@@ -212,8 +212,8 @@ func TestAnswersWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestSmallBlobGivesItsPlaceBack: a blob that has been read holds no place at its source while it waits for one at its target.
-func TestSmallBlobGivesItsPlaceBack(t *testing.T) {
+// TestSmallBlobGivesItsSlotBack: a blob that has been read holds no slot at its source while it waits for one at its target.
+func TestSmallBlobGivesItsSlotBack(t *testing.T) {
 	data := []byte("small")
 	body := &closing{Reader: bytes.NewReader(data)}
 	p := &payload{desc: content(data), open: func(int64) (io.ReadCloser, error) { return body, nil }}
@@ -352,7 +352,7 @@ func TestManifestTakenAsAnother(t *testing.T) {
 	})
 }
 
-// No name of a catalog leads out of the place below which the target's repositories lie.
+// No name of a catalog leads out of the path below which the target's repositories lie.
 func TestCatalogNames(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -53,7 +53,7 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 	return m, err
 }
 
-// manifest fetches it from one registry; once is for one of several places.
+// manifest fetches it from one registry; once is for one of several mirrors.
 func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (image.Manifest, error) {
 	var m image.Manifest
 	read := func(resp *http.Response) error {

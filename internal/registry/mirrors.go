@@ -18,7 +18,7 @@ import (
 type mirrors struct {
 	// resting are those that failed, which are left alone for a while.
 	resting wire.Recent[string, struct{}]
-	// doubted are mirrors of a blob that was not good enough there: it comes from the next place.
+	// doubted are mirrors of a blob that was not good enough there: it comes from the next mirror.
 	doubted wire.Recent[mirroredBlob, struct{}]
 	// served are the mirrors that gave a blob last.
 	served wire.Recent[image.Digest, string]
@@ -105,24 +105,24 @@ var errSlowMirror = errors.New("it takes too long to answer")
 
 // openMirrored opens a blob at a mirror; nil where none has it.
 func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) io.ReadCloser {
-	for _, place := range c.mirrored(repo) {
-		if _, doubted := c.mirrors.doubted.Get(mirroredBlob{d.Digest, place.Registry}); doubted {
+	for _, mirror := range c.mirrored(repo) {
+		if _, doubted := c.mirrors.doubted.Get(mirroredBlob{d.Digest, mirror.Registry}); doubted {
 			continue
 		}
-		body, err := c.openHurried(ctx, place, d, offset)
+		body, err := c.openHurried(ctx, mirror, d, offset)
 		if err == nil {
-			c.mirrors.served.Put(d.Digest, place.Registry, longFor)
+			c.mirrors.served.Put(d.Digest, mirror.Registry, longFor)
 			return body
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		c.failed(ctx, place, err)
+		c.failed(ctx, mirror, err)
 	}
 	return nil
 }
 
-// Doubt says that the bytes of a blob were others than its digest's: where they came from a mirror they come from the next place from now
+// Doubt says that the bytes of a blob were others than its digest's: where they came from a mirror, they come from the next one from now
 // on.
 func (c *Client) Doubt(d image.Digest) {
 	if last, ok := c.mirrors.served.Get(d); ok {
@@ -152,7 +152,7 @@ func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image
 	}}, nil
 }
 
-// mirroredBody is a blob that comes from a mirror. One that breaks off comes from the next place.
+// mirroredBody is a blob that comes from a mirror. One that breaks off comes from the next one.
 type mirroredBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc

@@ -206,8 +206,8 @@ func TestMirrorThatNobodyWaitsFor(t *testing.T) {
 	})
 }
 
-// TestMirrorPlaces names the repository at a mirror.
-func TestMirrorPlaces(t *testing.T) {
+// TestMirrorPaths names the repository at a mirror.
+func TestMirrorPaths(t *testing.T) {
 	t.Parallel()
 	c := client(t, emulator.Network{}, Options{Mirrors: map[string][]string{
 		image.DockerHub: {"mirror.gcr.io", "public.ecr.aws/docker/library", "cache.example.com/hub"},

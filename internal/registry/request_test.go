@@ -150,7 +150,7 @@ func TestAnonymousPull(t *testing.T) {
 	}
 }
 
-// TestWrongPassword also shows that a refusal gives its place among the requests in flight back: there is but one.
+// TestWrongPassword also shows that a refusal gives its slot among the requests in flight back: there is but one.
 func TestWrongPassword(t *testing.T) {
 	for name, basic := range map[string]bool{"bearer": false, "basic": true} {
 		t.Run(name, func(t *testing.T) {

@@ -279,7 +279,7 @@ func TestEndlessAnswers(t *testing.T) {
 				c := client(t, emulator.Network{home: server}, Options{Hosts: oneAtATime})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				for range 2 { // twice: the first gives its place back
+				for range 2 { // twice: the first gives its slot back
 					if err := ask(ctx, c); err == nil || ctx.Err() != nil || len(err.Error()) > 600 || strings.Contains(err.Error(), "\n") {
 						t.Fatalf("error = %.700v", err)
 					}

@@ -8,7 +8,7 @@ import (
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 )
 
-// TestTokenServerBelowV2: with one request in flight allowed, a request for a token must not wait for the place of the call that it is for,
+// TestTokenServerBelowV2: with one request in flight allowed, a request for a token must not wait for the slot of the call that it is for,
 // wherever the token server is. It runs in no bubble, as a hang would end one.
 func TestTokenServerBelowV2(t *testing.T) {
 	for _, path := range []string{"/token", "/v2/auth", "/v2/token", "/v2/a/manifests/token"} {

@@ -31,7 +31,7 @@ const commitTimeout = 5 * time.Minute
 // other bytes: the registry checks the digest as well.
 //
 // left is where an earlier upload of the blob to the repository was left, empty for nowhere, and is set to where this one was, which is a
-// secret; nil where none is to be gone on with. The caller vouches for what was sent then as for what open returns.
+// secret; nil where none is to be gone on with. The caller answers for what was sent then as for what open returns.
 func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error), left *string) (mounted bool, err error) {
 	if repo.IsLayout() {
 		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
@@ -130,7 +130,7 @@ func (u *upload) takeUp(ctx context.Context, left string) (on bool, err error) {
 		return false, nil //nolint:nilerr // no place to go on at
 	}
 	u.session, u.takenUp = location, true
-	on, forgotten, err := u.askHowFar(ctx)
+	on, forgotten, err := u.awaitOffset(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -147,7 +147,7 @@ func (u *upload) takeUp(ctx context.Context, left string) (on bool, err error) {
 
 // left is where an upload that has failed can be taken up by another; empty where nothing would be spared.
 func (u *upload) left(err error) string {
-	if err == nil || u.session == nil || !u.habits.resumes() || u.offset == 0 && u.taken() == 0 && !u.takenUp {
+	if err == nil || u.session == nil || !u.profile.resumes() || u.offset == 0 && u.taken() == 0 && !u.takenUp {
 		return ""
 	}
 	_, broken := u.reading()
@@ -166,7 +166,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 	case u.single():
 		data = u.data
 		query.Set("digest", string(u.desc.Digest))
-	case u.desc.Size > 0 && (u.from != "" || u.habits.mounts()):
+	case u.desc.Size > 0 && (u.from != "" || u.profile.mounts()):
 		query.Set("mount", string(u.desc.Digest))
 	}
 	if u.from != "" {
@@ -175,11 +175,11 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 	}
 	resp, err := u.post(ctx, query, need, data, false)
 	if data != nil {
-		u.habits.triedSingle(statusOf(resp, err))
+		u.profile.triedSingle(statusOf(resp, err))
 	}
 	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) { // or it is the bytes that it refuses
 		if u.from == "" && data == nil {
-			u.habits.refusedMount()
+			u.profile.refusedMount()
 		}
 		query = nil
 		resp, err = u.post(ctx, query, need[:1], nil, true)
@@ -232,11 +232,11 @@ func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, 
 
 // single tells whether the blob is to travel with the POST that starts its upload, and has it at hand then.
 func (u *upload) single() bool {
-	if u.desc.Size > smallBlob || u.from != "" || !u.habits.trySingle() {
+	if u.desc.Size > smallBlob || u.from != "" || !u.profile.trySingle() {
 		return false
 	}
 	if !u.load() {
-		u.habits.triedSingle(0)
+		u.profile.triedSingle(0)
 		return false
 	}
 	return true
@@ -247,7 +247,7 @@ func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 	if asked && resp.StatusCode == http.StatusCreated {
 		return true, u.keeps(resp)
 	}
-	u.habits.started(resp.Header)
+	u.profile.started(resp.Header)
 	u.session, u.offset, u.chunked, u.resumed, u.takenUp = nil, 0, false, false, false
 	if err := u.move(postUpload, resp); err != nil {
 		return false, err
@@ -339,16 +339,16 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 	forgotten := gone(failure)
 	if u.resumed && failure.Status == http.StatusRequestedRangeNotSatisfiable && !u.recounted {
 		u.recounted = true
-		u.habits.countsBeyond()
+		u.profile.countsBeyond()
 		u.resumed = false
 	}
 	if !forgotten && (!u.resumed || failure.Status == 0 || narrows(failure)) {
-		if on, forgotten, err = u.askHowFar(ctx); on || err != nil {
+		if on, forgotten, err = u.awaitOffset(ctx); on || err != nil {
 			return on, err
 		}
 	}
 	if failure.Unanswered && !u.chunked {
-		u.habits.tore(u.taken())
+		u.profile.tore(u.taken())
 	}
 	if !forgotten {
 		u.abandon(ctx)
@@ -393,9 +393,9 @@ func (u *upload) abandon(ctx context.Context) {
 }
 
 // at makes a request to the session of the upload.
-func (u *upload) at(ctx context.Context, method string, place *url.URL) *http.Request {
+func (u *upload) at(ctx context.Context, method string, location *url.URL) *http.Request {
 	req := u.request(ctx, method, "", nil, nil)
-	req.URL = place
+	req.URL = location
 	return req
 }
 
@@ -410,7 +410,7 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 		u.rest()
 	}
 	if err == nil && req.Method == http.MethodPut {
-		u.habits.completed()
+		u.profile.completed()
 		return true, u.asError(operation, u.keeps(resp))
 	}
 	if err == nil {
@@ -418,7 +418,7 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	}
 	err, _ = rejection{path: req.URL.Path, repository: u.repo.Path}.advise(err)
 	failure = u.asError(operation, err)
-	if failure.Status == http.StatusRequestEntityTooLarge && u.habits.tooLarge(sent) {
+	if failure.Status == http.StatusRequestEntityTooLarge && u.profile.tooLarge(sent) {
 		failure.Again = true
 		return false, failure
 	}
@@ -442,7 +442,7 @@ func (u *upload) asError(operation string, err error) *Error {
 // next makes the request that is due: the whole blob in one PUT, the next chunk in a PATCH, or the PUT that completes the upload.
 func (u *upload) next(ctx context.Context) (req *http.Request, sent int64) {
 	size := u.desc.Size
-	chunk := u.habits.chunk(size - u.offset)
+	chunk := u.profile.chunk(size - u.offset)
 	u.chunked = u.chunked || chunk > 0 || u.offset > 0
 	end := size
 	if chunk > 0 {
@@ -473,7 +473,7 @@ func (u *upload) advance(resp *http.Response, sent int64) *Error {
 	end := u.offset + sent
 	has, said := received(resp.Header)
 	if said {
-		has = u.habits.counts(has, end)
+		has = u.profile.counts(has, end)
 	} else {
 		has = end
 	}
@@ -487,11 +487,11 @@ func (u *upload) advance(resp *http.Response, sent int64) *Error {
 	return u.asError(patchUpload, u.move(patchUpload, resp))
 }
 
-// askHowFar is howFar, once more where the registry is away for a while: its session is worth waiting for. It returns an error where no answer
+// awaitOffset is uploadOffset, asked again while the registry is away: its session is worth waiting for. It returns an error where no answer
 // comes.
-func (u *upload) askHowFar(ctx context.Context) (on, forgotten bool, err error) {
+func (u *upload) awaitOffset(ctx context.Context) (on, forgotten bool, err error) {
 	for {
-		on, forgotten, err = u.howFar(ctx)
+		on, forgotten, err = u.uploadOffset(ctx)
 		if !away(err) || ctx.Err() != nil {
 			return on, forgotten, err
 		}
@@ -521,10 +521,10 @@ func away(err error) bool {
 	return false
 }
 
-// howFar asks the registry how far an upload has got, so that it can be gone on with (OCI distribution spec, "Pushing a blob in
+// uploadOffset asks the registry how far an upload has got, so that it can be gone on with (OCI distribution spec, "Pushing a blob in
 // chunks": a GET to the Location).
-func (u *upload) howFar(ctx context.Context) (on, forgotten bool, err error) {
-	if !u.habits.resumes() {
+func (u *upload) uploadOffset(ctx context.Context) (on, forgotten bool, err error) {
+	if !u.profile.resumes() {
 		return false, false, nil
 	}
 	resp, err := u.auth.Do(u.at(ctx, http.MethodGet, u.session), wire.Call{Operation: getUpload, Once: true, Deadline: callDeadline, Read: nothing}, auth.Push(u.repo.Path))
@@ -535,7 +535,7 @@ func (u *upload) howFar(ctx context.Context) (on, forgotten bool, err error) {
 		return false, errors.Is(err, image.ErrAbsent), nil //nolint:nilerr // another session may do
 	}
 	says, said := received(resp.Header)
-	has := u.habits.has(says, u.desc.Size)
+	has := u.profile.has(says, u.desc.Size)
 	if resp.StatusCode >= http.StatusMultipleChoices || !said || has > u.desc.Size {
 		return false, false, nil
 	}

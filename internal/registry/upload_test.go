@@ -154,7 +154,7 @@ func TestWrongBlob(t *testing.T) {
 				r.Inject(test.fault)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				for range 3 { // the place among the requests in flight is given back each time
+				for range 3 { // the slot among the requests in flight is given back each time
 					body, err := c.OpenBlob(ctx, at("app"), test.d, 0, nil)
 					if err == nil {
 						_, err = io.ReadAll(body)
@@ -179,7 +179,7 @@ type counting struct {
 	now, most map[string]int
 }
 
-// requestKind is what has places of its own.
+// requestKind is what has slots of its own.
 func requestKind(q *http.Request) string {
 	switch blob := strings.Contains(q.URL.Path, "/blobs/"); {
 	case q.Method == http.MethodGet && blob:
@@ -311,7 +311,7 @@ func TestUploadsFedByDownloads(t *testing.T) {
 	}
 }
 
-// TestTokenWhileADownloadIsOpen: an upload signs in while the download that feeds it has the only place for reading.
+// TestTokenWhileADownloadIsOpen: an upload signs in while the download that feeds it has the only slot for reading.
 func TestTokenWhileADownloadIsOpen(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		auth := &emulator.Auth{Users: map[string]string{"ann": "secret"}}
@@ -328,9 +328,9 @@ func TestTokenWhileADownloadIsOpen(t *testing.T) {
 	})
 }
 
-// TestBrokenUploadsHoldNoPlace: source and target take one request of a kind at a time, and every upload breaks off once. Who waits to go on
+// TestBrokenUploadsHoldNoSlot: source and target take one request of a kind at a time, and every upload breaks off once. Who waits to go on
 // holds no download that another needs.
-func TestBrokenUploadsHoldNoPlace(t *testing.T) {
+func TestBrokenUploadsHoldNoSlot(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		from, to := emulator.New(emulator.Options{}), emulator.New(emulator.Options{})
 		one := Host{Concurrency: 1}
@@ -365,7 +365,7 @@ func (s trickling) Read(p []byte) (int, error) {
 
 func (trickling) Close() error { return nil }
 
-// TestSlowSources: uploads whose sources trickle leave the only place for uploads to one whose source is fast, and arrive in the end.
+// TestSlowSources: uploads whose sources trickle leave the only slot for uploads to one whose source is fast, and arrive in the end.
 func TestSlowSources(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		_, c := stand(t, emulator.Options{}, Options{Hosts: oneAtATime})

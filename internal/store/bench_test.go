@@ -28,14 +28,14 @@ func BenchmarkHolds(b *testing.B) {
 	}
 }
 
-// BenchmarkPlaces asks for a blob that a thousand repositories hold.
-func BenchmarkPlaces(b *testing.B) {
+// BenchmarkBlobHolders asks for a blob that a thousand repositories hold.
+func BenchmarkBlobHolders(b *testing.B) {
 	s := newStand(b).open(b)
 	for i := range 1000 {
 		must(b, s.AddBlobs(b.Context(), repo(fmt.Sprint("r", i)), digests(0, 10), true))
 	}
 	for b.Loop() {
-		if got, err := s.Places(b.Context(), repo("").Registry, digest(3)); len(got) != maxPlaces || err != nil {
+		if got, err := s.BlobHolders(b.Context(), repo("").Registry, digest(3)); len(got) != maxHolders || err != nil {
 			b.Fatal(got, err)
 		}
 	}

@@ -9,9 +9,9 @@ import (
 
 // finders are the statements that read, made once.
 type finders struct {
-	manifest, places, holds, selected, referrers *sql.Stmt
-	jobs, runs, runsOf, outcomes                 *sql.Stmt
-	budget, operation, tagged                    *sql.Stmt
+	manifest, holders, holds, selected, referrers *sql.Stmt
+	jobs, runs, runsOf, outcomes                  *sql.Stmt
+	budget, operation, tagged                     *sql.Stmt
 }
 
 func prepare(ctx context.Context, db *sql.DB) (finders, error) {
@@ -21,8 +21,8 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 		sql string
 	}{
 		{&f.manifest, fmt.Sprintf("SELECT media_type, CASE WHEN length(raw) <= %d THEN raw END, used FROM manifests WHERE digest = ?", maxManifest)},
-		{&f.places, fmt.Sprintf("SELECT r.id, r.registry, r.path, b.used FROM blobs b CROSS JOIN repositories r ON r.id = b.repository "+
-			"WHERE b.digest = ? AND r.registry = ? AND r.committed ORDER BY b.used DESC LIMIT %d", maxPlaces)},
+		{&f.holders, fmt.Sprintf("SELECT r.id, r.registry, r.path, b.used FROM blobs b CROSS JOIN repositories r ON r.id = b.repository "+
+			"WHERE b.digest = ? AND r.registry = ? AND r.committed ORDER BY b.used DESC LIMIT %d", maxHolders)},
 		{&f.holds, "SELECT b.repository, b.digest, b.used FROM repositories r CROSS JOIN blobs b ON b.repository = r.id " +
 			"WHERE r.registry = ? AND r.path = ? AND b.digest IN (SELECT value FROM json_each(?))"},
 		{&f.selected, "SELECT target, used FROM selections WHERE source = ? AND platforms = ?"},

@@ -80,7 +80,7 @@ func TestTwoStores(t *testing.T) {
 				if err := s.AddBlobs(t.Context(), repo(fmt.Sprint("r", i)), digests(n, n+3), true); err != nil {
 					t.Error(err)
 				}
-				if _, err := s.Places(t.Context(), repo("").Registry, digest(n)); err != nil {
+				if _, err := s.BlobHolders(t.Context(), repo("").Registry, digest(n)); err != nil {
 					t.Error(err)
 				}
 			}

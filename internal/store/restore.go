@@ -68,7 +68,7 @@ func (s *Store) copyTo(ctx context.Context, own *sql.Conn) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
-	unlock, err := lockDoor(ctx, s.path+lockSuffix)
+	unlock, err := lockOpen(ctx, s.path+lockSuffix)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,8 @@ func TestVersion1(t *testing.T) {
 	if !kept(t, s, manifest(1, 1)) || held(t, s, repo("a"), digest(1)) != 1 {
 		t.Error("a manifest or a blob is gone")
 	}
-	if places, err := s.Places(ctx, repo("a").Registry, digest(1)); len(places) != 1 || err != nil {
-		t.Error(places, err)
+	if holders, err := s.BlobHolders(ctx, repo("a").Registry, digest(1)); len(holders) != 1 || err != nil {
+		t.Error(holders, err)
 	}
 	if got, ok, err := s.Selected(ctx, digest(1), "linux/amd64"); got != digest(2) || !ok || err != nil {
 		t.Error(got, ok, err)
@@ -109,8 +109,8 @@ func checkGolden(t testing.TB, s *Store) {
 	if a, b := held(t, s, repo("a"), digests(0, 100)...), held(t, s, repo("b"), digests(0, 100)...); a != 45 || b != 20 {
 		t.Error("blobs are gone", a, b)
 	}
-	if places, err := s.Places(ctx, repo("a").Registry, digest(42)); err != nil || len(places) != 1 || places[0] != repo("a") {
-		t.Error(places, err)
+	if holders, err := s.BlobHolders(ctx, repo("a").Registry, digest(42)); err != nil || len(holders) != 1 || holders[0] != repo("a") {
+		t.Error(holders, err)
 	}
 	if got, ok, err := s.Selected(ctx, digest(1), "linux/amd64"); got != digest(2) || !ok || err != nil {
 		t.Error(got, ok, err)

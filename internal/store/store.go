@@ -28,9 +28,9 @@ const (
 
 	// readers is the number of connections to read; each keeps half a megabyte of pages.
 	readers = 4
-	// doorPause and doorTries bound how long Open waits for another process that opens the same store: 30 seconds.
-	doorPause = 10 * time.Millisecond
-	doorTries = 3000
+	// openPause and openTries bound how long Open waits for another process that opens the same store: 30 seconds.
+	openPause = 10 * time.Millisecond
+	openTries = 3000
 )
 
 // Options is what a Store takes from outside.
@@ -90,7 +90,7 @@ func (s *Store) enter(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	unlock, err := lockDoor(ctx, s.path+lockSuffix)
+	unlock, err := lockOpen(ctx, s.path+lockSuffix)
 	if err != nil {
 		return err
 	}
@@ -110,11 +110,11 @@ func (s *Store) enter(ctx context.Context, dir string) error {
 	return nil
 }
 
-// lockDoor waits until nobody else opens the store.
-func lockDoor(ctx context.Context, path string) (unlock func(), err error) {
-	pause := time.NewTicker(doorPause)
+// lockOpen waits until nobody else opens the store.
+func lockOpen(ctx context.Context, path string) (unlock func(), err error) {
+	pause := time.NewTicker(openPause)
 	defer pause.Stop()
-	for range doorTries {
+	for range openTries {
 		if unlock, err = lockFile(path, true); !errors.Is(err, errLocked) {
 			return unlock, err
 		}

@@ -91,12 +91,12 @@ func TestManifestDamaged(t *testing.T) {
 	}
 }
 
-func TestPlaces(t *testing.T) {
+func TestBlobHolders(t *testing.T) {
 	d := newStand(t)
 	s, ctx := d.open(t), t.Context()
-	places := func(registry string, i int) []image.Repository {
+	holders := func(registry string, i int) []image.Repository {
 		t.Helper()
-		got, err := s.Places(ctx, registry, digest(i))
+		got, err := s.BlobHolders(ctx, registry, digest(i))
 		must(t, err)
 		return got
 	}
@@ -106,24 +106,24 @@ func TestPlaces(t *testing.T) {
 	}
 	other := image.Repository{Registry: "other.test", Path: "r"}
 	must(t, s.AddBlobs(ctx, other, digests(0, 1), true))
-	if diff := cmp.Diff([]image.Repository{repo("r5"), repo("r3"), repo("r2"), repo("r1")}, places("target.test:5000", 0)); diff != "" {
+	if diff := cmp.Diff([]image.Repository{repo("r5"), repo("r3"), repo("r2"), repo("r1")}, holders("target.test:5000", 0)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]image.Repository{other}, places("other.test", 0)); diff != "" {
+	if diff := cmp.Diff([]image.Repository{other}, holders("other.test", 0)); diff != "" {
 		t.Error(diff)
 	}
 	must(t, s.AddBlobs(ctx, repo("r4"), nil, true))
 	must(t, s.AddBlobs(ctx, repo("r4"), nil, false)) // what is committed stays so
 	must(t, s.Forget(ctx, repo("r5")))
 	must(t, s.Forget(ctx, repo("r3"), digest(0), "sha256:x"))
-	if diff := cmp.Diff([]image.Repository{repo("r4"), repo("r2"), repo("r1"), repo("r0")}, places("target.test:5000", 0)); diff != "" {
+	if diff := cmp.Diff([]image.Repository{repo("r4"), repo("r2"), repo("r1"), repo("r0")}, holders("target.test:5000", 0)); diff != "" {
 		t.Error(diff)
 	}
-	if got := places("target.test:5000", 1)[1]; got != repo("r3") {
+	if got := holders("target.test:5000", 1)[1]; got != repo("r3") {
 		t.Errorf("another blob was forgotten: %v", got)
 	}
-	if len(places("", 0))+len(places("third.test", 0))+len(places("other.test", 1)) != 0 {
-		t.Error("places from nowhere")
+	if len(holders("", 0))+len(holders("third.test", 0))+len(holders("other.test", 1)) != 0 {
+		t.Error("holders from nowhere")
 	}
 }
 
@@ -176,8 +176,8 @@ func TestRepositoriesRefused(t *testing.T) {
 	if _, err := s.writer.Exec("UPDATE repositories SET path = 'a?from=b'"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Places(ctx, repo("a").Registry, digest(0)); len(got) != 0 || err != nil {
-		t.Errorf("a place that is no repository: %v %v", got, err)
+	if got, err := s.BlobHolders(ctx, repo("a").Registry, digest(0)); len(got) != 0 || err != nil {
+		t.Errorf("a holder that is no repository: %v %v", got, err)
 	}
 }
 
@@ -228,8 +228,8 @@ func TestReferrersSeen(t *testing.T) {
 	if !seen(repo("b"), 1).IsZero() || !seen(repo("a"), 2).IsZero() {
 		t.Error("seen what nobody looked at")
 	}
-	if places, err := s.Places(ctx, repo("a").Registry, digest(1)); len(places) != 0 || err != nil {
-		t.Error("looking at referrers is no commit", places, err)
+	if holders, err := s.BlobHolders(ctx, repo("a").Registry, digest(1)); len(holders) != 0 || err != nil {
+		t.Error("looking at referrers is no commit", holders, err)
 	}
 	d.pass(-time.Minute)
 	if !seen(repo("a"), 1).IsZero() {

@@ -71,7 +71,7 @@ type Options struct {
 type Engine struct {
 	options   Options
 	manifests *manifestCache
-	places    *places
+	locations *blobLocations
 	pushes    *pushes
 	estimates *estimates
 	losses    *losses
@@ -83,13 +83,13 @@ type Engine struct {
 // New returns an engine.
 func New(options Options) *Engine {
 	return &Engine{
-		options: options, manifests: newManifestCache(), places: newPlaces(), pushes: newPushes(), estimates: newEstimates(), losses: newLosses(),
+		options: options, manifests: newManifestCache(), locations: newBlobLocations(), pushes: newPushes(), estimates: newEstimates(), losses: newLosses(),
 		memory: remembering{memory: options.Memory, now: options.Now, log: options.Log},
 	}
 }
 
 // Size is how many facts the engine remembers of where blobs and manifests are, of some hundred bytes each.
-func (e *Engine) Size() int { return e.places.size() + e.pushes.size() }
+func (e *Engine) Size() int { return e.locations.size() + e.pushes.size() }
 
 // Name returns "copy".
 func (*Engine) Name() string { return "copy" }

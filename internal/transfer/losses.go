@@ -58,7 +58,7 @@ func (e *Engine) doubtLost(ctx context.Context, order mirror.Order) {
 	lost := map[image.Digest]bool{}
 	for _, was := range e.memory.tagged(ctx, repo, slices.Collect(maps.Keys(order.Observed))) {
 		if !holds[was] && !e.tree(ctx, was, lost, 0) { // not all of it is known any more
-			e.places.doubtAll(repo)
+			e.locations.doubtAll(repo)
 			e.memory.forget(ctx, repo)
 			return
 		}
@@ -71,7 +71,7 @@ func (e *Engine) doubtLost(ctx context.Context, order mirror.Order) {
 // distrustParts puts in doubt that a repository holds the digests.
 func (e *Engine) distrustParts(ctx context.Context, repo image.Repository, list []image.Digest) {
 	if len(list) > 0 {
-		e.places.doubt(repo, list...)
+		e.locations.doubt(repo, list...)
 		e.memory.forget(ctx, repo, list...)
 	}
 }
@@ -84,7 +84,7 @@ func (t *task) doubtful(ctx context.Context, root node) bool {
 		below[d] = true
 	}
 	for d := range below {
-		if t.places.doubts(t.order.Target.Repository, d) {
+		if t.locations.doubts(t.order.Target.Repository, d) {
 			return true
 		}
 	}

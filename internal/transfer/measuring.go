@@ -80,7 +80,7 @@ func (m *measuring) one(ctx context.Context, source image.Reference) (node, erro
 
 func (m *measuring) blobs(list []blob) {
 	for _, d := range list {
-		if m.places.measure(m.order.Target.Repository, d.Digest) {
+		if m.locations.measure(m.order.Target.Repository, d.Digest) {
 			m.cost.Bytes += d.Size
 		}
 	}

@@ -19,8 +19,8 @@ type Manifests interface {
 
 // Whereabouts keeps where blobs and manifests are across restarts, as far as a registry has confirmed it.
 type Whereabouts interface {
-	// Places returns repositories of a registry that hold a blob.
-	Places(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error)
+	// BlobHolders returns repositories of a registry that hold a blob.
+	BlobHolders(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error)
 	// Holds tells which of the digests the repository holds.
 	Holds(ctx context.Context, repo image.Repository, ds []image.Digest) (map[image.Digest]bool, error)
 	// AddBlobs notes that the repository holds them; committed says that a manifest there refers to them.
@@ -80,11 +80,11 @@ func (r remembering) holds(ctx context.Context, repo image.Repository, ds []imag
 	return held
 }
 
-func (r remembering) place(ctx context.Context, repo image.Repository, d image.Digest) (image.Repository, bool) {
+func (r remembering) holder(ctx context.Context, repo image.Repository, d image.Digest) (image.Repository, bool) {
 	if r.memory == nil || repo.IsLayout() {
 		return image.Repository{}, false
 	}
-	repos, err := r.memory.Places(ctx, repo.Registry, d)
+	repos, err := r.memory.BlobHolders(ctx, repo.Registry, d)
 	r.heed(ctx, err)
 	if err != nil || len(repos) == 0 {
 		return image.Repository{}, false

@@ -143,18 +143,18 @@ func failureAt(t *testing.T, s *stand, r *emulator.Registry, fault emulator.Faul
 		whole(t, s.target, "team/app", "v1", tag)
 	}
 	if tag == i.Digest { // then all that was ordered with it is there
-		companionsThere(t, s, i)
+		attachmentsThere(t, s, i)
 	}
 	again := []func(){func() {}, func() { s.renew(t) }}[k%2]
 	again()
 	s.bring(t, o)
 	whole(t, s.target, "team/app", "v1", i.Digest)
-	companionsThere(t, s, i)
+	attachmentsThere(t, s, i)
 	return victims.chosen()
 }
 
-// companionsThere checks that every referrer of the source, and its cosign tag, is at the target.
-func companionsThere(t *testing.T, s *stand, i emulator.Image) {
+// attachmentsThere checks that every referrer of the source, and its cosign tag, is at the target.
+func attachmentsThere(t *testing.T, s *stand, i emulator.Image) {
 	t.Helper()
 	whole(t, s.target, "team/app", cosignTag(i.Digest), s.source.Digest("team/app", cosignTag(i.Digest)))
 	signatures, err := s.client.Referrers(t.Context(), at(sourceHost, "team/app"), image.Digest(i.Digest))

@@ -40,7 +40,7 @@ func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest,
 	}, nil
 }
 
-// chosen returns the places of the entries that stay.
+// chosen returns the indexes of the entries that stay.
 func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 	var missing, optional, offered []string
 	kept := map[image.Digest]bool{}
@@ -72,13 +72,13 @@ func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 		return nil, &mirror.RefusedError{Reason: diff.PlatformMissing, Detail: fmt.Sprintf(
 			"the source does not offer %s; it offers %s", strings.Join(missing, ", "), cmp.Or(strings.Join(offered, ", "), "none by name"))}
 	}
-	var places []int
+	var indexes []int
 	for i, c := range entries {
 		if kept[c.Digest] || c.describes != "" && kept[c.describes] {
-			places = append(places, i)
+			indexes = append(indexes, i)
 		}
 	}
-	return places, nil
+	return indexes, nil
 }
 
 // maxConfig bounds the config of an image, in bytes; real ones have some ten thousand.

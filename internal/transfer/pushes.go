@@ -17,7 +17,7 @@ type pushes struct {
 	done     map[push]struct{}
 }
 
-// push is a manifest on its way to a place or to a repository.
+// push is a manifest on its way to a mount scope or to a repository.
 type push struct {
 	where  string
 	digest image.Digest
@@ -47,7 +47,7 @@ func newPushes() *pushes {
 // wait for each other.
 func (p *pushes) begin(ctx context.Context, ref image.Reference, n node) (ended func(arrived bool), err error) {
 	digest, repo := n.manifest.Digest, ref.Repository.String()
-	first := push{"first " + placeOf(ref.Repository), digest}
+	first := push{"first " + scopeOf(ref.Repository), digest}
 	wanted := map[push]use{{repo, digest}: writing, first: writing}
 	if ref.Tag != "" {
 		wanted[push{repo, digest}] = tagging

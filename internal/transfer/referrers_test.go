@@ -172,8 +172,8 @@ func TestReferrersOfASelectedIndex(t *testing.T) {
 	})
 }
 
-// A target that cannot be asked for a companion is not taken for one that lacks it.
-func TestCompanionsAreNotWrittenBlindly(t *testing.T) {
+// A target that cannot be asked for an attachment is not taken for one that lacks it.
+func TestAttachmentsAreNotWrittenBlindly(t *testing.T) {
 	inBubble(t, emulator.Options{Referrers: true}, func(t *testing.T, s *stand) {
 		r := s.referred(t)
 		o := withAll(order("team/app", "v1", r.image.Digest))

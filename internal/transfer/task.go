@@ -50,7 +50,7 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	err := t.run(ctx)
 	if refusesParts(err) {
 		counted.takeBack()
-		t.disbelieve(ctx)
+		t.invalidateTarget(ctx)
 		err = t.run(ctx)
 	}
 	if err != nil {
@@ -59,8 +59,8 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	return mirror.Receipt{Digest: order.Digest, Cost: t.cost}, err
 }
 
-// disbelieve puts in doubt that the target repository has the parts of what it refused: each is asked for from now on.
-func (t *task) disbelieve(ctx context.Context) {
+// invalidateTarget puts in doubt that the target repository has the parts of what it refused: each is asked for from now on.
+func (t *task) invalidateTarget(ctx context.Context) {
 	repo := t.order.Target.Repository
 	t.distrustParts(ctx, repo, t.parts)
 	t.distrust.Store(true)
@@ -81,7 +81,7 @@ func (t *task) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := t.companions(ctx, root); err != nil {
+	if err := t.attachments(ctx, root); err != nil {
 		return err
 	}
 	if err := t.spareList(ctx); err != nil {
@@ -99,8 +99,8 @@ func (t *task) bringBelow(ctx context.Context, root node) error {
 		}
 		t.order.HeldAs = ""
 	}
-	t.doubt(ctx, root)
-	t.vouch(ctx)
+	t.checkStore(ctx, root)
+	t.trustStore(ctx)
 	return t.walk(ctx, root, 0)
 }
 
@@ -166,7 +166,7 @@ func (t *task) missing(ctx context.Context, n node) int {
 	t.estimates.learn(t.from, n)
 	missing := 0
 	for _, c := range n.children {
-		if image.KindOf(c.MediaType) != image.LikelyBlobs && !t.places.has(t.order.Target.Repository, c.Digest, time.Time{}) && !t.atHand(ctx, c.Digest) {
+		if image.KindOf(c.MediaType) != image.LikelyBlobs && !t.locations.has(t.order.Target.Repository, c.Digest, time.Time{}) && !t.atHand(ctx, c.Digest) {
 			missing++
 		}
 	}
@@ -194,7 +194,7 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 		return mirror.At(mirror.Target, ref, &putError{err})
 	}
 	arrived = true
-	t.places.arrived(ref.Repository, n.manifest.Digest)
+	t.locations.arrived(ref.Repository, n.manifest.Digest)
 	t.memory.add(ctx, ref.Repository, append(n.digests(), n.manifest.Digest), true)
 	if ref.Tag != "" {
 		ref.Digest = n.manifest.Digest
@@ -304,7 +304,7 @@ func (t *task) walk(ctx context.Context, n node, depth int) error {
 	for _, c := range n.children {
 		run(func() error { return t.child(ctx, c, depth+1) })
 	}
-	for _, d := range t.places.mostShared(n.manifest.Digest, n.blobs) {
+	for _, d := range t.locations.mostShared(n.manifest.Digest, n.blobs) {
 		run(func() error { return t.blob(ctx, d) })
 	}
 	err := group.Wait()
@@ -344,40 +344,40 @@ func (t *task) seen(d image.Digest) bool {
 	if since.IsZero() {
 		since = since.Add(1) // as long as this process lives
 	}
-	return t.places.has(t.order.Target.Repository, d, since)
+	return t.locations.has(t.order.Target.Repository, d, since)
 }
 
-// doubt compares what is remembered with what was observed. A repository that holds no tag with an image that it is remembered to hold
+// checkStore compares what is remembered with what was observed. A repository that holds no tag with an image that it is remembered to hold
 // has lost the tag, and probably more; one that held none of its tags, and yet is remembered to hold parts of the image, has probably
 // been emptied. Then everything is asked for.
-func (t *task) doubt(ctx context.Context, root node) {
+func (t *task) checkStore(ctx context.Context, root node) {
 	repo, about := t.order.Target.Repository, []image.Digest{root.manifest.Digest}
 	if t.order.Fresh {
 		about = append(about, root.digests()...)
 	}
-	remembered := func(d image.Digest) bool { return t.places.has(repo, d, time.Time{}) && !t.seen(d) }
+	remembered := func(d image.Digest) bool { return t.locations.has(repo, d, time.Time{}) && !t.seen(d) }
 	if slices.ContainsFunc(about, remembered) || len(t.memory.holds(ctx, repo, t.news(about))) > 0 {
 		t.order.Fresh = false
 		t.distrust.Store(true)
 	}
 }
 
-// vouch has earlier runs' memory of the target repository count where it knows what was observed there: then what it does not know
+// trustStore has earlier runs' memory of the target repository count where it knows what was observed there: then what it does not know
 // is hardly there, and not worth a question each.
-func (t *task) vouch(ctx context.Context) {
+func (t *task) trustStore(ctx context.Context) {
 	repo, sibling := t.order.Target.Repository, t.order.Sibling
-	if sibling == "" || t.order.Fresh || t.distrust.Load() || t.places.knows(repo) {
+	if sibling == "" || t.order.Fresh || t.distrust.Load() || t.locations.knows(repo) {
 		return
 	}
 	if t.memory.holds(ctx, repo, []image.Digest{sibling})[sibling] {
-		t.places.recall(repo, sibling, repo)
+		t.locations.recall(repo, sibling, repo)
 	}
 }
 
 // news are those of the digests that nothing is remembered of at the target.
 func (t *task) news(list []image.Digest) []image.Digest {
 	repo := t.order.Target.Repository
-	return slices.DeleteFunc(slices.Clone(list), func(d image.Digest) bool { return t.places.has(repo, d, time.Time{}) || t.places.doubts(repo, d) })
+	return slices.DeleteFunc(slices.Clone(list), func(d image.Digest) bool { return t.locations.has(repo, d, time.Time{}) || t.locations.doubts(repo, d) })
 }
 
 // recall asks the memory of earlier runs for what this one knows nothing of. What it says of the target repository itself is
@@ -394,9 +394,9 @@ func (t *task) recall(ctx context.Context, n node) {
 	}
 	for _, d := range news {
 		if held[d] {
-			t.places.recall(repo, d, repo)
-		} else if holder, ok := t.memory.place(ctx, repo, d); ok && holder != repo {
-			t.places.recall(holder, d, repo)
+			t.locations.recall(repo, d, repo)
+		} else if holder, ok := t.memory.holder(ctx, repo, d); ok && holder != repo {
+			t.locations.recall(holder, d, repo)
 		}
 	}
 }
@@ -464,14 +464,14 @@ func (t *task) blobEntry(ctx context.Context, c child) error {
 func (t *task) childAtTarget(ctx context.Context, c child) (m image.Manifest, there bool, err error) {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(c.Digest)
-	doubtful := repo.IsLayout() || t.distrust.Load() || t.places.doubts(repo, c.Digest)
+	doubtful := repo.IsLayout() || t.distrust.Load() || t.locations.doubts(repo, c.Digest)
 	switch {
-	case !doubtful && !t.places.has(repo, c.Digest, time.Time{}):
+	case !doubtful && !t.locations.has(repo, c.Digest, time.Time{}):
 		if !t.unknown(repo) {
 			return m, false, nil
 		}
 		if _, err = t.options.Presence.Held(ctx, ref); err == nil {
-			t.places.arrived(repo, c.Digest)
+			t.locations.arrived(repo, c.Digest)
 		}
 		if err != nil && !notThere(err) {
 			return m, false, mirror.At(mirror.Target, ref, err)
@@ -490,7 +490,7 @@ func (t *task) childAtTarget(ctx context.Context, c child) (m image.Manifest, th
 	case doubtful || image.IsIndex(m.MediaType):
 		return m, false, nil
 	}
-	t.places.arrived(repo, c.Digest)
+	t.locations.arrived(repo, c.Digest)
 	return m, true, nil
 }
 
@@ -514,7 +514,7 @@ func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) e
 // unknown tells whether a repository may hold what nothing is remembered of, so that asking is worth a request: not where it
 // seems to be empty, and not where this program has filled it.
 func (t *task) unknown(repo image.Repository) bool {
-	return !t.order.Fresh && (t.distrust.Load() || !t.places.knows(repo))
+	return !t.order.Fresh && (t.distrust.Load() || !t.locations.knows(repo))
 }
 
 // blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
@@ -526,26 +526,26 @@ func (t *task) blob(ctx context.Context, d blob) error {
 	if repo.IsLayout() || t.order.Fresh || t.distrust.Load() {
 		since = t.order.Since
 	}
-	errand, err := t.places.claim(ctx, t.from, repo, d.Digest, since)
+	todo, err := t.locations.claim(ctx, t.from, repo, d.Digest, since)
 	if err != nil {
 		return mirror.At(mirror.Target, repo.Digest(d.Digest), err)
 	}
-	if errand == nil { // it is there
+	if todo == nil { // it is there
 		t.meter.Moved(d.Size)
 		return nil
 	}
 	from := t.from
-	if !errand.copied.IsZero() {
-		from = errand.copied
+	if !todo.copied.IsZero() {
+		from = todo.copied
 	}
-	err = t.bring(ctx, d, from, errand)
+	err = t.bring(ctx, d, from, todo)
 	if errors.Is(err, image.ErrCorrupt) {
 		t.options.Source.Doubt(d.Digest)
 	}
 	if (from != t.from && fromSource(err) || errors.Is(err, image.ErrCorrupt)) && ctx.Err() == nil {
-		err = t.bring(ctx, d, t.from, errand)
+		err = t.bring(ctx, d, t.from, todo)
 	}
-	errand.done(err == nil)
+	todo.done(err == nil)
 	return err
 }
 
@@ -555,10 +555,10 @@ func fromSource(err error) bool {
 	return ok && e.Side == mirror.Source
 }
 
-func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *errand) error {
+func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *blobCopy) error {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(d.Digest)
-	if e.mount.IsZero() && (t.unknown(repo) || t.places.doubts(repo, d.Digest)) {
+	if e.mount.IsZero() && (t.unknown(repo) || t.locations.doubts(repo, d.Digest)) {
 		has, err := t.options.Presence.HasBlob(ctx, repo, d.Descriptor)
 		if err != nil && !notThere(err) {
 			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))

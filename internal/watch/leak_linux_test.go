@@ -64,12 +64,12 @@ func TestLeakEnded(t *testing.T) {
 // TestLeakMoved has a folder moved away with the one above it, of which there is no event, many times.
 func TestLeakMoved(t *testing.T) {
 	root := tree(t)
-	e := newEyes(slog.New(slog.DiscardHandler))
-	defer e.close()
+	fw := newFSWatcher(slog.New(slog.DiscardHandler))
+	defer fw.close()
 	conf := filepath.Join(root, "a", "conf")
 	round := func() {
 		must(t, os.MkdirAll(conf, 0o700), write(filepath.Join(conf, "dray.yaml"), "text"))
-		if fresh, whole := e.watch(placesOf([]string{filepath.Join(conf, "dray.yaml")})); !fresh || !whole {
+		if fresh, whole := fw.watch(watchPathsOf([]string{filepath.Join(conf, "dray.yaml")})); !fresh || !whole {
 			t.Errorf("fresh %v, whole %v", fresh, whole)
 		}
 		must(t, os.Rename(filepath.Join(root, "a"), filepath.Join(root, time.Now().Format("150405.000000000"))))
@@ -89,15 +89,15 @@ func TestNoInotify(t *testing.T) {
 	root := tree(t)
 	var before syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before))
-	e := newEyes(slog.New(slog.DiscardHandler))
-	defer e.close()
+	fw := newFSWatcher(slog.New(slog.DiscardHandler))
+	defer fw.close()
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 1, Max: before.Max}))
-	_, whole := e.watch(places{root: true})
+	_, whole := fw.watch(watchPaths{root: true})
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before))
-	if whole || e.inner != nil {
+	if whole || fw.inner != nil {
 		t.Error("watched without a file descriptor")
 	}
-	if fresh, whole := e.watch(places{root: true}); !fresh || !whole {
+	if fresh, whole := fw.watch(watchPaths{root: true}); !fresh || !whole {
 		t.Errorf("later: fresh %v, whole %v", fresh, whole)
 	}
 }

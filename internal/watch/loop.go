@@ -7,16 +7,16 @@ import (
 
 // sight is what sees events.
 type sight interface {
-	// watch watches these places and no others. fresh is set when a folder was not watched before: what happened in it
+	// watch watches these paths and no others. fresh is set when a folder was not watched before: what happened in it
 	// meanwhile had no event. whole is set when every change of content can be expected to have one.
-	watch(places) (fresh, whole bool)
+	watch(watchPaths) (fresh, whole bool)
 	// stirred receives after events, many of them as one.
 	stirred() <-chan struct{}
 	close()
 }
 
 // Run watches until the context ends, and leaves nothing behind then. It is to be called once.
-func (w *Watcher) Run(ctx context.Context) { w.run(ctx, newEyes(w.opts.Log)) }
+func (w *Watcher) Run(ctx context.Context) { w.run(ctx, newFSWatcher(w.opts.Log)) }
 
 func (w *Watcher) run(ctx context.Context, s sight) {
 	defer s.close()
@@ -74,12 +74,12 @@ func (l *loop) finish() {
 // maxLooks bounds how often a tree that is just being made is followed downwards at once.
 const maxLooks = 8
 
-// look watches the places that the paths lead through now. Where a watch is new, they may have changed before it was set.
+// look watches the folders that the paths lead through now. Where a watch is new, they may have changed before it was set.
 func (l *loop) look() {
 	whole := l.whole
 	for range maxLooks {
 		var fresh bool
-		fresh, whole = l.sight.watch(placesOf(l.files()))
+		fresh, whole = l.sight.watch(watchPathsOf(l.files()))
 		if !fresh {
 			break
 		}

@@ -39,7 +39,7 @@ func (d *diary) all() []time.Time {
 	return d.looks
 }
 
-func (b blind) watch(places) (fresh, whole bool) {
+func (b blind) watch(watchPaths) (fresh, whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.looks = append(b.looks, time.Now())

@@ -153,7 +153,7 @@ func (w *Watcher) compare() {
 	signal(w.changed)
 }
 
-// signal wakes the receiver of a channel of one place.
+// signal wakes the receiver of a channel that holds one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

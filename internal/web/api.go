@@ -55,7 +55,7 @@ func (s *Server) serveJobs(w http.ResponseWriter, r *http.Request) {
 // withStatus answers when it is the request's turn.
 func (s *Server) withStatus(w http.ResponseWriter, r *http.Request, tell func(*Status)) {
 	s.inTurn(w, r, func(ctx context.Context) error {
-		status, err := s.board.status(ctx)
+		status, err := s.snapshots.status(ctx)
 		if err == nil {
 			tell(status)
 		}

@@ -136,7 +136,7 @@ func TestSlowReaders(t *testing.T) {
 	})
 }
 
-// Of 500 connections that say nothing, as many as have a place lose it in time, and a request behind them all is answered.
+// Of 500 connections that say nothing, as many as have a slot lose it in time, and a request behind them all is answered.
 func TestSilentCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := newPipes()
@@ -151,8 +151,8 @@ func TestSilentCrowd(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if n := len(s.places.free); n != 256 {
-			t.Errorf("%d have a place", n)
+		if n := len(s.conns.free); n != 256 {
+			t.Errorf("%d have a slot", n)
 		}
 		response, _, err := say(listener.dial(), strings.Replace(getHealth, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
 		if took := time.Since(began); err != nil || response.StatusCode != 200 || took > 11*time.Second {
@@ -160,8 +160,8 @@ func TestSilentCrowd(t *testing.T) {
 		}
 		crowd.Wait()
 		synctest.Wait()
-		if n := len(s.places.free); n != 0 {
-			t.Errorf("%d places are never given back", n)
+		if n := len(s.conns.free); n != 0 {
+			t.Errorf("%d slots are never given back", n)
 		}
 	})
 }
@@ -180,8 +180,8 @@ func TestIdleCrowd(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if n := len(s.places.free); n > 256 {
-				t.Fatalf("%d have a place", n)
+			if n := len(s.conns.free); n > 256 {
+				t.Fatalf("%d have a slot", n)
 			}
 		}
 		if took := time.Since(began); took != 0 {
@@ -199,7 +199,7 @@ func TestIdleCrowd(t *testing.T) {
 	})
 }
 
-// A connection that has a place and begins to idle while others wait makes room at once.
+// A connection that has a slot and begins to idle while others wait makes room at once.
 func TestIdleMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener, daemon := newPipes(), &fake{}
@@ -290,25 +290,25 @@ func TestHangingDaemon(t *testing.T) {
 func TestSharedStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		daemon := &fake{status: func(context.Context) (Status, error) { time.Sleep(time.Second); return Status{}, nil }}
-		b := &board{daemon: daemon, limit: time.Minute}
+		c := &snapshotCache{daemon: daemon, limit: time.Minute}
 		var readers sync.WaitGroup
 		for range 50 {
 			readers.Go(func() {
-				if _, err := b.status(t.Context()); err != nil {
+				if _, err := c.status(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := b.status(impatient); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.status(impatient); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		readers.Wait()
 		if n := daemon.asked.Load(); n != 1 {
 			t.Errorf("asked %d times", n)
 		}
-		if _, err := b.status(t.Context()); err != nil || daemon.asked.Load() != 2 {
+		if _, err := c.status(t.Context()); err != nil || daemon.asked.Load() != 2 {
 			t.Errorf("a later one gets the status of before; %v", err)
 		}
 	})
@@ -371,7 +371,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// A crowd at the door does not keep the server from stopping.
+// A crowd of connections does not keep the server from stopping.
 func TestShutdownWhenFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := newPipes()
@@ -387,7 +387,7 @@ func TestShutdownWhenFull(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(began) != 0 {
-			t.Errorf("the connection without a place, after %v: %v", time.Since(began), err)
+			t.Errorf("the connection without a slot, after %v: %v", time.Since(began), err)
 		}
 		if err := <-stopped; err != nil {
 			t.Error(err)

@@ -23,7 +23,7 @@
 //
 // # What bounds it
 //
-// At most 256 connections are served at once. When all places are taken, the connection that has idled longest gives up its place, and
+// At most 256 connections are served at once. When all slots are taken, the connection that has idled longest gives up its slot, and
 // others wait to be accepted. Headers must have come within 5 s and be below 16 KiB, bodies within 10 s and be at most 4 KiB; an answer
 // must have been taken within 30 s. At most 16 answers that need the daemon are made at once, others wait for 10 s and are then told to
 // come again (503); all that ask at one time share one snapshot of the daemon, so the number of clients is nothing to a sync.

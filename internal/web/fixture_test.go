@@ -201,7 +201,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.gone) }); return nil }
 func (p *pipes) Addr() net.Addr { c, _ := net.Pipe(); return c.LocalAddr() }
 
-// dial waits until the connection is accepted, which comes before it has a place.
+// dial waits until the connection is accepted, which comes before it has a slot.
 func (p *pipes) dial() net.Conn {
 	client, server := net.Pipe()
 	p.conns <- server

@@ -81,16 +81,16 @@ func jobPath(job string) string { return jobPrefix + url.PathEscape(job) + jobSu
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
 	e, found := s.find(r.URL)
-	d := doorFor(r)
+	p := policyFor(r)
 	switch {
-	case !s.meant(r, d, e):
+	case !s.meant(r, p, e):
 		refuse(w, http.StatusMisdirectedRequest, "this server is not asked as "+withoutPort(r.Host)+": use its address, or, in a reverse proxy, send that as the Host")
 	case !found:
 		refuse(w, http.StatusNotFound, "there is no "+r.URL.Path+" here")
 	case e.changes && r.Method != http.MethodPost, !e.changes && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", e.allow())
 		refuse(w, http.StatusMethodNotAllowed, r.URL.Path+" answers "+e.allow()+" only")
-	case e.changes && !s.permitted(w, r, d):
+	case e.changes && !s.permitted(w, r, p):
 	case !emptied(w, r):
 	default:
 		e.serve(w, r)
@@ -98,18 +98,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // meant tells whether a request names this server in a way that no stranger can have arranged.
-func (s *Server) meant(r *http.Request, d door, e endpoint) bool {
-	return d.admits(r.Host) || d.exposed && e.probe || s.proven(r)
+func (s *Server) meant(r *http.Request, p listenerPolicy, e endpoint) bool {
+	return p.admits(r.Host) || p.exposed && e.probe || s.proven(r)
 }
 
 // permitted tells whether a request may change something, and answers it where it may not.
-func (s *Server) permitted(w http.ResponseWriter, r *http.Request, d door) bool {
+func (s *Server) permitted(w http.ResponseWriter, r *http.Request, p listenerPolicy) bool {
 	if err := s.origins.Check(r); err != nil {
 		refuse(w, http.StatusForbidden, "refused: the request comes from another site's page")
 		return false
 	}
 	switch {
-	case s.token.Load() == nil && d.exposed:
+	case s.token.Load() == nil && p.exposed:
 		refuse(w, http.StatusForbidden, "refused: everybody in the network could ask for this, so it needs a token: set server.token")
 		return false
 	case s.token.Load() == nil || s.proven(r):

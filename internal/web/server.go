@@ -16,13 +16,13 @@ import (
 
 // Server answers for a daemon, on any number of listeners.
 type Server struct {
-	options Options
-	limits  Limits
-	http    *http.Server
-	places  *places
-	board   *board
-	page    *page
-	origins *http.CrossOriginProtection
+	options   Options
+	limits    Limits
+	http      *http.Server
+	conns     *connLimit
+	snapshots *snapshotCache
+	page      *page
+	origins   *http.CrossOriginProtection
 	// turns are taken by answers that need the daemon.
 	turns chan struct{}
 	// token is the hash of what a POST has to show; nil for nothing.
@@ -36,15 +36,15 @@ type Server struct {
 func New(options Options) *Server {
 	limits := options.Limits.orDefaults()
 	s := &Server{
-		options: options, limits: limits, places: newPlaces(limits.Connections), page: newPage(),
-		board:   &board{daemon: options.Daemon, limit: limits.Answer},
-		origins: http.NewCrossOriginProtection(), turns: make(chan struct{}, limits.Answers),
+		options: options, limits: limits, conns: newConnLimit(limits.Connections), page: newPage(),
+		snapshots: &snapshotCache{daemon: options.Daemon, limit: limits.Answer},
+		origins:   http.NewCrossOriginProtection(), turns: make(chan struct{}, limits.Answers),
 	}
 	s.SetToken(options.Token)
 	s.http = &http.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: limits.ReadHeader, ReadTimeout: limits.Read, WriteTimeout: limits.Write, IdleTimeout: limits.Idle,
-		ConnState:   s.places.changed,
+		ConnState:   s.conns.changed,
 		BaseContext: s.base,
 		ErrorLog:    slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug),
 	}
@@ -65,11 +65,11 @@ func (s *Server) SetToken(token string) {
 // Serve answers on a listener, which it closes, until [Server.Shutdown] is called. It may be called for several listeners, from a
 // goroutine each.
 func (s *Server) Serve(listener net.Listener) error {
-	if doorOf(listener.Addr(), s.options.Address).exposed {
+	if policyOf(listener.Addr(), s.options.Address).exposed {
 		s.exposed.Store(true)
 		s.caution()
 	}
-	if err := s.http.Serve(s.places.listener(listener)); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.conns.listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP at %s: %w", listener.Addr(), err)
 	}
 	return nil
@@ -96,7 +96,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 func (s *Server) base(listener net.Listener) context.Context {
-	return context.WithValue(context.Background(), doorKey{}, doorOf(listener.Addr(), s.options.Address))
+	return context.WithValue(context.Background(), policyKey{}, policyOf(listener.Addr(), s.options.Address))
 }
 
 // proven tells whether a request shows the token. Hashes of one length are compared, so that the time tells nothing.

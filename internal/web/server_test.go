@@ -171,7 +171,7 @@ func TestExposed(t *testing.T) {
 	var log bytes.Buffer
 	daemon := well()
 	s := New(Options{Daemon: daemon, Metrics: metrics(), Address: "Dray.corp.example:8484", Log: slog.New(slog.NewTextHandler(&log, nil))})
-	ctx := context.WithValue(t.Context(), doorKey{}, doorOf(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, s.options.Address))
+	ctx := context.WithValue(t.Context(), policyKey{}, policyOf(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, s.options.Address))
 	status := func(method, path, host, auth string) int {
 		r := httptest.NewRequestWithContext(ctx, method, path, nil)
 		r.Host = host
@@ -242,10 +242,10 @@ func TestCaution(t *testing.T) {
 	}
 }
 
-func TestDoor(t *testing.T) {
-	loopback, socket := door{}, doorOf(&net.UnixAddr{Name: "/run/dray.sock", Net: "unix"}, "unix:/run/dray.sock")
-	open := doorOf(&net.TCPAddr{IP: net.IPv6zero}, "[::]:8484")
-	named := doorOf(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, "dray.corp.example:8484")
+func TestListenerPolicy(t *testing.T) {
+	loopback, socket := listenerPolicy{}, policyOf(&net.UnixAddr{Name: "/run/dray.sock", Net: "unix"}, "unix:/run/dray.sock")
+	open := policyOf(&net.TCPAddr{IP: net.IPv6zero}, "[::]:8484")
+	named := policyOf(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, "dray.corp.example:8484")
 	tests := []struct {
 		host                          string
 		loopback, open, named, socket bool
@@ -282,7 +282,7 @@ func TestDoor(t *testing.T) {
 		}
 	}
 	for _, ip := range []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 1, 2, 3), net.IPv6loopback} {
-		if doorOf(&net.TCPAddr{IP: ip}, "").exposed {
+		if policyOf(&net.TCPAddr{IP: ip}, "").exposed {
 			t.Errorf("%s counts as exposed", ip)
 		}
 	}

@@ -30,18 +30,18 @@ func newDialer(home string) *dialer {
 
 // proxy names the proxy for a request.
 func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
-	place, err := http.ProxyFromEnvironment(req)
-	if place != nil {
-		port := place.Port()
+	proxy, err := http.ProxyFromEnvironment(req)
+	if proxy != nil {
+		port := proxy.Port()
 		if port == "" {
-			port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[place.Scheme]
+			port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[proxy.Scheme]
 		}
 		if port == "" {
 			port = "80"
 		}
-		d.proxies.Store(net.JoinHostPort(place.Hostname(), port), true)
+		d.proxies.Store(net.JoinHostPort(proxy.Hostname(), port), true)
 	}
-	return place, err //nolint:wrapcheck // it names the variable
+	return proxy, err //nolint:wrapcheck // it names the variable
 }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -13,24 +13,24 @@ import (
 // A URL of the registry itself, however its host is spelled, is spoken to as the registry is: proxies write http into its Locations and Links
 // where it is https, and ports that need not be named.
 func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
-	place := *u
-	place.User, place.Fragment = nil, ""
+	next := *u
+	next.User, next.Fragment = nil, ""
 	ours := t.schemeOf(t.host)
 	home := bare(ours, u.Host) == bare(ours, t.host)
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("a URL with the scheme %q is not allowed", Clean(u.Scheme))
 	case home:
-		place.Scheme, place.Host = ours, t.host
+		next.Scheme, next.Host = ours, t.host
 	case t.isPlain(u.Host):
-		place.Scheme = "http"
+		next.Scheme = "http"
 	case u.Scheme == "http" && ours == "https":
 		return nil, fmt.Errorf("%s leads to %s without TLS, which is not allowed", t.host, Clean(u.Host))
 	}
 	if !home && local(u.Host) && !local(t.host) && !t.dialer.local.Load() {
 		return nil, fmt.Errorf("%s leads to an address of this machine, %s, which is not allowed", t.host, Clean(u.Host))
 	}
-	return &place, nil
+	return &next, nil
 }
 
 // schemeOf is how a host is spoken to that the registry has.

@@ -93,7 +93,7 @@ var errDeadline = errors.New("its answer took too long")
 // a success the caller closes it, unless [Call.Read] has read it. A request with a body is sent again as far as it has GetBody.
 func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
-		if err := t.leftAlone(req, call); err != nil { // before it waits for a place
+		if err := t.leftAlone(req, call); err != nil { // before it waits for a slot
 			return nil, err
 		}
 		call.Again = call.Again || attempt > 1
@@ -257,46 +257,46 @@ func (t *Transport) refused(req *http.Request, call Call, attempt int, resp *htt
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
-// once sends the request one time, holding a place among those in flight until the body of the answer is closed.
+// once sends the request one time, holding a slot among those in flight until the body of the answer is closed.
 func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	window, of := t.windows[call.Lane], partyOf(req.Context())
 	if call.Again {
 		of = of.earlier()
 	}
-	place, err := window.enter(req.Context(), of, due(req.ContentLength))
+	slot, err := window.enter(req.Context(), of, due(req.ContentLength))
 	if err != nil {
 		return nil, err
 	}
 	if err := t.leftAlone(req, call); err != nil {
-		place.end()
+		slot.end()
 		return nil, err
 	}
-	resp, watch, err := t.attempt(req, call, place)
+	resp, watch, err := t.attempt(req, call, slot)
 	if err != nil && t.mayBePlain(req) && speaksPlain(err) && (!hasBody(req) || req.GetBody != nil) {
 		t.plain.Store(req.URL.Host, struct{}{})
 		watch.end()
-		resp, watch, err = t.attempt(req, call, place)
+		resp, watch, err = t.attempt(req, call, slot)
 	}
-	release := sync.OnceFunc(func() { watch.end(); place.end() })
+	release := sync.OnceFunc(func() { watch.end(); slot.end() })
 	if err != nil {
 		release()
 		return nil, err
 	}
 	watch.answered()
 	if call.Read == nil {
-		place.rest()
+		slot.rest()
 	}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
 		window.overloaded(time.Now())
 	} else {
 		window.answered()
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, place: place, release: release, taken: call.Read != nil}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, slot: slot, release: release, taken: call.Read != nil}
 	return resp, nil
 }
 
 // attempt sends one request, with a body and a credential of its own.
-func (t *Transport) attempt(req *http.Request, call Call, place *place) (*http.Response, *watch, error) {
+func (t *Transport) attempt(req *http.Request, call Call, slot *slot) (*http.Response, *watch, error) {
 	own := req.Clone(req.Context())
 	if host := req.URL.Host; host == t.host || t.isPlain(host) {
 		own.URL.Scheme = t.schemeOf(host)
@@ -305,7 +305,7 @@ func (t *Transport) attempt(req *http.Request, call Call, place *place) (*http.R
 	if req.GetBody != nil {
 		own.Body, err = req.GetBody()
 	}
-	attempt, watch := watched(own, call, place)
+	attempt, watch := watched(own, call, slot)
 	if body, ok := attempt.Body.(*watchedBody); ok && err == nil && call.Lane == Uploads {
 		err = body.begin()
 	}
@@ -333,17 +333,17 @@ func (t *Transport) mayBePlain(req *http.Request) bool {
 	return t.tryPlain && Loopback(req.URL.Host)
 }
 
-// answerBody is the body of an answer: it gives the place in flight back once it is closed or read to its end, and ends with an error where
+// answerBody is the body of an answer: it gives the slot in flight back once it is closed or read to its end, and ends with an error where
 // the registry falls silent.
 type answerBody struct {
 	io.ReadCloser
 	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
 	watch   *watch
-	place   *place
+	slot    *slot
 	release func()
 	// last is how many bytes the last Read brought.
 	last int
-	// taken says that Call.Read takes it in, which is done with it when it is closed, and not when it is read to its end. Its place is not lent:
+	// taken says that Call.Read takes it in, which is done with it when it is closed, and not when it is read to its end. Its slot is not lent:
 	// what is not kept yet would be lost if dray ended.
 	taken bool
 	// broke is the error that it ended with.
@@ -352,7 +352,7 @@ type answerBody struct {
 
 // Read implements io.Reader.
 func (a *answerBody) Read(p []byte) (int, error) {
-	if err := a.place.resume(a.ctx, a.last, 0); err != nil {
+	if err := a.slot.resume(a.ctx, a.last, 0); err != nil {
 		a.broke = because(a.ctx, err)
 		a.release()
 		return 0, a.broke
@@ -361,7 +361,7 @@ func (a *answerBody) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
 	a.watch.resting(n)
 	if a.last = n; !a.taken {
-		a.place.rest()
+		a.slot.rest()
 	}
 	if err != nil {
 		err = because(a.ctx, err)

@@ -40,7 +40,7 @@ type watch struct {
 }
 
 // watched returns the request of one attempt under a watch, which runs until headers have come.
-func watched(req *http.Request, call Call, place *place) (*http.Request, *watch) {
+func watched(req *http.Request, call Call, slot *slot) (*http.Request, *watch) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	w := &watch{cancel: cancel}
 	patience := cmp.Or(call.Patience, stallTimeout)
@@ -51,7 +51,7 @@ func watched(req *http.Request, call Call, place *place) (*http.Request, *watch)
 	attempt := req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		watch := func(body io.ReadCloser) *watchedBody {
-			return &watchedBody{ReadCloser: body, ctx: ctx, watch: w, place: place, patience: patience, left: req.ContentLength}
+			return &watchedBody{ReadCloser: body, ctx: ctx, watch: w, slot: slot, patience: patience, left: req.ContentLength}
 		}
 		attempt.Body = watch(req.Body)
 		if again := req.GetBody; again != nil { // net/http asks for it where a connection was closed before it was used
@@ -142,12 +142,12 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// watchedBody is a request's body: while it is read it is not the registry that is waited for, and the place is lent where that takes long.
+// watchedBody is a request's body: while it is read it is not the registry that is waited for, and the slot is lent where that takes long.
 type watchedBody struct {
 	io.ReadCloser
 	ctx   context.Context //nolint:containedctx // the attempt's, which a Read has no other way to know
 	watch *watch
-	place *place
+	slot  *slot
 	last  int
 	// left is how many bytes are still to be read.
 	left int64
@@ -199,10 +199,10 @@ func (b *watchedBody) Read(p []byte) (n int, err error) {
 
 // read reads from the source, whose turn it is meanwhile.
 func (b *watchedBody) read(p []byte) (int, error) {
-	b.place.rest()
+	b.slot.rest()
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
-	if lost := b.place.resume(b.ctx, n, b.left); lost != nil && err == nil {
+	if lost := b.slot.resume(b.ctx, n, b.left); lost != nil && err == nil {
 		err = lost
 	}
 	return n, err

@@ -13,7 +13,7 @@ import (
 // window is a limit that adapts, as TCP's does (RFC 5681): it starts modest, grows by one with each answer (slow start), and is halved where
 // the registry asks for less. From then on it grows by one each time that a full window of requests has been answered.
 //
-// Its places are shared: of those that wait, the next is given to the share that has the fewest, so that a share gets its part however
+// Its slots are shared: of those that wait, the next is given to the share that has the fewest, so that a share gets its part however
 // many requests others have.
 type window struct {
 	most int
@@ -21,24 +21,24 @@ type window struct {
 	mu     sync.Mutex
 	size   float64
 	flying int
-	shares map[string]*share // those that have a place or wait for one
-	served int               // places that were given, and shares that came
+	shares map[string]*share // those that have a slot or wait for one
+	served int               // slots that were given, and shares that came
 	cut    time.Time         // of the last halving
 }
 
-// share is those requests that share places with one another.
+// share is those requests that share slots with one another.
 type share struct {
 	flying  int
-	last    int // when it was given a place last, or came, by the window's count
+	last    int // when it was given a slot last, or came, by the window's count
 	waiting turns
 }
 
-// turn is one request that waits for a place.
+// turn is one request that waits for a slot.
 type turn struct {
 	given chan struct{}
 	party party
 	due   time.Time // of one party the earliest goes first
-	place int       // in the heap; -1 once it has been given
+	index int       // in the heap; -1 once it has been given
 }
 
 // epoch is how long the answers to requests of before a halving may still come: one overload halves the window once.
@@ -48,7 +48,7 @@ func newWindow(start, most int) *window {
 	return &window{most: most, size: float64(min(start, most)), shares: map[string]*share{}}
 }
 
-// acquire waits for a place.
+// acquire waits for a slot.
 func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
 	name := of.share
 	if w.most > few {
@@ -78,16 +78,16 @@ func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if own.place < 0 { // it was given meanwhile: pass it on
+	if own.index < 0 { // it was given meanwhile: pass it on
 		w.leave(name)
 	} else {
-		heap.Remove(&s.waiting, own.place)
+		heap.Remove(&s.waiting, own.index)
 		w.forget(name)
 	}
 	return ctx.Err()
 }
 
-// release gives a place back.
+// release gives a slot back.
 func (w *window) release(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +135,7 @@ func (w *window) overloaded(now time.Time) {
 	w.size = max(1, w.size/2)
 }
 
-// admit gives free places to those whose turn it is. The lock is held.
+// admit gives free slots to those whose turn it is. The lock is held.
 func (w *window) admit() {
 	for w.flying < int(w.size) {
 		s := w.next()
@@ -152,7 +152,7 @@ func (w *window) admit() {
 	}
 }
 
-// next is the share that has the fewest places of those that want one, and of equal ones the one that was served longest ago.
+// next is the share that has the fewest slots of those that want one, and of equal ones the one that was served longest ago.
 func (w *window) next() (first *share) {
 	for _, s := range w.shares {
 		if len(s.waiting) > 0 && (first == nil || cmp.Or(cmp.Compare(s.flying, first.flying), cmp.Compare(s.last, first.last)) < 0) {
@@ -176,13 +176,13 @@ func (t turns) Less(i, j int) bool {
 // Swap swaps two turns.
 func (t turns) Swap(i, j int) {
 	t[i], t[j] = t[j], t[i]
-	t[i].place, t[j].place = i, j
+	t[i].index, t[j].index = i, j
 }
 
 // Push appends a turn.
 func (t *turns) Push(x any) {
 	own := x.(*turn) //nolint:forcetypeassert // nothing else is pushed
-	own.place = len(*t)
+	own.index = len(*t)
 	*t = append(*t, own)
 }
 
@@ -190,7 +190,7 @@ func (t *turns) Push(x any) {
 func (t *turns) Pop() any {
 	last := len(*t) - 1
 	own := (*t)[last]
-	own.place = -1
+	own.index = -1
 	*t = (*t)[:last]
 	return own
 }

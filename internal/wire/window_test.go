@@ -72,7 +72,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestShares: a share gets its part of the places however many wait in another, and within one those first that are due first.
+// TestShares: a share gets its part of the slots however many wait in another, and within one those first that are due first.
 func TestShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(2, 2)
@@ -102,7 +102,7 @@ func TestShares(t *testing.T) {
 			w.release("busy")
 			synctest.Wait()
 		}
-		// A place goes to a share that has none; of several, "busy" being one once it has given both back, to the one whose turn was longest ago.
+		// A slot goes to a share that has none; of several, "busy" being one once it has given both back, to the one whose turn was longest ago.
 		if got, want := order[:3], []string{"small", "busy", "third"}; !slices.Equal(got, want) {
 			t.Errorf("the first are %q, want %q", got, want)
 		}
@@ -125,7 +125,7 @@ func TestShares(t *testing.T) {
 	})
 }
 
-// TestLending: a place is lent while the other side of a copy is silent, at once where it has been slow, and kept where it is fast.
+// TestLending: a slot is lent while the other side of a copy is silent, at once where it has been slow, and kept where it is fast.
 func TestLending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(1, 1)
@@ -171,12 +171,12 @@ func TestLending(t *testing.T) {
 		ended, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if err := p.resume(ended, 1, 1); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("nobody gives a place back, and it goes on: %v", err)
+			t.Errorf("nobody gives a slot back, and it goes on: %v", err)
 		}
 		p.end()
 		other.end()
 		if w.flying != 0 || len(w.shares) != 0 {
-			t.Errorf("%d places are left, in %d shares", w.flying, len(w.shares))
+			t.Errorf("%d slots are left, in %d shares", w.flying, len(w.shares))
 		}
 	})
 }

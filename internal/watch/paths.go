@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// places are the paths to watch, free of symlinks. The value is true for a folder, in which names come and go, and false for a
+// watchPaths are the paths to watch, free of symlinks. The value is true for a folder, in which names come and go, and false for a
 // file, whose own watch is a second one: the folder's tells nothing of a write through another name (a hard link, or a bind
 // mount of the one file, as containers have it).
-type places map[string]bool
+type watchPaths map[string]bool
 
 // maxHops bounds the symlinks in one path, as the kernel does.
 const maxHops = 40
 
-func placesOf(paths []string) places {
-	p := places{}
+func watchPathsOf(paths []string) watchPaths {
+	p := watchPaths{}
 	for _, path := range paths {
 		p.add(path)
 	}
@@ -24,7 +24,7 @@ func placesOf(paths []string) places {
 
 // add walks the path as the kernel does, and notes the folder of every symlink on it and of the file itself. Where the path
 // ends early, the last folder that is there is where it may go on one day.
-func (p places) add(path string) {
+func (p watchPaths) add(path string) {
 	volume := filepath.VolumeName(path)
 	at := volume + string(filepath.Separator)
 	rest := elements(path[len(volume):])

@@ -5,11 +5,11 @@ import (
 	"path/filepath"
 )
 
-// Places gives each directory one name, however it is called: by symbolic links, by ".." or through a bind mount. The zero value is ready for
+// DirNames gives each directory one name, however it is called: by symbolic links, by ".." or through a bind mount. The zero value is ready for
 // use.
-type Places struct{ known []place }
+type DirNames struct{ known []dirName }
 
-type place struct {
+type dirName struct {
 	info os.FileInfo
 	path string
 }
@@ -18,11 +18,11 @@ type place struct {
 const maxLinks = 40
 
 // Name returns the one name of an absolute path. What is not there yet is named by the directory in which it will be.
-func (p *Places) Name(path string) string {
+func (n *DirNames) Name(path string) string {
 	dir, rest := filepath.Clean(path), ""
 	for links := 0; ; {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(p.first(real), rest)
+			return filepath.Join(n.first(real), rest)
 		}
 		if to, err := os.Readlink(dir); err == nil && links < maxLinks {
 			links++
@@ -42,16 +42,16 @@ func (p *Places) Name(path string) string {
 }
 
 // first returns the first name under which a directory was seen.
-func (p *Places) first(path string) string {
+func (n *DirNames) first(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
 		return path
 	}
-	for _, one := range p.known {
+	for _, one := range n.known {
 		if os.SameFile(one.info, info) {
 			return one.path
 		}
 	}
-	p.known = append(p.known, place{info, path})
+	n.known = append(n.known, dirName{info, path})
 	return path
 }

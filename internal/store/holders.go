@@ -11,32 +11,32 @@ import (
 )
 
 const (
-	// maxPlaces is how many repositories Places returns: where one mount fails, few more are worth a request.
-	maxPlaces = 4
+	// maxHolders is how many repositories BlobHolders returns: where one mount fails, few more are worth a request.
+	maxHolders = 4
 	// maxName bounds registries and paths; the OCI distribution spec has 255 bytes for both together.
 	maxName = 255
 )
 
-// Places returns repositories of a registry that hold a blob, those confirmed or used last first, at most four. Only
+// BlobHolders returns repositories of a registry that hold a blob, those confirmed or used last first, at most four. Only
 // repositories count in which a manifest was committed: elsewhere a blob may be collected as garbage at any time.
-func (s *Store) Places(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
+func (s *Store) BlobHolders(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
 	if s.damaged.Load() || registry == "" || d.Validate() != nil {
 		return nil, nil
 	}
-	places, err := s.places(ctx, registry, d)
+	holders, err := s.blobHolders(ctx, registry, d)
 	if err != nil {
-		return nil, s.failed(ctx, "read places of "+string(d), err)
+		return nil, s.failed(ctx, "read holders of "+string(d), err)
 	}
-	return places, nil
+	return holders, nil
 }
 
-func (s *Store) places(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
-	rows, err := s.find.places.QueryContext(ctx, string(d), registry)
+func (s *Store) blobHolders(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
+	rows, err := s.find.holders.QueryContext(ctx, string(d), registry)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var places []image.Repository
+	var holders []image.Repository
 	for rows.Next() {
 		var id, used int64
 		var repo image.Repository
@@ -44,11 +44,11 @@ func (s *Store) places(ctx context.Context, registry string, d image.Digest) ([]
 			return nil, err
 		}
 		if checkRepository(repo) == nil {
-			places = append(places, repo)
+			holders = append(holders, repo)
 			s.touch(touch{table: "blobs", repository: id}, string(d), used)
 		}
 	}
-	return places, rows.Err()
+	return holders, rows.Err()
 }
 
 // Holds returns those of the digests that the repository is known to hold, also where no manifest is committed yet. Nothing is

@@ -11,8 +11,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// eyes see by fsnotify. Only the goroutine of the loop calls its methods.
-type eyes struct {
+// fsWatcher watches by fsnotify. Only the goroutine of the loop calls its methods.
+type fsWatcher struct {
 	log   *slog.Logger
 	stirs chan struct{}
 	// inner is nil while the system grants none; pumped is closed when nothing drains it any longer.
@@ -26,38 +26,38 @@ type eyes struct {
 	failed map[string]bool
 }
 
-func newEyes(log *slog.Logger) *eyes {
-	return &eyes{log: log, stirs: make(chan struct{}, 1), failed: map[string]bool{}}
+func newFSWatcher(log *slog.Logger) *fsWatcher {
+	return &fsWatcher{log: log, stirs: make(chan struct{}, 1), failed: map[string]bool{}}
 }
 
-func (e *eyes) stirred() <-chan struct{} { return e.stirs }
+func (w *fsWatcher) stirred() <-chan struct{} { return w.stirs }
 
-func (e *eyes) watch(want places) (fresh, whole bool) {
-	if !e.open() {
+func (w *fsWatcher) watch(want watchPaths) (fresh, whole bool) {
+	if !w.open() {
 		return false, false
 	}
-	for path := range e.watched {
+	for path := range w.watched {
 		if _, ok := want[path]; !ok {
-			e.forget(path)
+			w.forget(path)
 		}
 	}
 	held := map[string]bool{}
-	for _, path := range e.inner.WatchList() {
+	for _, path := range w.inner.WatchList() {
 		held[path] = true
 	}
 	whole = true
 	for path, folder := range want {
-		renewed, err := e.hold(path)
+		renewed, err := w.hold(path)
 		if !folder {
 			continue
 		}
-		e.tell(path, err)
+		w.tell(path, err)
 		whole = whole && err == nil && !remote(path)
 		fresh = fresh || renewed || err == nil && !held[path]
 	}
-	for path := range e.failed {
+	for path := range w.failed {
 		if _, ok := want[path]; !ok {
-			delete(e.failed, path)
+			delete(w.failed, path)
 		}
 	}
 	return fresh, whole
@@ -65,61 +65,61 @@ func (e *eyes) watch(want places) (fresh, whole bool) {
 
 // hold sets the watch also where there is one: it may have been lost without a word. A watch on what stood here before is
 // taken away first, for it would go on wherever that was moved to.
-func (e *eyes) hold(path string) (renewed bool, err error) {
+func (w *fsWatcher) hold(path string) (renewed bool, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		e.forget(path)
+		w.forget(path)
 		return false, err
 	}
-	before, ok := e.watched[path]
+	before, ok := w.watched[path]
 	if ok && !os.SameFile(before, info) {
-		e.forget(path)
+		w.forget(path)
 		ok = false
 	}
-	if err := e.inner.Add(path); err != nil {
-		e.forget(path)
+	if err := w.inner.Add(path); err != nil {
+		w.forget(path)
 		return false, err
 	}
-	e.watched[path] = info
+	w.watched[path] = info
 	return !ok, nil
 }
 
-func (e *eyes) forget(path string) {
-	if _, ok := e.watched[path]; ok {
-		delete(e.watched, path)
-		_ = e.inner.Remove(path) // it is gone already where the folder is
+func (w *fsWatcher) forget(path string) {
+	if _, ok := w.watched[path]; ok {
+		delete(w.watched, path)
+		_ = w.inner.Remove(path) // it is gone already where the folder is
 	}
 }
 
 // tell logs a failure when it begins. What is not there is none: the next look watches what is.
-func (e *eyes) tell(path string, err error) {
+func (w *fsWatcher) tell(path string, err error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		delete(e.failed, path)
+		delete(w.failed, path)
 		return
 	}
-	if e.failed[path] {
+	if w.failed[path] {
 		return
 	}
-	e.failed[path] = true
+	w.failed[path] = true
 	if path != "" {
 		err = fmt.Errorf("watch %s: %w", path, err)
 	}
-	e.log.Warn("file changes are found by polling", slog.Any("err", err))
+	w.log.Warn("file changes are found by polling", slog.Any("err", err))
 }
 
 // open makes the inner watcher where there is none, or a broken one.
-func (e *eyes) open() bool {
-	if e.inner != nil && !e.broken.Load() {
+func (w *fsWatcher) open() bool {
+	if w.inner != nil && !w.broken.Load() {
 		return true
 	}
-	e.shut()
+	w.shut()
 	inner, err := fsnotify.NewWatcher()
-	e.tell("", err)
+	w.tell("", err)
 	if err != nil {
 		return false
 	}
-	e.inner, e.pumped, e.broken, e.watched = inner, make(chan struct{}), &atomic.Bool{}, map[string]fs.FileInfo{}
-	go pump(inner, e.stirs, e.broken, e.pumped)
+	w.inner, w.pumped, w.broken, w.watched = inner, make(chan struct{}), &atomic.Bool{}, map[string]fs.FileInfo{}
+	go pump(inner, w.stirs, w.broken, w.pumped)
 	return true
 }
 
@@ -148,13 +148,13 @@ func pump(inner *fsnotify.Watcher, stirs chan<- struct{}, broken *atomic.Bool, p
 	}
 }
 
-func (e *eyes) shut() {
-	if e.inner == nil {
+func (w *fsWatcher) shut() {
+	if w.inner == nil {
 		return
 	}
-	_ = e.inner.Close() // nothing was written
-	<-e.pumped
-	e.inner = nil
+	_ = w.inner.Close() // nothing was written
+	<-w.pumped
+	w.inner = nil
 }
 
-func (e *eyes) close() { e.shut() }
+func (w *fsWatcher) close() { w.shut() }

@@ -19,23 +19,23 @@ func TestFailing(t *testing.T) {
 	root := tree(t)
 	bad := filepath.Join(root, "no\x00folder")
 	var log bytes.Buffer
-	e := newEyes(slog.New(slog.NewTextHandler(&log, nil)))
-	defer e.close()
-	expect := func(p places, whole bool, lines int) {
+	fw := newFSWatcher(slog.New(slog.NewTextHandler(&log, nil)))
+	defer fw.close()
+	expect := func(p watchPaths, whole bool, lines int) {
 		t.Helper()
-		if _, got := e.watch(p); got != whole {
+		if _, got := fw.watch(p); got != whole {
 			t.Errorf("whole is %v", got)
 		}
 		if got := strings.Count(log.String(), "\n"); got != lines {
 			t.Errorf("%d lines, want %d:\n%s", got, lines, log.String())
 		}
 	}
-	expect(places{root: true}, true, 0)
-	expect(places{root: true, bad: true}, false, 1)
-	expect(places{root: true, bad: true}, false, 1)
-	expect(places{root: true, filepath.Join(root, "none"): true}, false, 1)
-	expect(places{root: true, bad: false}, true, 1)
-	expect(places{root: true, bad: true}, false, 2)
+	expect(watchPaths{root: true}, true, 0)
+	expect(watchPaths{root: true, bad: true}, false, 1)
+	expect(watchPaths{root: true, bad: true}, false, 1)
+	expect(watchPaths{root: true, filepath.Join(root, "none"): true}, false, 1)
+	expect(watchPaths{root: true, bad: false}, true, 1)
+	expect(watchPaths{root: true, bad: true}, false, 2)
 	if !strings.Contains(log.String(), "watch "+root) {
 		t.Errorf("the log does not say where: %s", log.String())
 	}
@@ -45,11 +45,11 @@ func TestFailing(t *testing.T) {
 func TestFresh(t *testing.T) {
 	root := tree(t, "a")
 	a := filepath.Join(root, "a")
-	e := newEyes(slog.New(slog.DiscardHandler))
-	defer e.close()
+	fw := newFSWatcher(slog.New(slog.DiscardHandler))
+	defer fw.close()
 	expect := func(what string, want bool) {
 		t.Helper()
-		if got, _ := e.watch(places{a: true}); got != want {
+		if got, _ := fw.watch(watchPaths{a: true}); got != want {
 			t.Errorf("%s: fresh is %v", what, got)
 		}
 	}
@@ -58,12 +58,12 @@ func TestFresh(t *testing.T) {
 	must(t, os.Rename(a, a+"2"), os.Mkdir(a, 0o700))
 	expect("replaced", true)
 	expect("replaced, again", false)
-	must(t, e.inner.Remove(a))
+	must(t, fw.inner.Remove(a))
 	expect("lost without a word", true)
-	e.broken.Store(true)
+	fw.broken.Store(true)
 	expect("another inner one", true)
 	must(t, os.Remove(a))
-	if _, whole := e.watch(places{a: true}); whole {
+	if _, whole := fw.watch(watchPaths{a: true}); whole {
 		t.Error("whole without the folder")
 	}
 	must(t, os.Mkdir(a, 0o700))
@@ -106,18 +106,18 @@ func TestPump(t *testing.T) {
 func TestMending(t *testing.T) {
 	path := filepath.Join(tree(t), "dray.yaml")
 	must(t, write(path, "0"))
-	e := newEyes(slog.New(slog.DiscardHandler))
+	fw := newFSWatcher(slog.New(slog.DiscardHandler))
 	w := New(brisk())
 	w.SetFiles([]string{path})
-	if !e.open() {
+	if !fw.open() {
 		t.Fatal("not opened")
 	}
-	first := e.inner
+	first := fw.inner
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.run(ctx, e)
+		w.run(ctx, fw)
 	}()
 	first.Errors <- errors.New("broken")
 	for _, text := range []string{"1", "2"} {
@@ -126,7 +126,7 @@ func TestMending(t *testing.T) {
 	}
 	cancel()
 	<-done
-	if len(first.WatchList()) > 0 || e.inner != nil {
+	if len(first.WatchList()) > 0 || fw.inner != nil {
 		t.Error("a watcher is left open")
 	}
 }

@@ -65,8 +65,8 @@ const (
 	maxLeast = 1 << 30
 )
 
-// habits are what is known of how a registry takes blobs: the table, and what its answers have taught. Safe for concurrent use.
-type habits struct {
+// uploadProfile is what is known about how a registry takes blobs: its row of the table, and what its answers have shown. Safe for concurrent use.
+type uploadProfile struct {
 	mu      sync.Mutex
 	table   uploading
 	whole   int64
@@ -80,87 +80,89 @@ type habits struct {
 	torn    int   // requests for a whole blob that broke off, since one has come through
 }
 
-func newHabits(table uploading) *habits { return &habits{table: table, whole: table.whole} }
+func newUploadProfile(table uploading) *uploadProfile {
+	return &uploadProfile{table: table, whole: table.whole}
+}
 
 // chunk returns the size of the chunks in which a blob of a size is to be sent, 0 for one request.
-func (h *habits) chunk(size int64) int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.whole == 0 || size <= h.whole {
+func (p *uploadProfile) chunk(size int64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.whole == 0 || size <= p.whole {
 		return 0
 	}
-	return max(h.whole, h.least)
+	return max(p.whole, p.least)
 }
 
 // resumes tells whether PATCH appends.
-func (h *habits) resumes() bool { return !h.table.unbroken }
+func (p *uploadProfile) resumes() bool { return !p.table.unbroken }
 
 // tooLarge learns from an answer 413 to a request of so many bytes, and tells whether a smaller one is worth a try.
-func (h *habits) tooLarge(sent int64) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	least := max(leastChunk, h.least)
-	if h.table.unbroken || sent <= least {
+func (p *uploadProfile) tooLarge(sent int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	least := max(leastChunk, p.least)
+	if p.table.unbroken || sent <= least {
 		return false
 	}
-	h.narrow(max(min(sent/2, firstChunk), least))
+	p.narrow(max(min(sent/2, firstChunk), least))
 	return true
 }
 
 // tore learns that a request for a whole blob broke off after so many bytes, and that what had come was lost. The second time smaller ones
 // are worth a try.
-func (h *habits) tore(sent int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.torn++; h.torn > 1 && !h.table.unbroken {
-		h.narrow(max(min(sent/2, brokenChunk), leastBroken, h.least))
+func (p *uploadProfile) tore(sent int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.torn++; p.torn > 1 && !p.table.unbroken {
+		p.narrow(max(min(sent/2, brokenChunk), leastBroken, p.least))
 	}
 }
 
 // narrow bounds what one request carries. The lock is held.
-func (h *habits) narrow(whole int64) {
-	if h.whole == 0 || whole < h.whole {
-		h.whole = whole
+func (p *uploadProfile) narrow(whole int64) {
+	if p.whole == 0 || whole < p.whole {
+		p.whole = whole
 	}
 }
 
 // mounts tells whether a mount that does not say from where is worth a try, and refusedMount that it is not.
-func (h *habits) mounts() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return !h.noMount
+func (p *uploadProfile) mounts() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.noMount
 }
 
-func (h *habits) refusedMount() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.noMount = true
+func (p *uploadProfile) refusedMount() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noMount = true
 }
 
 // counts learns from what a registry says to have once a part has come: some name the first byte that they lack where the last that they
 // have is wanted. It returns what the registry has.
-func (h *habits) counts(has, sent int64) int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.beyond = h.beyond || has == sent+1
-	if h.beyond && has == sent+1 {
+func (p *uploadProfile) counts(has, sent int64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.beyond = p.beyond || has == sent+1
+	if p.beyond && has == sent+1 {
 		return sent
 	}
 	return has
 }
 
 // countsBeyond notes that a registry may count one byte more than it has: it did not take what comes after what it said to have.
-func (h *habits) countsBeyond() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.beyond = true
+func (p *uploadProfile) countsBeyond() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.beyond = true
 }
 
 // has returns what a registry has of an upload of so many bytes, by what it says.
-func (h *habits) has(says, size int64) int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if says > 0 && (h.beyond || says == size+1) {
+func (p *uploadProfile) has(says, size int64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if says > 0 && (p.beyond || says == size+1) {
 		return says - 1
 	}
 	return says
@@ -168,47 +170,47 @@ func (h *habits) has(says, size int64) int64 {
 
 // started learns from the answer to the start of an upload (OCI distribution spec, "Pushing a blob in chunks"). The distribution
 // project's registry, which knows no POST with the blob in it, keeps where an upload is in the Location, as _state.
-func (h *habits) started(header http.Header) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (p *uploadProfile) started(header http.Header) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if least, ok := number(header.Get("OCI-Chunk-Min-Length")); ok && least <= maxLeast {
-		h.least = least
+		p.least = least
 	}
 	location, err := url.Parse(header.Get("Location"))
-	if err == nil && location.Query().Has("_state") && !h.table.together && !h.learned {
-		h.single, h.learned = false, true
+	if err == nil && location.Query().Has("_state") && !p.table.together && !p.learned {
+		p.single, p.learned = false, true
 	}
 }
 
 // completed notes that the registry has taken a blob.
-func (h *habits) completed() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.takes, h.torn = true, 0
+func (p *uploadProfile) completed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takes, p.torn = true, 0
 }
 
 // trySingle tells whether to send a small blob with the POST that starts its upload: not before the registry has taken one, which
 // it may refuse to. Until it has answered one such POST, one at a time is tried.
-func (h *habits) trySingle() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.table.separate || !h.takes || h.learned && !h.single || !h.learned && h.trying {
+func (p *uploadProfile) trySingle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.table.separate || !p.takes || p.learned && !p.single || !p.learned && p.trying {
 		return false
 	}
-	h.trying = true
+	p.trying = true
 	return true
 }
 
 // triedSingle learns from the answer; status is 0 where none came.
-func (h *habits) triedSingle(status int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.trying = false
+func (p *uploadProfile) triedSingle(status int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trying = false
 	switch {
 	case status == http.StatusCreated:
-		h.single, h.learned = true, true
+		p.single, p.learned = true, true
 	case status == 0, status == http.StatusUnauthorized, status == http.StatusTooManyRequests, status >= http.StatusInternalServerError: // says nothing of the registry's ways
 	default:
-		h.single, h.learned = false, true
+		p.single, p.learned = false, true
 	}
 }

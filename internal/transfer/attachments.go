@@ -24,7 +24,7 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	t := e.newTask(order, unmetered{})
 	err := t.refresh(ctx)
 	if refusesParts(err) {
-		t.disbelieve(ctx)
+		t.invalidateTarget(ctx)
 		err = t.refresh(ctx)
 	}
 	return t.cost, err
@@ -38,7 +38,7 @@ func (t *task) refresh(ctx context.Context) error {
 	if err := t.restore(ctx, root); err != nil {
 		return err
 	}
-	return t.companions(ctx, root)
+	return t.attachments(ctx, root)
 }
 
 // restore asks for each manifest of an index that the target holds, and brings what is below the index again where one is gone: the tag does
@@ -61,13 +61,13 @@ func (t *task) restore(ctx context.Context, root node) error {
 			t.options.Log.LogAttrs(ctx, slog.LevelWarn, "a manifest of an image is gone at the target; it is brought again",
 				slog.String("job", t.order.Job), slog.String("target", t.order.Target.String()), slog.String("digest", string(c.Digest)))
 			t.parts = append(t.parts, root.digests()...)
-			t.disbelieve(ctx)
+			t.invalidateTarget(ctx)
 			ctx, reserve := t.reserve(ctx)
 			defer reserve(0)
 			return t.walk(ctx, root, 0)
 		}
-		if err == nil && !image.IsIndex(c.MediaType) && !t.places.doubts(repo, c.Digest) {
-			t.places.arrived(repo, c.Digest)
+		if err == nil && !image.IsIndex(c.MediaType) && !t.locations.doubts(repo, c.Digest) {
+			t.locations.arrived(repo, c.Digest)
 		}
 	}
 	return nil
@@ -79,8 +79,8 @@ type unmetered struct{}
 func (unmetered) Expect(int64) {}
 func (unmetered) Moved(int64)  {}
 
-// companion is a manifest that travels along with another.
-type companion struct {
+// attachment is a manifest that travels along with another.
+type attachment struct {
 	image.Digest
 	// subject is the manifest that it names as its subject; empty for what is found by a tag.
 	subject image.Digest
@@ -89,10 +89,10 @@ type companion struct {
 	depth int
 }
 
-// companions brings what refers to the image: referrers by the OCI distribution spec and the tags that cosign names after a digest,
+// attachments brings what refers to the image: referrers by the OCI distribution spec and the tags that cosign names after a digest,
 // of the root and of all manifests below it, and what refers to these in turn. Where platforms are left out the root is another
 // manifest than the source's, so what refers to the source's does not hold for it; what refers to those below does.
-func (t *task) companions(ctx context.Context, root node) error {
+func (t *task) attachments(ctx context.Context, root node) error {
 	if t.order.Referrers.None() {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (t *task) companions(ctx context.Context, root node) error {
 		return err
 	}
 	if len(found) > 0 {
-		if err := t.bringCompanions(ctx, root, found); err != nil {
+		if err := t.bringAttachments(ctx, root, found); err != nil {
 			return err
 		}
 	}
@@ -164,16 +164,16 @@ func (d *descent) enter(ctx context.Context, index image.Reference, depth int) e
 }
 
 // search finds what refers to the subjects, and to that in turn: subjects come before what refers to them.
-func (t *task) search(ctx context.Context, subjects []image.Digest) ([]companion, error) {
+func (t *task) search(ctx context.Context, subjects []image.Digest) ([]attachment, error) {
 	tags, err := t.cosignTags(ctx) // first: the list of tags answers for fallback tags, too
 	if err != nil {
 		return nil, err
 	}
-	var found []companion
+	var found []attachment
 	seen := map[image.Digest]bool{}
-	queue := make([]companion, 0, len(subjects))
+	queue := make([]attachment, 0, len(subjects))
 	for _, s := range subjects {
-		queue = append(queue, companion{Digest: s})
+		queue = append(queue, attachment{Digest: s})
 	}
 	for ; len(queue) > 0; queue = queue[1:] {
 		s := queue[0]
@@ -197,15 +197,15 @@ func (t *task) search(ctx context.Context, subjects []image.Digest) ([]companion
 }
 
 // attachedTo lists what refers to one manifest.
-func (t *task) attachedTo(ctx context.Context, s companion, tags cosign) ([]companion, error) {
+func (t *task) attachedTo(ctx context.Context, s attachment, tags cosign) ([]attachment, error) {
 	list, err := t.options.Artifacts.Referrers(ctx, t.from, s.Digest)
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
 		return nil, mirror.At(mirror.Source, t.from.Digest(s.Digest), fmt.Errorf("referrers: %w", err))
 	}
-	var found []companion
+	var found []attachment
 	for _, r := range list {
 		if t.order.Referrers.Wants(r.ArtifactType) {
-			found = append(found, companion{Digest: r.Digest, subject: s.Digest, depth: s.depth + 1})
+			found = append(found, attachment{Digest: r.Digest, subject: s.Digest, depth: s.depth + 1})
 		}
 	}
 	for _, tag := range tags.of(s) {
@@ -216,7 +216,7 @@ func (t *task) attachedTo(ctx context.Context, s companion, tags cosign) ([]comp
 		if err != nil {
 			return nil, mirror.At(mirror.Source, t.from.Tag(tag), err)
 		}
-		found = append(found, companion{Digest: d.Digest, tag: tag, depth: s.depth + 1})
+		found = append(found, attachment{Digest: d.Digest, tag: tag, depth: s.depth + 1})
 	}
 	return found, nil
 }
@@ -244,7 +244,7 @@ func (t *task) cosignTags(ctx context.Context) (cosign, error) {
 
 // of returns the tags by which something may be attached to a manifest. Where tags are not listed each is asked for by its name,
 // but only for the image itself.
-func (c cosign) of(s companion) []string {
+func (c cosign) of(s attachment) []string {
 	var found []string
 	for _, suffix := range []string{".sig", ".att", ".sbom"} {
 		tag := s.Algorithm().String() + "-" + s.Encoded() + suffix
@@ -256,7 +256,7 @@ func (c cosign) of(s companion) []string {
 	return found
 }
 
-func (t *task) bringCompanions(ctx context.Context, root node, found []companion) error {
+func (t *task) bringAttachments(ctx context.Context, root node, found []attachment) error {
 	target := t.order.Target.Repository
 	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
 	if t.order.HeldAs == "" && !t.seen(root.manifest.Digest) {
@@ -283,7 +283,7 @@ func (t *task) bringCompanions(ctx context.Context, root node, found []companion
 	return nil
 }
 
-// artifact brings one companion, with everything below it. One that refers to a subject is there only once it is found by it: a
+// artifact brings one attachment, with everything below it. One that refers to a subject is there only once it is found by it: a
 // registry without the referrers API is given the artifact and then the list, and a crash may have come between.
 func (t *task) artifact(ctx context.Context, source, target image.Reference, subject image.Digest) error {
 	if target.Tag == "" && t.seen(source.Digest) {
@@ -325,7 +325,7 @@ func (t *task) attached(ctx context.Context, target image.Reference, subject ima
 	}
 	for _, r := range list {
 		if r.Digest == target.Digest {
-			t.places.arrived(target.Repository, target.Digest)
+			t.locations.arrived(target.Repository, target.Digest)
 			return true, nil
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// door is what a listener means for those who come through it. The zero value is the loopback's.
-type door struct {
+// listenerPolicy is what a listener means for those who come through it. The zero value is the loopback's.
+type listenerPolicy struct {
 	// socket is set for a unix socket, which its file's permissions guard, and which no browser can reach.
 	socket bool
 	// exposed is set where others than this machine can come.
@@ -19,39 +19,39 @@ type door struct {
 	names []string
 }
 
-// doorKey is the key of a connection's door in its context.
-type doorKey struct{}
+// policyKey is the key of a connection's listenerPolicy in its context.
+type policyKey struct{}
 
-func doorOf(address net.Addr, configured string) door {
+func policyOf(address net.Addr, configured string) listenerPolicy {
 	switch a := address.(type) {
 	case *net.UnixAddr:
-		return door{socket: true}
+		return listenerPolicy{socket: true}
 	case *net.TCPAddr:
 		if a.IP.IsLoopback() {
-			return door{}
+			return listenerPolicy{}
 		}
 	default:
-		return door{}
+		return listenerPolicy{}
 	}
-	d := door{exposed: true}
+	p := listenerPolicy{exposed: true}
 	if host, _, err := net.SplitHostPort(configured); err == nil && host != "" {
-		d.names = append(d.names, strings.ToLower(host))
+		p.names = append(p.names, strings.ToLower(host))
 	}
 	if name, err := os.Hostname(); err == nil && name != "" {
-		d.names = append(d.names, strings.ToLower(name))
+		p.names = append(p.names, strings.ToLower(name))
 	}
-	return d
+	return p
 }
 
-func doorFor(r *http.Request) door {
-	d, _ := r.Context().Value(doorKey{}).(door)
-	return d
+func policyFor(r *http.Request) listenerPolicy {
+	p, _ := r.Context().Value(policyKey{}).(listenerPolicy)
+	return p
 }
 
 // admits tells whether a Host is one under which this server can be meant, and that no stranger can have made to mean it. A request
 // without one is no browser's.
-func (d door) admits(host string) bool {
-	if d.socket || host == "" {
+func (p listenerPolicy) admits(host string) bool {
+	if p.socket || host == "" {
 		return true
 	}
 	name := strings.TrimSuffix(strings.ToLower(withoutPort(host)), ".")
@@ -61,7 +61,7 @@ func (d door) admits(host string) bool {
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return true
 	}
-	return d.exposed && (slices.Contains(d.names, name) || private(name))
+	return p.exposed && (slices.Contains(p.names, name) || private(name))
 }
 
 // private tells whether a name is none that anybody could register.

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestPlaces(t *testing.T) {
+func TestDirNames(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -29,22 +29,22 @@ func TestPlaces(t *testing.T) {
 		"into/deep": "other/deep", "into/new/one": "other/new/one", "not/yet": "not/yet", "later": "not/yet", "later/image": "not/yet/image",
 		"round": "round", "new": "new",
 	} {
-		var p Places
+		var p DirNames
 		if got := p.Name(at(name)); got != at(want) {
 			t.Errorf("%s is %s, want %s", name, got, at(want))
 		}
 	}
 }
 
-// TestPlacesMounted: a directory that is there under two names, as through a bind mount, has the first one. A link to a directory stands for
+// TestDirNamesMounted: a directory that is there under two names, as through a bind mount, has the first one. A link to a directory stands for
 // that here: to mount takes a root.
-func TestPlacesMounted(t *testing.T) {
+func TestDirNamesMounted(t *testing.T) {
 	dir := t.TempDir()
 	info, err := os.Stat(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Places{known: []place{{info, "/first"}}}
+	p := DirNames{known: []dirName{{info, "/first"}}}
 	if got := p.Name(dir + "/image"); got != "/first/image" {
 		t.Error(got)
 	}

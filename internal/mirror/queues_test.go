@@ -24,14 +24,14 @@ func ready(job plan.Job, imports int) *run {
 
 func all(*run, *Outcome) bool { return true }
 
-// TestTurns has jobs of one lane go by priority, and those of one priority in turns, whatever their number of tags.
+// TestTurns has jobs of one queue go by priority, and those of one priority in turns, whatever their number of tags.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLanes()
+		qs := newQueues()
 		var group sync.WaitGroup
 		goOn := make(chan struct{})
 		group.Go(func() {
-			l.each([]*run{ready(plan.Job{Name: "hold"}, importsPerLane)}, all, func(*run, int, func(int64)) { <-goOn })
+			qs.each([]*run{ready(plan.Job{Name: "hold"}, importsPerQueue)}, all, func(*run, int, func(int64)) { <-goOn })
 		})
 		synctest.Wait()
 		var mu sync.Mutex
@@ -42,7 +42,7 @@ func TestTurns(t *testing.T) {
 			imports  int
 		}{{"huge", 0, 60}, {"small", 0, 3}, {"urgent", 5, 4}, {"late", -1, 2}} {
 			group.Go(func() {
-				l.each([]*run{ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports)}, all, func(*run, int, func(int64)) {
+				qs.each([]*run{ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports)}, all, func(*run, int, func(int64)) {
 					mu.Lock()
 					defer mu.Unlock()
 					order = append(order, job.name)
@@ -50,7 +50,7 @@ func TestTurns(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		goOn <- struct{}{} // one place, which they take in turns
+		goOn <- struct{}{} // one slot, which they take in turns
 		synctest.Wait()
 		close(goOn)
 		group.Wait()
@@ -73,8 +73,8 @@ func TestFewAtFirst(t *testing.T) {
 		for i := range 17 {
 			jobs = append(jobs, plan.Job{Name: fmt.Sprint(i), Source: image.Repository{Registry: fmt.Sprint(i), Path: "a"}.Tag(""), Targets: target})
 		}
-		for lanes, want := range map[int][2]int{1: {16, 16}, 2: {16, 16}, 4: {8, 11}, 17: {2, 5}} {
-			l := newLanes(jobs[:lanes]...)
+		for sources, want := range map[int][2]int{1: {16, 16}, 2: {16, 16}, 4: {8, 11}, 17: {2, 5}} {
+			qs := newQueues(jobs[:sources]...)
 			r := ready(jobs[0], 100)
 			for i := range r.result.Outcomes {
 				r.result.Outcomes[i].Target = target[0]
@@ -85,7 +85,7 @@ func TestFewAtFirst(t *testing.T) {
 			var begun func(int64)
 			var group sync.WaitGroup
 			group.Go(func() {
-				l.each([]*run{r}, all, func(_ *run, i int, moved func(int64)) {
+				qs.each([]*run{r}, all, func(_ *run, i int, moved func(int64)) {
 					if i == 0 {
 						begun = moved
 					}
@@ -106,7 +106,7 @@ func TestFewAtFirst(t *testing.T) {
 			begun(1)
 			synctest.Wait()
 			if got := [2]int{before, under}; got != want {
-				t.Errorf("%d lanes: %v at once, want %v", lanes, got, want)
+				t.Errorf("%d sources: %v at once, want %v", sources, got, want)
 			}
 			close(ends)
 			group.Wait()
@@ -122,19 +122,19 @@ func TestTurnsWaitForPriority(t *testing.T) {
 		urgent := plan.Job{Name: "urgent", Priority: 1, Source: source("one")}
 		slow := plan.Job{Name: "slow", Priority: 1, Source: source("one")}
 		low := plan.Job{Name: "low", Source: source("one")}
-		l := newLanes(urgent, slow, low, plan.Job{Name: "elsewhere", Priority: 9, Source: source("two")})
+		qs := newQueues(urgent, slow, low, plan.Job{Name: "elsewhere", Priority: 9, Source: source("two")})
 		entered := make(chan struct{})
-		go l.each([]*run{ready(low, 1)}, all, func(*run, int, func(int64)) { close(entered) })
+		go qs.each([]*run{ready(low, 1)}, all, func(*run, int, func(int64)) { close(entered) })
 		r := ready(urgent, 1)
-		l.each([]*run{r}, all, func(*run, int, func(int64)) {}) // its imports
-		l.each([]*run{r}, all, func(*run, int, func(int64)) {}) // and what refers to what is kept
+		qs.each([]*run{r}, all, func(*run, int, func(int64)) {}) // its imports
+		qs.each([]*run{r}, all, func(*run, int, func(int64)) {}) // and what refers to what is kept
 		synctest.Wait()
 		select {
 		case <-entered:
 			t.Error("it did not wait")
 		default:
 		}
-		l.each([]*run{newRun(slow)}, all, func(*run, int, func(int64)) {})
+		qs.each([]*run{newRun(slow)}, all, func(*run, int, func(int64)) {})
 		<-entered
 	})
 }

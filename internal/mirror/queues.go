@@ -12,34 +12,34 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// lane is what goes from one registry to another.
-type lane struct{ source, target string }
+// queueKey names a queue: the registries that its imports go from and to.
+type queueKey struct{ source, target string }
 
-// shared has the requests of an action share the places of registries with those of its lane, so that each lane gets its part. Where a
+// shared has the requests of an action share the slots of registries with those of its queue, so that each queue gets its part. Where a
 // registry takes few at once, the import that was begun first is finished first.
 func shared(ctx context.Context, a *diff.Action) context.Context {
 	return wire.ShareInTurn(ctx, a.Source.Registry+" "+a.Target.Registry, a.Target.String())
 }
 
-// lanes bound what is under way between any two registries: one that hangs then holds up nobody else's imports. In a lane those jobs go
+// queues bound what is under way between any two registries: one that hangs then holds up nobody else's imports. In a queue those jobs go
 // first that have the highest priority, and of equal ones those that have had the fewest turns: what a registry allows is shared by them
 // so, and a job of a thousand tags does not use it up before one of three. Imports of a job wait for jobs of a higher priority from the
 // same registry to be observed.
 //
-// Where several lanes lead to one target, each begins few imports, and one more for each that ends or that moves bytes enough: the lane of
+// Where several queues lead to one target, each begins few imports, and one more for each that ends or that moves bytes enough: the queue of
 // a slow source does not keep the target busy with the starts of uploads that wait for their bytes.
-type lanes struct {
-	mu    sync.Mutex
-	lanes map[lane]*queue
+type queues struct {
+	mu     sync.Mutex
+	queues map[queueKey]*queue
 	// into are the source registries of the jobs, by target registry.
 	into map[string]map[string]struct{}
 	// expected counts the jobs that are still to be observed, by priority, for each source registry.
 	expected map[string]map[int]int
 }
 
-// queue is a lane with what waits for a place in it.
+// queue is what goes from one registry to another, with what waits for a slot in it.
 type queue struct {
-	lane
+	queueKey
 	free  int
 	most  int // imports at once, which grows
 	moved atomic.Int64
@@ -48,7 +48,7 @@ type queue struct {
 	came  int
 }
 
-// line is what waits of one run, in the order in which it came: the places of its outcomes, and what is done with them. It is numbers
+// line is what waits of one run, in the order in which it came: the positions of its outcomes, and what is done with them. It is numbers
 // and no goroutines, since a job may have 200,000.
 type line struct {
 	run     *run
@@ -58,28 +58,28 @@ type line struct {
 	since   int // when it was empty last, by the queue's count
 }
 
-// newLanes returns lanes for jobs, each of which is then to be observed.
-func newLanes(jobs ...plan.Job) *lanes {
-	l := &lanes{lanes: map[lane]*queue{}, into: map[string]map[string]struct{}{}, expected: map[string]map[int]int{}}
+// newQueues returns queues for jobs, each of which is then to be observed.
+func newQueues(jobs ...plan.Job) *queues {
+	qs := &queues{queues: map[queueKey]*queue{}, into: map[string]map[string]struct{}{}, expected: map[string]map[int]int{}}
 	for _, j := range jobs {
 		for _, target := range j.Targets {
-			if l.into[target.Registry] == nil {
-				l.into[target.Registry] = map[string]struct{}{}
+			if qs.into[target.Registry] == nil {
+				qs.into[target.Registry] = map[string]struct{}{}
 			}
-			l.into[target.Registry][j.Source.Registry] = struct{}{}
+			qs.into[target.Registry][j.Source.Registry] = struct{}{}
 		}
-		if l.expected[j.Source.Registry] == nil {
-			l.expected[j.Source.Registry] = map[int]int{}
+		if qs.expected[j.Source.Registry] == nil {
+			qs.expected[j.Source.Registry] = map[int]int{}
 		}
-		l.expected[j.Source.Registry][j.Priority]++
+		qs.expected[j.Source.Registry][j.Priority]++
 	}
-	return l
+	return qs
 }
 
 // observed notes that what the jobs of some runs import waits for its turn now. The caller holds the lock.
-func (l *lanes) observed(runs []*run) {
+func (qs *queues) observed(runs []*run) {
 	for _, r := range runs {
-		if of := l.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
+		if of := qs.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
 			of[r.job.Priority]--
 		}
 		r.arrived = true
@@ -87,8 +87,8 @@ func (l *lanes) observed(runs []*run) {
 }
 
 // outranked tells whether a job of a higher priority is still to be observed.
-func (l *lanes) outranked(key lane, r *run) bool {
-	for priority, jobs := range l.expected[key.source] {
+func (qs *queues) outranked(key queueKey, r *run) bool {
+	for priority, jobs := range qs.expected[key.source] {
 		if jobs > 0 && priority > r.job.Priority {
 			return true
 		}
@@ -96,29 +96,29 @@ func (l *lanes) outranked(key lane, r *run) bool {
 	return false
 }
 
-func (l *lanes) leave(q *queue) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (qs *queues) leave(q *queue) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
 	q.free++
-	l.grow(q)
+	qs.grow(q)
 }
 
 // grow allows one import more. The caller holds the lock.
-func (l *lanes) grow(q *queue) {
-	if q.most < importsPerLane {
+func (qs *queues) grow(q *queue) {
+	if q.most < importsPerQueue {
 		q.most++
 		q.free++
 	}
-	l.next(q)
+	qs.next(q)
 }
 
 // movedIn notes that bytes of an import have moved.
-func (l *lanes) movedIn(q *queue, bytes int64) {
+func (qs *queues) movedIn(q *queue, bytes int64) {
 	before := q.moved.Add(bytes) - bytes
 	if bytes > 0 && before/bytesAnImport < (before+bytes)/bytesAnImport {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.grow(q)
+		qs.mu.Lock()
+		defer qs.mu.Unlock()
+		qs.grow(q)
 	}
 }
 
@@ -136,9 +136,9 @@ func (q *queue) wait(r *run, i int, do func(i int, moved func(bytes int64))) {
 	}
 }
 
-// next gives free places to those whose turn it is.
-func (l *lanes) next(q *queue) {
-	for q.free > 0 && len(q.ready) > 0 && !l.outranked(q.lane, q.ready[0].run) {
+// next gives free slots to those whose turn it is.
+func (qs *queues) next(q *queue) {
+	for q.free > 0 && len(q.ready) > 0 && !qs.outranked(q.queueKey, q.ready[0].run) {
 		first := q.ready.pop()
 		i, do := first.waiting[0], first.do
 		first.waiting = first.waiting[1:]
@@ -148,8 +148,8 @@ func (l *lanes) next(q *queue) {
 			q.ready.push(first)
 		}
 		go func() {
-			defer l.leave(q)
-			do(i, func(bytes int64) { l.movedIn(q, bytes) })
+			defer qs.leave(q)
+			do(i, func(bytes int64) { qs.movedIn(q, bytes) })
 		}()
 	}
 }
@@ -184,20 +184,20 @@ func (h *heap) push(l *line) { containerheap.Push(h, l) }
 func (h *heap) pop() *line   { return containerheap.Pop(h).(*line) } //nolint:forcetypeassert // nothing else is in it
 
 // of returns the queue of an action. The caller holds the lock.
-func (l *lanes) of(a *diff.Action) *queue {
-	key := lane{a.Source.Registry, a.Target.Registry}
-	if l.lanes[key] == nil {
-		first := min(importsPerLane, max(leastImports, importsIntoOne/max(1, len(l.into[key.target]))))
-		l.lanes[key] = &queue{lane: key, free: first, most: first, lines: map[*run]*line{}}
+func (qs *queues) of(a *diff.Action) *queue {
+	key := queueKey{a.Source.Registry, a.Target.Registry}
+	if qs.queues[key] == nil {
+		first := min(importsPerQueue, max(leastImports, importsIntoOne/max(1, len(qs.into[key.target]))))
+		qs.queues[key] = &queue{queueKey: key, free: first, most: first, lines: map[*run]*line{}}
 	}
-	return l.lanes[key]
+	return qs.queues[key]
 }
 
 // each calls f for the outcomes that are wanted of runs that have observed, concurrently, and returns when all have ended. f says how many
 // bytes have moved.
-func (l *lanes) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int, moved func(bytes int64))) {
+func (qs *queues) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int, moved func(bytes int64))) {
 	var group sync.WaitGroup
-	l.mu.Lock()
+	qs.mu.Lock()
 	for _, r := range runs {
 		do := func(i int, moved func(int64)) {
 			defer group.Done()
@@ -206,14 +206,14 @@ func (l *lanes) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *ru
 		for i := range r.result.Outcomes {
 			if out := &r.result.Outcomes[i]; wanted(r, out) {
 				group.Add(1)
-				l.of(&out.Action).wait(r, i, do)
+				qs.of(&out.Action).wait(r, i, do)
 			}
 		}
 	}
-	l.observed(runs)
-	for _, q := range l.lanes {
-		l.next(q)
+	qs.observed(runs)
+	for _, q := range qs.queues {
+		qs.next(q)
 	}
-	l.mu.Unlock()
+	qs.mu.Unlock()
 	group.Wait()
 }

@@ -13,7 +13,7 @@ func TestMostSharedFirst(t *testing.T) {
 		return blob{Descriptor: image.Descriptor{Digest: image.DigestOf([]byte(name), ""), Size: size}}
 	}
 	base, runtime, app, config := blobOf("base", 10), blobOf("runtime", 10), blobOf("app", 500), blobOf("config", 1)
-	p := newPlaces()
+	l := newBlobLocations()
 	for i, test := range []struct {
 		manifest   string
 		blobs, out []blob
@@ -26,11 +26,11 @@ func TestMostSharedFirst(t *testing.T) {
 		if i == 2 {
 			manifest = image.DigestOf([]byte("alone: the largest"), "")
 		}
-		if diff := cmp.Diff(test.out, p.mostShared(manifest, test.blobs), cmp.AllowUnexported(blob{})); diff != "" {
+		if diff := cmp.Diff(test.out, l.mostShared(manifest, test.blobs), cmp.AllowUnexported(blob{})); diff != "" {
 			t.Errorf("%s: %s", test.manifest, diff)
 		}
 	}
-	if n := p.sharers[base.Digest]; n != 2 {
+	if n := l.sharers[base.Digest]; n != 2 {
 		t.Errorf("the base is counted %d times", n)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// board has the daemon asked for its status once for all who want it at one time.
-type board struct {
+// snapshotCache asks the daemon for its status once for all who want it at one time.
+type snapshotCache struct {
 	daemon Daemon
 	limit  time.Duration
 
@@ -23,15 +23,15 @@ type reading struct {
 }
 
 // status returns the daemon as it was at some moment of the call, or shortly before it. Nobody may change it.
-func (b *board) status(ctx context.Context) (*Status, error) {
-	b.mu.Lock()
-	r := b.next
+func (c *snapshotCache) status(ctx context.Context) (*Status, error) {
+	c.mu.Lock()
+	r := c.next
 	if r == nil {
 		r = &reading{done: make(chan struct{})}
-		b.next = r
-		go b.read(context.WithoutCancel(ctx), r)
+		c.next = r
+		go c.read(context.WithoutCancel(ctx), r)
 	}
-	b.mu.Unlock()
+	c.mu.Unlock()
 	select {
 	case <-r.done:
 		return r.status, r.err
@@ -41,16 +41,16 @@ func (b *board) status(ctx context.Context) (*Status, error) {
 }
 
 // read ends when the daemon has answered, or not in time.
-func (b *board) read(ctx context.Context, r *reading) {
-	ctx, cancel := context.WithTimeout(ctx, b.limit)
+func (c *snapshotCache) read(ctx context.Context, r *reading) {
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	status, err := b.daemon.Status(ctx)
+	status, err := c.daemon.Status(ctx)
 	if r.err = err; err == nil {
 		status.complete()
 		r.status = &status
 	}
-	b.mu.Lock()
-	b.next = nil
-	b.mu.Unlock()
+	c.mu.Lock()
+	c.next = nil
+	c.mu.Unlock()
 	close(r.done)
 }

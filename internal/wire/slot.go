@@ -9,9 +9,9 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// place is one request's place among those in flight. While the other side of a copy has its turn, and is silent or slow, it is lent to
+// slot is one request's slot among those in flight. While the other side of a copy has its turn, and is silent or slow, it is lent to
 // others: an upload whose source trickles, or a download whose target does, keeps nobody else from the registry.
-type place struct {
+type slot struct {
 	window *window
 	party  party
 	worked func() // ends what is noted of the time that it is held
@@ -19,14 +19,14 @@ type place struct {
 	mu   sync.Mutex
 	held bool
 	over bool
-	// credit is how long the other side may still take before the place is lent. Its time spends it, and its bytes restore it.
+	// credit is how long the other side may still take before the slot is lent. Its time spends it, and its bytes restore it.
 	credit time.Duration
 	timer  *time.Timer
 	since  time.Time // when the turn of the other side began; zero while it is not its turn
 }
 
 const (
-	// lendAfter is how long the other side may take before its place is lent, and fastEnough how many bytes a second keep it.
+	// lendAfter is how long the other side may take before its slot is lent, and fastEnough how many bytes a second keep it.
 	lendAfter  = 50 * time.Millisecond
 	fastEnough = 1 << 20
 	// sentInASecond is how many bytes are thought to be sent in a second where it is asked what is done first. Nothing waits longer on that
@@ -43,85 +43,85 @@ func due(bytes int64) time.Time {
 	return time.Now().Add(min(longestLast, time.Duration(float64(max(bytes, 0))/sentInASecond*float64(time.Second))))
 }
 
-// enter waits for a place in a window.
-func (w *window) enter(ctx context.Context, of party, due time.Time) (*place, error) {
+// enter waits for a slot in a window.
+func (w *window) enter(ctx context.Context, of party, due time.Time) (*slot, error) {
 	if err := w.acquire(ctx, of, due); err != nil {
 		return nil, err
 	}
-	p := &place{window: w, party: of, held: true, worked: worktime.Work(ctx), credit: lendAfter}
-	p.timer = time.AfterFunc(time.Hour, p.lend)
-	p.timer.Stop()
-	return p, nil
+	s := &slot{window: w, party: of, held: true, worked: worktime.Work(ctx), credit: lendAfter}
+	s.timer = time.AfterFunc(time.Hour, s.lend)
+	s.timer.Stop()
+	return s, nil
 }
 
 // rest says that the other side's turn begins.
-func (p *place) rest() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.over {
+func (s *slot) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
 		return
 	}
-	p.since = time.Now()
-	if p.credit > 0 {
-		p.timer.Reset(p.credit)
+	s.since = time.Now()
+	if s.credit > 0 {
+		s.timer.Reset(s.credit)
 	} else {
-		p.give()
+		s.give()
 	}
 }
 
 // lend is called by the timer: the other side takes its time.
-func (p *place) lend() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.since.IsZero() {
-		p.give()
+func (s *slot) lend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.since.IsZero() {
+		s.give()
 	}
 }
 
-// give gives the place back. The lock is held.
-func (p *place) give() {
-	if p.held {
-		p.held = false
-		p.worked()
-		p.window.release(p.party.share)
+// give gives the slot back. The lock is held.
+func (s *slot) give() {
+	if s.held {
+		s.held = false
+		s.worked()
+		s.window.release(s.party.share)
 	}
 }
 
-// resume says that the other side's turn has ended, and how many bytes it has brought or taken. Where the place was lent it waits for another;
+// resume says that the other side's turn has ended, and how many bytes it has brought or taken. Where the slot was lent it waits for another;
 // left is how many bytes are still to be sent.
-func (p *place) resume(ctx context.Context, moved int, left int64) error {
-	p.mu.Lock()
-	p.timer.Stop()
-	if !p.since.IsZero() {
-		p.credit -= time.Since(p.since)
-		p.since = time.Time{}
+func (s *slot) resume(ctx context.Context, moved int, left int64) error {
+	s.mu.Lock()
+	s.timer.Stop()
+	if !s.since.IsZero() {
+		s.credit -= time.Since(s.since)
+		s.since = time.Time{}
 	}
-	p.credit += time.Duration(moved) * time.Second / fastEnough
-	p.credit = min(max(p.credit, -lendAfter), lendAfter)
-	if p.held || p.over {
-		p.mu.Unlock()
+	s.credit += time.Duration(moved) * time.Second / fastEnough
+	s.credit = min(max(s.credit, -lendAfter), lendAfter)
+	if s.held || s.over {
+		s.mu.Unlock()
 		return nil
 	}
-	p.mu.Unlock()
-	if err := p.window.acquire(ctx, p.party.earlier(), due(left)); err != nil {
+	s.mu.Unlock()
+	if err := s.window.acquire(ctx, s.party.earlier(), due(left)); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.worked = worktime.Work(ctx)
-	if p.held = true; p.over {
-		p.give()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worked = worktime.Work(ctx)
+	if s.held = true; s.over {
+		s.give()
 	}
 	return nil
 }
 
-// end gives the place back for good.
-func (p *place) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.over = true
-	p.timer.Stop()
-	p.give()
+// end gives the slot back for good.
+func (s *slot) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.timer.Stop()
+	s.give()
 }
 
 // party is who a request is sent for.
@@ -155,13 +155,13 @@ func (p party) earlier() party {
 // partyKey is the key of a party in a context.
 type partyKey struct{}
 
-// Share has the requests of a context share their places with others of the name, and with nobody else: each share gets its part of what a
+// Share has the requests of a context share their slots with others of the name, and with nobody else: each share gets its part of what a
 // registry takes at once.
 func Share(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, partyKey{}, party{share: name})
 }
 
-// ShareInTurn is Share for what has a name of its own, and is to be finished before what begins later, where there are few places.
+// ShareInTurn is Share for what has a name of its own, and is to be finished before what begins later, where there are few slots.
 func ShareInTurn(ctx context.Context, share, name string) context.Context {
 	return context.WithValue(ctx, partyKey{}, party{share: share, begun: time.Now(), name: name})
 }
