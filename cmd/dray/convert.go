@@ -25,7 +25,7 @@ type converted struct {
 	Notes   []convertedNote `json:"notes"`
 }
 
-// convertedNote is something that has no equal, or that is left to do.
+// convertedNote names a setting that has no equivalent, or something that is left to do.
 type convertedNote struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
@@ -46,14 +46,14 @@ equivalent becomes a comment in its place, and a line on stderr.
   dray convert regsync.yml > dray.yaml
   dray convert import.sh > dray.yaml
   dray convert auth.yaml images.yaml                         image-syncer's two files
-  dray convert --target registry.example.com/mirror sync.yml what skopeo has on its command line
+  dray convert --target registry.example.com/mirror sync.yml skopeo's target is on its command line
 
 dray does not copy plain-text passwords: the config names an environment variable for each.
 
 ` + exitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
-				return usage("convert takes a FILE, or image-syncer's two; there are %d", len(args))
+				return usage("convert takes one FILE, or image-syncer's two (got %d)", len(args))
 			}
 			return nil
 		},
@@ -116,7 +116,7 @@ func (a *app) printNotes(result *convert.Result) {
 	for _, note := range result.Notes {
 		fmt.Fprintln(a.err, report.Line(note.String()))
 	}
-	fmt.Fprintf(a.err, "Read as %s; %s to look at, each of them a comment in the output.\n", result.Tool.Kind(), plural(len(result.Notes), "place", "places"))
+	fmt.Fprintf(a.err, "Read as %s; %s, each also a comment in the output.\n", result.Tool.Kind(), plural(len(result.Notes), "note", "notes"))
 }
 
 func (a *app) printConvertedJSON(result *convert.Result) error {

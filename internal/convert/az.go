@@ -146,12 +146,12 @@ func (d *document) az(top section, s *script) {
 		for _, known := range d.turns(top.r, c, s) {
 			i, err := d.azCall(top.r, c, known, s)
 			if err != nil {
-				d.remark(i.at, "no equal: %v; write the mapping by hand", err)
+				d.remark(i.at, "no equivalent: %v; write the mapping by hand", err)
 				continue
 			}
 			noWait = noWait || i.noWait
 			if err := d.azMappings(i); err != nil {
-				top.r.fail(i.at, "mend it there, or take it out", "%w", err)
+				top.r.fail(i.at, "fix it there, or remove it", "%w", err)
 			}
 		}
 	}
@@ -164,10 +164,10 @@ func (d *document) az(top section, s *script) {
 		m.referrers = referrers
 	}
 	if slices.ContainsFunc(d.mappings, func(m *mapping) bool { return m.moved != "" }) {
-		d.remark(at, "az acr import without --force fails where a tag is there: moved: refuse leaves one that points elsewhere, and one that holds the image already is no failure")
+		d.remark(at, "az acr import without --force fails if the tag exists; with moved: refuse, dray never moves a tag that holds another image, and counts one that already holds this image as done")
 	}
 	if noWait {
-		d.remark(at, "--no-wait has no equal: dray waits for each import, azure.import.parallel of a registry at once, and says how it ended")
+		d.remark(at, "--no-wait has no equivalent: dray waits for each import (azure.import.parallel of them at once per registry) and reports how it ended")
 	}
 }
 
@@ -176,19 +176,19 @@ func (d *document) turns(r *reader, c command, s *script) []map[string]string {
 	turns := []map[string]string{{}}
 	at := value{r: r, key: "az acr import", node: &yaml.Node{Line: c.line}}
 	if c.under != "" {
-		d.remark(at, "the line is in %s: the mapping is written as if it always ran", c.under)
+		d.remark(at, "the line is in %s; the mapping assumes that it always runs", c.under)
 	}
 	for _, l := range c.loops {
 		if l.words == nil || len(turns)*len(l.words) > maxLoop {
-			d.remark(at, "the line is in a loop over what is not known here: the mapping is written once, with ${env:} for what changes; write one for each")
+			d.remark(at, "the line is in a loop whose values are unknown here; there is one mapping, with ${env:} for what changes: write one mapping per value")
 			continue
 		}
 		more, unknown := s.over(l, turns)
 		if unknown {
-			d.remark(at, "the line is in a loop over %s, which is not known here: write a mapping for each", l.name)
+			d.remark(at, "the line is in a loop over %s, whose values are unknown here: write one mapping per value", l.name)
 		}
 		turns = more
-		d.remark(at, "the line is in a loop over %s: there is a mapping for each turn", l.name)
+		d.remark(at, "the line is in a loop over %s; there is one mapping per value", l.name)
 	}
 	return turns
 }
@@ -224,11 +224,11 @@ func (s *script) deep(w word, known map[string]string, depth int) (string, error
 	var b strings.Builder
 	for _, p := range w {
 		if s.parts++; s.parts > maxEntries || b.Len() > maxTemplate {
-			return "", errors.New("it has too much in it")
+			return "", errors.New("the value is too long")
 		}
 		text, err := s.part(p, known, depth)
 		if err == nil && b.Len()+len(text) > maxTemplate {
-			err = errors.New("it has too much in it")
+			err = errors.New("the value is too long")
 		}
 		if err != nil {
 			return "", err
@@ -241,7 +241,7 @@ func (s *script) deep(w word, known map[string]string, depth int) (string, error
 func (s *script) part(p part, known map[string]string, depth int) (string, error) {
 	switch {
 	case p.odd || depth > maxMerge || strings.Contains(p.cut, "+"):
-		return "", errors.New("it takes what a command gives, or an argument of the script")
+		return "", errors.New("it uses the output of a command, or an argument of the script")
 	case p.name == "":
 		return escape(p.text), nil
 	}
@@ -258,7 +258,7 @@ func (s *script) part(p part, known map[string]string, depth int) (string, error
 	case p.cut == "" || strings.IndexByte("#%", p.cut[0]) < 0: // a default counts where there is none, which is not known here
 		return text, nil
 	case strings.Contains(text, "${"):
-		return "", fmt.Errorf("it cuts %s out of %s", p.cut, p.name)
+		return "", fmt.Errorf("it removes %s from %s", p.cut, p.name)
 	}
 	return cut(text, p.cut), nil
 }
@@ -306,7 +306,7 @@ func (d *document) azCall(r *reader, c command, known map[string]string, s *scri
 			if !azName.MatchString(option) {
 				option = "in line " + strconv.Itoa(c.line)
 			}
-			d.remark(i.at, "no equal: the argument %s; it was left out", option)
+			d.remark(i.at, "no equivalent: the argument %s was left out", option)
 			continue
 		}
 		text, err := s.value(inline, known)
@@ -361,7 +361,7 @@ func (i azImport) one(name string) string {
 func (d *document) azMappings(i azImport) error {
 	name, source := i.one("--name"), i.one("--source")
 	if name == "" || source == "" {
-		return errors.New("the call has no --name, or no --source")
+		return errors.New("the call needs --name and --source")
 	}
 	target, engine := d.azTarget(i, name)
 	from, err := d.azSource(i, source)
@@ -402,7 +402,7 @@ func (d *document) azMappings(i azImport) error {
 		bare := m
 		bare.targets, bare.untagged = []string{target + "/" + repository}, true
 		if digest == "" {
-			d.disable(&bare, i.at, "no equal: --repository brings an image without a tag, and dray does that by digest only: write the source as repository@sha256:…")
+			d.disable(&bare, i.at, "no equivalent: --repository imports an image without a tag, which dray does by digest only; write the source as repository@sha256:…")
 		}
 		d.add(&bare)
 	}
@@ -453,7 +453,7 @@ func (d *document) azSource(i azImport, source string) (string, error) {
 	if registry == "" {
 		host := registryOf(source)
 		if host == "" {
-			return "", errors.New("its source names no registry, and there is no --registry")
+			return "", errors.New("its source names no registry, and --registry is missing")
 		}
 		return source, nil
 	}
@@ -463,7 +463,7 @@ func (d *document) azSource(i azImport, source string) (string, error) {
 	case m != nil:
 		host = strings.ToLower(m[1]) + azSuffix
 	case strings.Contains(registry, "${"):
-		d.remark(i.at, "--registry is a variable, and was taken for a name; for a resource ID write registries.NAME%s: {azure: {resourceID: …}}", azSuffix)
+		d.remark(i.at, "--registry is a variable; dray takes it for a registry name. For a resource ID, write registries.NAME%s: {azure: {resourceID: …}}", azSuffix)
 		host = strings.TrimSuffix(registry, azSuffix) + azSuffix
 	case !strings.Contains(registry, "."):
 		host = strings.ToLower(registry) + azSuffix
@@ -487,7 +487,7 @@ func (d *document) azCredentials(i azImport, source string) {
 	}
 	key := host(source)
 	if key == "" {
-		d.remark(i.at, "the source's registry is a variable: write its user and its password as registries.HOST: {username: …, password: …}")
+		d.remark(i.at, "the source's registry is a variable; write its credentials as registries.HOST: {username: …, password: …}")
 		return
 	}
 	if canonical, err := image.CanonicalHost(key); err == nil {
@@ -497,9 +497,9 @@ func (d *document) azCredentials(i azImport, source string) {
 	switch {
 	case r == nil:
 	case r.azure:
-		d.remarkRegistry(r, i.at, "az takes no user and no password where a registry is named by --registry, and they were left out")
+		d.remarkRegistry(r, i.at, "az ignores a username and password beside --registry; they were left out")
 	case username == "":
-		d.remarkRegistry(r, i.at, "no equal: a password alone is a token of Entra, which ends within hours; dray signs in to a registry of Azure's by itself, or write a user and a password")
+		d.remarkRegistry(r, i.at, "no equivalent: a password alone is an Entra token, which expires within hours; dray signs in to Azure registries by itself, or write username and password")
 	case password == "":
 		d.credentials(r, i.at, username, "")
 	default:

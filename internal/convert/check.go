@@ -23,7 +23,7 @@ func (d *document) check() {
 		d.checkOptions(m)
 		for _, set := range m.sets {
 			if _, err := tagfilter.Compile(set.spec()); err != nil {
-				d.disable(m, m.at, "no equal: dray cannot read the choice of tags (%v); write it anew", err)
+				d.disable(m, m.at, "no equivalent: dray cannot read the tag filter (%v); rewrite it", err)
 				break
 			}
 		}
@@ -41,7 +41,7 @@ func (d *document) checkTwice(m *mapping, before []*mapping) {
 	for _, first := range before {
 		if !m.disabled && !first.disabled && m.source == first.source && slices.Equal(m.targets, first.targets) &&
 			slices.Equal(m.repositories, first.repositories) && reflect.DeepEqual(m.sets, first.sets) {
-			d.disable(m, m.at, "it brings the same as the entry of line %d, and has been left out", first.at.line())
+			d.disable(m, m.at, "it copies the same as the entry on line %d, and was left out", first.at.line())
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (d *document) checkReferences(m *mapping) {
 			_, err = image.Parse(ref)
 		}
 		if err != nil {
-			m.at.r.fail(m.at, "mend it there, or take it out", "%w", err)
+			m.at.r.fail(m.at, "fix it there, or remove it", "%w", err)
 		}
 	}
 }
@@ -71,9 +71,9 @@ func (d *document) checkTargets(m *mapping) {
 	case len(target):
 	case 0:
 		m.targets = target
-		d.disable(m, m.at, "no equal: its target is the repository that the source is, and dray copies between repositories only")
+		d.disable(m, m.at, "no equivalent: its target is its source repository, and dray copies only between repositories")
 	default:
-		d.remarkMapping(m, "target", m.at, "no equal: one of its targets is the repository that the source is; it has been left out")
+		d.remarkMapping(m, "target", m.at, "no equivalent: one of its targets is the source repository; that target was left out")
 	}
 }
 
@@ -83,7 +83,7 @@ func (d *document) checkRepositories(m *mapping) {
 			continue
 		}
 		if _, err := image.ParsePrefix("registry.example/" + name); err != nil {
-			d.disable(m, m.at, "no equal: %q is no path of a repository", name)
+			d.disable(m, m.at, "no equivalent: %q is not a repository path", name)
 			return
 		}
 	}
@@ -96,7 +96,7 @@ func (d *document) checkOptions(m *mapping) {
 	m.platforms = slices.DeleteFunc(slices.Clone(m.platforms), func(text string) bool {
 		p, err := image.ParsePlatform(text)
 		if err != nil {
-			d.remarkMapping(m, "platforms", m.at, "no equal: the platform %q; write os/arch or os/arch/variant", text)
+			d.remarkMapping(m, "platforms", m.at, "no equivalent: the platform %q; write os/arch or os/arch/variant", text)
 			return true
 		}
 		twice := seen[p]
@@ -106,12 +106,12 @@ func (d *document) checkOptions(m *mapping) {
 	m.referrers = slices.DeleteFunc(slices.Clone(m.referrers), func(text string) bool {
 		bad := text != "true" && text != "false" && !artifactType.MatchString(text)
 		if bad {
-			d.remarkMapping(m, "referrers", m.at, "no equal: %q is no artifact type", text)
+			d.remarkMapping(m, "referrers", m.at, "no equivalent: %q is not an artifact type", text)
 		}
 		return bad
 	})
 	if _, err := schedule.Parse(m.schedule, m.timezone); err != nil {
-		d.remarkMapping(m, "schedule", m.at, "no equal: the schedule %q (%v); write another", m.schedule, err)
+		d.remarkMapping(m, "schedule", m.at, "no equivalent: the schedule %q (%v); write another", m.schedule, err)
 		m.schedule, m.timezone = "", ""
 	}
 }
@@ -131,7 +131,7 @@ func (d *document) checkRegistry(r *registry) {
 		return
 	}
 	if r.plainHTTP && (r.skipVerify || r.caFile != "" || r.certFile != "") {
-		d.remarkRegistry(r, value{}, "it was once without TLS and once with certificates; plainHTTP stands alone")
+		d.remarkRegistry(r, value{}, "one entry turned TLS off and another set certificates; this keeps plainHTTP only")
 		r.skipVerify, r.caFile, r.certFile, r.keyFile = false, "", "", ""
 	}
 }

@@ -29,7 +29,7 @@ func (t Tool) Kind() string {
 	if t == AZ {
 		return "a script with az acr import"
 	}
-	return "a config of " + string(t)
+	return "a " + string(t) + " config"
 }
 
 // File is a file to convert. Its name is for messages, and for comments without the folder.
@@ -48,7 +48,7 @@ type Options struct {
 	Scoped bool
 }
 
-// Note is something that has no equal, or that somebody has to do.
+// Note names a setting that has no equivalent, or something that is left to do.
 type Note struct {
 	File string
 	Line int    // from 1; 0 where it is about the file as a whole
@@ -161,7 +161,7 @@ func (d *document) mistakes(inputs []input) Errors {
 	why := errors.New("names no images")
 	hint := "give the file that says what to copy"
 	if len(d.mappings) > 0 {
-		why, hint = errors.New("nothing in it has an equal in dray"), "write a config by hand, see config.example.yaml; what stands in the way is:"
+		why, hint = errors.New("has nothing that dray can do"), "write a config by hand (see config.example.yaml); the reasons are:"
 		for _, note := range d.notes {
 			hint += "\n  " + note.String()
 		}
@@ -183,15 +183,15 @@ func chosen(inputs []input, options Options) (Tool, *Error) {
 	}
 	switch {
 	case tool == "" && first.shape == shapeDray:
-		return "", fail("there is nothing to convert", "is a config of dray already")
+		return "", fail("there is nothing to convert", "is already a dray config")
 	case tool == "":
-		return "", fail("say whose it is with --from", "is not known as a config of any of %v", Tools())
+		return "", fail("name the tool with --from", "does not look like a config of any of %v", Tools())
 	case !slices.Contains(Tools(), tool):
-		return "", fail(fmt.Sprintf("write one of %v", Tools()), "%q is not a tool whose config can be read", tool)
+		return "", fail(fmt.Sprintf("write one of %v", Tools()), "%q is not a tool that dray can convert from", tool)
 	case len(inputs) > 1 && tool != ImageSyncer, len(inputs) > 2:
-		return "", fail("give one file; image-syncer's credentials and images may be two", "there are %d files for %s", len(inputs), tool)
+		return "", fail("give one file; only image-syncer's credentials and images may be two", "there are %d files for %s", len(inputs), tool)
 	case tool == Skopeo && options.Target == "":
-		return "", fail("add --target HOST/PATH, the DESTINATION of skopeo's command line", "skopeo has the target on its command line, not in this file")
+		return "", fail("add --target HOST/PATH, the DESTINATION on skopeo's command line", "skopeo has the target on its command line, not in this file")
 	case tool != Skopeo && (options.Target != "" || options.Scoped):
 		return "", fail("leave out --target and --scoped", "%s has the target in its file", tool)
 	}

@@ -97,7 +97,7 @@ func (d *document) remarkRegistry(r *registry, at value, format string, args ...
 
 // noReferrers is for tools that copy images only.
 func (d *document) noReferrers(at section) []string {
-	d.remark(value{r: at.r}, "%s brings no signatures, SBOMs and attestations by referrers; take referrers: false out, and dray does", d.tool)
+	d.remark(value{r: at.r}, "%s copies no referrers (signatures, SBOMs, attestations); remove referrers: false to have dray copy them", d.tool)
 	return []string{"false"}
 }
 
@@ -129,7 +129,7 @@ func (d *document) registry(at value, key string) *registry {
 		_, err = image.ParsePrefix(canonical + "/" + path)
 	}
 	if err != nil {
-		d.remark(at, "no equal: %q cannot be a key of registries; write its credentials there by host", key)
+		d.remark(at, "no equivalent: %q cannot be a key of registries; write its credentials there by host", key)
 		return nil
 	}
 	key = canonical
@@ -151,9 +151,9 @@ func (d *document) credentials(r *registry, at value, username, password string)
 	switch {
 	case username == "" && password == "":
 	case username == "" || password == "":
-		d.remarkRegistry(r, at, "no equal: a name without a password, or the reverse; write both, or use docker login")
+		d.remarkRegistry(r, at, "no equivalent: username and password belong together; write both, or use docker login")
 	case r.username != "" && (r.username != username || r.password != password):
-		d.remarkRegistry(r, at, "no equal: other credentials for the same registry; write them as registries.%s/PATH", r.key)
+		d.remarkRegistry(r, at, "no equivalent: other credentials for the same registry; write them as registries.%s/PATH", r.key)
 	default:
 		r.username, r.password = username, password
 	}
@@ -162,7 +162,7 @@ func (d *document) credentials(r *registry, at value, username, password string)
 // secret returns what to write for a secret that stands in the source in plain text: a variable's name.
 func (d *document) secret(r *registry, at value) string {
 	name := "DRAY_PASSWORD_" + strings.ToUpper(nonName.ReplaceAllString(r.key, "_"))
-	d.remarkRegistry(r, at, "the secret stands in plain text and was not copied: set the environment variable %s", name)
+	d.remarkRegistry(r, at, "the plain-text secret was not copied; set the environment variable %s", name)
 	return "${env:" + name + "}"
 }
 

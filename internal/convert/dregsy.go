@@ -16,14 +16,14 @@ func (d *document) dregsy(top section) {
 		d.dregsyTask(task.section(), referrers)
 	}
 	for _, v := range top.rest() {
-		d.remark(v.value, "no equal: %s", dregsyWhy(v.name))
+		d.remark(v.value, "no equivalent: %s", dregsyWhy(v.name))
 	}
 }
 
 func dregsyWhy(key string) string {
 	switch key {
 	case "relay", "skopeo", "docker", "dockerhost", "api-version":
-		return "dray copies images itself, without a relay; certificates have their place in registries.HOST.tls"
+		return "dray copies images itself, without a relay; certificates belong in registries.HOST.tls"
 	case "lister":
 		return "dray lists repositories by the registry's catalog"
 	case "watch":
@@ -39,10 +39,10 @@ func (d *document) dregsyTask(task section, referrers []string) {
 	d.every(&base, interval, time.Duration(max(interval.integer(), 0))*time.Second)
 	name := task.get("name").text()
 	if v := task.get("verbose"); v.boolean() {
-		d.remark(v, "no equal for one task: write log.level: debug for all")
+		d.remark(v, "no equivalent per task; set log.level: debug for all")
 	}
 	if v := task.get("mappings_file"); v.set() {
-		d.remark(v, "no equal: mappings in another file; put them here")
+		d.remark(v, "no equivalent: mappings in another file; copy them here")
 	}
 	source := d.dregsyLocation(task.get("source"))
 	target := d.dregsyLocation(task.get("target"))
@@ -55,7 +55,7 @@ func (d *document) dregsyTask(task section, referrers []string) {
 		d.dregsyMapping(v.section(), m, name, source, target)
 	}
 	for _, v := range task.rest() {
-		d.remark(v.value, "no equal: dray convert does not know this key")
+		d.remark(v.value, "no equivalent: dray convert does not know this key")
 	}
 }
 
@@ -77,21 +77,21 @@ func (d *document) dregsyLocation(v value) string {
 	switch auth := s.get("auth"); auth.text() {
 	case "":
 	case "none":
-		d.remarkRegistry(r, auth, "without a username here, dray asks as docker login has it, and else as nobody")
+		d.remarkRegistry(r, auth, "without a username here, dray uses the credentials of docker login, or else none")
 	default:
 		d.dregsyAuth(r, auth)
 	}
 	if v := s.get("auth-refresh"); v.set() {
-		d.remarkRegistry(r, v, "no equal: name docker-credential-ecr-login in credHelpers of Docker's config.json, which dray reads, and which renews itself")
+		d.remarkRegistry(r, v, "no equivalent: name docker-credential-ecr-login in credHelpers of Docker's config.json, which dray reads")
 	}
 	if v := s.get("skip-tls-verify"); v.boolean() {
 		d.insecure(r, v)
 	}
 	if v := s.get("lister"); v.set() {
-		d.remarkRegistry(r, v, "no equal: dray lists repositories by the registry's catalog, and Docker Hub has none; name them")
+		d.remarkRegistry(r, v, "no equivalent: dray lists repositories by the registry's catalog, and Docker Hub has none; name the repositories")
 	}
 	for _, v := range s.rest() {
-		d.remarkRegistry(r, v.value, "no equal: dray convert does not know this key")
+		d.remarkRegistry(r, v.value, "no equivalent: dray convert does not know this key")
 	}
 	return name
 }
@@ -100,12 +100,12 @@ func (d *document) dregsyLocation(v value) string {
 func (d *document) insecure(r *registry, at value) {
 	if loopback(r.key) {
 		r.plainHTTP = true
-		d.remarkRegistry(r, at, "taken for a registry without TLS; where it has some, write tls: {insecureSkipVerify: true} instead of plainHTTP")
+		d.remarkRegistry(r, at, "assumed to be a registry without TLS; if it has TLS, write tls: {insecureSkipVerify: true} instead of plainHTTP")
 		return
 	}
 	if !r.plainHTTP {
 		r.skipVerify = true
-		d.remarkRegistry(r, at, "any certificate is trusted; where it has no TLS at all, write plainHTTP: true instead of tls")
+		d.remarkRegistry(r, at, "dray accepts any certificate; if the registry has no TLS, write plainHTTP: true instead of tls")
 	}
 }
 
@@ -118,9 +118,9 @@ func (d *document) dregsyAuth(r *registry, v value) {
 	}
 	switch {
 	case err != nil:
-		d.remarkRegistry(r, v, "no equal: it is not the base64 of JSON with username and password, and was not copied")
+		d.remarkRegistry(r, v, "no equivalent: not base64 of JSON with username and password; it was not copied")
 	case login.Username == "" || login.Password == "":
-		d.remarkRegistry(r, v, "it has no username or no password; without them dray asks as docker login has it, and else as nobody")
+		d.remarkRegistry(r, v, "username or password is missing; dray uses the credentials of docker login, or else none")
 	case r.username == login.Username:
 	default:
 		d.credentials(r, v, escape(login.Username), d.secret(r, v))
@@ -138,7 +138,7 @@ func (d *document) dregsyMapping(s section, m mapping, task, source, target stri
 	s.get("preserve-digests") // dray always does
 	tags, digests := s.get("tags"), s.get("digests")
 	for _, v := range s.rest() {
-		d.remarkMapping(&m, "", v.value, "no equal: dray convert does not know this key")
+		d.remarkMapping(&m, "", v.value, "no equivalent: dray convert does not know this key")
 	}
 	if strings.HasPrefix(from, "regex:") || strings.HasPrefix(to, "regex:") {
 		d.dregsyMatching(s, m, task, source, target, tags)
@@ -154,7 +154,7 @@ func (d *document) dregsyMapping(s section, m mapping, task, source, target stri
 		one := m
 		one.source += "@" + digest.text()
 		one.targets = []string{m.targets[0] + ":" + pinnedTag(digest.text())}
-		d.remarkMapping(&one, "target", digest, "no equal: dregsy gives it no tag; dray needs one, and this is made of the digest")
+		d.remarkMapping(&one, "target", digest, "no equivalent: dregsy sets no tag; dray needs one, so this tag is derived from the digest")
 		d.add(&one)
 	}
 	if len(digests.list()) == 0 || len(tags.list()) > 0 {
@@ -167,13 +167,13 @@ func (d *document) dregsyPlatform(v value, m *mapping) {
 	switch v.text() {
 	case "all":
 	case "":
-		const text = "dregsy copies the one platform of its machine where a mapping says nothing, dray all; write platforms to keep fewer"
+		const text = "without platform, dregsy copies its machine's platform and dray all; write platforms to keep fewer"
 		if !d.noted(text) {
 			d.remark(value{r: m.at.r}, text)
 		}
 	default:
 		m.platforms = []string{v.text()}
-		d.remarkMapping(m, "platforms", v, "dregsy copies the manifest of the platform itself; dray an index that holds this platform only, with a digest of its own")
+		d.remarkMapping(m, "platforms", v, "dregsy copies the platform's manifest; dray copies an index with this platform only, which has another digest")
 	}
 }
 
@@ -196,7 +196,7 @@ func (d *document) dregsyMatching(s section, m mapping, task, source, target str
 	to = strings.Trim(to, "/")
 	if !ok || !found || strings.ContainsAny(prefix, "*?") || strings.HasPrefix(to, "regex:") || !strings.HasPrefix(from, "regex:") {
 		m.source, m.targets, m.repositories, m.sets = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, []tagSet{{}}
-		d.disable(&m, s.value, "no equal: from %q to %q; name a path and repositories below it, or globs (* stays within a part of the path)", from, to)
+		d.disable(&m, s.value, "no equivalent: from %q to %q; name a path and repositories below it, or globs (* does not match a slash)", from, to)
 		d.add(&m)
 		return
 	}
@@ -206,7 +206,7 @@ func (d *document) dregsyMatching(s section, m mapping, task, source, target str
 	m.name = task + "/" + prefix
 	m.source, m.targets, m.repositories = source+"/"+prefix, []string{target + "/" + to + prefix}, []string{rest}
 	if strings.Contains(rest, "*") {
-		d.remarkMapping(&m, "repositories", s.get("from"), "a * stays within one part of the path, where .* does not")
+		d.remarkMapping(&m, "repositories", s.get("from"), "* does not match a slash, as .* does")
 	}
 	sets := d.dregsyTags(&m, tags)
 	d.addSets(m, sets)
@@ -244,7 +244,7 @@ func (d *document) dregsyTags(m *mapping, v value) []tagSet {
 		case kind == "keep":
 			keep = append(keep, patterns([]string{compiled(entry, lineMatch(re))})...)
 		default:
-			entry.r.fail(entry, "write a tag, or regex:, semver: or keep: and what belongs to it", "%q is no tag", text)
+			entry.r.fail(entry, "write a tag, or regex:, semver: or keep: with its expression", "%q is not a tag", text)
 		}
 	}
 	if len(sets) == 0 {
@@ -275,11 +275,11 @@ func (d *document) dregsyCount(m *mapping, at value, sets []tagSet) {
 		set.newest = newest
 		if set.semver == "" {
 			set.semver = ">= 0-0"
-			d.remarkMapping(m, "tags", at, "tags that are no versions are not counted and not taken; dregsy takes them all")
+			d.remarkMapping(m, "tags", at, "tags that are not versions are left out; dregsy takes them all")
 		}
 	}
 	if counted > 1 {
-		d.remarkMapping(m, "tags", at, "no equal: the newest of several filters together; this keeps as many of each")
+		d.remarkMapping(m, "tags", at, "no equivalent: the newest of several filters together; this keeps that many of each")
 	}
 }
 
@@ -287,7 +287,7 @@ func (d *document) dregsyCount(m *mapping, at value, sets []tagSet) {
 func (d *document) dregsyRange(m *mapping, at value, text string) string {
 	ranges, err := ordered(text)
 	if err != nil {
-		d.remarkMapping(m, "tags", at, "no equal: %v; this is the range as it was, which takes no pre-releases", err)
+		d.remarkMapping(m, "tags", at, "no equivalent: %v; this is the original range, which takes no pre-releases", err)
 		return text
 	}
 	d.remarkOrdered(m, at)
@@ -323,6 +323,6 @@ func (d *document) dregsyKeep(m *mapping, v value, sets []tagSet, keep, drop []s
 		}
 	}
 	if wider {
-		d.remarkMapping(m, "tags", v, "no equal: a tag that has to match two expressions (keep:); this chooses more, put the two into one")
+		d.remarkMapping(m, "tags", v, "no equivalent: tags that must match two expressions (keep:); this chooses more tags: combine the two into one")
 	}
 }

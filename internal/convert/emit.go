@@ -80,7 +80,7 @@ func (e *emitter) list(indent int, key string, texts []string) {
 // document writes all of it.
 func (e *emitter) document(d *document) {
 	e.comment(0, fmt.Sprintf("Made by dray convert from %s, %s.", strings.Join(d.files, " and "), d.tool.Kind()))
-	e.comment(0, `Look through it, and then at the answer of "dray plan", before it takes the place of the other.`)
+	e.comment(0, `Read it, and then what "dray plan" prints, before you use it.`)
 	e.comments(0, d.remarks)
 	e.line(0, "version: 1")
 	e.number(0, "jobs", d.jobs)
@@ -107,7 +107,7 @@ func (e *emitter) registries(list []*registry) {
 			some = true
 			live.line(2, "%s:\n%s", hostKey(r.key), strings.TrimSuffix(body.String(), "\n"))
 		} else if len(r.remarks) > 0 {
-			live.line(2, "# %s: nothing to set", r.key)
+			live.line(2, "# %s: nothing to configure", r.key)
 		}
 	}
 	if live.Len() == 0 {

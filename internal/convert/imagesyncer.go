@@ -21,7 +21,7 @@ func (d *document) imageSyncer(inputs []input) {
 			credentials = append(credentials, top.get("auth").section())
 			images = append(images, top.get("images"))
 			for _, v := range top.rest() {
-				d.remark(v.value, "no equal: dray convert does not know this key")
+				d.remark(v.value, "no equivalent: dray convert does not know this key")
 			}
 		}
 	}
@@ -37,7 +37,7 @@ func (d *document) imageSyncer(inputs []input) {
 	for _, v := range images {
 		d.imageSyncerImages(v.section())
 	}
-	d.remark(value{r: inputs[0].r}, "what image-syncer has on its command line as --os and --arch belongs to platforms; without them it copies all, as dray does")
+	d.remark(value{r: inputs[0].r}, "image-syncer's --os and --arch belong in platforms; without them it copies all platforms, as dray does")
 	referrers := d.noReferrers(inputs[0].top)
 	for _, m := range d.mappings {
 		m.referrers = referrers
@@ -68,10 +68,10 @@ func (d *document) imageSyncerLogin(entry named) {
 			r = d.registry(v, host)
 		}
 		r.plainHTTP = true
-		d.remarkRegistry(r, v, "taken for a registry without TLS; where it has some, write tls: {insecureSkipVerify: true} instead of plainHTTP")
+		d.remarkRegistry(r, v, "assumed to be a registry without TLS; if it has TLS, write tls: {insecureSkipVerify: true} instead of plainHTTP")
 	}
 	for _, v := range s.rest() {
-		d.remarkRegistry(r, v.value, "no equal: dray convert does not know this key")
+		d.remarkRegistry(r, v.value, "no equivalent: dray convert does not know this key")
 	}
 }
 
@@ -118,7 +118,7 @@ func (d *document) imageSyncerImages(s section) {
 	for _, r := range rules {
 		m := mapping{at: r.at, source: r.source, targets: r.targets}
 		if r.digest {
-			d.remarkMapping(&m, "target", r.at, "no equal: image-syncer gives it no tag; dray needs one, and this is made of the digest")
+			d.remarkMapping(&m, "target", r.at, "no equivalent: image-syncer sets no tag; dray needs one, so this tag is derived from the digest")
 		}
 		if r.renamed {
 			d.add(&m)
@@ -135,7 +135,7 @@ func (d *document) imageSyncerRule(entry named) []*rule {
 	var rules []*rule
 	targets := entry.list()
 	if len(entry.texts()) == 0 {
-		entry.r.fail(entry.value, "write the target, as image-syncer makes it of its --registry and --namespace", "has no target")
+		entry.r.fail(entry.value, "write the target, which image-syncer builds from --registry and --namespace", "has no target")
 	}
 	for _, v := range targets {
 		to, toTag, toDigest := splitReference(d.expandVariables(v))
@@ -151,7 +151,7 @@ func (d *document) imageSyncerRule(entry named) []*rule {
 		case len(tags) == 1 && literal(tags[0]) && toDigest == "":
 			rules = append(rules, &rule{at: v, source: repository + ":" + tags[0], targets: []string{to + ":" + toTag}, renamed: true})
 		default:
-			entry.r.fail(v, "leave the target's tag out", "the target has a tag, and the source is not one tag")
+			entry.r.fail(v, "remove the target's tag", "the target has a tag, but the source is not a single tag")
 		}
 	}
 	if len(plainTargets) > 0 {

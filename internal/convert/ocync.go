@@ -16,11 +16,11 @@ func (d *document) ocync(top section) {
 		o.mapping(v.section())
 	}
 	for _, v := range top.get("global").section().entries() {
-		d.remark(v.value, "no equal: %s", ocyncWhy(v.name))
+		d.remark(v.value, "no equivalent: %s", ocyncWhy(v.name))
 	}
 	for _, s := range []section{top, o.defaults} {
 		for _, v := range s.rest() {
-			d.remark(v.value, "no equal: dray convert does not know this key")
+			d.remark(v.value, "no equivalent: dray convert does not know this key")
 		}
 	}
 }
@@ -28,11 +28,11 @@ func (d *document) ocync(top section) {
 func ocyncWhy(key string) string {
 	switch key {
 	case "max_concurrent_transfers":
-		return "jobs is how many mappings run at once, registries.HOST.concurrency how many requests a registry gets"
+		return "jobs limits the mappings that run at once, registries.HOST.concurrency the requests to a registry"
 	case "cache_dir":
-		return "dray keeps its memory in stateDir"
+		return "dray keeps its state in stateDir"
 	case "cache_ttl", "staging_size_limit":
-		return "dray's memory needs no limit, and images pass through without being staged"
+		return "dray's state needs no limit, and dray streams images without staging them"
 	}
 	return "dray convert does not know this key"
 }
@@ -46,12 +46,12 @@ type ocyncReader struct {
 
 var ocyncVariable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:[-?])([^}]*))?\}`)
 
-// text turns ${NAME} into dray's reference. A default value has no equal.
+// text turns ${NAME} into dray's reference. A default value has no equivalent.
 func (o ocyncReader) text(v value) string {
 	return ocyncVariable.ReplaceAllStringFunc(v.text(), func(ref string) string {
 		found := ocyncVariable.FindStringSubmatch(ref)
 		if found[2] == ":-" {
-			o.remark(v, "no equal: a default for the variable %s; set it", found[1])
+			o.remark(v, "no equivalent: a default for the variable %s; set the variable", found[1])
 		}
 		return "${env:" + found[1] + "}"
 	})
@@ -68,7 +68,7 @@ func (o ocyncReader) registryEntry(entry named) {
 	}
 	if strings.Contains(name, "${") {
 		if plain || s.has("credentials", "token", "max_concurrent") {
-			o.remark(s.get("url"), "no equal: a variable in a key of registries; write the host there, with what this entry says")
+			o.remark(s.get("url"), "no equivalent: a variable in a key of registries; write the host there, with the settings of this entry")
 		}
 		return
 	}
@@ -93,19 +93,19 @@ func (o ocyncReader) access(r *registry, s section) {
 	switch kind := s.get("auth_type"); kind.text() {
 	case "", "basic", "docker_config", "ghcr":
 	case "anonymous":
-		o.remarkRegistry(r, kind, "without a username here, dray asks as docker login has it, and else as nobody")
+		o.remarkRegistry(r, kind, "without a username here, dray uses the credentials of docker login, or else none")
 	case "ecr", "gar", "gcr", "acr":
-		o.remarkRegistry(r, kind, "no equal: name the registry's helper (docker-credential-ecr-login, -gcloud, -acr-env) in credHelpers of Docker's config.json, which dray reads")
+		o.remarkRegistry(r, kind, "no equivalent: name the registry's helper (docker-credential-ecr-login, -gcloud, -acr-env) in credHelpers of Docker's config.json, which dray reads")
 	default:
-		o.remarkRegistry(r, kind, "no equal: use username and password, or docker login")
+		o.remarkRegistry(r, kind, "no equivalent: use username and password, or docker login")
 	}
 	if v := s.get("token"); v.set() {
-		o.remarkRegistry(r, v, "no equal: a token that is there already; use username and password, or docker login; it was not copied")
+		o.remarkRegistry(r, v, "no equivalent: a ready token was not copied; use username and password, or docker login")
 	}
 	r.concurrency = o.bound(r, s.get("max_concurrent"), 256)
 	s.get("head_first") // dray always does
 	for _, v := range s.rest() {
-		o.remarkRegistry(r, v.value, "no equal: dray convert does not know this key")
+		o.remarkRegistry(r, v.value, "no equivalent: dray convert does not know this key")
 	}
 }
 
@@ -137,7 +137,7 @@ func (o ocyncReader) mapping(s section) {
 	o.artifacts(or("artifacts"), &m)
 	for _, v := range s.rest() {
 		if v.name != "tags" {
-			o.remarkMapping(&m, "", v.value, "no equal: dray convert does not know this key")
+			o.remarkMapping(&m, "", v.value, "no equivalent: dray convert does not know this key")
 		}
 	}
 	o.addSets(m, o.tags(s.get("tags").section(), &m))
@@ -193,10 +193,10 @@ func (o ocyncReader) artifacts(v value, m *mapping) {
 	}
 	m.referrers = unique(s.get("include").texts())
 	if v := s.get("exclude"); v.set() {
-		o.remarkMapping(m, "referrers", v, "no equal: name the artifact types that you want in referrers")
+		o.remarkMapping(m, "referrers", v, "no equivalent: name the artifact types that you want in referrers")
 	}
 	if v := s.get("require_artifacts"); v.boolean() {
-		o.remarkMapping(m, "referrers", v, "no equal: an image without referrers arrives as well")
+		o.remarkMapping(m, "referrers", v, "no equivalent: dray also copies images without referrers")
 	}
 }
 
@@ -239,11 +239,11 @@ func (o ocyncReader) tags(own section, m *mapping) []tagSet {
 	}
 	for _, key := range []string{"min_tags", "semver_prerelease"} {
 		if v := or(key); v.set() {
-			o.remarkMapping(m, "tags", v, "no equal: %s", ocyncTagWhy(key))
+			o.remarkMapping(m, "tags", v, "no equivalent: %s", ocyncTagWhy(key))
 		}
 	}
 	for _, v := range slices.Concat(own.rest(), defaults.rest()) {
-		o.remarkMapping(m, "tags", v.value, "no equal: dray convert does not know this key")
+		o.remarkMapping(m, "tags", v.value, "no equivalent: dray convert does not know this key")
 	}
 	o.suffixes(or("semver"), or("latest"), m, &set)
 	var sets []tagSet
@@ -256,7 +256,7 @@ func (o ocyncReader) tags(own section, m *mapping) []tagSet {
 		sets = append(sets, back)
 		set.exclude = unique(append(set.exclude, rescued...))
 		if set.newest > 0 {
-			o.remarkMapping(m, "tags", or("latest"), "no equal: the newest of include and of the rest together; this keeps as many of each")
+			o.remarkMapping(m, "tags", or("latest"), "no equivalent: the newest of include and of the rest together; this keeps that many of each")
 		}
 	}
 	return append(sets, set)
@@ -267,7 +267,7 @@ func (o ocyncReader) sorted(order, latest value, m *mapping, set *tagSet) {
 	switch {
 	case latest.integer() <= 0:
 	case order.text() == "alpha":
-		o.remarkMapping(m, "tags", latest, "no equal: the last in the order of the alphabet; newest counts versions")
+		o.remarkMapping(m, "tags", latest, "no equivalent: the last in alphabetical order; newest counts versions")
 	default:
 		set.newest = latest.integer()
 		set.include = patterns(set.include)
@@ -283,7 +283,7 @@ func (o ocyncReader) suffixes(semver, latest value, m *mapping, set *tagSet) {
 	switch {
 	case set.semver == "" && set.newest > 0:
 		set.semver = ">= 0-0"
-		o.remarkMapping(m, "tags", latest, "tags that are no versions are not counted and not taken; ocync takes them after the last version")
+		o.remarkMapping(m, "tags", latest, "tags that are not versions are left out; ocync takes them after the last version")
 	case set.semver == "" || strings.Contains(set.semver, "-"):
 	case openRange.MatchString(set.semver):
 		parts := strings.Split(set.semver, ",")
@@ -292,13 +292,13 @@ func (o ocyncReader) suffixes(semver, latest value, m *mapping, set *tagSet) {
 		}
 		set.semver = strings.Join(parts, ", ")
 	default:
-		o.remarkMapping(m, "tags", semver, "1.2.3-r4 and 1.2.3-alpine are pre-releases for dray, which such a range leaves out; one such as \">= 1.2-0\" takes them in")
+		o.remarkMapping(m, "tags", semver, "1.2.3-r4 and 1.2.3-alpine are pre-releases for dray, which such a range leaves out; a range such as \">= 1.2-0\" includes them")
 	}
 }
 
 func ocyncTagWhy(key string) string {
 	if key == "min_tags" {
-		return "write it as min below tags, where it holds for all that the mapping chooses"
+		return "write it as min below tags, where it counts all tags that the mapping chooses"
 	}
-	return "pre-releases come where the range of semver names one"
+	return "a semver range includes pre-releases if it names one"
 }

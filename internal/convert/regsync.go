@@ -19,7 +19,7 @@ func (d *document) regsync(top section) {
 	top.get("version")
 	for _, v := range top.rest() {
 		if !strings.HasPrefix(v.name, "x-") {
-			d.remark(v.value, "no equal: dray convert does not know this key")
+			d.remark(v.value, "no equivalent: dray convert does not know this key")
 		}
 	}
 }
@@ -28,13 +28,13 @@ func (d *document) regsync(top section) {
 func (d *document) regsyncGeneral(defaults section) {
 	if v := defaults.get("parallel"); v.integer() > 0 {
 		d.jobs = min(v.integer(), 64)
-		d.remark(v, "jobs is how many mappings run at once in dray run; each may import several images at once")
+		d.remark(v, "jobs limits the mappings that run at once in dray run; each may import several images at once")
 	}
 	if v := defaults.get("ratelimit"); v.set() && v.section().get("retry").set() {
-		d.remark(v.section().get("retry"), "no equal: dray knows from the registry when to go on")
+		d.remark(v.section().get("retry"), "no equivalent: dray derives its pauses from the registry's answers")
 	}
 	for _, v := range defaults.rest() {
-		d.remark(v.value, "no equal: %s", regsyncWhy(v.name))
+		d.remark(v.value, "no equivalent: %s", regsyncWhy(v.name))
 	}
 }
 
@@ -42,27 +42,27 @@ func (d *document) regsyncGeneral(defaults section) {
 func regsyncWhy(key string) string {
 	switch key {
 	case "backup":
-		return "dray keeps no copy of what a tag pointed to; write moved: refuse for tags that should not move"
+		return "dray keeps no copy of the image that a tag held; write moved: refuse for tags that must not move"
 	case "hooks":
 		return "dray runs no commands; notifications tells a webhook what was imported and what failed"
 	case "mediaTypes":
-		return "dray takes the manifests and indexes of Docker and OCI, all of them"
+		return "dray copies all Docker and OCI manifests and indexes"
 	case "fastCheck":
 		return "dray looks for new signatures of unchanged images every referrersInterval, 24h by default"
 	case "forceRecursive":
-		return "dray looks below an index only where it has changed"
+		return "dray reads the manifests of an index only if it has changed"
 	case "referrerSlow":
-		return "dray looks for referrers in every way that the registry offers"
+		return "dray finds referrers by the referrers API and by tags"
 	case "referrerSource", "referrerTarget":
 		return "referrers come from the source and go to the target of their image"
 	case "skipDockerConfig":
-		return "dray uses what docker login left for each registry that has no username here"
+		return "dray uses the credentials of docker login for registries without a username here"
 	case "cacheCount", "cacheTime":
-		return "dray remembers what it has read, in stateDir"
+		return "dray keeps the manifests that it has read in stateDir"
 	case "blobLimit":
-		return "dray has no limit for the size of a blob"
+		return "dray has no size limit for blobs"
 	case "userAgent":
-		return "dray's cannot be set"
+		return "dray's User-Agent is fixed"
 	}
 	return "dray convert does not know this key"
 }
@@ -81,7 +81,7 @@ func (d *document) regsyncHost(s section) {
 		r.skipVerify = true
 	case "", "enabled":
 	default:
-		d.remarkRegistry(r, s.get("tls"), "no equal: it is none of enabled, insecure, disabled")
+		d.remarkRegistry(r, s.get("tls"), "no equivalent: the value is not enabled, insecure or disabled")
 	}
 	if s.get("scheme").text() == "http" {
 		r.plainHTTP = true
@@ -100,30 +100,30 @@ func (d *document) regsyncHost(s section) {
 		r.perSecond = d.bound(r, value{v.r, v.key, number(v.node, whole)}, 10_000)
 		if fraction && strings.Trim(v.text(), "0123456789.") == "" {
 			r.perSecond = max(r.perSecond, 1)
-			d.remarkRegistry(r, v, "requestsPerSecond is a whole number, at least 1; here it was %s", v.text())
+			d.remarkRegistry(r, v, "requestsPerSecond takes whole numbers from 1; this was %s", v.text())
 		}
 	}
 	for _, v := range s.rest() {
-		d.remarkRegistry(r, v.value, "no equal: %s", regsyncHostWhy(v.name))
+		d.remarkRegistry(r, v.value, "no equivalent: %s", regsyncHostWhy(v.name))
 	}
 }
 
 func regsyncHostWhy(key string) string {
 	switch key {
 	case "hostname":
-		return "dray asks the registry by the name that its images have"
+		return "dray connects to the host in the image name"
 	case "credHelper", "credHost", "credExpire":
 		return "name the helper in credHelpers of Docker's config.json, which dray reads"
 	case "token":
 		return "use username and password, or docker login; the token was not copied"
 	case "repoAuth":
-		return "dray asks for a token for each repository where the registry wants that"
+		return "dray asks for one token per repository if the registry wants that"
 	case "blobChunk", "blobMax":
-		return "dray finds out itself how a registry takes large blobs"
+		return "dray chooses how to upload large blobs by itself"
 	case "mirrors", "priority", "pathPrefix":
-		return "a copy that serves for another registry; name the one to ask as the source"
+		return "dray convert leaves mirrors out; write those that hold the same content as registries.HOST.mirrors"
 	case "api", "apiOpts":
-		return "dray speaks the OCI distribution API only"
+		return "dray speaks only the OCI distribution API"
 	}
 	return "dray convert does not know this key"
 }
@@ -132,7 +132,7 @@ func regsyncHostWhy(key string) string {
 func (d *document) regsyncText(v value) string {
 	text, err := expand(v.text(), nil)
 	if err != nil {
-		v.r.fail(v, "write the value itself, or only {{env \"NAME\"}} or {{file \"PATH\"}}", "the template cannot be read: %w", err)
+		v.r.fail(v, "write the value itself, or only {{env \"NAME\"}} or {{file \"PATH\"}}", "cannot read the template: %w", err)
 	}
 	return text
 }
@@ -163,7 +163,7 @@ func (d *document) regsyncFile(r *registry, v value) string {
 	if path, ok := strings.CutPrefix(text, "${file:"); err == nil && ok && isReference(text) {
 		return strings.TrimSuffix(path, "}")
 	}
-	d.remarkRegistry(r, v, "no equal: the PEM text itself; write it to a file, and the file's path to %s", tlsKey(v.key))
+	d.remarkRegistry(r, v, "no equivalent: PEM text in the config; write it to a file, and the file's path to %s", tlsKey(v.key))
 	return ""
 }
 
@@ -181,7 +181,7 @@ func tlsKey(key string) string {
 func (d *document) bound(r *registry, v value, most int) int {
 	n := v.integer()
 	if n > most {
-		d.remarkRegistry(r, v, "it was %d; dray takes %d at the most", n, most)
+		d.remarkRegistry(r, v, "it was %d; dray takes at most %d", n, most)
 	}
 	return max(min(n, most), 0)
 }
@@ -212,7 +212,7 @@ func (d *document) regsyncStep(s regsyncStep) {
 	d.regsyncOptions(s, &base)
 	for _, v := range s.rest() {
 		if !slices.Contains([]string{"tags", "tagSets", "repos", "x-name"}, v.name) {
-			d.remarkMapping(&base, "", v.value, "no equal: %s", regsyncWhy(v.name))
+			d.remarkMapping(&base, "", v.value, "no equivalent: %s", regsyncWhy(v.name))
 		}
 	}
 	switch kind := s.get("type").text(); kind {
@@ -225,7 +225,7 @@ func (d *document) regsyncStep(s regsyncStep) {
 	case "registry":
 		d.regsyncRegistry(s, base, source, target)
 	default:
-		s.r.fail(s.get("type"), "write registry, repository or image", "%q is no type of regsync", kind)
+		s.r.fail(s.get("type"), "write registry, repository or image", "%q is not a type of regsync", kind)
 	}
 	d.regsyncKeep(s, source)
 }
@@ -235,7 +235,7 @@ func (d *document) regsyncReference(v value, sync map[string]any) string {
 	text, err := expand(v.text(), map[string]any{"Sync": sync})
 	switch {
 	case err != nil:
-		v.r.fail(v, "write the reference itself", "the template cannot be read: %w", err)
+		v.r.fail(v, "write the reference itself", "cannot read the template: %w", err)
 		return ""
 	case text == "":
 		v.r.fail(v, "write a registry and a repository", "is missing")
@@ -251,7 +251,7 @@ func (d *document) regsyncImage(m mapping, source, target string) {
 	}
 	to, targetTag, targetDigest := splitReference(target)
 	if targetDigest != "" {
-		d.remarkMapping(&m, "target", m.at, "no equal: a digest at the target; the tag was made of it")
+		d.remarkMapping(&m, "target", m.at, "no equivalent: a digest at the target; the tag is derived from it")
 		targetTag = pinnedTag(targetDigest)
 	}
 	if targetTag == "" {
@@ -265,13 +265,13 @@ func (d *document) regsyncImage(m mapping, source, target string) {
 func (d *document) regsyncOptions(s regsyncStep, m *mapping) {
 	if v := s.get("platforms"); v.set() {
 		m.platforms = unique(v.texts())
-		d.remarkMapping(m, "platforms", v, "regsync copies the index as it is, with the other platforms missing; dray an index that holds these platforms only, with a digest of its own")
+		d.remarkMapping(m, "platforms", v, "regsync copies the index unchanged, without the other platforms; dray copies an index with these platforms only, which has another digest")
 	}
 	if v := s.get("platform"); v.text() != "" {
 		if m.platforms = []string{v.text()}; v.text() == "local" {
 			m.platforms = nil
 		}
-		d.remarkMapping(m, "platforms", v, "regsync copies the manifest of %s itself; dray an index that holds this platform only, with a digest of its own", v.text())
+		d.remarkMapping(m, "platforms", v, "regsync copies the manifest of %s; dray copies an index with this platform only, which has another digest", v.text())
 	}
 	d.regsyncReferrers(s, m)
 	m.foreignLayers = s.effective("includeExternal").boolean()
@@ -287,7 +287,7 @@ func (d *document) regsyncOptions(s regsyncStep, m *mapping) {
 		d.every(m, interval, interval.duration())
 	}
 	if v := s.get("ratelimit"); v.set() && v.section().get("retry").set() {
-		d.remarkMapping(m, "", v.section().get("retry"), "no equal: dray knows from the registry when to go on")
+		d.remarkMapping(m, "", v.section().get("retry"), "no equivalent: dray derives its pauses from the registry's answers")
 	}
 }
 
@@ -299,7 +299,7 @@ func (d *document) regsyncReferrers(s regsyncStep, m *mapping) {
 		m.referrers = []string{"false"}
 		return
 	case !referrers.boolean():
-		d.remarkMapping(m, "referrers", digestTags, "signatures by tag (sha256-….sig) and referrers travel together")
+		d.remarkMapping(m, "referrers", digestTags, "dray copies signatures by tag (sha256-….sig) and referrers, or neither")
 	}
 	m.referrers = []string{"true"}
 	var types []string
@@ -309,7 +309,7 @@ func (d *document) regsyncReferrers(s regsyncStep, m *mapping) {
 			types = append(types, kind)
 		}
 		if v := f.get("annotations"); v.set() {
-			d.remarkMapping(m, "referrers", v, "no equal: dray chooses referrers by their artifact type only")
+			d.remarkMapping(m, "referrers", v, "no equivalent: dray chooses referrers only by artifact type")
 		}
 	}
 	if len(types) > 0 {
@@ -382,7 +382,7 @@ func whole(v value) []string {
 func compiled(at value, re string) string {
 	text, err := expression(re)
 	if err != nil {
-		at.r.fail(at, "mend it there", "is no regular expression: %w", err)
+		at.r.fail(at, "fix it there", "is not a regular expression: %w", err)
 	}
 	return text
 }
@@ -414,7 +414,7 @@ func (d *document) every(m *mapping, at value, interval time.Duration) {
 		seconds = 10 * time.Second
 	}
 	if seconds != interval {
-		d.remarkMapping(m, "schedule", at, "it was %v; dray takes whole seconds, 10s at the least", interval)
+		d.remarkMapping(m, "schedule", at, "it was %v; dray takes whole seconds, at least 10s", interval)
 	}
 	m.schedule = "@every " + short(seconds)
 }
@@ -448,7 +448,7 @@ func (d *document) cron(m *mapping, at value) {
 
 // localTime says once that the time zone is another one.
 func (d *document) localTime(at value) {
-	const text = "dray takes hours as UTC unless timezone says otherwise, regsync as its machine has them"
+	const text = "dray reads hours as UTC unless timezone is set, regsync in its machine's time zone"
 	if !d.noted(text) {
 		d.remark(at, text)
 	}

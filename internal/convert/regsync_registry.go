@@ -23,7 +23,7 @@ func (d *document) regsyncRegistry(s regsyncStep, base mapping, source, target s
 		if !ok || !found || strings.ContainsAny(prefix, "*?[") {
 			m := base
 			m.source, m.targets, m.repositories, m.sets = source+"/PATH", []string{target + "/PATH"}, []string{"*"}, []tagSet{{}}
-			d.disable(&m, entry, "no equal: the expression %q for repositories; name a path and repositories below it, or globs (* stays within a part of the path)", entry.text())
+			d.disable(&m, entry, "no equivalent: the expression %q for repositories; name a path and repositories below it, or globs (* does not match a slash)", entry.text())
 			d.add(&m)
 			continue
 		}
@@ -46,20 +46,20 @@ func (d *document) regsyncRegistry(s regsyncStep, base mapping, source, target s
 		m.repositories = unique(m.repositories)
 		if slices.ContainsFunc(m.repositories, func(s string) bool { return strings.Contains(s, "*") }) {
 			if deny := repos.get("deny"); deny.set() {
-				d.remarkMapping(&m, "repositories", deny, "no equal: repositories cannot be excluded, so this brings them as well; name those that you want instead of a *")
+				d.remarkMapping(&m, "repositories", deny, "no equivalent: dray cannot exclude repositories, so this copies them too; name those that you want instead of *")
 			}
-			d.remarkMapping(&m, "repositories", s.get("repos"), "a * stays within one part of the path, where .* does not")
+			d.remarkMapping(&m, "repositories", s.get("repos"), "* does not match a slash, as .* does")
 		}
 		sets := d.regsyncTags(s, &m)
 		d.addSets(m, sets)
 	}
 }
 
-// wholeRegistry has no equal: a mapping begins below a path.
+// wholeRegistry has no equivalent: a mapping begins below a path.
 func (d *document) wholeRegistry(s regsyncStep, m mapping, source, target string) {
 	m.source, m.targets, m.repositories = source+"/PATH", []string{target + "/PATH"}, []string{"*"}
 	m.sets = unite(d.regsyncTags(s, &m))
-	d.disable(&m, s.value, "no equal: all repositories of a registry; copy this for each PATH that they begin with, or name repositories")
+	d.disable(&m, s.value, "no equivalent: all repositories of a registry; copy this once per PATH that they begin with, or name the repositories")
 	d.add(&m)
 }
 

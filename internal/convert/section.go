@@ -84,7 +84,7 @@ func (v value) text() string {
 		return ""
 	}
 	if v.node.Kind != yaml.ScalarNode {
-		v.r.fail(v, "", "is %s where a text belongs", v.kind())
+		v.r.fail(v, "", "is %s, not a string", v.kind())
 		return ""
 	}
 	return v.node.Value
@@ -134,7 +134,7 @@ func (v value) list() []value {
 	case v.node.Kind == yaml.ScalarNode:
 		return []value{v}
 	case v.node.Kind == yaml.MappingNode:
-		v.r.fail(v, "start each entry with a hyphen", "is a mapping where a list belongs")
+		v.r.fail(v, "start each entry with a hyphen", "is a mapping, not a list")
 		return nil
 	}
 	var entries []value
@@ -172,7 +172,7 @@ func (v value) section() section {
 		return s
 	}
 	if v.node.Kind != yaml.MappingNode {
-		v.r.fail(v, "", "is %s where a mapping belongs", v.kind())
+		v.r.fail(v, "", "is %s, not a mapping", v.kind())
 		return s
 	}
 	s.read(v.node, 0)
@@ -289,12 +289,12 @@ func parse(file string, data []byte) (section, *reader) {
 	case errors.Is(err, io.EOF), err == nil && len(document.Content) == 0:
 		err = errors.New("is empty")
 	case err != nil:
-		err = errors.New(unknownAnchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "an unknown anchor is referenced: a text that begins with * needs quotes"))
+		err = errors.New(unknownAnchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "refers to an unknown anchor; a string that begins with * needs quotes"))
 	case decode(decoder, &more) == nil:
 		err = errors.New("holds more than one YAML document")
 	}
 	if err != nil {
-		r.errs = append(r.errs, &Error{File: file, Err: err, Hint: "give a config as the tool itself reads it"})
+		r.errs = append(r.errs, &Error{File: file, Err: err, Hint: "give a config that the tool itself can read"})
 		return section{value: value{r: r}, fields: map[string]value{}, asked: map[string]bool{}}, r
 	}
 	return value{r, "", resolved(document.Content[0])}.section(), r

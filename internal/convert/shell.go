@@ -12,7 +12,7 @@ type word []part
 // part is text, or a variable by its name, or what a shell works out by itself.
 type part struct {
 	text, name string
-	// cut is an operator of a parameter expansion with its pattern, such as ##*/; odd is what has no equal.
+	// cut is an operator of a parameter expansion with its pattern, such as ##*/; odd marks one that has no equivalent.
 	cut string
 	odd bool
 }

@@ -10,8 +10,8 @@ import (
 // skopeo reads the file of `skopeo sync --src yaml`.
 func (d *document) skopeo(top section, options Options) {
 	options.Target = strings.TrimSuffix(strings.TrimPrefix(options.Target, "docker://"), "/")
-	d.remark(value{r: top.r}, "skopeo copies the one platform of its machine unless its command line has --all, dray all; write platforms to keep fewer")
-	d.remark(value{r: top.r}, "what skopeo has on its command line (--dest-creds, --dest-tls-verify, --src-creds) belongs to registries; what skopeo login left, dray reads as Docker's config.json")
+	d.remark(value{r: top.r}, "without --all, skopeo copies its machine's platform and dray all; write platforms to keep fewer")
+	d.remark(value{r: top.r}, "skopeo's --src-creds, --dest-creds and --dest-tls-verify belong in registries; dray reads the credentials of skopeo login, as it reads those of docker login")
 	referrers := d.noReferrers(top)
 	for _, entry := range top.entries() {
 		d.skopeoRegistry(entry.name, entry.section(), options)
@@ -37,7 +37,7 @@ func (d *document) skopeoRegistry(name string, s section, options Options) {
 	for _, repository := range skopeoRepositories(s) {
 		ref, err := image.Parse(name + "/" + repository.name)
 		if err != nil || ref.Tag != "" || ref.Digest != "" {
-			s.r.fail(repository.at, "write the path of a repository", "%q is no repository", repository.name)
+			s.r.fail(repository.at, "write the path of a repository", "%q is not a repository", repository.name)
 			continue
 		}
 		target := options.Target + "/" + path.Base(ref.Path)
@@ -48,7 +48,7 @@ func (d *document) skopeoRegistry(name string, s section, options Options) {
 		for _, digest := range repository.digests {
 			one := m
 			one.source, one.targets = m.source+"@"+digest.text(), []string{target + ":" + pinnedTag(digest.text())}
-			d.remarkMapping(&one, "target", digest, "no equal: skopeo gives it no tag; dray needs one, and this is made of the digest")
+			d.remarkMapping(&one, "target", digest, "no equivalent: skopeo sets no tag; dray needs one, so this tag is derived from the digest")
 			d.add(&one)
 		}
 		if len(repository.sets) > 0 {
@@ -56,7 +56,7 @@ func (d *document) skopeoRegistry(name string, s section, options Options) {
 		}
 	}
 	for _, v := range s.rest() {
-		d.remark(v.value, "no equal: dray convert does not know this key")
+		d.remark(v.value, "no equivalent: dray convert does not know this key")
 	}
 }
 
@@ -69,13 +69,13 @@ func (d *document) skopeoAccess(r *registry, s section) {
 	}
 	d.credentials(r, login.value, username, password)
 	for _, v := range login.rest() {
-		d.remarkRegistry(r, v.value, "no equal: use username and password, or docker login; it was not copied")
+		d.remarkRegistry(r, v.value, "no equivalent: use username and password, or docker login; it was not copied")
 	}
 	if v := s.get("tls-verify"); v.set() && !v.boolean() {
 		d.insecure(r, v)
 	}
 	if v := s.get("cert-dir"); v.text() != "" {
-		d.remarkRegistry(r, v, "no equal: a folder; name its files in tls: caFile (*.crt), certFile (*.cert) and keyFile (*.key), here of %s", v.text())
+		d.remarkRegistry(r, v, "no equivalent: a folder; name its files in tls as caFile (*.crt), certFile (*.cert) and keyFile (*.key); here it is %s", v.text())
 	}
 }
 
@@ -131,7 +131,7 @@ func (d *document) skopeoTwice() {
 			continue
 		}
 		if name, _, _ := splitReference(other.source); name != source {
-			d.remarkMapping(m, "target", m.at, "the mapping %q has the same target repository; a tag that both bring is refused", other.name)
+			d.remarkMapping(m, "target", m.at, "the mapping %q has the same target repository; dray refuses a tag that both write", other.name)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func functions() template.FuncMap {
 				return fallback, nil
 			}
 			if text, ok := value.(string); ok && strings.Contains(text, "${") {
-				return nil, errors.New("a default for a variable has no equal")
+				return nil, errors.New("dray has no defaults for variables")
 			}
 			return value, nil
 		},
@@ -62,7 +62,7 @@ func reference(kind, name string) (string, error) {
 func known(texts ...string) error {
 	for _, text := range texts {
 		if strings.Contains(text, "${") {
-			return errors.New("a function of a variable or a file has no equal")
+			return errors.New("dray has no functions on variables or files")
 		}
 	}
 	return nil
@@ -83,7 +83,7 @@ type bounded struct{ strings.Builder }
 // Write refuses what would make it too long.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.Len()+len(p) > maxTemplate {
-		return 0, fmt.Errorf("a template writes more than %d bytes", maxTemplate)
+		return 0, fmt.Errorf("the template produces more than %d bytes", maxTemplate)
 	}
 	return b.Builder.Write(p)
 }

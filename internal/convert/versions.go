@@ -86,5 +86,5 @@ func (d *document) remarkOrdered(m *mapping, at value) {
 		return
 	}
 	m.ranges = true
-	d.remarkMapping(m, "tags", at, "%s takes in pre-releases such as 1.2.3-alpine by their order; -zz behind a version is its greatest pre-release, -0 its least", d.tool)
+	d.remarkMapping(m, "tags", at, "%s includes pre-releases such as 1.2.3-alpine; -zz after a version stands for its greatest pre-release, -0 for its least", d.tool)
 }
