@@ -2,15 +2,15 @@ package auth
 
 import "strings"
 
-// challenge is one way to sign in that a registry offers (RFC 9110, 11.6.1).
+// challenge is one scheme that a registry offers for sign-in (RFC 9110, 11.6.1).
 type challenge struct {
-	// scheme is in lower case, and so are the names of params.
+	// scheme and the names of params are in lower case.
 	scheme string
 	params map[string]string
 }
 
-// parseChallenges reads the values of WWW-Authenticate: each may hold several challenges, and a challenge several parameters, all set apart
-// by commas. What cannot be read is passed over, and so is what comes after more than any registry has to say.
+// parseChallenges reads the values of WWW-Authenticate. Each may hold several challenges, and a challenge several parameters, all separated
+// by commas. It skips what it cannot parse, and what exceeds maxChallenges.
 func parseChallenges(values []string) []challenge {
 	var all []challenge
 	left := maxChallenges
@@ -24,7 +24,7 @@ func parseChallenges(values []string) []challenge {
 				p.skipOne()
 				continue
 			}
-			if p.equals() && len(all) > 0 { // a parameter of the challenge before
+			if p.equals() && len(all) > 0 { // a parameter of the previous challenge
 				all[len(all)-1].params[strings.ToLower(name)] = p.value()
 				continue
 			}
@@ -35,7 +35,7 @@ func parseChallenges(values []string) []challenge {
 	return all
 }
 
-// maxChallenges bounds what is read of all challenges of an answer, in bytes.
+// maxChallenges limits the bytes read of all challenges of an answer.
 const maxChallenges = 8 << 10
 
 // parser reads a header from its beginning.
@@ -49,7 +49,7 @@ func (p *parser) skipOne() {
 	}
 }
 
-// word takes a token (RFC 9110, 5.6.2).
+// word reads a token (RFC 9110, 5.6.2).
 func (p *parser) word() string {
 	end := strings.IndexFunc(p.rest, func(r rune) bool { return !tokenChar(r) })
 	if end < 0 {
@@ -64,7 +64,7 @@ func tokenChar(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-// equals takes the sign between a parameter's name and its value; it may have blanks around it.
+// equals reads the sign between a parameter's name and its value, with blanks around it.
 func (p *parser) equals() bool {
 	rest := strings.TrimLeft(p.rest, " \t")
 	if !strings.HasPrefix(rest, "=") {
@@ -74,7 +74,7 @@ func (p *parser) equals() bool {
 	return true
 }
 
-// value takes a quoted string, or what stands there up to a comma or a blank: some write a URL without quotes.
+// value reads a quoted string, or the text up to a comma or a blank: some registries write a URL without quotes.
 func (p *parser) value() string {
 	if !strings.HasPrefix(p.rest, `"`) {
 		end := strings.IndexAny(p.rest, ", \t")
@@ -102,7 +102,7 @@ func (p *parser) value() string {
 	return b.String()
 }
 
-// token68 passes over what schemes such as Negotiate have in place of parameters: one run of letters that may end with equals signs.
+// token68 skips what schemes such as Negotiate have instead of parameters: a run of letters, perhaps with trailing equals signs.
 func (p *parser) token68() {
 	rest := strings.TrimLeft(p.rest, " \t")
 	end := strings.IndexAny(rest, ", \t")

@@ -19,7 +19,7 @@ type Client struct {
 	log  *slog.Logger
 
 	mu sync.Mutex
-	// others are the hosts that the registry has led to and that want tokens of their own, which anybody is given.
+	// others are hosts that the registry has led to and that want tokens of their own, which they give to anyone.
 	others map[string]*signer
 }
 
@@ -29,13 +29,13 @@ func New(carrier *wire.Transport, source func(ctx context.Context) (Credential, 
 	return &Client{wire: carrier, home: home, log: log, others: map[string]*signer{}}
 }
 
-// Account names who signs in; empty for nobody.
+// Account returns the account's name; empty for anonymous.
 func (c *Client) Account(ctx context.Context) (string, error) {
 	credential, err := c.home.find(ctx)
 	return credential.Account(), err
 }
 
-// Known names who signs in as far as that has been found out.
+// Known returns the account's name as far as it is known.
 func (c *Client) Known() string {
 	c.home.mu.Lock()
 	defer c.home.mu.Unlock()
@@ -47,8 +47,8 @@ const (
 	maxOthers    = 1000
 )
 
-// Do sends a request with the credential that its host asks for, where that is the registry, and follows redirects. The credential stays at
-// the registry: another host is asked as by anybody, and only what reads goes there.
+// Do sends a request, with the credential if the registry asks for one, and follows redirects. The credential stays at the registry: other
+// hosts get anonymous requests, and only reads.
 func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Response, error) {
 	for range maxRedirects {
 		resp, err := c.send(req, call, need)
@@ -72,7 +72,7 @@ func (c *Client) send(req *http.Request, call wire.Call, need []Scope) (*http.Re
 	return c.wire.Do(req, call)
 }
 
-// other returns the signer for a host that the registry has led to: one for nobody.
+// other returns the anonymous signer for a host that the registry has led to.
 func (c *Client) other(host string) *signer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,10 +88,10 @@ func (c *Client) other(host string) *signer {
 	return s
 }
 
-// follow makes the request to which an answer redirects. What writes goes to the same host only.
+// follow makes the request to which an answer redirects. Writes stay at the same host.
 func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, error) {
 	location, err := req.URL.Parse(resp.Header.Get("Location"))
-	if err != nil { // its text may have a signature in it
+	if err != nil { // its text may contain a signature
 		return nil, errors.New("it redirects to what is not a URL")
 	}
 	to, err := c.wire.Allowed(location)

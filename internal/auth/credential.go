@@ -12,20 +12,20 @@ import (
 type Credential struct {
 	Username string
 	Password string
-	// IdentityToken is a refresh token of the registry's token server, as some registries' `docker login` leaves.
+	// IdentityToken is a refresh token of the registry's token server, as `docker login` saves it for some registries.
 	IdentityToken string
-	// Lacking says why there is no credential where one was to be had; empty otherwise.
+	// Lacking says why there is no credential although one was expected; empty otherwise.
 	Lacking string
-	// Hint is what a person can do to be signed in where nobody is, if that is another thing than elsewhere.
+	// Hint says how to sign in, if that differs from the usual way.
 	Hint string
 }
 
-// Anonymous tells whether nobody is signed in.
+// Anonymous reports whether the credential is empty.
 func (c Credential) Anonymous() bool {
 	return c.Username == "" && c.Password == "" && c.IdentityToken == ""
 }
 
-// Account names who signs in: a token does not say.
+// Account returns the account's name, which a token does not tell.
 func (c Credential) Account() string {
 	if c.Username == "" && c.IdentityToken != "" {
 		return "identity token"
@@ -33,7 +33,7 @@ func (c Credential) Account() string {
 	return c.Username
 }
 
-// secrets are what must not be seen of it.
+// secrets returns the parts that must not appear anywhere.
 func (c Credential) secrets() []string {
 	if c.Password == "" && c.IdentityToken == "" {
 		return nil
@@ -41,10 +41,10 @@ func (c Credential) secrets() []string {
 	return []string{c.Password, c.IdentityToken, c.Username + ":" + c.Password}
 }
 
-// Source returns the credential for a repository, and when it ends; zero for never. No credential is no error.
+// Source returns the credential for a repository and its expiry; zero for never. Having no credential is not an error.
 type Source func(ctx context.Context, repo image.Repository) (Credential, time.Time, error)
 
-// Static is the source of a credential that does not change. The zero credential signs nobody in.
+// Static is the source of a constant credential. The zero credential is anonymous.
 func Static(c Credential) Source {
 	return func(context.Context, image.Repository) (Credential, time.Time, error) { return c, time.Time{}, nil }
 }
@@ -53,13 +53,13 @@ func Static(c Credential) Source {
 type Keychain struct {
 	// Named are sources by canonical host, or by host/path for a part of one; the longest match wins.
 	Named map[string]Source
-	// Store answers for what none is named for; nil for nobody.
+	// Store is used if no named source matches; nil for none.
 	Store *Store
-	// Implied returns the source for a repository that neither has an entry for; nil where there is none, as the function may be.
+	// Implied returns the source for a repository that neither matches; nil if there is none. The function may be nil.
 	Implied func(repo image.Repository) Source
 }
 
-// Find returns the source for a repository, and a key that repositories share of which the source says the same.
+// Find returns the source for a repository, and a key. Repositories with one key have the same credential.
 func (k Keychain) Find(repo image.Repository) (key string, source Source) {
 	if name := k.Name(repo); name != "" {
 		return name, k.Named[name]
@@ -72,7 +72,7 @@ func (k Keychain) Find(repo image.Repository) (key string, source Source) {
 	return k.Store.key(repo), k.Store.Lookup
 }
 
-// Lacking says which program would be asked for the credential of a repository, and is not installed; empty where that is none.
+// Lacking returns the missing program that would supply the credential of a repository; empty for none.
 func (k Keychain) Lacking(repo image.Repository) string {
 	if k.Name(repo) != "" {
 		return ""
@@ -80,7 +80,7 @@ func (k Keychain) Lacking(repo image.Repository) string {
 	return k.Store.Lacking(repo)
 }
 
-// Name returns the longest name that a source has for a repository; empty for none.
+// Name returns the longest name with a source for a repository; empty for none.
 func (k Keychain) Name(repo image.Repository) string {
 	found := ""
 	prefixes(repo, func(name string) bool {
@@ -92,7 +92,7 @@ func (k Keychain) Name(repo image.Repository) string {
 	return found
 }
 
-// prefixes calls f with the repository and all that it lies below, the longest first, until f returns true.
+// prefixes calls f with the repository and its parents, the longest first, until f returns true.
 func prefixes(repo image.Repository, f func(string) bool) {
 	name := repo.String()
 	for {

@@ -1,5 +1,6 @@
-// Package auth signs requests to registries: a challenge asks for a credential, and a credential buys tokens.
+// Package auth signs requests to registries. A registry's challenge asks for a credential, or for a token that the credential obtains from
+// a token server.
 //
-// It knows which requests are for tokens, because it makes them. A credential comes from a [Source], whatever stands behind that: the
-// config, the files that docker login leaves, a credential helper, a cloud.
+// The package requests tokens itself. A credential comes from a [Source]: the config, the files that docker login writes, a credential
+// helper, or a cloud.
 package auth

@@ -7,8 +7,7 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// noCredential is the error of a credential that could not be had, with what its cause says of itself: whether it lasts, its code, and what to
-// do about it.
+// noCredential reports that getting a credential failed. It passes on whether that lasts, its code and its hint.
 func noCredential(registry string, err error) *wire.Error {
 	e := &wire.Error{Host: registry, Operation: "credentials", Attempts: 1, Message: wire.Clean(err.Error()), Cause: err, Lasting: true}
 	if coded, ok := errors.AsType[interface {
@@ -25,7 +24,7 @@ func noCredential(registry string, err error) *wire.Error {
 		e.Hint = hinted.Hint()
 		e.Message = wire.Clean(strings.TrimSuffix(err.Error(), "; "+e.Hint))
 	}
-	if what, ok := strings.CutPrefix(e.Message, "sign in to "); ok { // which the operation says
+	if what, ok := strings.CutPrefix(e.Message, "sign in to "); ok { // the operation says it
 		e.Operation, e.Message = "sign in", strings.TrimPrefix(what, registry+": ")
 	}
 	if passing, ok := errors.AsType[interface {

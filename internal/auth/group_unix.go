@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// endGroup has a command end with all that it has started.
+// endGroup makes a command end with all processes that it has started.
 func endGroup(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }

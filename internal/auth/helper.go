@@ -16,13 +16,13 @@ import (
 
 const (
 	helperTimeout = 30 * time.Second
-	// maxHelper bounds what a helper may write, in bytes.
+	// maxHelper limits the output of a helper, in bytes.
 	maxHelper = 64 << 10
-	// tokenUser is what a helper gives as the user where the secret is an identity token.
+	// tokenUser is the user that a helper returns if the secret is an identity token.
 	tokenUser = "<token>"
 )
 
-// Helper is the [Source] that is a credential helper, by what stands behind docker-credential- in the name of its program.
+// Helper returns the [Source] of a credential helper, given its program's name after docker-credential-.
 func Helper(name string) Source {
 	return func(ctx context.Context, repo image.Repository) (Credential, time.Time, error) {
 		c, err := askHelper(ctx, name, serverName(repo.Registry))
@@ -36,18 +36,18 @@ func Helper(name string) Source {
 func program(helper string) string { return "docker-credential-" + helper }
 
 // askHelper runs a credential helper by the protocol of docker-credential-helpers: the server on standard input, a JSON object on standard
-// output. That it has nothing for the server is no error. What it writes is never shown: it may be a secret.
+// output. That the helper has nothing for the server is not an error. Its output is never shown, since it may be a secret.
 func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, helperTimeout, fmt.Errorf("it did not end within %s", helperTimeout))
 	defer cancel()
 	var out bounded
-	command := exec.CommandContext(ctx, program(helper), "get") //nolint:gosec // the user's own file names the helper, as for docker itself
+	command := exec.CommandContext(ctx, program(helper), "get") //nolint:gosec // the user's own file names the helper, as for docker
 	command.Stdin = strings.NewReader(server)
 	command.Stdout = &out
 	command.WaitDelay = 250 * time.Millisecond
 	endGroup(command)
 	err := command.Run()
-	if errors.Is(err, exec.ErrWaitDelay) { // it has ended well; what it has started still holds its output
+	if errors.Is(err, exec.ErrWaitDelay) { // it has succeeded; what it has started still holds its output
 		err = nil
 	}
 	switch {
@@ -63,7 +63,7 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 		return Credential{}, fmt.Errorf("%s get: %w; run it by hand to see what it says: echo %s | %[1]s get", program(helper), err, server)
 	}
 	var answer struct{ Username, Secret string }
-	if json.NewDecoder(&out.kept).Decode(&answer) != nil { // as Docker does: what follows the object is ignored
+	if json.NewDecoder(&out.kept).Decode(&answer) != nil { // like Docker, ignore what follows the object
 		return Credential{}, fmt.Errorf("%s get: its answer is not a JSON object", program(helper))
 	}
 	if answer.Username == tokenUser {
@@ -72,8 +72,8 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	return Credential{Username: answer.Username, Password: answer.Secret}, nil
 }
 
-// bounded keeps what is written to it up to a bound, and then takes no more: who writes ends. It is no more than an io.Writer: the ReadFrom of
-// a bytes.Buffer would pass the bound by.
+// bounded keeps output up to a limit and then fails the write, which ends the writer. It is an io.Writer only: the ReadFrom of a
+// bytes.Buffer would bypass the limit.
 type bounded struct {
 	kept bytes.Buffer
 	full bool
@@ -88,7 +88,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.kept.Write(p)
 }
 
-// serverName is the name under which Docker stores credentials of a registry.
+// serverName returns the name under which Docker stores the credentials of a registry.
 func serverName(registry string) string {
 	if registry == image.DockerHub {
 		return "https://index.docker.io/v1/"

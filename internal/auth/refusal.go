@@ -9,14 +9,14 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// refusals are what the token server has refused to one credential, so that it is not asked the same for every request. Docker Hub locks an
-// account for ten minutes after some wrong passwords, so there a credential that fails is left alone as a whole. Elsewhere a refusal may be
-// about one repository. The lock of the signer guards them.
+// refusals remember what the token server has refused to one credential, so that not every request asks again. Docker Hub locks an account
+// for ten minutes after some wrong passwords, so a credential that fails there is not used at all for a while. Elsewhere a refusal may
+// concern one repository. The signer's lock guards them.
 type refusals struct {
-	// all holds for every token, byScope for one.
+	// all applies to every token, byScope to one.
 	all     refusal
 	byScope map[string]refusal
-	// strikes are the refusals one after the other, whatever was asked for, the latest at latest.
+	// strikes counts refusals in a row, of whatever scope; latest is the time of the last.
 	strikes int
 	latest  time.Time
 }
@@ -27,15 +27,15 @@ type refusal struct {
 }
 
 const (
-	// refusalFor is how long a refused token is not asked for again.
+	// refusalFor is how long a refused token is not requested again.
 	refusalFor = time.Minute
-	// lockFor is how long a credential is not used that was refused maxStrikes times, or of which the server has had enough.
+	// lockFor is how long a credential is not used after maxStrikes refusals, or after too many requests.
 	lockFor    = 10 * time.Minute
 	maxStrikes = 3
 	maxScopes  = 10_000
 )
 
-// check returns the last refusal, nil where there is none or it is over.
+// check returns the last refusal; nil if there is none or it has expired.
 func (r *refusals) check(scope string, now time.Time) error {
 	for _, known := range []refusal{r.all, r.byScope[scope]} {
 		if known.err != nil && now.Before(known.until) {
@@ -45,10 +45,10 @@ func (r *refusals) check(scope string, now time.Time) error {
 	return nil
 }
 
-// served notes that the credential is good.
+// served records that the credential works.
 func (r *refusals) served() { r.strikes = 0 }
 
-// note keeps a failure where it is a refusal, and returns what there is to say of it; locks says that wrong passwords lock an account there.
+// note records a failure if it is a refusal, and returns the error to report; locks says that wrong passwords lock an account.
 func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now time.Time) *wire.Error {
 	switch e.Status {
 	case http.StatusTooManyRequests:
@@ -66,9 +66,9 @@ func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now tim
 	if r.byScope == nil || len(r.byScope) >= maxScopes {
 		r.byScope = map[string]refusal{}
 	}
-	e.Header = nil // as long as it likes
+	e.Header = nil // it may be long
 	r.byScope[scope] = refusal{now.Add(refusalFor), e}
-	if e.Status == http.StatusForbidden { // it knows who asks
+	if e.Status == http.StatusForbidden { // it knows the account
 		return e
 	}
 	if now.Sub(r.latest) > lockFor {
@@ -84,10 +84,10 @@ func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now tim
 	return e
 }
 
-// enough is until when a token server is left alone that has had enough of requests: as long as its header says, or as Docker Hub locks an
-// account where there is a credential, and a minute, the window of its limit, otherwise.
+// enough returns until when to leave a token server alone after a 429: as its header says; without one, as long as Docker Hub locks an
+// account if there is a credential, or a minute, the window of its limit.
 func enough(signed bool, header http.Header, now time.Time) time.Time {
-	// Docker's says in how many seconds its window ends; Docker Hub's API says a Unix time in the same header.
+	// Docker's header counts the seconds until its window ends; Docker Hub's API sends a Unix time in the same header.
 	const unixFrom = 1_000_000_000
 	if n, err := strconv.ParseInt(header.Get("X-Ratelimit-Reset"), 10, 64); err == nil && n > 0 {
 		at := now.Add(time.Duration(min(n, unixFrom)) * time.Second)

@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// Scope is what a request needs to be allowed, in the words of distribution's token authentication: "repository:library/alpine:pull".
+// Scope is a right that a request needs, as in distribution's token authentication: "repository:library/alpine:pull".
 type Scope string
 
-// The scopes of the operations on a repository, and of a registry's list of them.
+// The scopes of the operations on a repository, and of the registry's catalog.
 func Pull(path string) Scope { return Scope("repository:" + path + ":pull") }
 
-// Push is for what reads and writes.
+// Push is the scope to read and write.
 func Push(path string) Scope { return Scope("repository:" + path + ":pull,push") }
 
-// Catalog is for the list of a registry's repositories.
+// Catalog is the scope to list a registry's repositories.
 const Catalog Scope = "registry:catalog:*"
 
-// resource is the scope without its actions.
+// resource returns the scope without its actions.
 func (s Scope) resource() string { return string(s[:max(strings.LastIndexByte(string(s), ':'), 0)]) }
 
-// parseScopes reads the parameter scope of a challenge: several are set apart by blanks.
+// parseScopes reads the parameter scope of a challenge, whose scopes are separated by blanks.
 func parseScopes(text string) []Scope {
 	var scopes []Scope
 	for _, field := range strings.Fields(text) {
@@ -31,8 +31,8 @@ func parseScopes(text string) []Scope {
 	return scopes
 }
 
-// wanted puts together what a request needs and what the registry has asked for. Where the registry names other things than the request
-// does, as one behind a path that is rewritten, it knows better.
+// wanted merges the scopes that a request needs with those that the registry asks for. If the registry names other resources than the
+// request, as behind a rewritten path, the registry is right.
 func wanted(need, asked []Scope) []Scope {
 	same := len(asked) == 0
 	for _, a := range asked {

@@ -20,7 +20,7 @@ type signer struct {
 	wire *wire.Transport
 	// source returns the credential.
 	source func(ctx context.Context) (Credential, time.Time, error)
-	// locks is set where wrong passwords lock an account, and too many requests for tokens an address.
+	// locks is set if wrong passwords lock an account, and too many token requests an address.
 	locks bool
 	log   *slog.Logger
 
@@ -28,16 +28,16 @@ type signer struct {
 	buying  flight.Group[*token]
 
 	mu sync.Mutex
-	// scheme is how the host wants to be signed in to, empty as long as it has not said; realm is where it has tokens given out, by its
-	// last challenge, and ways are what its challenges said to requests that need the same. A registry may name another token server for each.
+	// scheme is the host's authentication scheme, empty until it has named one. realm is the token server in its last challenge. ways are
+	// the answers to challenges for the same scopes: a registry may name another token server for each.
 	scheme string
 	realm  realm
 	ways   map[string]way
-	// credential is what the source gave, until it expires; renewed is when it was last asked for another one than was refused.
+	// credential is the source's answer, until it expires; renewed is the last time that it was asked to replace a refused one.
 	credential       Credential
 	expires, renewed time.Time
 	known            bool
-	// failure is why there is none, which is believed until a time.
+	// failure is why there is none, cached for a while.
 	failure     error
 	failedUntil time.Time
 	tokens      map[string]*token
@@ -45,7 +45,7 @@ type signer struct {
 	refusals    refusals
 }
 
-// way is where a token is to be had, for which scopes, and when the host said so.
+// way is a token server and scopes, and when the host named them.
 type way struct {
 	realm
 	scopes []Scope
@@ -54,34 +54,34 @@ type way struct {
 
 func (w way) key() string { return w.url.String() + " " + w.service + " " + joined(w.scopes) }
 
-// signature is what a request was signed with: a token, or else a credential, or nothing.
+// signature is what signed a request: a token, or else a credential, or nothing.
 type signature struct {
 	token      *token
 	credential Credential
 }
 
-// The schemes that a signer knows (RFC 7617 and 6750).
+// The schemes that a signer supports (RFC 7617 and 6750).
 const (
 	basic  = "basic"
 	bearer = "bearer"
 )
 
 const (
-	// renewals bounds how often one request is made with tokens that end before they serve it; freshFor is how long no other token is
-	// asked for after a new one.
+	// renewals limits how often one request gets a new token because the last one expired; freshFor is how long after a new token no other
+	// is requested.
 	renewals = 8
 	freshFor = 500 * time.Millisecond
-	// maxTokens bounds the tokens that are kept, in bytes, and maxWays the ways to them, of which each may take 16 KiB.
+	// maxTokens limits the kept tokens, in bytes; maxWays limits the ways, each of which may take 16 KiB.
 	maxTokens = 16 << 20
 	maxWays   = 1000
-	// sourceTimeout bounds the search for a credential.
+	// sourceTimeout limits the search for a credential.
 	sourceTimeout = 2 * time.Minute
 )
 
-// do sends a request, with a credential once the host asks for one, and with a new token where the last is no longer taken.
+// do sends a request, with a credential once the host asks for one, and with a new token once the last is refused.
 func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Response, error) {
 	var used signature
-	var carried []string // what the request was signed with, though there is another by now
+	var carried []string // what signed earlier attempts
 	call.Secrets = func() []string { return append(s.secrets(), carried...) }
 	call.Sign = func(attempt *http.Request) (err error) {
 		used, err = s.sign(attempt, need)
@@ -89,7 +89,7 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 		return err
 	}
 	for try := 1; ; try++ {
-		if err := s.ready(req.Context(), need); err != nil { // before a slot is taken
+		if err := s.ready(req.Context(), need); err != nil { // before waiting for a slot
 			if try > 1 {
 				return nil, err
 			}
@@ -119,8 +119,8 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
-// relearn asks the host, without a token, where tokens are to be had now: the server that it named before gives none. It returns an answer
-// that needs no token, or an error where there is no other way; nothing where there is one.
+// relearn sends the request without a token, to learn the current token server: the one that the host named before gives none. It returns
+// an answer if the host needs no token, an error if the host names no other way, and neither if it does.
 func (s *signer) relearn(req *http.Request, call wire.Call, need []Scope, failure error) (*http.Response, error) {
 	e, ok := errors.AsType[*wire.Error](failure)
 	s.mu.Lock()
@@ -149,7 +149,7 @@ func (s *signer) relearn(req *http.Request, call wire.Call, need []Scope, failur
 	return nil, nil
 }
 
-// refusalOf returns the error of a request whose answer asks for a sign-in. With any other answer the host has taken the token.
+// refusalOf returns the error of an answer that asks for a sign-in. Any other answer means that the host accepted the token.
 func refusalOf(call wire.Call, err error, used *token) *wire.Error {
 	e, ok := errors.AsType[*wire.Error](err)
 	own := ok && e.Operation == call.Operation
@@ -162,13 +162,13 @@ func refusalOf(call wire.Call, err error, used *token) *wire.Error {
 	return nil
 }
 
-// challenges tells whether an answer asks for a sign-in: 401, or 403 with a challenge that says what the token lacks (RFC 6750, 3.1).
+// challenges reports whether an answer asks for a sign-in: a 401, or a 403 whose challenge names the missing scope (RFC 6750, 3.1).
 func challenges(e *wire.Error) bool {
 	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden && slices.ContainsFunc(parseChallenges(e.Header.Values("WWW-Authenticate")),
 		func(c challenge) bool { return c.scheme == bearer && c.params["scope"] != "" })
 }
 
-// sign puts the credential on a request, as far as the host has asked for one.
+// sign adds the credential or a token to a request, if the host has asked for one.
 func (s *signer) sign(req *http.Request, need []Scope) (used signature, err error) {
 	s.mu.Lock()
 	scheme := s.scheme
@@ -197,8 +197,8 @@ func (u signature) secrets() []string {
 	return u.credential.secrets()
 }
 
-// ready finds what a request will be signed with. The credential is looked for before it is asked for: who signs in is known then, whose
-// budget the first request spends.
+// ready gets what will sign a request. It finds the credential before the host asks for one, so that the account is known whose budget the
+// first request spends.
 func (s *signer) ready(ctx context.Context, need []Scope) error {
 	_, err := s.find(ctx)
 	s.mu.Lock()
@@ -210,7 +210,7 @@ func (s *signer) ready(ctx context.Context, need []Scope) error {
 	return err
 }
 
-// meet learns from a challenge how to sign in, and tells whether the request is worth another try.
+// meet learns from a challenge how to sign in, and reports whether the request is worth another try.
 func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used signature) (again bool, err error) {
 	for _, c := range parseChallenges(refusal.Header.Values("WWW-Authenticate")) {
 		if c.scheme == bearer && c.params["realm"] != "" {
@@ -252,21 +252,21 @@ func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *
 	}
 	s.ways[joined(need)] = next
 	key := next.key()
-	if used == nil || s.tokens[key] != used { // it had none, or one for something else, or another request has renewed it meanwhile
+	if used == nil || s.tokens[key] != used { // it had none, or another; or another request has renewed it meanwhile
 		return true, nil
 	}
 	age := now.Sub(used.born)
 	if used.fresh(now) && (age < freshFor || age < refusalFor && !used.served.Load()) {
-		return false, nil // it has not ended: the refusal is about what it is for
+		return false, nil // it has not expired: the refusal concerns its scope
 	}
 	s.drop(key)
 	return true, nil
 }
 
-// covers tells whether the first scopes have all of the others.
+// covers reports whether have includes all scopes of want.
 func covers(have, want []Scope) bool { return joined(wanted(have, want)) == joined(have) }
 
-// way is how a token is to be had for what is needed. The lock is held.
+// way returns how to get a token for the needed scopes. The caller holds the lock.
 func (s *signer) way(need []Scope) way {
 	if known, ok := s.ways[joined(need)]; ok {
 		return known
@@ -274,7 +274,7 @@ func (s *signer) way(need []Scope) way {
 	return way{realm: s.realm, scopes: need}
 }
 
-// realmOf returns where tokens are to be had. A relative one is relative to the request.
+// realmOf returns the URL of the token server. A relative one is relative to the request.
 func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL, error) {
 	base := *req.URL
 	if same, err := carrier.Allowed(&base); err == nil {
@@ -290,7 +290,7 @@ func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL,
 	return carrier.Allowed(server)
 }
 
-// token returns a token that is good for what is needed, from memory or from the token server. One request at a time asks for one.
+// token returns a token for the needed scopes, from the cache or from the token server. One request at a time asks for it.
 func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 	s.mu.Lock()
 	way, credential := s.way(need), s.credential
@@ -309,7 +309,7 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 		s.mu.Lock()
 		known := s.tokens[key]
 		s.mu.Unlock()
-		if known.fresh(time.Now()) { // it came while this flight was about to begin
+		if known.fresh(time.Now()) { // it came while this flight began
 			return known, nil
 		}
 		credential, err := s.find(ctx)
@@ -327,7 +327,7 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 	return got, s.ended(ctx, err)
 }
 
-// fetch asks the token server, and keeps what it says of the credential that holds.
+// fetch asks the token server, and caches its answer for the current credential.
 func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*token, error) {
 	got, err := way.ask(ctx, s.wire, credential, way.scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
 	refusal, refused := errors.AsType[*wire.Error](err)
@@ -347,7 +347,7 @@ func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*to
 	return got, err
 }
 
-// keep remembers a token, and drops those that are over; all where there is too much else. The lock is held.
+// keep caches a token and drops expired ones, or all if that is not enough. The caller holds the lock.
 func (s *signer) keep(key string, t *token) {
 	s.drop(key)
 	if s.size += len(key) + len(t.text); s.size > maxTokens {
@@ -363,7 +363,7 @@ func (s *signer) keep(key string, t *token) {
 	s.tokens[key] = t
 }
 
-// drop forgets a token. The lock is held.
+// drop forgets a token. The caller holds the lock.
 func (s *signer) drop(key string) {
 	if t, ok := s.tokens[key]; ok {
 		s.size -= len(key) + len(t.text)
@@ -371,7 +371,7 @@ func (s *signer) drop(key string) {
 	}
 }
 
-// renew asks for another credential than one that was refused, once in a minute where the source may have one, and tells whether there is one.
+// renew asks the source to replace a refused credential, at most once a minute, and reports whether there is another one.
 func (s *signer) renew(ctx context.Context, refused Credential) (Credential, bool) {
 	s.mu.Lock()
 	if now := time.Now(); s.credential == refused && !s.expires.IsZero() && now.Sub(s.renewed) >= refusalFor {
@@ -382,7 +382,8 @@ func (s *signer) renew(ctx context.Context, refused Credential) (Credential, boo
 	return credential, err == nil && credential != refused && !credential.Anonymous()
 }
 
-// find returns the credential. One request at a time asks for it; where that fails, it is not asked for again as long as that took.
+// find returns the credential. One request at a time asks for it; after a failure it is not asked for again for as long as the failure
+// took.
 func (s *signer) find(ctx context.Context) (Credential, error) {
 	s.mu.Lock()
 	now := time.Now()
@@ -408,7 +409,7 @@ func (s *signer) seek(ctx context.Context) (Credential, error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		err = noCredential(s.wire.Name(), err)
-		if !errors.Is(ctx.Err(), context.Canceled) { // else it is only that nobody waited for it
+		if !errors.Is(ctx.Err(), context.Canceled) { // otherwise the callers just left
 			now := time.Now()
 			s.failure, s.failedUntil = err, now.Add(min(now.Sub(begun), refusalFor))
 		}
@@ -424,7 +425,7 @@ func (s *signer) seek(ctx context.Context) (Credential, error) {
 	return credential, nil
 }
 
-// ended gives an error the form of this module's where it is only that the caller has not waited.
+// ended converts the error of a caller that stopped waiting to this module's form.
 func (s *signer) ended(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return &wire.Error{Host: s.wire.Name(), Operation: "sign in", Attempts: 1, Message: cause.Error(), Cause: cause}
@@ -432,7 +433,7 @@ func (s *signer) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// refuses is the error of a request that the host refuses with the credential that there is.
+// refuses returns the error of a request that the host refuses with the present credential.
 func (s *signer) refuses(ctx context.Context, refusal *wire.Error) error {
 	credential, err := s.find(ctx)
 	if err != nil {
@@ -446,7 +447,7 @@ func (s *signer) refuses(ctx context.Context, refusal *wire.Error) error {
 	return &e
 }
 
-// advice is what a person can do about a sign-in that is refused.
+// advice says what to do about a refused sign-in.
 func (s *signer) advice(c Credential) string {
 	name := s.wire.Name()
 	switch {
@@ -460,7 +461,7 @@ func (s *signer) advice(c Credential) string {
 	return "the sign-in was refused: check registries." + name + ", or docker login"
 }
 
-// secrets are what must not be seen in an error, whatever the host repeats, beside what its request carried.
+// secrets are what must not appear in an error, in addition to what its request carried.
 func (s *signer) secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,13 +20,13 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Store is the user's credential store: the files that `docker login` and `skopeo login` leave, and the credential
-// helpers that they name. A nil *Store has none.
+// Store is the user's credential store: the files that `docker login` and `skopeo login` write, and the credential helpers that they name.
+// A nil *Store is empty.
 type Store struct {
 	files []authFile
 }
 
-// authFile is Docker's config.json, of which containers' auth.json (containers-auth.json(5)) is a part with finer keys.
+// authFile is Docker's config.json. Containers' auth.json (containers-auth.json(5)) is a part of it, with finer keys.
 type authFile struct {
 	path        string
 	Auths       map[string]authEntry `json:"auths"`
@@ -41,12 +41,12 @@ type authEntry struct {
 	IdentityToken string `json:"identitytoken"`
 }
 
-// maxCredentials is the largest credential file that is read, in bytes.
+// maxCredentials limits the size of a credential file, in bytes.
 const maxCredentials = 16 << 20
 
-// Load reads the files that are there: $REGISTRY_AUTH_FILE first, then Docker's config.json in $DOCKER_CONFIG or
-// the home directory, then containers' auth.json in $XDG_RUNTIME_DIR and the user's configuration directory. The first that
-// has something for a repository answers. A file that is there and cannot be read is an error.
+// Load reads the existing files: $REGISTRY_AUTH_FILE first, then Docker's config.json in $DOCKER_CONFIG or the home directory, then
+// containers' auth.json in $XDG_RUNTIME_DIR and the user's configuration directory. The first that has something for a repository wins. An
+// unreadable file is an error.
 func Load(getenv func(string) string) (*Store, error) {
 	s := &Store{}
 	for _, path := range Files(getenv) {
@@ -67,7 +67,7 @@ func Load(getenv func(string) string) (*Store, error) {
 	return s, nil
 }
 
-// Files are the files that [Load] looks for, there or not.
+// Files are the files that [Load] looks for, whether they exist or not.
 func Files(getenv func(string) string) []string {
 	var paths []string
 	add := func(dir string, parts ...string) {
@@ -92,8 +92,8 @@ func Files(getenv func(string) string) []string {
 
 func (f *authFile) normalise() { f.Auths, f.CredHelpers = byName(f.Auths), byName(f.CredHelpers) }
 
-// byName returns entries by the one name of their key. Of several for one name an empty one gives way, and then the one that is
-// written otherwise.
+// byName indexes entries by the normalized name of their key. Of several for one name, a non-empty one wins, then the one whose key is the
+// name itself.
 func byName[V comparable](entries map[string]V) map[string]V {
 	var none V
 	named := make(map[string]V, len(entries))
@@ -106,7 +106,7 @@ func byName[V comparable](entries map[string]V) map[string]V {
 	return named
 }
 
-// normalKey turns the keys that occur ("https://index.docker.io/v1/", "ghcr.io", "ghcr.io/acme") into host or host/path.
+// normalKey turns the keys in use ("https://index.docker.io/v1/", "ghcr.io", "ghcr.io/acme") into host or host/path.
 func normalKey(key string) string {
 	if _, rest, ok := strings.Cut(key, "://"); ok {
 		key = rest
@@ -125,7 +125,7 @@ func normalKey(key string) string {
 	return host
 }
 
-// key names what would answer for a repository, so that repositories with one answer share an endpoint.
+// key names the entry that answers for a repository, so that repositories with the same entry share an endpoint.
 func (s *Store) key(repo image.Repository) string {
 	if s == nil {
 		return ""
@@ -138,7 +138,7 @@ func (s *Store) key(repo image.Repository) string {
 	return repo.Registry
 }
 
-// Has tells whether there is an entry for a repository, as far as that can be told without asking a helper.
+// Has reports whether there is an entry for a repository, as far as that is known without asking a helper.
 func (s *Store) Has(repo image.Repository) bool {
 	if s == nil {
 		return false
@@ -147,7 +147,7 @@ func (s *Store) Has(repo image.Repository) bool {
 	for _, file := range s.files {
 		prefixes(repo, func(name string) bool {
 			_, helped := file.CredHelpers[name]
-			_, entered := file.Auths[name] // empty where a credential store has it
+			_, entered := file.Auths[name] // empty if a credential store has it
 			found = found || helped || entered
 			return found
 		})
@@ -155,11 +155,11 @@ func (s *Store) Has(repo image.Repository) bool {
 	return found
 }
 
-// storeLasts is how long a credential of the store is used before it is asked for again: helpers hand out tokens that end, Amazon's after
+// storeLasts is how long a credential of the store is used before it is read again: helpers return tokens that expire, Amazon's after
 // twelve hours.
 const storeLasts = time.Hour
 
-// Lookup is the [Source] of what the store has.
+// Lookup is the [Source] of the store's credentials.
 func (s *Store) Lookup(ctx context.Context, repo image.Repository) (Credential, time.Time, error) {
 	expires := time.Now().Add(storeLasts)
 	if s == nil {
@@ -179,8 +179,8 @@ func (s *Store) Lookup(ctx context.Context, repo image.Repository) (Credential, 
 	return Credential{Lacking: lacking}, expires, nil
 }
 
-// lookup asks a file. A program that the file names and that is not there, and a store of everything that does not work, leave a registry
-// without a credential: most of what is asked for needs none.
+// lookup reads the credential from a file. If the program that the file names is missing, or a store for all registries fails, there is no
+// credential: most requests need none.
 func (f authFile) lookup(ctx context.Context, repo image.Repository) (Credential, error) {
 	var credential Credential
 	var err error
@@ -200,7 +200,7 @@ func (f authFile) lookup(ctx context.Context, repo image.Repository) (Credential
 	return credential, err
 }
 
-// find returns the name under which a file has something for a repository, a helper or an entry; no name where it has nothing.
+// find returns the name under which a file has a helper or an entry for a repository; empty for none.
 func (f authFile) find(repo image.Repository) (name, helper string, entry authEntry) {
 	prefixes(repo, func(of string) bool {
 		helper, entry = f.CredHelpers[of], f.Auths[of]
@@ -212,7 +212,7 @@ func (f authFile) find(repo image.Repository) (name, helper string, entry authEn
 	return name, helper, entry
 }
 
-// Lacking says which program would be asked for the credential of a repository, and is not installed; empty where that is none.
+// Lacking returns the missing program that would supply the credential of a repository; empty for none.
 func (s *Store) Lacking(repo image.Repository) string {
 	if s == nil {
 		return ""
@@ -235,7 +235,7 @@ func (s *Store) Lacking(repo image.Repository) string {
 	return lacking
 }
 
-// lacking says why a helper that a file names gave no credential.
+// lacking says why a helper that a file names returned no credential.
 func (f authFile) lacking(key, helper string, err error) string {
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Sprintf("%s names the helper %s in %s, and that is not installed", f.path, program(helper), key)

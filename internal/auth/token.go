@@ -17,39 +17,39 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// token is what a token server has given.
+// token is a token from a token server.
 type token struct {
 	text       string
 	born, ends time.Time
-	// served is set once a registry has taken it.
+	// served is set once a registry has accepted it.
 	served atomic.Bool
 }
 
 const (
-	// shortLife is how long a token lives whose answer does not say it (distribution's token authentication, "expires_in").
+	// shortLife is the life of a token whose answer names none (distribution's token authentication, "expires_in").
 	shortLife = time.Minute
 	longLife  = 24 * time.Hour
-	// leastLife is the shortest life that is believed: the next request could not be made with less.
+	// leastLife is the shortest believed life: a shorter one would not last until the next request.
 	leastLife = time.Second
-	// margin is how long before its end a token is no longer used, at the most; else a tenth of its life.
+	// margin is how long before its expiry a token is no longer used, but at most a tenth of its life.
 	margin = 30 * time.Second
-	// maxToken and tokenDeadline bound the answer of a token server, in bytes and in time. No server takes a header that is longer.
+	// maxToken and tokenDeadline limit the answer of a token server, in bytes and in time. No server accepts a longer header.
 	maxToken      = 64 << 10
 	tokenDeadline = 30 * time.Second
 )
 
-// fresh tells whether the token may be used.
+// fresh reports whether the token may be used.
 func (t *token) fresh(now time.Time) bool {
 	return t != nil && now.Before(t.ends.Add(-min(margin, t.ends.Sub(t.born)/10)))
 }
 
-// realm is where tokens are to be had, and for whom.
+// realm is a token server and the service that the token is for.
 type realm struct {
 	url     *url.URL
 	service string
 }
 
-// ask asks a token server for a token. Its answer is read up to a bound.
+// ask requests a token. It reads a limited answer.
 func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, scopes []Scope, final func(*wire.Error) bool) (*token, error) {
 	req, err := r.request(ctx, c, scopes)
 	if err != nil {
@@ -80,7 +80,7 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 	return nil, carrier.Fault(call.Operation, errors.New("it redirects without an end"))
 }
 
-// elsewhere makes the request to which a token server redirects. One with a secret stays at its host.
+// elsewhere makes the request to which a token server redirects. A request with a secret stays at its host.
 func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, anonymous bool) (*http.Request, error) {
 	location, err := req.URL.Parse(resp.Header.Get("Location"))
 	if err != nil {
@@ -98,8 +98,8 @@ func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, 
 	return next, nil
 }
 
-// request makes the request: by an identity token as OAuth 2 has it (distribution, "Docker Registry v2 authentication using OAuth2"), else
-// by a password or by nothing ("Token Authentication Specification").
+// request makes the token request: with an identity token by OAuth 2 (distribution, "Docker Registry v2 authentication using OAuth2"),
+// otherwise with a password or none ("Token Authentication Specification").
 func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http.Request, error) {
 	if c.IdentityToken != "" {
 		form := url.Values{"grant_type": {"refresh_token"}, "service": {r.service}, "client_id": {"dray"}, "refresh_token": {c.IdentityToken}}
@@ -135,7 +135,8 @@ func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http
 	return req, nil
 }
 
-// parseToken reads the answer of a token server. Its fields are read one by one, as some write numbers as texts; an error names the field.
+// parseToken reads the answer of a token server. It decodes the fields one by one, since some servers write numbers as strings; an error
+// names the field.
 func parseToken(raw []byte, born time.Time) (*token, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {

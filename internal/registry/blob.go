@@ -24,9 +24,9 @@ const (
 
 func blobPath(repo image.Repository, d image.Digest) string { return repo.Path + "/blobs/" + string(d) }
 
-// OpenBlob starts the download of a blob at an offset, at a mirror of the registry where that has it, at the registry itself, or else
-// at one of the URLs, which may be none. A download that breaks off goes on where it was.
-// The caller closes the reader and checks the digest: the bytes are as the registry sends them. Where they are wrong it says so to Doubt.
+// OpenBlob starts a download at an offset: from a mirror that has the blob, else from the registry, else from one of the URLs, which may be
+// none. It resumes a download that breaks off. The caller closes the reader and checks the digest, since the bytes come unchecked; it
+// reports wrong ones to Doubt.
 func (c *Client) OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error) {
 	if repo.IsLayout() {
 		return c.layouts.OpenBlob(repo, d, offset)
@@ -62,32 +62,32 @@ func (e *endpoint) foreign(ctx context.Context, text string, repo image.Reposito
 	return e.download(ctx, req, repo, d, offset, false)
 }
 
-// download is the body of a blob that goes on where it breaks off: it is asked for again, at the registry, with a Range (RFC 9110, section
-// 14), or from the start where ranges are ignored. It ends with an error only when that does not help.
+// download is the body of a blob. When it breaks off, it requests the rest from the registry with a Range (RFC 9110, section 14), or
+// everything if ranges are ignored. It fails only if that does not help.
 type download struct {
 	e    *endpoint
 	req  *http.Request
 	repo image.Repository
-	size int64 // 0 where it is not known
-	// mediaType is what the manifest says of it.
+	size int64 // 0 if unknown
+	// mediaType is the media type in the manifest.
 	mediaType string
 	once      bool
 
 	body io.ReadCloser
 	read int64
-	// whole is set where the body has a coding that cannot be gone on with in the middle.
+	// whole is set if the body has a content coding, which cannot be resumed in the middle.
 	whole   bool
 	resumes int
 	idle    int
 }
 
-// maxResumes bounds how often one download is taken up again, and maxIdleResumes how often without a byte in between.
+// maxResumes limits how often a download is resumed, maxIdleResumes how often without progress.
 const (
 	maxResumes     = 50
 	maxIdleResumes = 4
 )
 
-// download starts a download; once is for one of several mirrors.
+// download starts a download; once turns retries off, for one of several mirrors.
 func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.Repository, d image.Descriptor, offset int64, once bool) (*download, error) {
 	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, mediaType: d.MediaType, once: once, read: offset}
 	if err := r.open(once); err != nil {
@@ -96,7 +96,7 @@ func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.R
 	return r, nil
 }
 
-// open asks for the rest of the blob.
+// open requests the rest of the blob.
 func (r *download) open(once bool) error {
 	req := r.req.Clone(r.req.Context())
 	if r.read > 0 {
@@ -107,12 +107,12 @@ func (r *download) open(once bool) error {
 		return err
 	}
 	if err = r.accept(resp); err != nil {
-		_ = resp.Body.Close() // it is of no use
+		_ = resp.Body.Close() // unusable
 	}
 	return err
 }
 
-// accept takes an answer in that goes on with the byte that is wanted, and skips what came before where it begins anew.
+// accept takes an answer that continues at the wanted byte, or skips what was read before if it starts over.
 func (r *download) accept(resp *http.Response) error {
 	r.body = resp.Body
 	switch resp.StatusCode {
@@ -121,7 +121,7 @@ func (r *download) accept(resp *http.Response) error {
 			return r.e.refused(getBlob, nil, "it was asked to go on at byte %d, and does so elsewhere", r.read)
 		}
 		_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
-		whole, _ := number(total) // "*" where it is not known
+		whole, _ := number(total) // "*" if unknown
 		return r.fits(whole)
 	case http.StatusOK:
 	default:
@@ -143,8 +143,8 @@ func (r *download) accept(resp *http.Response) error {
 	return nil
 }
 
-// decode takes the coding off a body that was compressed on its way. Its header alone does not tell: stores also send it with a blob that is
-// compressed itself. Where no length tells them apart, what is compressed twice was so on its way, and else the media type says it.
+// decode removes a content coding. The header alone does not tell: object stores also send it with a blob that is compressed itself. If the
+// length does not tell either, a body that is compressed twice had a coding; otherwise the media type decides.
 func (r *download) decode(resp *http.Response) error {
 	body := bufio.NewReader(resp.Body)
 	r.body = readCloser{body, resp.Body}
@@ -161,7 +161,7 @@ func (r *download) decode(resp *http.Response) error {
 			return nil
 		}
 	}
-	most := 2*r.size + 1<<20 // what is longer than it was before it was compressed does not end
+	most := 2*r.size + 1<<20 // limits bodies that never end
 	coded, err := gzip.NewReader(wire.Ration{Reader: body, Left: &most})
 	if err != nil {
 		return r.e.refused(getBlob, err, "its coding cannot be read: %v", err)
@@ -177,7 +177,7 @@ type readCloser struct {
 
 const gzipMagic = "\x1f\x8b" // RFC 1952, 2.3.1
 
-// fits compares the length of the blob that an answer announces, if any, with what is wanted.
+// fits compares the announced length of the blob, if any, with the wanted one.
 func (r *download) fits(length int64) error {
 	if r.size == 0 && length > 0 {
 		r.size = length
@@ -198,7 +198,7 @@ func (r *download) Read(p []byte) (int, error) {
 		if n > 0 {
 			r.idle = 0
 		}
-		if err == nil || err == io.EOF && (r.size == 0 || r.read >= r.size) { // one that wraps io.EOF is a torn body
+		if err == nil || err == io.EOF && (r.size == 0 || r.read >= r.size) { // one that wraps io.EOF is a broken body
 			return n, err
 		}
 		if errors.Is(err, io.EOF) {
@@ -217,7 +217,7 @@ func (r *download) Read(p []byte) (int, error) {
 func (r *download) again() bool {
 	ctx := r.req.Context()
 	for !r.once && !r.whole && r.size > 0 && r.resumes < maxResumes && r.idle < maxIdleResumes && ctx.Err() == nil {
-		_ = r.body.Close() // it is broken
+		_ = r.body.Close() // broken
 		r.resumes++
 		r.idle++
 		if r.e.pause(ctx, r.idle) != nil {
@@ -238,11 +238,11 @@ func (r *download) broken(err error) error {
 	return &Error{Host: r.e.registry, Operation: getBlob, Attempts: r.resumes + 1, Message: "the body broke off: " + wire.Clean(err.Error()), Cause: err}
 }
 
-// Close gives the connection back.
+// Close releases the connection.
 func (r *download) Close() error { return r.body.Close() }
 
-// HasBlob asks whether the repository, a target, has a blob, with the rights to push. The error wraps image.ErrHidden where the registry does
-// not say.
+// HasBlob reports whether a target repository has a blob. It asks for the rights to push. The error wraps image.ErrHidden if the answer
+// leaves that open.
 func (c *Client) HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
 	if repo.IsLayout() {
 		return c.layouts.HasBlob(ctx, repo, d)

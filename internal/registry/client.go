@@ -22,39 +22,38 @@ import (
 // Error is the final failure of a request to a registry.
 type Error = wire.Error
 
-// Retries is how requests are tried again.
+// Retries configures retries.
 type Retries = wire.Retries
 
-// Host is how to connect to one registry.
+// Host says how to connect to one registry.
 type Host = wire.Host
 
 // Options of a [Client].
 type Options struct {
 	// Hosts are the configured registries, by canonical host.
 	Hosts map[string]Host
-	// Mirrors have the content of a registry by digest: hosts, or host/path below which its repositories lie.
+	// Mirrors have the content of a registry by digest: hosts, or host/path prefixes of its repositories.
 	Mirrors map[string][]string
-	// Keychain has the credentials.
+	// Keychain finds the credentials.
 	Keychain auth.Keychain
-	// Retries is how requests are tried again.
+	// Retries configures retries.
 	Retries Retries
-	// Wrap goes around the transport of each registry: rate limits, metrics, or faults in tests. It may replace the
-	// transport altogether; nil for none.
+	// Wrap wraps the transport of each registry, for rate limits, metrics, or faults in tests. It may replace it; nil for none.
 	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
 	// UserAgent is sent with every request.
 	UserAgent string
-	// Keep is given each manifest that was fetched by its digest, while its request still holds its place among those in flight: a
-	// process that is killed loses no more of what it paid for than it had in flight. Its errors are logged. nil for nobody.
+	// Keep stores each manifest that was fetched by digest, while its request still holds its slot: a killed process loses no more paid
+	// manifests than it had in flight. Its errors are logged. nil for none.
 	Keep func(context.Context, image.Manifest) error
 	Log  *slog.Logger
 }
 
-// Client talks to all registries and layouts of a config. It is safe for concurrent use.
+// Client serves all registries and layouts of a config. It is safe for concurrent use.
 type Client struct {
 	options Options
 	layouts *layout.Store
-	// named are the tags of repositories that are named for a digest, types what the manifests are that a registry gives no media type for, and
-	// closed why repositories take nothing, such as those of a pull-through cache: what goes for one blob goes for all.
+	// named caches the tags that are named for a digest, per repository; types the media types of manifests that a registry sends without
+	// one; closed why repositories accept no writes, such as those of a pull-through cache: what holds for one blob holds for all.
 	named   wire.Recent[image.Repository, []string]
 	naming  flight.Group[[]string]
 	types   wire.Recent[image.Digest, image.Descriptor]
@@ -67,20 +66,20 @@ type Client struct {
 	hosts map[string]*host
 }
 
-// host is one registry, whoever asks it.
+// host is one registry, shared by all credentials.
 type host struct {
 	wire    *wire.Transport
 	profile *uploadProfile
-	// head is what is known of its HEAD.
+	// head is what is known about its HEAD.
 	head atomic.Int32
 }
 
-// endpoint is one registry seen with one credential.
+// endpoint is one registry with one credential.
 type endpoint struct {
 	*host
 	registry string
 	auth     *auth.Client
-	// signing is who asks whether the account signs in, and signsIn what was found.
+	// signing shares the question whether the account can sign in, signsIn its answer.
 	signing   flight.Group[bool]
 	signsIn   wire.Recent[struct{}, bool]
 	agent     string
@@ -89,8 +88,8 @@ type endpoint struct {
 	lists     fallbackLists
 }
 
-// The defaults of wire.Host.Concurrency, and how many requests are sent at once before a registry has shown what it takes. Docker
-// Hub answers a burst of cold connections with 429s, so it is met with fewer.
+// The defaults of wire.Host.Concurrency, and the initial number of requests in flight. Docker Hub answers a burst of cold connections with
+// 429s, so it starts with fewer.
 const (
 	defaultConcurrency = 16
 	hubConcurrency     = 6
@@ -98,14 +97,14 @@ const (
 	hubStart           = 1
 )
 
-// How long what was found out is believed: of lists of tags and of sign-ins, of repositories that take nothing, and of what does not change.
+// How long findings are cached: lists of tags and sign-ins, repositories that accept no writes, and facts that do not change.
 const (
 	recentFor = time.Minute
 	closedFor = time.Minute
 	longFor   = 24 * time.Hour
 )
 
-// New checks the hosts' files and returns a client. No registry is asked yet.
+// New checks the hosts' files and returns a client. It sends no request.
 func New(options Options) (*Client, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
@@ -121,7 +120,7 @@ func New(options Options) (*Client, error) {
 	return c, nil
 }
 
-// keep keeps a manifest that has arrived, whatever becomes of the caller meanwhile.
+// keep stores a manifest that has arrived, even if the caller is cancelled meanwhile.
 func (c *Client) keep(ctx context.Context, m image.Manifest) {
 	if c.options.Keep == nil {
 		return
@@ -131,7 +130,7 @@ func (c *Client) keep(ctx context.Context, m image.Manifest) {
 	}
 }
 
-// newHost makes what all requests to a registry share. It fails only where the config names files for it.
+// newHost makes what all requests to a registry share. It fails only if the config names unusable files.
 func (c *Client) newHost(registry string) (*host, error) {
 	start, most := startConcurrency, defaultConcurrency
 	if registry == image.DockerHub {
@@ -151,7 +150,7 @@ func (c *Client) newHost(registry string) (*host, error) {
 	return h, nil
 }
 
-// apiHost is where a registry's API is.
+// apiHost returns the host that serves a registry's API.
 func apiHost(registry string) string {
 	if registry == image.DockerHub {
 		return "registry-1.docker.io"
@@ -159,7 +158,7 @@ func apiHost(registry string) string {
 	return registry
 }
 
-// endpoint returns the endpoint for a repository, made on first use.
+// endpoint returns the endpoint of a repository, and makes it on first use.
 func (c *Client) endpoint(repo image.Repository) *endpoint {
 	name, source := c.options.Keychain.Find(repo)
 	key := repo.Registry + " " + name
@@ -170,7 +169,7 @@ func (c *Client) endpoint(repo image.Repository) *endpoint {
 	}
 	h, ok := c.hosts[repo.Registry]
 	if !ok {
-		h, _ = c.newHost(repo.Registry) // the config has nothing for it
+		h, _ = c.newHost(repo.Registry) // the config names no files for it
 		c.hosts[repo.Registry] = h
 	}
 	find := func(ctx context.Context) (auth.Credential, time.Time, error) { return source(ctx, repo) }
@@ -182,7 +181,7 @@ func (c *Client) endpoint(repo image.Repository) *endpoint {
 	return e
 }
 
-// request makes a request of the distribution spec: its path is below /v2/. A body can be sent again.
+// request makes a request of the distribution spec, with a path below /v2/. A body can be sent again.
 func (e *endpoint) request(ctx context.Context, method, path string, query url.Values, body []byte) *http.Request {
 	place := &url.URL{Scheme: "https", Host: e.wire.Host(), Path: "/v2/" + path, RawQuery: query.Encode()}
 	req := (&http.Request{Method: method, URL: place, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
@@ -192,18 +191,17 @@ func (e *endpoint) request(ctx context.Context, method, path string, query url.V
 	if body != nil {
 		req.ContentLength = int64(len(body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		req.Body, _ = req.GetBody() // of memory
+		req.Body, _ = req.GetBody() // in memory
 	}
 	return req
 }
 
-// refused is an error of what came, or of what was not asked for.
+// refused is an error of an unusable or unrequested answer.
 func (e *endpoint) refused(operation string, cause error, text string, args ...any) *Error {
 	return &Error{Host: e.registry, Operation: operation, Attempts: 1, Message: fmt.Sprintf(text, args...), Lasting: true, Cause: cause}
 }
 
-// SignIn makes sure that the registry of repo answers and takes the credential that is configured for it, and returns the
-// account's name; empty for none.
+// SignIn checks that the registry of repo answers and accepts the configured credential. It returns the account's name; empty for none.
 func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, error) {
 	if repo.IsLayout() {
 		return "", nil
@@ -220,10 +218,10 @@ func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, err
 	return account, resp.Body.Close()
 }
 
-// callDeadline is how long a call may take that moves little, with all tries and pauses.
+// callDeadline limits a short call, with all retries and pauses.
 const callDeadline = 5 * time.Minute
 
-// nothing passes over an answer.
+// nothing discards an answer.
 func nothing(resp *http.Response) error {
 	_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxIgnored))
 	return err //nolint:wrapcheck // the wire says what broke
@@ -231,7 +229,7 @@ func nothing(resp *http.Response) error {
 
 const maxIgnored = 64 << 10
 
-// Close gives the connections back.
+// Close closes the connections.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -241,7 +239,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// SignsIn tells whether requests for a repository carry a credential, as far as one was found.
+// SignsIn reports whether requests for a repository carry a credential, as far as one was found.
 func (c *Client) SignsIn(repo image.Repository) bool {
 	name, _ := c.options.Keychain.Find(repo)
 	c.mu.Lock()
@@ -250,10 +248,10 @@ func (c *Client) SignsIn(repo image.Repository) bool {
 	return e != nil && e.auth.Known() != ""
 }
 
-// Lacking says which program would be asked for the credential of a repository, and is not installed; empty where that is none.
+// Lacking returns the missing program that would supply the credential of a repository; empty for none.
 func (c *Client) Lacking(repo image.Repository) string { return c.options.Keychain.Lacking(repo) }
 
-// Account names the registry of repo, or the part of it that has a configured sign-in of its own.
+// Account names the registry of repo, or the part of it that has a credential of its own.
 func (c *Client) Account(repo image.Repository) string {
 	if name := c.options.Keychain.Name(repo); name != "" {
 		return name

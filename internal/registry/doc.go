@@ -1,3 +1,3 @@
-// Package registry talks to registries by the OCI distribution spec, and to OCI image layouts through package layout. Its functions are the
-// spec's operations; package auth signs what they ask for, and package wire sends it.
+// Package registry implements the operations of the OCI distribution spec, and passes OCI image layouts on to package layout. Package auth
+// signs its requests, package wire sends them.
 package registry

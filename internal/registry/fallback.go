@@ -15,14 +15,14 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// fallbackLists keep two pushes of one process from writing one list of referrers at once (OCI distribution spec, "Referrers Tag Schema").
-// Nobody waits for a list while holding a place among the requests in flight.
+// fallbackLists keep two pushes of one process from writing one referrers list at once (OCI distribution spec, "Referrers Tag Schema"). No
+// one waits for a list while holding a slot.
 type fallbackLists struct {
 	mu   sync.Mutex
 	busy map[image.Reference]chan struct{}
 }
 
-// take waits until nobody else writes a list.
+// take waits until no one else writes the list.
 func (f *fallbackLists) take(ctx context.Context, list image.Reference) (leave func(), err error) {
 	for {
 		f.mu.Lock()
@@ -50,7 +50,7 @@ func (f *fallbackLists) take(ctx context.Context, list image.Reference) (leave f
 	}
 }
 
-// add puts a manifest into the list of what refers to its subject.
+// add adds a manifest to its subject's referrers list.
 func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Repository, subject image.Digest, m image.Manifest) error {
 	tag := repo.Tag(image.ReferrersTag(subject))
 	leave, err := f.take(ctx, tag)
@@ -80,14 +80,14 @@ func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Reposit
 	return err
 }
 
-// fallback fetches the list of what refers to a manifest from its tag, with the rights that writing it takes.
+// fallback fetches a referrers list by its tag, with the rights that writing it takes.
 func (e *endpoint) fallback(ctx context.Context, repo image.Repository, d image.Digest) (image.Manifest, []image.Referrer, error) {
 	m, err := e.manifest(ctx, repo.Tag(image.ReferrersTag(d)), false)
 	if err != nil {
 		return m, nil, err
 	}
 	if !image.ListsReferrers(m.Raw) {
-		return m, nil, nil // an image that is tagged by its own digest
+		return m, nil, nil // an image that is tagged with its own digest
 	}
 	list, err := referrersOf(m.Raw, m.MediaType)
 	if err != nil {
@@ -96,7 +96,7 @@ func (e *endpoint) fallback(ctx context.Context, repo image.Repository, d image.
 	return m, list, nil
 }
 
-// listWith returns a list of referrers with one more; of none a new one is made.
+// listWith returns a referrers list with one more entry; without a list it makes one.
 func listWith(held []byte, m image.Manifest) ([]byte, error) {
 	added, err := manifest.New(manifest.WithRaw(m.Raw), manifest.WithDesc(descriptor.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw))}))
 	if err != nil {
@@ -118,7 +118,7 @@ func listWith(held []byte, m image.Manifest) ([]byte, error) {
 	return raw, nil
 }
 
-// subjectOf returns the subject that a manifest names; empty for none.
+// subjectOf returns the subject of a manifest; empty for none.
 func subjectOf(raw []byte) image.Digest {
 	var doc struct {
 		Subject *struct {

@@ -10,9 +10,8 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// Head returns what a reference of a source stands for by a HEAD request. What that cannot tell a GET is asked for: where the registry
-// refuses HEAD, names no digest, or no media type. The error wraps image.ErrAbsent only where the registry says that there is no such
-// manifest.
+// Head resolves a reference of a source by HEAD. It sends a GET where HEAD cannot tell: if the registry refuses HEAD, or names no digest or
+// media type. The error wraps image.ErrAbsent only if the registry says that the manifest does not exist.
 func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor, error) {
 	if r.IsLayout() {
 		return c.layouts.Head(r)
@@ -56,7 +55,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 
 const headManifest = "HEAD manifest"
 
-// headManifest makes the request. Its descriptor lacks what the registry does not say.
+// headManifest sends the HEAD. Its descriptor lacks what the registry leaves out.
 func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need auth.Scope) (image.Descriptor, error) {
 	req := e.request(ctx, http.MethodHead, manifestPath(r), nil, nil)
 	req.Header["Accept"] = accepted
@@ -64,12 +63,12 @@ func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need aut
 	if err != nil {
 		return image.Descriptor{}, err
 	}
-	_ = resp.Body.Close() // of HEAD
+	_ = resp.Body.Close() // HEAD has no body
 	d := image.Descriptor{MediaType: manifestType(resp.Header.Get("Content-Type")), Size: max(resp.ContentLength, 0)}
 	named := digestSaid(resp.Header)
 	switch {
 	case named == "":
-	case r.Digest == "" || named.Algorithm() != r.Digest.Algorithm(): // one of another algorithm cannot be compared
+	case r.Digest == "" || named.Algorithm() != r.Digest.Algorithm(): // digests of two algorithms cannot be compared
 		d.Digest = named
 	case named != r.Digest:
 		return d, mismatch(headManifest, r.Registry, r.Digest, named)
@@ -80,26 +79,26 @@ func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need aut
 	return d, nil
 }
 
-// headByGet fetches the manifest for what a HEAD would say.
+// headByGet fetches the manifest to learn what HEAD would say.
 func (c *Client) headByGet(ctx context.Context, r image.Reference) (image.Descriptor, error) {
 	m, err := c.Manifest(ctx, r)
 	return m.Descriptor, err
 }
 
-// refusesHead tells whether the registry, or a proxy before it, says that it takes no HEAD.
+// refusesHead reports whether the registry, or a proxy before it, refuses HEAD.
 func refusesHead(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
 }
 
-// What is known of a registry's HEAD.
+// What is known about a registry's HEAD.
 const (
 	unknown int32 = iota
 	serves
 	useless
 )
 
-// inDoubt tells whether a refusal may be about HEAD, and not about what was asked for.
+// inDoubt reports whether a refusal may concern HEAD rather than the manifest.
 func (h *host) inDoubt(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && h.head.Load() == unknown && e.Operation == headManifest && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)

@@ -10,9 +10,9 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Held is Head at a target. It asks with the rights to push, which an import will need: some registries tell only those who may push that
-// there is no such repository. Some do not answer 404 for what they lack all the same: Quay refuses to let an account read what it could
-// create, Artifactory's virtual repositories deny, others do not know the request. The error then wraps image.ErrHidden.
+// Held is Head at a target. It asks for the rights to push, which an import will need: some registries only tell those who may push that a
+// repository does not exist. Others do not answer 404 even then: Quay lets no account read what it could create, Artifactory's virtual
+// repositories deny, and some do not know the request. The error then wraps image.ErrHidden.
 func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor, error) {
 	if r.IsLayout() {
 		return c.layouts.Head(r)
@@ -20,7 +20,7 @@ func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor,
 	e := c.endpoint(r.Repository)
 	d, err := e.headManifest(ctx, r, auth.Push(r.Path))
 	if refusesRights(err) {
-		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // of a token server that gives all rights or none
+		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // for token servers that grant all rights or none
 	}
 	if err == nil && d.Digest == "" || refusesHead(err) {
 		d, err = c.headByGet(ctx, r)
@@ -28,14 +28,14 @@ func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor,
 	return d, c.hidden(ctx, r.Repository, err)
 }
 
-// refusesRights tells whether a token server refuses the rights that it was asked for. It may give fewer.
+// refusesRights reports whether a token server refuses the requested rights. It may also grant fewer.
 func refusesRights(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.OfToken() && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
 }
 
-// hidden marks the error of a question to a target as image.ErrHidden where the answer leaves open whether there is such a thing. A 401 does
-// only where the account can sign in.
+// hidden marks the error of a question to a target as image.ErrHidden if the answer leaves open whether the object exists. A 401 does so
+// only if the account can sign in.
 func (c *Client) hidden(ctx context.Context, repo image.Repository, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Operation != headManifest && e.Operation != getManifest && e.Operation != headBlob {
@@ -53,7 +53,7 @@ func (c *Client) hidden(ctx context.Context, repo image.Repository, err error) e
 	return fmt.Errorf("%w: %w", image.ErrHidden, err)
 }
 
-// canSignIn tells whether the account that is configured for a repository signs in. All who want to know share one answer for a minute.
+// canSignIn reports whether the account configured for a repository can sign in. All callers share one answer for a minute.
 func (c *Client) canSignIn(ctx context.Context, repo image.Repository) bool {
 	e := c.endpoint(repo)
 	can, err := e.signing.Do(ctx, "", func(ctx context.Context) (bool, error) {

@@ -12,29 +12,29 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// rejection is an answer that refuses a request, as far as the way out depends on it.
+// rejection describes a refused request, as far as the way out depends on it.
 type rejection struct {
-	// op is what was asked, such as "PUT manifest", and path where.
+	// op is the request, such as "PUT manifest", path its path.
 	op, path      string
 	status        int
 	code, message string
-	// repository is the one that an upload goes to, as it was asked for; empty for other requests.
+	// repository is the requested repository of an upload; empty for other requests.
 	repository string
-	// manifest is what was to be written, and mediaType its type; of no meaning for other requests.
+	// manifest is the manifest that was to be written, mediaType its type; unused for other requests.
 	manifest  []byte
 	mediaType string
 }
 
-// of completes a rejection by an error that tells of it.
+// of completes a rejection from its error.
 func (r rejection) of(e *Error) rejection {
 	r.op, r.status, r.code, r.message = e.Operation, e.Status, e.ErrorCode, e.Message
 	return r
 }
 
-// lasts tells of an answer that trying again does not help.
+// lasts reports whether a retry cannot help.
 func (r rejection) lasts(e *Error) bool { return r.of(e).wayOut().lasting }
 
-// advise gives an error the way out; closed says that the repository takes nothing.
+// advise adds the way out to an error; closed says that the repository accepts no writes.
 func (r rejection) advise(err error) (advised error, closed bool) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Status == 0 {
@@ -49,23 +49,23 @@ func (r rejection) advise(err error) (advised error, closed bool) {
 	return &better, way.closed
 }
 
-// wayOut is what a person can do about a refusal.
+// wayOut tells the user what to do about a refusal.
 type wayOut struct {
 	hint string
-	// lasting is set where trying again does not help, whatever the status says.
+	// lasting is set if a retry cannot help, whatever the status.
 	lasting bool
-	// closed is set where the repository takes nothing.
+	// closed is set if the repository accepts no writes.
 	closed bool
 }
 
-// wayOut returns the first way out that fits. The hint is empty where there is none.
+// wayOut returns the first way out that fits. The hint is empty if none does.
 func (r rejection) wayOut() wayOut {
 	put, upload := r.op == "PUT manifest", strings.HasSuffix(r.op, " blob upload")
 	foreign := put && r.foreign()
 	switch {
 	case upload && r.moved() != "":
 		return wayOut{hint: fmt.Sprintf("it began the upload in %q: a proxy on the way changes paths, and not Location headers; mend it, or name the registry itself as the target", r.moved()), lasting: true}
-	case foreign && r.status == http.StatusInternalServerError && r.code == "UNKNOWN": // distribution's words for a URL that is not allowed
+	case foreign && r.status == http.StatusInternalServerError && r.code == "UNKNOWN": // distribution's words for a forbidden URL
 		return wayOut{hint: "the image has layers by URL, which this registry refuses, with foreignLayers: true as well: allow them there (validation.manifests.urls.allow)", lasting: true}
 	case foreign && (r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusUnprocessableEntity):
 		return wayOut{hint: "the image has layers by URL, and this registry requires their content: set foreignLayers: true"}
@@ -86,10 +86,10 @@ func (r rejection) wayOut() wayOut {
 	return wayOut{}
 }
 
-// onlyReads is what registries say that forbid all writes, as Harbor does in its proxy projects and while it is read-only.
+// onlyReads matches the refusal of all writes, as in Harbor's proxy projects and while it is read-only.
 var onlyReads = regexp.MustCompile(`(?i)read[- ]?only|proxy|cache|mirror|virtual repo|remote repo`)
 
-// foreign tells whether the manifest has layers by URL.
+// foreign reports whether the manifest has layers by URL.
 func (r rejection) foreign() bool {
 	var doc struct {
 		Layers []struct {
@@ -97,7 +97,7 @@ func (r rejection) foreign() bool {
 			URLs      []string `json:"urls"`
 		} `json:"layers"`
 	}
-	_ = json.Unmarshal(r.manifest, &doc) // then there are none
+	_ = json.Unmarshal(r.manifest, &doc) // no layers on an error
 	for _, l := range doc.Layers {
 		if image.IsForeignLayer(l.MediaType) && len(l.URLs) > 0 {
 			return true
@@ -106,11 +106,11 @@ func (r rejection) foreign() bool {
 	return false
 }
 
-// uploadPath is where the distribution spec has uploads; a Location may lead anywhere.
+// uploadPath is the path of uploads in the distribution spec; a Location may lead anywhere.
 var uploadPath = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/`)
 
-// moved returns the repository in which an upload was begun, where that is another than the one that was asked for and the upload is not
-// found; else it is empty.
+// moved returns the repository in which an upload was begun, if it differs from the requested one and the upload was not found; otherwise
+// it is empty.
 func (r rejection) moved() string {
 	begun := uploadPath.FindStringSubmatch(r.path)
 	if r.status != http.StatusBadRequest && r.status != http.StatusForbidden && r.status != http.StatusNotFound && r.status != http.StatusMethodNotAllowed ||

@@ -20,8 +20,8 @@ const (
 	getCatalog = "GET catalog"
 )
 
-// Tags returns those tags of a repository that keep chooses, sorted and each once. The list is read as it comes, so what is not kept takes no
-// memory; what is kept is bounded.
+// Tags returns the tags of a repository that keep selects, sorted and without duplicates. It reads the list as a stream: only selected tags
+// take memory, and their number is limited.
 func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error) {
 	if repo.IsLayout() {
 		tags, err := c.layouts.Tags(repo)
@@ -46,18 +46,18 @@ func sorted(names []string) []string {
 	return slices.Compact(names)
 }
 
-// catalogPage is how many repositories are asked for at once; registries that allow fewer give fewer, and name the next page.
+// catalogPage is the requested number of repositories per page; registries that allow fewer send fewer, and name the next page.
 const catalogPage = 1000
 
-// Catalog returns the paths of all repositories below prefix that keep chooses, sorted, as far as the registry tells them. Public registries
-// mostly do not.
+// Catalog returns the paths of all repositories below prefix that keep selects, sorted, as far as the registry lists them. Most public
+// registries do not.
 func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error) {
 	if prefix.IsLayout() {
 		paths, err := c.layouts.Below(prefix)
 		return slices.DeleteFunc(paths, func(path string) bool { return !keep(path) }), err
 	}
 	e := c.endpoint(image.Repository{Registry: prefix.Registry})
-	var strange string // a name such as "x/../y" would lead to another place, at the source as at the target
+	var strange string // a name such as "x/../y" would lead elsewhere, at source and target
 	below := gathered{keep: func(path string) bool {
 		if !strings.HasPrefix(path, prefix.Path+"/") || !keep(path) {
 			return false
@@ -97,8 +97,8 @@ func noCatalog(registry string, err error) error {
 	return err
 }
 
-// DigestTags returns the tags of a repository that are named for a digest, sorted, as they were listed within the last minute, or lists
-// them. It serves questions to which every image of a repository has the same answer.
+// DigestTags returns the tags of a repository that are named for a digest, sorted. It lists them at most once a minute: every image of a
+// repository has the same answer.
 func (c *Client) DigestTags(ctx context.Context, repo image.Repository) ([]string, error) {
 	if tags, ok := c.named.Get(repo); ok {
 		return tags, nil

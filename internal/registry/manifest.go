@@ -13,7 +13,7 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// maxManifest bounds a manifest, in bytes. The distribution spec asks registries to take manifests of 4 MiB.
+// maxManifest limits a manifest, in bytes. The distribution spec asks registries to accept manifests of 4 MiB.
 const maxManifest = 16 << 20
 
 const (
@@ -21,7 +21,7 @@ const (
 	putManifest = "PUT manifest"
 )
 
-// manifestPath is the path of a manifest below /v2/, by its digest where it has one.
+// manifestPath returns the path of a manifest below /v2/, by its digest if it has one.
 func manifestPath(r image.Reference) string {
 	if r.Digest != "" {
 		return r.Path + "/manifests/" + string(r.Digest)
@@ -36,8 +36,8 @@ func mismatch(op, host string, want, got image.Digest) error {
 	}
 }
 
-// Manifest fetches a manifest or an index. One with a digest comes from a mirror of the registry where that has it; the bytes are
-// checked against the digest, and asked for once more if they are others: they may have been spoilt on the way.
+// Manifest fetches a manifest or an index; one with a digest comes from a mirror that has it. It checks the bytes against the digest, and
+// fetches them once more if they differ, since they may have been corrupted on the way.
 func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
 	if r.IsLayout() {
 		return c.layouts.Manifest(r)
@@ -53,7 +53,7 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 	return m, err
 }
 
-// manifest fetches it from one registry; once is for one of several mirrors.
+// manifest fetches it from one registry; once turns retries off, for one of several mirrors.
 func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (image.Manifest, error) {
 	var m image.Manifest
 	read := func(resp *http.Response) error {
@@ -84,7 +84,7 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 	return m, nil
 }
 
-// readManifest reads an answer; one that was compressed without having been asked for is decoded, unless it is what the digest is of.
+// readManifest reads an answer. It decodes a compression that was not asked for, unless the digest is that of the encoded bytes.
 func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
 	raw, err := wire.Bounded(resp.Body, maxManifest)
 	if err != nil || !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) || want != "" && image.DigestOf(raw, want) == want {
@@ -97,7 +97,7 @@ func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
 	return wire.Bounded(coded, maxManifest)
 }
 
-// kindOf says what came in place of a manifest.
+// kindOf describes what came instead of a manifest.
 func kindOf(raw []byte, contentType string) string {
 	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
 		return "a web page: a proxy or gateway on the way may require a sign-in"
@@ -105,9 +105,9 @@ func kindOf(raw []byte, contentType string) string {
 	return fmt.Sprintf("%d bytes of the type %q", len(raw), wire.Clean(contentType))
 }
 
-// PutManifest pushes a manifest verbatim, by tag where the reference has one, else by digest. What it refers to has to be
-// there. Where the manifest has a subject and the registry no referrers API, the fallback tag is maintained (OCI
-// distribution spec, "Pushing Manifests with Subject").
+// PutManifest pushes a manifest verbatim, by tag if the reference has one, else by digest. What it refers to must exist. If the manifest
+// has a subject and the registry no referrers API, PutManifest updates the fallback tag (OCI distribution spec, "Pushing Manifests with
+// Subject").
 func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
 	if r.IsLayout() {
 		return c.layouts.PutManifest(ctx, r, m)

@@ -8,17 +8,17 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// accepted are the media types of manifests that are asked for, the same at every HEAD and GET: a registry may choose by them what it
-// gives, and another choice would have another digest.
+// accepted are the accepted media types of manifests, the same for every HEAD and GET: a registry may choose by them, and another choice
+// has another digest.
 var accepted = []string{
 	image.MediaTypeOCIIndex, image.MediaTypeOCIManifest, image.MediaTypeDockerList, image.MediaTypeDockerManifest,
 	image.MediaTypeDockerSigned1, image.MediaTypeDockerSchema1, mediaTypeArtifact,
 }
 
-// mediaTypeArtifact is of the artifact manifests that a draft of OCI 1.1 had.
+// mediaTypeArtifact is the type of artifact manifests in a draft of OCI 1.1.
 const mediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"
 
-// manifestType returns what a Content-Type says of a manifest; empty where it says nothing, as "application/json" does.
+// manifestType returns the manifest type in a Content-Type; empty for types such as "application/json".
 func manifestType(contentType string) string {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -33,8 +33,8 @@ func manifestType(contentType string) string {
 	return ""
 }
 
-// typeOf returns the media type of a manifest: what the document says of itself, which its digest covers, then what the header says where
-// the document looks like it, then what it looks like. It is empty for a document that is no manifest.
+// typeOf returns the media type of a manifest: the one in the document, which the digest covers; else that of the header, if the document
+// looks like it; else the one that the document looks like. It is empty for a document that is not a manifest.
 func typeOf(raw []byte, contentType string) string {
 	var doc struct {
 		SchemaVersion int             `json:"schemaVersion"`
@@ -65,7 +65,7 @@ func typeOf(raw []byte, contentType string) string {
 		return image.MediaTypeDockerManifest
 	case doc.Config != nil:
 		return image.MediaTypeOCIManifest
-	case said == "" && strings.HasPrefix(contentType, "application/vnd."): // of somebody's own
+	case said == "" && strings.HasPrefix(contentType, "application/vnd."): // a vendor type
 		mediaType, _, _ := strings.Cut(contentType, ";")
 		return mediaType
 	}

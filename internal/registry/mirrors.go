@@ -13,14 +13,14 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// mirrors know where the content of registries can be had as well: by digest, so that a mirror that is stale or hostile costs a request
-// and no more. What a tag stands for is never asked there.
+// mirrors know other registries that serve a registry's content. They are used by digest only, so a stale or hostile mirror costs one
+// request and no more. Tags are never resolved there.
 type mirrors struct {
-	// resting are those that failed, which are left alone for a while.
+	// resting are mirrors that failed, and are left alone for a while.
 	resting wire.Recent[string, struct{}]
-	// doubted are mirrors of a blob that was not good enough there: it comes from the next mirror.
+	// doubted are mirrors that served a wrong or broken blob; it comes from the next mirror.
 	doubted wire.Recent[mirroredBlob, struct{}]
-	// served are the mirrors that gave a blob last.
+	// served are the mirrors that served a blob last.
 	served wire.Recent[image.Digest, string]
 }
 
@@ -30,13 +30,13 @@ type mirroredBlob struct {
 }
 
 const (
-	// mirrorRests is how long a mirror is left alone that failed, mirrorPatience how long one may take to begin an answer.
+	// mirrorRests is how long a failed mirror is left alone, mirrorPatience how long one may take to begin an answer.
 	mirrorRests    = time.Minute
 	mirrorPatience = 15 * time.Second
 )
 
-// mirrored returns the repositories that may have the content of another, in the order of the config: those of mirrors that are in use
-// now. A mirror whose path ends with "/library" holds Docker's official images only.
+// mirrored returns the repositories at mirrors in use that may have the content of another, in the order of the config. A mirror whose path
+// ends with "/library" holds Docker's official images only.
 func (c *Client) mirrored(repo image.Repository) []image.Repository {
 	var list []image.Repository
 	for _, prefix := range c.options.Mirrors[repo.Registry] {
@@ -58,7 +58,7 @@ func (c *Client) mirrored(repo image.Repository) []image.Repository {
 	return list
 }
 
-// failed leaves a mirror alone for a while, unless all that it said is that it does not have what was asked for.
+// failed leaves a mirror alone for a while, unless it only said that it lacks the object.
 func (c *Client) failed(ctx context.Context, repo image.Repository, err error) {
 	if errors.Is(err, image.ErrAbsent) || ctx.Err() != nil {
 		return
@@ -76,7 +76,7 @@ func (c *Client) failed(ctx context.Context, repo image.Repository, err error) {
 		slog.Any("err", err), slog.Time("retry_at", until))
 }
 
-// Mirrored fetches a manifest by its digest from a mirror of its registry; false where none has it.
+// Mirrored fetches a manifest by digest from a mirror of its registry; false if none has it.
 func (c *Client) Mirrored(ctx context.Context, r image.Reference) (image.Manifest, bool) {
 	if r.IsLayout() || r.Digest == "" {
 		return image.Manifest{}, false
@@ -103,7 +103,7 @@ func (c *Client) mirroredManifest(ctx context.Context, r image.Reference) (image
 
 var errSlowMirror = errors.New("it takes too long to answer")
 
-// openMirrored opens a blob at a mirror; nil where none has it.
+// openMirrored opens a blob at a mirror; nil if none has it.
 func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) io.ReadCloser {
 	for _, mirror := range c.mirrored(repo) {
 		if _, doubted := c.mirrors.doubted.Get(mirroredBlob{d.Digest, mirror.Registry}); doubted {
@@ -122,15 +122,14 @@ func (c *Client) openMirrored(ctx context.Context, repo image.Repository, d imag
 	return nil
 }
 
-// Doubt says that the bytes of a blob were others than its digest's: where they came from a mirror, they come from the next one from now
-// on.
+// Doubt reports that the bytes of a blob did not match its digest. If they came from a mirror, later downloads use the next one.
 func (c *Client) Doubt(d image.Digest) {
 	if last, ok := c.mirrors.served.Get(d); ok {
 		c.mirrors.doubted.Put(mirroredBlob{d, last}, struct{}{}, longFor)
 	}
 }
 
-// openHurried opens a blob where the answer begins soon; the blob itself may take its time.
+// openHurried opens a blob if the answer begins soon; the blob itself may take its time.
 func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64) (io.ReadCloser, error) {
 	e := c.endpoint(repo)
 	asked := ctx
@@ -146,13 +145,13 @@ func (c *Client) openHurried(ctx context.Context, repo image.Repository, d image
 		return nil, err
 	}
 	return &mirroredBody{ReadCloser: body, cancel: cancel, doubt: func() {
-		if asked.Err() == nil { // else nobody waits for it any more
+		if asked.Err() == nil { // otherwise no one waits for it any more
 			c.mirrors.doubted.Put(mirroredBlob{d.Digest, repo.Registry}, struct{}{}, longFor)
 		}
 	}}, nil
 }
 
-// mirroredBody is a blob that comes from a mirror. One that breaks off comes from the next one.
+// mirroredBody is a blob from a mirror. If it breaks off, the rest comes from the next mirror.
 type mirroredBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
@@ -162,7 +161,7 @@ type mirroredBody struct {
 // Read implements io.Reader.
 func (b *mirroredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF { // one that wraps io.EOF is a torn body
+	if err != nil && err != io.EOF { // one that wraps io.EOF is a broken body
 		b.doubt()
 	}
 	return n, err

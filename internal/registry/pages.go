@@ -17,29 +17,29 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// The bounds of one list, over all its pages: the bytes that are read, those of the names that are kept, the pages, and the time.
+// The limits of one list, over all its pages: bytes read, bytes of the names kept, pages, and time.
 const (
 	maxListing   = 256 << 20
 	maxKept      = 64 << 20
 	maxPages     = 10_000
 	listDeadline = 30 * time.Minute
-	// maxItem bounds one name, or what else stands in a list, in bytes.
+	// maxItem limits one name, or another item of a list, in bytes.
 	maxItem = 1 << 20
 )
 
-// pages asks for one page of a list after the other, as the registry's Link headers say (OCI distribution spec, "Listing Tags"), and hands
-// each to read. A page whose answer breaks off is asked for again, and read is called again. No Link leads to another host.
+// pages requests the pages of a list one after another, by the registry's Link headers (OCI distribution spec, "Listing Tags"), and passes
+// each to read. If an answer breaks off, it requests the page again and calls read again. Links to other hosts are not followed.
 type pages struct {
 	endpoint  *endpoint
 	operation string
-	accept    string // the media type that is asked for; empty for any
+	accept    string // the accepted media type; empty for any
 	need      auth.Scope
-	// read takes one page in, again where its answer broke off; done is called once a page has been read to its end.
+	// read consumes a page, again if its answer broke off; done is called once a page was read to its end.
 	read func(page *listing) error
 	done func()
 }
 
-// listing is one page under way.
+// listing is a list whose pages are being read.
 type listing struct {
 	io.Reader
 	contentType string
@@ -53,11 +53,11 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 		req.Header.Set("Accept", p.accept)
 	}
 	left, first := int64(maxListing), req.URL.Path
-	seen := map[[sha256.Size]byte]bool{pageOf(req.URL): true} // not the URLs themselves, which may be long
+	seen := map[[sha256.Size]byte]bool{pageOf(req.URL): true} // hashes, since URLs may be long
 	for range maxPages {
 		resp, err := p.page(req, &left)
 		if errors.Is(err, image.ErrAbsent) && req.URL.Path != first {
-			// Artifactory leaves a part of the path out of its Links (its issue RTFACT-18971).
+			// Artifactory's Links lack a part of the path (its issue RTFACT-18971).
 			req.URL.Path, req.URL.RawPath = first, ""
 			resp, err = p.page(req, &left)
 		}
@@ -81,7 +81,7 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 
 func pageOf(u *url.URL) [sha256.Size]byte { return sha256.Sum256([]byte(u.RequestURI())) }
 
-// page asks for one page.
+// page requests one page.
 func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
 	before := *left
 	call := wire.Call{Operation: p.operation, Deadline: listDeadline, Read: func(resp *http.Response) error {
@@ -95,7 +95,7 @@ func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
 	return p.endpoint.auth.Do(req, call, p.need)
 }
 
-// next returns where the next page is, by the Link of an answer (RFC 8288); nil at the end of the list.
+// next returns the URL of the next page, from the Link header (RFC 8288); nil at the end of the list.
 func (p pages) next(resp *http.Response) (*url.URL, error) {
 	link, err := nextLink(resp.Header.Values("Link"))
 	if link == "" || err != nil {
@@ -146,7 +146,7 @@ func nextLink(values []string) (string, error) {
 	return "", nil
 }
 
-// relationsOf reads the parameters of a link up to the next link, and returns those that are its relations.
+// relationsOf reads the parameters of a link up to the next link, and returns its relations.
 func relationsOf(params string) (relations, after string) {
 	for {
 		params = strings.TrimLeft(params, " \t;")
@@ -178,8 +178,8 @@ func relationsOf(params string) (relations, after string) {
 	}
 }
 
-// names reads a page of names as it comes: the texts in the array of one field. What else the page has is passed over. A page that has neither
-// the field nor the name of a repository is something else, such as an error.
+// names streams a page of names: the strings in the array of one field. It skips the rest. A page with neither the field nor the
+// repository's name is something else, such as an error.
 func (l *listing) names(field string, each func(string) error) error {
 	paced := &paced{r: l.Reader}
 	dec := json.NewDecoder(paced)
@@ -209,7 +209,7 @@ func (l *listing) names(field string, each func(string) error) error {
 	return nil
 }
 
-// noList says what is wrong with a page; what broke off is left as it is, so that it is asked for again.
+// noList describes what is wrong with a page. It leaves an error of a broken answer as it is, so that the page is requested again.
 func noList(l *listing, err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -224,7 +224,7 @@ func noList(l *listing, err error) error {
 	return errors.New("its answer is not a list")
 }
 
-// keptError is an error of who takes names in.
+// keptError is an error of the function that receives the names.
 type keptError struct{ error }
 
 // Unwrap returns the cause.
@@ -237,8 +237,8 @@ func isOurs(err error) bool {
 
 func textsOf(dec *json.Decoder, each func(string) error) error {
 	token, err := dec.Token()
-	if err != nil || token == nil { // null is no list, and an empty one
-		return err //nolint:wrapcheck // noList says it
+	if err != nil || token == nil { // null is an empty list, too
+		return err //nolint:wrapcheck // noList describes it
 	}
 	if token != json.Delim('[') {
 		return errors.New("no array")
@@ -246,7 +246,7 @@ func textsOf(dec *json.Decoder, each func(string) error) error {
 	for dec.More() {
 		token, err := dec.Token()
 		if err != nil {
-			return err //nolint:wrapcheck // noList says it
+			return err //nolint:wrapcheck // noList describes it
 		}
 		text, ok := token.(string)
 		if !ok {
@@ -257,18 +257,18 @@ func textsOf(dec *json.Decoder, each func(string) error) error {
 		}
 	}
 	_, err = dec.Token()
-	return err //nolint:wrapcheck // noList says it
+	return err //nolint:wrapcheck // noList describes it
 }
 
-// maxDepth is how deep a value may be that is passed over.
+// maxDepth limits the nesting of a skipped value.
 const maxDepth = 100
 
-// skipValue passes over a value.
+// skipValue skips a value.
 func skipValue(dec *json.Decoder) error {
 	for depth := 0; ; {
 		token, err := dec.Token()
 		if err != nil {
-			return err //nolint:wrapcheck // noList says it
+			return err //nolint:wrapcheck // noList describes it
 		}
 		switch token {
 		case json.Delim('{'), json.Delim('['):
@@ -285,7 +285,7 @@ func skipValue(dec *json.Decoder) error {
 	}
 }
 
-// paced ends a list in which one item is longer than any that is known.
+// paced ends a list in which one item is too long.
 type paced struct {
 	r    io.Reader
 	dec  *json.Decoder
@@ -302,7 +302,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// gathered are the names of a list that are kept: page by page, since a page may be read twice.
+// gathered collects the selected names of a list page by page, since a page may be read twice.
 type gathered struct {
 	keep  func(string) bool
 	names []string
@@ -317,7 +317,7 @@ func (g *gathered) begin() {
 	g.page = nil
 }
 
-// nameCost is what a name takes in memory beside its letters, in bytes.
+// nameCost is the memory that a name takes beside its letters, in bytes.
 const nameCost = 16
 
 func (g *gathered) add(name string) error {

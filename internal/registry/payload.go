@@ -8,11 +8,11 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// smallBlob is the size up to which a blob is read before it is sent: it may then travel with the POST that starts its upload,
-// and be sent again without asking its source.
+// smallBlob is the size up to which a blob is read before it is sent. Such a blob can go with the POST that starts its upload, and can be
+// sent again without reading its source again.
 const smallBlob = 256 << 10
 
-// payload is where the bytes of an upload come from. It is safe for concurrent use: net/http may read a body that the next has replaced.
+// payload supplies the bytes of an upload. It is safe for concurrent use: net/http may still read a body that was replaced by the next.
 type payload struct {
 	desc image.Descriptor
 	open func(offset int64) (io.ReadCloser, error)
@@ -23,10 +23,10 @@ type payload struct {
 	data   []byte
 	opened bool
 	err    error
-	last   *part // the last that was returned
+	last   *part // the part returned last
 }
 
-// part returns the body of a request that carries the bytes from offset to end. Only the last that was returned can be read.
+// part returns the body of a request with the bytes from offset to end. Only the part returned last can be read.
 func (p *payload) part(offset, end int64) *part {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,7 +37,7 @@ func (p *payload) part(offset, end int64) *part {
 	return p.last
 }
 
-// stop ends the last part, also for who still reads it.
+// stop ends the last part, for all its readers.
 func (p *payload) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,7 +46,7 @@ func (p *payload) stop() {
 	}
 }
 
-// taken is how many bytes of the last part were read.
+// taken returns how many bytes of the last part were read.
 func (p *payload) taken() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,10 +56,10 @@ func (p *payload) taken() int64 {
 	return p.last.at - p.last.start
 }
 
-// seek has the next read start at a position. The lock is held.
+// seek moves the next read to a position. The caller holds the lock.
 func (p *payload) seek(at int64) error {
 	if p.at != at {
-		p.letGo() // what it would still have given is asked for again
+		p.letGo() // the rest is requested again
 	}
 	p.opened = true
 	if p.body != nil {
@@ -73,7 +73,7 @@ func (p *payload) seek(at int64) error {
 	return nil
 }
 
-// load reads a small blob; true where it is at hand.
+// load reads a small blob into memory, and reports whether it is there.
 func (p *payload) load() bool {
 	if p.desc.Size == 0 || p.desc.Size > smallBlob {
 		return false
@@ -95,23 +95,23 @@ func (p *payload) load() bool {
 	return true
 }
 
-// rest gives the source back while an upload waits for its turn: who holds a place for reading while he waits for one for writing stops those
-// who hold that one, and wait for his.
+// rest closes the source while an upload waits for its turn: an upload that held a read slot while waiting for a write slot would deadlock
+// with those that do the opposite.
 func (p *payload) rest() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.letGo()
 }
 
-// letGo closes the source; it is opened again where it is needed. The lock is held.
+// letGo closes the source, which is opened again when needed. The caller holds the lock.
 func (p *payload) letGo() {
 	if p.body != nil {
-		_ = p.body.Close() // a download that is not wanted has nothing more to say
+		_ = p.body.Close() // its error no longer matters
 		p.body = nil
 	}
 }
 
-// close gives the source back.
+// close closes the source.
 func (p *payload) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,14 +123,14 @@ func (p *payload) close() {
 
 var errClosed = errors.New("the upload is over")
 
-// reading returns whether the source was asked, and why it failed.
+// reading returns whether the source was read, and why that failed.
 func (p *payload) reading() (opened bool, failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.opened, p.err
 }
 
-// part is the body of one request. It ends with io.EOF at its own end.
+// part is the body of one request. It returns io.EOF at its own end.
 type part struct {
 	payload        *payload
 	start, at, end int64
@@ -162,7 +162,7 @@ func (r *part) Read(b []byte) (int, error) {
 	n, err := p.body.Read(b)
 	r.at += int64(n)
 	p.at = r.at
-	if err == io.EOF && r.at == r.end { // an error that wraps io.EOF is a torn body
+	if err == io.EOF && r.at == r.end { // one that wraps io.EOF is a broken body
 		return n, io.EOF
 	}
 	if err == io.EOF { // as above
@@ -172,7 +172,7 @@ func (r *part) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the part, also for who still reads it.
+// Close ends the part, for all its readers.
 func (r *part) Close() error {
 	r.payload.mu.Lock()
 	defer r.payload.mu.Unlock()

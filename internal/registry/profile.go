@@ -9,19 +9,18 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// uploading is how a registry takes blobs. The zero value, for registries that are not in the table of [uploadingOf], is the
-// OCI distribution spec's: one PUT of any size, goes on with PATCH where one broke off, and a POST with the blob in it is worth
-// a try.
+// uploading says how a registry accepts blobs. The zero value, for registries outside the table of [uploadingOf], follows the OCI
+// distribution spec: one PUT of any size, resumed with PATCH, and a try of the POST with the blob in it.
 type uploading struct {
-	// whole is the most bytes that one request may carry, 0 for any number; what is larger goes in chunks of that size.
+	// whole is the largest request body that the registry accepts, 0 for any; larger blobs go in chunks of that size.
 	whole int64
-	// unbroken is set where PATCH does not append: a blob goes in one PUT, and one that breaks begins anew.
+	// unbroken is set if PATCH does not append: a blob goes in one PUT, and starts over if that breaks off.
 	unbroken bool
-	// separate is set where a POST with the blob in it is not worth a try, and together where it is in any case.
+	// separate is set if a POST with the blob is not worth a try, together if it always is.
 	separate, together bool
 }
 
-// uploadingOf is the table of registries that are known to differ. What each line rests on:
+// uploadingOf is the table of registries that are known to differ, with the evidence for each line:
 //
 //   - Azure: a streamed PUT ends above some 20 MB, chunks pass (ocync's engine notes); a POST with the blob is answered 201
 //     (OCI conformance run of June 2024).
@@ -54,37 +53,38 @@ func uploadingOf(registry string) uploading {
 	return uploading{}
 }
 
-// The bounds of a chunk where a registry, or a proxy before it, has answered 413 to more: Cloudflare passes 100 MB.
-// brokenChunk and leastBroken are for one to which larger requests break off.
+// The limits of a chunk where a registry, or a proxy before it, answers 413 to more: Cloudflare passes 100 MB. brokenChunk and leastBroken
+// are for one that breaks larger requests off.
 const (
 	firstChunk  = 95_000_000
 	brokenChunk = 16 << 20
 	leastBroken = 256 << 10
 	leastChunk  = 1 << 20
-	// maxLeast is the largest chunk that a registry may ask for at the least.
+	// maxLeast limits the minimum chunk size that a registry may ask for.
 	maxLeast = 1 << 30
 )
 
-// uploadProfile is what is known about how a registry takes blobs: its row of the table, and what its answers have shown. Safe for concurrent use.
+// uploadProfile is what is known about how a registry accepts blobs: its row of the table, and what its answers have shown. It is safe for
+// concurrent use.
 type uploadProfile struct {
 	mu      sync.Mutex
 	table   uploading
 	whole   int64
-	least   int64 // the smallest chunk that the registry takes
-	takes   bool  // the registry has taken a blob
-	single  bool  // a POST with the blob in it has been answered 201
+	least   int64 // the smallest chunk that the registry accepts
+	takes   bool  // the registry has accepted a blob
+	single  bool  // a POST with the blob was answered 201
 	learned bool  // single is known
 	trying  bool  // one such POST is under way
-	noMount bool  // the registry takes no mount that does not say from where
+	noMount bool  // the registry refuses mounts that name no source
 	beyond  bool  // it counts one byte more than it has
-	torn    int   // requests for a whole blob that broke off, since one has come through
+	torn    int   // requests with a whole blob that broke off since the last that succeeded
 }
 
 func newUploadProfile(table uploading) *uploadProfile {
 	return &uploadProfile{table: table, whole: table.whole}
 }
 
-// chunk returns the size of the chunks in which a blob of a size is to be sent, 0 for one request.
+// chunk returns the chunk size for a blob, 0 for one request.
 func (p *uploadProfile) chunk(size int64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,10 +94,10 @@ func (p *uploadProfile) chunk(size int64) int64 {
 	return max(p.whole, p.least)
 }
 
-// resumes tells whether PATCH appends.
+// resumes reports whether PATCH appends.
 func (p *uploadProfile) resumes() bool { return !p.table.unbroken }
 
-// tooLarge learns from an answer 413 to a request of so many bytes, and tells whether a smaller one is worth a try.
+// tooLarge records a 413 to a request of so many bytes, and reports whether a smaller one is worth a try.
 func (p *uploadProfile) tooLarge(sent int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,8 +109,8 @@ func (p *uploadProfile) tooLarge(sent int64) bool {
 	return true
 }
 
-// tore learns that a request for a whole blob broke off after so many bytes, and that what had come was lost. The second time smaller ones
-// are worth a try.
+// tore records that a request with a whole blob broke off after so many bytes, which were lost. After the second time, smaller requests are
+// tried.
 func (p *uploadProfile) tore(sent int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,14 +119,14 @@ func (p *uploadProfile) tore(sent int64) {
 	}
 }
 
-// narrow bounds what one request carries. The lock is held.
+// narrow limits the size of a request. The caller holds the lock.
 func (p *uploadProfile) narrow(whole int64) {
 	if p.whole == 0 || whole < p.whole {
 		p.whole = whole
 	}
 }
 
-// mounts tells whether a mount that does not say from where is worth a try, and refusedMount that it is not.
+// mounts reports whether a mount that names no source is worth a try; refusedMount records that it is not.
 func (p *uploadProfile) mounts() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,8 +139,8 @@ func (p *uploadProfile) refusedMount() {
 	p.noMount = true
 }
 
-// counts learns from what a registry says to have once a part has come: some name the first byte that they lack where the last that they
-// have is wanted. It returns what the registry has.
+// counts checks the Range that a registry returns for a part: some name the first byte that they lack instead of the last that they have.
+// It returns what the registry has.
 func (p *uploadProfile) counts(has, sent int64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,14 +151,14 @@ func (p *uploadProfile) counts(has, sent int64) int64 {
 	return has
 }
 
-// countsBeyond notes that a registry may count one byte more than it has: it did not take what comes after what it said to have.
+// countsBeyond records that a registry may count one byte more than it has: it refused the bytes after those that it named.
 func (p *uploadProfile) countsBeyond() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.beyond = true
 }
 
-// has returns what a registry has of an upload of so many bytes, by what it says.
+// has returns how much of an upload a registry has, given what it says.
 func (p *uploadProfile) has(says, size int64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,8 +168,8 @@ func (p *uploadProfile) has(says, size int64) int64 {
 	return says
 }
 
-// started learns from the answer to the start of an upload (OCI distribution spec, "Pushing a blob in chunks"). The distribution
-// project's registry, which knows no POST with the blob in it, keeps where an upload is in the Location, as _state.
+// started reads the answer to the start of an upload (OCI distribution spec, "Pushing a blob in chunks"). The distribution project's
+// registry, which does not know the POST with the blob, keeps the state of an upload as _state in its Location.
 func (p *uploadProfile) started(header http.Header) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -182,15 +182,15 @@ func (p *uploadProfile) started(header http.Header) {
 	}
 }
 
-// completed notes that the registry has taken a blob.
+// completed records that the registry accepted a blob.
 func (p *uploadProfile) completed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takes, p.torn = true, 0
 }
 
-// trySingle tells whether to send a small blob with the POST that starts its upload: not before the registry has taken one, which
-// it may refuse to. Until it has answered one such POST, one at a time is tried.
+// trySingle reports whether to send a small blob with the POST that starts its upload. The registry must have accepted a blob before, since
+// it may refuse them all. Until it has answered one such POST, only one at a time is tried.
 func (p *uploadProfile) trySingle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +201,7 @@ func (p *uploadProfile) trySingle() bool {
 	return true
 }
 
-// triedSingle learns from the answer; status is 0 where none came.
+// triedSingle records the answer; status is 0 if none came.
 func (p *uploadProfile) triedSingle(status int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -209,7 +209,7 @@ func (p *uploadProfile) triedSingle(status int) {
 	switch {
 	case status == http.StatusCreated:
 		p.single, p.learned = true, true
-	case status == 0, status == http.StatusUnauthorized, status == http.StatusTooManyRequests, status >= http.StatusInternalServerError: // says nothing of the registry's ways
+	case status == 0, status == http.StatusUnauthorized, status == http.StatusTooManyRequests, status >= http.StatusInternalServerError: // says nothing about the registry
 	default:
 		p.single, p.learned = false, true
 	}

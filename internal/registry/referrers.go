@@ -22,8 +22,8 @@ import (
 // getReferrers is the operation of a request to the referrers API.
 const getReferrers = "GET referrers"
 
-// Referrers lists what refers to a manifest, by the referrers API and, where the registry has none, by the fallback tag (OCI
-// distribution spec, "Listing Referrers").
+// Referrers lists the referrers of a manifest, by the referrers API or, if the registry has none, by the fallback tag (OCI distribution
+// spec, "Listing Referrers").
 func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
 	if repo.IsLayout() {
 		return c.layouts.Referrers(repo, d)
@@ -55,8 +55,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	return referrers, err
 }
 
-// fallsBack remembers that a registry has no referrers API, and says once where that hides something: an answer that refuses may be for this
-// sign-in only.
+// fallsBack records that a registry has no referrers API. It logs once if that hides something: a refusal may concern this account only.
 func (c *Client) fallsBack(ctx context.Context, e *endpoint, repo image.Repository, err error) {
 	e.referrers.lacks.Put(repo, struct{}{}, apiMemory)
 	known, ok := errors.AsType[*Error](err)
@@ -85,10 +84,10 @@ func (e *endpoint) askReferrers(ctx context.Context, repo image.Repository, d im
 	return list, err
 }
 
-// maxReferrers bounds what may refer to one manifest.
+// maxReferrers limits the referrers of one manifest.
 const maxReferrers = 100_000
 
-// errBrowserPage says that something on the way answered with a page for browsers.
+// errBrowserPage reports an HTML page instead of an answer.
 var errBrowserPage = errors.New("it answered with a web page")
 
 // referrersOf reads an index of referrers.
@@ -103,7 +102,7 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 		ArtifactType string `json:"artifactType"`
 	}
 	err := json.Unmarshal(raw, &index)
-	if err != nil || json.Unmarshal(index.Manifests, &manifests) != nil { // null is an empty list, and nothing is none
+	if err != nil || json.Unmarshal(index.Manifests, &manifests) != nil { // null is an empty list; a missing field is none
 		if strings.Contains(contentType, "html") || strings.HasPrefix(strings.TrimSpace(string(raw[:min(len(raw), 100)])), "<") {
 			return nil, errBrowserPage
 		}
@@ -125,8 +124,8 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 	return list, nil
 }
 
-// lacksReferrers tells whether an answer says that a registry has no referrers API. The distribution spec has 404; registries older than the
-// API refuse the path in other ways, and so do proxies that know nothing of it.
+// lacksReferrers reports whether an answer says that the registry has no referrers API. The distribution spec has 404; registries older
+// than the API refuse the path in other ways, and so do proxies that do not know it.
 func lacksReferrers(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Operation != getReferrers {
@@ -140,21 +139,21 @@ func lacksReferrers(err error) bool {
 	return errors.Is(err, errBrowserPage)
 }
 
-// referrersAPI remembers of which repositories a registry lists no referrers.
+// referrersAPI remembers for which repositories a registry lists no referrers.
 type referrersAPI struct {
 	lacks wire.Recent[image.Repository, struct{}]
 
 	mu sync.Mutex
-	// first are the repositories of which somebody is finding out, or has found out, whether they have the API.
+	// first are the repositories whose support of the API is being found out, or is known.
 	first map[image.Repository]chan struct{}
 	said  atomic.Bool
 }
 
-// apiMemory is how long a repository is taken to be without the API.
+// apiMemory is how long a repository is assumed to lack the API.
 const apiMemory = 5 * time.Minute
 
-// explore has one call at a time find out about a repository of which nothing is known, so that the others learn from it. The
-// caller says when its own question is answered.
+// explore lets one call at a time ask about an unknown repository, so that the others learn from it. The caller reports when its question
+// is answered.
 func (r *referrersAPI) explore(ctx context.Context, repo image.Repository) (explored func(), err error) {
 	r.mu.Lock()
 	known, ok := r.first[repo]

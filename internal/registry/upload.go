@@ -19,19 +19,18 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// maxParts bounds the requests of one upload, far above what a layer of 200 GB takes.
+// maxParts limits the requests of one upload, far above what a layer of 200 GB takes.
 const maxParts = 100_000
 
-// commitTimeout is how long a registry may take once it has all of a blob, which it may hash before it answers.
+// commitTimeout is how long a registry may take after it has received a blob, which it may hash before it answers.
 const commitTimeout = 5 * time.Minute
 
-// PutBlob brings a blob into a repository. It first asks the registry to mount it from the repository named from (empty: none
-// is known); only where that is not granted does it call open, which returns the blob from an offset on, and again where an
-// upload breaks and is to go on. It returns whether the blob was mounted. An upload that fails is abandoned, never finished with
-// other bytes: the registry checks the digest as well.
+// PutBlob copies a blob into a repository. It first asks the registry to mount it from the repository named from, if any. Only if that
+// fails does it call open, which returns the blob from an offset on; it calls open again to resume. It returns whether the blob was
+// mounted. A failed upload is abandoned, never finished with other bytes: the registry checks the digest as well.
 //
-// left is where an earlier upload of the blob to the repository was left, empty for nowhere, and is set to where this one was, which is a
-// secret; nil where none is to be gone on with. The caller answers for what was sent then as for what open returns.
+// left is a secret: on entry where an earlier upload of the blob stopped, empty for none; on return where this one stopped. nil turns that
+// off. The caller answers for what that upload sent as for what open returns.
 func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error), left *string) (mounted bool, err error) {
 	if repo.IsLayout() {
 		return false, c.layouts.PutBlob(ctx, repo, d, func() (io.ReadCloser, error) { return open(0) })
@@ -61,42 +60,42 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 		c.closed.Put(repo, err, closedFor)
 	}
 	if _, failure := u.reading(); failure != nil {
-		return false, failure // what broke is the reading side, whatever the registry made of the torn upload
+		return false, failure // the reading side broke, whatever the registry made of it
 	}
 	return mounted, err
 }
 
-// upload is one blob on its way into a registry: where its bytes come from, and how far the registry has got.
+// upload is the upload of one blob: where its bytes come from, and how much the registry has.
 type upload struct {
 	*endpoint
 	*payload
 	repo image.Repository
 	from string // the path of the repository to mount it from; empty for none
 	log  *slog.Logger
-	// closed returns why the repository takes nothing, as far as that is known.
+	// closed returns why the repository accepts no writes, as far as that is known.
 	closed func() error
 
-	// session is where the registry wants what comes next, and offset what it has; chunked is set once not all goes in one request,
-	// resumed once the session was gone on with after a break, and takenUp where an earlier upload has begun it.
+	// session is the URL of the next request, offset what the registry has. chunked is set once the blob takes several requests, resumed
+	// once the session was resumed, takenUp if an earlier upload began it.
 	session                   *url.URL
 	offset                    int64
 	chunked, resumed, takenUp bool
-	// failures counts those in a row, over all sessions; recounted is set once what the registry said to have was taken for one too many.
+	// failures counts failures in a row, over all sessions; recounted is set once the registry's count was taken for one too high.
 	failures  int
 	recounted bool
 }
 
-// maxSessions bounds the sessions of one upload: half a dozen may show how large a request may be, and each may break.
+// maxSessions limits the sessions of one upload: it may take half a dozen to find the maximum request size, and each may break.
 const maxSessions = 20
 
-// run mounts the blob, or sends it to one session after the other, the first of which may be one that was left.
+// run mounts the blob, or sends it in one session after another; the first may be one that an earlier upload left.
 func (u *upload) run(ctx context.Context, left string) (mounted bool, err error) {
 	on := false
 	if left != "" && u.from == "" {
 		if on, err = u.takeUp(ctx, left); err != nil {
 			return false, err
 		}
-		if !on && u.headBlob(ctx, u.repo, u.desc.Digest) == nil { // it was its answer alone that did not come
+		if !on && u.headBlob(ctx, u.repo, u.desc.Digest) == nil { // only the answer was lost
 			return false, nil
 		}
 	}
@@ -113,21 +112,21 @@ func (u *upload) run(ctx context.Context, left string) (mounted bool, err error)
 		if !lost || session == maxSessions || ctx.Err() != nil {
 			return false, err
 		}
-		// Its answer alone may have been lost: a gateway gives up while the registry still hashes.
+		// Perhaps only the answer was lost: a gateway gives up while the registry still hashes.
 		if u.headBlob(ctx, u.repo, u.desc.Digest) == nil {
 			return false, nil
 		}
 	}
 }
 
-// takeUp tells whether the session that an earlier upload has left can be gone on with. The session stays where the registry does not say.
+// takeUp reports whether the session of an earlier upload can be resumed. If the registry does not say, the session stays.
 func (u *upload) takeUp(ctx context.Context, left string) (on bool, err error) {
 	location, err := url.Parse(left)
 	if err == nil {
 		location, err = u.wire.Allowed(location)
 	}
 	if err != nil {
-		return false, nil //nolint:nilerr // no place to go on at
+		return false, nil //nolint:nilerr // nowhere to resume
 	}
 	u.session, u.takenUp = location, true
 	on, forgotten, err := u.awaitOffset(ctx)
@@ -145,7 +144,7 @@ func (u *upload) takeUp(ctx context.Context, left string) (on bool, err error) {
 	return false, nil
 }
 
-// left is where an upload that has failed can be taken up by another; empty where nothing would be spared.
+// left returns where another upload can resume this failed one; empty if that would save nothing.
 func (u *upload) left(err error) string {
 	if err == nil || u.session == nil || !u.profile.resumes() || u.offset == 0 && u.taken() == 0 && !u.takenUp {
 		return ""
@@ -157,7 +156,7 @@ func (u *upload) left(err error) string {
 	return u.session.String()
 }
 
-// start asks for a mount or a session, by one request; done says that the blob is there. A small blob may travel with the request (OCI
+// start requests a mount or a session with one request; done says that the blob is there. A small blob may go with the request (OCI
 // distribution spec, "Single POST").
 func (u *upload) start(ctx context.Context) (done bool, err error) {
 	query, need := url.Values{}, []auth.Scope{auth.Push(u.repo.Path)}
@@ -177,7 +176,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 	if data != nil {
 		u.profile.triedSingle(statusOf(resp, err))
 	}
-	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) { // or it is the bytes that it refuses
+	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) { // otherwise it refuses the bytes
 		if u.from == "" && data == nil {
 			u.profile.refusedMount()
 		}
@@ -190,7 +189,7 @@ func (u *upload) start(ctx context.Context) (done bool, err error) {
 	return u.begin(resp, len(query) > 0)
 }
 
-// statusOf is what a registry has answered; 0 where it has not, as where a token server refuses.
+// statusOf returns the status of the registry's answer; 0 if it gave none, as when a token server refuses.
 func statusOf(resp *http.Response, err error) int {
 	if e, ok := errors.AsType[*Error](err); ok && !e.OfToken() {
 		return e.Status
@@ -201,7 +200,7 @@ func statusOf(resp *http.Response, err error) int {
 	return 0
 }
 
-// refusesMount tells whether an answer may be about the mount, and not about the upload.
+// refusesMount reports whether an answer may concern the mount rather than the upload.
 func refusesMount(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Operation != postUpload {
@@ -230,7 +229,7 @@ func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, 
 	return u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Again: again, Check: u.closed, Deadline: callDeadline, Read: nothing}, need...)
 }
 
-// single tells whether the blob is to travel with the POST that starts its upload, and has it at hand then.
+// single reports whether to send the blob with the POST that starts its upload, and loads it.
 func (u *upload) single() bool {
 	if u.desc.Size > smallBlob || u.from != "" || !u.profile.trySingle() {
 		return false
@@ -242,7 +241,7 @@ func (u *upload) single() bool {
 	return true
 }
 
-// begin takes over the session that an answer to POST names; done says that the blob is there, which 201 says where anything was asked for.
+// begin takes over the session that the answer to a POST names; done says that the blob is there: a 201 to a mount or a POST with the blob.
 func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 	if asked && resp.StatusCode == http.StatusCreated {
 		return true, u.keeps(resp)
@@ -258,7 +257,7 @@ func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 	return false, nil
 }
 
-// keeps checks that a registry has taken the blob, as far as it says so.
+// keeps checks the digest that the registry says it has stored, if it names one.
 func (u *upload) keeps(resp *http.Response) error {
 	if said := digestSaid(resp.Header); said != "" && said.Algorithm() == u.desc.Digest.Algorithm() && said != u.desc.Digest {
 		return u.hasOther(putUpload, u.desc.Digest, said)
@@ -266,21 +265,21 @@ func (u *upload) keeps(resp *http.Response) error {
 	return nil
 }
 
-// digestSaid is the digest that an answer names for what was asked for or sent; empty where there is none, or none that can be read.
+// digestSaid returns the digest in an answer; empty if there is none, or an invalid one.
 func digestSaid(header http.Header) image.Digest {
 	said, err := image.ParseDigest(header.Get("Docker-Content-Digest"))
 	if err != nil {
-		return "" // it need not say
+		return "" // it is optional
 	}
 	return said
 }
 
-// hasOther is the error of a registry that says to have taken something else than it was sent.
+// hasOther is the error of a registry that says it has stored something else.
 func (e *endpoint) hasOther(operation string, sent, said image.Digest) error {
 	return e.refused(operation, image.ErrCorrupt, "it was sent %s, and says that it has taken %s", sent, said)
 }
 
-// move takes over the Location that an answer names for what comes next. No Location leads out of TLS.
+// move takes over the Location of an answer for the next request. A Location must not lead out of TLS.
 func (u *upload) move(operation string, resp *http.Response) error {
 	text := resp.Header.Get("Location")
 	if text == "" {
@@ -290,7 +289,7 @@ func (u *upload) move(operation string, resp *http.Response) error {
 	if err == nil {
 		location, err = u.wire.Allowed(location)
 	} else {
-		err = errors.New("its Location is not a URL") // its text may have a secret in it
+		err = errors.New("its Location is not a URL") // its text may contain a secret
 	}
 	if err != nil {
 		return u.refused(operation, err, "%s", wire.Clean(err.Error()))
@@ -299,11 +298,10 @@ func (u *upload) move(operation string, resp *http.Response) error {
 	return nil
 }
 
-// send sends the blob to its session: in as many requests as the registry wants (OCI distribution spec, "Pushing a blob monolithically",
-// "… in chunks"), and goes on where one broke off, as far as the registry can; lost says that the session cannot be gone on
-// with, but another may do.
+// send sends the blob in as many requests as the registry wants (OCI distribution spec, "Pushing a blob monolithically", "… in chunks"),
+// and resumes where one broke off, if the registry can; lost says that the session cannot be resumed, but another one may work.
 func (u *upload) send(ctx context.Context) (lost bool, err error) {
-	u.load() // where that fails, so does the first part
+	u.load() // if that fails, so does the first part
 	for range maxParts {
 		before := u.offset
 		done, failure := u.sendPart(ctx)
@@ -334,7 +332,7 @@ func (u *upload) send(ctx context.Context) (lost bool, err error) {
 	return false, u.refused(putUpload, nil, "the upload of %s takes more than %d requests", u.desc.Digest, maxParts)
 }
 
-// goOn takes a session up again after a failure, or abandons it. One that fails when it was taken up has lost count, or its parts.
+// goOn resumes a session after a failure, or abandons it. One that was resumed and fails again has lost its count, or its parts.
 func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) {
 	forgotten := gone(failure)
 	if u.resumed && failure.Status == http.StatusRequestedRangeNotSatisfiable && !u.recounted {
@@ -357,7 +355,7 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 	return false, nil
 }
 
-// worthwhile tells whether an upload may go on after a failure.
+// worthwhile reports whether an upload may continue after a failure.
 func (u *upload) worthwhile(failure *Error) bool {
 	if _, broken := u.reading(); broken != nil {
 		return false
@@ -366,13 +364,13 @@ func (u *upload) worthwhile(failure *Error) bool {
 		(u.resumed || u.takenUp) && failure.Status == http.StatusBadRequest)
 }
 
-// gone tells whether a registry has forgotten a session: it answers 404 for it, as for a repository that is not there.
+// gone reports whether a registry has forgotten a session: it answers 404, as for a missing repository.
 func gone(e *Error) bool { return e.Status == http.StatusNotFound && e.ErrorCode != "NAME_UNKNOWN" }
 
-// narrows tells whether smaller requests are to be sent.
+// narrows reports whether to send smaller requests.
 func narrows(e *Error) bool { return e.Status == http.StatusRequestEntityTooLarge && e.Again }
 
-// pauseAfter waits for the next try; not where the answer was about the size of the request.
+// pauseAfter waits before the next attempt, unless the failure concerned the request size.
 func (u *upload) pauseAfter(ctx context.Context, failure *Error) error {
 	if narrows(failure) {
 		return nil
@@ -380,12 +378,12 @@ func (u *upload) pauseAfter(ctx context.Context, failure *Error) error {
 	return backoff.Sleep(ctx, max(u.wire.Pause(u.failures), failure.After))
 }
 
-// pause waits between the tries of what can be gone on with.
+// pause waits before an attempt to resume.
 func (e *endpoint) pause(ctx context.Context, failures int) error {
 	return backoff.Sleep(ctx, e.wire.Pause(failures)/4)
 }
 
-// abandon tells the registry that a session is over. Whether it heeds that matters to nobody.
+// abandon tells the registry that a session is over. Its answer does not matter.
 func (u *upload) abandon(ctx context.Context) {
 	req := u.at(ctx, http.MethodDelete, u.session)
 	call := wire.Call{Operation: "DELETE blob upload", Lane: wire.Writes, Once: true, Deadline: time.Minute, Read: nothing}
@@ -399,13 +397,13 @@ func (u *upload) at(ctx context.Context, method string, location *url.URL) *http
 	return req
 }
 
-// sendPart sends what comes next; without a failure done says that the blob has been taken, else the next part is due.
+// sendPart sends the next part; without a failure, done says that the blob was accepted, otherwise the next part is due.
 func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	req, sent := u.next(ctx)
 	operation := req.Method + " blob upload"
 	call := wire.Call{Operation: operation, Lane: wire.Uploads, Once: true, Patience: commitTimeout, Read: nothing}
 	resp, err := u.auth.Do(req, call, auth.Push(u.repo.Path))
-	u.stop() // nobody reads from here on
+	u.stop() // stop reading
 	if err != nil {
 		u.rest()
 	}
@@ -427,7 +425,7 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	return false, failure
 }
 
-// asError returns an error in the form of this package's own.
+// asError converts an error to this package's own.
 func (u *upload) asError(operation string, err error) *Error {
 	if err == nil {
 		return nil
@@ -439,7 +437,7 @@ func (u *upload) asError(operation string, err error) *Error {
 	return u.refused(operation, err, "%s", wire.Clean(err.Error()))
 }
 
-// next makes the request that is due: the whole blob in one PUT, the next chunk in a PATCH, or the PUT that completes the upload.
+// next makes the next request: the whole blob in one PUT, the next chunk in a PATCH, or the PUT that completes the upload.
 func (u *upload) next(ctx context.Context) (req *http.Request, sent int64) {
 	size := u.desc.Size
 	chunk := u.profile.chunk(size - u.offset)
@@ -464,11 +462,11 @@ func (u *upload) next(ctx context.Context) (req *http.Request, sent int64) {
 		}
 		return u.part(offset, end), nil
 	}
-	req.Body, _ = req.GetBody() // of memory
+	req.Body, _ = req.GetBody() // in memory
 	return req, sent
 }
 
-// advance reads from the answer to a chunk where the upload goes on.
+// advance reads the next offset from the answer to a chunk.
 func (u *upload) advance(resp *http.Response, sent int64) *Error {
 	end := u.offset + sent
 	has, said := received(resp.Header)
@@ -487,7 +485,7 @@ func (u *upload) advance(resp *http.Response, sent int64) *Error {
 	return u.asError(patchUpload, u.move(patchUpload, resp))
 }
 
-// awaitOffset is uploadOffset, asked again while the registry is away: its session is worth waiting for. It returns an error where no answer
+// awaitOffset is uploadOffset, repeated while the registry is away: its session is worth waiting for. It returns an error if no answer
 // comes.
 func (u *upload) awaitOffset(ctx context.Context) (on, forgotten bool, err error) {
 	for {
@@ -500,13 +498,13 @@ func (u *upload) awaitOffset(ctx context.Context) (on, forgotten bool, err error
 			continue
 		}
 		if failure.Status != 0 && ctx.Err() == nil {
-			return false, false, nil // it answers others: another session may do
+			return false, false, nil // it answers others: another session may work
 		}
 		return false, false, failure
 	}
 }
 
-// away tells whether a registry did not answer, or did by a proxy before it or for want of room.
+// away reports whether a registry did not answer, or only by a proxy before it or for lack of capacity.
 func away(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.OfToken() {
@@ -521,8 +519,8 @@ func away(err error) bool {
 	return false
 }
 
-// uploadOffset asks the registry how far an upload has got, so that it can be gone on with (OCI distribution spec, "Pushing a blob in
-// chunks": a GET to the Location).
+// uploadOffset asks the registry how much of an upload it has, to resume it (OCI distribution spec, "Pushing a blob in chunks": a GET to
+// the Location).
 func (u *upload) uploadOffset(ctx context.Context) (on, forgotten bool, err error) {
 	if !u.profile.resumes() {
 		return false, false, nil
@@ -532,7 +530,7 @@ func (u *upload) uploadOffset(ctx context.Context) (on, forgotten bool, err erro
 		return false, false, err
 	}
 	if err != nil {
-		return false, errors.Is(err, image.ErrAbsent), nil //nolint:nilerr // another session may do
+		return false, errors.Is(err, image.ErrAbsent), nil //nolint:nilerr // another session may work
 	}
 	says, said := received(resp.Header)
 	has := u.profile.has(says, u.desc.Size)
@@ -543,7 +541,7 @@ func (u *upload) uploadOffset(ctx context.Context) (on, forgotten bool, err erro
 	return true, false, u.move(getUpload, resp)
 }
 
-// withDigest puts the digest behind the query of a session. The rest is the registry's own and stays as it is.
+// withDigest adds the digest to the query of a session. The rest is the registry's own and stays unchanged.
 func withDigest(u *url.URL, d image.Digest) *url.URL {
 	location := *u
 	if location.RawQuery != "" {
@@ -553,8 +551,8 @@ func withDigest(u *url.URL, d image.Digest) *url.URL {
 	return &location
 }
 
-// received reads how many bytes an upload has, from the header Range of an answer: "0-99" for a hundred. Registries say "0-0" of an
-// upload that has nothing (OCI distribution spec, "Pushing a blob in chunks").
+// received reads how many bytes an upload has, from the Range header: "0-99" for a hundred. Registries say "0-0" for an empty upload (OCI
+// distribution spec, "Pushing a blob in chunks").
 func received(header http.Header) (int64, bool) {
 	text := strings.TrimPrefix(header.Get("Range"), "bytes=")
 	first, last, ok := strings.Cut(text, "-")

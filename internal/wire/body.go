@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// ErrTooLong says that an answer is longer than its bound.
+// ErrTooLong reports an answer that exceeds its size limit.
 var ErrTooLong = errors.New("the answer is longer than any that is known")
 
-// ReadAll reads an answer of at most so many bytes. One that was compressed without having been asked for is decoded; the bound is that of
-// what comes out.
+// ReadAll reads an answer and fails after most bytes. It decodes a compression that the request did not ask for; the limit applies to the
+// decoded bytes.
 func ReadAll(resp *http.Response, most int64) ([]byte, error) {
 	body, err := Decoded(resp, most)
 	if err != nil {
@@ -25,7 +25,7 @@ func ReadAll(resp *http.Response, most int64) ([]byte, error) {
 	return Bounded(body, most)
 }
 
-// Bounded reads all of what has at most so many bytes.
+// Bounded reads r to its end and fails after most bytes.
 func Bounded(r io.Reader, most int64) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(raw)) > most {
@@ -34,11 +34,11 @@ func Bounded(r io.Reader, most int64) ([]byte, error) {
 	return raw, err //nolint:wrapcheck // of the reader
 }
 
-// Decoded returns the body of an answer without the coding that nobody has asked for (RFC 9110, 8.4). The header alone is not believed:
-// some stores send it with bytes that were compressed before they came there. Of the body as it was sent no more than so many bytes are read:
-// some that come to nothing never end.
+// Decoded returns the body without a content coding that the request did not ask for (RFC 9110, 8.4). It checks the bytes as well as the
+// header: some object stores send the header with content that was compressed before it was stored. It stops after most encoded bytes,
+// since some encoded bodies never end.
 func Decoded(resp *http.Response, most int64) (io.Reader, error) {
-	most++ // what is too long is known by one byte more
+	most++ // one byte more shows that the body is too long
 	body := Ration{resp.Body, &most}
 	coding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
 	switch coding {
@@ -56,7 +56,7 @@ func Decoded(resp *http.Response, most int64) (io.Reader, error) {
 	return nil, fmt.Errorf("its body is coded as %s, which was not requested", Clean(coding))
 }
 
-// Ration reads no more than what is left of a whole.
+// Ration reads at most *Left bytes, a budget that several readers can share.
 type Ration struct {
 	io.Reader
 	Left *int64
@@ -78,7 +78,7 @@ type errorBody struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	} `json:"errors"`
-	// Details is what token servers and Docker Hub's API use; a token server by RFC 6749, 5.2, says error and error_description.
+	// Details is the field of token servers and of Docker Hub's API; token servers after RFC 6749, 5.2, send error and error_description.
 	Details     string `json:"details"`
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
@@ -86,13 +86,13 @@ type errorBody struct {
 
 const maxErrorBody = 64 << 10
 
-// storeError finds what S3 and stores like it say, in XML, and nothing of what they repeat of the request.
+// storeError matches code and message in the XML errors of S3 and similar stores, and none of the request that they echo.
 var storeError = regexp.MustCompile(`(?s)<Code>([^<]{1,100})</Code>.*?(?:<Message>([^<]{1,300})</Message>|$)`)
 
-// readBody fills code and message from a failure's body, and closes it. Where it repeats a secret that is taken out.
+// readBody fills code and message from the body of a failure and closes it. It removes secrets that the body echoes.
 func (e *Error) readBody(resp *http.Response, secrets func() []string) {
 	defer resp.Body.Close()
-	raw, _ := ReadAll(resp, maxErrorBody) // what could be read is what there is to tell
+	raw, _ := ReadAll(resp, maxErrorBody) // report what could be read
 	raw = raw[:min(len(raw), maxErrorBody)]
 	clean := func(s string) string { return Clean(s, known(resp.Request, secrets)...) }
 	text := strings.TrimSpace(string(raw))
@@ -105,7 +105,7 @@ func (e *Error) readBody(resp *http.Response, secrets func() []string) {
 		e.Message = clean(strings.TrimSpace(body.Details + " " + strings.TrimSpace(body.Error+" "+body.Description)))
 	case json.Unmarshal(raw, &message) == nil:
 		e.Message = clean(message)
-	case strings.HasPrefix(text, "<"): // a page for browsers, or a store's XML
+	case strings.HasPrefix(text, "<"): // an HTML page, or a store's XML
 		if m := storeError.FindStringSubmatch(text); m != nil {
 			e.Message = clean(strings.TrimSpace(m[1] + " " + m[2]))
 		}

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// dialer connects. Where a registry has led elsewhere, it refuses addresses that only this machine reaches when it connects to one, whatever
-// the name stood for when it was looked at.
+// dialer connects. For hosts that the registry has led to, it refuses addresses that only this machine reaches. It checks the address that
+// it connects to, not the one that an earlier lookup gave.
 type dialer struct {
 	net.Dialer
 	home string
-	// proxies are the addresses of those that were named for a request.
+	// proxies are the addresses of the proxies in use.
 	proxies sync.Map
-	// local is set once the registry itself was found at such an address: then it may lead there.
+	// local is set once the registry itself was found at such an address; then it may lead there.
 	local atomic.Bool
 }
 
@@ -28,7 +28,7 @@ func newDialer(home string) *dialer {
 	return &dialer{home: home, Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
 }
 
-// proxy names the proxy for a request.
+// proxy returns the proxy for a request.
 func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
 	proxy, err := http.ProxyFromEnvironment(req)
 	if proxy != nil {
@@ -66,19 +66,19 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return guarded.DialContext(ctx, network, address)
 }
 
-// strayError says that a registry leads to where it must not.
+// strayError reports that a registry leads to a forbidden address.
 type strayError struct{ home, address string }
 
-// Error says where.
+// Error names the address.
 func (e *strayError) Error() string {
 	return fmt.Sprintf("%s leads to an address of this machine, %s, which is not allowed", e.home, e.address)
 }
 
-// metadata are addresses at which clouds tell a machine its secrets, beside those that are local to a link: Amazon's by IPv6, Google's by IPv6,
+// metadata are addresses at which clouds serve a machine's secrets, beside the link-local ones: Amazon's over IPv6, Google's over IPv6,
 // Alibaba's, and Azure's.
 var metadata = []string{"fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16"}
 
-// onlyHere tells whether an address is one that nobody else reaches in this way.
+// onlyHere reports whether only this machine reaches an address.
 func onlyHere(ip net.IP) bool {
 	return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsUnspecified() || slices.Contains(metadata, ip.String())
 }

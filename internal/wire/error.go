@@ -9,33 +9,33 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Error is the final failure of a request, after all tries. It names the host and the cause, never a credential or a query string.
+// Error is the final failure of a request, after all retries. It names the host and the cause, never a credential or a query string.
 type Error struct {
 	// Host is the registry or token server that was asked.
 	Host string
-	// Operation is what was asked, such as "GET manifest".
+	// Operation names the request, such as "GET manifest".
 	Operation string
-	// Status is the HTTP status of the last answer; 0 where none came.
+	// Status is the HTTP status of the last answer; 0 if none came.
 	Status int
 	// ErrorCode is the code in the body (OCI distribution spec, "Error Codes"), such as MANIFEST_UNKNOWN; often empty.
 	ErrorCode string
-	// Message is the registry's text, or the cause where no answer came, on one line, bounded and redacted.
+	// Message is the registry's text, or the cause if no answer came, on one line, bounded and redacted.
 	Message string
 	// Attempts is how often the request was sent.
 	Attempts int
-	// NotBefore is when the registry allows the next try, where it said so; zero otherwise.
+	// NotBefore is the earliest time of the next attempt, if the registry named one.
 	NotBefore time.Time
-	// After is how long the answer asks to wait; 0 where it does not say.
+	// After is the pause that the answer asks for; 0 if it names none.
 	After time.Duration
-	// Hint is what a person can do about it; may be empty.
+	// Hint tells the user what to do; may be empty.
 	Hint string
-	// Header is that of the last answer; nil where none came. It is for programs: nothing of it is shown.
+	// Header is the header of the last answer; nil if none came. It is for code and is never shown.
 	Header http.Header
-	// Unanswered is set where no answer came, or none that could be read.
+	// Unanswered is set if no answer came, or none that could be read.
 	Unanswered bool
-	// Lasting is set where trying again is of no use, and Again where it is, whatever the status says.
+	// Lasting says that a retry cannot help, Again that it can, whatever the status.
 	Lasting, Again bool
-	// Cause is what went wrong below; may be nil.
+	// Cause is the underlying error; may be nil.
 	Cause error
 }
 
@@ -46,11 +46,11 @@ func (e *Error) Error() string {
 	switch {
 	case e.Status != 0:
 		fmt.Fprintf(&b, " answered %d %s", e.Status, http.StatusText(e.Status))
-	case e.Unanswered && (e.Message != "" || e.Hint == ""): // else the hint says why
+	case e.Unanswered && (e.Message != "" || e.Hint == ""): // otherwise the hint says why
 		b.WriteString(" gave no answer")
 	}
 	text := strings.TrimPrefix(strings.TrimSpace(e.ErrorCode+" "+e.Message), "UNKNOWN ")
-	if text == "" && e.absent() && strings.HasSuffix(e.Operation, " manifest") { // an answer to HEAD has no body that says so
+	if text == "" && e.absent() && strings.HasSuffix(e.Operation, " manifest") { // HEAD answers have no body
 		text = "there is no such tag or repository, or not for this sign-in"
 	}
 	if text != "" {
@@ -68,7 +68,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns image.ErrAbsent for an answer that says so, else the cause, if any.
+// Unwrap returns image.ErrAbsent if the answer says that, otherwise the cause.
 func (e *Error) Unwrap() error {
 	if e.absent() {
 		return image.ErrAbsent
@@ -76,21 +76,21 @@ func (e *Error) Unwrap() error {
 	return e.Cause
 }
 
-// RetryAt is when the registry allows the next try; zero where it did not say.
+// RetryAt returns the earliest time of the next attempt; zero if the registry named none.
 func (e *Error) RetryAt() time.Time { return e.NotBefore }
 
-// Temporary tells whether the same request may succeed later.
+// Temporary reports whether the same request may succeed later.
 func (e *Error) Temporary() bool {
 	return e.Again || !e.Lasting && (e.Status == 0 || retryableStatus(e.Status))
 }
 
-// OfToken tells whether it is a request for a token that has failed.
+// OfToken reports whether the failed request asked for a token.
 func (e *Error) OfToken() bool { return strings.HasSuffix(e.Operation, " token") }
 
-// Exhausted tells whether the request was sent as often as it may be.
+// Exhausted reports whether all attempts were used.
 func (e *Error) Exhausted() bool { return e.Attempts > 1 }
 
-// Code is a stable short code for reports.
+// Code returns a stable short code for reports.
 func (e *Error) Code() string {
 	switch {
 	case e.ErrorCode != "":
@@ -103,24 +103,24 @@ func (e *Error) Code() string {
 	return "failed"
 }
 
-// absent tells whether the registry has answered that there is no such thing. The distribution spec gives 404 to unknown
-// manifests, blobs and names; a proxy's 404 in HTML has no code and is believed for lack of anything better.
+// absent reports whether the registry answered that the object does not exist. The distribution spec assigns 404 to unknown manifests,
+// blobs and names; a proxy's HTML 404 carries no code and counts too, for lack of anything better.
 func (e *Error) absent() bool { return e.Status == http.StatusNotFound }
 
-// Fault is the error of what came, or of what was not asked for: no further try mends it.
+// Fault is the error of an answer that a retry would not change.
 func (t *Transport) Fault(operation string, cause error) *Error {
 	return &Error{Host: t.name, Operation: operation, Attempts: 1, Message: Clean(cause.Error()), Lasting: true, Cause: cause}
 }
 
-// limitError is the error of a rate limit below, which has not sent the request, or has been told by the registry not to.
+// limitError is the error of a rate limiter below, which did not send the request, or whose registry refused it.
 type limitError interface {
 	error
-	// RetryAt is when to try again, and Code a stable short code.
+	// RetryAt is the time of the next attempt, Code a stable short code.
 	RetryAt() time.Time
 	Code() string
 }
 
-// limited is the error of a request that a rate limit does not allow now. It says nothing of whether the registry answers.
+// limited returns the error of a request that a rate limit does not allow now. It does not mean that the registry is down.
 func limited(host, op string, limit limitError) *Error {
 	return &Error{
 		Host: host, Operation: op, Attempts: 1, Message: Clean(limit.Error()), ErrorCode: limit.Code(), NotBefore: limit.RetryAt(),

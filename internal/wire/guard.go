@@ -6,12 +6,12 @@ import (
 	"net/url"
 )
 
-// Allowed returns a URL to which a registry or its token server has led, as it is to be asked. A registry that speaks TLS leads out of it
-// to nowhere, and one elsewhere leads neither to this machine nor to addresses that only this machine reaches, such as those where clouds
-// hand out credentials.
+// Allowed checks a URL that a registry or its token server names, and returns it as it must be requested. A registry with TLS must not lead
+// out of TLS, and a remote one must not lead to this machine or to addresses that only this machine reaches, such as those at which clouds
+// serve credentials.
 //
-// A URL of the registry itself, however its host is spelled, is spoken to as the registry is: proxies write http into its Locations and Links
-// where it is https, and ports that need not be named.
+// A URL of the registry itself, however its host is spelled, gets the registry's own scheme and port: proxies write http for https, and
+// default ports, into its Location and Link headers.
 func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 	next := *u
 	next.User, next.Fragment = nil, ""
@@ -33,7 +33,7 @@ func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 	return &next, nil
 }
 
-// schemeOf is how a host is spoken to that the registry has.
+// schemeOf returns the scheme for a host of the registry.
 func (t *Transport) schemeOf(host string) string {
 	if t.isPlain(host) || t.plainHTTP && host == t.host {
 		return "http"
@@ -41,8 +41,8 @@ func (t *Transport) schemeOf(host string) string {
 	return "https"
 }
 
-// local tells whether a host is by its own words this machine, or one that nobody else reaches in this way: what a name stands for is seen when
-// it is connected to. Behind a proxy all names are the proxy's to look up.
+// local reports whether a host is by its name this machine, or one that only this machine reaches. What a name resolves to is checked on
+// connecting. Behind a proxy, the proxy resolves all names.
 func local(host string) bool {
 	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: host}}); err == nil && proxy != nil {
 		return false

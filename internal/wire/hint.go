@@ -24,7 +24,7 @@ func speaksPlain(err error) bool {
 	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
-// tlsHint says what to do about a fault of set-up that no retry mends; empty for other errors.
+// tlsHint says what to do about a configuration error that no retry fixes; empty for other errors.
 func tlsHint(err error) string {
 	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		text := "TLS: certificate is signed by an unknown authority"
@@ -49,7 +49,7 @@ func tlsHint(err error) string {
 	return ""
 }
 
-// otherName says which names a certificate has.
+// otherName names the hosts that a certificate is valid for.
 func otherName(e x509.HostnameError) string {
 	var names []string
 	if e.Certificate != nil {
@@ -68,7 +68,7 @@ func otherName(e x509.HostnameError) string {
 	return "TLS: certificate is valid for " + Clean(strings.Join(names, ", ")) + more + ", not " + Clean(e.Host)
 }
 
-// hint is what a person can do about a request without an answer.
+// hint says what to do about a request without an answer.
 func (t *Transport) hint(err error, host string) string {
 	if proxy, ok := errors.AsType[*proxyError](err); ok {
 		return proxy.hint()
@@ -83,15 +83,15 @@ func (t *Transport) hint(err error, host string) string {
 	return text
 }
 
-// full tells whether a registry has no room, which trying again does not make: most answer 500 and say it in their text, by the words of
-// errno(3) for ENOSPC and EDQUOT.
+// full reports whether a registry is out of space, which a retry does not change. Most answer 500 with the text of ENOSPC or EDQUOT
+// (errno(3)).
 func full(e *Error) bool {
 	message := strings.ToLower(e.Message)
 	return e.Status == http.StatusInsufficientStorage ||
 		e.Status == http.StatusInternalServerError && (strings.Contains(message, "no space left on device") || strings.Contains(message, "disk quota exceeded"))
 }
 
-// statusHint is what a person can do about an answer.
+// statusHint says what to do about a status.
 func (t *Transport) statusHint(req *http.Request, e *Error) string {
 	switch e.Status {
 	case http.StatusForbidden:

@@ -14,27 +14,27 @@ import (
 	"github.com/draysync/dray/internal/file"
 )
 
-// Host is how to connect to one registry.
+// Host says how to connect to one registry.
 type Host struct {
-	// CAFile holds certificate authorities in PEM, trusted beside the system's.
+	// CAFile holds certificate authorities in PEM, trusted in addition to the system's.
 	CAFile string
 	// CertFile and KeyFile hold a client certificate and its key in PEM.
 	CertFile string
 	KeyFile  string
 	// InsecureSkipVerify accepts any certificate.
 	InsecureSkipVerify bool
-	// PlainHTTP speaks HTTP without TLS.
+	// PlainHTTP uses HTTP without TLS.
 	PlainHTTP bool
-	// Concurrency bounds the requests in flight, for reads and for writes each; 0 means the default.
+	// Concurrency limits the requests in flight, for reads and writes each; 0 means the default.
 	Concurrency int
 }
 
-// configured tells whether anything is said on how to connect.
+// configured reports whether any option is set.
 func (h Host) configured() bool {
 	return h.PlainHTTP || h.InsecureSkipVerify || h.CAFile != "" || h.CertFile != ""
 }
 
-// roundTripper returns what sends single requests. Bodies are never decompressed on the way: a digest is of the bytes as they are.
+// roundTripper returns what sends single requests. It never decompresses bodies: a digest covers the bytes as sent.
 func (h Host) roundTripper(d *dialer, most int) (*http.Transport, error) {
 	config, err := h.tls()
 	if err != nil {
@@ -54,13 +54,13 @@ func (h Host) roundTripper(d *dialer, most int) (*http.Transport, error) {
 		MaxResponseHeaderBytes: 1 << 20,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter}, // else all tries would go to one dead connection
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter}, // otherwise all attempts would use one dead connection
 		WriteBufferSize:        64 << 10,
 		ReadBufferSize:         64 << 10,
 	}, nil
 }
 
-// pingAfter is how long a connection that several requests share may be silent until it has to show that it lives.
+// pingAfter is how long a shared connection may be silent before a ping must prove it alive.
 const pingAfter = 15 * time.Second
 
 func (h Host) tls() (*tls.Config, error) {
@@ -88,10 +88,10 @@ func (h Host) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// maxPEM is the largest file of certificates that is read, in bytes.
+// maxPEM is the size limit of certificate files, in bytes.
 const maxPEM = 16 << 20
 
-// certificate is what this client shows.
+// certificate returns the client certificate.
 func (h Host) certificate() (tls.Certificate, error) {
 	cert, err := file.Read(h.CertFile, maxPEM)
 	if err != nil {
@@ -110,7 +110,7 @@ type proxyError struct {
 	status int
 }
 
-// Error names the proxy and what it said.
+// Error returns the proxy and its answer.
 func (e *proxyError) Error() string {
 	return fmt.Sprintf("the proxy at %s answered %d %s", e.proxy, e.status, http.StatusText(e.status))
 }
@@ -125,7 +125,7 @@ func (e *proxyError) hint() string {
 	return ""
 }
 
-// proxyAnswer is called with the answer of a proxy to CONNECT.
+// proxyAnswer handles the answer of a proxy to CONNECT.
 func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
@@ -133,7 +133,7 @@ func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.
 	return &proxyError{proxy.Host, resp.StatusCode}
 }
 
-// Loopback tells whether a host is this machine by its name alone.
+// Loopback reports whether a host is this machine, by its name alone.
 func Loopback(host string) bool {
 	ip := addressOf(host)
 	return hostname(host) == "localhost" || ip != nil && ip.IsLoopback()
@@ -147,7 +147,7 @@ func hostname(host string) string {
 	return strings.Trim(name, "[]")
 }
 
-// bare is the one spelling of a host: in lower case, without a dot at its end, and without the port that its scheme has anyway.
+// bare normalizes a host: lower case, no trailing dot, no default port.
 func bare(scheme, host string) string {
 	name, port := strings.ToLower(strings.TrimSuffix(hostname(host), ".")), ""
 	if _, digits, err := net.SplitHostPort(host); err == nil {
@@ -163,6 +163,6 @@ func bare(scheme, host string) string {
 }
 
 func addressOf(host string) net.IP {
-	name, _, _ := strings.Cut(hostname(host), "%") // the zone of an address that is local to a link
+	name, _, _ := strings.Cut(hostname(host), "%") // the zone of a link-local address
 	return net.ParseIP(name)
 }

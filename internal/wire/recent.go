@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Recent keeps what was found out lately, each for its own time. The zero value is ready for use; it is safe for concurrent use.
+// Recent caches values, each for its own time. The zero value is ready for use; it is safe for concurrent use.
 type Recent[K comparable, V any] struct {
 	mu    sync.Mutex
 	known map[K]finding[V]
@@ -18,10 +18,10 @@ type finding[V any] struct {
 	until time.Time
 }
 
-// maxRecent bounds what is kept at once.
+// maxRecent limits the number of entries.
 const maxRecent = 20_000
 
-// Get returns what is kept under a key.
+// Get returns the value of a key.
 func (r *Recent[K, V]) Get(key K) (value V, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -29,7 +29,7 @@ func (r *Recent[K, V]) Get(key K) (value V, ok bool) {
 	return f.value, time.Now().Before(f.until)
 }
 
-// Put keeps a value for a time. What is over goes, and where there is too much all the same, all of it.
+// Put keeps a value for a time. It drops expired entries, and all entries if that is not enough.
 func (r *Recent[K, V]) Put(key K, value V, lasts time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +44,7 @@ func (r *Recent[K, V]) Put(key K, value V, lasts time.Duration) {
 	r.known[key] = finding[V]{value, now.Add(lasts)}
 }
 
-// Drop forgets what is kept under a key.
+// Drop removes the value of a key.
 func (r *Recent[K, V]) Drop(key K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

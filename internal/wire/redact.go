@@ -22,12 +22,12 @@ var (
 	urlQuery = regexp.MustCompile(`((?:[a-zA-Z][a-zA-Z0-9+.-]*:/)?/[^\s?"'<>)]*)\?[^\s"'<>]*`)
 	scheme   = regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`)
 	jwt      = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`)
-	// What signs a URL, and what a form or an object calls a secret.
+	// URL signatures, and the names that forms and objects give to secrets.
 	named = regexp.MustCompile(`(?i)\b((?:x-(?:amz|goog)-)?(?:signature|credential|security-token)|sig|awsaccesskeyid|googleaccessid|password|passwd|secret|client_secret|access_token|refresh_token|identitytoken|token)(["']?\s*[=:]\s*["']?)[^\s&"'<>,;]+`)
 )
 
-// Clean makes a registry's text fit for one line of a log: bounded, without control characters, account names, tokens, the queries of
-// URLs, and the secrets that are given.
+// Clean makes a registry's text fit for one line of a log: bounded, without control characters, account names, tokens, URL queries, and the
+// given secrets.
 func Clean(s string, secrets ...string) string {
 	if len(s) > maxErrorBody {
 		s = s[:maxErrorBody]
@@ -48,7 +48,7 @@ func Clean(s string, secrets ...string) string {
 	return s
 }
 
-// without takes a secret out of a text. One that is short is looked for as a word, since it may be a part of any.
+// without removes a secret from a text. A short one is matched as a word, since it could be part of any.
 func without(s, secret string) string {
 	switch {
 	case secret == "":
@@ -59,11 +59,11 @@ func without(s, secret string) string {
 	return regexp.MustCompile(`(^|[^A-Za-z0-9])`+regexp.QuoteMeta(secret)+`($|[^A-Za-z0-9])`).ReplaceAllString(s, "${1}"+redacted+"${2}")
 }
 
-// open are the parameters of queries that are no secrets: those of the distribution spec and of token servers. Others sign a URL, or hold
-// the state of an upload.
+// open are query parameters that hold no secrets: those of the distribution spec and of token servers. Others sign a URL, or hold the state
+// of an upload.
 var open = []string{"digest", "mount", "from", "n", "last", "scope", "service", "account", "client_id"}
 
-// known are the secrets that a counterpart may repeat: those of the caller, and what the request itself carried.
+// known returns the secrets that a counterpart may echo: the caller's, and those of the request itself.
 func known(req *http.Request, secrets func() []string) []string {
 	var all []string
 	if secrets != nil {
@@ -86,23 +86,23 @@ func known(req *http.Request, secrets func() []string) []string {
 			continue
 		}
 		for _, value := range values {
-			if len(value) >= 8 { // dates, versions and the like are no secrets
-				key, _, _ := strings.Cut(value, "/") // of X-Amz-Credential
+			if len(value) >= 8 { // dates and versions are not secrets
+				key, _, _ := strings.Cut(value, "/") // X-Amz-Credential
 				all = append(append(all, Spellings(value)...), key)
 			}
 		}
 	}
-	// The longest first: one may be a part of another.
+	// The longest first: one may be part of another.
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	return all
 }
 
-// Spellings are the forms in which a counterpart may repeat a secret: as it is, and as it stands in a URL, in JSON and in base64.
+// Spellings returns the forms in which a counterpart may echo a secret: verbatim, and as in a URL, in JSON and in base64.
 func Spellings(secret string) []string {
 	if secret == "" {
 		return nil
 	}
-	quoted, _ := json.Marshal(secret) // a string can always be written
+	quoted, _ := json.Marshal(secret) // strings always marshal
 	all := []string{secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(string(quoted), `"`)}
 	if len(secret) >= 4 {
 		all = append(all, base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)))

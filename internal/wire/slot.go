@@ -9,41 +9,41 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// slot is one request's slot among those in flight. While the other side of a copy has its turn, and is silent or slow, it is lent to
-// others: an upload whose source trickles, or a download whose target does, keeps nobody else from the registry.
+// slot is one request's slot among those in flight. While the other side of a copy is due and silent or slow, the slot is lent to others:
+// neither an upload with a trickling source nor a download with a trickling target keeps others from the registry.
 type slot struct {
 	window *window
 	party  party
-	worked func() // ends what is noted of the time that it is held
+	worked func() // stops the clock of the time that it is held
 
 	mu   sync.Mutex
 	held bool
 	over bool
-	// credit is how long the other side may still take before the slot is lent. Its time spends it, and its bytes restore it.
+	// credit is how long the other side may still take before the slot is lent. Waiting spends it, bytes restore it.
 	credit time.Duration
 	timer  *time.Timer
-	since  time.Time // when the turn of the other side began; zero while it is not its turn
+	since  time.Time // when the other side's turn began; zero outside its turn
 }
 
 const (
-	// lendAfter is how long the other side may take before its slot is lent, and fastEnough how many bytes a second keep it.
+	// lendAfter is how long the other side may take before the slot is lent; a rate of fastEnough bytes per second keeps it.
 	lendAfter  = 50 * time.Millisecond
 	fastEnough = 1 << 20
-	// sentInASecond is how many bytes are thought to be sent in a second where it is asked what is done first. Nothing waits longer on that
-	// account than longestLast, so that no stream of small requests holds up a large one.
+	// sentInASecond is the assumed upload rate by which requests are ordered. longestLast limits what a large request loses by that, so
+	// that a stream of small requests cannot starve it.
 	sentInASecond = 8 << 20
 	longestLast   = 30 * time.Second
-	// few is how many requests at once are so few that one import is finished before the next: with more, a large image would keep the small
-	// ones from all of them.
+	// few is the number of slots up to which one import finishes before the next begins: with more slots, a large image would keep the
+	// small ones from all of them.
 	few = 4
 )
 
-// due is when a request would be done that has so many bytes to send: what is nearly done goes first.
+// due estimates when a request with so many bytes left would be done: what is nearly done goes first.
 func due(bytes int64) time.Time {
 	return time.Now().Add(min(longestLast, time.Duration(float64(max(bytes, 0))/sentInASecond*float64(time.Second))))
 }
 
-// enter waits for a slot in a window.
+// enter waits for a slot in the window.
 func (w *window) enter(ctx context.Context, of party, due time.Time) (*slot, error) {
 	if err := w.acquire(ctx, of, due); err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (w *window) enter(ctx context.Context, of party, due time.Time) (*slot, err
 	return s, nil
 }
 
-// rest says that the other side's turn begins.
+// rest begins the other side's turn.
 func (s *slot) rest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *slot) rest() {
 	}
 }
 
-// lend is called by the timer: the other side takes its time.
+// lend runs when the credit is spent.
 func (s *slot) lend() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +78,7 @@ func (s *slot) lend() {
 	}
 }
 
-// give gives the slot back. The lock is held.
+// give releases the slot. The caller holds the lock.
 func (s *slot) give() {
 	if s.held {
 		s.held = false
@@ -87,8 +87,8 @@ func (s *slot) give() {
 	}
 }
 
-// resume says that the other side's turn has ended, and how many bytes it has brought or taken. Where the slot was lent it waits for another;
-// left is how many bytes are still to be sent.
+// resume ends the other side's turn, in which it brought or took moved bytes. If the slot was lent, resume waits for another; left is the
+// number of bytes still to send.
 func (s *slot) resume(ctx context.Context, moved int, left int64) error {
 	s.mu.Lock()
 	s.timer.Stop()
@@ -115,7 +115,7 @@ func (s *slot) resume(ctx context.Context, moved int, left int64) error {
 	return nil
 }
 
-// end gives the slot back for good.
+// end releases the slot for good.
 func (s *slot) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,18 +124,18 @@ func (s *slot) end() {
 	s.give()
 }
 
-// party is who a request is sent for.
+// party identifies for whom a request is sent.
 type party struct {
 	share string
-	// begun is when an import was, whose requests come before those of later ones, and of as old ones by their names; zero for what is in no
-	// such order.
+	// begun is the start of an import. Its requests go before those of later imports, and among equally old ones in the order of their
+	// names; zero for requests without such an order.
 	begun time.Time
 	name  string
-	// underWay is set for a request that was sent before: it comes before those that were not.
+	// underWay marks a request that was sent before: it goes before those that were not.
 	underWay bool
 }
 
-// compare orders by whose requests come first.
+// compare orders parties: the one that goes first is less.
 func (p party) compare(other party) int {
 	switch {
 	case p.underWay != other.underWay && p.underWay:
@@ -146,22 +146,21 @@ func (p party) compare(other party) int {
 	return cmp.Or(p.begun.Compare(other.begun), cmp.Compare(p.name, other.name))
 }
 
-// earlier is the party for what is under way already.
+// earlier returns the party of a request that is under way.
 func (p party) earlier() party {
 	p.underWay = true
 	return p
 }
 
-// partyKey is the key of a party in a context.
+// partyKey is the context key of a party.
 type partyKey struct{}
 
-// Share has the requests of a context share their slots with others of the name, and with nobody else: each share gets its part of what a
-// registry takes at once.
+// Share puts the requests of a context into the share of that name. Each share gets an equal part of a registry's slots.
 func Share(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, partyKey{}, party{share: name})
 }
 
-// ShareInTurn is Share for what has a name of its own, and is to be finished before what begins later, where there are few slots.
+// ShareInTurn is Share for an import, whose requests go before those of later imports if slots are few.
 func ShareInTurn(ctx context.Context, share, name string) context.Context {
 	return context.WithValue(ctx, partyKey{}, party{share: share, begun: time.Now(), name: name})
 }

@@ -14,37 +14,36 @@ import (
 
 // Options of a [Transport].
 type Options struct {
-	// Name is what people call the registry, and its key in the config; API the host that speaks the API of it.
+	// Name is the registry's usual name, which is its key in the config; API is the host that serves its API.
 	Name, API string
 	Host      Host
-	// Start is how many requests are sent at once before the registry has shown what it takes, Most the most, of one lane.
+	// Start is the initial number of requests in flight, Most the maximum, per lane.
 	Start, Most int
 	Retries     Retries
-	// Wrap goes around what sends single requests: rate limits, metrics, or faults in tests. It may replace it altogether; nil for none.
+	// Wrap wraps the round tripper of single requests, for rate limits, metrics, or faults in tests. It may replace it; nil for none.
 	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
 	Log  *slog.Logger
 }
 
-// Transport carries requests to one registry, to where that redirects and to where its tokens are. It is safe for concurrent use.
+// Transport sends requests to one registry, to hosts that it redirects to and to its token servers. It is safe for concurrent use.
 type Transport struct {
 	base    http.RoundTripper
 	name    string
 	host    string
 	windows [lanes]*window
 	retries Retries
-	// ill are hosts that gave no answer after all retries, with their error: they are left alone, so that a thousand tags of a registry that is
-	// down do not wait through a thousand rounds of retries.
+	// ill are hosts that gave no answer after all retries, with their error. They are left alone, so that a thousand tags of a registry
+	// that is down do not cause a thousand rounds of retries.
 	ill       Recent[string, *Error]
 	dialer    *dialer
 	log       *slog.Logger
 	plainHTTP bool
-	// tryPlain is set for a registry on this machine of which nothing is configured: where it does not speak TLS it is spoken to
-	// without, as Docker does.
+	// tryPlain is set for an unconfigured loopback registry: if it has no TLS, plain HTTP is used, as in Docker.
 	tryPlain bool
-	plain    sync.Map // host → struct{}: found to speak no TLS
+	plain    sync.Map // host → struct{}: has no TLS
 }
 
-// New returns a transport, or why the files of its host are of no use.
+// New returns a transport. It fails if a file of the host is unusable.
 func New(o Options) (*Transport, error) {
 	d := newDialer(o.API)
 	base, err := o.Host.roundTripper(d, o.Most)
@@ -68,19 +67,19 @@ func New(o Options) (*Transport, error) {
 	return t, nil
 }
 
-// Host is the host that speaks the registry's API, and Name what people call it.
+// Host returns the host that serves the registry's API.
 func (t *Transport) Host() string { return t.host }
 
-// Name is what people call the registry.
+// Name returns the registry's usual name.
 func (t *Transport) Name() string { return t.name }
 
-// Pause returns how long to wait after so many failures in a row.
+// Pause returns the pause after a number of failures in a row.
 func (t *Transport) Pause(failures int) time.Duration { return t.retries.Pause(failures) }
 
-// Attempts is how often anything is tried.
+// Attempts returns how often a request is sent at most.
 func (t *Transport) Attempts() int { return t.retries.Attempts }
 
-// CloseIdleConnections lets connections go that nobody uses.
+// CloseIdleConnections closes unused connections.
 func (t *Transport) CloseIdleConnections() {
 	if closer, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
@@ -89,8 +88,9 @@ func (t *Transport) CloseIdleConnections() {
 
 var errDeadline = errors.New("its answer took too long")
 
-// Do sends a request until its answer is final: a success or a redirect. Everything else is an *Error. The body of a redirect is closed; of
-// a success the caller closes it, unless [Call.Read] has read it. A request with a body is sent again as far as it has GetBody.
+// Do sends a request, with retries, until its answer is final: a success or a redirect. Everything else is an *Error. Do closes the body of
+// a redirect; the caller closes that of a success, unless [Call.Read] has read it. A request with a body can be retried only if it has
+// GetBody.
 func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		if err := t.leftAlone(req, call); err != nil { // before it waits for a slot
@@ -113,7 +113,7 @@ func (t *Transport) Do(req *http.Request, call Call) (*http.Response, error) {
 	}
 }
 
-// leftAlone is why a request is not to be sent, as far as others have found out; nil where nothing is against it.
+// leftAlone returns why a request must not be sent, as others have found out; nil if nothing is known against it.
 func (t *Transport) leftAlone(req *http.Request, call Call) error {
 	if known, ok := t.ill.Get(req.URL.Host); ok {
 		failure := *known
@@ -126,13 +126,13 @@ func (t *Transport) leftAlone(req *http.Request, call Call) error {
 	return nil
 }
 
-// restAfterFailure is how long a host that gave no answer is left alone.
+// restAfterFailure is how long a host without an answer is left alone.
 const restAfterFailure = 10 * time.Second
 
-// never is a wait that does not end: there is no further attempt.
+// never is the pause of a request that is not retried.
 const never = time.Duration(-1)
 
-// judge decides on an attempt: no error where its answer is final, else the error and the pause before the next attempt.
+// judge decides on an attempt: it returns no error if its answer is final, otherwise the error and the pause before the next attempt.
 func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.Response, err error) (*Error, time.Duration) {
 	switch {
 	case err != nil:
@@ -141,7 +141,7 @@ func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.
 		t.ill.Drop(req.URL.Host)
 		return t.refused(req, call, attempt, resp)
 	case resp.StatusCode >= http.StatusMultipleChoices:
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // read to its end the connection can be used again
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // a drained connection can be reused
 		_ = resp.Body.Close()
 		resp.Body = http.NoBody
 	case call.Read != nil:
@@ -153,7 +153,7 @@ func (t *Transport) judge(req *http.Request, call Call, attempt int, resp *http.
 	return nil, 0
 }
 
-// redirects tells whether an answer leads elsewhere. One that does not say where is none, and no success.
+// redirects reports whether an answer is a redirect. One without a Location is neither that nor a success.
 func redirects(resp *http.Response) bool {
 	switch resp.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -162,7 +162,7 @@ func redirects(resp *http.Response) bool {
 	return false
 }
 
-// unreadable is why what came cannot be used, and broken why not all of it came.
+// unreadable is the error of an answer that makes no sense, broken that of one that broke off.
 type (
 	unreadable struct{ error }
 	broken     struct{ error }
@@ -174,11 +174,11 @@ func (u unreadable) Unwrap() error { return u.error }
 // Unwrap returns the cause.
 func (b broken) Unwrap() error { return b.error }
 
-// read has the caller take an answer in, and tells an answer that breaks off from one that makes no sense.
+// read passes an answer to Call.Read, and distinguishes one that broke off from one that makes no sense.
 func (t *Transport) read(call Call, resp *http.Response) error {
 	answer := resp.Body
 	err := call.Read(resp)
-	_ = answer.Close() // all that matters of it was read
+	_ = answer.Close() // all that matters was read
 	if body, ok := answer.(*answerBody); ok && body.broke != nil {
 		return broken{body.broke}
 	}
@@ -191,13 +191,13 @@ func (t *Transport) read(call Call, resp *http.Response) error {
 	return nil
 }
 
-// unanswered judges an attempt to which no answer came, or none that can be used.
+// unanswered judges an attempt without an answer, or without a usable one.
 func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err error) (*Error, time.Duration) {
 	host := req.URL.Host
 	if limit, ok := errors.AsType[limitError](err); ok {
 		return limited(host, call.Operation, limit), never
 	}
-	if known, ok := errors.AsType[*Error](err); ok { // of the sign-in: it has been tried as often as makes sense
+	if known, ok := errors.AsType[*Error](err); ok { // of the sign-in, which has done its own retries
 		return known, never
 	}
 	e := &Error{Host: host, Operation: call.Operation, Attempts: attempt, Cause: err, Hint: t.hint(err, host)}
@@ -210,7 +210,7 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 		e.Message = "the body broke off: " + clean(cut.error)
 	} else {
 		e.Unanswered = true
-		if tlsHint(err) == "" { // which says all there is to say
+		if tlsHint(err) == "" { // otherwise the hint says it all
 			e.Message = clean(err)
 		}
 	}
@@ -228,7 +228,7 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 	return e, t.retries.Pause(attempt)
 }
 
-// refused judges an answer that is an error, and closes its body.
+// refused judges an error answer, and closes its body.
 func (t *Transport) refused(req *http.Request, call Call, attempt int, resp *http.Response) (*Error, time.Duration) {
 	e := &Error{Host: req.URL.Host, Operation: call.Operation, Attempts: attempt, Status: resp.StatusCode, Header: resp.Header}
 	e.readBody(resp, call.Secrets)
@@ -257,7 +257,7 @@ func (t *Transport) refused(req *http.Request, call Call, attempt int, resp *htt
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
-// once sends the request one time, holding a slot among those in flight until the body of the answer is closed.
+// once sends the request one time. It holds a slot until the body of the answer is closed.
 func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	window, of := t.windows[call.Lane], partyOf(req.Context())
 	if call.Again {
@@ -295,7 +295,7 @@ func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	return resp, nil
 }
 
-// attempt sends one request, with a body and a credential of its own.
+// attempt sends one request, with its own body and credential.
 func (t *Transport) attempt(req *http.Request, call Call, slot *slot) (*http.Response, *watch, error) {
 	own := req.Clone(req.Context())
 	if host := req.URL.Host; host == t.host || t.isPlain(host) {
@@ -328,25 +328,25 @@ func (t *Transport) isPlain(host string) bool {
 	return plain
 }
 
-// mayBePlain tells whether a host may be tried without TLS: only on this machine, where nothing is configured.
+// mayBePlain reports whether a host may be tried without TLS: only on this machine, and only unconfigured.
 func (t *Transport) mayBePlain(req *http.Request) bool {
 	return t.tryPlain && Loopback(req.URL.Host)
 }
 
-// answerBody is the body of an answer: it gives the slot in flight back once it is closed or read to its end, and ends with an error where
-// the registry falls silent.
+// answerBody is the body of an answer. It releases the slot once it is closed or read to its end, and ends with an error if the registry
+// falls silent.
 type answerBody struct {
 	io.ReadCloser
-	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why a body has ended
+	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why the body ended
 	watch   *watch
 	slot    *slot
 	release func()
-	// last is how many bytes the last Read brought.
+	// last is the byte count of the last Read.
 	last int
-	// taken says that Call.Read takes it in, which is done with it when it is closed, and not when it is read to its end. Its slot is not lent:
-	// what is not kept yet would be lost if dray ended.
+	// taken says that Call.Read consumes the body, and is done when it is closed, not when it is read to its end. Its slot is not lent:
+	// what is not stored yet would be lost if dray ended.
 	taken bool
-	// broke is the error that it ended with.
+	// broke is the error that the body ended with.
 	broke error
 }
 
@@ -365,7 +365,7 @@ func (a *answerBody) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		err = because(a.ctx, err)
-		if err != io.EOF { //nolint:errorlint // an error that wraps io.EOF is a torn body
+		if err != io.EOF { //nolint:errorlint // an error that wraps io.EOF is a broken body
 			a.broke = err
 		}
 		if !a.taken {
@@ -375,7 +375,7 @@ func (a *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives the connection back.
+// Close releases the connection.
 func (a *answerBody) Close() error {
 	err := a.ReadCloser.Close()
 	a.release()

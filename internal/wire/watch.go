@@ -11,35 +11,35 @@ import (
 )
 
 const (
-	// stallTimeout is how long a counterpart may be waited for until it has brought leastBytes.
+	// stallTimeout is the time in which a counterpart must transfer leastBytes.
 	stallTimeout = time.Minute
 	leastBytes   = 16 << 10
 )
 
-// ErrSlow says that an answer brings next to nothing.
+// ErrSlow reports an answer that makes almost no progress.
 var ErrSlow = errors.New("less than 16 KiB in a minute: too slow")
 
 var (
 	errStalled = errors.New("no byte for too long")
 )
 
-// watch ends an attempt while the counterpart is silent, or brings next to nothing. Only the time in which it is waited for counts: that in
-// which the other side of a copy has its turn does not.
+// watch cancels an attempt if the counterpart is silent, or almost so. Only the counterpart's own turns count, not those of the other side
+// of a copy.
 type watch struct {
 	cancel context.CancelCauseFunc
 
 	mu    sync.Mutex
 	timer *time.Timer
-	// deadline ends the attempt whatever comes; nil for none.
+	// deadline ends the attempt in any case; nil for none.
 	deadline *time.Timer
-	since    time.Time // when the turn of the counterpart began; zero while it is not its turn
-	// waited and moved are what has passed of the present minute, and the bytes that came or went in it.
+	since    time.Time // when the counterpart's turn began; zero outside its turn
+	// waited and moved are the time spent in the current minute, and the bytes transferred in it.
 	waited time.Duration
 	moved  int64
 	over   bool
 }
 
-// watched returns the request of one attempt under a watch, which runs until headers have come.
+// watched returns the request of one attempt, under a watch that runs until the headers arrive.
 func watched(req *http.Request, call Call, slot *slot) (*http.Request, *watch) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	w := &watch{cancel: cancel}
@@ -54,7 +54,7 @@ func watched(req *http.Request, call Call, slot *slot) (*http.Request, *watch) {
 			return &watchedBody{ReadCloser: body, ctx: ctx, watch: w, slot: slot, patience: patience, left: req.ContentLength}
 		}
 		attempt.Body = watch(req.Body)
-		if again := req.GetBody; again != nil { // net/http asks for it where a connection was closed before it was used
+		if again := req.GetBody; again != nil { // net/http calls it if a connection closed before it was used
 			attempt.GetBody = func() (io.ReadCloser, error) {
 				body, err := again()
 				return watch(body), err
@@ -75,14 +75,14 @@ func (w *watch) expired() {
 	w.cancel(errStalled)
 }
 
-// waiting says that the counterpart's turn begins: it has what is left of the present minute.
+// waiting begins the counterpart's turn, with the rest of the current minute.
 func (w *watch) waiting() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.begin(stallTimeout - w.waited)
 }
 
-// waitingFor says the same where it has a time of its own, as for the answer to an upload.
+// waitingFor begins a turn with a time limit of its own, as for the answer to an upload.
 func (w *watch) waitingFor(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +90,7 @@ func (w *watch) waitingFor(d time.Duration) {
 	w.begin(d)
 }
 
-// begin has the counterpart's turn last no longer than d. The lock is held.
+// begin limits the counterpart's turn to d. The caller holds the lock.
 func (w *watch) begin(d time.Duration) {
 	if !w.over {
 		w.since = time.Now()
@@ -98,7 +98,7 @@ func (w *watch) begin(d time.Duration) {
 	}
 }
 
-// answered says that headers have come: a new minute begins.
+// answered records that the headers have arrived; a new minute begins.
 func (w *watch) answered() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,7 +106,7 @@ func (w *watch) answered() {
 	w.since, w.waited, w.moved = time.Time{}, 0, 0
 }
 
-// resting says that its turn ends, and how many bytes it has brought or taken.
+// resting ends the counterpart's turn, in which it transferred n bytes.
 func (w *watch) resting(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -120,7 +120,7 @@ func (w *watch) resting(n int) {
 	}
 }
 
-// end takes the watch down, and the attempt with it.
+// end stops the watch and cancels the attempt.
 func (w *watch) end() {
 	w.mu.Lock()
 	w.over = true
@@ -132,7 +132,7 @@ func (w *watch) end() {
 	w.cancel(nil)
 }
 
-// because returns the cause that was given for the end of an attempt, in the place of what net/http makes of it.
+// because returns the cancellation's cause instead of net/http's error.
 func because(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	own := errors.Is(cause, errStalled) || errors.Is(cause, ErrSlow) || errors.Is(cause, errDeadline)
@@ -142,33 +142,33 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// watchedBody is a request's body: while it is read it is not the registry that is waited for, and the slot is lent where that takes long.
+// watchedBody is the body of a request. Reading it is not the registry's turn, and the slot is lent if it takes long.
 type watchedBody struct {
 	io.ReadCloser
-	ctx   context.Context //nolint:containedctx // the attempt's, which a Read has no other way to know
+	ctx   context.Context //nolint:containedctx // the attempt's; Read has no other way to get it
 	watch *watch
 	slot  *slot
 	last  int
-	// left is how many bytes are still to be read.
+	// left is the number of bytes still to be read.
 	left int64
-	// patience is how long the registry may take once it has all of the body.
+	// patience is how long the registry may take after it has received the body.
 	patience time.Duration
-	// first are bytes that were read before the request was sent, and failed how that ended.
+	// first are bytes that were read before the request was sent, failed the error of that read.
 	first  []byte
 	failed error
 }
 
-// firstBytes is how much of an upload is read at most before its request is sent.
+// firstBytes limits how much of an upload is read before its request is sent.
 const firstBytes = 16 << 10
 
-// begin reads the first bytes, so that nothing is sent to the registry before the source has answered.
+// begin reads the first bytes, so that nothing is sent before the source has answered.
 func (b *watchedBody) begin() error {
 	buffer := make([]byte, firstBytes)
 	b.watch.resting(0)
 	n, err := b.read(buffer)
 	b.watch.waitingFor(b.patience)
 	b.first, b.failed = buffer[:n], err
-	if n > 0 || err == io.EOF { //nolint:errorlint // an error that wraps io.EOF is a torn body
+	if n > 0 || err == io.EOF { //nolint:errorlint // an error that wraps io.EOF is a broken body
 		return nil
 	}
 	return err
@@ -197,7 +197,7 @@ func (b *watchedBody) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// read reads from the source, whose turn it is meanwhile.
+// read reads from the source, whose turn it is.
 func (b *watchedBody) read(p []byte) (int, error) {
 	b.slot.rest()
 	n, err := b.ReadCloser.Read(p)

@@ -10,38 +10,38 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// window is a limit that adapts, as TCP's does (RFC 5681): it starts modest, grows by one with each answer (slow start), and is halved where
-// the registry asks for less. From then on it grows by one each time that a full window of requests has been answered.
+// window is a limit on requests in flight that adapts as TCP's window does (RFC 5681). It starts small, grows by one with each answer (slow
+// start), and is halved when the registry asks for less. After that it grows by one per full window of answers.
 //
-// Its slots are shared: of those that wait, the next is given to the share that has the fewest, so that a share gets its part however
-// many requests others have.
+// Of the waiting requests, the next slot goes to the share that holds the fewest, so that each share gets its part however many requests
+// others have.
 type window struct {
 	most int
 
 	mu     sync.Mutex
 	size   float64
 	flying int
-	shares map[string]*share // those that have a slot or wait for one
-	served int               // slots that were given, and shares that came
-	cut    time.Time         // of the last halving
+	shares map[string]*share // those that hold a slot or wait for one
+	served int               // slots given and shares added
+	cut    time.Time         // time of the last halving
 }
 
-// share is those requests that share slots with one another.
+// share is a group of requests that share slots.
 type share struct {
 	flying  int
-	last    int // when it was given a slot last, or came, by the window's count
+	last    int // value of served when it last got a slot, or was added
 	waiting turns
 }
 
-// turn is one request that waits for a slot.
+// turn is a request that waits for a slot.
 type turn struct {
 	given chan struct{}
 	party party
-	due   time.Time // of one party the earliest goes first
-	index int       // in the heap; -1 once it has been given
+	due   time.Time // within one party the earliest goes first
+	index int       // in the heap; -1 once it was given
 }
 
-// epoch is how long the answers to requests of before a halving may still come: one overload halves the window once.
+// epoch is how long answers to requests sent before a halving may still arrive: one overload halves the window once.
 const epoch = 200 * time.Millisecond
 
 func newWindow(start, most int) *window {
@@ -78,7 +78,7 @@ func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if own.index < 0 { // it was given meanwhile: pass it on
+	if own.index < 0 { // given meanwhile: pass it on
 		w.leave(name)
 	} else {
 		heap.Remove(&s.waiting, own.index)
@@ -87,14 +87,14 @@ func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
 	return ctx.Err()
 }
 
-// release gives a slot back.
+// release returns a slot.
 func (w *window) release(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.leave(name)
 }
 
-// leave is release where the lock is held.
+// leave is release with the lock held.
 func (w *window) leave(name string) {
 	w.flying--
 	w.shares[name].flying--
@@ -102,15 +102,14 @@ func (w *window) leave(name string) {
 	w.forget(name)
 }
 
-// forget drops a share that nobody uses. The lock is held.
+// forget drops an unused share. The caller holds the lock.
 func (w *window) forget(name string) {
 	if s := w.shares[name]; s.flying == 0 && len(s.waiting) == 0 {
 		delete(w.shares, name)
 	}
 }
 
-// answered notes that the registry has taken a request. The window grows only while it is used to the full: a limit that
-// nobody reaches has not been tried.
+// answered records that the registry accepted a request. The window grows only while it is full: an unused limit proves nothing.
 func (w *window) answered() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +123,7 @@ func (w *window) answered() {
 	}
 }
 
-// overloaded notes that the registry has asked for less.
+// overloaded records that the registry asked for less.
 func (w *window) overloaded(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +134,7 @@ func (w *window) overloaded(now time.Time) {
 	w.size = max(1, w.size/2)
 }
 
-// admit gives free slots to those whose turn it is. The lock is held.
+// admit gives free slots to waiting requests. The caller holds the lock.
 func (w *window) admit() {
 	for w.flying < int(w.size) {
 		s := w.next()
@@ -152,7 +151,7 @@ func (w *window) admit() {
 	}
 }
 
-// next is the share that has the fewest slots of those that want one, and of equal ones the one that was served longest ago.
+// next returns the share with the fewest slots among those that want one; of equal ones, the one served longest ago.
 func (w *window) next() (first *share) {
 	for _, s := range w.shares {
 		if len(s.waiting) > 0 && (first == nil || cmp.Or(cmp.Compare(s.flying, first.flying), cmp.Compare(s.last, first.last)) < 0) {
@@ -168,7 +167,7 @@ type turns []*turn
 // Len, Less, Swap, Push and Pop implement container/heap.
 func (t turns) Len() int { return len(t) }
 
-// Less orders by party, and then by when they are due.
+// Less orders by party, then by due time.
 func (t turns) Less(i, j int) bool {
 	return cmp.Or(t[i].party.compare(t[j].party), t[i].due.Compare(t[j].due)) < 0
 }
@@ -181,12 +180,12 @@ func (t turns) Swap(i, j int) {
 
 // Push appends a turn.
 func (t *turns) Push(x any) {
-	own := x.(*turn) //nolint:forcetypeassert // nothing else is pushed
+	own := x.(*turn) //nolint:forcetypeassert // only turns are pushed
 	own.index = len(*t)
 	*t = append(*t, own)
 }
 
-// Pop takes the last turn off.
+// Pop removes the last turn.
 func (t *turns) Pop() any {
 	last := len(*t) - 1
 	own := (*t)[last]
