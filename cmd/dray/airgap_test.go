@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // airgap is a registry, a disk, and a registry at the far side.
@@ -126,7 +127,7 @@ func TestAirGap(t *testing.T) {
 // readable has skopeo copy tags off the disk, and crane push the layout with one of them: every blob is read by others.
 func (g *airgap) readable(t *testing.T, tags ...string) {
 	t.Helper()
-	skopeo, crane := program(t, "skopeo"), program(t, "crane")
+	skopeo, crane := fulltest.Program(t, "skopeo", "Debian's package skopeo"), fulltest.Program(t, "crane", "it as .ci/run does")
 	for _, tag := range tags {
 		out, err := exec.Command(skopeo, "copy", "--quiet", "--all", "--insecure-policy", "oci:"+g.disk+":"+tag, "dir:"+filepath.Join(t.TempDir(), "copy")).CombinedOutput()
 		if err != nil {
@@ -137,19 +138,6 @@ func (g *airgap) readable(t *testing.T, tags ...string) {
 	if out, err := exec.Command(crane, "push", "--index", "--insecure", g.disk, host+"/disk:all").CombinedOutput(); err != nil {
 		t.Errorf("crane cannot read the disk: %v\n%s", err, out)
 	}
-}
-
-// program finds a program of others; without it the test is skipped, but not on CI.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(name + " is not installed")
-	}
-	return path
 }
 
 // TestBrokenDisk finds what happened to the disk on its way before a tag moves at the far side, and by verify.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/azure"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 var updateAZ = flag.Bool("update-az", false, "rewrite az.json by what Azure's command line sends")
@@ -264,8 +265,8 @@ func pinned(body, digest string) string {
 // recordedAZ is what Azure's command line sends, by scenario.
 const recordedAZ = "../../internal/emulator/azure/testdata/az.json"
 
-// azSends returns what Azure's command line sends, by scenario: what was recorded, and is compared with the program where there is one, which
-// has to be where DRAY_REQUIRE_AZ is set.
+// azSends returns what Azure's command line sends, by scenario: what was recorded, and is compared with the program where
+// everything is tested.
 func azSends(t *testing.T, all []scenario) map[string]string {
 	t.Helper()
 	raw, err := os.ReadFile(recordedAZ)
@@ -276,13 +277,11 @@ func azSends(t *testing.T, all []scenario) map[string]string {
 	if err := json.Unmarshal(raw, &recorded); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("az"); err != nil {
-		if os.Getenv("DRAY_REQUIRE_AZ") != "" {
-			t.Fatal(err)
-		}
-		t.Log("Azure's command line, az, is not installed (apt-get install azure-cli): comparing with what was recorded of it")
+	if !fulltest.Enabled() {
+		t.Log("comparing with what was recorded of Azure's command line")
 		return recorded
 	}
+	fulltest.Program(t, "az", "Debian's package azure-cli")
 	a := newArticle(t)
 	a.run(t, exec.Command("az", "login", "--service-principal", "-u", azureClient, "-p", azureSecret, "--tenant", azureTenant))
 	sent := map[string]string{}

@@ -6,25 +6,22 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestRandom plays random sequences of operations against a model: tags that move, come and go at the source; blobs, manifests
 // and tags that vanish at the target; a store that is lost, set back or damaged; faults; and syncs, some of them killed. After each
 // sync the targets have to be what the model says, and after the last one a plan has to find nothing to do. What a sequence does
-// is a function of its seed: -run 'TestRandom/seed=123' plays one again. DRAY_TEST_SEQUENCES asks for other than 200 sequences.
+// is a function of its seed: -run 'TestRandom/seed=123' plays one again.
 func TestRandom(t *testing.T) {
 	const atOnce = 12
-	sequences := uint64(200)
-	if asked, err := strconv.ParseUint(os.Getenv("DRAY_TEST_SEQUENCES"), 10, 64); err == nil {
-		sequences = asked
-	}
+	sequences := fulltest.Rounds(40, 200)
 	seeds := make(chan uint64)
 	var group sync.WaitGroup
 	var played counts

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestStopsWhole ends a daemon while an import is under way: within its grace that is finished, and after it, or after a second signal,
@@ -187,13 +188,7 @@ func TestSystemd(t *testing.T) {
 // TestUnit has systemd judge the unit that is shipped.
 func TestUnit(t *testing.T) {
 	t.Parallel()
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("install Debian's package systemd to run this test")
-	}
+	analyze := fulltest.Program(t, "systemd-analyze", "Debian's package systemd")
 	unit := filepath.Join("..", "..", "examples", "systemd", "dray.service")
 	security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput() //nolint:gosec // a test
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/notify"
@@ -35,14 +36,9 @@ import (
 )
 
 // TestViewsAgree: after random runs, failures, deferrals, reloads, stops and kills the API, the page, dray status, the history and the metrics
-// say the same about every job. DRAY_TEST_SEQUENCES asks for
-// other than five sequences.
+// say the same about every job.
 func TestViewsAgree(t *testing.T) {
-	sequences := uint64(5)
-	if asked, err := strconv.ParseUint(os.Getenv("DRAY_TEST_SEQUENCES"), 10, 64); err == nil {
-		sequences = asked
-	}
-	for seed := range sequences {
+	for seed := range fulltest.Rounds(5, 200) {
 		synctest.Test(t, func(t *testing.T) { randomViews(t, seed) })
 	}
 }

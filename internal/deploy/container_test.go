@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 const root = "../.."
@@ -59,15 +61,6 @@ func command(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// needContainers skips where images cannot be built.
-func needContainers(t *testing.T) {
-	t.Helper()
-	need(t, "buildah", "apt-get install buildah")
-	if os.Getuid() != 0 {
-		missing(t, "DRAY_REQUIRE_PACKAGES", "buildah has to run as root")
-	}
-}
-
 // inside runs the image's program as the image says: as its user, on a root file system that is read-only but for the volume, and as
 // the first process of its namespace.
 func inside(mount, state string, args ...string) *exec.Cmd {
@@ -82,7 +75,8 @@ exec env -i DRAY_CONFIG=/var/lib/dray/dray.yaml STATE_DIRECTORY=/var/lib/dray TM
 // TestImage builds the image from the Dockerfile and runs it: small, without rights, on a read-only root; the demo and the daemon work in
 // it, its health check answers, and SIGTERM ends it at once.
 func TestImage(t *testing.T) {
-	needContainers(t)
+	fulltest.Program(t, "buildah", "Debian's package buildah")
+	asRoot(t)
 	b := buildah{dir: t.TempDir()}
 	t.Cleanup(func() {
 		_ = exec.Command("buildah", "--root", b.dir+"/root", "--runroot", b.dir+"/run", "--storage-driver", "vfs", "rm", "-a").Run()

@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestConfigs loads the configs that the examples come with.
@@ -144,7 +145,7 @@ func kubeconform(t *testing.T, manifests string) {
 		t.Log("without DRAY_KUBERNETES_SCHEMAS nothing is checked by kubeconform")
 		return
 	}
-	program := need(t, "kubeconform", "go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0")
+	program := fulltest.Program(t, "kubeconform", "it by go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0")
 	for _, version := range []string{"1.27.0", "1.37.0"} {
 		c := exec.Command(program, "-strict", "-summary", "-skip", "ServiceMonitor", "-kubernetes-version", version,
 			"-schema-location", schemas+"/{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json", "-")
@@ -158,7 +159,7 @@ func kubeconform(t *testing.T, manifests string) {
 
 // TestKustomize builds what kubectl would apply, by the tool itself.
 func TestKustomize(t *testing.T) {
-	program := need(t, "kustomize", "go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0")
+	program := fulltest.Program(t, "kustomize", "it by go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.0")
 	for overlay, wants := range map[string][]string{
 		"base":       {"kind: Deployment", "kind: ConfigMap", "kind: NetworkPolicy", "kind: PersistentVolumeClaim", "readOnlyRootFilesystem: true"},
 		"azure":      {"azure.workload.identity/client-id", `azure.workload.identity/use: "true"`, "kind: workload-identity"},
@@ -183,7 +184,7 @@ const chart = root + "/examples/helm/dray"
 
 // TestHelm renders the chart with values for all that it can do, and has it refuse what its schema forbids.
 func TestHelm(t *testing.T) {
-	helm := need(t, "helm", "go install helm.sh/helm/v4/cmd/helm@v4.3.1")
+	helm := fulltest.Program(t, "helm", "it by go install helm.sh/helm/v4/cmd/helm@v4.3.1")
 	values := func(text string) string {
 		path := filepath.Join(t.TempDir(), "values.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

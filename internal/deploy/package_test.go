@@ -14,30 +14,22 @@ import (
 	"testing"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
-// need finds a program, or skips the test; DRAY_REQUIRE_PACKAGES makes a failure of it.
-func need(t *testing.T, name, from string) string {
+// asRoot skips the test where it does not run as root.
+func asRoot(t *testing.T) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, "DRAY_REQUIRE_PACKAGES", "needs "+name+": "+from)
+	if os.Getuid() != 0 {
+		t.Skip("needs to run as root")
 	}
-	return path
-}
-
-func missing(t *testing.T, variable, what string) {
-	t.Helper()
-	if os.Getenv(variable) != "" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
 // packages builds the .deb and the .rpm as a release does: by nfpm, of what .goreleaser.yaml says.
 func packages(t *testing.T) (deb, rpm string) {
 	t.Helper()
-	nfpm := need(t, "nfpm", "go install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0")
+	nfpm := fulltest.Program(t, "nfpm", "it by go install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0")
 	dir := t.TempDir()
 	top, err := filepath.Abs(root)
 	if err != nil {
@@ -111,10 +103,8 @@ type debian struct {
 
 func newDebian(t *testing.T) debian {
 	t.Helper()
-	bootstrap := need(t, "debootstrap", "apt-get install debootstrap")
-	if os.Getuid() != 0 {
-		missing(t, "DRAY_REQUIRE_PACKAGES", "needs to run as root, to make a root of Debian")
-	}
+	bootstrap := fulltest.Program(t, "debootstrap", "Debian's package debootstrap")
+	asRoot(t)
 	d := debian{t, filepath.Join(t.TempDir(), "root")}
 	in(t, "/", bootstrap, "--variant=minbase", "bookworm", d.dir)
 	return d
@@ -240,7 +230,7 @@ func manual(t *testing.T, path string) {
 // TestRPM lists what is in the package for other distributions.
 func TestRPM(t *testing.T) {
 	_, path := packages(t)
-	rpm := need(t, "rpm", "apt-get install rpm")
+	rpm := fulltest.Program(t, "rpm", "Debian's package rpm")
 	files := in(t, "/", rpm, "-qlp", path)
 	for _, want := range []string{"/usr/bin/dray", "/usr/lib/systemd/system/dray.service", "/etc/dray/dray.yaml.example", "/usr/share/zsh/site-functions/_dray", "/usr/share/man/man5/dray.yaml.5.gz"} {
 		if !strings.Contains(files+"\n", want+"\n") {

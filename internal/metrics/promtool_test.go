@@ -9,19 +9,14 @@ import (
 	"testing"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
-// promtool runs Prometheus' own checks. Where it is not installed the test is skipped, but fails when CI=true, so that a CI without
-// it cannot be green.
+// promtool runs Prometheus' own checks.
 func promtool(t *testing.T, arguments ...string) {
 	t.Helper()
-	program, err := exec.LookPath("promtool")
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("%v: install Debian's package prometheus to run this test", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := fulltest.Program(t, "promtool", "Debian's package prometheus")
 	if out, err := exec.CommandContext(t.Context(), program, arguments...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(arguments, " "), err, out)
 	}

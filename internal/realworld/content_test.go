@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/emulator/registry/registrytest"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 const (
@@ -98,7 +98,7 @@ func signatureTag(digest string) string { return strings.Replace(digest, ":", "-
 // largeLayer is shared by all trials, as its bytes are in the emulators.
 var largeLayer = sync.OnceValue(func() []byte {
 	size := 30_000_000
-	if os.Getenv("CI") == "true" {
+	if fulltest.Enabled() {
 		size = 300_000_000
 	}
 	data := make([]byte, size)

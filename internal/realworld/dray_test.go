@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/report"
 )
 
-// program is dray, built by TestMain.
+// program is dray, built by TestMain where everything is tested.
 var program string
 
 func TestMain(m *testing.M) {
@@ -29,6 +30,9 @@ func TestMain(m *testing.M) {
 }
 
 func buildAndRun(m *testing.M) (int, error) {
+	if !fulltest.Enabled() {
+		return m.Run(), nil
+	}
 	dir, err := os.MkdirTemp("", "dray")
 	if err != nil {
 		return 1, err
@@ -59,7 +63,11 @@ type user struct {
 	env []string
 }
 
-func newUser(t *testing.T, env ...string) user { return user{t.TempDir(), env} }
+func newUser(t *testing.T, env ...string) user {
+	t.Helper()
+	fulltest.Require(t)
+	return user{t.TempDir(), env}
+}
 
 // timeout is that of one import, patience how long a command may take before it is ended.
 const (

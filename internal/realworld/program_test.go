@@ -3,7 +3,6 @@ package realworld
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -13,15 +12,16 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // programs says how each comes onto a machine; .ci/run does so.
 var programs = map[string]string{
 	"docker-registry": "Debian's package docker-registry",
-	"registry":        "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
-	"olareg":          "olareg 0.2.2, see .ci/run",
-	"zot":             "zot 1.4.3, see .ci/run",
-	"moto_server":     `pip install "moto[server]"`,
+	"registry":        "it by go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+	"olareg":          "olareg 0.2.2 as .ci/run does",
+	"zot":             "zot 1.4.3 by DRAY_INSTALL_ZOT=1 .ci/run",
+	"moto_server":     "moto[server] by pip",
 	"nginx":           "Debian's package nginx",
 	"haproxy":         "Debian's package haproxy",
 	"squid":           "Debian's package squid",
@@ -31,22 +31,14 @@ var programs = map[string]string{
 	"skopeo":          "Debian's package skopeo",
 }
 
-// find returns the path of a program. Where it is missing the test is skipped, but fails when CI=true.
+// find returns the path of a program. The test of one that .ci/run installs only when it is asked to is skipped where that is missing.
 func find(t *testing.T, name string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil && name == "moto_server" {
-		err = exec.Command(path, "--help").Run() // a version manager's stand-in is found and does not run
+	fulltest.Require(t)
+	if _, err := exec.LookPath(name); err != nil && name == "zot" {
+		t.Skipf("%v: install %s", err, programs[name])
 	}
-	if err == nil {
-		return path
-	}
-	reason := fmt.Sprintf("%s is needed: %s (%v)", name, programs[name], err)
-	if os.Getenv("CI") == "true" && name != "zot" || name == "zot" && os.Getenv("DRAY_REQUIRE_ZOT") != "" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-	return ""
+	return fulltest.Program(t, name, programs[name])
 }
 
 // serve starts a program until the test ends. files are what it reads, by name, each a text that may name {host}, {port} and {dir}, as

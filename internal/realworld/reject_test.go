@@ -2,31 +2,31 @@ package realworld
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"testing"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestRejects has HAProxy refuse a part of all requests before a registry that has no referrers API, so that what refers to an image is
-// written as a tag: no run may hang, whatever else of it fails, and one without refusals brings what is left. DRAY_REJECT_RUNS=50 makes so
-// many runs of each kind, by default one of some.
+// written as a tag: no run may hang, whatever else of it fails, and one without refusals brings what is left. DRAY_TEST_ROUNDS=50 makes so
+// many runs of each kind, by default it is one of some.
 func TestRejects(t *testing.T) {
-	runs, _ := strconv.Atoi(os.Getenv("DRAY_REJECT_RUNS"))
+	runs := fulltest.Rounds(1, 1)
 	for _, status := range []int{503, 429} {
 		for _, percent := range []int{5, 10, 40} {
 			t.Run(fmt.Sprintf("%d %% of %d", percent, status), func(t *testing.T) {
 				t.Parallel()
-				if runs == 0 && percent != 10 {
-					t.Skip("DRAY_REJECT_RUNS=50 makes 50 runs of each kind")
+				if runs == 1 && percent != 10 {
+					t.Skip("DRAY_TEST_ROUNDS=50 makes 50 runs of each kind")
 				}
 				hung := 0
-				for range max(runs, 1) {
+				for range runs {
 					if rejected(t, status, percent) {
 						hung++
 					}
 				}
 				if hung > 0 {
-					t.Errorf("%d of %d runs hung", hung, max(runs, 1))
+					t.Errorf("%d of %d runs hung", hung, runs)
 				}
 			})
 		}

@@ -11,12 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 )
@@ -126,10 +126,7 @@ var writers = map[string]func(image, dir, tag string) []string{
 // TestDamages: after any damage to a layout, a repair and a sync, it is whole, and of others nothing is lost that the repair does not tell;
 // whoever has written it.
 func TestDamages(t *testing.T) {
-	rounds := uint64(12)
-	if asked, err := strconv.ParseUint(os.Getenv("DRAY_TEST_DAMAGES"), 10, 64); err == nil {
-		rounds = asked
-	}
+	rounds := fulltest.Rounds(12, 12)
 	for writer, arguments := range writers {
 		t.Run(writer, func(t *testing.T) {
 			base := []emulator.Layer{emulator.NewLayer(1, 64)}
@@ -160,10 +157,7 @@ func TestDamages(t *testing.T) {
 // written has another program write the layout.
 func (f *folder) written(t *testing.T, writer string, arguments func(image, dir, tag string) []string) {
 	t.Helper()
-	path, err := exec.LookPath(writer)
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
+	path := fulltest.Program(t, writer, "it as .ci/run does")
 	server := httptest.NewServer(f.source)
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")

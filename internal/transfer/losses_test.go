@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -74,11 +73,7 @@ func (l *losing) delete(random *rand.Rand, tag string, strict bool) {
 // TestWhatOthersDelete: whatever is deleted at the target between two runs, with tags that move at the source meanwhile, and new ones: what
 // is put under a tag is whole, also where the registry does not look at what a manifest refers to.
 func TestWhatOthersDelete(t *testing.T) {
-	worlds := uint64(12)
-	if asked, err := strconv.ParseUint(os.Getenv("DRAY_TEST_WORLDS"), 10, 64); err == nil {
-		worlds = asked
-	}
-	for seed := range worlds {
+	for seed := range fulltest.Rounds(12, 12) {
 		t.Run(fmt.Sprintf("world %d", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 16)) //nolint:gosec // a world that can be made again
 			l := &losing{stand: standOutside(emulator.Options{LaxManifests: seed%2 == 0}), tags: map[string]emulator.Image{}}

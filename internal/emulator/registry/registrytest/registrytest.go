@@ -3,11 +3,10 @@ package registrytest
 
 import (
 	"context"
-	"errors"
-	"os"
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // RequireProcess starts Debian's docker-registry: see RequireProgram.
@@ -16,14 +15,11 @@ func RequireProcess(tb testing.TB) *registry.Process {
 	return RequireProgram(tb, registry.DockerRegistry)
 }
 
-// RequireProgram starts a registry that is stopped when the test ends. Where it is not installed the test is skipped, but
-// fails when CI=true, so that a CI without it cannot be green.
+// RequireProgram starts a registry that is stopped when the test ends; see fulltest.Program.
 func RequireProgram(tb testing.TB, program registry.Program) *registry.Process {
 	tb.Helper()
+	fulltest.Program(tb, string(program), install(program))
 	p, err := program.Start(context.Background(), tb.TempDir())
-	if errors.Is(err, registry.ErrNoBinary) && os.Getenv("CI") != "true" {
-		tb.Skipf("%v: %s to run this test", err, install(program))
-	}
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -34,9 +30,9 @@ func RequireProgram(tb testing.TB, program registry.Program) *registry.Process {
 // install says how a program comes onto a machine.
 func install(program registry.Program) string {
 	if program == registry.DistributionV3 {
-		return "go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
+		return "it by go install github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
 	}
-	return "install Debian's package docker-registry"
+	return "Debian's package docker-registry"
 }
 
 // Start serves a registry, a proxy or any gate in plain HTTP until the test ends.
