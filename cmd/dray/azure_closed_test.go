@@ -37,7 +37,7 @@ func (a *article) began() func() int {
 	}
 }
 
-// looked fails where dray did more at the target's data plane than to look for tags in vain.
+// looked fails if dray did more at the target's data plane than look for tags, without success.
 func (a *article) looked(t *testing.T) {
 	t.Helper()
 	for _, r := range a.target.Requests() {

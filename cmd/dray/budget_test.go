@@ -14,7 +14,7 @@ import (
 )
 
 // TestBudget syncs ten images of three manifests from a hub that allows twelve pulls an hour, of which two are kept: plan says how long
-// that takes, sync does what fits and exits with 3, the daemon shows what is left and waits; nothing is pulled in vain.
+// that takes, sync does what fits and exits with 3, the daemon shows what is left and waits; no pull is wasted.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -480,11 +480,11 @@ func (l *contentLook) manifest(reference string) {
 	for _, child := range m.Manifests {
 		l.manifest(child.Digest)
 	}
-	l.companions(d)
+	l.attachments(d)
 }
 
-// companions compares what refers to a manifest, and how that is listed.
-func (l *contentLook) companions(subject string) {
+// attachments compares what refers to a manifest, and how that is listed.
+func (l *contentLook) attachments(subject string) {
 	l.t.Helper()
 	want := l.source.referrers(l.t, subject)
 	if diff := cmp.Diff(want, l.target.referrers(l.t, subject)); diff != "" {

@@ -13,7 +13,7 @@ import (
 )
 
 // TestKilledDaemon kills a daemon with SIGKILL a hundred times, while it syncs, reloads and starts. Each time the store opens as it is,
-// the history is one that can have been, "@every" keeps its phase, and no tag is by halves; and a last one brings all there is.
+// the history is one that can have been, "@every" keeps its phase, and no tag is incomplete; and a last one brings all there is.
 func TestKilledDaemon(t *testing.T) {
 	t.Parallel()
 	rounds := 100
@@ -95,7 +95,7 @@ func TestKilledDaemon(t *testing.T) {
 		for _, repo := range []string{"app", "other"} {
 			for _, tag := range tags {
 				if target.Digest(repo, tag) != "" && target.Whole(repo, tag) != nil {
-					t.Errorf("round %d: %s:%s is by halves", round, repo, tag)
+					t.Errorf("round %d: %s:%s is incomplete", round, repo, tag)
 				}
 			}
 		}

@@ -105,7 +105,7 @@ func (s *azureSide) issues(registry string) bool {
 }
 
 // implied is the [auth.Source] of registries of Azure's that the config does not name. They may be somebody else's, who lets everybody pull: where
-// no token is to be had, nobody is signed in for a while.
+// no token is available, requests are anonymous for a while.
 func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
 	for _, at := range []string{forRegistries, repo.Registry} {
 		if r := s.refusal(at); r.err != nil && !passing(r.err) {

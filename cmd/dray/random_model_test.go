@@ -84,8 +84,8 @@ func (o want) due(held string) bool {
 	return o.source != "" && !o.refused && (!o.refuseMoved || held == "" || held == o.digest)
 }
 
-// companions are what refers to the wanted manifest and travels along: referrers with their subject, and cosign's tags.
-func (w *randomWorld) companions(o want) (referrers []subject, tags []string) {
+// attachments are what refers to the wanted manifest and is copied with it: referrers with their subject, and cosign's tags.
+func (w *randomWorld) attachments(o want) (referrers []subject, tags []string) {
 	if !o.referrers {
 		return nil, nil
 	}
@@ -128,7 +128,7 @@ func (w *randomWorld) now() moment {
 	return m
 }
 
-// check compares the targets with the model after a sync. One that was not disturbed, or so that dray has to mend it, is complete:
+// check compares the targets with the model after a sync. One that was not disturbed, or so that dray has to fix it, is complete:
 // then every tag holds what the config asks for. Of any other each tag is as it was or as it should be; and in both cases
 // nothing is tagged that is not whole, and nothing else is changed.
 func (w *randomWorld) check(t *testing.T, before moment, complete bool) {
@@ -155,8 +155,8 @@ func (w *randomWorld) check(t *testing.T, before moment, complete bool) {
 			case digest == was:
 			case selected && digest == o.digest && o.due(was):
 				w.arrived(t, p, o, digest)
-			case companion(tag) && !selected:
-				w.companionChanged(t, p, before, tag, digest)
+			case attachmentTag(tag) && !selected:
+				w.attachmentChanged(t, p, before, tag, digest)
 			default:
 				t.Errorf("%s:%s was %q and is %s, which nobody asked for", p.target, tag, was, digest)
 			}
@@ -188,7 +188,7 @@ func (w *randomWorld) arrived(t *testing.T, p *randomPlace, o want, digest strin
 	if err := p.broken(digest); err != nil {
 		t.Errorf("%s:%s is broken: %v", p.target, o.tag, err)
 	}
-	referrers, tags := w.companions(o)
+	referrers, tags := w.attachments(o)
 	for _, r := range referrers {
 		if !p.lists(r.repository, r.digest) {
 			t.Errorf("%s:%s: the referrer %s of %s is not listed", p.target, o.tag, r.digest, r.repository)
@@ -205,8 +205,8 @@ func (w *randomWorld) arrived(t *testing.T, p *randomPlace, o want, digest strin
 	}
 }
 
-// companionChanged checks a tag of an artifact that a sync has written.
-func (w *randomWorld) companionChanged(t *testing.T, p *randomPlace, before moment, tag, digest string) {
+// attachmentChanged checks a tag of an artifact that a sync has written.
+func (w *randomWorld) attachmentChanged(t *testing.T, p *randomPlace, before moment, tag, digest string) {
 	t.Helper()
 	if strings.HasSuffix(tag, ".sig") {
 		known := slices.ContainsFunc(w.repositories, func(repo string) bool { return w.source.Digest(repo, tag) == digest })
@@ -236,7 +236,7 @@ func (w *randomWorld) onlyWanted(t *testing.T, p *randomPlace, wants []want, ref
 		for _, c := range parseDocument(o.body).children() {
 			from.reach(c, allowed)
 		}
-		referrers, tags := w.companions(o)
+		referrers, tags := w.attachments(o)
 		for _, r := range referrers {
 			from.reach(r.digest, allowed)
 			allowed[strings.Replace(r.repository, ":", "-", 1)] = true

@@ -141,7 +141,7 @@ func (p *randomPlace) take(digest string) {
 	p.excuse(digest)
 }
 
-// excuse notes a part that was taken from manifests which stand. This is the rule of what dray has to mend:
+// excuse notes a part that was taken from manifests which stand. This is the rule of what dray has to fix:
 //
 // dray compares tags by digest, and it takes a manifest that a registry has for whole, because a registry refuses one whose
 // parts are missing. So it cannot see that a part was taken from below a manifest which stands there: under a tag that keeps its

@@ -320,7 +320,7 @@ func (w *randomWorld) killSync(t *testing.T) {
 	w.check(t, before, false)
 }
 
-// fault disturbs one request of a sync so that dray has to mend it.
+// fault disturbs one request of a sync so that dray has to fix it.
 func (w *randomWorld) fault(t *testing.T) {
 	soon := http.Header{"Retry-After": {"0"}}
 	upload := func(r *http.Request) bool {
@@ -354,7 +354,7 @@ func (w *randomWorld) outage(t *testing.T) {
 }
 
 // disturb injects a fault into one registry for the time of a sync, from a random match on.
-func (w *randomWorld) disturb(t *testing.T, f registry.Fault, mends bool) {
+func (w *randomWorld) disturb(t *testing.T, f registry.Fault, fixes bool) {
 	host, _ := pick(w, append([]*randomHost{w.source, w.source}, w.targets...))
 	from := w.random.Int64N(20)
 	var matched atomic.Int64
@@ -369,8 +369,8 @@ func (w *randomWorld) disturb(t *testing.T, f registry.Fault, mends bool) {
 	w.forget()
 	before := w.now()
 	doc, a := drayJSON(t, "sync", "-c", w.config)
-	if code := exitCode(before); mends && a.code != code {
+	if code := exitCode(before); fixes && a.code != code {
 		t.Errorf("sync: exit code %d, want %d; %+v\n%s", a.code, code, doc.Totals, a.err)
 	}
-	w.check(t, before, mends)
+	w.check(t, before, fixes)
 }

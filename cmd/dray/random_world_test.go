@@ -79,16 +79,16 @@ func randomFilters() []randomFilter {
 		{yaml: "{include: ['e*'], min: 0}", matches: begins("e")},
 		{yaml: "{include: ['/v[12]/', edge], min: 0}", literals: []string{"edge"}, matches: among("v1", "v2", "edge")},
 		{yaml: "[v1, edge]", literals: []string{"edge", "v1"}, matches: among("v1", "edge")},
-		{yaml: "{include: ['*'], exclude: [v2, 'sha256-*'], min: 0}", matches: func(tag string) bool { return tag != "v2" && !companion(tag) }},
-		{yaml: "{include: ['*'], exclude: ['sha256-*'], min: 0}", matches: func(tag string) bool { return !companion(tag) }},
+		{yaml: "{include: ['*'], exclude: [v2, 'sha256-*'], min: 0}", matches: func(tag string) bool { return tag != "v2" && !attachmentTag(tag) }},
+		{yaml: "{include: ['*'], exclude: ['sha256-*'], min: 0}", matches: func(tag string) bool { return !attachmentTag(tag) }},
 	}
 }
 
-// companion tells the tag of an artifact: one of cosign's, or a list of referrers.
-func companion(tag string) bool { return strings.HasPrefix(tag, "sha256-") }
+// attachmentTag tells the tag of an artifact: one of cosign's, or a list of referrers.
+func attachmentTag(tag string) bool { return strings.HasPrefix(tag, "sha256-") }
 
 // fallback tells the tag of a list of referrers.
-func fallback(tag string) bool { return companion(tag) && !strings.Contains(tag, ".") }
+func fallback(tag string) bool { return attachmentTag(tag) && !strings.Contains(tag, ".") }
 
 // randomHost is a registry that can be waited for: a client that was killed may leave requests behind.
 type randomHost struct {

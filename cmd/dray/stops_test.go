@@ -160,7 +160,7 @@ func (h *hung) taking(front func(http.ResponseWriter, *http.Request) bool) {
 	h.target = h.serve(registry.New(registry.Options{}), front) + "/app"
 }
 
-// blocked is a file that is written to in vain: a pipe that is full.
+// blocked is a file to which no write ends: a full pipe.
 func (h *hung) blocked() *os.File {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -340,7 +340,7 @@ func kinds() map[string]kind {
 			h.source = host + "/app"
 			h.lines = append(h.lines, "registries: {'"+host+"': {plainHTTP: true, rateLimit: {keep: 1, pullsPerWindow: 1, window: 1h}}}")
 		}},
-		"our client asks by halves": {daemon, func(h *hung) {
+		"our client sends half a request": {daemon, func(h *hung) {
 			h.asking(func(conn net.Conn) {
 				_, _ = io.WriteString(conn, "GET /api/v1/history HTTP/1.1\r\nHost:")
 				h.arrive()
@@ -719,7 +719,7 @@ func (p *stopped) ends() bool {
 	}
 }
 
-// whole looks for what was left by halves.
+// whole looks for what was left incomplete.
 func (h *hung) whole(title string) {
 	out := filepath.Join(h.dir, "out")
 	if left, _ := filepath.Glob(filepath.Join(out, ".dray-tmp", "*")); len(left) > 0 {

@@ -106,7 +106,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestFaults plays one fault with a tool that does nothing, of which nothing is demanded.
+// TestFaults plays one fault with a tool that does nothing, and demands nothing of it.
 func TestFaults(t *testing.T) {
 	lonely(t)
 	out, progress, err := call(t, "faults", "--tools", "crane", "--only", "source: 503", "--markdown")

@@ -13,7 +13,7 @@
 // below it are there. An operation that does not end is settled in the same way at its deadline. Operations are kept in the store, so that
 // one that was begun is taken up again after a restart rather than begun anew.
 //
-// # What does not travel along
+// # What is not copied with an image
 //
 // An import brings no referrers, so signatures and the like are imported one by one, by digest and before the tag.
 package acr

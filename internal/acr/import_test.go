@@ -164,7 +164,7 @@ func TestRace(t *testing.T) {
 	})
 }
 
-// TestRaceByTag is the same where the source cannot be reached, so that it is imported by its tag: what dangles is found and mended.
+// TestRaceByTag is the same where the source cannot be reached, so that it is imported by its tag: what dangles is found and repaired.
 func TestRaceByTag(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		push(t, w.source.Content, "app", "v1", 1)
@@ -423,7 +423,7 @@ func TestIndexOfBlobs(t *testing.T) {
 	})
 }
 
-// TestReferrers travel along, each by its digest, before the tag.
+// TestReferrers are imported with the image, each by its digest, before the tag.
 func TestReferrers(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		i := push(t, w.source.Content, "app", "v1", 1)

@@ -12,7 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// SignInError tells why no token was to be had from Azure, or none that it accepts. Its text is one line and has no secret in it.
+// SignInError tells why Azure gave no token, or none that it accepts. Its text is one line and has no secret in it.
 type SignInError struct {
 	// Kind is that of the credential.
 	Kind string

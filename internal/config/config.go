@@ -86,7 +86,7 @@ const (
 	MovedRefuse Moved = "refuse"
 )
 
-// Referrers says which artifacts that refer to an image travel along: none where it is the zero value.
+// Referrers says which referrers are copied with an image; the zero value is none.
 type Referrers struct {
 	All bool
 	// Types are the artifact types to take where All is false.

@@ -71,7 +71,7 @@ func (e expander) reference(inner string) (string, error) {
 	return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
 }
 
-// placeholder is what stands for a variable or a file where these are not to be had: its name, as it can be a part of a reference.
+// placeholder stands for a variable or a file that is not available: its name, in a form that a reference can contain.
 func placeholder(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	return strings.Join(append([]string{"value"}, words...), "-")

@@ -31,7 +31,7 @@ type Options struct {
 }
 
 // Load reads a file. The error is of the type [Errors] and holds every mistake. The config beside it has Path and Files, since
-// whoever waits for the mistakes to be mended follows these files; and Server where that has none, since a daemon may listen there
+// whoever waits for the mistakes to be fixed follows these files; and Server where that has none, since a daemon may listen there
 // that runs the config of before.
 func Load(path string, opts Options) (*Config, error) {
 	opts = opts.lookup()

@@ -65,7 +65,7 @@ type Observation struct {
 	Want image.Digest
 	// Held is the digest that the target tag holds; empty only where the target said that there is no such tag.
 	Held image.Digest
-	// There says that the target has the tag, of which nothing else was asked as it is immutable: there is neither Want nor Held.
+	// There says that the target has the tag. Nothing else was asked, since the tag is immutable: Want and Held are empty.
 	There bool
 	// Hidden says that the target does not tell whether there is such a tag.
 	Hidden bool

@@ -93,8 +93,8 @@ func TestCorruptBlobLeavesNothing(t *testing.T) {
 	}
 }
 
-// A blob that was harmed has its size still: nothing that is written relies on it, and it is brought again.
-func TestHarmedBlobIsNotReliedOn(t *testing.T) {
+// A blob that was damaged has its size still: nothing that is written relies on it, and it is brought again.
+func TestDamagedBlobIsNotReliedOn(t *testing.T) {
 	repo := image.Repository{Path: t.TempDir()}
 	blob := image.Descriptor{Digest: image.DigestOf([]byte("layer"), ""), Size: 5}
 	must(t, New().PutBlob(t.Context(), repo, blob, opener("layer")))
@@ -105,7 +105,7 @@ func TestHarmedBlobIsNotReliedOn(t *testing.T) {
 	must(t, err)
 	needs := manifestOf(fmt.Sprintf(`{"layers":[{"digest":%q,"size":5}]}`, blob.Digest))
 	if err := s.PutManifest(t.Context(), repo.Tag("x"), needs); has || err == nil {
-		t.Fatalf("the harmed blob is there: %t; a manifest that needs it: %v", has, err)
+		t.Fatalf("the damaged blob is there: %t; a manifest that needs it: %v", has, err)
 	}
 	must(t, s.PutBlob(t.Context(), repo, blob, opener("layer")))
 	must(t, s.PutManifest(t.Context(), repo.Tag("x"), needs))
@@ -115,7 +115,7 @@ func TestHarmedBlobIsNotReliedOn(t *testing.T) {
 	must(t, os.WriteFile(path, []byte("lager"), 0o600))
 	must(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
 	if has, err = s.HasBlob(t.Context(), repo, blob); has || err != nil {
-		t.Errorf("harmed after it was written: %t, %v", has, err)
+		t.Errorf("damaged after it was written: %t, %v", has, err)
 	}
 }
 

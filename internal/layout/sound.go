@@ -13,7 +13,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// sound remembers which files have the bytes that their digest says. One that somebody else wrote, or harmed, has the right size as well, so it
+// sound remembers which files have the bytes that their digest says. One that somebody else wrote, or damaged, has the right size as well, so it
 // is read once before anything relies on it.
 type sound struct {
 	mu      sync.Mutex

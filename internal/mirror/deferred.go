@@ -27,7 +27,7 @@ func Deferral(results []Result) (at time.Time, jobs []string, ok bool) {
 	return at, jobs, ok
 }
 
-// The pauses before what is deferred is tried again, whatever time its registry has named: they grow while tries are in vain.
+// The pauses before what is deferred is tried again, whatever time its registry has named: they grow while tries bring nothing.
 const (
 	firstRest = time.Second
 	maxRest   = time.Minute

@@ -33,7 +33,7 @@ func TestMergeReplacesWhatWasDeferred(t *testing.T) {
 	}
 	gone := errors.New("gone")
 	later := []Result{
-		// 3 is gone, 4 has come, 0 is to be had now, and 5 has moved since and does not fit.
+		// 3 is gone, 4 has come, 0 is available now, and 5 has moved since and does not fit.
 		{Job: "a", Duration: 2, Outcomes: []Outcome{
 			outcome("0", Kept, time.Time{}, 1), outcome("1", Kept, time.Time{}, 0), outcome("2", Imported, time.Time{}, 2),
 			outcome("4", Failed, time.Time{}, 1), outcome("5", Deferred, late, 0),
@@ -66,7 +66,7 @@ func TestAgain(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for vain, want := range map[int]time.Duration{0: time.Second, 3: 8 * time.Second, 7: time.Minute, 1000: time.Minute} {
 		if got := Again(now.Add(-time.Hour), now, vain).Sub(now); got != want {
-			t.Errorf("after %d tries in vain the pause is %s, want %s", vain, got, want)
+			t.Errorf("after %d fruitless tries the pause is %s, want %s", vain, got, want)
 		}
 	}
 	if at := now.Add(time.Hour); !Again(at, now, 0).Equal(at) {

@@ -15,7 +15,7 @@ import (
 )
 
 // The pauses between the tries of one import. Requests are retried further down; this is for what such retries cannot
-// mend, such as an upload that broke off.
+// fix, such as an upload that broke off.
 const (
 	firstPause = time.Second
 	maxPause   = 30 * time.Second

@@ -63,7 +63,7 @@ func (s *stand) stock(t *testing.T, r *emulator.Registry, random *rand.Rand, pat
 	}
 }
 
-// After a sync nothing is left to do but what is refused or not to be had, every tag is whole, and a second sync writes nothing.
+// After a sync nothing is left to do but what is refused or unavailable, every tag is whole, and a second sync writes nothing.
 func TestAfterSyncOnlyKeepsAreLeft(t *testing.T) {
 	statuses := map[mirror.Status]int{}
 	for seed := range uint64(60) {

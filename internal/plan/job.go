@@ -53,14 +53,14 @@ type Job struct {
 	Fingerprint string
 }
 
-// Referrers says which artifacts that refer to an image travel along: none where it is the zero value.
+// Referrers says which referrers are copied with an image; the zero value is none.
 type Referrers struct {
 	All bool
 	// Types are the artifact types to take where All is false.
 	Types []string
 }
 
-// Wants tells whether a referrer of this artifact type travels along.
+// Wants reports whether a referrer of this artifact type is copied.
 func (r Referrers) Wants(artifactType string) bool {
 	if r.All {
 		return true

@@ -37,7 +37,7 @@ func (s *stand) onSite(t *testing.T, options hub.Options, password string) *hub.
 }
 
 // A whole Docker Hub: tokens of another host that end after five minutes, blobs of a third one that takes no credential, an account beside
-// an address. Nothing is pulled in vain, the credential goes nowhere else, and what the account has left is its own.
+// an address. No pull is wasted, the credential goes nowhere else, and what the account has left is its own.
 func TestSite(t *testing.T) {
 	for _, password := range []string{"", "secret"} {
 		t.Run("password "+password, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestAbuseInMidRun(t *testing.T) {
 }
 
 // TestMeteredByItsAnswers: whatever a registry is called, it is asked for no more than its answers say that it allows. Before it has said
-// so, no more is spent in vain than one window allows.
+// so, no more than one window is wasted.
 func TestMeteredByItsAnswers(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options hub.Options

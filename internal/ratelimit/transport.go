@@ -246,7 +246,7 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	return nil
 }
 
-// refused takes in an answer 429, and turns it into an error: trying again would be another request in vain.
+// refused takes in an answer 429, and turns it into an error: a retry would only be another request.
 func (t *transport) refused(ctx context.Context, a *account, counts bool, resp *http.Response) (*http.Response, error) {
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what there is to judge
 	_ = resp.Body.Close()

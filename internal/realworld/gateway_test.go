@@ -25,7 +25,7 @@ func TestGateways(t *testing.T) {
 	for _, g := range []struct {
 		name   string
 		before func(t *testing.T) http.Handler
-		// wasted is what may be sent in vain besides a tenth: what every blob has lost once, as all are on their way at the first break.
+		// wasted is what may be wasted beyond a tenth: what every blob has lost once, as all are on their way at the first break.
 		wasted int64
 	}{
 		{"every upload breaks off once", func(*testing.T) http.Handler { return breaking() }, 0},

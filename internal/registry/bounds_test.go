@@ -68,7 +68,7 @@ func TestAnswerThatTrickles(t *testing.T) {
 					c := client(t, emulator.Network{home: server}, Options{Retries: Retries{Attempts: 1}})
 					var err error
 					took := elapsed(func() { err = ask(t.Context(), c) })
-					// Referrers asks for the fallback tag as well; a blob is gone on with some times.
+					// Referrers asks for the fallback tag as well; a blob is resumed some times.
 					if err == nil && status == 200 || took > 6*time.Minute {
 						t.Errorf("%v after %v", err, took)
 					}

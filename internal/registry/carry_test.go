@@ -307,8 +307,8 @@ func TestUploadCutTenTimes(t *testing.T) {
 	})
 }
 
-// TestSinglePost: a small blob travels with the POST once the registry has shown that it takes them so, and one that does not is
-// sent the bytes in vain once, but for the distribution project's, which is known by its Locations. No small blob is asked for twice.
+// TestSinglePost: a small blob goes with the POST once the registry has shown that it accepts them. One that does not is
+// sent the bytes twice, once, unless its Locations give it away as the distribution project's. No small blob is asked for twice.
 func TestSinglePost(t *testing.T) {
 	apart := []string{"POST 0 202", "PUT 1000 201", "POST 0 202", "PUT 1001 201", "POST 0 202", "PUT 1002 201", "POST 0 202", "PUT 300000 201"}
 	for name, test := range map[string]struct {

@@ -64,7 +64,7 @@ func (r rejection) wayOut() wayOut {
 	foreign := put && r.foreign()
 	switch {
 	case upload && r.moved() != "":
-		return wayOut{hint: fmt.Sprintf("it began the upload in %q: a proxy on the way changes paths, and not Location headers; mend it, or name the registry itself as the target", r.moved()), lasting: true}
+		return wayOut{hint: fmt.Sprintf("it began the upload in %q: a proxy on the way changes paths, and not Location headers; fix it, or name the registry itself as the target", r.moved()), lasting: true}
 	case foreign && r.status == http.StatusInternalServerError && r.code == "UNKNOWN": // distribution's words for a forbidden URL
 		return wayOut{hint: "the image has layers by URL, which this registry refuses, with foreignLayers: true as well: allow them there (validation.manifests.urls.allow)", lasting: true}
 	case foreign && (r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusUnprocessableEntity):

@@ -153,7 +153,7 @@ func TestProxyChangesPath(t *testing.T) {
 				if e.Temporary() || e.Status != http.StatusNotFound {
 					t.Errorf("error %v", err)
 				}
-				contains(t, err.Error(), "it began the upload in "+c.want+": a proxy on the way changes paths, and not Location headers; mend it, or name the registry itself as the target")
+				contains(t, err.Error(), "it began the upload in "+c.want+": a proxy on the way changes paths, and not Location headers; fix it, or name the registry itself as the target")
 				if n := r.Count(func(q emulator.Request) bool { return q.Method == http.MethodPost }); n != 1 {
 					t.Errorf("%d uploads were begun", n)
 				}

@@ -91,7 +91,7 @@ func TestConnections(t *testing.T) {
 			e := failure(t, err)
 			contains(t, err.Error(), test.hint, "registries."+host)
 			if e.Temporary() || e.Attempts != 1 || sent.Load() != 1 {
-				t.Errorf("temporary %v, %d attempts, %d requests: no retry mends a certificate", e.Temporary(), e.Attempts, sent.Load())
+				t.Errorf("temporary %v, %d attempts, %d requests: no retry fixes a certificate", e.Temporary(), e.Attempts, sent.Load())
 			}
 		})
 	}

@@ -272,7 +272,7 @@ func TestWaysOfWriting(t *testing.T) {
 		},
 		{
 			way: way{
-				name: "a session that cannot be gone on with", options: emulator.Options{Uploads: emulator.UploadOptions{ResumeFails: true}},
+				name: "a session that cannot be resumed", options: emulator.Options{Uploads: emulator.UploadOptions{ResumeFails: true}},
 				faults: []emulator.Fault{{Match: requests("PUT", emulator.KindUpload), CutRequestAt: mib, Times: 1}},
 			},
 			size: 3 * mib, sent: 8 * mib,
@@ -383,7 +383,7 @@ func TestSignedURLEnds(t *testing.T) {
 	})
 }
 
-// TestPlainStore: a registry of this machine of which nothing is configured redirects to a store without TLS, as one with MinIO behind it does.
+// TestPlainStore: an unconfigured registry of this machine redirects to a store without TLS, as one with MinIO behind it does.
 func TestPlainStore(t *testing.T) {
 	store := &emulator.Store{}
 	behind, err := emulator.NewGate(store).Start()

@@ -100,7 +100,7 @@ func summaryTotals(b *strings.Builder, command string, results []mirror.Result, 
 	case t.Failed == 0 && interrupted > 0:
 		fmt.Fprintf(b, "Interrupted with %d not done. Run %s again: what arrived stays.\n", interrupted, again)
 	case t.Failed > 0 && command == "import":
-		b.WriteString("Run the same again once that is mended: what arrived stays.\n")
+		b.WriteString("Fix that and run the same command again: what arrived stays.\n")
 	case t.Failed > 0:
 		b.WriteString("Run dray check --online to see which registries answer, then dray sync again: what arrived stays.\n")
 	}

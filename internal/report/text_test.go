@@ -142,7 +142,7 @@ func TestSummaryOfAnImport(t *testing.T) {
 	if err := Summary(&b, "import", []mirror.Result{{Job: "a → b", Err: errors.New("no")}}, time.Second, Style{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.String(); !strings.Contains(got, "Run the same again once that is mended") || strings.Contains(got, "dray check") {
+	if got := b.String(); !strings.Contains(got, "Fix that and run the same command again") || strings.Contains(got, "dray check") {
 		t.Error(got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // TestHalfABlobCounts: what a try has brought of a blob is neither fetched nor sent again by the next, however the try ended; a registry that
-// has forgotten it is given all of it, and bytes that were wrong are never gone on with.
+// has forgotten it is given all of it, and wrong bytes are never resumed.
 func TestHalfABlobCounts(t *testing.T) {
 	const mib = 1 << 20
 	blobs := func(method string) func(*http.Request) bool {

@@ -145,7 +145,7 @@ func (t *task) reserve(ctx context.Context) (of context.Context, adjust func(pul
 // fewChildren is how many manifests an index is thought to refer to where its repository has shown none.
 const fewChildren = 2
 
-// childrenOf guesses how many manifests below the image are to be brought, of which nothing was fetched yet.
+// childrenOf guesses how many manifests below an unfetched image have to be fetched.
 func (t *task) childrenOf(ctx context.Context) int {
 	t.recallSample(ctx, t.from, t.order.Was, t.order.Sibling)
 	g := t.estimates.guess(t.from, t.order.Source.Digest)
@@ -293,7 +293,7 @@ func (t *task) walk(ctx context.Context, n node, depth int) error {
 			}
 			err := bring()
 			if err != nil && !passing(err) {
-				cancel(err) // the rest is in vain
+				cancel(err) // the rest would be wasted
 			}
 			return err
 		})

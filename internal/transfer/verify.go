@@ -137,7 +137,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // Close closes the body.
 func (s *stream) Close() error { return s.body.Close() }
 
-// brokenOff marks a body that ended early, which a further try may mend.
+// brokenOff marks a body that ended early, which a retry may fix.
 type brokenOff struct{ error }
 
 // Temporary implements what package mirror asks of errors.

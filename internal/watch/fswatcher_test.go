@@ -102,8 +102,8 @@ func TestPump(t *testing.T) {
 	}
 }
 
-// TestMending breaks the inner watcher under a running loop.
-func TestMending(t *testing.T) {
+// TestReopen breaks the inner watcher under a running loop.
+func TestReopen(t *testing.T) {
 	path := filepath.Join(tree(t), "dray.yaml")
 	must(t, write(path, "0"))
 	fw := newFSWatcher(slog.New(slog.DiscardHandler))

@@ -124,7 +124,7 @@ func (s *Server) permitted(w http.ResponseWriter, r *http.Request, p listenerPol
 	return false
 }
 
-// emptied reads the body, of which nothing is of interest, so that the connection serves again. It answers where that is too much.
+// emptied discards the body, so that the connection can be reused. It answers where that is too much.
 func emptied(w http.ResponseWriter, r *http.Request) bool {
 	var err error
 	if r.ContentLength > maxBody {

@@ -1,5 +1,5 @@
 // Package hub is a Docker Hub for tests: a registry that counts the manifests which are fetched from it, says what is left in the ways
-// that were seen, refuses more, and keeps account of what was fetched in vain.
+// that were seen, refuses more, and counts wasted fetches.
 //
 // What is real: each GET of a manifest counts one, HEAD and blobs are free, windows slide or are fixed, headers and refusals are as
 // recorded. A [Hub] takes everybody for one address, unless [Options.Who] says otherwise; a [Site] puts what else there is around it: a

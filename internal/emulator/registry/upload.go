@@ -215,7 +215,7 @@ func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to rou
 	created(w, to.repository, "blobs", digest)
 }
 
-// broke answers a request whose body did. What came before can be gone on with.
+// broke answers a request whose body did. An upload can be resumed after it.
 func (r *Registry) broke(w http.ResponseWriter, to route, err error) {
 	r.uploads.breaks(to.reference)
 	if r.options.Uploads.Forgetful {

@@ -46,7 +46,7 @@ func send(t *testing.T, method, url, body string, edit func(*http.Request)) (int
 	return response.StatusCode, response.Header
 }
 
-func TestTagThatIsNotWholeIsSeenEvenIfItIsMendedLater(t *testing.T) {
+func TestIncompleteTagIsSeenEvenIfItIsCompletedLater(t *testing.T) {
 	t.Parallel()
 	f := newFixture()
 	st := perform(t, f, scenario{side: Target})
