@@ -9,11 +9,11 @@ import (
 	"os"
 )
 
-// asideTime is a time in a file's name: ISO 8601's basic format, in UTC.
+// asideTime is the time format in file names: ISO 8601's basic format, in UTC.
 const asideTime = "20060102T150405Z"
 
-// putAside moves the database out of the way, with what belongs to it, so that it can still be looked into. While anybody uses
-// the file it stays: a process whose database moves away under it might write into the next one.
+// putAside renames the database and the files that belong to it, so that it can still be examined. It fails while anyone uses the file: a
+// process whose database is renamed might write into the next one.
 func (s *Store) putAside(ctx context.Context, why *unfitError) error {
 	unlock, err := lockFile(s.path+usersSuffix, true)
 	if errors.Is(err, errLocked) {
@@ -27,7 +27,7 @@ func (s *Store) putAside(ctx context.Context, why *unfitError) error {
 	if err != nil {
 		return err
 	}
-	for _, suffix := range []string{"-wal", "-shm", ""} { // the database last: as long as it is there, nothing is lost
+	for _, suffix := range []string{"-wal", "-shm", ""} { // the database last: while it is there, nothing is lost
 		if err := ignoreMissing(os.Rename(s.path+suffix, aside+suffix)); err != nil {
 			return fmt.Errorf("put aside what cannot be used (%w): %w", why, err)
 		}
@@ -44,7 +44,7 @@ func (s *Store) putAside(ctx context.Context, why *unfitError) error {
 	return nil
 }
 
-// asideName returns a name that is free.
+// asideName returns an unused name.
 func (s *Store) asideName(newer int) (string, error) {
 	name := s.path + ".corrupt-"
 	if newer > 0 {

@@ -11,9 +11,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// Primary result codes, as https://www.sqlite.org/rescode.html has them.
+// Primary result codes (https://www.sqlite.org/rescode.html).
 const (
-	codeError   = 1 // SQL that does not fit the schema
+	codeError   = 1 // the SQL does not fit the schema
 	codeBusy    = 5
 	codeCorrupt = 11
 	codeNotADB  = 26
@@ -21,7 +21,7 @@ const (
 
 // unfitError says why a database file cannot be used, however often one tries.
 type unfitError struct {
-	// newer is the version of a schema that only a later dray knows; 0 where the file is damaged.
+	// newer is the version of a schema that only a later dray knows; 0 if the file is damaged.
 	newer int
 	cause error
 }
@@ -43,8 +43,8 @@ func code(err error) int {
 
 func isDamage(err error) bool { return code(err) == codeCorrupt || code(err) == codeNotADB }
 
-// failed wraps the error of an operation. The first of several is logged, so that callers need not. Damage to the file is no error of the
-// operation: from then on this Store knows nothing and keeps nothing, and the next Open looks through the file and puts it aside.
+// failed wraps the error of an operation. It logs the first of several, so that callers need not. Damage to the file is not an error of the
+// operation: from then on this Store finds and saves nothing, and the next Open checks the file and puts it aside.
 func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// maxHolders is how many repositories BlobHolders returns: where one mount fails, few more are worth a request.
+	// maxHolders is how many repositories BlobHolders returns: after some failed mounts, another is not worth a request.
 	maxHolders = 4
-	// maxName bounds registries and paths; the OCI distribution spec has 255 bytes for both together.
+	// maxName limits registries and paths; the OCI distribution spec has 255 bytes for both together.
 	maxName = 255
 )
 
-// BlobHolders returns repositories of a registry that hold a blob, those confirmed or used last first, at most four. Only
-// repositories count in which a manifest was committed: elsewhere a blob may be collected as garbage at any time.
+// BlobHolders returns repositories of a registry that hold a blob, those confirmed or used last first, at most four. It returns only
+// repositories in which a manifest was committed: elsewhere a blob may be garbage-collected at any time.
 func (s *Store) BlobHolders(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
 	if s.damaged.Load() || registry == "" || d.Validate() != nil {
 		return nil, nil
@@ -51,8 +51,8 @@ func (s *Store) blobHolders(ctx context.Context, registry string, d image.Digest
 	return holders, rows.Err()
 }
 
-// Holds returns those of the digests that the repository is known to hold, also where no manifest is committed yet. Nothing is
-// known of an OCI image layout.
+// Holds returns those of the digests that the repository is known to hold, even if no manifest is committed yet. Nothing is known about OCI
+// image layouts.
 func (s *Store) Holds(ctx context.Context, repo image.Repository, ds []image.Digest) (map[image.Digest]bool, error) {
 	held := map[image.Digest]bool{}
 	if s.damaged.Load() || repo.IsLayout() {
@@ -85,8 +85,8 @@ func (s *Store) holds(ctx context.Context, repo image.Repository, ds []image.Dig
 	return rows.Err()
 }
 
-// AddBlobs notes that a registry has confirmed that the repository holds the digests, which may be those of manifests too;
-// committed says that it has accepted a manifest there. All are noted, or none. An OCI image layout is not remembered.
+// AddBlobs records that a registry has confirmed that the repository holds the digests, of blobs or manifests; committed says that it has
+// accepted a manifest there. It records all or none. It ignores OCI image layouts.
 func (s *Store) AddBlobs(ctx context.Context, repo image.Repository, ds []image.Digest, committed bool) error {
 	if repo.IsLayout() {
 		return nil
@@ -108,7 +108,7 @@ func (s *Store) AddBlobs(ctx context.Context, repo image.Repository, ds []image.
 	})
 }
 
-// note writes something about a repository, which gets its row where it has none. It never takes back that one is committed.
+// note writes something about a repository, whose row it creates if needed. It never resets committed.
 func (s *Store) note(ctx context.Context, repo image.Repository, committed bool, do func(tx *sql.Tx, id int64) error) error {
 	if err := checkRepository(repo); err != nil {
 		return fmt.Errorf("store: %w", err)
@@ -124,7 +124,7 @@ func (s *Store) note(ctx context.Context, repo image.Repository, committed bool,
 	})
 }
 
-// Forget drops that the repository holds the digests; without digests, everything that is known of it.
+// Forget removes the digests from what the repository is known to hold; without digests, everything about the repository.
 func (s *Store) Forget(ctx context.Context, repo image.Repository, ds ...image.Digest) error {
 	if repo.IsLayout() {
 		return nil
@@ -146,8 +146,8 @@ func (s *Store) Forget(ctx context.Context, repo image.Repository, ds ...image.D
 	})
 }
 
-// checkRepository refuses what cannot be a repository at a registry. It is wider than the grammar of references, whose business
-// that is, and keeps out what would mean something else in a URL.
+// checkRepository refuses what cannot be a repository at a registry. It is wider than the grammar of references, which is checked
+// elsewhere, and excludes what would mean something else in a URL.
 func checkRepository(repo image.Repository) error {
 	for _, part := range []string{repo.Registry, repo.Path} {
 		if part == "" || len(part) > maxName || strings.ContainsFunc(part, outsideName) || strings.HasPrefix(part, "/") ||

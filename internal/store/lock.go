@@ -11,8 +11,8 @@ import (
 // errLocked says that another process, or another Store of this one, holds a lock.
 var errLocked = errors.New("is locked by another process")
 
-// lockFile takes a lock on a file that it creates where needed, exclusive or shared with others, and does not wait for it:
-// errLocked says that somebody holds it. The lock ends with the process.
+// lockFile locks a file, which it creates if needed, exclusively or shared. It does not wait: it returns errLocked if someone holds the
+// lock. The lock ends with the process.
 func lockFile(path string, exclusive bool) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -20,7 +20,7 @@ func lockFile(path string, exclusive bool) (unlock func(), err error) {
 	}
 	locked, err := file.TryLock(f, exclusive)
 	if locked {
-		return func() { _ = f.Close() }, nil // closing gives the lock back
+		return func() { _ = f.Close() }, nil // closing releases the lock
 	}
 	if err == nil {
 		err = errLocked

@@ -11,14 +11,13 @@ import (
 )
 
 const (
-	// maxManifest is twice what the OCI distribution spec tells registries to accept at least ("Pushing Manifests").
+	// maxManifest is twice the size that the OCI distribution spec tells registries to accept ("Pushing Manifests").
 	maxManifest = 8 << 20
-	// maxMediaType is what RFC 6838, section 4.2, allows.
+	// maxMediaType is the limit of RFC 6838, section 4.2.
 	maxMediaType = 255
 )
 
-// Manifest returns a manifest that was kept, with its bytes checked against the digest. A row that does not match is dropped and
-// is no hit.
+// Manifest returns a saved manifest, after checking its bytes against the digest. It deletes a row that does not match, and reports no hit.
 func (s *Store) Manifest(ctx context.Context, d image.Digest) (image.Manifest, bool, error) {
 	if s.damaged.Load() || d.Validate() != nil {
 		return image.Manifest{}, false, nil
@@ -46,7 +45,7 @@ func (s *Store) Manifest(ctx context.Context, d image.Digest) (image.Manifest, b
 	return m, true, nil
 }
 
-// PutManifest keeps a manifest; it refuses one that does not match its digest, and one above 8 MiB.
+// PutManifest saves a manifest; it refuses one that does not match its digest, and one above 8 MiB.
 func (s *Store) PutManifest(ctx context.Context, m image.Manifest) error {
 	if err := checkManifest(m); err != nil {
 		return fmt.Errorf("store: keep manifest %s: %w", image.ShortDigest(m.Digest), err)
@@ -73,5 +72,5 @@ func checkManifest(m image.Manifest) error {
 	return nil
 }
 
-// bounded cuts what a stranger may have sent, for messages.
+// bounded shortens foreign text for messages.
 func bounded(s string) string { return s[:min(len(s), 100)] }

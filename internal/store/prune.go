@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// pruneRows is how many manifests one transaction drops for their age, fitRows for the size of all, prunePages how many pages
-	// one gives back: others get their turns in between.
+	// pruneRows is how many manifests one transaction deletes by age, fitRows how many by total size, prunePages how many pages one frees:
+	// other writers get their turns in between.
 	pruneRows  = 100
 	fitRows    = 8
 	prunePages = 1000
-	// pruneSteps bounds how often the age that is kept is halved to meet a size.
+	// pruneSteps limits how often the kept age is halved to meet a size.
 	pruneSteps = 16
 )
 
-// Prune drops what was last used before a time, exact to a day; what was read meanwhile is noted first. Where the rest is above
-// maxBytes, the manifests go that were not used for longest, and after the last of them the oldest of everything else; 0 is no
-// bound. The file shrinks accordingly.
+// Prune deletes what was last used before a time, exact to a day; pending reads are recorded first. If the rest exceeds maxBytes, it
+// deletes the least recently used manifests, and if that is not enough the oldest of everything else; 0 is no limit. The file shrinks
+// accordingly.
 //
-// Of jobs and their runs other rules hold. A job that nobody has seen for 90 days is forgotten, with its runs: whoever knows which
-// jobs there are says so before, by [Store.TouchJobs]. Of the others the last 200 runs stay, and of these those of the last 90 days,
-// and always the last one. Runs take an eighth of maxBytes at the most: of those beyond it only the last of each job stays, without
-// its outcomes. The states of jobs stay in any case.
+// Jobs and their runs have other rules. A job that no one has seen for 90 days is deleted with its runs: callers report the existing jobs
+// before, by [Store.TouchJobs]. Otherwise the last 200 runs of a job stay if they are from the last 90 days, and always the last one. Runs
+// take at most an eighth of maxBytes: beyond that only the last run of each job stays, without its outcomes. The states of jobs stay in any
+// case.
 func (s *Store) Prune(ctx context.Context, before time.Time, maxBytes int64) error {
 	if s.damaged.Load() {
 		return nil
@@ -52,7 +52,7 @@ func (s *Store) prune(ctx context.Context, before, maxBytes int64) error {
 	return s.shrink(ctx)
 }
 
-// fit drops what was not used for longest until the rest fits.
+// fit deletes the least recently used until the rest fits.
 func (s *Store) fit(ctx context.Context, before, maxBytes int64) error {
 	if maxBytes <= 0 {
 		return nil
@@ -83,7 +83,7 @@ func (s *Store) fit(ctx context.Context, before, maxBytes int64) error {
 	return s.dropOthers(ctx, now)
 }
 
-// fits tells whether the pages in use are within the bound.
+// fits reports whether the pages in use are within the limit.
 func (s *Store) fits(ctx context.Context, maxBytes int64) (bool, error) {
 	const query = "SELECT (c.page_count - f.freelist_count) * s.page_size FROM pragma_page_count c, pragma_freelist_count f, pragma_page_size s"
 	var size int64
@@ -91,7 +91,7 @@ func (s *Store) fits(ctx context.Context, maxBytes int64) (bool, error) {
 	return size <= maxBytes, err
 }
 
-// dropManifests drops some of the manifests last used before a time, the oldest first, and tells whether there may be more.
+// dropManifests deletes some of the manifests last used before a time, the oldest first, and reports whether there may be more.
 func (s *Store) dropManifests(ctx context.Context, before int64, most int) (more bool, err error) {
 	err = s.transact(ctx, func(tx *sql.Tx) error {
 		const query = "DELETE FROM manifests WHERE rowid IN (SELECT rowid FROM manifests WHERE used < ? ORDER BY used LIMIT ?)"
@@ -106,7 +106,7 @@ func (s *Store) dropManifests(ctx context.Context, before int64, most int) (more
 	return more, err
 }
 
-// dropOthers drops what else was last used before a time: a transaction a repository.
+// dropOthers deletes everything else that was last used before a time, with one transaction per repository.
 func (s *Store) dropOthers(ctx context.Context, before int64) error {
 	err := s.transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM selections WHERE used < ?", before)
@@ -132,7 +132,7 @@ func (s *Store) dropOthers(ctx context.Context, before int64) error {
 	}
 }
 
-// dropRepository drops what was not used of a repository, and the repository where nothing of it is left.
+// dropRepository deletes what was not used of a repository, and the repository if nothing is left of it.
 func dropRepository(ctx context.Context, tx *sql.Tx, id, before int64) error {
 	for _, query := range []string{
 		"DELETE FROM blobs WHERE repository = ? AND used < ?",
@@ -147,7 +147,7 @@ func dropRepository(ctx context.Context, tx *sql.Tx, id, before int64) error {
 	return nil
 }
 
-// shrink gives free pages back to the file system.
+// shrink returns free pages to the file system.
 func (s *Store) shrink(ctx context.Context) error {
 	for last := math.MaxInt; ; {
 		var free int
@@ -162,6 +162,6 @@ func (s *Store) shrink(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)") // does not wait for anybody
+	_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)") // waits for no one
 	return err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// ReferrersSeen returns when the referrers of a manifest in a repository were last looked at, exact to a millisecond. A time that
-// is yet to come, after a clock was set back, is no answer: nobody would look for too long.
+// ReferrersSeen returns when the referrers of a manifest in a repository were last read, exact to a millisecond. It ignores a future time,
+// which a clock that was set back leaves behind: referrers would go unread for too long.
 func (s *Store) ReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) (time.Time, bool, error) {
 	if s.damaged.Load() || repo.IsLayout() {
 		return time.Time{}, false, nil
@@ -28,8 +28,7 @@ func (s *Store) ReferrersSeen(ctx context.Context, repo image.Repository, d imag
 	return time.UnixMilli(seen), true, nil
 }
 
-// PutReferrersSeen notes that the referrers of a manifest in a repository were looked at just now. An OCI image layout is not
-// remembered.
+// PutReferrersSeen records that the referrers of a manifest in a repository were read just now. It ignores OCI image layouts.
 func (s *Store) PutReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) error {
 	if repo.IsLayout() {
 		return nil

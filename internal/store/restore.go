@@ -14,31 +14,30 @@ import (
 	"time"
 )
 
-// retryRestore is how long after one try to write a removed file anew the next is made, in milliseconds.
+// retryRestore is the pause after a failed attempt to rewrite a removed file, in milliseconds.
 const retryRestore = 1000
 
-// dropPatience is how long connections are waited for that are being used.
+// dropPatience is how long to wait for connections in use.
 const dropPatience = 10 * time.Second
 
-// removed tells whether somebody has removed the file. This process goes on with what it has open, and all of that is lost when it ends.
+// removed reports whether someone has removed the file. This process can go on with its open file, but loses everything when it ends.
 func (s *Store) removed() bool {
 	_, err := os.Lstat(s.path)
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// restore writes the file anew where somebody has removed it, with all that is in the one that this process still has open, and goes on with
-// the new one.
+// restore rewrites a removed file with the content of the one that this process still has open, and switches to the new one.
 func (s *Store) restore(ctx context.Context) error {
 	if !s.removed() {
 		return nil
 	}
-	own, err := s.writer.Conn(ctx) // other writers of this process wait
+	own, err := s.writer.Conn(ctx) // keeps other writers of this process waiting
 	if err != nil {
 		return err
 	}
 	defer func() { _ = own.Close() }()
 	if !s.removed() {
-		return nil // who had the connection before has done it
+		return nil // the previous holder of the connection has done it
 	}
 	gone := fmt.Errorf("%s was removed", s.path)
 	if age := s.now() - s.tried; 0 <= age && age < retryRestore {
@@ -49,10 +48,10 @@ func (s *Store) restore(ctx context.Context) error {
 		return errors.Join(gone, fmt.Errorf("write it anew: %w", err))
 	}
 	drop(own)
-	// The new file is the store now: no reader may stay with the old one because the caller goes away.
+	// The new file is the store now: no reader may stay with the old one because the caller is cancelled.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropPatience)
 	defer cancel()
-	for range readers { // those that are being used are dropped when they are free
+	for range readers { // connections in use are dropped when they are free
 		c, err := s.reader.Conn(ctx)
 		if err != nil {
 			return err
@@ -63,7 +62,7 @@ func (s *Store) restore(ctx context.Context) error {
 	return nil
 }
 
-// copyTo puts a copy of the database that a connection has open in the place of the file. Who opens the store meanwhile waits.
+// copyTo replaces the file by a copy of the database that a connection has open. Processes that open the store meanwhile wait.
 func (s *Store) copyTo(ctx context.Context, own *sql.Conn) error {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
@@ -73,24 +72,24 @@ func (s *Store) copyTo(ctx context.Context, own *sql.Conn) error {
 		return err
 	}
 	defer unlock()
-	if !s.removed() { // another process has made one: that is the store now
+	if !s.removed() { // another process has made one, which is the store now
 		return nil
 	}
 	part := s.path + ".part"
-	if err := errors.Join(ignoreMissing(os.Remove(part)), writeEmpty(part)); err != nil { // SQLite takes a file that is empty, with its permissions
+	if err := errors.Join(ignoreMissing(os.Remove(part)), writeEmpty(part)); err != nil { // SQLite accepts an empty file, with its permissions
 		return err
 	}
 	if _, err := own.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
 		return errors.Join(err, ignoreMissing(os.Remove(part)))
 	}
-	// What is left of the file that was removed must not be taken for this one's.
+	// The remains of the removed file must not be taken for this one's.
 	if err := errors.Join(ignoreMissing(os.Remove(s.path+"-wal")), ignoreMissing(os.Remove(s.path+"-shm"))); err != nil {
 		return err
 	}
 	return os.Rename(part, s.path)
 }
 
-// drop closes a connection for good; its pool opens another at need.
+// drop closes a connection for good; its pool opens another when needed.
 func drop(c *sql.Conn) {
 	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 	_ = c.Close()

@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// runsKept is how many runs of a job are kept, runsLast how long; jobsLast is how long a job is kept that nobody has seen.
+	// runsKept and runsLast limit the runs of a job by number and age; jobsLast limits how long an unseen job is kept.
 	runsKept = 200
 	runsLast = 90 * 24 * time.Hour
 	jobsLast = 90 * 24 * time.Hour
-	// historyShare is which part of the store's size runs may take.
+	// historyShare is the fraction of the store's size that runs may take: one eighth.
 	historyShare = 8
-	// jobRows and runRows are how many rows one transaction drops; with each run go its outcomes.
+	// jobRows and runRows are how many rows one transaction deletes; the outcomes of a run go with it.
 	jobRows = 20
 	runRows = 50
-	// maxDropped bounds how many runs are looked up at once.
+	// maxDropped limits how many runs are looked up at once.
 	maxDropped = 10_000
 )
 
-// dropHistory drops jobs and runs that are kept no longer, and the oldest runs above their share of a number of bytes; 0 is no
-// bound. What is to go is looked up without keeping anybody from writing: it is not wanted later either.
+// dropHistory deletes expired jobs and runs, and the oldest runs above their share of maxBytes; 0 is no limit. It looks up what to delete
+// without blocking writers, since an expired row stays expired.
 func (s *Store) dropHistory(ctx context.Context, maxBytes int64) error {
 	if err := s.dropOldRuns(ctx, s.now()-runsLast.Milliseconds()); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (s *Store) dropHistory(ctx context.Context, maxBytes int64) error {
 	return s.fitRuns(ctx, maxBytes/historyShare)
 }
 
-// dropUnseen drops jobs that nobody has seen since a time. Few runs go with them: the old ones are gone before.
+// dropUnseen deletes jobs that no one has seen since a time. Few runs go with them: the old ones are already gone.
 func (s *Store) dropUnseen(ctx context.Context, before int64) error {
 	for more := true; more; {
 		err := s.transact(ctx, func(tx *sql.Tx) error {
@@ -58,7 +58,7 @@ func (s *Store) dropUnseen(ctx context.Context, before int64) error {
 	return nil
 }
 
-// dropOldRuns drops of every job the runs beyond the last, and those that ended before a time but for the last.
+// dropOldRuns deletes the runs of every job beyond the last runsKept, and older ones than a time, but never the last.
 func (s *Store) dropOldRuns(ctx context.Context, before int64) error {
 	for job := int64(math.MaxInt64); job > 0; {
 		ids, next, err := s.oldRuns(ctx, job, before)
@@ -73,7 +73,7 @@ func (s *Store) dropOldRuns(ctx context.Context, before int64) error {
 	return nil
 }
 
-// oldRuns looks through the jobs from one on downwards, and returns the one to go on with; 0 for none.
+// oldRuns scans the jobs downwards from one, and returns the job to continue with; 0 for none.
 func (s *Store) oldRuns(ctx context.Context, job, before int64) (ids []int64, next int64, err error) {
 	rows, err := s.reader.QueryContext(ctx, "SELECT job, id, ended FROM runs WHERE job <= ? ORDER BY job DESC, id DESC", job)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Store) dropRuns(ctx context.Context, ids []int64) error {
 	return s.each(ctx, ids, "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?))")
 }
 
-// dropOutcomes drops the outcomes of runs, which only count them from then on.
+// dropOutcomes deletes the outcomes of runs, which from then on only have their number.
 func (s *Store) dropOutcomes(ctx context.Context, ids []int64) error {
 	return s.each(ctx, ids,
 		fmt.Sprintf("UPDATE runs SET more = more + (SELECT count(*) FROM outcomes WHERE run = runs.id), size = %d + octet_length(error) "+
@@ -111,7 +111,7 @@ func (s *Store) dropOutcomes(ctx context.Context, ids []int64) error {
 		"DELETE FROM outcomes WHERE run IN (SELECT value FROM json_each(?))")
 }
 
-// each runs statements for some runs after the others, a transaction for each few: others get their turns in between.
+// each runs statements for chunks of runs, one transaction each: others get their turns in between.
 func (s *Store) each(ctx context.Context, ids []int64, queries ...string) error {
 	for chunk := range slices.Chunk(ids, runRows) {
 		err := s.transact(ctx, func(tx *sql.Tx) error {
@@ -129,7 +129,7 @@ func (s *Store) each(ctx context.Context, ids []int64, queries ...string) error 
 	return nil
 }
 
-// fitRuns drops the oldest runs until the others fit; of the last of a job only the outcomes go.
+// fitRuns deletes the oldest runs until the rest fits; of a job's last run it deletes only the outcomes.
 func (s *Store) fitRuns(ctx context.Context, maxBytes int64) error {
 	newest, err := s.beyond(ctx, maxBytes)
 	if err != nil {
@@ -169,8 +169,8 @@ func (s *Store) beyond(ctx context.Context, maxBytes int64) (id int64, err error
 	return 0, rows.Err()
 }
 
-// split looks through the runs after one, up to the newest: those after which others of their job came, and the last of a job that
-// have outcomes. It returns the one to go on after.
+// split scans the runs after one, up to the newest. It returns those that later runs of their job supersede, the last runs of jobs that
+// have outcomes, and the run to continue after.
 func (s *Store) split(ctx context.Context, after, newest int64) (superseded, last []int64, next int64, err error) {
 	const query = "SELECT id, EXISTS (SELECT 1 FROM runs n WHERE n.job = r.job AND n.id > r.id), EXISTS (SELECT 1 FROM outcomes WHERE run = r.id) " +
 		"FROM runs r WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"

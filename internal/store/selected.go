@@ -9,10 +9,10 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// maxPlatforms bounds the name of a choice of platforms.
+// maxPlatforms limits the name of a set of platforms.
 const maxPlatforms = 4096
 
-// Selected returns the digest that an index has once only some of its platforms are kept; platforms names the choice.
+// Selected returns the digest that an index has when it is reduced to some of its platforms; platforms names the set.
 func (s *Store) Selected(ctx context.Context, source image.Digest, platforms string) (image.Digest, bool, error) {
 	if s.damaged.Load() {
 		return "", false, nil
@@ -28,13 +28,13 @@ func (s *Store) Selected(ctx context.Context, source image.Digest, platforms str
 	}
 	target, err := image.ParseDigest(text)
 	if err != nil {
-		return "", false, nil //nolint:nilerr // a row that holds no digest is no hit; the right one will replace it
+		return "", false, nil //nolint:nilerr // a row without a digest is not a hit; the right one will replace it
 	}
 	s.touch(touch{table: "selections", platforms: platforms}, string(source), used)
 	return target, true, nil
 }
 
-// PutSelected keeps which digest an index has once only some of its platforms are kept.
+// PutSelected saves the digest that an index has when it is reduced to some of its platforms.
 func (s *Store) PutSelected(ctx context.Context, source image.Digest, platforms string, target image.Digest) error {
 	for _, d := range []image.Digest{source, target} {
 		if err := d.Validate(); err != nil {

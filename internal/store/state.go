@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// state reads what another package keeps under a name, as it has written it; false where there is nothing. what names it in errors.
+// state reads what another package has saved under a name; false if there is nothing. what names it in errors.
 func (s *Store) state(ctx context.Context, find *sql.Stmt, what, name string) (state []byte, ok bool, err error) {
 	if s.damaged.Load() {
 		return nil, false, nil
@@ -21,7 +21,7 @@ func (s *Store) state(ctx context.Context, find *sql.Stmt, what, name string) (s
 	return state, state != nil, nil
 }
 
-// putState keeps a state in a table, in the place of what was kept before.
+// putState saves a state in a table, and replaces the previous one.
 func (s *Store) putState(ctx context.Context, tx *sql.Tx, table, name string, state []byte) error {
 	query := "INSERT INTO " + table + " (name, state, used) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used"
 	_, err := tx.ExecContext(ctx, query, name, state, s.now())

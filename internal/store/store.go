@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	// Registers the driver "sqlite".
+	// Register the driver "sqlite".
 	_ "modernc.org/sqlite"
 )
 
@@ -26,23 +26,23 @@ const (
 	daemonSuffix  = ".daemon"
 	damagedSuffix = ".damaged"
 
-	// readers is the number of connections to read; each keeps half a megabyte of pages.
+	// readers is the number of read connections; each takes half a megabyte of pages.
 	readers = 4
-	// openPause and openTries bound how long Open waits for another process that opens the same store: 30 seconds.
+	// openPause and openTries limit how long Open waits for another process that opens the same store: 30 seconds.
 	openPause = 10 * time.Millisecond
 	openTries = 3000
 )
 
-// Options is what a Store takes from outside.
+// Options configures a Store.
 type Options struct {
-	// Log gets one line when a file is put aside or found damaged; nil discards it.
+	// Log receives a line when a file is put aside or found damaged; nil discards it.
 	Log *slog.Logger
-	// Now tells the time; it is required.
+	// Now returns the time; it is required.
 	Now func() time.Time
 }
 
-// Store is the memory. It may be used from several goroutines, and several processes may have one on the same directory. When
-// the file proves damaged in the middle, that is logged once, and from then on nothing is found and nothing is kept.
+// Store remembers facts in a database. It is safe for concurrent use, and several processes may use one directory. If the file proves
+// damaged later, that is logged once, and from then on nothing is found and nothing is saved.
 type Store struct {
 	path    string
 	options Options
@@ -52,20 +52,20 @@ type Store struct {
 	reader *sql.DB
 	find   finders
 
-	leave   func() // gives back the lock that says the file is in use
+	leave   func() // releases the lock that says the file is in use
 	damaged atomic.Bool
 	ailing  atomic.Bool  // the last write failed, and that was logged
 	proved  atomic.Int64 // when a check last showed that writing works
-	tried   int64        // when writing the file anew was last tried; who has the writer's connection may use it
+	tried   int64        // when a rewrite of the file was last tried; guarded by the writer's connection
 
 	mu      sync.Mutex
 	touched map[touch]map[string]struct{}
 	pending int
 }
 
-// Open opens the store in a directory that it creates where needed, readable by this user only. A file that is damaged, or that
-// a later dray has made, is put aside under a name that says so, a warning goes to the log, and an empty one takes its place;
-// while another process uses such a file, Open returns an error instead. The caller can go on without a store after any error.
+// Open opens the store in a directory, which it creates if needed, readable by this user only. It renames a file that is damaged, or made
+// by a later dray, logs a warning, and starts with an empty one; while another process uses such a file, Open returns an error instead.
+// After any error, the caller can go on without a store.
 func Open(ctx context.Context, dir string, options Options) (*Store, error) {
 	return open(ctx, dir, options, schema())
 }
@@ -85,7 +85,7 @@ func open(ctx context.Context, dir string, options Options, schema []string) (*S
 	return s, nil
 }
 
-// enter opens the files. Whoever opens a store holds its lock meanwhile: nobody else creates, migrates or moves the file.
+// enter opens the files. It holds the store's lock meanwhile, so that no one else creates, migrates or renames the file.
 func (s *Store) enter(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (s *Store) enter(ctx context.Context, dir string) error {
 	return nil
 }
 
-// lockOpen waits until nobody else opens the store.
+// lockOpen waits until no one else opens the store.
 func lockOpen(ctx context.Context, path string) (unlock func(), err error) {
 	pause := time.NewTicker(openPause)
 	defer pause.Stop()
@@ -127,7 +127,7 @@ func lockOpen(ctx context.Context, path string) (unlock func(), err error) {
 	return nil, err
 }
 
-// start opens the database as it is; an unfitError says that it has to be put aside.
+// start opens the existing database; an unfitError says that it must be put aside.
 func (s *Store) start(ctx context.Context) (err error) {
 	if err := s.create(); err != nil {
 		return err
@@ -157,10 +157,10 @@ func (s *Store) start(ctx context.Context) (err error) {
 	return err
 }
 
-// create makes an empty file, from which SQLite takes the permissions of those beside it. Without a database they are left over
-// from one that somebody has deleted, perhaps under a running process that goes on with them: a new one must not share them.
+// create makes an empty file; SQLite gives its permissions to the files beside it. Such files without a database are left over from one
+// that was deleted, perhaps while a process still uses them: a new database must not share them.
 func (s *Store) create() error {
-	if info, err := os.Stat(s.path); err == nil && !info.Mode().IsRegular() { // a pipe would be waited for, for ever
+	if info, err := os.Stat(s.path); err == nil && !info.Mode().IsRegular() { // opening a pipe would block
 		return fmt.Errorf("%s is not a regular file", s.path)
 	}
 	if _, err := os.Lstat(s.path); !errors.Is(err, fs.ErrNotExist) {
@@ -169,8 +169,8 @@ func (s *Store) create() error {
 	return errors.Join(ignoreMissing(os.Remove(s.path+"-wal")), ignoreMissing(os.Remove(s.path+"-shm")), writeEmpty(s.path))
 }
 
-// connect makes the connections. How free pages are given back can only be told to an empty database; to tell it another would
-// be a write at every start.
+// connect makes the connections. The way to free pages can only be set in an empty database; setting it in others would be a write at every
+// start.
 func (s *Store) connect(empty bool) (err error) {
 	const common = "_busy_timeout=5000&_journal_mode=wal&_synchronous=normal&_foreign_keys=1" +
 		"&_pragma=temp_store(memory)&_pragma=journal_size_limit(8388608)"
@@ -190,7 +190,7 @@ func (s *Store) connect(empty bool) (err error) {
 	return nil
 }
 
-// dsn names the database for the driver. What is in the file is not trusted to be what dray wrote.
+// dsn returns the data source name for the driver. The file's content is not trusted.
 func (s *Store) dsn(parameters string) string {
 	path := filepath.ToSlash(s.path)
 	if !strings.HasPrefix(path, "/") {
@@ -210,11 +210,11 @@ func (s *Store) disconnect() error {
 	return errors.Join(errs...)
 }
 
-// Close ends the use of the store. It writes down first what was read, and waits at most a second for that.
+// Close closes the store. It first records pending reads, for which it waits at most a second.
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = s.flush(ctx) // what is lost is only that something was used
+	_ = s.flush(ctx) // this loses only times of use
 	err := s.disconnect()
 	s.leave()
 	if err != nil {
@@ -223,8 +223,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Claim makes this process the only daemon on the store until release is called, or the process ends, however it does. It fails where
-// there is another; others than daemons are not kept out.
+// Claim makes this process the only daemon on the store until release is called or the process ends. It fails if there is another daemon;
+// other processes can still use the store.
 func (s *Store) Claim() (release func(), err error) {
 	if release, err = lockFile(s.path+daemonSuffix, true); err != nil {
 		return nil, fmt.Errorf("claim the store %s: %w", s.path, err)
@@ -232,5 +232,5 @@ func (s *Store) Claim() (release func(), err error) {
 	return release, nil
 }
 
-// now is the time as the tables have it.
+// now returns the time as stored in the tables.
 func (s *Store) now() int64 { return s.options.Now().UnixMilli() }

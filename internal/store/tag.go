@@ -9,9 +9,9 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// The tags of a repository lie among the selections, as its choices: both say which digest something came to have.
+// The tags of a repository are stored among the selections, as its choices: both name the digest that something has become.
 
-// Tagged returns which manifests were put under those of the tags of a repository that are known. Nothing is known of an OCI image layout.
+// Tagged returns the manifests that were put under those of the repository's tags that are known. Nothing is known about OCI image layouts.
 func (s *Store) Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error) {
 	known := map[string]image.Digest{}
 	if s.damaged.Load() || repo.IsLayout() || len(tags) == 0 {
@@ -40,7 +40,7 @@ func (s *Store) Tagged(ctx context.Context, repo image.Repository, tags []string
 	return known, s.failed(ctx, "read tags of "+repo.String(), rows.Err())
 }
 
-// PutTag notes which manifest was put under a tag.
+// PutTag records which manifest was put under a tag.
 func (s *Store) PutTag(ctx context.Context, ref image.Reference) error {
 	if ref.IsLayout() {
 		return nil

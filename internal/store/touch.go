@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// touchAfter is how exact the time of use is: rows used within it are not written again for being read.
+	// touchAfter is the precision of the time of use: a row used within it is not written again for a read.
 	touchAfter = 24 * time.Hour
-	// maxTouched bounds what waits to be written down; what is read beyond it is noted when it is read again.
+	// maxTouched limits the pending reads; a read beyond it is recorded at the next read.
 	maxTouched = 16384
 )
 
-// touch names rows that were read, up to their digest: by their table, and what else their key has.
+// touch names rows that were read: their table, and their key but for the digest.
 type touch struct {
 	table      string
 	repository int64
 	platforms  string
 }
 
-// touch notes that a row was read. The next write takes the note along; reading itself writes nothing.
+// touch notes that a row was read. The next write records it; reading itself writes nothing.
 func (s *Store) touch(rows touch, digest string, used int64) {
 	if age := s.now() - used; -touchAfter.Milliseconds() < age && age < touchAfter.Milliseconds() {
 		return
@@ -41,7 +41,7 @@ func (s *Store) touch(rows touch, digest string, used int64) {
 	s.pending++
 }
 
-// flush writes down what was read, where anything was.
+// flush records the pending reads, if any.
 func (s *Store) flush(ctx context.Context) error {
 	s.mu.Lock()
 	pending := s.pending
@@ -70,7 +70,7 @@ func (s *Store) writeTouched(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// where returns a condition for the rows that ends in the name of the digest's column, and the values it takes.
+// where returns a condition for the rows that ends in the name of the digest's column, and its values.
 func (t touch) where() (condition string, values []any) {
 	switch t.table {
 	case "manifests":
@@ -85,7 +85,7 @@ func (t touch) where() (condition string, values []any) {
 // chunkSize is how many digests one statement takes.
 const chunkSize = 1000
 
-// jsonList makes a JSON array of valid digests, in which nothing needs to be escaped.
+// jsonList makes a JSON array of valid digests, which need no escaping.
 func jsonList[S ~string](digests []S) string {
 	var b strings.Builder
 	for i, d := range digests {

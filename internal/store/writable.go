@@ -6,14 +6,14 @@ import (
 	"errors"
 )
 
-// errDamaged says why nothing is kept any more.
+// errDamaged says why nothing is saved any more.
 var errDamaged = errors.New("the store is damaged; the next start makes a new one")
 
-// provedFor is how long one check says that the store can be written, in milliseconds: who asks more often costs nothing.
+// provedFor is how long a successful check is valid, in milliseconds.
 const provedFor = 1000
 
-// Writable tells whether what is written arrives: it writes a few bytes and commits them, unless that went well less than a second
-// ago. Where others write it waits for its turn, until ctx ends. Here damage is an error, unlike elsewhere.
+// Writable reports whether the store can be written: it writes a few bytes and commits them, unless that succeeded less than a second ago.
+// While others write it waits for its turn, until ctx ends. Here damage is an error, unlike elsewhere.
 func (s *Store) Writable(ctx context.Context) error {
 	if s.damaged.Load() {
 		return errDamaged

@@ -6,10 +6,10 @@ import (
 	"log/slog"
 )
 
-// busyTries is how often a write is tried while other processes keep the database; each waits five seconds.
+// busyTries is how often a write is tried while other processes write; each try waits five seconds.
 const busyTries = 3
 
-// write runs a transaction that nobody else can disturb, and writes down in it what was read meanwhile.
+// write runs an exclusive transaction, and records pending reads in it.
 func (s *Store) write(ctx context.Context, what string, do func(*sql.Tx) error) error {
 	if s.damaged.Load() {
 		return nil
@@ -41,14 +41,14 @@ func (s *Store) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	return nil
 }
 
-// works notes that a write has succeeded.
+// works records that a write has succeeded.
 func (s *Store) works(ctx context.Context) {
 	if s.ailing.CompareAndSwap(true, false) {
 		s.options.Log.LogAttrs(ctx, slog.LevelInfo, "the store can be used again", slog.String("target", s.path))
 	}
 }
 
-// begin waits for this process's turn, then for that of this process among others.
+// begin waits for this process's turn, then for its turn among processes.
 func (s *Store) begin(ctx context.Context) (tx *sql.Tx, err error) {
 	for range busyTries {
 		if tx, err = s.writer.BeginTx(ctx, nil); code(err) != codeBusy {

@@ -9,10 +9,10 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// maxCached bounds the bytes of manifests in memory; a manifest has some kilobytes.
+// maxCached limits the manifests in memory, in bytes; a manifest has some kilobytes.
 const maxCached = 16 << 20
 
-// manifestCache keeps fetched manifests by digest, so that none is fetched twice while it is at hand.
+// manifestCache caches fetched manifests by digest, so that none is fetched twice while it is cached.
 type manifestCache struct {
 	flight singleflight.Group
 
@@ -38,8 +38,8 @@ func (c *manifestCache) lookup(d image.Digest) (image.Manifest, bool) {
 	return m, ok
 }
 
-// get returns the manifest, by fetch where it is not at hand; fetch tells whether it has asked a registry, and so does get. Of
-// several callers at once for one repository one fetches; a caller whose fetch fails because another's context ended tries for itself.
+// get returns a manifest, from the cache or by fetch; fetch reports whether it has asked a registry, and get passes that on. Of several
+// callers for one repository, one fetches; if that fails because its context ended, another tries for itself.
 func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch func() (image.Manifest, bool, error)) (m image.Manifest, pulled bool, err error) {
 	d := source.Digest
 	if m, ok := c.lookup(d); ok {
@@ -55,7 +55,7 @@ func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch f
 		if err == nil {
 			pulled = asked
 			c.put(m)
-		} else if ctx.Err() != nil { // whatever it says, it is no answer for others
+		} else if ctx.Err() != nil { // an error of an ended context says nothing to other callers
 			err = endedError{err}
 		}
 		return m, err
@@ -66,7 +66,7 @@ func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch f
 	if err != nil {
 		return image.Manifest{}, false, err
 	}
-	return v.(image.Manifest), pulled, nil //nolint:forcetypeassert // what the function above returns
+	return v.(image.Manifest), pulled, nil //nolint:forcetypeassert // the type that the function above returns
 }
 
 func (c *manifestCache) put(m image.Manifest) {

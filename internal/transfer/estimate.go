@@ -13,32 +13,32 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// estimates guess how many manifests an index refers to that was not fetched, since that would cost a pull: indexes of one repository
-// that have the same length have the same number of entries, and others as many more as they are longer.
+// estimates guess the number of entries of an index that was not fetched, since a fetch would cost a pull. Indexes of one repository with
+// equal sizes have equally many entries; otherwise the number grows with the size.
 type estimates struct {
 	sampling singleflight.Group
 
 	mu sync.Mutex
-	// offered are the descriptors of what registries have said that they have, by repository and digest.
+	// offered are the descriptors that registries have reported, by repository and digest.
 	offered map[image.Reference]image.Descriptor
 	samples map[image.Repository][]sample
-	// counted are the manifests that a plan has reckoned with.
+	// counted are the manifests that a plan has counted.
 	counted map[image.Digest]struct{}
 }
 
-// sample is an index that was seen.
+// sample is an index that was read.
 type sample struct {
 	size     int64
 	children int
 }
 
-// The bounds of what is remembered, and about how many bytes an index has besides its entries.
+// The limits of what is remembered, and about how many bytes an index has besides its entries.
 const (
 	maxOffered       = 50_000
 	maxSamples       = 16
 	maxSampled       = 10_000
 	indexBase  int64 = 100
-	// nearBy is the part of an index's length by which others may differ that are likely to have as many entries.
+	// nearBy is the fraction of an index's size by which similar indexes may differ, which probably have as many entries.
 	nearBy = 10
 )
 
@@ -46,7 +46,7 @@ func newEstimates() *estimates {
 	return &estimates{offered: map[image.Reference]image.Descriptor{}, samples: map[image.Repository][]sample{}, counted: map[image.Digest]struct{}{}}
 }
 
-// offer notes what a repository has under a digest.
+// offer records the descriptor that a repository has under a digest.
 func (e *estimates) offer(repo image.Repository, d image.Descriptor) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -56,7 +56,7 @@ func (e *estimates) offer(repo image.Repository, d image.Descriptor) {
 	e.offered[repo.Digest(d.Digest)] = d
 }
 
-// learn takes a manifest that was seen for a sample of its repository.
+// learn records an index as a sample of its repository.
 func (e *estimates) learn(repo image.Repository, n node) {
 	size := int64(len(n.manifest.Raw))
 	if !image.IsIndex(n.manifest.MediaType) || size <= indexBase {
@@ -74,14 +74,14 @@ func (e *estimates) learn(repo image.Repository, n node) {
 	e.samples[repo] = append(list[max(0, len(list)-maxSamples+1):], sample{size, len(n.children)})
 }
 
-// guessed is how many manifests are probably below one.
+// guessed is the probable number of manifests below an index.
 type guessed struct {
 	children int
-	// exact says that it cannot be otherwise, near that an index of about that length was seen.
+	// exact says that the number is certain, near that an index of similar size was read.
 	exact, near bool
 }
 
-// guess returns how many manifests are probably below one.
+// guess returns the probable number of manifests below one.
 func (e *estimates) guess(repo image.Repository, d image.Digest) guessed {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -107,7 +107,7 @@ func (e *estimates) guess(repo image.Repository, d image.Digest) guessed {
 	return guessed{children: children, near: isNear(nearest.size, offered.Size)}
 }
 
-// alike returns some other indexes that the repository was said to have, of about the length of one: those nearest to it first.
+// alike returns other indexes of the repository with similar sizes, the most similar first.
 func (e *estimates) alike(repo image.Repository, d image.Digest) []image.Descriptor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -124,7 +124,7 @@ func (e *estimates) alike(repo image.Repository, d image.Digest) []image.Descrip
 	return list[:min(len(list), maxSamples)]
 }
 
-// sampled tells whether an index of the repository was seen.
+// sampled reports whether an index of the repository was read.
 func (e *estimates) sampled(repo image.Repository) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -133,10 +133,10 @@ func (e *estimates) sampled(repo image.Repository) bool {
 
 func distance(a, b int64) int64 { return max(a-b, b-a) }
 
-// isNear tells whether an index of some size says of another of a size how many entries that has.
+// isNear reports whether the number of entries of one index predicts that of another with this size.
 func isNear(sample, size int64) bool { return distance(sample, size) <= sample/nearBy }
 
-// first tells whether a plan has not reckoned with a manifest yet.
+// first reports whether no plan has counted a manifest yet.
 func (e *estimates) first(d image.Digest) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,8 +150,8 @@ func (e *estimates) first(d image.Digest) bool {
 	return true
 }
 
-// measureUnseen adds up a manifest of a metered registry that was not fetched. Where no index of about its length was seen in its
-// repository it is fetched, which the sync then has at hand, and fetched says so; others are guessed by it.
+// measureUnseen counts a manifest of a metered registry that was not fetched. If no index of similar size was read in its repository, it
+// fetches this one, which the sync can then use, and reports that; others are guessed from it.
 func (e *Engine) measureUnseen(ctx context.Context, order mirror.Order, source image.Reference, cost *mirror.Cost) (fetched bool) {
 	repo := source.Repository
 	g := e.estimates.guess(repo, source.Digest)
@@ -173,8 +173,7 @@ func (e *Engine) measureUnseen(ctx context.Context, order mirror.Order, source i
 	return false
 }
 
-// sample fetches an index for a sample of its repository, unless another has fetched one meanwhile that is as good, or one that is as
-// good costs no pull.
+// sample fetches an index as a sample of its repository, unless another one that is as similar was fetched meanwhile, or costs no pull.
 func (e *Engine) sample(ctx context.Context, source image.Reference) bool {
 	got, err, _ := e.estimates.sampling.Do(source.Repository.String(), func() (any, error) {
 		if e.estimates.guess(source.Repository, source.Digest).near {
@@ -192,8 +191,8 @@ func (e *Engine) sample(ctx context.Context, source image.Reference) bool {
 	return err == nil && got == source.Digest
 }
 
-// freeSample fetches an index of about the length of one for a sample of the repository, from where that is not counted; false where
-// there is none. All are measured at once, so the first may be one that only its registry has.
+// freeSample fetches a similar index as a sample from where pulls do not count; false if there is none. It tries several, since the first
+// may exist only at its registry.
 func (e *Engine) freeSample(ctx context.Context, source image.Reference) bool {
 	for _, d := range e.estimates.alike(source.Repository, source.Digest) {
 		if !e.atHand(ctx, d.Digest) && !e.free(ctx, source.WithDigest(d.Digest)) {
@@ -207,7 +206,7 @@ func (e *Engine) freeSample(ctx context.Context, source image.Reference) bool {
 	return false
 }
 
-// recallSample takes one of some manifests for a sample of the repository that were fetched before, where there is none yet.
+// recallSample uses one of some manifests that were fetched before as a sample of the repository, if there is none yet.
 func (e *Engine) recallSample(ctx context.Context, repo image.Repository, digests ...image.Digest) {
 	for _, d := range digests {
 		if d != "" && !e.estimates.sampled(repo) {
@@ -216,7 +215,7 @@ func (e *Engine) recallSample(ctx context.Context, repo image.Repository, digest
 	}
 }
 
-// learnKnown takes a manifest for a sample of the repository that was fetched before.
+// learnKnown uses a manifest that was fetched before as a sample of the repository.
 func (e *Engine) learnKnown(ctx context.Context, repo image.Repository, d image.Digest) {
 	if m, ok := e.known(ctx, d); ok {
 		if n, err := parse(m); err == nil {
@@ -225,7 +224,7 @@ func (e *Engine) learnKnown(ctx context.Context, repo image.Repository, d image.
 	}
 }
 
-// known returns a manifest that was fetched before, also by another process.
+// known returns a manifest that was fetched before, perhaps by another process.
 func (e *Engine) known(ctx context.Context, d image.Digest) (image.Manifest, bool) {
 	if m, ok := e.manifests.lookup(d); ok {
 		return m, true

@@ -15,9 +15,9 @@ const (
 	platformFields   = "os architecture variant"
 )
 
-// checkFields refuses a document that two programs may read in two ways: one with a field twice, of which some take the first
-// and some the last, or with a field in other letters, which some take for it and some do not. What one of them would find
-// below such a document may be missing at the target. Fields that are of no concern here may be whatever they are.
+// checkFields refuses an ambiguous document: one with a duplicate field, of which some programs use the first and some the last, or with a
+// known field in other letter case, which some programs accept. Otherwise something that another program finds below the document could be
+// missing at the target. Unknown fields may be anything.
 func checkFields(raw []byte) error {
 	document, err := fields(raw, documentFields)
 	if err != nil {
@@ -48,20 +48,20 @@ func checkFields(raw []byte) error {
 	return nil
 }
 
-// fields returns the fields of an object; none where raw is no object. No field may be there twice, and none may differ from
-// a known one in the case of letters alone.
+// fields returns the fields of an object; none if raw is not an object. It refuses duplicates, and names that differ from a known one only
+// in case.
 func fields(raw json.RawMessage, known string) (map[string]json.RawMessage, error) {
 	found, names := map[string]json.RawMessage{}, strings.Fields(known)
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
-		return found, nil //nolint:nilerr // what has to be an object and is none has been refused before
+		return found, nil //nolint:nilerr // a non-object was refused before, where it matters
 	}
 	for decoder.More() {
 		token, err := decoder.Token()
 		if err != nil {
 			return nil, err
 		}
-		name, _ := token.(string) // a key is nothing else
+		name, _ := token.(string) // object keys are strings
 		if _, twice := found[name]; twice {
 			return nil, fmt.Errorf("the field %q appears twice", name)
 		}

@@ -9,20 +9,20 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// node is what a manifest refers to.
+// node is a manifest with what it refers to.
 type node struct {
 	manifest image.Manifest
-	// entries are those of an index, in its order; children are those that are manifests, or may be, each digest once.
+	// entries are those of an index, in order; children are the entries that are manifests, or may be, each digest once.
 	entries, children []child
-	// blobs are the config and the layers of an image manifest, and entries of an index that are no manifests, each digest once. Foreign
-	// layers are not among them: those who run the image fetch them from where their URLs say.
+	// blobs are the config and the layers of an image manifest, and the entries of an index that are not manifests, each digest once. They
+	// do not include foreign layers, which clients fetch by their URLs.
 	blobs, foreign []blob
 }
 
 // blob is a config or a layer.
 type blob struct {
 	image.Descriptor
-	// urls are where a foreign layer lies, if not in the registry.
+	// urls are the locations of a foreign layer, if any.
 	urls []string
 }
 
@@ -30,12 +30,12 @@ type blob struct {
 type child struct {
 	image.Descriptor
 	platform image.Platform
-	// describes is the digest of the manifest that this one, an attestation, belongs to; empty for others.
+	// describes is the digest of the manifest that an attestation belongs to; empty for others.
 	describes image.Digest
 }
 
-// document is the union of the fields that image manifests and indexes have (OCI image spec, "Image Manifest" and "Image
-// Index"; Docker's schema 2 has the same).
+// document has the fields of image manifests and indexes (OCI image spec, "Image Manifest" and "Image Index"; Docker's schema 2 has the
+// same).
 type document struct {
 	SchemaVersion int          `json:"schemaVersion"`
 	MediaType     string       `json:"mediaType"`
@@ -58,13 +58,13 @@ type descriptor struct {
 	} `json:"platform"`
 }
 
-// describesKey names the manifest that an attestation made by BuildKit is about.
+// describesKey is the annotation with which BuildKit's attestations name their manifest.
 const describesKey = "vnd.docker.reference.digest"
 
-// maxBlobs bounds what one manifest may refer to, far above anything real.
+// maxBlobs limits what one manifest may refer to, far above anything real.
 const maxBlobs = 10_000
 
-// parse reads a manifest. It refuses what no registry of today keeps.
+// parse reads a manifest. It refuses formats that no current registry stores.
 func parse(m image.Manifest) (node, error) {
 	if image.IsSchema1(m.MediaType) {
 		return node{}, &mirror.RefusedError{Reason: diff.Unsupported, Detail: "it is a manifest of Docker's schema 1, which current registries no longer store: push the image anew at the source"}
@@ -93,7 +93,7 @@ func parse(m image.Manifest) (node, error) {
 	return n, n.addBlobs(blobs)
 }
 
-// digests are those of the children and of the blobs.
+// digests returns the digests of the children and of the blobs.
 func (n node) digests() []image.Digest {
 	list := make([]image.Digest, 0, len(n.children)+len(n.blobs)+1)
 	for _, c := range n.children {
@@ -150,8 +150,8 @@ func (n *node) addBlobs(list []descriptor) error {
 	return nil
 }
 
-// isManifest tells by its bytes whether content of a media type that does not tell is a manifest: the OCI image spec wants
-// "schemaVersion" of it, and its draft for artifacts had "mediaType".
+// isManifest reports by the bytes whether content of an unspecific media type is a manifest: the OCI image spec requires "schemaVersion",
+// and its draft for artifacts had "mediaType".
 func isManifest(raw []byte) bool {
 	var doc document
 	return json.Unmarshal(raw, &doc) == nil && (doc.SchemaVersion > 0 || image.KindOf(doc.MediaType) == image.Manifests && doc.MediaType != "")

@@ -32,7 +32,8 @@ func (m *measuring) below(ctx context.Context, n node, depth int) error {
 	return nil
 }
 
-// entry adds up one entry of an index, and what is below it. One that may be a blob is one where it cannot be had as a manifest.
+// entry adds up one entry of an index, and what is below it. An entry that may be a blob counts as one if it is not available as a
+// manifest.
 func (m *measuring) entry(ctx context.Context, c child, depth int) error {
 	kind := image.KindOf(c.MediaType)
 	if kind == image.LikelyBlobs {
@@ -51,8 +52,8 @@ func (m *measuring) entry(ctx context.Context, c child, depth int) error {
 	return m.below(ctx, n, depth+1)
 }
 
-// one adds up one manifest and its own blobs. One of a metered registry that is not at hand is counted, not fetched: the blobs
-// below it stay unknown, and the manifests are guessed.
+// one adds up one manifest and its own blobs. A manifest of a metered registry that is not cached is counted, not fetched: its blobs stay
+// unknown, and its children are guessed.
 func (m *measuring) one(ctx context.Context, source image.Reference) (node, error) {
 	if m.metered(source.Registry) && !m.atHand(ctx, source.Digest) && !m.free(ctx, source) {
 		if !m.measureUnseen(ctx, m.order, source, &m.cost) {

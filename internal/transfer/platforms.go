@@ -14,10 +14,9 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// selectPlatforms returns the index with only the wanted platforms. It is a function of the index and the platforms alone:
-// the entries that stay are verbatim and in their order, all other fields too; attestations stay with the platform that they
-// describe. An index of which everything stays is returned as it is. A platform that no entry offers is refused, unless it is optional
-// and another one is there.
+// selectPlatforms returns the index with the wanted platforms only. The result depends on the index and the platforms alone: the remaining
+// entries and all other fields stay verbatim and in order, and attestations stay with the platform that they describe. An index from which
+// nothing is removed is returned unchanged. A platform that no entry offers is an error, unless it is optional and another one is there.
 func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest, error) {
 	n, err := parse(m)
 	if err != nil {
@@ -40,7 +39,7 @@ func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest,
 	}, nil
 }
 
-// chosen returns the indexes of the entries that stay.
+// chosen returns the indexes of the remaining entries.
 func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 	var missing, optional, offered []string
 	kept := map[image.Digest]bool{}
@@ -81,10 +80,10 @@ func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 	return indexes, nil
 }
 
-// maxConfig bounds the config of an image, in bytes; real ones have some ten thousand.
+// maxConfig limits the config of an image, in bytes; real ones have some ten thousand.
 const maxConfig = 4 << 20
 
-// admit refuses an image of one platform by the rule that holds for indexes. What has no platform, as an artifact, passes.
+// admit checks an image without an index by the same rule as an index. What has no platform, such as an artifact, passes.
 func (e *Engine) admit(ctx context.Context, source image.Reference, m image.Manifest, wanted []image.Platform) error {
 	n, err := parse(m)
 	if err != nil {
@@ -134,8 +133,8 @@ func (e *Engine) platformOf(ctx context.Context, repo image.Repository, config i
 	return image.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}.Normal(), nil
 }
 
-// withManifests returns the index raw with only those of its entries. It cuts the other entries out of the text instead of
-// encoding the document anew, so that what stays is verbatim, the order of the fields included.
+// withManifests returns the index raw with those of its entries only. It cuts the other entries out of the text instead of encoding the
+// document again, so that the rest stays verbatim, in the same order.
 func withManifests(raw []byte, keep []int) ([]byte, error) {
 	start, end, entries, err := locateManifests(raw)
 	if err != nil {
@@ -148,7 +147,7 @@ func withManifests(raw []byte, keep []int) ([]byte, error) {
 	return slices.Concat(raw[:start], []byte("["+strings.Join(parts, ",")+"]"), raw[end:]), nil
 }
 
-// locateManifests returns where the value of the top-level field "manifests" stands in raw, and its elements.
+// locateManifests returns the position of the top-level field "manifests" in raw, and its elements.
 func locateManifests(raw []byte) (start, end int, entries []json.RawMessage, err error) {
 	decoder := json.NewDecoder(strings.NewReader(string(raw)))
 	if _, err := decoder.Token(); err != nil {

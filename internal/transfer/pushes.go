@@ -7,30 +7,29 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// pushes keeps two imports from writing one manifest at once: to one registry, before it is there, and by its digest to one repository at
-// any time; and an index from being written while one of its children is, by digest or by tag. The distribution project's registry writes
-// contents and links in place and reads them meanwhile for others, who then are told that a manifest is not there, or has other bytes.
-// Contents that are there it does not write again.
+// pushes serialize two imports that write one manifest: to one registry, until it is there, and by digest to one repository, always; also
+// an index and one of its children, by digest or by tag. The distribution project's registry writes contents and links in place and reads
+// them meanwhile, so that others get a 404, or wrong bytes. It does not write existing contents again.
 type pushes struct {
 	mu       sync.Mutex
 	underWay map[push]*turn
 	done     map[push]struct{}
 }
 
-// push is a manifest on its way to a mount scope or to a repository.
+// push is a write of a manifest to a mount scope or to a repository.
 type push struct {
 	where  string
 	digest image.Digest
 }
 
-// turn is what is being done with a manifest, and by how many.
+// turn is the use of a manifest under way, with the number of its users.
 type turn struct {
 	use   use
 	users int
 	ended chan struct{}
 }
 
-// use is what an import does with a manifest. Uses of one kind go together, but for the first.
+// use is what an import does with a manifest. Uses of one kind can run together, except the first write.
 type use int
 
 const (
@@ -43,8 +42,8 @@ func newPushes() *pushes {
 	return &pushes{underWay: map[push]*turn{}, done: map[push]struct{}{}}
 }
 
-// begin waits until a manifest may be written to a repository, under a tag or not. What it needs it takes all at once, so that no two
-// wait for each other.
+// begin waits until a manifest may be written to a repository, under a tag or not. It takes all that it needs at once, so that no two
+// imports deadlock.
 func (p *pushes) begin(ctx context.Context, ref image.Reference, n node) (ended func(arrived bool), err error) {
 	digest, repo := n.manifest.Digest, ref.Repository.String()
 	first := push{"first " + scopeOf(ref.Repository), digest}
@@ -68,7 +67,7 @@ func (p *pushes) begin(ctx context.Context, ref image.Reference, n node) (ended 
 	}
 }
 
-// take takes all that is wanted, or returns what has to end before. Once a first write has arrived nobody waits for it any more.
+// take takes all that is wanted, or returns what must end first. After a first write has succeeded, no one waits for it any more.
 func (p *pushes) take(wanted map[push]use, first push) (other <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// tally is the meter of one try: it passes on what it is told, and can take all of it back when the try has failed, because
-// the next one counts from the beginning.
+// tally is the meter of one attempt. It passes everything on, and can take it all back when the attempt has failed, because the next one
+// counts from the start.
 type tally struct {
 	meter           mirror.Meter
 	expected, moved atomic.Int64

@@ -12,19 +12,18 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// checked is a blob whose size and digest are checked while it is read: once, or from an offset again where its upload broke
-// off. The last bytes are handed on only once the digest of all is known to be right, so that an upload of wrong bytes never has
-// its full length and is never completed.
+// checked is a blob whose size and digest are checked while it is read: once, or again from an offset at which its upload broke off. It
+// returns the last bytes only if the digest is right, so that an upload of wrong bytes never gets its full length and is never completed.
 type checked struct {
 	want image.Descriptor
 	// open returns the bytes from an offset on.
 	open func(offset int64) (io.ReadCloser, error)
-	// moved is told how many bytes have come.
+	// moved is called with the number of bytes read.
 	moved func(int64)
 
 	hash hash.Hash
 	read int64
-	// marks are states of the hash, by which it can go back.
+	// marks are saved hash states, to which it can return.
 	marks []mark
 }
 
@@ -34,23 +33,23 @@ type mark struct {
 	state []byte
 }
 
-// markEvery is about how many bytes lie between two marks. A mark has some hundred bytes.
+// markEvery is the approximate number of bytes between two marks. A mark has some hundred bytes.
 const markEvery = 4 << 20
 
-// half is a blob of which a part was brought: where its upload was left, and the hash of what was sent.
+// half is an interrupted upload of a blob: where to resume it, and the hash of what was sent.
 type half struct {
 	left  string
 	marks []mark
 }
 
-// halfLife is how long a half is worth going on with, and lateMarks how many of its marks are kept: what a registry has of a request that broke
-// off, it may have lost.
+// halfLife is how long a half is worth resuming. lateMarks is how many of its marks are kept: a registry may have lost the end of a request
+// that broke off.
 const (
 	halfLife  = 24 * time.Hour
 	lateMarks = 8
 )
 
-// lately returns the last marks, with where it is now.
+// lately returns the last marks and the present state.
 func (c *checked) lately() []mark {
 	marks := c.marks
 	if state, ok := c.hash.(encoding.BinaryMarshaler); ok {
@@ -61,7 +60,7 @@ func (c *checked) lately() []mark {
 	return slices.Clone(marks[max(0, len(marks)-lateMarks):])
 }
 
-// from opens the blob at an offset up to which it has been read before. Only what was opened last may be read.
+// from opens the blob at an offset up to which it was read before. Only the stream opened last may be read.
 func (c *checked) from(offset int64) (io.ReadCloser, error) {
 	if err := c.rewind(offset); err != nil {
 		return nil, err
@@ -77,7 +76,7 @@ func (c *checked) from(offset int64) (io.ReadCloser, error) {
 	return s, nil
 }
 
-// rewind sets the hash back to an offset, or to the last mark before it.
+// rewind resets the hash to an offset, or to the last mark before it.
 func (c *checked) rewind(offset int64) error {
 	if c.hash != nil && offset == c.read {
 		return nil
@@ -98,10 +97,10 @@ func (c *checked) rewind(offset int64) error {
 	return nil
 }
 
-// take reckons with bytes that have come.
+// take adds bytes to the hash.
 func (c *checked) take(p []byte) {
 	before := c.read
-	_, _ = c.hash.Write(p) // a hash takes everything
+	_, _ = c.hash.Write(p) // hashes return no errors
 	c.read += int64(len(p))
 	state, ok := c.hash.(encoding.BinaryMarshaler)
 	if before/markEvery == c.read/markEvery || !ok {
@@ -118,7 +117,7 @@ type stream struct {
 	body io.ReadCloser
 }
 
-// Read implements io.Reader. A blob that ends early is io.ErrUnexpectedEOF, one with other bytes image.ErrCorrupt.
+// Read implements io.Reader. For a blob that ends early it returns io.ErrUnexpectedEOF, for one with other bytes image.ErrCorrupt.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
 	s.take(p[:n])
@@ -140,7 +139,7 @@ func (s *stream) Close() error { return s.body.Close() }
 // brokenOff marks a body that ended early, which a retry may fix.
 type brokenOff struct{ error }
 
-// Temporary implements what package mirror asks of errors.
+// Temporary implements the interface by which package mirror decides on retries.
 func (brokenOff) Temporary() bool { return true }
 
 // Unwrap returns the cause.

@@ -8,24 +8,24 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// maxBelow bounds the manifests that one image may have, with what refers to it: far above anything real.
+// maxBelow limits the manifests of one image, with its attachments: far above anything real.
 const maxBelow = 10_000
 
-// visits keeps a walk over the manifests below one within bounds: an index of a thousand entries that are all one index of a thousand
-// entries, and so on, has four manifests and a billion paths.
+// visits bounds a walk over the manifests below one. An index whose thousand entries are all one index of a thousand entries, and so on,
+// has four manifests and a billion paths.
 type visits struct {
 	mu   sync.Mutex
 	seen map[image.Digest]struct{}
 	made map[image.Digest]*visit
 }
 
-// visit is one that is under way, or has ended so.
+// visit is a visit that is under way, or its result.
 type visit struct {
 	ended chan struct{}
 	err   error
 }
 
-// first tells whether a manifest at a depth was not visited before.
+// first reports whether a manifest was not visited before; depth is its nesting.
 func (v *visits) first(d image.Digest, depth int) (bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -45,7 +45,7 @@ func (v *visits) first(d image.Digest, depth int) (bool, error) {
 	return true, nil
 }
 
-// once calls f for a manifest, and for all others who come with it waits for what that returns; but not where only another's context ended.
+// once calls f for a manifest. Other callers for the same manifest wait for its result, unless it is only that a context ended.
 func (v *visits) once(ctx context.Context, d image.Digest, f func() error) error {
 	for {
 		v.mu.Lock()
