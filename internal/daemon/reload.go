@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// reload is what is known of reading the config anew.
+// reload is the state of reloads.
 type reload struct {
-	// busy is set while a generation is being built; again is set where another is wanted after it, for those who wait.
+	// busy is set while a generation is being built; again is set if another must follow, for those who wait.
 	busy    bool
 	again   bool
 	waiting []chan error
-	// rejected is why the config as it is now was not taken; nil where it runs.
+	// rejected is why the current config was not accepted; nil if it runs.
 	rejected   error
 	rejectedAt time.Time
-	// succeededAt is when a config was last taken over.
+	// succeededAt is when a config was last accepted.
 	succeededAt time.Time
 }
 
@@ -23,7 +23,7 @@ func (r *reload) succeeded(at time.Time) {
 	r.rejected, r.rejectedAt, r.succeededAt = nil, time.Time{}, at
 }
 
-// Reload reads the config anew and returns once it runs, or why it was rejected. The trigger is what asks, for the log.
+// Reload reads the config and returns once it runs, or why it was rejected. The trigger is the reason for the log.
 func (d *Daemon) Reload(ctx context.Context, trigger string) error {
 	answer := make(chan error, 1)
 	if err := d.do(ctx, func() { d.requestReload(trigger, answer) }); err != nil {
@@ -37,8 +37,8 @@ func (d *Daemon) Reload(ctx context.Context, trigger string) error {
 	}
 }
 
-// requestReload starts to build a generation, or has another built after the one that is being built: that one may have read the
-// files before they changed.
+// requestReload starts to build a generation, or has another one built after the present build, which may have read the files before they
+// changed.
 func (d *Daemon) requestReload(trigger string, answer chan error) {
 	switch {
 	case d.stopped:
@@ -71,11 +71,11 @@ func (d *Daemon) build(trigger string, answers []chan error) {
 	}()
 }
 
-// built takes over a generation, or keeps the one there is.
+// built switches to a generation, or keeps the current one.
 func (d *Daemon) built(trigger string, g Generation, err error, answers []chan error) {
 	now := time.Now()
 	d.reload.busy = false
-	if d.building.Err() != nil { // whether or not the loop knows of the stop yet
+	if d.building.Err() != nil { // the loop may not know about the stop yet
 		if err == nil {
 			g.Close()
 		}
@@ -102,7 +102,7 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 	}
 }
 
-// reject keeps the generation that runs. The same mistakes are logged once.
+// reject keeps the current generation. The same mistakes are logged once.
 func (d *Daemon) reject(trigger string, err error, now time.Time) {
 	level := slog.LevelError
 	if d.reload.rejected != nil && d.reload.rejected.Error() == err.Error() {
@@ -113,7 +113,7 @@ func (d *Daemon) reject(trigger string, err error, now time.Time) {
 		slog.Int("generation", d.current.number), slog.Any("err", err))
 }
 
-// Trigger has a job run now, or right after the run that is under way. It returns false where there is no such job.
+// Trigger runs a job now, or right after its current run. It returns false if there is no such job.
 func (d *Daemon) Trigger(ctx context.Context, job string) (found bool, err error) {
 	asked := d.do(ctx, func() {
 		e, ok := d.entries[job]

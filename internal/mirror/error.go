@@ -18,20 +18,20 @@ const (
 	Target Side = "target"
 )
 
-// SideError says at which side, and with which reference there, something failed.
+// SideError says at which side, and with which reference, something failed.
 type SideError struct {
 	Side Side
-	// Ref is the reference, repository or blob in question.
+	// Ref is the reference, repository or blob.
 	Ref string
-	// For is the image that needs it, where Ref is not that itself; may be empty.
+	// For is the image that needs Ref, if that is another; may be empty.
 	For string
 	Err error
 }
 
-// ErrStopping is why nothing new begins once [Mirror.Draining] is closed.
+// ErrStopping says that nothing new begins, because [Mirror.Draining] is closed.
 var ErrStopping = errors.New("dray is stopping")
 
-// stopping tells whether nothing new is to begin.
+// stopping reports whether nothing new may begin.
 func (m *Mirror) stopping() bool {
 	select {
 	case <-m.Draining:
@@ -41,7 +41,7 @@ func (m *Mirror) stopping() bool {
 	}
 }
 
-// Error names side, reference, what needs it, and cause in one line.
+// Error returns side, reference, the image that needs it, and cause on one line.
 func (e *SideError) Error() string {
 	if e.For != "" {
 		return fmt.Sprintf("%s %s, which %s needs: %v", e.Side, e.Ref, e.For, e.Err)
@@ -52,7 +52,7 @@ func (e *SideError) Error() string {
 // Unwrap returns the cause.
 func (e *SideError) Unwrap() error { return e.Err }
 
-// At wraps err with its side and reference; an error that has a side already, and nil, stay as they are.
+// At wraps err with its side and reference. It returns nil, and an error that has a side, unchanged.
 func At(side Side, ref fmt.Stringer, err error) error {
 	if err == nil {
 		return nil
@@ -63,8 +63,7 @@ func At(side Side, ref fmt.Stringer, err error) error {
 	return &SideError{Side: side, Ref: ref.String(), Err: err}
 }
 
-// needed has an error about a manifest, a blob or an attachment say which image needs it. It makes another error of it: the one that was
-// given may be that of other imports, too.
+// needed adds the image to an error about a manifest, a blob or an attachment. It copies the error, which other imports may share.
 func needed(a diff.Action, err error) error {
 	e, ok := errors.AsType[*SideError](err)
 	if !ok || e.For != "" {
@@ -82,7 +81,7 @@ func needed(a diff.Action, err error) error {
 	if e.Ref == full || e.Ref == tag || strings.HasPrefix(e.Ref, tag+"@") {
 		return err
 	}
-	if err.Error() != e.Error() { // something else is around it
+	if err.Error() != e.Error() { // another error wraps it
 		return fmt.Errorf("%s: %w", tag, err)
 	}
 	about := *e
@@ -90,7 +89,7 @@ func needed(a diff.Action, err error) error {
 	return &about
 }
 
-// RefusedError is returned by an engine for an offer that it must not take. It becomes a refused action, not a failed one.
+// RefusedError is returned by an engine for an offer that it must not take. The action then counts as refused, not as failed.
 type RefusedError struct {
 	Reason diff.Reason
 	Detail string
@@ -99,7 +98,7 @@ type RefusedError struct {
 // Error returns the detail.
 func (e *RefusedError) Error() string { return e.Detail }
 
-// retryAt returns when err says that an action may be tried again: any error in the chain with RetryAt() time.Time.
+// retryAt returns when an action may be tried again, from any error in the chain with RetryAt() time.Time.
 func retryAt(err error) (time.Time, bool) {
 	var e interface {
 		error
@@ -111,7 +110,7 @@ func retryAt(err error) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// temporary tells whether err says of itself that trying again can help.
+// temporary reports whether err says that a retry may help.
 func temporary(err error) bool {
 	var e interface {
 		error

@@ -15,50 +15,50 @@ import (
 // queueKey names a queue: the registries that its imports go from and to.
 type queueKey struct{ source, target string }
 
-// shared has the requests of an action share the slots of registries with those of its queue, so that each queue gets its part. Where a
-// registry takes few at once, the import that was begun first is finished first.
+// shared makes the requests of an action share slots with those of its queue, so that each queue gets its part. If a registry has few
+// slots, the import that began first is finished first.
 func shared(ctx context.Context, a *diff.Action) context.Context {
 	return wire.ShareInTurn(ctx, a.Source.Registry+" "+a.Target.Registry, a.Target.String())
 }
 
-// queues bound what is under way between any two registries: one that hangs then holds up nobody else's imports. In a queue those jobs go
-// first that have the highest priority, and of equal ones those that have had the fewest turns: what a registry allows is shared by them
-// so, and a job of a thousand tags does not use it up before one of three. Imports of a job wait for jobs of a higher priority from the
-// same registry to be observed.
+// queues limit the imports under way between any two registries, so that a registry that hangs delays no one else's imports. In a queue,
+// jobs of higher priority go first, and of equal ones those that had fewer turns: so they share what a registry allows, and a job of a
+// thousand tags does not use it up before one of three. Imports wait until the jobs of higher priority from the same registry have been
+// observed.
 //
-// Where several queues lead to one target, each begins few imports, and one more for each that ends or that moves bytes enough: the queue of
-// a slow source does not keep the target busy with the starts of uploads that wait for their bytes.
+// If several queues lead to one target, each begins few imports, and one more for each that ends or has moved enough bytes: the queue of a
+// slow source must not keep the target busy with uploads that wait for their bytes.
 type queues struct {
 	mu     sync.Mutex
 	queues map[queueKey]*queue
 	// into are the source registries of the jobs, by target registry.
 	into map[string]map[string]struct{}
-	// expected counts the jobs that are still to be observed, by priority, for each source registry.
+	// expected counts the jobs that are not observed yet, by source registry and priority.
 	expected map[string]map[int]int
 }
 
-// queue is what goes from one registry to another, with what waits for a slot in it.
+// queue is the queue of imports from one registry to another.
 type queue struct {
 	queueKey
 	free  int
-	most  int // imports at once, which grows
+	most  int // limit of imports at once, which grows
 	moved atomic.Int64
 	lines map[*run]*line
-	ready heap // lines in which something waits
+	ready heap // lines with waiting imports
 	came  int
 }
 
-// line is what waits of one run, in the order in which it came: the positions of its outcomes, and what is done with them. It is numbers
-// and no goroutines, since a job may have 200,000.
+// line holds the waiting imports of one run, in order: the indexes of their outcomes, and what to do with them. It holds numbers instead of
+// goroutines, since a job may have 200,000.
 type line struct {
 	run     *run
 	waiting []int
 	do      func(i int, moved func(bytes int64))
-	had     int // turns
-	since   int // when it was empty last, by the queue's count
+	had     int // number of turns
+	since   int // when it was last empty, by the queue's count
 }
 
-// newQueues returns queues for jobs, each of which is then to be observed.
+// newQueues returns queues for jobs that are not observed yet.
 func newQueues(jobs ...plan.Job) *queues {
 	qs := &queues{queues: map[queueKey]*queue{}, into: map[string]map[string]struct{}{}, expected: map[string]map[int]int{}}
 	for _, j := range jobs {
@@ -76,7 +76,7 @@ func newQueues(jobs ...plan.Job) *queues {
 	return qs
 }
 
-// observed notes that what the jobs of some runs import waits for its turn now. The caller holds the lock.
+// observed records that the jobs of some runs have been observed, and that their imports are queued. The caller holds the lock.
 func (qs *queues) observed(runs []*run) {
 	for _, r := range runs {
 		if of := qs.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
@@ -86,7 +86,7 @@ func (qs *queues) observed(runs []*run) {
 	}
 }
 
-// outranked tells whether a job of a higher priority is still to be observed.
+// outranked reports whether a job of higher priority is not observed yet.
 func (qs *queues) outranked(key queueKey, r *run) bool {
 	for priority, jobs := range qs.expected[key.source] {
 		if jobs > 0 && priority > r.job.Priority {
@@ -103,7 +103,7 @@ func (qs *queues) leave(q *queue) {
 	qs.grow(q)
 }
 
-// grow allows one import more. The caller holds the lock.
+// grow allows one more import. The caller holds the lock.
 func (qs *queues) grow(q *queue) {
 	if q.most < importsPerQueue {
 		q.most++
@@ -112,7 +112,7 @@ func (qs *queues) grow(q *queue) {
 	qs.next(q)
 }
 
-// movedIn notes that bytes of an import have moved.
+// movedIn records that bytes of an import have moved.
 func (qs *queues) movedIn(q *queue, bytes int64) {
 	before := q.moved.Add(bytes) - bytes
 	if bytes > 0 && before/bytesAnImport < (before+bytes)/bytesAnImport {
@@ -136,7 +136,7 @@ func (q *queue) wait(r *run, i int, do func(i int, moved func(bytes int64))) {
 	}
 }
 
-// next gives free slots to those whose turn it is.
+// next gives free slots to the next imports.
 func (qs *queues) next(q *queue) {
 	for q.free > 0 && len(q.ready) > 0 && !qs.outranked(q.queueKey, q.ready[0].run) {
 		first := q.ready.pop()
@@ -170,9 +170,9 @@ func (h heap) Less(i, j int) bool {
 func (h heap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push appends a line.
-func (h *heap) Push(x any) { *h = append(*h, x.(*line)) } //nolint:forcetypeassert // push gives nothing else
+func (h *heap) Push(x any) { *h = append(*h, x.(*line)) } //nolint:forcetypeassert // only lines are pushed
 
-// Pop takes the last line off.
+// Pop removes the last line.
 func (h *heap) Pop() any {
 	last := len(*h) - 1
 	l := (*h)[last]
@@ -181,7 +181,7 @@ func (h *heap) Pop() any {
 }
 
 func (h *heap) push(l *line) { containerheap.Push(h, l) }
-func (h *heap) pop() *line   { return containerheap.Pop(h).(*line) } //nolint:forcetypeassert // nothing else is in it
+func (h *heap) pop() *line   { return containerheap.Pop(h).(*line) } //nolint:forcetypeassert // only lines are in it
 
 // of returns the queue of an action. The caller holds the lock.
 func (qs *queues) of(a *diff.Action) *queue {
@@ -193,8 +193,8 @@ func (qs *queues) of(a *diff.Action) *queue {
 	return qs.queues[key]
 }
 
-// each calls f for the outcomes that are wanted of runs that have observed, concurrently, and returns when all have ended. f says how many
-// bytes have moved.
+// each calls f for the wanted outcomes of observed runs, concurrently, and returns when all calls have returned. f calls moved with the
+// number of bytes moved.
 func (qs *queues) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int, moved func(bytes int64))) {
 	var group sync.WaitGroup
 	qs.mu.Lock()
