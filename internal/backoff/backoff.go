@@ -1,4 +1,4 @@
-// Package backoff makes the pauses between tries.
+// Package backoff computes the pauses before retries.
 package backoff
 
 import (
@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// Backoff is a pause that doubles with each failure, with half of it at random, so that those who failed together do not come
-// back together.
+// Backoff is a pause that doubles with each failure, half of it random, so that requests that failed together are not retried together.
 type Backoff struct {
 	// First is the pause after the first failure, Max the longest.
 	First, Max time.Duration
 }
 
-// Pause returns how long to wait after so many failures, 1 for the first.
+// Pause returns the pause after a number of failures, 1 for the first.
 func (b Backoff) Pause(failures int) time.Duration {
 	d := b.Max
 	if shift := max(failures-1, 0); shift < 32 && b.First<<shift < b.Max {

@@ -9,17 +9,16 @@ import (
 )
 
 const (
-	// unixFrom is the smallest Retry-After that is a point in time: nobody asks to be asked again in thirty years, and Docker Hub has sent
-	// Unix times.
+	// unixFrom is the smallest Retry-After that is a point in time: no one asks to wait thirty years, and Docker Hub has sent Unix times.
 	unixFrom = 1_000_000_000
-	// longestWait bounds what is returned, so that no caller's sum overflows.
+	// longestWait limits the result, so that no caller's sum overflows.
 	longestWait = 365 * 24 * time.Hour
 )
 
 var number = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 
-// RetryAfter returns how long an answer asks to wait: seconds or a date (RFC 9110, 10.2.3), or a Unix time. A point in time is compared with
-// the answer's own Date where it has one, since clocks differ. It returns false where the answer says nothing that can be read.
+// RetryAfter returns the pause that an answer asks for: seconds or a date (RFC 9110, 10.2.3), or a Unix time. It compares a point in time
+// with the answer's own Date, if any, since clocks differ. It returns false if the answer asks for none.
 func RetryAfter(header http.Header, now time.Time) (time.Duration, bool) {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if value == "" {
@@ -34,7 +33,7 @@ func RetryAfter(header http.Header, now time.Time) (time.Duration, bool) {
 	if !number.MatchString(value) {
 		return 0, false
 	}
-	seconds, _ := strconv.ParseFloat(value, 64) // too large for a float64 is infinite
+	seconds, _ := strconv.ParseFloat(value, 64) // too large values become infinite
 	if seconds >= unixFrom {
 		seconds -= float64(now.Unix())
 	}

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// DirNames gives each directory one name, however it is called: by symbolic links, by ".." or through a bind mount. The zero value is ready for
-// use.
+// DirNames gives each directory one name, even if it has several: by symbolic links, by ".." or through a bind mount. The zero value is
+// ready for use.
 type DirNames struct{ known []dirName }
 
 type dirName struct {
@@ -14,10 +14,10 @@ type dirName struct {
 	path string
 }
 
-// maxLinks is how many symbolic links to what is not there yet are followed, as Linux has it.
+// maxLinks limits the symbolic links followed to a missing path, as on Linux.
 const maxLinks = 40
 
-// Name returns the one name of an absolute path. What is not there yet is named by the directory in which it will be.
+// Name returns the one name of an absolute path. A missing path is named by the directory in which it will be.
 func (n *DirNames) Name(path string) string {
 	dir, rest := filepath.Clean(path), ""
 	for links := 0; ; {

@@ -1,5 +1,5 @@
-// Package file opens regular files and nothing else. To open a pipe waits for its other end, for ever where there is none, and to open a
-// device does something to it.
+// Package file opens regular files only. Opening a pipe would wait for its other end, perhaps for ever, and opening a device may have
+// effects.
 package file
 
 import (
@@ -11,11 +11,11 @@ import (
 	"syscall"
 )
 
-// Open opens a regular file for reading, through symbolic links. It never waits; what is not a regular file is an error that names it.
+// Open opens a regular file for reading, and follows symbolic links. It never blocks; other files are an error that names them.
 func Open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)} // who wants to read has not asked for a stat
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)} // the caller did not ask for a stat
 	}
 	if !info.Mode().IsRegular() {
 		return nil, irregular(path, info)

@@ -4,6 +4,6 @@ package file
 
 import "os"
 
-// TryLock locks nothing: elsewhere than on Unix nobody sees to it that only one process writes a layout, and the system itself refuses to move
-// a database that is in use.
+// TryLock locks nothing: outside Unix nothing ensures that only one process writes a layout, and the system itself refuses to move a
+// database that is in use.
 func TryLock(*os.File, bool) (bool, error) { return true, nil }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// TryLock takes the lock of a file, for this process alone or shared with others, and returns false where another process has it. It does not
-// wait. The lock ends when the file is closed, and with the process.
+// TryLock locks a file, exclusively or shared, and returns false if another process has it. It does not wait. The lock ends when the file
+// is closed, and with the process.
 func TryLock(f *os.File, exclusive bool) (bool, error) {
 	how := syscall.LOCK_SH
 	if exclusive {

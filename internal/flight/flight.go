@@ -1,4 +1,4 @@
-// Package flight has one caller's goroutine make what several wait for.
+// Package flight runs a function once for several callers that wait for its result.
 package flight
 
 import (
@@ -12,7 +12,7 @@ type Group[T any] struct {
 	flying map[string]*flight[T]
 }
 
-// flight is a value under way.
+// flight is a call of make under way.
 type flight[T any] struct {
 	cancel  context.CancelFunc
 	ended   chan struct{}
@@ -21,8 +21,8 @@ type flight[T any] struct {
 	waiting int
 }
 
-// Do returns what make makes, or what it is making for somebody else now. Each caller waits as long as its own context lasts; make goes on
-// while anybody waits, with the values of the first caller's context.
+// Do returns the result of make, or of the call for the same key that is under way. Each caller waits until its own context ends; make
+// continues while anyone waits, with the values of the first caller's context.
 func (g *Group[T]) Do(ctx context.Context, key string, make func(context.Context) (T, error)) (T, error) {
 	f := g.join(ctx, key, make)
 	select {
@@ -60,7 +60,7 @@ func (g *Group[T]) join(ctx context.Context, key string, make func(context.Conte
 
 func newSignal() chan struct{} { return make(chan struct{}) }
 
-// land takes a flight out of those under way.
+// land removes a finished flight.
 func (g *Group[T]) land(key string, f *flight[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,7 +69,7 @@ func (g *Group[T]) land(key string, f *flight[T]) {
 	}
 }
 
-// leave ends a flight for which nobody waits any more.
+// leave cancels a flight for which no one waits any more.
 func (g *Group[T]) leave(key string, f *flight[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -18,7 +18,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	return raw, absentIfMissing(err)
 }
 
-// writeFile puts a file of the layout dir in its place, whole or not at all.
+// writeFile writes a file of the layout dir, completely or not at all.
 func writeFile(dir, path string, content []byte) error {
 	return place(dir, path, func(w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(content))
@@ -26,7 +26,7 @@ func writeFile(dir, path string, content []byte) error {
 	})
 }
 
-// place has write fill a temporary file of the layout dir, syncs it, and renames it to path.
+// place lets write fill a temporary file of the layout dir, syncs it, and renames it to path.
 func place(dir, path string, write func(io.Writer) error) (err error) {
 	temps := filepath.Join(dir, tempDir)
 	if err := errors.Join(os.MkdirAll(temps, 0o755), os.MkdirAll(filepath.Dir(path), 0o755)); err != nil {
@@ -57,7 +57,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// syncDir makes a renaming last. Some file systems cannot sync a directory; they say so, and there is nothing to be done.
+// syncDir makes a rename durable. Some file systems report that they cannot sync a directory; nothing can be done about that.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -67,9 +67,9 @@ func syncDir(dir string) error {
 	return d.Close()
 }
 
-// until reads as long as ctx has not ended.
+// until reads while ctx has not ended.
 type until struct {
-	ctx context.Context //nolint:containedctx // an io.Reader has no other way to know
+	ctx context.Context //nolint:containedctx // an io.Reader has no other way to get it
 	io.Reader
 }
 

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// quiet is how long a process keeps a layout after its last write, so that what belongs together is not torn apart.
+	// quiet is how long a process keeps a layout after its last write, so that writes that belong together are not interrupted.
 	quiet = time.Second
-	// patience is how long a write waits for another process to be done with the layout, and how long it is then not waited for again.
+	// patience is how long a write waits for another process to release the layout; for as long again, later writes do not wait.
 	patience = 5 * time.Second
-	// look is how often it looks.
+	// look is the interval of these checks.
 	look = 50 * time.Millisecond
 
 	maxOwner = 256
@@ -30,24 +30,24 @@ type hold struct {
 	file  *os.File // the lock file, locked
 	info  os.FileInfo
 	users int
-	// turns counts how often there were users: quiet is over when none has come since.
+	// turns counts the times when users appeared: quiet is over if none has appeared since.
 	turns int
-	// index is held while index.json changes.
+	// index is locked while index.json changes.
 	index sync.Mutex
 }
 
-// holds are those of this process, however many stores it has: a lock belongs to a process.
+// holds are the holds of this process, for all its stores: a lock belongs to a process.
 var holds struct {
 	sync.Mutex
 	all []*hold
-	// taken are the layouts that others were found to write to; they are not waited for again for a while.
+	// taken are layouts that other processes write to; no one waits for them again for a while.
 	taken map[string]bool
 }
 
-// TakenError says that another process writes to a layout.
+// TakenError reports that another process writes to a layout.
 type TakenError struct {
 	Dir string
-	// Owner is what the other process says of itself; empty where it says nothing.
+	// Owner is what the other process says about itself; empty if it says nothing.
 	Owner string
 }
 
@@ -59,8 +59,8 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("%s is being written by %s, and only one may at a time: wait until it is done, or give each a folder of its own", e.Dir, owner)
 }
 
-// acquire takes a layout for this process, until release has been called as often and some time has passed. Where another process has
-// it, that one is waited for a little, until ctx ends; the error then is a *TakenError.
+// acquire takes a layout for this process, until release was called as often and some time has passed. If another process has it, acquire
+// waits a little, until ctx ends; the error then is a *TakenError.
 func acquire(ctx context.Context, dir string) (h *hold, release func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -86,7 +86,7 @@ func acquire(ctx context.Context, dir string) (h *hold, release func(), err erro
 	}
 }
 
-// take makes this process a user of a layout, if no other process has it; again says that it is worth another look, but for the last one.
+// take makes this process a user of a layout, if no other process has it; again reports that another attempt may help, unless this was the last.
 func take(dir string, f *os.File, info os.FileInfo, last bool) (h *hold, again bool, err error) {
 	holds.Lock()
 	defer holds.Unlock()
@@ -94,7 +94,7 @@ func take(dir string, f *os.File, info os.FileInfo, last bool) (h *hold, again b
 		h = holds.all[i]
 		h.users++
 		h.turns++
-		_ = f.Close() // it was opened to know the layout by, and nothing was written
+		_ = f.Close() // nothing was written
 		return h, false, nil
 	}
 	locked, err := file.TryLock(f, true)
@@ -121,7 +121,7 @@ func take(dir string, f *os.File, info os.FileInfo, last bool) (h *hold, again b
 	return h, false, nil
 }
 
-// letGo ends one use of a layout; after the last, other processes may have it once it has been quiet.
+// letGo ends one use of a layout; after the last use and some quiet, other processes may have it.
 func letGo(h *hold) {
 	holds.Lock()
 	defer holds.Unlock()
@@ -137,13 +137,13 @@ func letGo(h *hold) {
 			return
 		}
 		holds.all = slices.DeleteFunc(holds.all, func(other *hold) bool { return other == h })
-		_ = h.file.Close() // gives the lock back
+		_ = h.file.Close() // releases the lock
 	})
 }
 
-// sign writes into the lock file who has it. On a full disk nobody is told, which is no reason to stop.
+// sign writes the owner into the lock file. If that fails, as on a full disk, the owner stays unnamed.
 func sign(f *os.File) {
-	host, _ := os.Hostname() // empty: then it is not named
+	host, _ := os.Hostname() // unnamed if empty
 	text := strings.TrimSuffix(fmt.Sprintf("process %d on %s", os.Getpid(), host), " on ")
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(text+"\n"), 0)
@@ -153,7 +153,7 @@ func sign(f *os.File) {
 // owner reads what sign has written.
 func owner(f *os.File) string {
 	raw := make([]byte, maxOwner)
-	n, _ := f.ReadAt(raw, 0) // the end of the file comes before that of raw
+	n, _ := f.ReadAt(raw, 0) // the file ends before raw does
 	text, _, _ := strings.Cut(string(raw[:n]), "\n")
 	return text
 }

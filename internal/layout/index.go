@@ -14,14 +14,13 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// index is an image index as a file of a layout: index.json, or a list of referrers. Fields that this package does not know
-// stay as they are.
+// index is an image index in a layout: index.json, or a referrers list. Unknown fields are preserved.
 type index struct {
 	fields  map[string]json.RawMessage
 	entries []entry
 }
 
-// entry is a descriptor of an index, with its bytes as they were read.
+// entry is a descriptor of an index, with its original bytes.
 type entry struct {
 	MediaType    string            `json:"mediaType"`
 	Digest       image.Digest      `json:"digest"`
@@ -32,12 +31,12 @@ type entry struct {
 	raw json.RawMessage
 }
 
-// name returns what an entry is called: a tag or, as containerd, skopeo, hauler and others write it, the whole name of an image.
+// name returns the name of an entry: a tag or, as containerd, skopeo, hauler and others write it, the full name of an image.
 func (e entry) name() string {
 	return cmp.Or(e.Annotations[containerdName], e.Annotations[refName])
 }
 
-// tag returns the tag that an entry names, which is the end of a whole name; empty for none, as where a digest ends it.
+// tag returns the tag of an entry, which may end a full name; empty for none, as for a name that ends with a digest.
 func (e entry) tag() string {
 	name := e.name()
 	if strings.Contains(name, "@") {
@@ -57,7 +56,7 @@ func (e entry) descriptor() image.Descriptor {
 	return image.Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
 }
 
-// errDamaged says that an index.json is none.
+// errDamaged reports an invalid index.json.
 var errDamaged = errors.New("is damaged and was left as it is")
 
 func newIndex() *index {
@@ -67,7 +66,7 @@ func newIndex() *index {
 	}}
 }
 
-// readIndex reads index.json of a layout. Where the directory is no layout the error wraps image.ErrAbsent.
+// readIndex reads the index.json of a layout. If the directory is not a layout, the error wraps image.ErrAbsent.
 func readIndex(dir string) (*index, error) {
 	path := filepath.Join(dir, indexFile)
 	raw, err := readBounded(path, maxIndex)
@@ -105,7 +104,7 @@ func parseIndex(raw []byte) (*index, error) {
 	return ix, nil
 }
 
-// find returns the entry of a tag or of a digest. One that is called by the tag alone goes before those with whole names.
+// find returns the entry of a tag or of a digest. An entry named by the tag alone goes before those with full names.
 func (ix *index) find(r image.Reference) (found entry, ok bool) {
 	for _, e := range ix.entries {
 		switch {
@@ -118,7 +117,7 @@ func (ix *index) find(r image.Reference) (found entry, ok bool) {
 	return found, ok
 }
 
-// ambiguous returns an error where a tag ends the whole names of several images and none is called by it alone.
+// ambiguous returns an error if a tag ends the full names of several images and no entry is named by it alone.
 func (ix *index) ambiguous(tag string) error {
 	names := map[string]image.Digest{}
 	for _, e := range ix.entries {
@@ -138,7 +137,7 @@ func (ix *index) ambiguous(tag string) error {
 	return nil
 }
 
-// set makes a tag name a manifest, in the place where the tag stood. Entries with whole names belong to others.
+// set makes a tag name a manifest, at the tag's position. Entries with full names belong to others.
 func (ix *index) set(tag string, d image.Descriptor) {
 	e := entry{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Annotations: map[string]string{refName: tag}}
 	place := slices.IndexFunc(ix.entries, func(old entry) bool { return old.name() == tag })
@@ -191,11 +190,11 @@ func subjectOf(raw []byte) image.Digest {
 	return m.Subject.Digest
 }
 
-// errNoList says that a tag that a list of referrers would have has something else.
+// errNoList reports that the tag of a referrers list has something else.
 var errNoList = errors.New("an image has the tag of the list of what refers to it: exclude that tag, or set referrers: false")
 
-// referrersOf returns the list under the fallback tag of a subject; an empty one where there is none. The error wraps errNoList where an
-// image is tagged by its own digest.
+// referrersOf returns the list under the fallback tag of a subject; an empty one if there is none. The error wraps errNoList if an image is
+// tagged with its own digest.
 func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
 	e, found := ix.find(image.Reference{Tag: fallbackTag(subject)})
 	if !found {
@@ -233,7 +232,7 @@ func addReferrer(dir string, ix *index, subject image.Digest, m image.Manifest) 
 	if err := json.Unmarshal(m.Raw, &about); err != nil {
 		return fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
-	if about.ArtifactType == "" { // OCI distribution spec, "Listing Referrers": the config's media type stands in
+	if about.ArtifactType == "" { // OCI distribution spec, "Listing Referrers": the config's media type is used
 		about.ArtifactType = about.Config.MediaType
 	}
 	list.entries = append(list.entries, entry{

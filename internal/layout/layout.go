@@ -1,9 +1,9 @@
-// Package layout reads and writes OCI image layouts (OCI image spec, "Image Layout Specification"): directories that hold
-// content by digest and an index.json with the tags.
+// Package layout reads and writes OCI image layouts (OCI image spec, "Image Layout Specification"): directories with content by digest, and
+// an index.json with the tags.
 //
-// A layout is whole at every moment, also after a crash or a full disk: files are written beside their place, synced, and
-// renamed into it; a tag appears only by the renaming of index.json, after everything below it. An index.json that cannot be
-// read is an error and is never replaced. One process at a time writes to a layout, by a lock file; others may read it meanwhile.
+// A layout is complete at every moment, even after a crash or on a full disk: each file is written beside its final path, synced, and
+// renamed. A tag appears only when index.json is renamed, after everything below it. An index.json that cannot be read is an error and is
+// never replaced. A lock file admits one writing process at a time; others may read meanwhile.
 package layout
 
 import (
@@ -31,7 +31,7 @@ const (
 
 	// refName is the annotation that holds a tag (OCI image spec, "Pre-Defined Annotation Keys").
 	refName = "org.opencontainers.image.ref.name"
-	// containerdName is the one in which containerd keeps the whole name of an image, beside its tag in the other.
+	// containerdName is the annotation in which containerd keeps the full name of an image, in addition to refName.
 	containerdName = "io.containerd.image.name"
 
 	maxManifest = 8 << 20
@@ -44,7 +44,7 @@ type Store struct{ sound sound }
 // New returns a store.
 func New() *Store { return &Store{} }
 
-// Tags returns the tags, sorted. A directory that is no layout is absent.
+// Tags returns the tags, sorted. A directory that is not a layout is absent.
 func (s *Store) Tags(repo image.Repository) ([]string, error) {
 	ix, err := readIndex(repo.Path)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Store) Below(prefix image.Repository) ([]string, error) {
 	return found, absentIfMissing(err)
 }
 
-// Head returns what a tag or a digest stands for.
+// Head resolves a tag or a digest.
 func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	d := image.Descriptor{Digest: r.Digest}
 	ix, err := readIndex(r.Path)
@@ -93,7 +93,7 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	if !found && r.Digest == "" {
 		return d, fmt.Errorf("tag %s: %w", r.Tag, image.ErrAbsent)
 	}
-	if !found { // a child is named by no entry: its media type is in its own bytes
+	if !found { // no entry names a child: its media type is in its own bytes
 		m, err := s.Manifest(r)
 		return m.Descriptor, err
 	}
@@ -108,7 +108,7 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	if d.Size == 0 {
 		d.Size = info.Size()
 	}
-	if info.Size() != d.Size { // torn, by whatever wrote it: as good as not there
+	if info.Size() != d.Size { // truncated, by whatever wrote it: as good as absent
 		return d, fmt.Errorf("manifest %s has %d bytes, not %d: %w", d.Digest, info.Size(), d.Size, image.ErrAbsent)
 	}
 	return d, nil
@@ -141,7 +141,7 @@ func (s *Store) Manifest(r image.Reference) (image.Manifest, error) {
 	return m, nil
 }
 
-// mediaTypeOf finds what an OCI manifest need not say (OCI image spec, "mediaType … SHOULD be used").
+// mediaTypeOf determines the media type, which an OCI manifest may leave out (OCI image spec, "mediaType … SHOULD be used").
 func mediaTypeOf(raw []byte) string {
 	var probe struct {
 		MediaType string          `json:"mediaType"`
@@ -156,8 +156,8 @@ func mediaTypeOf(raw []byte) string {
 	return image.MediaTypeOCIManifest
 }
 
-// PutManifest writes a manifest; where the reference has a tag, the tag then names it. What the manifest refers to has to be
-// there, or the error has the code manifest-blob-unknown. A manifest with a subject is added to the subject's list of referrers under the fallback tag.
+// PutManifest writes a manifest; if the reference has a tag, the tag then names it. What the manifest refers to must exist, or the error
+// has the code manifest-blob-unknown. A manifest with a subject is added to the subject's referrers list under the fallback tag.
 func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
 	if got := image.DigestOf(m.Raw, m.Digest); got != m.Digest {
 		return fmt.Errorf("manifest %s: the bytes have digest %s: %w", m.Digest, got, image.ErrCorrupt)
@@ -194,7 +194,7 @@ func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Mani
 	return ix.write(r.Path)
 }
 
-// prepare takes a layout for this process, and makes dir one where it is none yet.
+// prepare takes a layout for this process, and creates one in dir if there is none.
 func (s *Store) prepare(ctx context.Context, dir string) (*hold, func(), error) {
 	if err := os.MkdirAll(filepath.Join(dir, blobsDir), 0o755); err != nil {
 		return nil, nil, fmt.Errorf("layout: %w", err)
@@ -210,7 +210,7 @@ func (s *Store) prepare(ctx context.Context, dir string) (*hold, func(), error) 
 	return h, release, nil
 }
 
-// begin makes an empty layout where none is.
+// begin creates an empty layout if there is none.
 func (h *hold) begin(dir string) error {
 	h.index.Lock()
 	defer h.index.Unlock()
@@ -227,12 +227,12 @@ func (h *hold) begin(dir string) error {
 	return newIndex().write(dir)
 }
 
-// writeVersion writes the file that makes a folder a layout.
+// writeVersion writes the file that makes a directory a layout.
 func writeVersion(dir string) error {
 	return writeFile(dir, filepath.Join(dir, layoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`))
 }
 
-// checkVersion reads it.
+// checkVersion reads that file.
 func checkVersion(dir string) error {
 	raw, err := readBounded(filepath.Join(dir, layoutFile), maxManifest)
 	if err != nil {
@@ -247,7 +247,7 @@ func checkVersion(dir string) error {
 	return nil
 }
 
-// HasBlob tells whether a blob is there, whole. One that this process has neither written nor read is read for that.
+// HasBlob reports whether a blob is there and intact. It reads a blob that this process has neither written nor read before.
 func (s *Store) HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return false, fmt.Errorf("blob %q: %w", d.Digest, err)
@@ -278,7 +278,7 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 	return f, nil
 }
 
-// PutBlob writes a blob, unless it is there. Bytes that do not match the digest leave nothing behind.
+// PutBlob writes a blob, unless it is there. It leaves nothing behind if the bytes do not match the digest.
 func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
 	if has, err := s.HasBlob(ctx, repo, d); err != nil || has {
 		return err
@@ -310,7 +310,7 @@ func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Desc
 	return err
 }
 
-// Referrers returns what refers to a manifest, as listed under its fallback tag.
+// Referrers returns the referrers of a manifest, as listed under its fallback tag.
 func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referrer, error) {
 	ix, err := readIndex(repo.Path)
 	if err != nil {
@@ -334,7 +334,7 @@ func blobPath(dir string, d image.Digest) string {
 	return filepath.Join(dir, blobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-// absentIfMissing turns the absence of a file into image.ErrAbsent.
+// absentIfMissing turns the error of a missing file into image.ErrAbsent.
 func absentIfMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", image.ErrAbsent, err)

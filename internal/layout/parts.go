@@ -9,14 +9,14 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// partsError says what a manifest refers to that the layout does not have.
+// partsError names what a manifest refers to that the layout lacks.
 type partsError struct{ manifest, part image.Digest }
 
 func (e *partsError) Error() string {
 	return fmt.Sprintf("manifest %s refers to %s, which is not there", e.manifest, e.part)
 }
 
-// Code is the one of the OCI distribution spec for this, as a stable code.
+// Code returns the OCI distribution spec's code for this, as a stable code.
 func (e *partsError) Code() string { return "manifest-blob-unknown" }
 
 // part is a descriptor in a manifest.
@@ -27,8 +27,8 @@ type part struct {
 	URLs      []string     `json:"urls"`
 }
 
-// isBlob tells whether an entry of an index is a blob: by its media type or, where that does not tell, by what it holds. What can be read
-// as a manifest is one, so that nothing that it leads to passes for needless.
+// isBlob reports whether an entry of an index is a blob, by its media type or, if that is unspecific, by its content. Whatever parses as a
+// manifest is one, so that nothing below it counts as unused.
 func (p part) isBlob(dir string) bool {
 	switch image.KindOf(p.MediaType) {
 	case image.Manifests:
@@ -47,7 +47,7 @@ func (p part) isBlob(dir string) bool {
 	return err != nil || json.Unmarshal(raw, &doc) != nil || doc.SchemaVersion == 0
 }
 
-// parts is what a manifest is made of.
+// parts are the descriptors of a manifest.
 type parts struct {
 	Config    part   `json:"config"`
 	Layers    []part `json:"layers"`
@@ -55,14 +55,14 @@ type parts struct {
 	Manifests []part `json:"manifests"`
 }
 
-// blobs are all that are no manifests; an index has none.
+// blobs returns the descriptors that are not manifests; an index has none.
 func (p parts) blobs() []part {
 	all := slices.Concat([]part{p.Config}, p.Layers, p.Blobs)
 	return slices.DeleteFunc(all, func(b part) bool { return b.Digest == "" })
 }
 
-// checkParts wants everything to be there that a manifest is made of, whole. Layers with URLs may lie there instead, and
-// a subject may be missing, as everywhere.
+// checkParts checks that everything that a manifest refers to is there and intact. Layers with URLs may be elsewhere, and a subject may be
+// missing, as always.
 func (s *Store) checkParts(ctx context.Context, repo image.Repository, m image.Manifest) error {
 	var doc parts
 	if err := json.Unmarshal(m.Raw, &doc); err != nil {

@@ -16,32 +16,32 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Repaired is what Repair takes out of a layout.
+// Repaired is what Repair removes from a layout.
 type Repaired struct {
-	// Files are blobs and manifests of which the bytes are others than their digests say, sorted.
+	// Files are blobs and manifests whose bytes do not match their digests, sorted.
 	Files []image.Digest
-	// Tags, or whole names, are those that need something missing or broken, or what refers to them does; sorted. Untagged is how many entries without
-	// a tag do.
+	// Tags are tags, or full names, that need something missing or broken, themselves or by what refers to them; sorted. Untagged counts
+	// entries without a tag for which that holds.
 	Tags     []string
 	Untagged int
-	// Index is set where index.json is missing, or could not be read and has been put aside as index.json.damaged.
+	// Index is set if index.json is missing, or was unreadable and has been renamed to index.json.damaged.
 	Index bool
 }
 
-// Nothing tells whether the layout was whole.
+// Nothing reports whether the layout was intact.
 func (r Repaired) Nothing() bool {
 	return len(r.Files) == 0 && len(r.Tags) == 0 && r.Untagged == 0 && !r.Index
 }
 
-// damagedIndex is where an index.json that cannot be read is put.
+// damagedIndex is the new name of an unreadable index.json.
 const damagedIndex = indexFile + ".damaged"
 
-// aboutDigest matches tags that are about another manifest: lists of referrers, and cosign's.
+// aboutDigest matches tags that belong to another manifest: referrers lists, and cosign's.
 var aboutDigest = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})(\..*)?$`)
 
-// Repair reads a whole layout, and takes out what is broken, with the tags that need it or what is missing, so that the next write of
-// each begins where nothing is believed to be there; with dry it only tells. It may be killed at any moment and made again. The error
-// is a *TakenError while another process writes to the layout. Where ctx ends before all is read, nothing is taken out.
+// Repair reads a whole layout, and removes what is broken, and the tags that need it or something missing, so that the next write of each
+// starts from nothing; with dry it only reports. It may be killed at any moment and repeated. The error is a *TakenError while another
+// process writes to the layout. If ctx ends before everything is read, nothing is removed.
 func (s *Store) Repair(ctx context.Context, dir string, dry bool) (Repaired, error) {
 	if err := isLayout(dir); err != nil {
 		return Repaired{}, err
@@ -60,7 +60,7 @@ func (s *Store) Repair(ctx context.Context, dir string, dry bool) (Repaired, err
 	return r.Repaired, r.write()
 }
 
-// isLayout finds out before a lock file is made where no layout is: one of its two files may be lost, and not both.
+// isLayout checks the directory before a lock file is created. One of a layout's two files may be lost, but not both.
 func isLayout(dir string) error {
 	var missing error
 	for _, name := range []string{layoutFile, indexFile} {
@@ -73,7 +73,7 @@ func isLayout(dir string) error {
 	return fmt.Errorf("%s is not an OCI layout: %w", dir, absentIfMissing(missing))
 }
 
-// repair is the state of one.
+// repair is the state of one repair.
 type repair struct {
 	dir    string
 	index  *index
@@ -82,15 +82,15 @@ type repair struct {
 	Repaired
 }
 
-// tree is what a manifest leads to, itself included.
+// tree is a manifest with everything below it.
 type tree struct {
 	all   map[image.Digest]bool
 	whole bool
-	// lacks is set for a manifest of which something below is missing or broken.
+	// lacks is set if something below the manifest is missing or broken.
 	lacks bool
 }
 
-// read decides what to take out.
+// read decides what to remove.
 func (r *repair) read(ctx context.Context) error {
 	if err := r.files(ctx); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (r *repair) read(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	var about []image.Digest // what a broken entry refers to: it comes again with that
+	var about []image.Digest // subjects of broken entries: these are copied again with them
 	keep := func(e entry) bool {
 		p := part{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
 		t := r.tree(p, 0)
@@ -142,14 +142,14 @@ func (r *repair) files(ctx context.Context) error {
 		}
 		d := image.Digest(filepath.Base(filepath.Dir(path)) + ":" + e.Name())
 		if filepath.Dir(filepath.Dir(path)) != root || d.Validate() != nil {
-			return nil // of somebody else
+			return nil // foreign
 		}
 		switch right, err := matches(ctx, path, d); {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, fs.ErrPermission):
 			return err
-		case err != nil || !right: // a disk that cannot give it back has not got it
+		case err != nil || !right: // what the disk cannot return is lost
 			r.broken[d] = true
 			r.Files = append(r.Files, d)
 		}
@@ -159,7 +159,7 @@ func (r *repair) files(ctx context.Context) error {
 	return ignoreMissing(err)
 }
 
-// matches tells whether a file has the bytes that its digest says.
+// matches reports whether a file matches its digest.
 func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 	f, err := file.Open(path)
 	if err != nil {
@@ -171,7 +171,7 @@ func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 	return verifier.Verified(), err
 }
 
-// tree follows an entry of an index. What is nested too deep is not whole.
+// tree follows an entry of an index. One that is nested too deeply counts as broken.
 func (r *repair) tree(p part, depth int) tree {
 	d := p.Digest
 	if t, ok := r.trees[d]; ok {
@@ -189,7 +189,7 @@ func (r *repair) tree(p part, depth int) tree {
 	return t
 }
 
-// below adds what a manifest leads to, and tells whether all of it is there.
+// below adds what is below a manifest, and reports whether it is complete.
 func (r *repair) below(d image.Digest, depth int, t *tree) bool {
 	raw, err := readBounded(blobPath(r.dir, d), maxManifest)
 	if err != nil {
@@ -214,7 +214,7 @@ func (r *repair) below(d image.Digest, depth int, t *tree) bool {
 	return whole
 }
 
-// has tells whether a blob is there, or lies elsewhere.
+// has reports whether a blob is there, or is stored elsewhere.
 func (r *repair) has(p part) bool {
 	if p.Digest.Validate() != nil || r.broken[p.Digest] {
 		return false
@@ -226,14 +226,14 @@ func (r *repair) has(p part) bool {
 	return err == nil && (p.Size == 0 || info.Size() == p.Size)
 }
 
-// write takes it out: broken files first, since one that stays would pass for what its name says once no tag is checked with it.
+// write removes the broken parts: files first, since without a tag that checks it, a remaining file would count as good.
 func (r *repair) write() error {
 	for _, d := range r.Files {
 		if err := ignoreMissing(os.Remove(blobPath(r.dir, d))); err != nil {
 			return fmt.Errorf("layout: %w", err)
 		}
 	}
-	for d, t := range r.trees { // manifests above what is missing: nobody takes them for whole
+	for d, t := range r.trees { // manifests above what is missing, so that they do not count as complete
 		if !t.lacks {
 			continue
 		}

@@ -13,15 +13,15 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// sound remembers which files have the bytes that their digest says. One that somebody else wrote, or damaged, has the right size as well, so it
-// is read once before anything relies on it.
+// sound remembers which files match their digests. A file that someone else wrote, or damaged, may have the right size as well, so it is
+// read once before anything relies on it.
 type sound struct {
 	mu      sync.Mutex
 	known   map[string]stamp
 	reading flight.Group[bool]
 }
 
-// stamp is how a file looked when its bytes were right.
+// stamp is the state of a file when its bytes were right.
 type stamp struct {
 	size     int64
 	modified time.Time
@@ -29,10 +29,10 @@ type stamp struct {
 
 func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()} }
 
-// maxSound bounds what is remembered, in files.
+// maxSound limits the number of remembered files.
 const maxSound = 100_000
 
-// check tells whether a file has the bytes of a digest, and marks one that has as counted on.
+// check reports whether a file matches its digest, and marks such a file as in use.
 func (s *sound) check(ctx context.Context, path string, d image.Digest, info fs.FileInfo) (bool, error) {
 	s.mu.Lock()
 	known, ok := s.known[path]
@@ -63,7 +63,7 @@ func hasBytes(ctx context.Context, path string, d image.Digest) (bool, error) {
 		return false, err
 	}
 	after, err := os.Stat(path)
-	return err == nil && stampOf(after) == stampOf(before), err // else somebody wrote it meanwhile
+	return err == nil && stampOf(after) == stampOf(before), err // otherwise it was written meanwhile
 }
 
 // note remembers a file whose bytes are right.

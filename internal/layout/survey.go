@@ -15,21 +15,21 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Survey is what a layout holds.
+// Survey is the content of a layout.
 type Survey struct {
-	// Tags, Manifests and Blobs are how many are reachable from index.json, Bytes the size of both.
+	// Tags, Manifests and Blobs count what is reachable from index.json; Bytes is the size of manifests and blobs.
 	Tags, Manifests, Blobs int
 	Bytes                  int64
-	// Unreachable are files that no tag needs, and their size in bytes.
+	// Unreachable counts files that no tag needs, with their size in bytes.
 	Unreachable      int
 	UnreachableBytes int64
 	Problems         []Problem
 }
 
-// Problem is something that is missing or broken.
+// Problem is something missing or broken.
 type Problem struct {
 	Digest image.Digest
-	// Tag is one of those that need it; empty where what needs it has none.
+	// Tag is one of the tags that need it; empty if an untagged entry does.
 	Tag  string
 	Text string
 }
@@ -44,8 +44,8 @@ type survey struct {
 	Survey
 }
 
-// Verify reads everything that is reachable from index.json, and says what is missing or does not match its digest. An error
-// means that the layout cannot be read at all, or that ctx has ended. It changes nothing.
+// Verify reads everything that is reachable from index.json, and reports what is missing or does not match its digest. An error means that
+// the layout cannot be read at all, or that ctx has ended. It changes nothing.
 func Verify(ctx context.Context, dir string) (Survey, error) {
 	s := &survey{dir: dir, whole: true, seen: map[image.Digest]bool{}, walked: map[image.Digest]bool{}}
 	if err := s.walk(ctx); err != nil {
@@ -59,11 +59,11 @@ func Verify(ctx context.Context, dir string) (Survey, error) {
 	return s.Survey, err
 }
 
-// Collect removes what no tag needs, and what crashes have left; with dry it only counts. Files that are younger than the grace are kept:
-// a writer that has put or found one may be about to need it. It removes nothing of a layout in which something is missing or cannot be
-// read, waits a little for a process that writes to it, and may be killed at any moment.
+// Collect removes what no tag needs, and the remains of crashes; with dry it only counts. It keeps files younger than the grace: a writer
+// that has just put or found one may be about to refer to it. It removes nothing from a layout in which something is missing or unreadable,
+// waits a little for a process that writes to it, and may be killed at any moment.
 func (s *Store) Collect(ctx context.Context, dir string, grace time.Duration, dry bool) (Survey, error) {
-	if _, err := readIndex(dir); err != nil { // before a lock file is made where no layout is
+	if _, err := readIndex(dir); err != nil { // before a lock file is created in a directory that is not a layout
 		return Survey{}, err
 	}
 	h, release, err := acquire(ctx, dir)
@@ -117,7 +117,7 @@ func (s *survey) problem(d image.Digest, tag, format string, args ...any) {
 	s.Problems = append(s.Problems, Problem{Digest: d, Tag: tag, Text: fmt.Sprintf(format, args...)})
 }
 
-// entry follows an entry of an index, which lies at a depth.
+// entry follows an entry of an index at some depth.
 func (s *survey) entry(ctx context.Context, p part, tag string, depth int) {
 	switch {
 	case p.Digest.Validate() != nil:
@@ -169,7 +169,7 @@ func (s *survey) manifest(ctx context.Context, p part, tag string, depth int) {
 	}
 }
 
-// blob looks at a blob, and with whole reads it.
+// blob checks a blob, and reads it if whole is set.
 func (s *survey) blob(ctx context.Context, p part, tag string) {
 	if err := p.Digest.Validate(); err != nil {
 		s.problem(p.Digest, tag, "is not a digest")
@@ -181,7 +181,7 @@ func (s *survey) blob(ctx context.Context, p part, tag string) {
 	s.seen[p.Digest] = true
 	f, err := file.Open(blobPath(s.dir, p.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
-		if len(p.URLs) == 0 { // or else it lies there
+		if len(p.URLs) == 0 { // otherwise it is stored elsewhere
 			s.problem(p.Digest, tag, "the blob is missing")
 		}
 		return
@@ -213,7 +213,7 @@ func (s *survey) blob(ctx context.Context, p part, tag string) {
 	}
 }
 
-// others calls f for the files that nothing reachable needs: blobs, and what writes that were cut off have left.
+// others calls f for the files that nothing reachable needs: blobs, and the remains of interrupted writes.
 func (s *survey) others(ctx context.Context, f func(path string, info fs.FileInfo) error) error {
 	for _, sub := range []string{blobsDir, tempDir} {
 		err := filepath.WalkDir(filepath.Join(s.dir, sub), func(path string, e fs.DirEntry, err error) error {
@@ -240,7 +240,7 @@ func (s *survey) others(ctx context.Context, f func(path string, info fs.FileInf
 	return nil
 }
 
-// touch keeps a file from being collected while a writer counts on it. A file system that does not allow it is no reason to fail.
+// touch protects a file from collection while a writer relies on it. A file system that does not support that is no reason to fail.
 func touch(path string) {
 	now := time.Now()
 	_ = os.Chtimes(path, now, now)

@@ -1,4 +1,4 @@
-// Package spelling finds the names that somebody may have meant.
+// Package spelling suggests names that a user may have meant.
 package spelling
 
 import (
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// maxWord is the longest word, in bytes, for which near ones are looked for.
+// maxWord is the length in bytes up to which similar words are searched.
 const maxWord = 128
 
-// Nearest returns at most so many of the known names that are like a word, the likest first: those with a few letters different, and those
-// that have it as a part, or are a part of it. Upper and lower case are the same.
+// Nearest returns the known names most similar to a word, at most `most` of them, the most similar first: those with a few different letters, and those
+// that contain it or are contained in it. It ignores case.
 func Nearest(word string, known []string, most int) []string {
 	if len(word) > maxWord {
 		return nil

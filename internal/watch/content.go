@@ -9,10 +9,10 @@ import (
 	"github.com/draysync/dray/internal/file"
 )
 
-// maxRead is how much of a file counts, in bytes: more than dray takes of any config or secret.
+// maxRead is how much of a file is compared, in bytes: more than dray reads of any config or secret.
 const maxRead = 17 << 20
 
-// content is what is known of a file; == tells whether two are the same.
+// content is the state of a file; == tells whether two are the same.
 type content struct {
 	state state
 	sum   [sha256.Size]byte
@@ -26,7 +26,7 @@ const (
 	readable
 )
 
-// peek keeps nothing but the sum.
+// peek keeps only the checksum.
 func peek(path string) content {
 	hash := sha256.New()
 	if err := copyFile(hash, path); err != nil {

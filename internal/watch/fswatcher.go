@@ -11,18 +11,18 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// fsWatcher watches by fsnotify. Only the goroutine of the loop calls its methods.
+// fsWatcher watches by fsnotify. Only the loop's goroutine calls its methods.
 type fsWatcher struct {
 	log   *slog.Logger
 	stirs chan struct{}
-	// inner is nil while the system grants none; pumped is closed when nothing drains it any longer.
+	// inner is nil while the system provides none; pumped is closed when nothing drains it any longer.
 	inner  *fsnotify.Watcher
 	pumped chan struct{}
-	// broken asks for another inner one.
+	// broken asks for a new inner watcher.
 	broken *atomic.Bool
-	// watched holds what stood at a path when its watch was set.
+	// watched is the state of each path when its watch was set.
 	watched map[string]fs.FileInfo
-	// failed holds the paths whose failure has been logged; the empty one is for inner.
+	// failed are the paths whose failure has been logged; the empty path stands for inner.
 	failed map[string]bool
 }
 
@@ -63,8 +63,8 @@ func (w *fsWatcher) watch(want watchPaths) (fresh, whole bool) {
 	return fresh, whole
 }
 
-// hold sets the watch also where there is one: it may have been lost without a word. A watch on what stood here before is
-// taken away first, for it would go on wherever that was moved to.
+// hold sets the watch even if there is one: it may have been lost silently. It first removes a watch on an earlier file of that path, which
+// would otherwise follow that file to its new name.
 func (w *fsWatcher) hold(path string) (renewed bool, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -87,11 +87,11 @@ func (w *fsWatcher) hold(path string) (renewed bool, err error) {
 func (w *fsWatcher) forget(path string) {
 	if _, ok := w.watched[path]; ok {
 		delete(w.watched, path)
-		_ = w.inner.Remove(path) // it is gone already where the folder is
+		_ = w.inner.Remove(path) // it is already gone if the folder is
 	}
 }
 
-// tell logs a failure when it begins. What is not there is none: the next look watches what is.
+// tell logs a failure when it begins. A missing path is not a failure: the next look watches what exists.
 func (w *fsWatcher) tell(path string, err error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		delete(w.failed, path)
@@ -107,7 +107,7 @@ func (w *fsWatcher) tell(path string, err error) {
 	w.log.Warn("file changes are found by polling", slog.Any("err", err))
 }
 
-// open makes the inner watcher where there is none, or a broken one.
+// open creates the inner watcher if there is none, or a broken one.
 func (w *fsWatcher) open() bool {
 	if w.inner != nil && !w.broken.Load() {
 		return true
@@ -123,8 +123,8 @@ func (w *fsWatcher) open() bool {
 	return true
 }
 
-// pump drains both channels whatever the loop does: fsnotify holds a lock while nobody takes an error of it, and its methods
-// wait for that lock. It ends when the watcher is closed.
+// pump always drains both channels: fsnotify holds a lock until its error is received, and its methods wait for that lock. It ends when the
+// watcher is closed.
 func pump(inner *fsnotify.Watcher, stirs chan<- struct{}, broken *atomic.Bool, pumped chan<- struct{}) {
 	defer close(pumped)
 	events, errs := inner.Events, inner.Errors

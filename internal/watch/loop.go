@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// sight is what sees events.
+// sight is a source of file events.
 type sight interface {
-	// watch watches these paths and no others. fresh is set when a folder was not watched before: what happened in it
-	// meanwhile had no event. whole is set when every change of content can be expected to have one.
+	// watch watches these paths and no others. fresh reports that a folder was not watched before: earlier changes in it had no event.
+	// whole reports that every change of content should have an event.
 	watch(watchPaths) (fresh, whole bool)
-	// stirred receives after events, many of them as one.
+	// stirred receives after events, many of them combined.
 	stirred() <-chan struct{}
 	close()
 }
 
-// Run watches until the context ends, and leaves nothing behind then. It is to be called once.
+// Run watches until the context ends, and leaves nothing behind. It must be called once.
 func (w *Watcher) Run(ctx context.Context) { w.run(ctx, newFSWatcher(w.opts.Log)) }
 
 func (w *Watcher) run(ctx context.Context, s sight) {
@@ -36,17 +36,17 @@ type loop struct {
 	settle *settle
 }
 
-// step waits for one thing to happen.
+// step waits for one event.
 func (l *loop) step(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
 	case <-l.refresh:
-		// What happened between the reading of a new file and the watch on it had no event.
+		// A change between the reading of a new file and its watch had no event.
 		l.look()
 		l.settle.touch()
 	case <-l.sight.stirred():
-		// A folder that was replaced must be watched before its files settle. Once a burst is enough: the end looks again.
+		// A replaced folder must be watched before its files settle. Once per burst is enough, since its end looks again.
 		if l.settle.touch() {
 			l.look()
 		}
@@ -64,17 +64,17 @@ func (l *loop) step(ctx context.Context) bool {
 	return true
 }
 
-// finish looks before it reads, so that a change after the reading has an event.
+// finish looks before it reads, so that a later change has an event.
 func (l *loop) finish() {
 	l.settle.done()
 	l.look()
 	l.compare()
 }
 
-// maxLooks bounds how often a tree that is just being made is followed downwards at once.
+// maxLooks limits how often a growing tree is followed downwards at once.
 const maxLooks = 8
 
-// look watches the folders that the paths lead through now. Where a watch is new, they may have changed before it was set.
+// look watches the folders on the present paths. After a new watch it looks again, since the paths may have changed before it was set.
 func (l *loop) look() {
 	whole := l.whole
 	for range maxLooks {
@@ -90,7 +90,7 @@ func (l *loop) look() {
 	}
 }
 
-// pause leaves room for the debounce, so that both together take no longer than the poll interval.
+// pause leaves time for the debounce, so that both together take no longer than the poll interval.
 func (l *loop) pause() time.Duration {
 	poll := l.opts.Poll
 	if !l.whole {

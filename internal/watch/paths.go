@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// watchPaths are the paths to watch, free of symlinks. The value is true for a folder, in which names come and go, and false for a
-// file, whose own watch is a second one: the folder's tells nothing of a write through another name (a hard link, or a bind
-// mount of the one file, as containers have it).
+// watchPaths are the paths to watch, free of symlinks. The value is true for a folder, in which names come and go, and false for a file. A
+// file has a watch of its own because its folder's has no events of a write through another name, such as a hard link or a container's bind
+// mount of the file.
 type watchPaths map[string]bool
 
-// maxHops bounds the symlinks in one path, as the kernel does.
+// maxHops limits the symlinks in one path, as the kernel does.
 const maxHops = 40
 
 func watchPathsOf(paths []string) watchPaths {
@@ -22,8 +22,8 @@ func watchPathsOf(paths []string) watchPaths {
 	return p
 }
 
-// add walks the path as the kernel does, and notes the folder of every symlink on it and of the file itself. Where the path
-// ends early, the last folder that is there is where it may go on one day.
+// add walks the path as the kernel does, and adds the folder of every symlink on it and of the file itself. If the path ends early, it adds
+// the last existing folder, where the path may continue later.
 func (p watchPaths) add(path string) {
 	volume := filepath.VolumeName(path)
 	at := volume + string(filepath.Separator)

@@ -2,8 +2,8 @@ package watch
 
 import "syscall"
 
-// remote tells whether others can write to a folder's file system without an event here: network file systems, those that
-// some process serves, and those that the kernel makes up. The numbers are those of statfs(2).
+// remote reports whether a folder's file system can change without events here: network file systems, those in user space, and virtual ones
+// of the kernel. The numbers are those of statfs(2).
 func remote(folder string) bool {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(folder, &fs); err != nil {

@@ -2,5 +2,5 @@
 
 package watch
 
-// remote is not known here.
+// remote is unknown here.
 func remote(string) bool { return false }

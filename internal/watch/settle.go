@@ -2,10 +2,10 @@ package watch
 
 import "time"
 
-// settle says when files that were touched have been left alone for long enough. It is due when one of its channels fires.
+// settle tells when touched files have been quiet for long enough: one of its channels then fires.
 type settle struct {
 	quiet, longest time.Duration
-	// left fires when there was no touch for quiet, enough when the first touch is longest ago.
+	// left fires after a quiet time without touches, enough when the first touch is too long ago.
 	left, enough *time.Timer
 	pending      bool
 }
@@ -16,7 +16,7 @@ func newSettle(quiet, longest time.Duration) *settle {
 	return s
 }
 
-// touch tells whether it is the first one since the last done.
+// touch reports whether it is the first one since the last done.
 func (s *settle) touch() (first bool) {
 	first = !s.pending
 	s.pending = true
@@ -27,7 +27,7 @@ func (s *settle) touch() (first bool) {
 	return first
 }
 
-// done begins anew; neither channel fires before the next touch.
+// done starts over; neither channel fires before the next touch.
 func (s *settle) done() {
 	s.pending = false
 	s.left.Stop()

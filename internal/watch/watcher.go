@@ -1,5 +1,5 @@
-// Package watch follows the content of a set of files, however they are replaced: by an editor, a symlink that is turned,
-// Kubernetes' ConfigMaps. Events of the file system make it quick, and a poll finds what has no event.
+// Package watch follows the content of files, however they are replaced: by an editor, by a symlink, or by a Kubernetes ConfigMap. File
+// system events make it fast, and polling finds what has no event.
 package watch
 
 import (
@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// Options say how quickly a change is seen.
+// Options configure how quickly a change is seen.
 type Options struct {
-	// Poll is the longest that a change without an event goes unseen; 0 for 30 seconds. While a folder cannot be watched, or
-	// lies on a file system that others write to without an event here, it is 5 seconds at the most.
+	// Poll is the longest time for which a change without an event goes unseen; 0 for 30 seconds. It is at most 5 seconds while a folder
+	// cannot be watched, or is on a file system that changes without events here.
 	Poll time.Duration
-	// Debounce is how long the files must have been left alone before they are read, so that a save in several steps counts
-	// as one; 0 for 250 milliseconds.
+	// Debounce is how long the files must be quiet before they are read, so that a save in several steps counts once; 0 for 250
+	// milliseconds.
 	Debounce time.Duration
-	// MaxDebounce is the longest that files which are never left alone are waited for; 0 for 2 seconds.
+	// MaxDebounce is the longest wait for files that are never quiet; 0 for 2 seconds.
 	MaxDebounce time.Duration
-	// Log is told where watching fails, once per folder; nil for nobody.
+	// Log receives failures to watch, once per folder; nil for none.
 	Log *slog.Logger
 }
 
@@ -32,11 +32,11 @@ const (
 	defaultPoll        = 30 * time.Second
 	defaultDebounce    = 250 * time.Millisecond
 	defaultMaxDebounce = 2 * time.Second
-	// blindPoll is for where no events can be relied upon.
+	// blindPoll is the interval if events are unreliable.
 	blindPoll = 5 * time.Second
 )
 
-// Watcher tells that files may have to be read again. Its methods may be called from any goroutine.
+// Watcher reports that files may have changed. Its methods may be called from any goroutine.
 type Watcher struct {
 	opts    Options
 	changed chan struct{}
@@ -47,7 +47,7 @@ type Watcher struct {
 	known map[string]content
 }
 
-// New returns a watcher of no files, which tells nothing before [Watcher.Run].
+// New returns a watcher without files, which reports nothing before [Watcher.Run].
 func New(opts Options) *Watcher {
 	opts.Poll = orDefault(opts.Poll, defaultPoll)
 	opts.Debounce = orDefault(opts.Debounce, defaultDebounce)
@@ -65,13 +65,12 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// Changed receives when the content of any file differs from what it was at the last report, or when [Watcher.ReadFile] read
-// it. Reports that nobody has taken yet are one, so files must be read after receiving. The channel is never closed.
+// Changed receives when the content of any file differs from that at the last report, or from what [Watcher.ReadFile] read. Pending reports
+// are combined, so read the files after receiving. The channel is never closed.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
-// ReadFile reads a regular file, its first 17 MiB at the most, and follows it from then on. What was read is what is known: no
-// change is missed between a report and the reading, or between two readings of a file, of which the second makes a report if
-// it found something else.
+// ReadFile reads a regular file, at most its first 17 MiB, and follows it from then on. What it read counts as known, so no change is
+// missed between a report and the reading, or between two readings of a file: the second makes a report if it found something else.
 func (w *Watcher) ReadFile(path string) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,8 +97,8 @@ func (w *Watcher) ReadFile(path string) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// SetFiles follows these files and no others. Of a file that was followed before, what is known stays; of another, the
-// present content counts as known.
+// SetFiles follows these files and no others. For a file that was followed before, the known content stays; for another, the present
+// content counts as known.
 func (w *Watcher) SetFiles(paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +125,7 @@ func (w *Watcher) files() []string {
 	return paths
 }
 
-// differs tells whether a report is due, and makes none.
+// differs reports whether a report is due, without making it.
 func (w *Watcher) differs() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -138,7 +137,7 @@ func (w *Watcher) differs() bool {
 	return false
 }
 
-// compare reports if the content is not what is known, and knows it from then on.
+// compare reports a change if the content differs from the known one, and updates that.
 func (w *Watcher) compare() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -153,7 +152,7 @@ func (w *Watcher) compare() {
 	signal(w.changed)
 }
 
-// signal wakes the receiver of a channel that holds one.
+// signal wakes the receiver of a channel with a buffer of one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -161,7 +160,7 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// absolute does not clean the path: what ".." means behind a symlink is for the file system to say.
+// absolute does not clean the path: only the file system knows what ".." means behind a symlink.
 func absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return path

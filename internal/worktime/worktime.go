@@ -1,4 +1,4 @@
-// Package worktime bounds how long something works. Time in which all of it waits for its turn does not count.
+// Package worktime limits how long an operation works. Time in which all of it waits for slots does not count.
 package worktime
 
 import (
@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// clock runs unless all that it times waits for its turn.
+// clock runs unless everything that it times waits.
 type clock struct {
 	end func()
 
 	mu sync.Mutex
-	// left is how long it may still run.
+	// left is the remaining time.
 	left  time.Duration
 	timer *time.Timer
-	since time.Time // when it began to run last; zero while it stands
-	// waiting and working count what waits for its turn, and what has it.
+	since time.Time // when it last started; zero while stopped
+	// waiting and working count the parts that wait for slots, and those that have one.
 	waiting, working int
 	over             bool
 }
 
-// clockKey is the key of a *clock in a context.
+// clockKey is the context key of a *clock.
 type clockKey struct{}
 
-// WithTimeout returns a context that ends with a cause once what it is for has worked for a time. Calling cancel gives back what it takes.
+// WithTimeout returns a context that ends with a cause after its operation has worked for a time. cancel releases its resources.
 func WithTimeout(ctx context.Context, timeout time.Duration, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &clock{left: timeout, since: time.Now(), end: func() { cancel(cause) }}
@@ -35,10 +35,10 @@ func WithTimeout(ctx context.Context, timeout time.Duration, cause error) (conte
 	}
 }
 
-// Wait notes that the caller waits for its turn until it calls done.
+// Wait marks the caller as waiting until it calls done.
 func Wait(ctx context.Context) (done func()) { return note(ctx, 1, 0) }
 
-// Work notes that the caller has its turn until it calls done.
+// Work marks the caller as working until it calls done.
 func Work(ctx context.Context) (done func()) { return note(ctx, 0, 1) }
 
 func note(ctx context.Context, waiting, working int) (done func()) {
@@ -61,7 +61,7 @@ func (c *clock) change(waiting, working int) {
 	case runs && c.since.IsZero():
 		c.since = time.Now()
 		c.timer.Reset(c.left)
-	case !runs && !c.since.IsZero() && c.timer.Stop(): // else it is over
+	case !runs && !c.since.IsZero() && c.timer.Stop(): // otherwise it is over
 		c.left -= time.Since(c.since)
 		c.since = time.Time{}
 	}
