@@ -4,15 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
@@ -33,24 +32,79 @@ type quiet struct{ report.Quiet }
 // Close does nothing.
 func (quiet) Close() {}
 
-// generation is everything built from one reading of the config.
-type generation struct {
-	config *config.Config
-	jobs   []plan.Job
-	client *registry.Client
-	mirror *mirror.Mirror
-	store  *store.Store // nil where there is none
-	limits *limits
+// process is what commands and the daemon are made of, and lasts as long as the process. Its store, where there is one, its limits and what
+// follows them are made in this order, and closed in the reverse one.
+type process struct {
+	*app
+	log     *slog.Logger
+	store   *store.Store     // nil where there is none
+	metrics *metrics.Metrics // nil for nobody
+	limits  *limits
+	// readFile reads what may change while the process runs; nil where nothing may.
+	readFile func(string) ([]byte, error)
+	// links is what the generation that runs talks through.
+	links   *links
+	closers []func(context.Context) error
 }
 
-// close gives back what the generation holds.
-func (g *generation) close() error {
-	err := g.client.Close()
-	if g.store != nil {
-		g.limits.governor.Keep()
-		err = errors.Join(err, g.store.Close())
+// newProcess makes what does not depend on registries. m is told of what is pulled and asked for; nil for nobody.
+func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Metrics, log *slog.Logger) *process {
+	p := &process{app: a, log: log, store: a.remember(ctx, cfg), metrics: m}
+	var pulled func(registry, account string)
+	var saved func(by string)
+	if m != nil {
+		pulled, saved = m.Pulled, m.Saved
 	}
-	return err
+	p.limits = newLimits(p.store, pulled, saved, log)
+	if p.store != nil {
+		p.atClose(func(context.Context) error {
+			p.limits.governor.Keep()
+			return p.store.Close()
+		})
+	}
+	return p
+}
+
+// atClose has close call f, before what was given to it earlier.
+func (p *process) atClose(f func(context.Context) error) { p.closers = append(p.closers, f) }
+
+// close gives back what the process holds, the newest first.
+func (p *process) close(ctx context.Context) error {
+	var errs []error
+	for _, f := range slices.Backward(p.closers) {
+		errs = append(errs, f(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// generation is everything built from one reading of the config.
+type generation struct {
+	*process
+	*links
+	config *config.Config
+	jobs   []plan.Job
+}
+
+// build puts the packages together for a config.
+func (p *process) build(cfg *config.Config, jobs []plan.Job) (*generation, error) {
+	links, err := p.link(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &generation{process: p, links: links, config: cfg, jobs: jobs}, nil
+}
+
+// take makes the generation the one that runs.
+func (g *generation) take() {
+	g.process.links = g.links
+	g.limits.follow(g.config, g.client)
+}
+
+// mirror returns what runs the jobs of the generation.
+func (g *generation) mirror(watch mirror.Watcher) *mirror.Mirror {
+	m := g.links.mirror()
+	m.Watcher, m.Log = g.work.follow(watch), g.log
+	return m
 }
 
 // load reads and compiles the config. Its errors name their places in the file. readFile reads it and what it refers to; nil for
@@ -71,40 +125,16 @@ func (a *app) loadWith(options config.Options) (*config.Config, []plan.Job, erro
 	return cfg, jobs, nil
 }
 
-// build puts the packages together. It is the only place that knows them all.
-func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, watch mirror.Watcher, log *slog.Logger) (*generation, error) {
-	credentials, err := auth.Load(a.env)
+// build makes the one generation of a command. It is the caller's to close.
+func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, log *slog.Logger) (*generation, error) {
+	p := a.newProcess(ctx, cfg, nil, log)
+	g, err := p.build(cfg, jobs)
 	if err != nil {
-		return nil, &exitError{exitFailed, err}
+		return nil, errors.Join(err, p.close(ctx))
 	}
-	azure, err := newAzure(cfg, nil, log)
-	if err != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
-	}
-	memory := a.remember(ctx, cfg)
-	limits := newLimits(memory, nil, nil, log)
-	reach := reachOf(cfg.Registries)
-	options := registry.Options{
-		Hosts: reach.hosts, Mirrors: reach.mirrors, Keychain: reach.keychain(credentials, azure), UserAgent: userAgent(), Log: log,
-		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
-			return limits.wrap(name, a.work.transport(next))
-		},
-	}
-	if memory != nil {
-		options.Keep = memory.PutManifest
-	}
-	client, err := registry.New(options)
-	if err != nil {
-		if memory != nil {
-			_ = memory.Close() // nothing was written
-		}
-		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
-	}
-	limits.follow(cfg, client)
-	built := &generation{config: cfg, jobs: jobs, client: client, store: memory, limits: limits}
-	engines := azure.engine(client, credentials, memory, limits, newEngine(client, memory, limits, log), log)
-	built.mirror = &mirror.Mirror{Observer: client, Engine: engines, Choose: engines.Choose, Look: engines.Look, Closed: engines.Closed, Pinned: engines.Pinned, Manifest: engines.Manifest, Watcher: a.work.follow(watch), Log: log}
-	return built, nil
+	g.take()
+	p.atClose(func(context.Context) error { g.release(); return nil })
+	return g, nil
 }
 
 // newEngine makes the engine "copy"; without a store it remembers nothing of earlier runs.

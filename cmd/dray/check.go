@@ -112,11 +112,11 @@ func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 
 // checkBuilt builds everything, and asks what can be asked of it.
 func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Job, online bool, answer *checked) error {
-	built, err := a.build(ctx, cfg, jobs, quiet{}, slog.New(slog.DiscardHandler))
+	built, err := a.build(ctx, cfg, jobs, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = built.close() }() // nothing was written
+	defer func() { _ = built.close(ctx) }() // nothing was written
 	repos := accounts(built.client.Account, jobs)
 	answer.Registries = ask(ctx, built, repos, online)
 	if online {

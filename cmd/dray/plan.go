@@ -80,8 +80,8 @@ func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.O
 func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
 	started := time.Now()
 	var outlooks []report.Outlook
-	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation) []mirror.Result {
-		results := g.mirror.Plan(ctx, jobs)
+	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation, m *mirror.Mirror) []mirror.Result {
+		results := m.Plan(ctx, jobs)
 		outlooks = g.outlooks(results, time.Now())
 		return results
 	})

@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/notify"
@@ -69,67 +71,77 @@ func (a *app) serve(ctx context.Context) error {
 		s.listen(listening, hangups, ctx.Done(), kill)
 	}()
 	err = s.run(life, ctx.Done())
-	s.close(life)
+	s.shut(life)
 	deaf()
 	<-heard
 	return err
 }
 
-// service is the daemon with all that lasts as long as the process.
+// service is the process with what makes a daemon of it.
 type service struct {
-	builder *builder
-	daemon  *daemon.Daemon
-	server  *web.Server // nil where nothing is listened on
-	door    net.Listener
-	release func() // of the store
-	log     *slog.Logger
+	*process
+	watch  *watch.Watcher
+	hooks  *webhook.Sender
+	level  *slog.LevelVar
+	daemon *daemon.Daemon
+	server *web.Server // nil where nothing is listened on
+	door   net.Listener
+	// fixed is what cannot change while the process runs.
+	fixed []fixed
+	// started is the config that the process was started with, and its jobs, until they are taken.
+	started *reading
+	// azure is the side of Azure of the generation that runs, for whoever asks.
+	azure atomic.Pointer[azureSide]
 }
 
+// newService makes the daemon. What has been made is closed where an error is returned.
 func (a *app) newService(ctx context.Context) (*service, error) {
-	watcher := watch.New(watch.Options{})
-	cfg, jobs, err := a.load(watcher.ReadFile)
+	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}}
+	cfg, jobs, err := a.load(s.watch.ReadFile)
 	if err != nil {
 		return nil, err
 	}
-	level := &slog.LevelVar{}
-	level.Set(a.level(cfg.Log))
-	log := a.loggerAt(cfg.Log, level)
-	hooks, err := webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: log})
-	if err != nil {
-		return nil, &exitError{exitFailed, err}
+	s.fixed, s.started = fixedOf(cfg), &reading{cfg, jobs}
+	s.level.Set(a.level(cfg.Log))
+	s.process = a.newProcess(ctx, cfg, metrics.New(buildVersion().Version, "copy"), a.loggerAt(cfg.Log, s.level))
+	s.readFile = s.watch.ReadFile
+	if err := s.assemble(ctx, cfg); err != nil {
+		return nil, errors.Join(&exitError{exitFailed, err}, s.close(ctx))
 	}
-	b := &builder{
-		app: a, store: a.remember(ctx, cfg), metrics: metrics.New(buildVersion().Version, "copy"), watch: watcher, hooks: hooks,
-		level: level, log: log, fixed: fixedOf(cfg), started: &reading{cfg, jobs},
-	}
-	b.limits = newLimits(b.store, b.metrics.Pulled, b.metrics.Saved, log)
-	b.metrics.Budgets(b.budgets)
-	s := &service{builder: b, log: log, release: func() {}}
+	return s, nil
+}
+
+// assemble makes what only a daemon has.
+func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
 	var memory daemon.Memory = forgetful{}
-	if b.store != nil {
-		memory = history{b.store}
-		if s.release, err = b.store.Claim(); err != nil {
-			_ = b.store.Close() // nothing was written
-			return nil, &exitError{exitFailed, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)}
+	if s.store != nil {
+		memory = history{s.store}
+		release, err := s.store.Claim()
+		if err != nil {
+			return fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
 		}
+		s.atClose(func(context.Context) error { release(); return nil })
 	}
+	if s.hooks, err = webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: s.log}); err != nil {
+		return err
+	}
+	s.atClose(s.hooks.Close)
+	s.metrics.Budgets(s.budgets)
 	s.daemon = daemon.New(daemon.Options{
-		Build: b.build, Memory: memory, Events: &events{metrics: b.metrics, hooks: hooks}, Manager: notify.New(a.env),
-		Changed: watcher.Changed(), Log: log,
+		Build: s.build, Memory: memory, Events: &events{metrics: s.metrics, hooks: s.hooks}, Manager: notify.New(s.env),
+		Changed: s.watch.Changed(), Log: s.log,
 	})
 	if cfg.Server.Listen == "" {
-		return s, nil
+		return nil
 	}
 	if s.door, err = web.Listen(ctx, cfg.Server.Listen); err != nil {
-		s.close(ctx)
-		return nil, &exitError{exitFailed, fmt.Errorf("server.listen: %w", err)}
+		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, b.store, b.limits, &b.azure}, Metrics: b.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: log,
+		Daemon: answers{s.daemon, s.store, s.limits, &s.azure}, Metrics: s.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
-	b.setToken = s.server.SetToken
-	log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
-	return s, nil
+	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
+	return nil
 }
 
 // eventSource tells this dray from others in events.
@@ -145,7 +157,7 @@ func eventSource() string {
 func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	beside, end := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	group.Go(func() { s.builder.watch.Run(beside) })
+	group.Go(func() { s.watch.Run(beside) })
 	if s.server != nil {
 		group.Go(func() {
 			if err := s.server.Serve(s.door); err != nil {
@@ -153,7 +165,7 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 			}
 		})
 	}
-	if s.builder.store != nil {
+	if s.store != nil {
 		group.Go(func() { s.tidy(beside) })
 	}
 	err := s.daemon.Run(ctx, stop)
@@ -195,10 +207,10 @@ func (s *service) listen(ctx context.Context, hangups <-chan os.Signal, stop <-c
 			go func() { _ = s.daemon.Reload(ctx, "signal") }() // the daemon says why it is rejected
 		case <-stop:
 			stop = nil
-			late = time.After(s.builder.work.grace() + closing)
+			late = time.After(s.work.grace() + closing)
 		case <-late:
 			kill()
-		case <-s.builder.work.abandoned:
+		case <-s.work.abandoned:
 			kill()
 			return
 		case <-ctx.Done():
@@ -207,17 +219,11 @@ func (s *service) listen(ctx context.Context, hangups <-chan os.Signal, stop <-c
 	}
 }
 
-// close gives back what lasts as long as the process: events that wait are sent for a moment still, unless ctx ends.
-func (s *service) close(ctx context.Context) {
+// shut closes the process: events that wait are sent for a moment still, unless ctx ends.
+func (s *service) shut(ctx context.Context) {
 	brief, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err := s.builder.hooks.Close(brief)
-	if s.builder.store != nil {
-		s.builder.limits.governor.Keep()
-		err = errors.Join(err, s.builder.store.Close())
-	}
-	s.release()
-	if err != nil {
+	if err := s.close(brief); err != nil {
 		s.log.LogAttrs(brief, slog.LevelWarn, "something was left undone at the end", slog.Any("err", err))
 	}
 }
@@ -232,10 +238,10 @@ func (s *service) prune(ctx context.Context) error {
 	for _, j := range snapshot.Jobs {
 		names = append(names, j.Name)
 	}
-	if err := s.builder.store.TouchJobs(ctx, names); err != nil {
+	if err := s.store.TouchJobs(ctx, names); err != nil {
 		return err
 	}
-	return prune(ctx, s.builder.store)
+	return prune(ctx, s.store)
 }
 
 func prune(ctx context.Context, s *store.Store) error {

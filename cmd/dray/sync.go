@@ -41,10 +41,10 @@ does not allow now is deferred; dray says until when. With --wait, sync waits an
 // sync runs jobs and reports on them.
 func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job, wait bool) error {
 	started := time.Now()
-	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation) []mirror.Result {
-		results := g.mirror.Sync(ctx, jobs)
+	results, err := a.withMirror(ctx, cfg, jobs, func(_ *generation, m *mirror.Mirror) []mirror.Result {
+		results := m.Sync(ctx, jobs)
 		if wait {
-			results = untilDone(ctx, g.mirror, jobs, results)
+			results = untilDone(ctx, m, jobs, results)
 		}
 		return results
 	})
@@ -93,16 +93,16 @@ func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results [
 }
 
 // withMirror builds what runs the jobs, and takes it down when they have run.
-func (a *app) withMirror(ctx context.Context, cfg *config.Config, jobs []plan.Job, work func(*generation) []mirror.Result) ([]mirror.Result, error) {
+func (a *app) withMirror(ctx context.Context, cfg *config.Config, jobs []plan.Job, work func(*generation, *mirror.Mirror) []mirror.Result) ([]mirror.Result, error) {
 	watch, log := a.show(cfg.Log)
-	built, err := a.build(ctx, cfg, jobs, watch, log)
+	built, err := a.build(ctx, cfg, jobs, log)
 	if err != nil {
 		watch.Close()
 		return nil, err
 	}
-	results := work(built)
+	results := work(built, built.mirror(watch))
 	watch.Close()
-	return results, built.close()
+	return results, built.close(ctx)
 }
 
 // verdict turns results into an exit code.

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/draysync/dray/internal/acr"
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/registry"
+	"github.com/draysync/dray/internal/transfer"
+)
+
+// links are the connections to registries, with what is known of them: generations share them as long as nothing about the
+// registries changes.
+type links struct {
+	reach       reach
+	credentials *auth.Store
+	files       string // a digest of the certificates
+	side        *azureSide
+	azure       string // what of the config its side of Azure is made of
+	client      *registry.Client
+	engine      func() *transfer.Engine
+	engines     func(*transfer.Engine) *acr.Chooser
+
+	mu      sync.Mutex
+	users   int // generations
+	current *transfer.Engine
+	chooser *acr.Chooser
+}
+
+// engineLasts bounds what an engine has learned of blobs before a new one takes its place. What both know is in the store.
+const engineLasts = 20_000
+
+// mirror returns a mirror that lacks what is a run's own.
+func (l *links) mirror() *mirror.Mirror {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current == nil || l.current.Size() > engineLasts {
+		l.current = l.engine()
+		l.chooser = l.engines(l.current)
+	}
+	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose, Look: l.chooser.Look, Closed: l.chooser.Closed, Pinned: l.chooser.Pinned, Manifest: l.chooser.Manifest}
+}
+
+// release gives the links back; the last user closes them.
+func (l *links) release() {
+	l.mu.Lock()
+	l.users--
+	last := l.users == 0
+	l.mu.Unlock()
+	if last {
+		_ = l.client.Close() // idle connections only
+	}
+}
+
+// link returns links for a config, those that there are where they do. They have one user more.
+func (p *process) link(cfg *config.Config) (*links, error) {
+	credentials, err := auth.Load(p.env)
+	if err != nil {
+		return nil, &exitError{exitFailed, err}
+	}
+	l := &links{reach: reachOf(cfg.Registries), credentials: credentials, files: p.certificates(cfg), azure: azureKey(cfg), users: 1}
+	if old := p.links; old != nil && old.files == l.files && old.azure == l.azure && reflect.DeepEqual(old.reach, l.reach) && reflect.DeepEqual(old.credentials, credentials) {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		old.users++
+		return old, nil
+	}
+	side, err := newAzure(cfg, nil, p.log)
+	l.side = side
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
+	}
+	options := registry.Options{
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, Keychain: l.reach.keychain(credentials, side), UserAgent: userAgent(), Log: p.log,
+		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
+			next = p.work.transport(next)
+			if p.metrics != nil {
+				next = p.metrics.Transport(name, next)
+			}
+			return p.limits.wrap(name, next)
+		},
+	}
+	if p.store != nil {
+		options.Keep = p.store.PutManifest
+	}
+	if l.client, err = registry.New(options); err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
+	}
+	l.engine = func() *transfer.Engine { return newEngine(l.client, p.store, p.limits, p.log) }
+	l.engines = func(copying *transfer.Engine) *acr.Chooser {
+		return side.engine(l.client, credentials, p.store, p.limits, copying, p.log)
+	}
+	return l, nil
+}
+
+// certificates is a digest of the files that registries' TLS settings name, where they may change.
+func (p *process) certificates(cfg *config.Config) string {
+	if p.readFile == nil {
+		return ""
+	}
+	sum := sha256.New()
+	content := json.NewEncoder(sum)
+	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
+		tls := cfg.Registries[key].TLS
+		for _, name := range []string{tls.CAFile, tls.CertFile, tls.KeyFile} {
+			if name == "" {
+				continue
+			}
+			data, err := p.readFile(name)
+			_ = content.Encode([]string{key, name, string(data), errorText(err)}) // to a hash
+		}
+	}
+	return string(sum.Sum(nil))
+}
