@@ -170,29 +170,22 @@ func proxyFor(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
-// engine puts the engine "acr" beside "copy".
-func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Chooser {
-	chooser := &acr.Chooser{
-		Importer: copying, Manifest: copying.Manifest, Held: client.Held,
-		Registry: func(repo image.Repository) acr.Registry { return s.known(repo, client, credentials) },
-	}
-	if s == nil {
-		return chooser
-	}
+// engine makes the engine "acr", which has copying make what Azure could not.
+func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Engine {
 	options := acr.Options{
 		Azure: s.client, Plane: client, Locks: locks{s.client}, Target: s.id,
 		Origin: func(ctx context.Context, source image.Repository) (acr.Origin, error) {
 			return s.origin(ctx, source, client)
 		},
-		Access: s.access, Planes: &s.planes,
+		Registry: func(repo image.Repository) acr.Registry { return s.known(repo, client, credentials) },
+		SignIn:   s.signIn, Manifest: copying.Manifest, Access: s.access, Planes: &s.planes,
 		Metered: limits.governor.Metered, Fallback: copying,
 		Parallel: s.config.Azure.Parallel, Rate: s.config.Azure.Rate, Timeout: s.config.Azure.Timeout, Log: log,
 	}
 	if memory != nil {
 		options.Memory = memory
 	}
-	chooser.ACR, chooser.SignIn = acr.New(options), s.signIn
-	return chooser
+	return acr.New(options)
 }
 
 // access is what the config says of the data plane of a target.
@@ -221,9 +214,6 @@ func (l locks) Locked(ctx context.Context, ref image.Reference) (bool, error) {
 
 // known is what the config says of the registry of a repository.
 func (s *azureSide) known(repo image.Repository, client *registry.Client, credentials *auth.Store) acr.Registry {
-	if s == nil {
-		return acr.Registry{}
-	}
 	host, part := s.config.Registries[repo.Registry], s.config.Registries[client.Account(repo)]
 	implied := s.config.Azure.Everywhere && s.issues(repo.Registry) && part.Password == "" && part.IdentityToken == "" && part.CredentialHelper == ""
 	return acr.Registry{

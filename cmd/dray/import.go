@@ -76,7 +76,7 @@ type importFlags struct {
 
 // apply puts them into the config and the job.
 func (f importFlags) apply(cfg *config.Config, job *plan.Job, stdin io.Reader) error {
-	if err := oneOf("--engine", f.engine, string(config.EngineAuto), string(config.EngineCopy), string(config.EngineACR)); err != nil {
+	if err := oneOf("--engine", f.engine, config.Engines()...); err != nil {
 		return err
 	}
 	cloud, source, target := cloudOf(cfg), job.Source, job.Targets[0]

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/mirror"
@@ -27,13 +26,13 @@ type links struct {
 	side        *azureSide
 	azure       string // what of the config its side of Azure is made of
 	client      *registry.Client
-	engine      func() *transfer.Engine
-	engines     func(*transfer.Engine) *acr.Chooser
+	// newEngines makes the engines, in the order in which they are asked; the last one, which copies, makes what no other can.
+	newEngines func() ([]mirror.Engine, *transfer.Engine)
 
 	mu      sync.Mutex
 	users   int // generations
-	current *transfer.Engine
-	chooser *acr.Chooser
+	engines []mirror.Engine
+	copying *transfer.Engine
 }
 
 // engineLasts bounds what an engine has learned of blobs before a new one takes its place. What both know is in the store.
@@ -43,11 +42,10 @@ const engineLasts = 20_000
 func (l *links) mirror() *mirror.Mirror {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current == nil || l.current.Size() > engineLasts {
-		l.current = l.engine()
-		l.chooser = l.engines(l.current)
+	if l.copying == nil || l.copying.Size() > engineLasts {
+		l.engines, l.copying = l.newEngines()
 	}
-	return &mirror.Mirror{Observer: l.client, Engine: l.chooser, Choose: l.chooser.Choose, Look: l.chooser.Look, Closed: l.chooser.Closed, Pinned: l.chooser.Pinned, Manifest: l.chooser.Manifest}
+	return &mirror.Mirror{Observer: l.client, Manifests: l.copying, Engines: l.engines}
 }
 
 // release gives the links back; the last user closes them.
@@ -95,9 +93,12 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	if l.client, err = registry.New(options); err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
-	l.engine = func() *transfer.Engine { return newEngine(l.client, p.store, p.limits, p.log) }
-	l.engines = func(copying *transfer.Engine) *acr.Chooser {
-		return side.engine(l.client, credentials, p.store, p.limits, copying, p.log)
+	l.newEngines = func() (engines []mirror.Engine, copying *transfer.Engine) {
+		copying = newEngine(l.client, p.store, p.limits, p.log)
+		if side != nil {
+			engines = append(engines, side.engine(l.client, credentials, p.store, p.limits, copying, p.log))
+		}
+		return append(engines, copying), copying
 	}
 	return l, nil
 }

@@ -60,6 +60,11 @@ type Options struct {
 	Target func(ctx context.Context, registry string) (azure.ResourceID, error)
 	// Origin returns how Azure reaches a source.
 	Origin func(ctx context.Context, source image.Repository) (Origin, error)
+	// Registry tells what is known of the registry of a repository, and SignIn whether Azure can be signed in to.
+	Registry func(repo image.Repository) Registry
+	SignIn   func(ctx context.Context) error
+	// Manifest fetches a manifest of a source by its digest.
+	Manifest func(ctx context.Context, ref image.Reference) (image.Manifest, error)
 	// Access says what may be relied on of a target's data plane; nil for AccessAuto.
 	Access func(registry string) Access
 	// Planes is what is known of data planes, shared by engines that follow one another; nil for nothing.
@@ -96,11 +101,6 @@ func New(options Options) *Engine {
 
 // Name returns "acr".
 func (*Engine) Name() string { return "acr" }
-
-// Resolve returns the digest that is offered: Azure imports verbatim.
-func (*Engine) Resolve(_ context.Context, _ image.Reference, offered image.Descriptor, _ []image.Platform) (image.Digest, error) {
-	return offered.Digest, nil
-}
 
 // Measure returns nothing: what Azure imports costs no request of ours.
 func (*Engine) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }

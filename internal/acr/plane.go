@@ -167,25 +167,15 @@ func statusOf(err error) int {
 	return 0
 }
 
-// Look tells what a target holds: by its data plane or, where that is closed, by what dray itself has set there, which is not verified.
-// Of what is not known the error wraps [image.ErrUnseen].
-func (c *Chooser) Look(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error) {
+// Reaches tells whether Azure makes imports of a job, by what the config says of source and target.
+func (e *Engine) Reaches(job plan.Job, source image.Reference, target image.Repository) bool {
 	order := mirror.Order{Platforms: job.Platforms, ForeignLayers: job.ForeignLayers}
 	order.Source = source
-	if c.ACR == nil || job.Engine == "copy" || target.IsLayout() || !c.Registry(target.Repository).Azure || unfitSource(order, c.Registry) != needsNothing {
-		d, err = c.Held(ctx, target)
-		return d, true, err
-	}
-	return c.ACR.see(ctx, target)
+	return !target.IsLayout() && e.options.Registry(target).Azure && unfitSource(order, e.options.Registry) == needsNothing
 }
 
-// Pinned tells whether Azure can import a source by its digest that dray cannot reach: nothing of it has to be resolved.
-func (c *Chooser) Pinned(job plan.Job, err error) bool {
-	order := mirror.Order{Platforms: job.Platforms, ForeignLayers: job.ForeignLayers}
-	order.Source = job.Source
-	return c.ACR != nil && job.Engine != "copy" && Closed(err) && unfitSource(order, c.Registry) == needsNothing &&
-		!slices.ContainsFunc(job.Targets, func(target image.Reference) bool { return target.IsLayout() || !c.Registry(target.Repository).Azure })
-}
+// Unreachable tells whether an error means that a registry cannot be asked from here. Azure may reach it.
+func (*Engine) Unreachable(err error) bool { return Closed(err) }
 
 // unasked tells whether what refers to an image cannot be asked for, as its source is named by a digest and not reached.
 func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) bool {
@@ -197,12 +187,12 @@ func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) boo
 	return true
 }
 
-// Closed tells that a target that Azure imports into cannot be looked at, as far as is known.
-func (c *Chooser) Closed(job plan.Job, target image.Repository) bool {
-	return c.ACR != nil && job.Engine != "copy" && !target.IsLayout() && c.Registry(target).Azure && c.ACR.closed(target) != ""
-}
+// Closed tells that a target cannot be looked at, as far as is known.
+func (e *Engine) Closed(target image.Repository) bool { return e.closed(target) != "" }
 
-func (e *Engine) see(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
+// Look tells what a target holds: by its data plane or, where that is closed, by what dray itself has set there, which is not verified.
+// Of what is not known the error wraps [image.ErrUnseen].
+func (e *Engine) Look(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
 	s := e.planes.of(target.Repository)
 	if e.access(target.Registry) == AccessNone {
 		e.planes.mu.Lock()

@@ -65,15 +65,14 @@ type world struct {
 	unseen                string // a host that cannot be looked up
 	denied                string // a repository of which nobody may read
 	// before is told of each request; nil for nobody.
-	before  func(*http.Request)
-	dir     string
-	log     *syncBuffer
-	store   *store.Store
-	azure   *azure.Client
-	client  *registry.Client
-	engine  *acr.Engine
-	chooser *acr.Chooser
-	mirror  *mirror.Mirror
+	before func(*http.Request)
+	dir    string
+	log    *syncBuffer
+	store  *store.Store
+	azure  *azure.Client
+	client *registry.Client
+	engine *acr.Engine
+	mirror *mirror.Mirror
 }
 
 // syncBuffer is a log that several write.
@@ -189,19 +188,17 @@ func (w *world) start(t *testing.T) {
 			}
 			return acr.Origin{Host: repo.Registry}, nil
 		},
-		Access:   func(string) acr.Access { return w.access },
-		Metered:  func(string) bool { return w.metered },
-		Parallel: w.parallel, Rate: w.rate, Timeout: w.timeout, Log: log,
-	})
-	w.chooser = &acr.Chooser{
-		Importer: copying, ACR: w.engine, SignIn: w.azure.SignIn, Held: w.client.Held, Manifest: copying.Manifest,
+		SignIn: w.azure.SignIn, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry {
 			_, known := w.signIns[repo.Registry]
 			signed := w.origins[repo.Registry].Username != ""
 			return acr.Registry{Azure: known && !signed, Signed: signed}
 		},
-	}
-	w.mirror = &mirror.Mirror{Observer: w.client, Engine: w.chooser, Choose: w.chooser.Choose, Look: w.chooser.Look, Closed: w.chooser.Closed, Pinned: w.chooser.Pinned, Manifest: copying.Manifest, Watcher: silent{}, Log: log}
+		Access:   func(string) acr.Access { return w.access },
+		Metered:  func(string) bool { return w.metered },
+		Parallel: w.parallel, Rate: w.rate, Timeout: w.timeout, Log: log,
+	})
+	w.mirror = &mirror.Mirror{Observer: w.client, Manifests: copying, Engines: []mirror.Engine{w.engine, copying}, Watcher: silent{}, Log: log}
 }
 
 func (w *world) stop(t *testing.T) {

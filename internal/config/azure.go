@@ -78,6 +78,12 @@ const (
 	EngineACR  Engine = "acr"
 )
 
+// Engines are the engines that a mapping may name, and auto.
+func Engines() []string {
+	field, _ := reflect.TypeFor[options]().FieldByName("Engine")
+	return split(field.Tag.Get("enum"))
+}
+
 // decode reads the name of a cloud, or its hosts.
 func (c *cloudSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag) {
 	if n.Kind == yaml.MappingNode {

@@ -60,7 +60,7 @@ func (m *Mirror) there(ctx context.Context, job plan.Job, wanted map[image.Repos
 	group.SetLimit(observedTags)
 	for repo, tags := range wanted {
 		group.Go(func() error {
-			if m.stopping() || m.Closed != nil && m.Closed(job, repo) {
+			if r := m.remote(job, job.Source, repo); m.stopping() || r != nil && r.Closed(repo) {
 				return nil
 			}
 			list, err := m.Observer.Tags(ctx, repo, func(tag string) bool { return tags[tag] })

@@ -25,7 +25,7 @@ const (
 func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes int64)) {
 	out := &r.result.Outcomes[i]
 	if m.stopping() {
-		out.Engine = m.Engine.Name()
+		out.Engine = m.last().Name()
 		m.settleError(out, ErrStopping)
 		m.Watcher.End(*out)
 		return
@@ -35,7 +35,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 	started := time.Now()
 	order := r.order(i)
 	engine := m.choose(ctx, order)
-	out.Engine, out.EngineReason = engine.Name(), engine.Reason
+	out.Engine, out.EngineReason = engine.Name(), engine.reason
 	m.sayEngine(r, engine)
 	receipt, err := m.tries(ctx, r, engine, order, meter)
 	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
@@ -55,12 +55,12 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 }
 
 // sayEngine logs which engine makes the imports of a job, and why: once for each reason.
-func (m *Mirror) sayEngine(r *run, c Choice) {
-	if c.Reason == "" {
+func (m *Mirror) sayEngine(r *run, c choice) {
+	if c.reason == "" {
 		return
 	}
-	if _, said := r.said.LoadOrStore(c.Name()+" "+c.Reason, true); !said {
-		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "engine chosen", slog.String("job", r.job.Name), slog.String("engine", c.Name()), slog.String("reason", c.Reason))
+	if _, said := r.said.LoadOrStore(c.Name()+" "+c.reason, true); !said {
+		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "engine chosen", slog.String("job", r.job.Name), slog.String("engine", c.Name()), slog.String("reason", c.reason))
 	}
 }
 

@@ -49,6 +49,11 @@ func (plain) Resolve(_ context.Context, _ image.Reference, o image.Descriptor, _
 	return o.Digest, nil
 }
 
+func (plain) Manifest(context.Context, image.Reference) (image.Manifest, error) {
+	return image.Manifest{}, image.ErrAbsent
+}
+
+func (plain) Fits(context.Context, mirror.Order) (bool, string)          { return true, "" }
 func (plain) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 func (plain) Refresh(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 
@@ -58,7 +63,7 @@ func (p plain) Import(_ context.Context, o mirror.Order, _ mirror.Meter) (mirror
 }
 
 func (p plain) mirror() *mirror.Mirror {
-	return &mirror.Mirror{Observer: p, Engine: p, Watcher: silent{}, Log: slog.New(slog.DiscardHandler)}
+	return &mirror.Mirror{Observer: p, Manifests: p, Engines: []mirror.Engine{p}, Watcher: silent{}, Log: slog.New(slog.DiscardHandler)}
 }
 
 func plainJob(t *testing.T, name string, priority int, tags ...string) plan.Job {

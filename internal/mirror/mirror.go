@@ -27,105 +27,26 @@ type Observer interface {
 	Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error)
 }
 
-// Order is what an engine needs to know to import one manifest.
-type Order struct {
-	diff.Action
-	Platforms []image.Platform
-	Referrers plan.Referrers
-	// ReferrersOnly says that another engine imports the image, so that Refresh looks for new referrers alone.
-	ReferrersOnly bool
-	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
-	ReferrersInterval time.Duration
-	// ForeignLayers brings layers that a manifest names by URLs as well.
-	ForeignLayers bool
-	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
-	// the image is there yet.
-	Fresh bool
-	// Sibling is a digest that the target repository was observed to hold under some tag; empty where none was.
-	Sibling image.Digest
-	// RefuseMoved says that a tag which holds something else is not moved, also where it has come to hold that since the plan.
-	RefuseMoved bool
-	// Job is the name of the job, Engine the engine that it names: "auto", "copy" or "acr".
-	Job, Engine string
-	// ResolveServer says that only the target's registry can ask the source, so that Source and Digest may be without a digest.
-	ResolveServer bool
-	// Alike are the targets at the same registry to which the run brings the same manifest, this one among them.
-	Alike []Alike
-	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
-	HeldAs string
-	// Observed are the tags of the target repository that the run asked for, with what each holds; empty for nothing.
-	Observed map[string]image.Digest
-	// Since is when the run began to observe: what was seen before is memory.
-	Since time.Time
-}
-
-// Alike is one target of several to which the same manifest goes.
-type Alike struct {
-	Target image.Reference
-	// Was is the digest that it held; empty where it had no such tag.
-	Was image.Digest
-}
-
-// Choice is the engine for one import, and the reason for it, which may be empty.
-type Choice struct {
-	Importer
-	Reason string
-}
-
-// Importer is an engine.
-type Importer interface {
-	// Name is the engine's name in reports: "copy".
-	Name() string
+// Manifests has the manifests of sources.
+type Manifests interface {
 	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a
 	// *RefusedError where it cannot be imported.
 	Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error)
-	// Measure returns what an import would cost at the most, changing nothing.
-	Measure(ctx context.Context, order Order) (Cost, error)
-	// Refresh brings what has come to refer to an image since it was last looked at, where that is due. The target holds the
-	// image, as order.HeldAs.
-	Refresh(ctx context.Context, order Order) (Cost, error)
-	// Import makes the target tag hold order.Digest. When it returns an error the target tag is what it was before.
-	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
+	// Manifest fetches a manifest by its digest, and remembers it.
+	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 }
 
-// Mirror runs jobs. All fields but Draining, Choose and Manifest are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Draining are required; they are not changed after the first run.
 type Mirror struct {
-	Observer Observer
-	// Engine tells what targets will hold, and makes the imports for which Choose has no other.
-	Engine  Importer
+	Observer  Observer
+	Manifests Manifests
+	// Engines are asked in their order who makes an import. The last one makes what no other can.
+	Engines []Engine
 	Watcher Watcher
 	Log     *slog.Logger
 	// Draining is closed when nothing new is to begin: what is under way goes on, the rest is deferred with ErrStopping. nil is
 	// never closed.
 	Draining <-chan struct{}
-	// Manifest fetches a manifest by its digest, and remembers it. Without it a tag that may be a list of referrers passes for one.
-	Manifest func(ctx context.Context, ref image.Reference) (image.Manifest, error)
-	// Look tells what a target holds, for a job and one of its sources, and whether the target itself has said so; nil for what the Observer
-	// says.
-	Look func(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error)
-	// Closed tells that a target of a job cannot be asked for anything; nil for never.
-	Closed func(job plan.Job, target image.Repository) bool
-	// Pinned tells of a source that is named by its digest, and could not be asked, whether the import goes on all the same; nil for never.
-	Pinned func(job plan.Job, err error) bool
-	// Choose chooses the engine of an import; nil for always Engine.
-	Choose func(ctx context.Context, order Order) Choice
-}
-
-// look asks what a target holds.
-func (m *Mirror) look(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error) {
-	if m.Look != nil {
-		return m.Look(ctx, job, source, target)
-	}
-	d, err = m.Observer.Held(ctx, target)
-	return d, true, err
-}
-
-// choose returns the engine for an import.
-func (m *Mirror) choose(ctx context.Context, order Order) Choice {
-	if m.Choose == nil {
-		return Choice{Importer: m.Engine}
-	}
-	return m.Choose(ctx, order)
 }
 
 // The bounds of what is under way at once. They only keep memory bounded: how many requests a registry sees at once is
@@ -153,7 +74,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			started := time.Now()
 			order := r.order(i)
 			engine := m.choose(ctx, order)
-			out.Engine, out.EngineReason = engine.Name(), engine.Reason
+			out.Engine, out.EngineReason = engine.Name(), engine.reason
 			cost, err := engine.Measure(ctx, order)
 			out.Cost = cost
 			if err != nil {

@@ -32,6 +32,8 @@ type run struct {
 	observed map[image.Repository]map[string]image.Digest
 	// stocked are the target repositories that have a tag of which the digest was not asked.
 	stocked map[image.Repository]bool
+	// offered are the indexes at the source.
+	offered map[image.Digest]image.Descriptor
 	// alike are the imports of the run; nothing changes them once it has begun to import.
 	alike map[likeness][]Alike
 	// arrived is set once others no longer wait for it to be observed; the queues' lock guards it.
@@ -49,7 +51,7 @@ type ask struct {
 func newRun(job plan.Job) *run {
 	return &run{
 		job: job, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
-		stocked: map[image.Repository]bool{}, result: Result{Job: job.Name, Started: time.Now()},
+		stocked: map[image.Repository]bool{}, offered: map[image.Digest]image.Descriptor{}, result: Result{Job: job.Name, Started: time.Now()},
 	}
 }
 
@@ -189,7 +191,7 @@ func (r *run) order(i int) Order {
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefusesMove(action.Target.Tag), Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
-		Alike: r.alike[r.likenessOf(action)],
+		Alike: r.alike[r.likenessOf(action)], Offered: r.offered[action.Source.Digest],
 		Fresh: len(held) == 0 && !r.stocked[action.Target.Repository], Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}
 }
@@ -340,7 +342,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	var sourceErr error
 	doubtful := byPattern(r.job, a.source.Tag)
 	if doubtful { // targets are asked only for what is no list
-		if sourceErr = m.offer(ctx, r.job, &offer); errors.Is(sourceErr, errList) {
+		if sourceErr = m.offer(ctx, r, &offer); errors.Is(sourceErr, errList) {
 			return
 		}
 	}
@@ -350,7 +352,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 		group.Go(func() { held[i], errs[i] = m.held(ctx, r.job, a.source, target, offered) })
 	}
 	if !doubtful {
-		sourceErr = m.offer(ctx, r.job, &offer)
+		sourceErr = m.offer(ctx, r, &offer)
 	}
 	group.Wait()
 
@@ -388,20 +390,32 @@ func (r *run) noteHeld(o diff.Observation) {
 	}
 }
 
-// offer asks the source, and the engine what it would make of the answer.
-func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) error {
+// noteOffered keeps what the source offers, where it is an index.
+func (r *run) noteOffered(d image.Descriptor) {
+	if !image.IsIndex(d.MediaType) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.offered[d.Digest] = d
+}
+
+// offer asks the source, and what a target would hold of the answer.
+func (m *Mirror) offer(ctx context.Context, r *run, o *diff.Observation) error {
+	job := r.job
 	if job.ResolveServer {
 		o.Unresolved = true
 		return nil
 	}
 	desc, err := m.Observer.Head(ctx, o.Source)
-	if err != nil && ctx.Err() == nil && o.Source.Digest != "" && m.Pinned != nil && m.Pinned(job, err) {
+	if err != nil && ctx.Err() == nil && o.Source.Digest != "" && m.unneeded(job, err) {
 		desc, err = image.Descriptor{Digest: o.Source.Digest}, nil
 	}
 	if err != nil {
 		return At(Source, o.Source, err)
 	}
 	o.Source = o.Source.WithDigest(desc.Digest)
+	r.noteOffered(desc)
 	if byPattern(job, o.Source.Tag) {
 		list, err := m.isList(ctx, o.Source, desc)
 		if list {
@@ -411,7 +425,7 @@ func (m *Mirror) offer(ctx context.Context, job plan.Job, o *diff.Observation) e
 			return At(Source, o.Source, err)
 		}
 	}
-	o.Want, err = m.Engine.Resolve(ctx, o.Source, desc, job.Platforms)
+	o.Want, err = m.Manifests.Resolve(ctx, o.Source, desc, job.Platforms)
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
 		o.Declined, o.Detail, o.Want = refused.Reason, refused.Detail, desc.Digest
 		return nil

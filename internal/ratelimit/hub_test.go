@@ -105,7 +105,7 @@ func (s *stand) start(t *testing.T) {
 			return s.governor.Reserve(ctx, repo.Registry, repo.Path, pulls, begun)
 		},
 	})
-	s.mirror = &mirror.Mirror{Observer: s.client, Engine: engine, Manifest: engine.Manifest, Watcher: silent{}, Log: log}
+	s.mirror = &mirror.Mirror{Observer: s.client, Manifests: engine, Engines: []mirror.Engine{engine}, Watcher: silent{}, Log: log}
 }
 
 func (s *stand) stop(t *testing.T) {

@@ -94,6 +94,9 @@ func (e *Engine) Size() int { return e.locations.size() + e.pushes.size() }
 // Name returns "copy".
 func (*Engine) Name() string { return "copy" }
 
+// Fits tells that it can make every import.
+func (*Engine) Fits(context.Context, mirror.Order) (ok bool, reason string) { return true, "" }
+
 // Resolve returns the digest that the target will hold: the source's, or, for an index of which only some platforms are
 // wanted, that of the index with fewer entries. The latter needs the index itself, which is fetched once; an image of one platform needs its
 // config as well.

@@ -1,0 +1,166 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+)
+
+// Order is what an engine needs to know to import one manifest.
+type Order struct {
+	diff.Action
+	Platforms []image.Platform
+	Referrers plan.Referrers
+	// ReferrersOnly says that another engine imports the image, so that Refresh looks for new referrers alone.
+	ReferrersOnly bool
+	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
+	ReferrersInterval time.Duration
+	// ForeignLayers brings layers that a manifest names by URLs as well.
+	ForeignLayers bool
+	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
+	// the image is there yet.
+	Fresh bool
+	// Sibling is a digest that the target repository was observed to hold under some tag; empty where none was.
+	Sibling image.Digest
+	// RefuseMoved says that a tag which holds something else is not moved, also where it has come to hold that since the plan.
+	RefuseMoved bool
+	// Job is the name of the job, Engine the engine that it names, or "auto".
+	Job, Engine string
+	// ResolveServer says that only the target's registry can ask the source, so that Source and Digest may be without a digest.
+	ResolveServer bool
+	// Alike are the targets at the same registry to which the run brings the same manifest, this one among them.
+	Alike []Alike
+	// Offered is the index that the source offers; zero where it offers none.
+	Offered image.Descriptor
+	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
+	HeldAs string
+	// Observed are the tags of the target repository that the run asked for, with what each holds; empty for nothing.
+	Observed map[string]image.Digest
+	// Since is when the run began to observe: what was seen before is memory.
+	Since time.Time
+}
+
+// Alike is one target of several to which the same manifest goes.
+type Alike struct {
+	Target image.Reference
+	// Was is the digest that it held; empty where it had no such tag.
+	Was image.Digest
+}
+
+// Importer makes imports.
+type Importer interface {
+	// Name is what mappings and reports call it: "copy".
+	Name() string
+	// Measure returns what an import would cost at the most, changing nothing.
+	Measure(ctx context.Context, order Order) (Cost, error)
+	// Refresh brings what has come to refer to an image since it was last looked at, where that is due. The target holds the
+	// image, as order.HeldAs.
+	Refresh(ctx context.Context, order Order) (Cost, error)
+	// Import makes the target tag hold order.Digest. When it returns an error the target tag is what it was before.
+	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
+}
+
+// Engine is an Importer that tells which imports it can make.
+type Engine interface {
+	Importer
+	// Fits tells whether it can make an import, and why, or why not. The reason is empty where there is nothing to tell.
+	Fits(ctx context.Context, order Order) (ok bool, reason string)
+}
+
+// Remote is an [Engine] that has somebody else import, who may reach what dray does not.
+type Remote interface {
+	// Reaches tells, without asking anybody, whether it makes imports of a job where dray reaches neither source nor target.
+	Reaches(job plan.Job, source image.Reference, target image.Repository) bool
+	// Look tells what a target holds, and whether the target itself has said so.
+	Look(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error)
+	// Closed tells that a target cannot be asked for anything, as far as is known.
+	Closed(target image.Repository) bool
+	// Unreachable tells whether an error means that a registry is not reached, and not that it fails.
+	Unreachable(err error) bool
+}
+
+// choice is the importer of one import, and the reason for it, which may be empty.
+type choice struct {
+	Importer
+	reason string
+}
+
+// mayMake tells whether a job leaves its imports to an engine, by the engine that the job names.
+func mayMake(e Engine, named string) bool { return named == "" || named == "auto" || named == e.Name() }
+
+// choose returns the importer for an order. Where the mapping names an engine that cannot make the import, that is refused, with the reason.
+func (m *Mirror) choose(ctx context.Context, order Order) choice {
+	why := ""
+	for _, e := range m.Engines {
+		if !mayMake(e, order.Engine) {
+			continue
+		}
+		named := order.Engine == e.Name()
+		switch ok, reason := e.Fits(ctx, order); {
+		case ok && named:
+			return choice{e, cmp.Or(reason, "the mapping says so")}
+		case ok:
+			return choice{e, cmp.Or(reason, why)}
+		default:
+			why = cmp.Or(why, reason)
+		}
+	}
+	return choice{Importer: refusing{m.last(), order.Engine, cmp.Or(why, "there is no such engine")}}
+}
+
+// last is the engine that makes what no other can.
+func (m *Mirror) last() Engine { return m.Engines[len(m.Engines)-1] }
+
+// remote returns the engine that imports for a job where dray does not reach the registries; nil for none.
+func (m *Mirror) remote(job plan.Job, source image.Reference, target image.Repository) Remote {
+	for _, e := range m.Engines {
+		if r, ok := e.(Remote); ok && mayMake(e, job.Engine) && r.Reaches(job, source, target) {
+			return r
+		}
+	}
+	return nil
+}
+
+// look asks what a target holds.
+func (m *Mirror) look(ctx context.Context, job plan.Job, source, target image.Reference) (d image.Descriptor, verified bool, err error) {
+	if r := m.remote(job, source, target.Repository); r != nil {
+		return r.Look(ctx, target)
+	}
+	d, err = m.Observer.Held(ctx, target)
+	return d, true, err
+}
+
+// unneeded tells whether the source of a job, which is named by its digest and gave only an error, need not be reached by dray.
+func (m *Mirror) unneeded(job plan.Job, err error) bool {
+	return !slices.ContainsFunc(job.Targets, func(target image.Reference) bool {
+		r := m.remote(job, job.Source, target.Repository)
+		return r == nil || !r.Unreachable(err)
+	})
+}
+
+// refusing declines what the engine that a mapping names cannot import.
+type refusing struct {
+	Importer
+	name, why string
+}
+
+// Name returns that of the engine.
+func (r refusing) Name() string { return r.name }
+
+// Measure refuses.
+func (r refusing) Measure(context.Context, Order) (Cost, error) { return Cost{}, r.refuse() }
+
+// Import refuses.
+func (r refusing) Import(context.Context, Order, Meter) (Receipt, error) {
+	return Receipt{}, r.refuse()
+}
+
+func (r refusing) refuse() error {
+	return &RefusedError{Reason: diff.EngineUnfit, Detail: fmt.Sprintf("the mapping says engine: %s, but %s", r.name, r.why)}
+}
