@@ -92,7 +92,7 @@ func (c *Client) other(host string) *signer {
 func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, error) {
 	location, err := req.URL.Parse(resp.Header.Get("Location"))
 	if err != nil { // its text may contain a signature
-		return nil, errors.New("it redirects to what is not a URL")
+		return nil, errors.New("it redirects to an invalid URL")
 	}
 	to, err := c.wire.Allowed(location)
 	if err != nil {

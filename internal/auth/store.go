@@ -251,7 +251,7 @@ func (e authEntry) credential() (Credential, error) {
 	raw, err := base64.StdEncoding.DecodeString(e.Auth)
 	user, password, ok := strings.Cut(string(raw), ":")
 	if err != nil || !ok {
-		return Credential{}, errors.New("an auth entry is not user:password in base64: sign in anew")
+		return Credential{}, errors.New("an auth entry is not user:password in base64: sign in again")
 	}
 	c.Username = user
 	if c.IdentityToken == "" {

@@ -77,14 +77,14 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 			return nil, carrier.Fault(call.Operation, err)
 		}
 	}
-	return nil, carrier.Fault(call.Operation, errors.New("it redirects without an end"))
+	return nil, carrier.Fault(call.Operation, errors.New("it redirects too often"))
 }
 
 // elsewhere makes the request to which a token server redirects. A request with a secret stays at its host.
 func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, anonymous bool) (*http.Request, error) {
 	location, err := req.URL.Parse(resp.Header.Get("Location"))
 	if err != nil {
-		return nil, errors.New("a request for a token was redirected to what is not a URL")
+		return nil, errors.New("a request for a token was redirected to an invalid URL")
 	}
 	to, err := carrier.Allowed(location)
 	if err == nil && (to.Host != req.URL.Host || to.Scheme != req.URL.Scheme || req.Method != http.MethodGet) && !anonymous {
@@ -152,7 +152,7 @@ func parseToken(raw []byte, born time.Time) (*token, error) {
 		}
 		var text string
 		if json.Unmarshal(field, &text) != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, fmt.Errorf("the field %q of the answer with the token is not a text that fits into a header", name)
+			return nil, fmt.Errorf("the field %q of the token answer is not a valid header value", name)
 		}
 		life, err := lifeOf(fields["expires_in"])
 		if err != nil {

@@ -78,7 +78,7 @@ func (b *builder) registries(section dict[registrySection]) map[string]Registry 
 			continue
 		}
 		if tlsPort.MatchString(e.name) && e.value.PlainHTTP.value && !strings.HasSuffix(key, ":443") {
-			b.fail(e.value.PlainHTTP.origin, errors.New("means port 80, and the entry names the port of HTTPS"), "write "+key+", or take plainHTTP out")
+			b.fail(e.value.PlainHTTP.origin, errors.New("means port 80, and the entry names the port of HTTPS"), "write "+key+", or remove plainHTTP")
 		}
 		all[key] = b.registry(key, e)
 	}

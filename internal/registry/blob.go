@@ -118,14 +118,14 @@ func (r *download) accept(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", r.read)) {
-			return r.e.refused(getBlob, nil, "it was asked to go on at byte %d, and does so elsewhere", r.read)
+			return r.e.refused(getBlob, nil, "it was asked to resume at byte %d, and resumed elsewhere", r.read)
 		}
 		_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
 		whole, _ := number(total) // "*" if unknown
 		return r.fits(whole)
 	case http.StatusOK:
 	default:
-		return r.e.refused(getBlob, nil, "it answered %d where the blob was to come", resp.StatusCode)
+		return r.e.refused(getBlob, nil, "it answered %d instead of sending the blob", resp.StatusCode)
 	}
 	if strings.Contains(strings.ToLower(resp.Header.Get("Content-Encoding")), "gzip") && resp.ContentLength != r.size {
 		if err := r.decode(resp); err != nil {
@@ -164,7 +164,7 @@ func (r *download) decode(resp *http.Response) error {
 	most := 2*r.size + 1<<20 // limits bodies that never end
 	coded, err := gzip.NewReader(wire.Ration{Reader: body, Left: &most})
 	if err != nil {
-		return r.e.refused(getBlob, err, "its coding cannot be read: %v", err)
+		return r.e.refused(getBlob, err, "its content coding cannot be decoded: %v", err)
 	}
 	r.whole, r.body = true, readCloser{coded, resp.Body}
 	return nil

@@ -63,7 +63,7 @@ func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Reposit
 		return err
 	}
 	if held.Raw != nil && !image.ListsReferrers(held.Raw) {
-		refused := e.refused(putManifest, nil, "the tag %s, where the list of what refers to %s has its place, holds an image", tag.Tag, subject)
+		refused := e.refused(putManifest, nil, "the tag %s, which the referrers list of %s needs, holds an image", tag.Tag, subject)
 		refused.Hint = "remove that tag, or set referrers: false"
 		return refused
 	}
@@ -74,7 +74,7 @@ func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Reposit
 	}
 	raw, err := listWith(held.Raw, m)
 	if err != nil {
-		return e.refused(putManifest, err, "the list of what refers to %s: %v", subject, err)
+		return e.refused(putManifest, err, "the referrers list of %s: %v", subject, err)
 	}
 	_, err = e.putManifest(ctx, tag, image.MediaTypeOCIIndex, raw)
 	return err

@@ -70,9 +70,9 @@ func (r rejection) wayOut() wayOut {
 	case foreign && (r.status == http.StatusBadRequest || r.status == http.StatusNotFound || r.status == http.StatusUnprocessableEntity):
 		return wayOut{hint: "the image has layers by URL, and this registry requires their content: set foreignLayers: true"}
 	case put && image.IsDocker(r.mediaType) && (r.status == http.StatusUnsupportedMediaType || r.code == "MANIFEST_INVALID"):
-		return wayOut{hint: "the image has Docker's media types, where the registry may take OCI's only: allow them there (zot: http.compat: [docker2s2]), or push the image to its source as OCI"}
+		return wayOut{hint: "the image has Docker's media types, and the registry may accept OCI's only: allow them there (zot: http.compat: [docker2s2]), or push the image to its source as OCI"}
 	case put && r.status == http.StatusUnsupportedMediaType:
-		return wayOut{hint: "the registry takes no manifests of the type " + wire.Clean(r.mediaType)}
+		return wayOut{hint: "the registry accepts no manifests of the type " + wire.Clean(r.mediaType)}
 	case put && r.status == http.StatusMethodNotAllowed:
 		return wayOut{hint: "the tag or the repository is read-only or locked there"}
 	case upload && (r.status == http.StatusMethodNotAllowed || r.status == http.StatusForbidden && onlyReads.MatchString(r.message)):

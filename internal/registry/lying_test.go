@@ -207,7 +207,7 @@ func TestAnswersWithoutEnd(t *testing.T) {
 		t.Error("a blob of nothing")
 	}
 	c = client(t, emulator.Network{home: answer(200, nil, `{"x":`+strings.Repeat("[", 1<<20))}, Options{})
-	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil || !strings.Contains(err.Error(), "longer than any") {
+	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil || !strings.Contains(err.Error(), "the answer is too long") {
 		t.Errorf("a list that is nested: %v", err)
 	}
 }
@@ -348,7 +348,7 @@ func TestManifestTakenAsAnother(t *testing.T) {
 		if !errors.Is(err, image.ErrCorrupt) {
 			t.Fatalf("PutManifest: %v", err)
 		}
-		contains(t, err.Error(), "says that it has taken "+other)
+		contains(t, err.Error(), "says that it has stored "+other)
 	})
 }
 

@@ -79,7 +79,7 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 		return image.Manifest{}, mismatch(getManifest, e.registry, r.Digest, m.Digest)
 	}
 	if m.MediaType == "" {
-		return image.Manifest{}, e.refused(getManifest, nil, "what it gives is no manifest, but %s", kindOf(m.Raw, resp.Header.Get("Content-Type")))
+		return image.Manifest{}, e.refused(getManifest, nil, "it sent no manifest, but %s", kindOf(m.Raw, resp.Header.Get("Content-Type")))
 	}
 	return m, nil
 }

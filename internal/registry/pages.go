@@ -70,7 +70,7 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 			return err
 		}
 		if seen[pageOf(next)] {
-			return p.endpoint.refused(p.operation, nil, "the list comes back to a page that it has already given")
+			return p.endpoint.refused(p.operation, nil, "the list returns to an earlier page")
 		}
 		seen[pageOf(next)] = true
 		req = req.Clone(ctx)
@@ -113,7 +113,7 @@ func (p pages) next(resp *http.Response) (*url.URL, error) {
 		return nil, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
 	}
 	if place.Host != from.Host {
-		return nil, p.endpoint.refused(p.operation, nil, "the next page is said to lie at another host, %s; not followed", wire.Clean(place.Host))
+		return nil, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.Clean(place.Host))
 	}
 	return place, nil
 }
@@ -325,7 +325,7 @@ func (g *gathered) add(name string) error {
 		return nil
 	}
 	if g.size += int64(len(name)) + nameCost; g.size > maxKept {
-		return fmt.Errorf("more than %d MiB of names are chosen: %w", maxKept>>20, wire.ErrTooLong)
+		return fmt.Errorf("more than %d MiB of names are selected: %w", maxKept>>20, wire.ErrTooLong)
 	}
 	g.page = append(g.page, strings.Clone(name))
 	return nil

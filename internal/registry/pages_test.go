@@ -80,8 +80,8 @@ func TestEndsOfLists(t *testing.T) {
 			}
 			return link(page + 1)
 		}, []string{"a", "a-1", "a/2", "b", "z"}, ""},
-		"a circle":             {func(page int) string { return link((page + 1) % 2) }, nil, "comes back to a page that it has already given"},
-		"itself":               {func(int) string { return link(1) }, nil, "comes back"},
+		"a circle":             {func(page int) string { return link((page + 1) % 2) }, nil, "returns to an earlier page"},
+		"itself":               {func(int) string { return link(1) }, nil, "returns to an earlier page"},
 		"what cannot be read":  {func(int) string { return "/v2/app/tags/list?page=1" }, nil, "cannot be read"},
 		"what is no URL":       {func(int) string { return `</%zz?secret=S3CRET>; rel="next"` }, nil, "not a URL"},
 		"another host":         {func(int) string { return `<https://` + other + `/v2/app/tags/list?page=1>; rel="next"` }, nil, "another host"},

@@ -109,7 +109,7 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 		if err != nil && strings.Contains(err.Error(), "unexpected end") {
 			return nil, io.ErrUnexpectedEOF
 		}
-		return nil, errors.New("its answer is not a list of referrers")
+		return nil, errors.New("its answer is not a referrers list")
 	}
 	var list []image.Referrer
 	for _, m := range manifests {

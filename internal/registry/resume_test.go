@@ -126,7 +126,7 @@ func TestSilence(t *testing.T) {
 			r, c := stand(t, emulator.Options{}, Options{})
 			r.Inject(emulator.Fault{Hang: true})
 			_, err := c.Head(t.Context(), at("app").Tag("1"))
-			if e := failure(t, err); !e.Temporary() || !strings.Contains(e.Error(), "no byte for too long") {
+			if e := failure(t, err); !e.Temporary() || !strings.Contains(e.Error(), "no data for too long") {
 				t.Errorf("error = %v", err)
 			}
 		})

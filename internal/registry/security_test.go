@@ -46,7 +46,7 @@ func TestLinkToAnotherHost(t *testing.T) {
 				t.Errorf("Tags = %v", tags)
 			} else {
 				e := failure(t, err)
-				contains(t, err.Error(), "GET tag list: "+home+": the next page", other)
+				contains(t, err.Error(), "GET tag list: "+home+": its Link leads to another host", other)
 				if e.Temporary() || e.Code() != "failed" {
 					t.Errorf("temporary %v, code %q", e.Temporary(), e.Code())
 				}

@@ -59,7 +59,7 @@ func TestConnections(t *testing.T) {
 		{"loopback without TLS, nothing configured", plainServer, Host{}, ""},
 		{"loopback without TLS, only a concurrency", plainServer, Host{Concurrency: 1}, ""},
 		{"plainHTTP", plainServer, Host{PlainHTTP: true}, ""},
-		{"a CA file where there is no TLS", plainServer, Host{CAFile: ca}, "it does not speak TLS: set plainHTTP: true"},
+		{"a CA file where there is no TLS", plainServer, Host{CAFile: ca}, "it does not use TLS: set plainHTTP: true"},
 		{"a CA file", secureServer, Host{CAFile: ca}, ""},
 		{"any certificate", secureServer, Host{InsecureSkipVerify: true}, ""},
 		{"an unknown authority", secureServer, Host{}, `signed by an unknown authority, "CN=registry emulator": set tls.caFile`},

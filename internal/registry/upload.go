@@ -252,7 +252,7 @@ func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
 		return false, err
 	}
 	if u.session == nil {
-		return false, u.refused(postUpload, nil, "it answered %d, and names no Location for the blob", resp.StatusCode)
+		return false, u.refused(postUpload, nil, "it answered %d without a Location for the blob", resp.StatusCode)
 	}
 	return false, nil
 }
@@ -276,7 +276,7 @@ func digestSaid(header http.Header) image.Digest {
 
 // hasOther is the error of a registry that says it has stored something else.
 func (e *endpoint) hasOther(operation string, sent, said image.Digest) error {
-	return e.refused(operation, image.ErrCorrupt, "it was sent %s, and says that it has taken %s", sent, said)
+	return e.refused(operation, image.ErrCorrupt, "it was sent %s, and says that it has stored %s", sent, said)
 }
 
 // move takes over the Location of an answer for the next request. A Location must not lead out of TLS.

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrTooLong reports an answer that exceeds its size limit.
-var ErrTooLong = errors.New("the answer is longer than any that is known")
+var ErrTooLong = errors.New("the answer is too long")
 
 // ReadAll reads an answer and fails after most bytes. It decodes a compression that the request did not ask for; the limit applies to the
 // decoded bytes.
@@ -53,7 +53,7 @@ func Decoded(resp *http.Response, most int64) (io.Reader, error) {
 		}
 		return gzip.NewReader(whole)
 	}
-	return nil, fmt.Errorf("its body is coded as %s, which was not requested", Clean(coding))
+	return nil, fmt.Errorf("its body has the content coding %s, which was not requested", Clean(coding))
 }
 
 // Ration reads at most *Left bytes, a budget that several readers can share.

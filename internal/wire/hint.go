@@ -44,7 +44,7 @@ func tlsHint(err error) string {
 		return "TLS: certificate is not valid: " + Clean(invalid.Error())
 	}
 	if speaksPlain(err) {
-		return "it does not speak TLS: set plainHTTP: true"
+		return "it does not use TLS: set plainHTTP: true"
 	}
 	return ""
 }
@@ -98,12 +98,12 @@ func (t *Transport) statusHint(req *http.Request, e *Error) string {
 		return "this account may not do that at " + t.name
 	case http.StatusProxyAuthRequired:
 		if proxy, err := http.ProxyFromEnvironment(req); err == nil && proxy != nil {
-			return "the proxy at " + proxy.Host + " wants to be signed in to: put a user and a password into HTTP_PROXY"
+			return "the proxy at " + proxy.Host + " requires a sign-in: put a user and a password into HTTP_PROXY"
 		}
-		return "a proxy on the way wants to be signed in to"
+		return "a proxy on the way requires a sign-in"
 	}
 	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
-		return "it speaks TLS: take plainHTTP out of registries." + t.name
+		return "it uses TLS: remove plainHTTP from registries." + t.name
 	}
 	return ""
 }

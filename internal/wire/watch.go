@@ -20,7 +20,7 @@ const (
 var ErrSlow = errors.New("less than 16 KiB in a minute: too slow")
 
 var (
-	errStalled = errors.New("no byte for too long")
+	errStalled = errors.New("no data for too long")
 )
 
 // watch cancels an attempt if the counterpart is silent, or almost so. Only the counterpart's own turns count, not those of the other side
