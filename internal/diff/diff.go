@@ -1,5 +1,5 @@
-// Package diff decides what to do with each tag: it takes what was observed on both sides and returns actions, with a
-// reason each. It is pure: no I/O, no clock, sorted output.
+// Package diff decides what to do with each tag: from what was observed on both sides it returns actions, each with a reason. It is pure:
+// no I/O, no clock, sorted output.
 package diff
 
 import (
@@ -13,67 +13,67 @@ import (
 // Op is the kind of an action.
 type Op string
 
-// The operations: leave the target as it is, bring the source's manifest there, or decline and say why.
+// The operations: keep the target as it is, import the source's manifest, or refuse and say why.
 const (
 	Keep   Op = "keep"
 	Import Op = "import"
 	Refuse Op = "refuse"
 )
 
-// Reason says in one fixed word why an action is what it is. Reasons are part of the JSON and of metric labels.
+// Reason is a fixed word for why an action is what it is. Reasons are part of the JSON and of metric labels.
 type Reason string
 
 // The reasons.
 const (
 	// Unchanged: the target holds what the source offers.
 	Unchanged Reason = "unchanged"
-	// Immutable: the target has the tag, which the mapping says never moves, so that nothing more was asked.
+	// Immutable: the target has the tag, which the mapping says never moves, so nothing else was asked.
 	Immutable Reason = "immutable"
 	// Absent: the target has no such tag.
 	Absent Reason = "absent"
-	// Hidden: the target's registry does not say whether it has such a tag, which only an import can tell.
+	// Hidden: the target's registry does not say whether it has the tag; only an import can tell.
 	Hidden Reason = "hidden"
-	// Moved: the tag points elsewhere at the source than at the target.
+	// Moved: source and target hold different digests under the tag.
 	Moved Reason = "moved"
 	// TwoWriters: two jobs would write the same target tag.
 	TwoWriters Reason = "two-writers"
 	// PlatformMissing: the source does not offer a platform that the mapping asks for.
 	PlatformMissing Reason = "platform-missing"
-	// Unsupported: the source's manifest is of a kind that no target could keep, such as Docker's schema 1.
+	// Unsupported: no target could store the source's manifest, such as Docker's schema 1.
 	Unsupported Reason = "unsupported"
 	// Unobserved: a side could not be asked, so nothing is known and nothing is done.
 	Unobserved Reason = "unobserved"
 	// SourceAbsent: the source has no such tag or repository.
 	SourceAbsent Reason = "absent-at-source"
-	// NothingChosen: the mapping's filter chooses less of the source's tags or repositories than there has to be.
+	// NothingChosen: the mapping's filter selects fewer of the source's tags or repositories than required.
 	NothingChosen Reason = "nothing-chosen"
-	// Unresolved: only the target's registry can ask the source, so what is new shows after the import.
+	// Unresolved: only the target's registry can ask the source, so changes show only after the import.
 	Unresolved Reason = "unresolved"
-	// Locked: the target's registry keeps the tag from being moved.
+	// Locked: the target's registry does not let the tag move.
 	Locked Reason = "locked"
 	// EngineUnfit: the engine that the mapping names cannot make this import.
 	EngineUnfit Reason = "engine-unfit"
 )
 
-// Observation is what both sides said of one tag.
+// Observation is what both sides reported about one tag.
 type Observation struct {
-	// Source names the tag or digest that was asked for, pinned by the digest that the source offers now.
+	// Source is the requested tag or digest, pinned to the digest that the source offers now.
 	Source image.Reference
-	// Target names the tag to write.
+	// Target is the tag to write.
 	Target image.Reference
-	// Want is the digest that the target has to hold: the source's, or the one of its index with fewer platforms.
+	// Want is the digest that the target should hold: the source's, or that of its index reduced to some platforms.
 	Want image.Digest
-	// Held is the digest that the target tag holds; empty only where the target said that there is no such tag.
+	// Held is the digest that the target tag holds; empty only if the target said that the tag does not exist.
 	Held image.Digest
 	// There says that the target has the tag. Nothing else was asked, since the tag is immutable: Want and Held are empty.
 	There bool
-	// Hidden says that the target does not tell whether there is such a tag.
+	// Hidden says that the target does not tell whether the tag exists.
 	Hidden bool
-	// Unseen says that the target cannot be looked at: what it holds is remembered, or Hidden, and an import leaves a tag that must not be moved.
+	// Unseen says that the target cannot be read: Held is remembered, or the tag is Hidden, and an import leaves a tag that must not move.
 	Unseen bool
-	// Unresolved says that only the target's registry can tell what the source offers: there is no Want.
+	// Unresolved says that only the target's registry can tell what the source offers: Want is unknown.
 	Unresolved bool
-	// Declined is the reason for which the source's offer cannot be taken, empty where it can; Detail explains it.
+	// Declined is the reason why the source's offer cannot be imported, empty if it can; Detail explains it.
 	Declined Reason
 	Detail   string
 }
@@ -82,21 +82,20 @@ type Observation struct {
 type Action struct {
 	Op     Op
 	Reason Reason
-	// Detail explains a refusal to a person; empty otherwise.
+	// Detail explains a refusal to the user; empty otherwise.
 	Detail string
 	// Source is pinned by digest, so that what was planned is what arrives.
 	Source image.Reference
 	Target image.Reference
-	// Digest is what the target holds after the action, empty where that shows only then; Was is what it held before, empty where it
-	// had no such tag.
+	// Digest is what the target holds after the action, empty if only the import shows it; Was is what it held before, empty if the tag did
+	// not exist.
 	Digest image.Digest
 	Was    image.Digest
-	// Unverified says that what the target holds was not looked at.
+	// Unverified says that the target was not read.
 	Unverified bool
 }
 
-// Actions returns one action for each observation, sorted by target, then by source. It is total: every observation
-// yields an action, and applying the imports yields observations of which only keeps remain.
+// Actions returns one action per observation, sorted by target, then by source. After the imports, every observation yields a Keep.
 func Actions(job plan.Job, seen []Observation) []Action {
 	actions := make([]Action, 0, len(seen))
 	for _, o := range seen {
@@ -111,8 +110,8 @@ func Actions(job plan.Job, seen []Observation) []Action {
 	return actions
 }
 
-// Decide says what to do with one tag. It is asked for a plan, and by an engine that has looked at the target again before it writes a
-// tag: whether a tag may be moved is decided here and nowhere else.
+// Decide decides on one tag, for a plan, and for an engine that has asked the target again before it writes. It alone decides whether a tag
+// may move.
 func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 	switch {
 	case o.Declined != "":
@@ -120,7 +119,7 @@ func Decide(refuseMoved bool, o Observation) (Op, Reason, string) {
 	case o.There:
 		return Keep, Immutable, ""
 	case o.Unresolved && refuseMoved && o.Held != "":
-		return Keep, Unresolved, "" // whether it moved only an import could tell, which might move the tag
+		return Keep, Unresolved, "" // only an import could tell whether it moved, and might move the tag
 	case o.Unresolved:
 		return Import, Unresolved, ""
 	case o.Want == "":
@@ -154,13 +153,13 @@ func compareReferences(a, b image.Reference) int {
 	)
 }
 
-// Claim is the wish of a job to write a target tag.
+// Claim says that a job would write a target tag.
 type Claim struct {
 	Job    string
 	Target image.Reference
 }
 
-// TagOrDigest is what a target is written as: its tag, or its digest where it has none.
+// TagOrDigest returns the target's tag without its digest, or its digest if it has no tag.
 func TagOrDigest(target image.Reference) image.Reference {
 	if target.Tag != "" {
 		target.Digest = ""
@@ -168,8 +167,8 @@ func TagOrDigest(target image.Reference) image.Reference {
 	return target
 }
 
-// Contested returns, for each target tag that more than one job claims, the names of those jobs, sorted and each once.
-// Targets with a tag are compared without their digest.
+// Contested returns, for each target tag that several jobs claim, the names of those jobs, sorted and unique. Targets with a tag are
+// compared without their digest.
 func Contested(claims []Claim) map[image.Reference][]string {
 	jobs := make(map[image.Reference][]string, len(claims))
 	for _, c := range claims {

@@ -1,10 +1,10 @@
 package image
 
-// Descriptor is what a registry tells of content without sending it (OCI image spec, "Content Descriptors").
+// Descriptor describes content without its bytes (OCI image spec, "Content Descriptors").
 type Descriptor struct {
 	MediaType string
 	Digest    Digest
-	// Size is in bytes; 0 where the registry did not say.
+	// Size is in bytes; 0 if the registry did not say.
 	Size int64
 }
 

@@ -1,7 +1,7 @@
 package image
 
 import (
-	// Registered for digest verification: the OCI image spec, "Digests", names sha256 and sha512.
+	// Register the algorithms of the OCI image spec ("Digests"), sha256 and sha512.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"fmt"
@@ -10,8 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Digest is a content identifier as the OCI image spec, "Digests", defines it: "sha256:…" or "sha512:…". The empty digest
-// means "not known".
+// Digest is a content identifier (OCI image spec, "Digests"): "sha256:…" or "sha512:…". The empty digest means unknown.
 type Digest = digest.Digest
 
 // ParseDigest checks that s is a complete digest of an algorithm that this program can verify.
@@ -23,7 +22,7 @@ func ParseDigest(s string) (Digest, error) {
 	return d, nil
 }
 
-// DigestOf returns the digest of b by the algorithm of like, by sha256 where like is empty or unusable.
+// DigestOf returns the digest of b with the algorithm of like, or sha256 if like is empty or unusable.
 func DigestOf(b []byte, like Digest) Digest {
 	if like.Validate() == nil {
 		return like.Algorithm().FromBytes(b)
@@ -31,13 +30,13 @@ func DigestOf(b []byte, like Digest) Digest {
 	return digest.FromBytes(b)
 }
 
-// Hash returns the hash that computes digests of d's algorithm. d has to be valid.
+// Hash returns the hash for digests with d's algorithm. d must be valid.
 func Hash(d Digest) hash.Hash { return d.Algorithm().Hash() }
 
-// HasSum tells whether what h has taken in has the digest d.
+// HasSum reports whether h has the sum d.
 func HasSum(d Digest, h hash.Hash) bool { return digest.NewDigest(d.Algorithm(), h) == d }
 
-// Verifier returns what checks bytes against d while they stream; nil for a digest that cannot be verified.
+// Verifier returns a writer that checks bytes against d; nil for a digest that cannot be verified.
 func Verifier(d Digest) digest.Verifier {
 	if d.Validate() != nil {
 		return nil
@@ -45,7 +44,7 @@ func Verifier(d Digest) digest.Verifier {
 	return d.Verifier()
 }
 
-// ShortDigest is the form for people: the algorithm and the first twelve digits.
+// ShortDigest returns the algorithm and the first twelve digits, for display.
 func ShortDigest(d Digest) string {
 	if d.Validate() != nil {
 		return string(d)

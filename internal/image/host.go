@@ -14,7 +14,7 @@ import (
 const (
 	// DockerHub is the canonical name of Docker Hub's registry.
 	DockerHub = "docker.io"
-	// hubSite is where people look at Docker Hub. It speaks no distribution API.
+	// hubSite is Docker Hub's web site. It does not serve the distribution API.
 	hubSite = "hub.docker.com"
 
 	defaultPort = 443
@@ -23,14 +23,14 @@ const (
 var (
 	// hostName is the grammar of RFC 952 and RFC 1123, in lower case.
 	hostName = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$`)
-	// numberLast is a name of which the last part is a number. Resolvers take such a name for an address, each in its own way.
+	// numberLast is a name whose last part is a number. Resolvers take such a name for an address, each in its own way.
 	numberLast = regexp.MustCompile(`(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$`)
 )
 
-// CanonicalHost returns the one name of a registry's host: two spellings have one name where they lead to the same connection. It
-// is in lower case and in ASCII, without a dot at its end, without the port 443 and without zeros before a port; an address is
-// spelt by RFC 5952; all names of Docker Hub are docker.io. A name of one part that is not localhost keeps its port, 443 too, since
-// without one no reference can name it.
+// CanonicalHost returns the one name of a registry's host: two spellings have one name if they lead to the same connection. It is in lower
+// case and in ASCII, without a trailing dot, without the port 443 and without leading zeros in a port; an address has the form of RFC 5952;
+// all names of Docker Hub become docker.io. A name of one part other than localhost keeps its port, even 443, since without one no
+// reference can name it.
 func CanonicalHost(s string) (string, error) {
 	if strings.Contains(s, "@") {
 		return "", ErrUserinfo
@@ -48,7 +48,7 @@ func CanonicalHost(s string) (string, error) {
 	return name + ":" + strconv.Itoa(port), nil
 }
 
-// oneName returns docker.io for the names of Docker Hub, and all others as they are.
+// oneName returns docker.io for the names of Docker Hub, and other names unchanged.
 func oneName(name string) (string, error) {
 	switch name {
 	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
@@ -59,7 +59,7 @@ func oneName(name string) (string, error) {
 	return name, nil
 }
 
-// cutPort takes the port off a host; without one it is that of HTTPS.
+// cutPort splits the port off a host; the default is that of HTTPS.
 func cutPort(s string) (name string, port int, err error) {
 	name, digits, found := strings.Cut(s, ":")
 	if strings.HasPrefix(s, "[") {
@@ -84,7 +84,7 @@ func cutPort(s string) (name string, port int, err error) {
 	return name, port, nil
 }
 
-// canonicalName returns the one spelling of a name or an address; s is what it stands in.
+// canonicalName returns the canonical spelling of a name or an address; s is the text that contains it.
 func canonicalName(s, name string) (string, error) {
 	if inner, ok := strings.CutPrefix(name, "["); ok {
 		addr, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
@@ -106,7 +106,7 @@ func canonicalName(s, name string) (string, error) {
 	return name, nil
 }
 
-// asciiName returns an international name as DNS has it.
+// asciiName returns the DNS form of an international name.
 func asciiName(name string) (string, error) {
 	for i := range len(name) {
 		if name[i] >= utf8.RuneSelf {
@@ -120,8 +120,8 @@ func notHost(s string) error {
 	return fmt.Errorf("%q is not a registry's host: write host or host:port, without scheme and path", s)
 }
 
-// isHost tells a host from the first part of a Docker Hub path, by Docker's rule, except that "Acme/tool" is a misspelt
-// path here and not a tool at the host "acme".
+// isHost distinguishes a host from the first part of a Docker Hub path, by Docker's rule, except that "Acme/tool" is a misspelt path here
+// and not a tool at the host "acme".
 func isHost(s string) bool {
 	return strings.EqualFold(s, "localhost") || strings.ContainsAny(s, ".:")
 }

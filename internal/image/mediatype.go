@@ -2,8 +2,8 @@ package image
 
 import "strings"
 
-// The media types of manifests, by the OCI image spec and by Docker's registry of types. They are written out here so that
-// the pure packages need no client library.
+// The media types of manifests, of the OCI image spec and of Docker. They are defined here so that the pure packages need no client
+// library.
 const (
 	MediaTypeOCIIndex       = "application/vnd.oci.image.index.v1+json"
 	MediaTypeOCIManifest    = "application/vnd.oci.image.manifest.v1+json"
@@ -14,18 +14,18 @@ const (
 	MediaTypeDockerSigned1  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
 
-// IsIndex tells whether a manifest of this media type lists other manifests.
+// IsIndex reports whether a manifest of this media type lists other manifests.
 func IsIndex(mediaType string) bool {
 	return mediaType == MediaTypeOCIIndex || mediaType == MediaTypeDockerList
 }
 
-// MaxNesting bounds how deep indexes may lie in indexes; real ones are two deep at the most.
+// MaxNesting limits how deeply indexes may be nested; real ones have at most two levels.
 const MaxNesting = 32
 
-// Kind is how content is kept: as a manifest, under /manifests/ of a repository, or as a blob, under /blobs/.
+// Kind is how a repository stores content: as a manifest, under /manifests/, or as a blob, under /blobs/.
 type Kind int
 
-// The kinds. A media type that is not known is only likely to be of one.
+// The kinds. An unknown media type only makes one likely.
 const (
 	Manifests Kind = iota
 	Blobs
@@ -33,8 +33,8 @@ const (
 	LikelyBlobs
 )
 
-// KindOf tells by its media type what kind of content an entry of an index is. Without a media type it is a manifest, as the OCI image
-// index spec has it; BuildKit's caches and others list layers and configs.
+// KindOf returns the kind of an entry of an index, by its media type. Without one it is a manifest, by the OCI image index spec; BuildKit's
+// caches and others list layers and configs.
 func KindOf(mediaType string) Kind {
 	switch {
 	case mediaType == "", IsIndex(mediaType), IsSchema1(mediaType),
@@ -64,18 +64,18 @@ func isBlob(mediaType string) bool {
 	return false
 }
 
-// IsDocker tells whether a manifest's media type is one of Docker's schema 2.
+// IsDocker reports whether the media type of a manifest is one of Docker's schema 2.
 func IsDocker(mediaType string) bool {
 	return mediaType == MediaTypeDockerList || mediaType == MediaTypeDockerManifest
 }
 
-// IsSchema1 tells whether the media type is one of Docker's schema 1, which no current registry stores.
+// IsSchema1 reports whether the media type is one of Docker's schema 1, which no current registry stores.
 func IsSchema1(mediaType string) bool {
 	return mediaType == MediaTypeDockerSchema1 || mediaType == MediaTypeDockerSigned1
 }
 
-// IsForeignLayer tells whether a layer of this media type is fetched from its own URLs, not from the registry (Windows
-// base layers; OCI image spec, "Non-Distributable Layers").
+// IsForeignLayer reports whether a layer of this media type is fetched from its own URLs, not from the registry (Windows base layers; OCI
+// image spec, "Non-Distributable Layers").
 func IsForeignLayer(mediaType string) bool {
 	switch mediaType {
 	case "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// ErrUserinfo is why a reference is refused that holds a user's name or password. Whoever reports it does not repeat the reference.
+// ErrUserinfo refuses a reference that contains a user's name or password. Its reporters must not repeat the reference.
 var ErrUserinfo = errors.New(`has an "@" without a digest; a user name and a password do not belong in a reference: write them under registries, or use docker login`)
 
-// digestLike is what stands behind the "@" of a reference to a digest, if perhaps a wrong one.
+// digestLike matches the part after the "@" of a reference with a digest, even a wrong one.
 var digestLike = regexp.MustCompile(`^(?:sha|md|blake)[a-z0-9]*:[0-9A-Za-z]*(?:@sha(?:256|512):[0-9a-f]*)?$`)
 
-// HoldsUserinfo tells whether a text may hold a user's name or password as a URL does, before an "@". A reference has an "@" before
-// its digest only.
+// HoldsUserinfo reports whether a text may contain a user's name or password before an "@", as a URL does. A reference has an "@" only
+// before its digest.
 func HoldsUserinfo(s string) bool {
 	if strings.HasPrefix(s, LayoutScheme) {
 		return false
@@ -39,7 +39,7 @@ func badScheme(scheme, rest string) error {
 	return fmt.Errorf("%s (a directory is %sPATH)", text, LayoutScheme)
 }
 
-// hubPage says what to write instead of the address of a page at Docker Hub's web site.
+// hubPage says what to write instead of the address of a page on Docker Hub's web site.
 func hubPage(page string) error {
 	page = strings.TrimSuffix(page, "/"+prefixMark)
 	page, _, _ = strings.Cut(page, "?")
@@ -60,7 +60,7 @@ func hubPage(page string) error {
 	return fmt.Errorf("is a page of Docker Hub's web site: write %s/%s", DockerHub, instead)
 }
 
-// onlyHost says that a reference is a registry's host and nothing else. What looks like a tag may be its port.
+// onlyHost reports that a reference is only a registry's host. What looks like a tag may be its port.
 func onlyHost(name, tag string) error {
 	if _, err := CanonicalHost(name); err != nil {
 		return err
@@ -76,7 +76,7 @@ func onlyHost(name, tag string) error {
 	return fmt.Errorf("names a registry and no repository: write %s", instead)
 }
 
-// cutFold is [strings.CutPrefix] that does not mind upper case.
+// cutFold is [strings.CutPrefix] without regard to case.
 func cutFold(s, prefix string) (string, bool) {
 	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
 		return s, false

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// CompareTags orders tags as people count: v2 before v10.
+// CompareTags orders tags naturally: v2 before v10.
 func CompareTags(a, b string) int {
 	restA, restB := a, b
 	for restA != "" && restB != "" {
@@ -23,7 +23,7 @@ func CompareTags(a, b string) int {
 	return cmp.Or(cmp.Compare(len(restA), len(restB)), cmp.Compare(a, b))
 }
 
-// run returns what a text begins with: digits, or others than digits.
+// run returns the prefix of a text that consists of digits, or of non-digits.
 func run(text string) string {
 	for i := 1; i < len(text); i++ {
 		if digit(text[i]) != digit(text[0]) {

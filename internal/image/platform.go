@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Platform is what an image runs on: the fields os, architecture and variant of the OCI image index spec.
+// Platform is the platform of an image: os, architecture and variant of the OCI image index spec.
 type Platform struct {
 	OS           string
 	Architecture string
 	Variant      string
-	// Optional is set of a platform that is wanted where an image has it.
+	// Optional marks a platform that is wanted only if an image has it.
 	Optional bool
 }
 
 var platformPart = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-// ParsePlatform reads "os/arch" or "os/arch/variant", with a "?" at its end for one that is optional. Common other names of an architecture become the one that the OCI
-// image index spec asks for (Go's GOARCH).
+// ParsePlatform reads "os/arch" or "os/arch/variant", with a trailing "?" for an optional one. It maps other common names of an
+// architecture to the one of the OCI image index spec (Go's GOARCH).
 func ParsePlatform(s string) (Platform, error) {
 	name, optional := strings.CutSuffix(s, "?")
 	parts := strings.Split(name, "/")
@@ -37,8 +37,8 @@ func ParsePlatform(s string) (Platform, error) {
 	return p.Normal(), nil
 }
 
-// Normal returns the platform under its one canonical name: x86_64 is amd64, aarch64 is arm64, and the variant v8 of
-// arm64 and v1 of amd64, being the default, is left out.
+// Normal returns the platform under its canonical name: x86_64 becomes amd64, aarch64 arm64, and the default variants v8 of arm64 and v1 of
+// amd64 are left out.
 func (p Platform) Normal() Platform {
 	switch p.Architecture {
 	case "x86_64", "x86-64":
@@ -58,14 +58,13 @@ func (p Platform) Normal() Platform {
 	return p
 }
 
-// Matches tells whether the platform p, as a user wants it, covers the offered one. Without a variant it covers every
-// variant of its architecture.
+// Matches reports whether the wanted platform p covers the offered one. Without a variant it covers every variant of its architecture.
 func (p Platform) Matches(offered Platform) bool {
 	p, offered = p.Normal(), offered.Normal()
 	return p.OS == offered.OS && p.Architecture == offered.Architecture && (p.Variant == "" || p.Variant == offered.Variant)
 }
 
-// String returns os/arch or os/arch/variant, with a "?" behind one that is optional.
+// String returns os/arch or os/arch/variant, with a trailing "?" for an optional one.
 func (p Platform) String() string {
 	text := p.OS + "/" + p.Architecture
 	if p.Variant != "" {

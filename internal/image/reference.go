@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// LayoutScheme starts a reference to an OCI image layout, a directory as the OCI image spec, "Image Layout", has it.
+	// LayoutScheme is the prefix of a reference to an OCI image layout, a directory (OCI image spec, "Image Layout").
 	LayoutScheme = "ocidir://"
 
 	maxRepositoryLength = 255
@@ -29,10 +29,10 @@ type Repository struct {
 	Path string
 }
 
-// IsLayout tells whether the repository is a directory on disk.
+// IsLayout reports whether the repository is a directory on disk.
 func (r Repository) IsLayout() bool { return r.Registry == "" && r.Path != "" }
 
-// IsZero tells whether the repository names nothing.
+// IsZero reports whether the repository names nothing.
 func (r Repository) IsZero() bool { return r == Repository{} }
 
 // String returns the canonical form, which [Parse] reads back.
@@ -43,7 +43,7 @@ func (r Repository) String() string {
 	return r.Registry + "/" + r.Path
 }
 
-// Join returns the repository named by a further path below this one.
+// Join returns the repository with a path below this one.
 func (r Repository) Join(elem string) Repository {
 	r.Path = path.Join(r.Path, elem)
 	return r
@@ -55,8 +55,8 @@ func (r Repository) Tag(tag string) Reference { return Reference{Repository: r, 
 // Digest returns the reference to a manifest by its digest.
 func (r Repository) Digest(d Digest) Reference { return Reference{Repository: r, Digest: d} }
 
-// Reference names one manifest by tag, by digest, or by both (then the digest binds and the tag is for people). It is
-// comparable: == means the same image name.
+// Reference names one manifest by tag, by digest, or by both; then the digest decides and the tag is informative. It is comparable: ==
+// means the same image name.
 type Reference struct {
 	Repository
 	Tag    string
@@ -81,12 +81,12 @@ func (r Reference) WithDigest(d Digest) Reference {
 	return r
 }
 
-// ValidTag tells whether s can be a tag by the OCI distribution spec.
+// ValidTag reports whether s is a valid tag (OCI distribution spec).
 func ValidTag(s string) bool { return tagName.MatchString(s) }
 
 // Parse reads a repository or a reference: "alpine", "docker.io/library/alpine:3.20", "ghcr.io/acme/base@sha256:…",
-// "ocidir:///srv/stage:edge". Docker's rules hold: a first part without a dot or a port is not a host but a part of a
-// Docker Hub path, and "library/" is implied there. Tag and digest stay empty where s names none.
+// "ocidir:///srv/stage:edge". It follows Docker's rules: a first part without a dot or a port is not a host but a part of a Docker Hub
+// path, and "library/" is implied there. Tag and digest stay empty if s names none.
 func Parse(s string) (Reference, error) {
 	ref, err := parse(s)
 	if err != nil {
@@ -95,7 +95,7 @@ func Parse(s string) (Reference, error) {
 	return ref, nil
 }
 
-// about puts a reference before what is wrong with it, unless it holds what is not to be repeated.
+// about adds the reference to an error, unless it contains what must not be repeated.
 func about(s string, err error) error {
 	if errors.Is(err, ErrUserinfo) {
 		return fmt.Errorf("reference: %w", err)
@@ -103,7 +103,7 @@ func about(s string, err error) error {
 	return fmt.Errorf("reference %q: %w", s, err)
 }
 
-// ParseImage is [Parse] for one image: without tag and digest the tag is "latest", as everywhere in Docker's world.
+// ParseImage is [Parse] for one image: without tag and digest the tag is "latest", by Docker's convention.
 func ParseImage(s string) (Reference, error) {
 	ref, err := Parse(s)
 	if err == nil && ref.Tag == "" && ref.Digest == "" {
@@ -112,9 +112,8 @@ func ParseImage(s string) (Reference, error) {
 	return ref, err
 }
 
-// ParsePrefix reads what a number of repositories have in common: "ghcr.io/acme", "docker.io/library",
-// "ocidir:///srv/stage". It differs from [Parse] in that nothing is implied at Docker Hub and that no tag or digest may
-// stand there.
+// ParsePrefix reads the common prefix of several repositories: "ghcr.io/acme", "docker.io/library", "ocidir:///srv/stage". Unlike [Parse],
+// it implies nothing at Docker Hub and allows no tag or digest.
 func ParsePrefix(s string) (Repository, error) {
 	name := s
 	if !strings.HasPrefix(s, LayoutScheme) {
@@ -125,7 +124,7 @@ func ParsePrefix(s string) (Repository, error) {
 	case err != nil && !errors.Is(err, ErrUserinfo):
 	case HoldsUserinfo(s):
 		err = ErrUserinfo
-	case err != nil || ref.Tag != "" || ref.Digest != "": // a digest with the mark behind it is none
+	case err != nil || ref.Tag != "" || ref.Digest != "": // a digest followed by the mark is not valid
 		err = fmt.Errorf("is a prefix here and takes no tag or digest")
 	case ref.Path == prefixMark:
 		err = fmt.Errorf("names no path: write registry/path")
@@ -139,8 +138,8 @@ func ParsePrefix(s string) (Repository, error) {
 	return ref.Repository, nil
 }
 
-// prefixMark stands for the repository below a prefix while the prefix is parsed. It has two parts, so that nothing is implied at
-// Docker Hub.
+// prefixMark stands for the repository below a prefix while the prefix is parsed. It has two parts, so that nothing is implied at Docker
+// Hub.
 const prefixMark = "x/x"
 
 func parse(s string) (Reference, error) {
@@ -207,7 +206,7 @@ func parseRepository(name string) (Repository, error) {
 	return Repository{Registry: host, Path: rest}, nil
 }
 
-// ValidPath tells whether a repository at a registry may have this path.
+// ValidPath reports whether a repository at a registry may have this path.
 func ValidPath(p string) bool { return checkPath(p) == nil }
 
 func checkPath(p string) error {

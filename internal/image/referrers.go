@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// ReferrersTag is the tag under which a registry without the referrers API keeps the list of what refers to a manifest (OCI distribution
-// spec, "Referrers Tag Schema"): the digest, cut off after 64 characters.
+// ReferrersTag is the tag under which a registry without the referrers API stores a manifest's referrers list (OCI distribution spec,
+// "Referrers Tag Schema"): the digest, cut off after 64 characters.
 func ReferrersTag(d Digest) string {
 	algorithm, encoded, _ := strings.Cut(string(d), ":")
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
-// IsReferrersTag tells whether a tag is named so. That does not make it a list: OpenShift and others tag images by their own digest.
+// IsReferrersTag reports whether a tag has such a name. That does not make it a list: OpenShift and others tag images with their own
+// digest.
 func IsReferrersTag(tag string) bool {
 	algorithm, encoded, ok := strings.Cut(tag, "-")
 	if !ok || algorithm != "sha256" && algorithm != "sha512" || len(encoded) != 64 {
@@ -21,20 +22,20 @@ func IsReferrersTag(tag string) bool {
 	return strings.Trim(encoded, "0123456789abcdef") == ""
 }
 
-// NamesDigest tells whether a tag is named for a digest, as the lists of the referrers tag schema are, and what cosign attaches.
+// NamesDigest reports whether a tag is named for a digest, as referrers lists are, and what cosign attaches.
 func NamesDigest(tag string) bool {
 	algorithm, rest, ok := strings.Cut(tag, "-")
 	return ok && (algorithm == "sha256" || algorithm == "sha384" || algorithm == "sha512") && len(rest) >= 64
 }
 
-// MayListReferrers tells whether what a tag stands for may be a list of referrers, so that its bytes have to be looked at: an index under
-// a tag that is named so, but not by the index's own digest.
+// MayListReferrers reports whether a tag may hold a referrers list, so that its bytes must be checked: an index under a tag with such a
+// name that is not the index's own digest.
 func MayListReferrers(tag string, d Descriptor) bool {
 	return IsReferrersTag(tag) && d.MediaType == MediaTypeOCIIndex && tag != ReferrersTag(d.Digest)
 }
 
-// ListsReferrers tells by its bytes whether a manifest is such a list: an index of artifacts, or of nothing. The entries of an image's index
-// have platforms, or are blobs; those of a list mostly have artifact types, but need not.
+// ListsReferrers reports by the bytes whether a manifest is a referrers list: an index of artifacts, or an empty one. The entries of an
+// image's index have platforms, or are blobs; those of a list mostly have artifact types, but need not.
 func ListsReferrers(raw []byte) bool {
 	var doc struct {
 		MediaType string          `json:"mediaType"`
