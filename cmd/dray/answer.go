@@ -23,100 +23,24 @@ type answers struct {
 }
 
 // Status implements web.Daemon.
-func (a answers) Status(ctx context.Context) (web.Status, error) {
+func (a answers) Status(ctx context.Context) (record.Snapshot, error) {
 	s, err := a.daemon.Snapshot(ctx)
 	if err != nil {
-		return web.Status{}, unavailable(err)
+		return record.Snapshot{}, unavailable(err)
 	}
-	status := web.Status{
-		Dray: buildVersion().Version, Started: s.Started.UTC(), Now: s.At.UTC(), Stopping: s.Stopping,
-		Config: web.Config{Generation: s.Generation, Loaded: s.Taken.UTC(), Rejected: []string{}},
-		Jobs:   make([]web.JobStatus, 0, len(s.Jobs)),
-	}
-	status.Totals.Parallel = s.Parallel
-	if s.Rejected != nil {
-		status.Config.Rejected, status.Config.RejectedAt = strings.Split(s.Rejected.Error(), "\n"), s.RejectedAt.UTC()
-	}
-	for _, b := range a.limits.budgets() {
-		status.Budgets = append(status.Budgets, web.Budget{
-			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Reserved: b.Reserved, Keep: b.Keep,
-			Window: b.Window.Seconds(), RetryAt: b.RetryAt.UTC(),
-		})
-	}
+	s.Dray, s.Budgets = buildVersion().Version, a.limits.budgets()
 	for _, c := range a.azure.Load().closed() {
-		status.Closed = append(status.Closed, web.ClosedRegistry{Registry: c.Registry, Repositories: c.Repositories, Reason: record.Text(c.Reason)})
+		s.Closed = append(s.Closed, record.ClosedRegistry{Registry: c.Registry, Repositories: c.Repositories, Reason: record.Text(c.Reason)})
 	}
-	for _, j := range s.Jobs {
-		status.Jobs = append(status.Jobs, jobStatus(j))
-	}
-	return status, nil
-}
-
-// runTime is what a run is granted, beyond when its job is due, before its job is called overdue.
-const runTime = 10 * time.Minute
-
-func jobStatus(j daemon.JobStatus) web.JobStatus {
-	w := web.JobStatus{
-		Job: j.Name, Schedule: j.Schedule.String(), Source: j.Source, State: web.Idle, Due: j.Due.UTC(), Trigger: string(j.Trigger),
-		Started: j.Started.UTC(), LastSuccess: j.State.Succeeded.UTC(), Failures: j.State.Failures,
-		DeferredUntil: j.Deferred.UTC(),
-	}
-	if !j.Deadline.IsZero() {
-		w.ExpectedBy = j.Deadline.Add(runTime).UTC()
-	}
-	switch {
-	case !j.Started.IsZero():
-		w.State, w.Progress = web.Running, progressOf(j.Progress)
-	case j.Waiting:
-		w.State = web.Waiting
-	case !j.Deferred.IsZero():
-		w.State = web.Deferred
-	case !j.Due.IsZero():
-		w.State = web.Scheduled
-	}
-	if last := j.State.Last; last != nil {
-		w.Last = new(*last)
-	}
-	return w
-}
-
-func progressOf(p daemon.Progress) *web.Progress {
-	w := &web.Progress{Tags: p.Tags, Observed: p.Observed, Imports: p.Imports, Completed: p.Completed, UnderWay: []web.Import{}}
-	for _, i := range p.Under {
-		w.UnderWay = append(w.UnderWay, web.Import{Source: i.Source, Target: i.Target, Started: i.Started.UTC(), Bytes: i.Bytes, Total: i.Total})
-	}
-	return w
+	return s, nil
 }
 
 // History implements web.Daemon.
-func (a answers) History(ctx context.Context, job string, limit int) ([]web.Run, error) {
+func (a answers) History(ctx context.Context, job string, limit int) ([]record.JobRun, error) {
 	if a.store == nil {
 		return nil, fmt.Errorf("there is no history without a store: %w", web.ErrUnavailable)
 	}
-	rows, err := a.store.History(ctx, store.HistoryQuery{Job: job, Limit: limit})
-	if err != nil {
-		return nil, err
-	}
-	runs := make([]web.Run, 0, len(rows))
-	for _, r := range rows {
-		runs = append(runs, runOf(r))
-	}
-	return runs, nil
-}
-
-func runOf(r store.Run) web.Run {
-	last := recordOf(&r)
-	w := web.Run{
-		Job: r.Job, Trigger: last.Trigger, Started: last.Started, Ended: last.Ended, Seconds: last.Ended.Sub(last.Started).Seconds(),
-		Error: last.Error, Outcome: last.Outcome, Counts: last.Counts, Actions: []web.Action{}, More: r.More, Repeats: r.Repeats, Since: r.Since.UTC(),
-	}
-	for _, o := range r.Outcomes {
-		w.Actions = append(w.Actions, web.Action{
-			Op: o.Op, Reason: o.Reason, Source: o.Source, Target: o.Target, Digest: o.Digest, Was: o.Was, Engine: o.Engine, Outcome: o.Outcome,
-			Pulls: o.Pulls, Bytes: o.Bytes, Mounted: o.BytesMounted, Unverified: o.Unverified, Seconds: o.Duration.Seconds(), RetryAt: o.RetryAt.UTC(), Error: o.Error, Code: o.Code,
-		})
-	}
-	return w
+	return a.store.History(ctx, store.HistoryQuery{Job: job, Limit: limit})
 }
 
 // Sync implements web.Daemon.
@@ -139,10 +63,10 @@ func (a answers) Ready(ctx context.Context) error {
 		err = fmt.Errorf("the daemon: %w", err)
 	case s.Stopping:
 		err = daemon.ErrStopping
-	case s.Rejected != nil:
-		err = fmt.Errorf("the config is rejected: %w", s.Rejected)
-	case !s.Moved.IsZero() && s.At.Sub(s.Moved) > nothingMoves:
-		err = fmt.Errorf("nothing has moved for %s: all %d jobs under way wait for their registries", s.At.Sub(s.Moved).Round(time.Second), s.Running)
+	case len(s.Config.Rejected) > 0:
+		err = fmt.Errorf("the config is rejected: %s", strings.Join(s.Config.Rejected, "\n"))
+	case !s.Moved.IsZero() && s.Now.Sub(s.Moved) > nothingMoves:
+		err = fmt.Errorf("nothing has moved for %s: all %d jobs under way wait for their registries", s.Now.Sub(s.Moved).Round(time.Second), s.Totals.Running)
 	}
 	if a.store == nil {
 		return errors.Join(err, errors.New("no store: dray continues without a memory"))

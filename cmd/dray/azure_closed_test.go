@@ -13,7 +13,6 @@ import (
 	"github.com/draysync/dray/internal/emulator/azure"
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/record"
-	"github.com/draysync/dray/internal/web"
 )
 
 // closings are the ways in which the target's data plane is closed to dray.
@@ -93,7 +92,7 @@ func (r *running) runs(t *testing.T) (n int) {
 }
 
 // ranAgain has jobs of a daemon run, and returns all once they have.
-func (r *running) ranAgain(t *testing.T, jobs ...string) []web.JobStatus {
+func (r *running) ranAgain(t *testing.T, jobs ...string) []record.JobStatus {
 	t.Helper()
 	before := r.runs(t)
 	for _, job := range jobs {
@@ -128,12 +127,12 @@ func TestAzureClosedDaemon(t *testing.T) {
 			jobs, env := []string{"plain", "refuse", "server", "untagged"}, append([]string{asDray + "=1"}, a.env...)
 			began := a.began()
 			r := launch(t, config, socket, env...)
-			want := func(what string, posts int, counts map[string]record.Counts, got []web.JobStatus) {
+			want := func(what string, posts int, counts map[string]record.Counts, got []record.JobStatus) {
 				t.Helper()
 				for _, j := range got {
 					c := j.Last.Counts
 					c.Pulls = 0
-					if c != counts[j.Job] || j.Last.Outcome != web.OK {
+					if c != counts[j.Job] || j.Last.Outcome != record.RunOK {
 						t.Errorf("%s: %s: %s, %+v, want %+v: %s", what, j.Job, j.Last.Outcome, c, counts[j.Job], j.Last.Error)
 					}
 				}
@@ -189,7 +188,7 @@ func closedSaid(t *testing.T, r *running, config string, env []string) {
 			}
 		}
 	}
-	var status web.Status
+	var status record.Snapshot
 	if err := json.Unmarshal([]byte(said("status", "-c", config, "-o", "json")), &status); err != nil || len(status.Closed) != 1 ||
 		status.Closed[0].Registry != "myregistry.azurecr.io" || status.Closed[0].Repositories != 4 || status.Closed[0].Reason == "" {
 		t.Errorf("%v, %+v", err, status.Closed)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
 )
 
@@ -132,8 +133,8 @@ func TestCheckWarnsOfTooMuch(t *testing.T) {
 	}
 	for i := range 48 {
 		at := time.Now().Add(time.Duration(i-47) * time.Hour)
-		run := store.Run{Job: "app", Started: at, Ended: at, Import: 50, Deferred: 20 + 30*i, Pulls: 190}
-		if _, err := s.KeepRun(t.Context(), run, store.JobState{Job: "app"}); err != nil {
+		run := record.JobRun{Job: "app", Run: record.Run{Started: at, Ended: at, Counts: record.Counts{Import: 50, Deferred: 20 + 30*i, Pulls: 190}}}
+		if err := s.KeepRun(t.Context(), run, record.State{}); err != nil {
 			t.Fatal(err)
 		}
 	}

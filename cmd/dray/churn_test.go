@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
-	"github.com/draysync/dray/internal/web"
+	"github.com/draysync/dray/internal/record"
 )
 
 // TestThousandReloads reloads good and bad configs at random while syncs run: no run of a job that no reload touches fails or overlaps
@@ -79,7 +79,7 @@ func TestThousandReloads(t *testing.T) {
 	}
 	r.until(t, "nothing runs", func() bool {
 		for _, j := range r.status(t).Jobs {
-			if j.State == web.Running || j.State == web.Waiting {
+			if j.State == record.JobRunning || j.State == record.JobWaiting {
 				return false
 			}
 		}
@@ -97,7 +97,7 @@ func TestThousandReloads(t *testing.T) {
 		t.Errorf("%v, %d runs", err, len(runs))
 	}
 	for _, run := range runs {
-		if run.Outcome != web.OK {
+		if run.Outcome != record.RunOK {
 			t.Errorf("a run that no reload concerned: %+v", run)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
-	"github.com/draysync/dray/internal/web"
+	"github.com/draysync/dray/internal/record"
 )
 
 // TestKilledDaemon kills a daemon with SIGKILL a hundred times, while it syncs, reloads and starts. Each time the store opens as it is,
@@ -127,13 +127,13 @@ func plausible(t *testing.T, r *running, round int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := map[string]web.Run{}
+	later := map[string]record.JobRun{}
 	for _, run := range runs {
 		next, ok := later[run.Job]
 		if run.Ended.Before(run.Started) || ok && next.Started.Before(run.Ended) {
 			t.Errorf("round %d: %+v comes before %+v", round, run, next)
 		}
-		if n := run.Counts.Import; n > 3 || run.Outcome == web.OK && len(run.Actions) != n {
+		if n := run.Counts.Import; n > 3 || run.Outcome == record.RunOK && len(run.Actions) != n {
 			t.Errorf("round %d: %s", round, fmt.Sprintf("%+v", run))
 		}
 		later[run.Job] = run

@@ -14,6 +14,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/web"
 )
@@ -279,7 +280,7 @@ func (s *stage) synced(ctx context.Context) <-chan struct{} {
 		defer client.Close()
 		for ctx.Err() == nil {
 			status, err := client.Status(ctx)
-			if err == nil && !slices.ContainsFunc(status.Jobs, func(j web.JobStatus) bool { return j.Last == nil }) {
+			if err == nil && !slices.ContainsFunc(status.Jobs, func(j record.JobStatus) bool { return j.Last == nil }) {
 				return
 			}
 			time.Sleep(50 * time.Millisecond)

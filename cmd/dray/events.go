@@ -7,6 +7,7 @@ import (
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/webhook"
 )
 
@@ -19,12 +20,11 @@ type events struct {
 }
 
 // Ran implements daemon.Events.
-func (e *events) Ran(run daemon.Run, before daemon.State) {
+func (e *events) Ran(run daemon.Run, before record.State) {
 	e.metrics.Ran(run.Result)
-	counts := countsOf(run.Result)
 	data := webhook.Data{
 		Job: run.Job, Started: run.Result.Started, Seconds: run.Result.Duration.Seconds(), Error: errorText(run.Result.Err),
-		Failures: run.State.Failures, Counts: counts, Causes: mirror.Causes(run.Result), Actions: actionsOf(run.Result),
+		Failures: run.State.Failures, Counts: webhook.CountsOf(run.Counts), Causes: mirror.Causes(run.Result), Actions: run.Actions,
 	}
 	send := func(kind webhook.Kind) { e.hooks.Send(webhook.Event{Kind: kind, Data: data}) }
 	if run.State.Failures > before.Failures {
@@ -35,30 +35,13 @@ func (e *events) Ran(run daemon.Run, before daemon.State) {
 		send(webhook.Recovered)
 		data.Failures = 0
 	}
-	if counts.Imported > 0 {
+	if run.Counts.Import > 0 {
 		send(webhook.Imported)
 	}
 }
 
-func actionsOf(r mirror.Result) []webhook.Action {
-	var list []webhook.Action
-	for _, out := range r.Outcomes {
-		if out.Status != mirror.Kept {
-			list = append(list, webhook.Action{
-				Outcome: string(out.Status), Source: out.Source.WithDigest("").String(), Target: out.Target.String(),
-				Digest: string(out.Digest), Was: string(out.Was), Reason: string(out.Reason), Unverified: out.Unverified, Error: explanation(out),
-			})
-		}
-	}
-	return list
-}
-
 // Scheduled implements daemon.Events.
-func (e *events) Scheduled(job daemon.JobStatus) {
-	e.metrics.Scheduled(job.Name, metrics.Standing{
-		NextRun: job.Due, LastSuccess: job.State.Succeeded, Deadline: job.Deadline, Failures: job.State.Failures,
-	})
-}
+func (e *events) Scheduled(job record.JobStatus) { e.metrics.Scheduled(job) }
 
 // Removed implements daemon.Events.
 func (e *events) Removed(job string) { e.metrics.Removed(job) }
@@ -74,4 +57,11 @@ func (e *events) Reloaded(at time.Time, generation int, err error) {
 		e.hooks.Send(webhook.Event{Kind: webhook.ConfigAccepted, Time: at, Data: webhook.Data{Generation: generation}})
 	}
 	e.rejected = why
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
-	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/webhook"
@@ -148,15 +147,4 @@ func (n neighbours) of(name string) (job plan.Job, others []plan.Job) {
 		}
 	}
 	return n.jobs[at.job], others
-}
-
-// budgets are what metrics show.
-func (s *service) budgets() []metrics.Budget {
-	var list []metrics.Budget
-	for _, one := range s.limits.budgets() {
-		list = append(list, metrics.Budget{
-			Registry: one.Registry, Account: one.Account, Limit: one.Limit, Remaining: one.Remaining, Reserved: one.Reserved,
-		})
-	}
-	return list
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/store"
 )
@@ -93,16 +94,16 @@ func (l *limits) wrap(name string, next http.RoundTripper) http.RoundTripper {
 }
 
 // budgets are those that are known, sorted.
-func (l *limits) budgets() []ratelimit.Budget {
-	list := slices.DeleteFunc(l.governor.Budgets(time.Now()), func(b ratelimit.Budget) bool { return b.Limit < 0 })
-	slices.SortFunc(list, func(a, b ratelimit.Budget) int {
+func (l *limits) budgets() []record.Budget {
+	list := slices.DeleteFunc(l.governor.Budgets(time.Now()), func(b record.Budget) bool { return b.Limit < 0 })
+	slices.SortFunc(list, func(a, b record.Budget) int {
 		return strings.Compare(a.Registry+" "+a.Account, b.Registry+" "+b.Account)
 	})
 	return list
 }
 
 // remembered are the budgets of the sources of a generation's jobs that are known from now or earlier.
-func (l *limits) remembered(g *generation) []ratelimit.Budget {
+func (l *limits) remembered(g *generation) []record.Budget {
 	if g.store == nil {
 		return nil
 	}
@@ -115,19 +116,19 @@ func (l *limits) remembered(g *generation) []ratelimit.Budget {
 }
 
 // probe asks the registry what an account may pull, by a request that costs nothing.
-func (l *limits) probe(ctx context.Context, client *registry.Client, account string) (ratelimit.Budget, bool) {
+func (l *limits) probe(ctx context.Context, client *registry.Client, account string) (record.Budget, bool) {
 	if account != image.DockerHub && !strings.HasPrefix(account, image.DockerHub+"/") {
-		return ratelimit.Budget{}, false
+		return record.Budget{}, false
 	}
 	// Docker's own repository for this: https://docs.docker.com/docker-hub/usage/pulls/.
 	repo := image.Repository{Registry: image.DockerHub, Path: "ratelimitpreview/test"}
 	if _, err := client.Head(ctx, repo.Tag("latest")); err != nil {
-		return ratelimit.Budget{}, false
+		return record.Budget{}, false
 	}
 	for _, b := range l.budgets() {
 		if b.Registry == image.DockerHub && b.Account == account {
 			return b, true
 		}
 	}
-	return ratelimit.Budget{}, false
+	return record.Budget{}, false
 }

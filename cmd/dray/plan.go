@@ -50,9 +50,7 @@ func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.O
 	}
 	var list []report.Outlook
 	for _, b := range g.limits.budgets() {
-		o := report.Outlook{Budget: report.Budget{
-			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Keep: b.Keep, Window: b.Window, RetryAt: b.RetryAt,
-		}}
+		o := report.Outlook{Budget: b}
 		var needs []ratelimit.Need
 		for _, r := range results {
 			need := ratelimit.Need{Job: r.Job, Priority: priority[r.Job]}

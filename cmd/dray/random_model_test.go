@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
-	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/record"
 )
 
 // want is what the config asks for one tag of one target.
@@ -313,7 +313,7 @@ func (w *randomWorld) onlyKeeps(t *testing.T) {
 }
 
 // expected checks one action of a plan.
-func (w *randomWorld) expected(t *testing.T, before moment, wants map[string]want, action report.Action) {
+func (w *randomWorld) expected(t *testing.T, before moment, wants map[string]want, action record.Action) {
 	t.Helper()
 	o, known := wants[action.Target]
 	if !known {
@@ -327,7 +327,7 @@ func (w *randomWorld) expected(t *testing.T, before moment, wants map[string]wan
 	case !o.due(before.held[o.place][o.tag]):
 		op = "refuse"
 	}
-	if string(action.Op) != op {
+	if action.Op != op {
 		t.Errorf("plan: %s %s (%s; was %s, wants %s), want %s", action.Op, action.Target, action.Reason, action.Was, action.Digest, op)
 	}
 }

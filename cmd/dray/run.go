@@ -115,7 +115,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
 	var memory daemon.Memory = forgetful{}
 	if s.store != nil {
-		memory = history{s.store}
+		memory = s.store
 		release, err := s.store.Claim()
 		if err != nil {
 			return fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
@@ -126,7 +126,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return err
 	}
 	s.atClose(s.hooks.Close)
-	s.metrics.Budgets(s.budgets)
+	s.metrics.Budgets(s.limits.budgets)
 	s.daemon = daemon.New(daemon.Options{
 		Build: s.build, Memory: memory, Events: &events{metrics: s.metrics, hooks: s.hooks}, Manager: notify.New(s.env),
 		Changed: s.watch.Changed(), Log: s.log,
@@ -236,7 +236,7 @@ func (s *service) prune(ctx context.Context) error {
 	}
 	names := make([]string, 0, len(snapshot.Jobs))
 	for _, j := range snapshot.Jobs {
-		names = append(names, j.Name)
+		names = append(names, j.Job)
 	}
 	if err := s.store.TouchJobs(ctx, names); err != nil {
 		return err

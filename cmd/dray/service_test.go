@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/web"
 )
 
@@ -127,7 +128,7 @@ func (r *running) within(t *testing.T, limit time.Duration, what string, true fu
 	}
 }
 
-func (r *running) status(t *testing.T) web.Status {
+func (r *running) status(t *testing.T) record.Snapshot {
 	t.Helper()
 	s, err := r.client.Status(t.Context())
 	if err != nil {

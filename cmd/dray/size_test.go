@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
-	"github.com/draysync/dray/internal/web"
+	"github.com/draysync/dray/internal/record"
 )
 
 // TestTenThousandMappings starts a daemon with 10,000 mappings, lets it find that nothing is to do, and changes one. What it takes is
@@ -99,7 +99,7 @@ func (r *running) busy(t *testing.T) int {
 	t.Helper()
 	n := 0
 	for _, j := range r.status(t).Jobs {
-		if j.State == web.Running || j.State == web.Waiting || j.Last == nil {
+		if j.State == record.JobRunning || j.State == record.JobWaiting || j.Last == nil {
 			n++
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/web"
 )
@@ -87,7 +88,7 @@ func (a *app) client(server string) (*web.Client, error) {
 }
 
 // showStatus writes the answer; a next one replaces it on a terminal.
-func (a *app) showStatus(status web.Status, again bool) error {
+func (a *app) showStatus(status record.Snapshot, again bool) error {
 	var b bytes.Buffer
 	_, onTerminal := terminal(a.out)
 	if again && onTerminal {
@@ -101,42 +102,9 @@ func (a *app) showStatus(status web.Status, again bool) error {
 		if err := encoder.Encode(status); err != nil {
 			return err
 		}
-	} else if err := report.Status(&b, serviceOf(status), status.Now, a.style()); err != nil {
+	} else if err := report.Status(&b, status, a.style()); err != nil {
 		return err
 	}
 	_, err := io.Copy(a.out, &b)
 	return err
-}
-
-func serviceOf(s web.Status) report.Service {
-	out := report.Service{
-		Version: s.Dray, Started: s.Started, Stopping: s.Stopping, Generation: s.Config.Generation, Loaded: s.Config.Loaded,
-		Rejected: s.Config.Rejected, RejectedAt: s.Config.RejectedAt, Parallel: s.Totals.Parallel,
-	}
-	for _, b := range s.Budgets {
-		out.Budgets = append(out.Budgets, report.Budget{
-			Registry: b.Registry, Account: b.Account, Limit: b.Limit, Remaining: b.Remaining, Keep: b.Keep,
-			Window: time.Duration(b.Window * float64(time.Second)), RetryAt: b.RetryAt,
-		})
-	}
-	for _, c := range s.Closed {
-		out.Closed = append(out.Closed, report.ClosedRegistry{Registry: c.Registry, Repositories: c.Repositories, Reason: c.Reason})
-	}
-	for _, j := range s.Jobs {
-		job := report.ServiceJob{
-			Job: j.Job, State: string(j.State), Due: j.Due, Started: j.Started, DeferredUntil: j.DeferredUntil, LastSuccess: j.LastSuccess,
-			Overdue: j.Overdue, Failures: j.Failures,
-		}
-		if j.Last != nil {
-			job.Outcome, job.Error, job.Ended, job.Unverified = string(j.Last.Outcome), j.Last.Error, j.Last.Ended, j.Last.Counts.Unverified
-		}
-		if p := j.Progress; p != nil {
-			job.Tags, job.Observed, job.Imports, job.Completed = p.Tags, p.Observed, p.Imports, p.Completed
-			for _, i := range p.UnderWay {
-				job.UnderWay = append(job.UnderWay, report.ServiceImport{Target: i.Target, Bytes: i.Bytes, Total: i.Total})
-			}
-		}
-		out.Jobs = append(out.Jobs, job)
-	}
-	return out
 }

@@ -108,7 +108,7 @@ func (v *views) start() {
 	v.must(err)
 	m := metrics.New("1", "copy")
 	v.daemon = daemon.New(daemon.Options{
-		Build: v.build, Memory: history{v.store}, Events: &events{metrics: m, hooks: v.hooks}, Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
+		Build: v.build, Memory: v.store, Events: &events{metrics: m, hooks: v.hooks}, Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
 	})
 	door := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	v.server = web.New(web.Options{
@@ -188,8 +188,8 @@ func (v *views) run(ctx context.Context, name string, _ <-chan struct{}, _ mirro
 	}
 	for range random.IntN(4) {
 		r.Outcomes = append(r.Outcomes, []mirror.Outcome{
-			{Status: mirror.Kept}, {Status: mirror.Imported, Cost: mirror.Cost{Pulls: 3, Bytes: 10}}, {Status: mirror.Failed, Err: bad},
-			{Status: mirror.Deferred, RetryAt: time.Now().Add(time.Duration(1 + random.Int64N(int64(time.Hour))))},
+			{Status: record.Kept}, {Status: record.Imported, Cost: mirror.Cost{Pulls: 3, Bytes: 10}}, {Status: record.Failed, Err: bad},
+			{Status: record.Deferred, RetryAt: time.Now().Add(time.Duration(1 + random.Int64N(int64(time.Hour))))},
 		}[random.IntN(4)])
 	}
 	return r
@@ -200,7 +200,7 @@ func (v *views) compare(where string) {
 	v.t.Helper()
 	snapshot, err := v.daemon.Snapshot(v.t.Context())
 	v.must(err)
-	var status web.Status
+	var status record.Snapshot
 	raw := v.get("/api/v1/status")
 	v.must(json.Unmarshal([]byte(raw), &status))
 	var jobs web.Jobs
@@ -209,21 +209,21 @@ func (v *views) compare(where string) {
 	var text bytes.Buffer
 	v.must((&app{streams: streams{out: &text}}).showStatus(status, false))
 	for i, j := range snapshot.Jobs {
-		if status.Jobs[i].Job != j.Name || jobs.Jobs[i].Job != j.Name {
+		if status.Jobs[i].Job != j.Job || jobs.Jobs[i].Job != j.Job {
 			v.t.Fatalf("%s: other jobs", where)
 		}
-		want := facts(j.State.Last, j.State.Failures, j.State.Succeeded, j.Due)
+		want := facts(j.Last, j.Failures, j.LastSuccess, j.Due)
 		for view, got := range map[string]map[string]string{
 			"status":  facts(status.Jobs[i].Last, status.Jobs[i].Failures, status.Jobs[i].LastSuccess, status.Jobs[i].Due),
 			"jobs":    facts(jobs.Jobs[i].Last, jobs.Jobs[i].Failures, jobs.Jobs[i].LastSuccess, jobs.Jobs[i].Due),
-			"history": v.history(j.Name),
-			"metrics": fromMetrics(scrape, j.Name),
-			"page":    fromPage(v.t, page, j.Name),
-			"text":    fromText(v.t, text.String(), j.Name),
+			"history": v.history(j.Job),
+			"metrics": fromMetrics(scrape, j.Job),
+			"page":    fromPage(v.t, page, j.Job),
+			"text":    fromText(v.t, text.String(), j.Job),
 		} {
 			for fact, is := range got {
 				if diff := cmp.Diff(want[fact], is); diff != "" {
-					v.t.Errorf("%s: %s: %s of %s (-the record +what is said): %s", where, j.Name, fact, view, diff)
+					v.t.Errorf("%s: %s: %s of %s (-the record +what is said): %s", where, j.Job, fact, view, diff)
 				}
 			}
 		}
@@ -262,7 +262,7 @@ func instant(t time.Time) string {
 	return t.UTC().Truncate(time.Second).Format(time.RFC3339)
 }
 
-func runText(trigger string, started time.Time, c record.Counts) string {
+func runText(trigger record.Trigger, started time.Time, c record.Counts) string {
 	return fmt.Sprint(trigger, " ", instant(started), " ", c)
 }
 

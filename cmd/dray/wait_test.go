@@ -12,6 +12,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
@@ -81,7 +82,7 @@ func TestWaitEndsWhereATagIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shy{gone: 3}
 		results := s.wait(t.Context(), t)
-		if n := s.asked.Load(); n != 3 || len(results) != 1 || len(results[0].Outcomes) != 1 || results[0].Outcomes[0].Status != mirror.NothingChosen {
+		if n := s.asked.Load(); n != 3 || len(results) != 1 || len(results[0].Outcomes) != 1 || results[0].Outcomes[0].Status != record.NothingChosen {
 			t.Errorf("it was asked %d times; %+v", n, results)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/store"
@@ -34,13 +35,13 @@ func (g *generation) warnings(ctx context.Context, now time.Time) []string {
 	}
 	for _, b := range g.limits.remembered(g) {
 		runs := g.runsFrom(ctx, b)
-		d, ok := ratelimit.Overcommitted(runs, b.Window, now)
+		d, ok := ratelimit.Overcommitted(runs, time.Duration(b.Window), now)
 		if !ok {
 			continue
 		}
 		texts = append(texts, fmt.Sprintf("%s: the mappings need about %d pulls in %s, and %d of %d may be spent: %d imports wait, and have not become fewer since %s; "+
 			"fewer platforms or tags, an account with more pulls, or registries.%s.mirrors would help",
-			b.Account, d.Wanted, report.Elapsed(b.Window), max(0, b.Limit-b.Keep), b.Limit, d.Waiting, d.Since.Format("Jan 2 15:04"), b.Registry))
+			b.Account, d.Wanted, report.Elapsed(time.Duration(b.Window)), max(0, b.Limit-b.Keep), b.Limit, d.Waiting, d.Since.Format("Jan 2 15:04"), b.Registry))
 	}
 	return texts
 }
@@ -87,14 +88,14 @@ func unscheduled(jobs []plan.Job) string {
 }
 
 // runsFrom are the runs of the jobs whose source a budget is for.
-func (g *generation) runsFrom(ctx context.Context, b ratelimit.Budget) []ratelimit.Run {
+func (g *generation) runsFrom(ctx context.Context, b record.Budget) []record.JobRun {
 	of := map[string]bool{}
 	for _, j := range g.jobs {
 		if j.Source.Registry == b.Registry && g.client.Account(j.Source.Repository) == b.Account {
 			of[j.Name] = true
 		}
 	}
-	var runs []ratelimit.Run
+	var runs []record.JobRun
 	for before := int64(0); len(of) > 0 && len(runs) < historyLooked; {
 		page, err := g.store.History(ctx, store.HistoryQuery{Limit: historyPage, Before: before})
 		if err != nil || len(page) == 0 {
@@ -102,7 +103,7 @@ func (g *generation) runsFrom(ctx context.Context, b ratelimit.Budget) []ratelim
 		}
 		for _, r := range page {
 			if of[r.Job] {
-				runs = append(runs, ratelimit.Run{Job: r.Job, At: r.Started, Pulls: r.Pulls, Imported: r.Import, Deferred: r.Deferred})
+				runs = append(runs, r)
 			}
 		}
 		before = page[len(page)-1].ID

@@ -8,8 +8,8 @@ import (
 	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
-	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // closings are the ways in which a target's data plane is closed to dray.
@@ -77,7 +77,7 @@ func TestClosedPlane(t *testing.T) {
 					byDigest,
 				}
 				for _, r := range w.run(t, jobs...) {
-					all(t, r, mirror.Imported, "acr")
+					all(t, r, record.Imported, "acr")
 					if out := r.Outcomes[0]; !out.Unverified || !strings.Contains(out.EngineReason, "unverified") {
 						t.Errorf("%s does not say that it is unverified: %q", out.Target, out.EngineReason)
 					}
@@ -92,7 +92,7 @@ func TestClosedPlane(t *testing.T) {
 					t.Errorf("%d imports", n)
 				}
 				for _, r := range w.run(t, jobs...) {
-					all(t, r, mirror.Kept, "")
+					all(t, r, record.Kept, "")
 					if !r.Outcomes[0].Unverified {
 						t.Errorf("%s is kept as if it had been looked at", r.Outcomes[0].Target)
 					}
@@ -101,7 +101,7 @@ func TestClosedPlane(t *testing.T) {
 					t.Errorf("%d imports by the second run", n)
 				}
 				moved := push(t, w.hub, "library/hello-world", "latest", 5)
-				all(t, w.run(t, jobs[0])[0], mirror.Imported, "acr")
+				all(t, w.run(t, jobs[0])[0], record.Imported, "acr")
 				w.holds(t, "hello-world", "latest", moved.Digest)
 				if n := posts(); n != 1 {
 					t.Errorf("%d imports of a tag that moved", n)
@@ -124,22 +124,22 @@ func TestClosedProtected(t *testing.T) {
 				w.start(t)
 				j := job(t, sourceHost+"/app", targetHost+"/app", "own", "foreign")
 				j.RefuseMoved = true
-				run := func(want mirror.Status) {
+				run := func(want record.Status) {
 					t.Helper()
 					for _, out := range w.run(t, j)[0].Outcomes {
-						if foreign := out.Target.Tag == "foreign"; foreign != (out.Status == mirror.Refused) && want != mirror.Refused || !foreign && out.Status != want {
+						if foreign := out.Target.Tag == "foreign"; foreign != (out.Status == record.Refused) && want != record.Refused || !foreign && out.Status != want {
 							t.Errorf("%s is %s: %v %s", out.Target, out.Status, out.Err, out.Detail)
 						}
 					}
 				}
-				run(mirror.Imported)
-				run(mirror.Kept)
+				run(record.Imported)
+				run(record.Kept)
 				push(t, w.source.Content, "app", "own", 2)
-				run(mirror.Refused) // it moved at the source
+				run(record.Refused) // it moved at the source
 				w.stop(t)
 				w.dir = t.TempDir()
 				w.start(t)
-				run(mirror.Refused)
+				run(record.Refused)
 				w.holds(t, "app", "own", own.Digest)
 				w.holds(t, "app", "foreign", foreign.Digest)
 				for _, one := range w.cloud.Account().Imports {
@@ -161,11 +161,11 @@ func TestClosedByTag(t *testing.T) {
 			i := push(t, w.source.Content, "app", "v1", 1)
 			j := job(t, sourceHost+"/app:v1", targetHost+"/app")
 			j.ResolveServer, j.RefuseMoved = true, refuse
-			all(t, w.run(t, j)[0], mirror.Imported, "acr")
+			all(t, w.run(t, j)[0], record.Imported, "acr")
 			w.holds(t, "app", "v1", i.Digest)
 			push(t, w.source.Content, "app", "v1", 2)
 			r := w.run(t, j)[0]
-			if want := map[bool]mirror.Status{true: mirror.Kept, false: mirror.Imported}[refuse]; r.Outcomes[0].Status != want {
+			if want := map[bool]record.Status{true: record.Kept, false: record.Imported}[refuse]; r.Outcomes[0].Status != want {
 				t.Errorf("%s, want %s: %v", r.Outcomes[0].Status, want, r.Outcomes[0].Err)
 			}
 			if n := posts(); n != 2 {
@@ -182,7 +182,7 @@ func TestRequiredPlane(t *testing.T) {
 		w.access = acr.AccessRequired
 		push(t, w.source.Content, "app", "v1", 1)
 		out := w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0].Outcomes[0]
-		if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), "is not allowed access") || !strings.Contains(out.Err.Error(), "dataPlane: auto") {
+		if out.Status != record.Failed || !strings.Contains(out.Err.Error(), "is not allowed access") || !strings.Contains(out.Err.Error(), "dataPlane: auto") {
 			t.Errorf("%s: %v", out.Status, out.Err)
 		}
 		if n := len(w.cloud.Account().Imports); n != 0 {
@@ -203,15 +203,15 @@ func TestPinnedSource(t *testing.T) {
 				w.source.Change(shut)
 				j := job(t, sourceHost+"/app@"+i.Digest, targetHost+"/app:v1")
 				j.Engine, j.Referrers = "auto", plan.Referrers{All: true}
-				all(t, w.run(t, j)[0], mirror.Imported, "acr")
+				all(t, w.run(t, j)[0], record.Imported, "acr")
 				w.holds(t, "app", "v1", i.Digest)
-				all(t, w.run(t, j)[0], mirror.Kept, "")
+				all(t, w.run(t, j)[0], record.Kept, "")
 				if n := len(w.cloud.Account().Imports); n != 1 {
 					t.Errorf("%d imports", n)
 				}
 				j.Engine = "copy"
 				j.Targets[0] = j.Targets[0].Repository.Tag("v2")
-				all(t, w.run(t, j)[0], mirror.Failed, "")
+				all(t, w.run(t, j)[0], record.Failed, "")
 			})
 		})
 	}

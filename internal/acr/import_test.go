@@ -16,6 +16,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 const target = "/subscriptions/" + subscriptionID + "/resourceGroups/images/providers/Microsoft.ContainerRegistry/registries/sourceregistry"
@@ -96,7 +97,7 @@ func TestScenarios(t *testing.T) {
 				w.stop(t)
 				w.start(t) // with what was prepared
 				r := w.run(t, j)
-				all(t, r[0], mirror.Imported, "acr")
+				all(t, r[0], record.Imported, "acr")
 				for _, name := range there {
 					if repository, tag, tagged := strings.Cut(name, ":"); tagged {
 						w.holds(t, repository, tag, image.Digest)
@@ -108,7 +109,7 @@ func TestScenarios(t *testing.T) {
 				if want := strings.ReplaceAll(tt.body, "DIGEST", image.Digest); len(imports) != 1 || imports[0].Body != want {
 					t.Errorf("%d imports:\n got %s\nwant %s", len(imports), imports[0].Body, want)
 				}
-				all(t, w.run(t, j)[0], mirror.Kept, "")
+				all(t, w.run(t, j)[0], record.Kept, "")
 				if n := len(w.cloud.Account().Imports); n != 1 {
 					t.Errorf("%d imports after another run", n)
 				}
@@ -126,7 +127,7 @@ func TestUnreachableSource(t *testing.T) {
 		j := job(t, sourceHost+"/aci-helloworld:latest", targetHost+"/aci-helloworld")
 		j.ResolveServer = true
 		r := w.run(t, j)
-		all(t, r[0], mirror.Imported, "acr")
+		all(t, r[0], record.Imported, "acr")
 		w.holds(t, "aci-helloworld", "latest", first.Digest)
 		if got := string(r[0].Outcomes[0].Digest); got != first.Digest {
 			t.Errorf("the outcome has %q", got)
@@ -135,9 +136,9 @@ func TestUnreachableSource(t *testing.T) {
 		if got := w.cloud.Account().Imports[0].Body; got != want {
 			t.Errorf(" got %s\nwant %s", got, want)
 		}
-		all(t, w.run(t, j)[0], mirror.Kept, "acr")
+		all(t, w.run(t, j)[0], record.Kept, "acr")
 		second := push(t, w.source.Content, "aci-helloworld", "latest", 2)
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "aci-helloworld", "latest", second.Digest)
 		if n := len(w.source.Requests()); n > 0 {
 			t.Errorf("the source was asked %d times", n)
@@ -157,9 +158,9 @@ func TestRace(t *testing.T) {
 			}
 		}})
 		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", first.Digest)
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", second.Digest)
 	})
 }
@@ -176,7 +177,7 @@ func TestRaceByTag(t *testing.T) {
 		}})
 		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
 		j.ResolveServer = true
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", second.Digest)
 		if n := len(w.cloud.Account().Imports); n != 2 {
 			t.Errorf("%d imports", n)
@@ -195,9 +196,9 @@ func TestLockedTag(t *testing.T) {
 		w.target.Lock("app", "v1", true)
 		r := w.run(t, job(t, sourceHost+"/app", targetHost+"/app", "v1", "open", "new"))[0]
 		for _, out := range r.Outcomes {
-			want := mirror.Imported
+			want := record.Imported
 			if out.Target.Tag == "v1" {
-				want = mirror.Refused
+				want = record.Refused
 			}
 			if out.Status != want {
 				t.Errorf("%s is %s: %v", out.Target, out.Status, out.Err)
@@ -229,7 +230,7 @@ func TestStuck(t *testing.T) {
 				if took < 30*time.Minute || took > 32*time.Minute {
 					t.Errorf("it took %s", took)
 				}
-				if behavior.Silent != (out.Status == mirror.Imported) || behavior.Stuck && code(out.Err) != "timeout" {
+				if behavior.Silent != (out.Status == record.Imported) || behavior.Stuck && code(out.Err) != "timeout" {
 					t.Errorf("%s: %v", out.Status, out.Err)
 				}
 			})
@@ -265,7 +266,7 @@ func TestRestart(t *testing.T) {
 			w.stop(t)
 			w.start(t)
 		}
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", i.Digest)
 		if n := len(w.cloud.Account().Imports); n != 1 {
 			t.Errorf("%d imports were begun", n)
@@ -279,7 +280,7 @@ func TestForeignLocation(t *testing.T) {
 		push(t, w.source.Content, "app", "v1", 1)
 		w.cloud.Inject(emulator.Behavior{LocationHost: "evil.example.com", Stuck: true})
 		out := w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0].Outcomes[0]
-		if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), `"evil.example.com"`) {
+		if out.Status != record.Failed || !strings.Contains(out.Err.Error(), `"evil.example.com"`) {
 			t.Errorf("%s: %v", out.Status, out.Err)
 		}
 	})
@@ -291,26 +292,26 @@ func TestFailures(t *testing.T) {
 		name     string
 		behavior emulator.Behavior
 		engine   string // of the mapping
-		status   mirror.Status
+		status   record.Status
 		code     string
 		side     mirror.Side
 		made     string // engine that has made it
 		imports  int
 	}{
-		{"failed with 200", emulator.Behavior{Fail: emulator.CopyingBlobs(), FailedOK: true}, "acr", mirror.Failed, "transient-copy", mirror.Target, "", 1},
-		{"copying blobs", emulator.Behavior{Fail: emulator.CopyingBlobs()}, "acr", mirror.Failed, "transient-copy", mirror.Target, "", 1},
-		{"copying blobs, copied", emulator.Behavior{Fail: emulator.CopyingBlobs()}, "auto", mirror.Imported, "", "", "copy", 1},
-		{"copying blobs, once", emulator.Behavior{Fail: emulator.CopyingBlobs(), Times: 1}, "acr retry", mirror.Imported, "", "", "acr", 2},
-		{"source limited", emulator.Behavior{Fail: emulator.SourceLimited()}, "acr", mirror.Deferred, "source-rate-limited", mirror.Source, "", 1},
-		{"out of space", emulator.Behavior{Fail: emulator.OutOfSpace()}, "auto", mirror.Failed, "", mirror.Target, "", 1},
-		{"throttled", emulator.Behavior{Refuse: emulator.Throttled(2 * time.Minute), Times: 1}, "acr", mirror.Imported, "", "", "acr", 1},
-		{"broken once", emulator.Behavior{Refuse: emulator.ServerBroken(http.StatusInternalServerError), Times: 1}, "acr", mirror.Imported, "", "", "acr", 1},
-		{"lost", emulator.Behavior{Lose: true, Times: 1}, "acr", mirror.Imported, "", "", "acr", -1},
-		{"at once", emulator.Behavior{Sync: true}, "acr", mirror.Imported, "", "", "acr", 1},
-		{"done without a body", emulator.Behavior{Done: http.StatusNoContent}, "acr", mirror.Imported, "", "", "acr", 1},
-		{"accepted with null", emulator.Behavior{Accepted: emulator.NullBody, Newest: true}, "acr", mirror.Imported, "", "", "acr", 1},
-		{"accepted with JSON", emulator.Behavior{Accepted: emulator.JSONBody, RetryAfter: -1}, "acr", mirror.Imported, "", "", "acr", 1},
-		{"seen late", emulator.Behavior{Lag: 20 * time.Second}, "acr", mirror.Imported, "", "", "acr", 1},
+		{"failed with 200", emulator.Behavior{Fail: emulator.CopyingBlobs(), FailedOK: true}, "acr", record.Failed, "transient-copy", mirror.Target, "", 1},
+		{"copying blobs", emulator.Behavior{Fail: emulator.CopyingBlobs()}, "acr", record.Failed, "transient-copy", mirror.Target, "", 1},
+		{"copying blobs, copied", emulator.Behavior{Fail: emulator.CopyingBlobs()}, "auto", record.Imported, "", "", "copy", 1},
+		{"copying blobs, once", emulator.Behavior{Fail: emulator.CopyingBlobs(), Times: 1}, "acr retry", record.Imported, "", "", "acr", 2},
+		{"source limited", emulator.Behavior{Fail: emulator.SourceLimited()}, "acr", record.Deferred, "source-rate-limited", mirror.Source, "", 1},
+		{"out of space", emulator.Behavior{Fail: emulator.OutOfSpace()}, "auto", record.Failed, "", mirror.Target, "", 1},
+		{"throttled", emulator.Behavior{Refuse: emulator.Throttled(2 * time.Minute), Times: 1}, "acr", record.Imported, "", "", "acr", 1},
+		{"broken once", emulator.Behavior{Refuse: emulator.ServerBroken(http.StatusInternalServerError), Times: 1}, "acr", record.Imported, "", "", "acr", 1},
+		{"lost", emulator.Behavior{Lose: true, Times: 1}, "acr", record.Imported, "", "", "acr", -1},
+		{"at once", emulator.Behavior{Sync: true}, "acr", record.Imported, "", "", "acr", 1},
+		{"done without a body", emulator.Behavior{Done: http.StatusNoContent}, "acr", record.Imported, "", "", "acr", 1},
+		{"accepted with null", emulator.Behavior{Accepted: emulator.NullBody, Newest: true}, "acr", record.Imported, "", "", "acr", 1},
+		{"accepted with JSON", emulator.Behavior{Accepted: emulator.JSONBody, RetryAfter: -1}, "acr", record.Imported, "", "", "acr", 1},
+		{"seen late", emulator.Behavior{Lag: 20 * time.Second}, "acr", record.Imported, "", "", "acr", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, w *world) {
@@ -351,7 +352,7 @@ func TestConflict(t *testing.T) {
 					go func() { _ = other.Push(w.target.Content, "app", "v1") }() // what is missing shows below
 					return true
 				}, Fail: emulator.TagExists("app", "v1")})
-				all(t, w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0], mirror.Imported, "acr")
+				all(t, w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0], record.Imported, "acr")
 				w.holds(t, "app", "v1", i.Digest)
 				if n := len(w.cloud.Account().Imports); same != (n == 1) {
 					t.Errorf("%d imports", n)
@@ -373,7 +374,7 @@ func TestTwoHundred(t *testing.T) {
 		w.cloud.Inject(emulator.Behavior{Times: 1, Match: func(emulator.Import) bool { throttled++; return throttled > 50 }, Refuse: emulator.Throttled(2 * time.Minute)})
 		began := time.Now()
 		r := w.run(t, job(t, sourceHost+"/app", targetHost+"/app", tags...))[0]
-		all(t, r, mirror.Imported, "acr")
+		all(t, r, record.Imported, "acr")
 		a := w.cloud.Account()
 		if n := a.Highest["targetregistry"]; n != 4 {
 			t.Errorf("%d imports at once", n)
@@ -397,7 +398,7 @@ func TestTwoHundred(t *testing.T) {
 func TestNoByte(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		i := push(t, w.source.Content, "app", "v1", 1)
-		all(t, w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0], mirror.Imported, "acr")
+		all(t, w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0], record.Imported, "acr")
 		blobs := func(r registries.Request) bool {
 			return r.Kind == registries.KindBlob || r.Kind == registries.KindUpload
 		}
@@ -418,7 +419,7 @@ func TestIndexOfBlobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all(t, w.run(t, job(t, sourceHost+"/app:cache", targetHost+"/app"))[0], mirror.Imported, "acr")
+		all(t, w.run(t, job(t, sourceHost+"/app:cache", targetHost+"/app"))[0], record.Imported, "acr")
 		w.holds(t, "app", "cache", digest)
 	})
 }
@@ -433,7 +434,7 @@ func TestReferrers(t *testing.T) {
 		}
 		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
 		j.Referrers = plan.Referrers{All: true}
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", i.Digest)
 		if err := w.target.Content.Whole("app", signature); err != nil {
 			t.Error(err)
@@ -468,7 +469,7 @@ func TestSignIn(t *testing.T) {
 				w.start(t)
 				r := w.run(t, job(t, "hello-world:latest", targetHost+"/hello-world"))[0]
 				out := r.Outcomes[0]
-				if out.Status != mirror.Failed || code(out.Err) != "azure-sign-in" || !strings.Contains(strings.ToLower(out.Err.Error()), tt.text) ||
+				if out.Status != record.Failed || code(out.Err) != "azure-sign-in" || !strings.Contains(strings.ToLower(out.Err.Error()), tt.text) ||
 					!strings.Contains(out.Err.Error(), tt.advice) {
 					t.Errorf("%s: %q %v", out.Status, code(out.Err), out.Err)
 				}
@@ -490,7 +491,7 @@ func TestTokensLapse(t *testing.T) {
 				w.stop(t)
 				w.start(t)
 				i := push(t, w.source.Content, "app", "v1", 1)
-				all(t, w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0], mirror.Imported, "acr")
+				all(t, w.run(t, job(t, sourceHost+"/app:v1", targetHost+"/app"))[0], record.Imported, "acr")
 				w.holds(t, "app", "v1", i.Digest)
 			})
 		})
@@ -509,7 +510,7 @@ func TestSourceCircuit(t *testing.T) {
 			push(t, w.source.Content, "app", tags[i], int64(i))
 		}
 		w.cloud.Inject(emulator.Behavior{Fail: emulator.SourceLimited()})
-		all(t, w.run(t, job(t, sourceHost+"/app", targetHost+"/app", tags...))[0], mirror.Deferred, "acr")
+		all(t, w.run(t, job(t, sourceHost+"/app", targetHost+"/app", tags...))[0], record.Deferred, "acr")
 		if n := len(w.cloud.Account().Imports); n > 2 {
 			t.Errorf("%d imports were asked for", n)
 		}
@@ -533,7 +534,7 @@ func TestReferrersUnlisted(t *testing.T) {
 		}
 		j := job(t, "abroadregistry.azurecr.io/app:v1", targetHost+"/app")
 		j.Referrers = plan.Referrers{All: true}
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", i.Digest)
 		w.holds(t, "app", tag, signature.Digest)
 	})
@@ -567,7 +568,7 @@ func TestCopyCures(t *testing.T) {
 				i := push(t, w.source.Content, "app", "v1", 1)
 				j := job(t, sourceHost+"/app:v1", targetHost+"/app")
 				j.Engine, j.Referrers = "auto", plan.Referrers{All: true}
-				all(t, w.run(t, j)[0], mirror.Imported, "copy")
+				all(t, w.run(t, j)[0], record.Imported, "copy")
 				w.holds(t, "app", "v1", i.Digest)
 			})
 		})

@@ -5,7 +5,7 @@ import (
 
 	"github.com/draysync/dray/internal/acr"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
-	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
@@ -15,12 +15,12 @@ func TestOutageIsNotClosed(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		first := push(t, w.hub, "library/hello-world", "latest", 1)
 		j := job(t, "hello-world:latest", targetHost+"/hello-world")
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		before := len(w.cloud.Account().Imports)
 		push(t, w.hub, "library/hello-world", "latest", 2)
 		w.target.Change(func(o *emulator.RegistryOptions) { o.NoRoute = true })
 		for _, out := range w.run(t, j)[0].Outcomes {
-			if out.Status != mirror.Failed || out.Unverified {
+			if out.Status != record.Failed || out.Unverified {
 				t.Errorf("%s, unverified: %t, %v", out.Status, out.Unverified, out.Err)
 			}
 		}
@@ -41,18 +41,18 @@ func TestOpenBesideClosed(t *testing.T) {
 		shut := j.Targets[0]
 		shut.Path = "shut"
 		j.Targets = append(j.Targets, shut)
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.target.Lock("open", "latest", true)
 		w.denied = "shut"
 		w.stop(t)
 		w.start(t)
 		moved := push(t, w.hub, "library/hello-world", "latest", 2)
 		for _, out := range w.run(t, j)[0].Outcomes {
-			want := mirror.Refused
+			want := record.Refused
 			if out.Target.Path == "shut" {
-				want = mirror.Imported
+				want = record.Imported
 			}
-			if out.Status != want || out.Unverified != (want == mirror.Imported) {
+			if out.Status != want || out.Unverified != (want == record.Imported) {
 				t.Errorf("%s is %s, unverified: %t, %v", out.Target, out.Status, out.Unverified, out.Err)
 			}
 		}
@@ -74,8 +74,8 @@ func TestClosedListsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		posts := counts(t, w) // which no request to the data plane may pass
-		all(t, w.run(t, j)[0], mirror.Imported, "acr")
-		all(t, w.run(t, j)[0], mirror.Kept, "")
+		all(t, w.run(t, j)[0], record.Imported, "acr")
+		all(t, w.run(t, j)[0], record.Kept, "")
 		if n := posts(); n != 1 {
 			t.Errorf("%d imports", n)
 		}

@@ -20,6 +20,7 @@ import (
 	registries "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // TestProtectedTags has a rival push and lock tags, dray be killed and started again, and imports fail, at random steps of both engines. A
@@ -186,7 +187,7 @@ func (i *interleaving) settled(r mirror.Result) {
 		if held := i.target.Content.Digest("app", tag); !locked && (!foreign || !i.refuse) && held != want {
 			i.t.Errorf("%s holds %s, want %s: %s %v", tag, held, want, out.Status, out.Err)
 		}
-		if out.Status == mirror.Failed && !locked {
+		if out.Status == record.Failed && !locked {
 			i.t.Errorf("%s: %v", out.Target, out.Err)
 		}
 	}
@@ -211,24 +212,24 @@ func TestRival(t *testing.T) {
 		name    string
 		prepare func(w *world)
 		edit    func(j *plan.Job)
-		status  mirror.Status
+		status  record.Status
 		says    string
 		modes   string
 		foreign bool // the tag is the rival's in the end
 	}{
-		{"before the import", func(w *world) { once(w, post) }, func(j *plan.Job) { j.RefuseMoved = true }, mirror.Refused, "moved: refuse", "NoForce", true},
-		{"before the import, to follow", func(w *world) { once(w, post) }, func(*plan.Job) {}, mirror.Imported, "", "NoForce Force", false},
+		{"before the import", func(w *world) { once(w, post) }, func(j *plan.Job) { j.RefuseMoved = true }, record.Refused, "moved: refuse", "NoForce", true},
+		{"before the import, to follow", func(w *world) { once(w, post) }, func(*plan.Job) {}, record.Imported, "", "NoForce Force", false},
 		{"after the import", func(w *world) {
 			once(w, func(r *http.Request) bool {
 				imports := w.cloud.Account().Imports
 				return len(imports) > 0 && imports[0].State == emulator.StateSucceeded && r.Method == http.MethodHead
 			})
-		}, func(j *plan.Job) { j.RefuseMoved = true }, mirror.Refused, "moved: refuse", "NoForce", true},
-		{"before an import of what only Azure can ask for", func(w *world) { once(w, post) }, func(j *plan.Job) { j.RefuseMoved, j.ResolveServer = true, true }, mirror.Kept, "", "NoForce", true},
-		{"before the plan, of what only Azure can ask for", set, func(j *plan.Job) { j.RefuseMoved, j.ResolveServer = true, true }, mirror.Kept, "", "", true},
-		{"without its manifest", func(w *world) { w.target.Content.DangleTag("app", "v1", other.Digest) }, func(*plan.Job) {}, mirror.Imported, "", "NoForce Force", false},
-		{"without its manifest, not to be moved", func(w *world) { w.target.Content.DangleTag("app", "v1", other.Digest) }, func(j *plan.Job) { j.RefuseMoved = true }, mirror.Refused, "az acr repository untag", "NoForce", true},
-		{"without its manifest, by an import by tag", func(w *world) { w.target.Content.DangleTag("app", "v1", other.Digest) }, func(j *plan.Job) { j.ResolveServer = true }, mirror.Imported, "", "NoForce Force", false},
+		}, func(j *plan.Job) { j.RefuseMoved = true }, record.Refused, "moved: refuse", "NoForce", true},
+		{"before an import of what only Azure can ask for", func(w *world) { once(w, post) }, func(j *plan.Job) { j.RefuseMoved, j.ResolveServer = true, true }, record.Kept, "", "NoForce", true},
+		{"before the plan, of what only Azure can ask for", set, func(j *plan.Job) { j.RefuseMoved, j.ResolveServer = true, true }, record.Kept, "", "", true},
+		{"without its manifest", func(w *world) { w.target.Content.DangleTag("app", "v1", other.Digest) }, func(*plan.Job) {}, record.Imported, "", "NoForce Force", false},
+		{"without its manifest, not to be moved", func(w *world) { w.target.Content.DangleTag("app", "v1", other.Digest) }, func(j *plan.Job) { j.RefuseMoved = true }, record.Refused, "az acr repository untag", "NoForce", true},
+		{"without its manifest, by an import by tag", func(w *world) { w.target.Content.DangleTag("app", "v1", other.Digest) }, func(j *plan.Job) { j.ResolveServer = true }, record.Imported, "", "NoForce Force", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, w *world) {
@@ -267,7 +268,7 @@ func TestRivalInLayout(t *testing.T) {
 		layout := "ocidir://" + t.TempDir()
 		first := job(t, sourceHost+"/other:v9", layout+":v9")
 		first.Engine = "auto"
-		all(t, w.run(t, first)[0], mirror.Imported, "copy")
+		all(t, w.run(t, first)[0], record.Imported, "copy")
 		j := job(t, sourceHost+"/app:v1", layout+":v1")
 		j.Engine, j.RefuseMoved = "auto", true
 		rival, err := w.client.Manifest(t.Context(), j.Targets[0].Repository.Tag("v9"))
@@ -284,7 +285,7 @@ func TestRivalInLayout(t *testing.T) {
 				})
 			}
 		}
-		all(t, w.run(t, j)[0], mirror.Refused, "copy")
+		all(t, w.run(t, j)[0], record.Refused, "copy")
 		if d, err := w.client.Head(t.Context(), j.Targets[0]); err != nil || d.Digest != rival.Digest {
 			t.Error(d.Digest, err)
 		}

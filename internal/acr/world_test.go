@@ -22,6 +22,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/tagfilter"
@@ -281,7 +282,7 @@ func (w *world) run(t *testing.T, jobs ...plan.Job) []mirror.Result {
 }
 
 // all fails unless all outcomes of a result have one status, made by one engine.
-func all(t *testing.T, r mirror.Result, status mirror.Status, engine string) {
+func all(t *testing.T, r mirror.Result, status record.Status, engine string) {
 	t.Helper()
 	if r.Err != nil || len(r.Outcomes) == 0 {
 		t.Fatalf("%d outcomes, %v", len(r.Outcomes), r.Err)

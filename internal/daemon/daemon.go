@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/schedule"
 )
 
@@ -39,7 +40,7 @@ type Daemon struct {
 	current  *built
 	entries  map[string]*entry
 	// past are the states of jobs that are none now; changed are the jobs whose states are to be written.
-	past    map[string]State
+	past    map[string]record.State
 	changed map[string]bool
 	queue   schedule.Queue
 	// aside are jobs that are due, and wait until another of the same registries has ended, by these.
@@ -87,7 +88,7 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	written := make(chan struct{})
 	go d.writeAll(ctx, written)
 	defer func() { close(d.writes); <-written }()
-	states, err := d.options.Memory.States(building)
+	states, err := d.options.Memory.JobStates(building)
 	if err != nil && building.Err() == nil {
 		d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the history of earlier runs cannot be read; every job runs now", slog.Any("err", err))
 	}
@@ -111,14 +112,14 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 }
 
 // remember takes in the states of before the start. A run that was under way then was cut off.
-func (d *Daemon) remember(states map[string]State) {
-	d.past = make(map[string]State, len(states))
+func (d *Daemon) remember(states map[string]record.State) {
+	d.past = make(map[string]record.State, len(states))
 	for name, s := range states {
 		if !s.Begun.IsZero() {
 			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
-			s.ended(result, "", true, s.Begun)
-			run := Run{Job: name, Result: result, State: s}
-			d.writes <- write{"the run that was cut off", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
+			ended(&s, result, "", true, s.Begun)
+			run := runOf(name, result, s)
+			d.writes <- write{"the run that was cut off", func(ctx context.Context) error { return d.options.Memory.KeepRun(ctx, run.JobRun, run.State) }}
 		}
 		d.past[name] = s
 	}
@@ -132,7 +133,7 @@ func (d *Daemon) save() {
 	if len(d.changed) == 0 {
 		return
 	}
-	states := make(map[string]State, len(d.changed))
+	states := make(map[string]record.State, len(d.changed))
 	for name := range d.changed {
 		if e, ok := d.entries[name]; ok {
 			states[name] = e.state
@@ -141,7 +142,7 @@ func (d *Daemon) save() {
 		}
 	}
 	clear(d.changed)
-	d.writes <- write{"the states of jobs", func(ctx context.Context) error { return d.options.Memory.Save(ctx, states) }}
+	d.writes <- write{"the states of jobs", func(ctx context.Context) error { return d.options.Memory.KeepJobs(ctx, states) }}
 }
 
 // until returns a context that ends when stop is closed, too.

@@ -36,7 +36,7 @@ func TestRunsWhenDue(t *testing.T) {
 					t.Errorf("%s: %s", name, diff)
 				}
 			}
-			if j := s.status(t, "once"); !j.Due.IsZero() || j.State.Succeeded.IsZero() || !j.Deadline.IsZero() {
+			if j := s.status(t, "once"); !j.Due.IsZero() || j.LastSuccess.IsZero() || !j.Deadline.IsZero() {
 				t.Errorf("%+v", j)
 			}
 			if j := s.status(t, "cron"); !j.Due.Equal(epoch.Add(270*minute)) || !j.Deadline.Equal(epoch.Add(270*minute)) {
@@ -60,7 +60,7 @@ func TestParallelAndPriority(t *testing.T) {
 	jobs := []Job{job(t, "a", ""), job(t, "b", ""), job(t, "c", ""), job(t, "d", ""), job(t, "e", "")}
 	jobs[3].Priority, jobs[4].Priority = 5, 9
 	inBubble(t, config{jobs: jobs, parallel: 2, takes: hour}, func(t *testing.T, s *stand) {
-		if j := s.status(t, "a"); !j.Waiting {
+		if j := s.status(t, "a"); j.State != record.JobWaiting {
 			t.Errorf("%+v", j)
 		}
 		time.Sleep(day)
@@ -115,10 +115,10 @@ func oneRegistryHangs(t *testing.T, steps time.Duration) {
 		}
 		time.Sleep(10 * minute)
 		snapshot, err := s.Snapshot(t.Context())
-		if err != nil || steps == 0 && snapshot.At.Sub(snapshot.Moved) < 10*minute {
-			t.Errorf("it moved at %v, now is %v (%v)", snapshot.Moved, snapshot.At, err)
+		if err != nil || steps == 0 && snapshot.Now.Sub(snapshot.Moved) < 10*minute {
+			t.Errorf("it moved at %v, now is %v (%v)", snapshot.Moved, snapshot.Now, err)
 		}
-		if !s.status(t, "09").Waiting {
+		if s.status(t, "09").State != record.JobWaiting {
 			t.Error("what is set aside does not wait")
 		}
 		time.Sleep(3 * hour)
@@ -161,18 +161,18 @@ func TestTwins(t *testing.T) {
 	const window = minute // in which one import fits
 	result := func(_ string, run int) mirror.Result {
 		if run < 10 {
-			return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Imported}, {Status: mirror.Deferred, RetryAt: time.Now().Add(window)}}}
+			return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Imported}, {Status: record.Deferred, RetryAt: time.Now().Add(window)}}}
 		}
-		return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}}}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Kept}}}
 	}
 	ends := func(t *testing.T, restart func(s *stand)) (end time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStand(config{jobs: []Job{job(t, "a", "@daily")}, takes: time.Second, result: result})
 			s.start(t)
-			for s.status(t, "a").State.Succeeded.IsZero() && time.Since(epoch) < hour {
+			for s.status(t, "a").LastSuccess.IsZero() && time.Since(epoch) < hour {
 				time.Sleep(7300 * time.Millisecond)
 				synctest.Wait()
-				if j := s.status(t, "a"); j.State.Last != nil && j.State.Last.Outcome == record.OK && j.State.Succeeded.IsZero() {
+				if j := s.status(t, "a"); j.Last != nil && j.Last.Outcome == record.RunOK && j.LastSuccess.IsZero() {
 					t.Error("a run that was not well is called ok")
 				}
 				if restart != nil {
@@ -180,12 +180,12 @@ func TestTwins(t *testing.T) {
 					restart(s)
 					s.start(t)
 					after := s.status(t, "a")
-					if before.Started.IsZero() && !before.Due.Equal(after.Due) || !before.Deferred.Equal(after.Deferred) {
-						t.Errorf("due %s, deferred until %s, before the restart; then %s and %s", before.Due, before.Deferred, after.Due, after.Deferred)
+					if before.Started.IsZero() && !before.Due.Equal(after.Due) || !before.DeferredUntil.Equal(after.DeferredUntil) {
+						t.Errorf("due %s, deferred until %s, before the restart; then %s and %s", before.Due, before.DeferredUntil, after.Due, after.DeferredUntil)
 					}
 				}
 			}
-			end = s.status(t, "a").State.Succeeded.Sub(epoch)
+			end = s.status(t, "a").LastSuccess.Sub(epoch)
 			s.stop(t)
 		})
 		return end
@@ -220,16 +220,16 @@ func TestCutOff(t *testing.T) {
 		s.config.jobs = []Job{job(t, "a", "@daily")}
 		last := s.kept[len(s.kept)-1].State.Last
 		s.mu.Unlock()
-		want := &record.Run{Started: epoch.Add(hour), Ended: epoch.Add(hour), Outcome: record.CutOff, Trigger: "manual", Error: errCutOff.Error()}
+		want := &record.Run{Started: epoch.Add(hour), Ended: epoch.Add(hour), Outcome: record.RunCutOff, Trigger: "manual", Error: errCutOff.Error()}
 		if diff := cmp.Diff(want, last); diff != "" {
 			t.Error(diff)
 		}
 		s.start(t)
-		if j := s.status(t, "a"); j.Started.IsZero() || j.Trigger != Asked || j.State.Last.Outcome != record.CutOff || !j.State.Succeeded.Equal(epoch) {
+		if j := s.status(t, "a"); j.Started.IsZero() || j.Trigger != record.Asked || j.Last.Outcome != record.RunCutOff || !j.LastSuccess.Equal(epoch) {
 			t.Errorf("%+v", j)
 		}
 		time.Sleep(2 * hour)
-		if j := s.status(t, "a"); j.State.Last.Outcome != record.OK || !j.Due.Equal(epoch.Add(day)) {
+		if j := s.status(t, "a"); j.Last.Outcome != record.RunOK || !j.Due.Equal(epoch.Add(day)) {
 			t.Errorf("%+v", j)
 		}
 		s.stop(t)
@@ -242,18 +242,18 @@ func TestRunsAgain(t *testing.T) {
 		switch {
 		case name == "deferred" && run == 1:
 			return mirror.Result{Outcomes: []mirror.Outcome{
-				{Status: mirror.Deferred, RetryAt: epoch.Add(40 * minute)}, {Status: mirror.Deferred, RetryAt: epoch.Add(20 * minute)},
+				{Status: record.Deferred, RetryAt: epoch.Add(40 * minute)}, {Status: record.Deferred, RetryAt: epoch.Add(20 * minute)},
 			}}
 		case name == "failing" && run <= 4:
 			return mirror.Result{Err: errBad}
 		case name == "partly" && run == 2:
-			return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}, {Status: mirror.Failed, Err: errBad}}}
+			return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Kept}, {Status: record.Failed, Err: errBad}}}
 		}
-		return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}, {Status: mirror.Refused}}}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Kept}, {Status: record.Refused}}}
 	}
 	jobs := []Job{job(t, "deferred", "0 12 * * *"), job(t, "failing", ""), job(t, "partly", "@every 1h")}
 	inBubble(t, config{jobs: jobs, parallel: 3, result: result}, func(t *testing.T, s *stand) {
-		if j := s.status(t, "deferred"); !j.Deferred.Equal(epoch.Add(20*minute)) || j.State.Failures != 0 || j.Trigger != Retried {
+		if j := s.status(t, "deferred"); !j.DeferredUntil.Equal(epoch.Add(20*minute)) || j.Failures != 0 || j.Trigger != record.Retried {
 			t.Errorf("%+v", j)
 		}
 		time.Sleep(2*hour + 30*minute)
@@ -265,7 +265,7 @@ func TestRunsAgain(t *testing.T) {
 				t.Errorf("%s: %s", name, diff)
 			}
 		}
-		if j := s.status(t, "failing"); j.State.Failures != 0 || !j.State.Succeeded.Equal(epoch.Add(15*minute)) {
+		if j := s.status(t, "failing"); j.Failures != 0 || !j.LastSuccess.Equal(epoch.Add(15*minute)) {
 			t.Errorf("%+v", j.State)
 		}
 		if s.count(&s.events, "ran failing, 4 failures after 3") != 1 || s.count(&s.events, "ran failing, 0 failures after 4") != 1 {
@@ -284,11 +284,11 @@ func TestBudgetIsShared(t *testing.T) {
 		defer mu.Unlock()
 		now := time.Now()
 		hour := now.Truncate(time.Hour)
-		outcomes := []mirror.Outcome{{Status: mirror.Deferred, RetryAt: hour.Add(time.Hour)}}
+		outcomes := []mirror.Outcome{{Status: record.Deferred, RetryAt: hour.Add(time.Hour)}}
 		if !hour.Equal(spent) {
 			spent = hour
 			got[name]++
-			outcomes = append(outcomes, mirror.Outcome{Status: mirror.Imported})
+			outcomes = append(outcomes, mirror.Outcome{Status: record.Imported})
 		}
 		return mirror.Result{Outcomes: outcomes}
 	}
@@ -309,7 +309,7 @@ func TestBudgetIsShared(t *testing.T) {
 // long run.
 func TestDeferredToThePast(t *testing.T) {
 	result := func(string, int) mirror.Result {
-		return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Deferred, RetryAt: time.Now().Add(-hour)}}}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Deferred, RetryAt: time.Now().Add(-hour)}}}
 	}
 	inBubble(t, config{jobs: []Job{job(t, "a", "")}, result: result}, func(t *testing.T, s *stand) {
 		time.Sleep(hour)
@@ -322,11 +322,11 @@ func TestDeferredToThePast(t *testing.T) {
 // The pause after failures ends, and outlives a restart.
 func TestPauses(t *testing.T) {
 	for failures, want := range map[int]time.Duration{1: minute, 2: 2 * minute, 9: 256 * minute, 10: 6 * hour, 1000: 6 * hour} {
-		if got := (State{Failures: failures, Ended: epoch}).again().Sub(epoch); got != want {
+		if got := again(record.State{Failures: failures, Ended: epoch}).Sub(epoch); got != want {
 			t.Errorf("%d: %s, want %s", failures, got, want)
 		}
 	}
-	if at := (State{Ended: epoch}).again(); !at.IsZero() {
+	if at := again(record.State{Ended: epoch}); !at.IsZero() {
 		t.Error(at)
 	}
 }
@@ -462,10 +462,10 @@ func TestProgress(t *testing.T) {
 		time.Sleep(minute)
 		j := s.status(t, "a")
 		p := j.Progress
-		if p.Tags != 1 || p.Observed != 1 || p.Imports != 1 || p.Completed != 0 || len(p.Under) != 1 || p.Under[0].Total != 1 {
+		if p.Tags != 1 || p.Observed != 1 || p.Imports != 1 || p.Completed != 0 || len(p.UnderWay) != 1 || p.UnderWay[0].Total != 1 {
 			t.Errorf("%+v", p)
 		}
-		if !j.Started.Equal(epoch) || j.Trigger != First || !j.Due.IsZero() {
+		if !j.Started.Equal(epoch) || j.Trigger != record.First || !j.Due.IsZero() {
 			t.Errorf("%+v", j)
 		}
 		if strings.Contains(s.log.String(), "level=WARN") {

@@ -19,7 +19,7 @@ import (
 // entry is a job with its place in time.
 type entry struct {
 	Job
-	state State
+	state record.State
 	// running is the run under way, nil for none.
 	running *running
 	// removed is set where the job is no more, and only its run is under way.
@@ -122,7 +122,7 @@ func (e *entry) deadline() time.Time {
 }
 
 // next returns when the job runs next, and why. What was planned before stays where it comes first, so that a restart puts nothing off.
-func (e *entry) next(now time.Time) (time.Time, Trigger) {
+func (e *entry) next(now time.Time) (time.Time, record.Trigger) {
 	due, trigger := e.after(now)
 	if planned := e.state.Due; !planned.IsZero() && (due.IsZero() || planned.Before(due)) {
 		return planned, e.state.Trigger
@@ -131,37 +131,37 @@ func (e *entry) next(now time.Time) (time.Time, Trigger) {
 }
 
 // after returns when the job runs next after what has happened to it.
-func (e *entry) after(now time.Time) (time.Time, Trigger) {
+func (e *entry) after(now time.Time) (time.Time, record.Trigger) {
 	s := &e.state
-	last, trigger := s.Started, Scheduled
+	last, trigger := s.Started, record.Scheduled
 	if last.IsZero() || s.Fingerprint != e.Fingerprint {
-		last, trigger = time.Time{}, First
+		last, trigger = time.Time{}, record.First
 	}
 	switch {
 	case s.Asked:
-		return now, Asked
-	case s.cutOff() && trigger == First:
-		return now, First
-	case s.cutOff():
-		return now, Trigger(s.Last.Trigger)
+		return now, record.Asked
+	case cutOff(*s) && trigger == record.First:
+		return now, record.First
+	case cutOff(*s):
+		return now, s.Last.Trigger
 	}
 	due := schedule.Due(e.Schedule, e.Name, e.Jitter, last, s.Anchor, now)
-	if trigger == First {
-		return due, First
+	if trigger == record.First {
+		return due, record.First
 	}
-	for _, again := range []time.Time{s.Deferred, s.again()} {
+	for _, again := range []time.Time{s.Deferred, again(*s)} {
 		if again.IsZero() {
 			continue
 		}
 		if again = again.Add(-max(0, s.Ended.Sub(now))); due.IsZero() || again.Before(due) { // the clock may have been set back
-			due, trigger = again, Retried
+			due, trigger = again, record.Retried
 		}
 	}
 	return due, trigger
 }
 
 // cutOff tells whether the last run was cut off, and nothing has run since.
-func (s State) cutOff() bool { return s.Last != nil && s.Last.Outcome == record.CutOff }
+func cutOff(s record.State) bool { return s.Last != nil && s.Last.Outcome == record.RunCutOff }
 
 // clock is the time as states have it.
 func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
@@ -174,7 +174,7 @@ const (
 
 // again returns when a job is to run again since its last run has failed; zero where that went well. Without this a registry that is
 // away for a minute would cost a daily job a day, and a job without a schedule everything.
-func (s State) again() time.Time {
+func again(s record.State) time.Time {
 	if s.Failures == 0 {
 		return time.Time{}
 	}
@@ -305,8 +305,8 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	r.built.release()
 	d.ended = now
 	before := e.state
-	e.state.ended(result, r.fingerprint, d.stopped, now)
-	run := Run{Job: e.Name, Result: result, State: e.state}
+	ended(&e.state, result, r.fingerprint, d.stopped, now)
+	run := runOf(e.Name, result, e.state)
 	if !e.removed {
 		d.options.Events.Ran(run, before)
 		d.plan(e, now)
@@ -314,25 +314,37 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	}
 	d.forget(e)
 	delete(d.changed, e.Name) // it is kept with the run
-	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.Keep(ctx, run) }}
+	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.KeepRun(ctx, run.JobRun, run.State) }}
+}
+
+// runOf is a run that has ended: its job has that state after it. What was kept as it is has no action in its record.
+func runOf(job string, result mirror.Result, state record.State) Run {
+	run := Run{JobRun: record.JobRun{Job: job, Run: *state.Last}, Result: result, State: state}
+	run.Duration = record.Seconds(run.Ended.Sub(run.Started))
+	for _, out := range result.Outcomes {
+		if out.Status != record.Kept {
+			run.Actions = append(run.Actions, out.Record())
+		}
+	}
+	return run
 }
 
 // ended takes in the result of the run under way; stopping tells that the daemon stops.
-func (s *State) ended(result mirror.Result, fingerprint string, stopping bool, now time.Time) {
-	s.Last = &record.Run{Started: s.Begun, Ended: now, Trigger: string(s.BegunBy), Counts: result.Counts()}
+func ended(s *record.State, result mirror.Result, fingerprint string, stopping bool, now time.Time) {
+	s.Last = &record.Run{Started: s.Begun, Ended: now, Trigger: s.BegunBy, Counts: result.Counts()}
 	s.Last.Outcome, s.Last.Error = verdict(result)
 	s.Begun, s.BegunBy, s.Ended, s.Deferred = time.Time{}, "", now, time.Time{}
 	if stopping && cut(result) {
-		s.Last.Outcome = record.CutOff
+		s.Last.Outcome = record.RunCutOff
 		return
 	}
 	s.Fingerprint, s.Started = fingerprint, s.Last.Started
 	switch s.Last.Outcome {
-	case record.OK:
+	case record.RunOK:
 		s.Succeeded, s.Failures = now, 0
-	case record.Failed, record.Partly:
+	case record.RunFailed, record.RunPartly:
 		s.Failures++
-	case record.Postponed, record.CutOff:
+	case record.RunDeferred, record.RunCutOff:
 	}
 	at := waits(result)
 	if result.Progress() {
@@ -351,7 +363,7 @@ func (s *State) ended(result mirror.Result, fingerprint string, stopping bool, n
 // next start. A failure then may be that of what was ended.
 func cut(result mirror.Result) bool {
 	return result.Err != nil || slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool {
-		return out.Status == mirror.Failed || out.Status == mirror.Deferred && (out.RetryAt.IsZero() || errors.Is(out.Err, mirror.ErrStopping))
+		return out.Status == record.Failed || out.Status == record.Deferred && (out.RetryAt.IsZero() || errors.Is(out.Err, mirror.ErrStopping))
 	})
 }
 
@@ -359,7 +371,7 @@ func cut(result mirror.Result) bool {
 // no failure.
 func verdict(result mirror.Result) (outcome record.Result, why string) {
 	if result.Err != nil {
-		return record.Failed, record.Text(result.Err.Error())
+		return record.RunFailed, record.Text(result.Err.Error())
 	}
 	if causes := mirror.Causes(result); len(causes) > 0 {
 		why = causes[0].String()
@@ -373,7 +385,7 @@ func verdict(result mirror.Result) (outcome record.Result, why string) {
 // waits returns when the first of what is deferred may be tried again, zero for nothing.
 func waits(result mirror.Result) (at time.Time) {
 	for _, out := range result.Outcomes {
-		if out.Status == mirror.Deferred && !out.RetryAt.IsZero() && (at.IsZero() || out.RetryAt.Before(at)) {
+		if out.Status == record.Deferred && !out.RetryAt.IsZero() && (at.IsZero() || out.RetryAt.Before(at)) {
 			at = out.RetryAt
 		}
 	}

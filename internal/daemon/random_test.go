@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Two hundred random sequences of run, defer, fail, ask, reload, stop and kill: after each restart the record of every job is what it was,
@@ -24,11 +25,11 @@ func TestRandomRestarts(t *testing.T) {
 				case 0:
 					return mirror.Result{Err: errBad}
 				case 1:
-					return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Deferred, RetryAt: time.Now().Add(time.Duration(random.Int64N(int64(hour))))}}}
+					return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Deferred, RetryAt: time.Now().Add(time.Duration(random.Int64N(int64(hour))))}}}
 				case 2:
-					return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Imported}, {Status: mirror.Failed, Err: errBad}}}
+					return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Imported}, {Status: record.Failed, Err: errBad}}}
 				}
-				return mirror.Result{Outcomes: []mirror.Outcome{{Status: mirror.Kept}}}
+				return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Kept}}}
 			}
 			jobs := []Job{job(t, "daily", "@daily"), job(t, "every", "@every 50m"), job(t, "once", "")}
 			jobs[0].Jitter = hour
@@ -59,7 +60,7 @@ func TestRandomRestarts(t *testing.T) {
 						t.Fatal(err)
 					}
 					for i, was := range before.Jobs {
-						compare(t, fmt.Sprintf("seed %d, step %d", seed, step), was, after.Jobs[i], after.At)
+						compare(t, fmt.Sprintf("seed %d, step %d", seed, step), was, after.Jobs[i], after.Now)
 					}
 				}
 			}
@@ -69,24 +70,24 @@ func TestRandomRestarts(t *testing.T) {
 }
 
 // compare looks at a job before and after a kill.
-func compare(t *testing.T, where string, was, is JobStatus, now time.Time) {
+func compare(t *testing.T, where string, was, is record.JobStatus, now time.Time) {
 	t.Helper()
 	cut := !was.Started.IsZero()
 	if !cut {
-		if diff := cmp.Diff(was.State.Last, is.State.Last); diff != "" {
-			t.Errorf("%s: %s: %s", where, was.Name, diff)
+		if diff := cmp.Diff(was.Last, is.Last); diff != "" {
+			t.Errorf("%s: %s: %s", where, was.Job, diff)
 		}
-	} else if is.State.Last == nil || !is.State.cutOff() || !is.State.Last.Started.Equal(was.Started) {
-		t.Errorf("%s: %s was cut off, and its last run is %+v", where, was.Name, is.State.Last)
+	} else if is.Last == nil || is.Last.Outcome != record.RunCutOff || !is.Last.Started.Equal(was.Started) {
+		t.Errorf("%s: %s was cut off, and its last run is %+v", where, was.Job, is.Last)
 	}
 	running := !is.Started.IsZero()
 	switch {
 	case cut && !running && is.Due.After(now):
-		t.Errorf("%s: %s was cut off, and is due at %s", where, was.Name, is.Due)
+		t.Errorf("%s: %s was cut off, and is due at %s", where, was.Job, is.Due)
 	case !cut && !running && !was.Due.IsZero() && (is.Due.IsZero() || is.Due.After(was.Due)):
-		t.Errorf("%s: %s was due at %s, and is at %s", where, was.Name, was.Due, is.Due)
+		t.Errorf("%s: %s was due at %s, and is at %s", where, was.Job, was.Due, is.Due)
 	}
-	if is.State.Failures != was.State.Failures || !is.State.Succeeded.Equal(was.State.Succeeded) {
-		t.Errorf("%s: %s: %d failures since %s became %d since %s", where, was.Name, was.State.Failures, was.State.Succeeded, is.State.Failures, is.State.Succeeded)
+	if is.Failures != was.Failures || !is.LastSuccess.Equal(was.LastSuccess) {
+		t.Errorf("%s: %s: %d failures since %s became %d since %s", where, was.Job, was.Failures, was.LastSuccess, is.Failures, is.LastSuccess)
 	}
 }

@@ -66,7 +66,7 @@ func TestRejected(t *testing.T) {
 			s.change(func(c *config) { c.err = errBad })
 		}
 		snapshot, err := s.Snapshot(t.Context())
-		if err != nil || !errors.Is(snapshot.Rejected, errBad) || !snapshot.RejectedAt.Equal(epoch.Add(minute)) || snapshot.Generation != 1 {
+		if err != nil || strings.Join(snapshot.Config.Rejected, "") != errBad.Error() || !snapshot.Config.RejectedAt.Equal(epoch.Add(minute)) || snapshot.Config.Generation != 1 {
 			t.Errorf("%v %+v", err, snapshot)
 		}
 		if err := s.Reload(t.Context(), "test"); !errors.Is(err, errBad) {
@@ -77,7 +77,7 @@ func TestRejected(t *testing.T) {
 		}
 		time.Sleep(hour)
 		s.change(func(c *config) { c.err = nil })
-		if snapshot, err = s.Snapshot(t.Context()); err != nil || snapshot.Rejected != nil || snapshot.Generation != 2 {
+		if snapshot, err = s.Snapshot(t.Context()); err != nil || len(snapshot.Config.Rejected) > 0 || snapshot.Config.Generation != 2 {
 			t.Errorf("%v %+v", err, snapshot)
 		}
 		if diff := cmp.Diff([]time.Duration{0, hour}, s.runs("a")); diff != "" {

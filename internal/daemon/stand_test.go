@@ -16,6 +16,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/schedule"
 )
 
@@ -38,8 +39,8 @@ type stand struct {
 	twice      bool
 	mostAtOnce int
 	closed     int // generations
-	states     map[string]State
-	kept       []Run
+	states     map[string]record.State
+	kept       []kept
 	told       []string // by the service manager's words
 	events     []string
 	watchdog   time.Duration
@@ -93,7 +94,7 @@ func inBubble(t *testing.T, c config, f func(t *testing.T, s *stand)) {
 }
 
 func newStand(c config) *stand {
-	return &stand{config: c, states: map[string]State{}, under: map[string]int{}, times: map[string]int{}, log: &bytes.Buffer{}}
+	return &stand{config: c, states: map[string]record.State{}, under: map[string]int{}, times: map[string]int{}, log: &bytes.Buffer{}}
 }
 
 // start runs a daemon, anew where one has ended, and returns when it has nothing to do at the moment.
@@ -256,16 +257,22 @@ func (s *stand) runs(name string) []time.Duration {
 // epoch is when the time of a bubble begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// kept is a run that the memory was told of, and the state of its job after it.
+type kept struct {
+	record.JobRun
+	State record.State
+}
+
 // memory keeps states and runs.
 type memory stand
 
-func (m *memory) States(context.Context) (map[string]State, error) {
+func (m *memory) JobStates(context.Context) (map[string]record.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.states), nil
 }
 
-func (m *memory) Keep(ctx context.Context, run Run) error {
+func (m *memory) KeepRun(ctx context.Context, run record.JobRun, state record.State) error {
 	m.mu.Lock()
 	slow := m.config.writes
 	m.mu.Unlock()
@@ -274,12 +281,12 @@ func (m *memory) Keep(ctx context.Context, run Run) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept = append(m.kept, run)
-	m.states[run.Job] = run.State
+	m.kept = append(m.kept, kept{run, state})
+	m.states[run.Job] = state
 	return nil
 }
 
-func (m *memory) Save(_ context.Context, states map[string]State) error {
+func (m *memory) KeepJobs(_ context.Context, states map[string]record.State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	maps.Copy(m.states, states)
@@ -295,11 +302,11 @@ func (r *recorder) note(format string, args ...any) {
 	r.events = append(r.events, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) Ran(run Run, before State) {
+func (r *recorder) Ran(run Run, before record.State) {
 	r.note("ran %s, %d failures after %d", run.Job, run.State.Failures, before.Failures)
 }
-func (r *recorder) Scheduled(j JobStatus) { r.note("scheduled %s", j.Name) }
-func (r *recorder) Removed(job string)    { r.note("removed %s", job) }
+func (r *recorder) Scheduled(j record.JobStatus) { r.note("scheduled %s", j.Job) }
+func (r *recorder) Removed(job string)           { r.note("removed %s", job) }
 func (r *recorder) Reloaded(_ time.Time, generation int, err error) {
 	r.note("reloaded %d: %v", generation, err)
 }
@@ -342,13 +349,13 @@ func (s *stand) list(list *[]string) []string {
 }
 
 // status returns a job as a snapshot has it.
-func (s *stand) status(t *testing.T, name string) JobStatus {
+func (s *stand) status(t *testing.T, name string) record.JobStatus {
 	t.Helper()
 	snapshot, err := s.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(snapshot.Jobs, func(j JobStatus) bool { return j.Name == name })
+	i := slices.IndexFunc(snapshot.Jobs, func(j record.JobStatus) bool { return j.Job == name })
 	if i < 0 {
 		t.Fatalf("there is no job %s", name)
 	}

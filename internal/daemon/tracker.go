@@ -9,6 +9,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // tracker follows one run, for those who ask how it gets on.
@@ -106,13 +107,15 @@ func (m *meter) Moved(bytes int64) {
 }
 
 // snapshot returns how the run gets on.
-func (t *tracker) snapshot() Progress {
+func (t *tracker) snapshot() *record.Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := Progress{Tags: t.tags, Observed: t.observed, Imports: t.imports, Completed: t.completed}
+	p := &record.Progress{UnderWay: []record.Import{}, Tags: t.tags, Observed: t.observed, Imports: t.imports, Completed: t.completed}
 	for _, m := range t.under {
-		p.Under = append(p.Under, Import{Source: m.source, Target: m.target, Started: m.started, Bytes: m.moved.Load(), Total: m.expected.Load()})
+		p.UnderWay = append(p.UnderWay, record.Import{Source: m.source, Target: m.target, Started: m.started, Bytes: m.moved.Load(), Total: m.expected.Load()})
 	}
-	slices.SortFunc(p.Under, func(a, b Import) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Target, b.Target)) })
+	slices.SortFunc(p.UnderWay, func(a, b record.Import) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Target, b.Target))
+	})
 	return p
 }

@@ -1,22 +1,18 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
-
-// Budget is what a registry allows an account to pull in a window.
-type Budget struct {
-	Registry, Account string
-	// Reserved are pulls under way.
-	Limit, Remaining, Reserved int
-}
+import (
+	"github.com/draysync/dray/internal/record"
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // budgets collects what is known at the moment of a scrape.
 type budgets struct {
-	read                       func() []Budget
+	read                       func() []record.Budget
 	limit, remaining, reserved *prometheus.Desc
 }
 
 // Budgets has scrapes show what read returns. It is called once.
-func (m *Metrics) Budgets(read func() []Budget) {
+func (m *Metrics) Budgets(read func() []record.Budget) {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, []string{"registry", "account"}, nil)
 	}

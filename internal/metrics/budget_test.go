@@ -4,12 +4,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 func TestBudgets(t *testing.T) {
 	m := New("1.2.3", "copy")
-	m.Budgets(func() []Budget { return []Budget{{"docker.io", "docker.io/acme", 100, 40, 2}} })
+	m.Budgets(func() []record.Budget {
+		return []record.Budget{{Registry: "docker.io", Account: "docker.io/acme", Limit: 100, Remaining: 40, Reserved: 2}}
+	})
 	m.Pulled("docker.io", "docker.io/acme")
 	m.Pulled("docker.io", "docker.io/acme")
 	m.Saved("cache")

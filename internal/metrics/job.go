@@ -8,20 +8,8 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
-
-// Standing is how a job stands. A time that is zero has no series.
-type Standing struct {
-	// NextRun is when it is due.
-	NextRun time.Time
-	// LastSuccess is when its last run without a failure ended.
-	LastSuccess time.Time
-	// Deadline is by when its schedule lets one expect a success: when it was first due after LastSuccess, jitter included, or
-	// after it became known where it never succeeded. A run that fails must not move it.
-	Deadline time.Time
-	// Failures counts the runs with a failure since LastSuccess.
-	Failures int
-}
 
 // series are the counters of one job. They are kept by their labels because to look for all series of a job takes as long as there are
 // series of all jobs.
@@ -37,21 +25,21 @@ type action struct {
 
 type imported struct {
 	engine string
-	status mirror.Status
+	status record.Status
 }
 
-// Scheduled notes how a job stands, and has its series begin where it was not known.
-func (m *Metrics) Scheduled(job string, s Standing) {
-	job = label(job)
+// Scheduled notes how a job stands, and has its series begin where it was not known. A time that is zero has no series.
+func (m *Metrics) Scheduled(status record.JobStatus) {
+	job := label(status.Job)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.jobs[job] == nil {
 		m.jobs[job] = &series{actions: map[action]prometheus.Counter{}, imports: map[imported]prometheus.Counter{}}
 	}
-	setTime(m.nextRun, job, s.NextRun)
-	setTime(m.lastSuccess, job, s.LastSuccess)
-	setTime(m.deadline, job, s.Deadline)
-	m.failures.WithLabelValues(job).Set(float64(s.Failures))
+	setTime(m.nextRun, job, status.Due)
+	setTime(m.lastSuccess, job, status.LastSuccess)
+	setTime(m.deadline, job, status.Deadline)
+	m.failures.WithLabelValues(job).Set(float64(status.Failures))
 }
 
 func setTime(vec *prometheus.GaugeVec, job string, at time.Time) {
@@ -85,7 +73,7 @@ func (m *Metrics) Ran(result mirror.Result) {
 // countImport counts what has no label of a job. Bytes also move where nothing was to import and no engine is named: those of what has
 // come to refer to an image that is kept.
 func (m *Metrics) countImport(out *mirror.Outcome) {
-	if out.Engine != "" && out.Status == mirror.Imported {
+	if out.Engine != "" && out.Status == record.Imported {
 		m.importDuration.WithLabelValues(out.Engine).Observe(out.Duration.Seconds())
 	}
 	engine := out.Engine

@@ -9,15 +9,16 @@ import (
 
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 func TestScheduledTakesBack(t *testing.T) {
 	m := metrics.New("")
-	m.Scheduled("alpine", metrics.Standing{NextRun: noon, LastSuccess: noon, Deadline: noon, Failures: 2})
+	m.Scheduled(record.JobStatus{Job: "alpine", Due: noon, LastSuccess: noon, Deadline: noon, Failures: 2})
 	if lines := series(t, m, `job="alpine"`); len(lines) != 4 {
 		t.Errorf("%q", lines)
 	}
-	m.Scheduled("alpine", metrics.Standing{})
+	m.Scheduled(record.JobStatus{Job: "alpine"})
 	want := []string{`dray_job_consecutive_failures{job="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, `job="alpine"`)); diff != "" {
 		t.Error(diff)
@@ -26,7 +27,7 @@ func TestScheduledTakesBack(t *testing.T) {
 
 func TestRemoved(t *testing.T) {
 	m := filled(t)
-	m.Scheduled("debian", metrics.Standing{NextRun: noon})
+	m.Scheduled(record.JobStatus{Job: "debian", Due: noon})
 	m.Ran(mirror.Result{Job: "debian", Outcomes: outcomes()[:1]})
 	others, shared := series(t, m, `job="debian"`), series(t, m, "dray_import_duration")
 	m.Removed("alpine")
@@ -40,7 +41,7 @@ func TestRemoved(t *testing.T) {
 	if diff := cmp.Diff(shared, series(t, m, "dray_import_duration")); diff != "" {
 		t.Error("what is of no job: " + diff)
 	}
-	m.Scheduled("alpine", metrics.Standing{})
+	m.Scheduled(record.JobStatus{Job: "alpine"})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()[:1]})
 	want := []string{`dray_actions_total{job="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, "alpine")); diff != "" {
@@ -51,7 +52,7 @@ func TestRemoved(t *testing.T) {
 // TestOutlasting: a run that ends after its job was removed does not bring its series back.
 func TestOutlasting(t *testing.T) {
 	m := metrics.New("")
-	m.Scheduled("alpine", metrics.Standing{})
+	m.Scheduled(record.JobStatus{Job: "alpine"})
 	m.Removed("alpine")
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()})
 	if lines := series(t, m, "alpine"); len(lines) > 0 {
@@ -66,7 +67,7 @@ func TestOutlasting(t *testing.T) {
 func TestForeignText(t *testing.T) {
 	m := metrics.New("")
 	name := "a\xff\"\n"
-	m.Scheduled(name, metrics.Standing{Failures: 1})
+	m.Scheduled(record.JobStatus{Job: name, Failures: 1})
 	m.Ran(mirror.Result{Job: name, Outcomes: outcomes()[:1]})
 	want := "dray_job_consecutive_failures{job=\"a\uFFFD\\\"\\n\"} 1"
 	if text := scrape(t, m); !strings.Contains(text, want) {
@@ -82,7 +83,7 @@ func TestForeignText(t *testing.T) {
 func many(b testing.TB, jobs int) *metrics.Metrics {
 	m := metrics.New("", "copy")
 	for i := range jobs {
-		m.Scheduled(jobName(i), metrics.Standing{NextRun: noon.Add(time.Duration(i) * time.Second), LastSuccess: noon, Deadline: noon})
+		m.Scheduled(record.JobStatus{Job: jobName(i), Due: noon.Add(time.Duration(i) * time.Second), LastSuccess: noon, Deadline: noon})
 		m.Ran(mirror.Result{Job: jobName(i), Outcomes: outcomes()[:5]})
 	}
 	request(b, m, "docker.io", "GET", 200)
@@ -108,7 +109,7 @@ func BenchmarkReplace10000Jobs(b *testing.B) {
 	for b.Loop() {
 		for i := range 10_000 {
 			m.Removed(jobName(i))
-			m.Scheduled(jobName(i), metrics.Standing{NextRun: noon, LastSuccess: noon, Deadline: noon})
+			m.Scheduled(record.JobStatus{Job: jobName(i), Due: noon, LastSuccess: noon, Deadline: noon})
 			m.Ran(mirror.Result{Job: jobName(i), Outcomes: outcomes()[:5]})
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 func TestExposition(t *testing.T) {
@@ -112,7 +113,7 @@ func TestConcurrency(t *testing.T) {
 		group.Go(func() {
 			for i := range 200 {
 				name := jobName(i % 3)
-				m.Scheduled(name, metrics.Standing{NextRun: noon, Failures: i})
+				m.Scheduled(record.JobStatus{Job: name, Due: noon, Failures: i})
 				m.Ran(mirror.Result{Job: name, Outcomes: outcomes()})
 				request(t, m, jobName(i), http.MethodGet, 200)
 				m.Reloaded(noon, nil)

@@ -16,6 +16,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -28,8 +29,8 @@ func filled(t testing.TB) *metrics.Metrics {
 	m := metrics.New("1.2.3", "copy")
 	m.Reloaded(noon, nil)
 	m.Reloaded(noon.Add(time.Minute), errors.New("dray.yaml:3:1: unknown key"))
-	m.Scheduled("alpine", metrics.Standing{NextRun: noon.Add(time.Hour), LastSuccess: noon.Add(1500 * time.Millisecond), Deadline: noon.Add(2 * time.Hour)})
-	m.Scheduled("debian", metrics.Standing{Failures: 3})
+	m.Scheduled(record.JobStatus{Job: "alpine", Due: noon.Add(time.Hour), LastSuccess: noon.Add(1500 * time.Millisecond), Deadline: noon.Add(2 * time.Hour)})
+	m.Scheduled(record.JobStatus{Job: "debian", Failures: 3})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()})
 	for _, code := range []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests, 0} {
 		request(t, m, "docker.io", http.MethodGet, code)
@@ -41,19 +42,19 @@ func filled(t testing.TB) *metrics.Metrics {
 func outcomes() []mirror.Outcome {
 	made := func(took time.Duration, bytes, mounted int64) mirror.Outcome {
 		return mirror.Outcome{
-			Action: diff.Action{Op: diff.Import, Reason: diff.Absent}, Engine: "copy", Status: mirror.Imported,
+			Action: diff.Action{Op: diff.Import, Reason: diff.Absent}, Engine: "copy", Status: record.Imported,
 			Cost: mirror.Cost{Pulls: 1, Bytes: bytes, Mounted: mounted}, Duration: took,
 		}
 	}
 	failed := made(2*time.Hour, 100, 0)
-	failed.Reason, failed.Status = diff.Moved, mirror.Failed
+	failed.Reason, failed.Status = diff.Moved, record.Failed
 	deferred := made(time.Hour, 0, 0)
-	deferred.Status = mirror.Deferred
+	deferred.Status = record.Deferred
 	declined := made(time.Hour, 0, 0)
-	declined.Op, declined.Reason, declined.Status = diff.Refuse, diff.Unsupported, mirror.Refused
+	declined.Op, declined.Reason, declined.Status = diff.Refuse, diff.Unsupported, record.Refused
 	return []mirror.Outcome{
-		{Action: diff.Action{Op: diff.Keep, Reason: diff.Unchanged}, Status: mirror.Kept, Cost: mirror.Cost{Bytes: 7}},
-		{Action: diff.Action{Op: diff.Refuse, Reason: diff.Unobserved}, Status: mirror.Failed},
+		{Action: diff.Action{Op: diff.Keep, Reason: diff.Unchanged}, Status: record.Kept, Cost: mirror.Cost{Bytes: 7}},
+		{Action: diff.Action{Op: diff.Refuse, Reason: diff.Unobserved}, Status: record.Failed},
 		made(400*time.Millisecond, 1<<20, 1<<22), made(50*time.Second, 1<<30, 0), failed, deferred, declined,
 	}
 }

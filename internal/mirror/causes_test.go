@@ -22,7 +22,7 @@ func TestCauses(t *testing.T) {
 	failed := func(n int, err func(source, target image.Reference) error) (list []mirror.Outcome) {
 		for i := range n {
 			source, target := ref("s.example", fmt.Sprint("v", i)), ref("t.example", fmt.Sprint("v", i))
-			list = append(list, mirror.Outcome{Action: diff.Action{Source: source, Target: target}, Status: mirror.Failed, Err: err(source, target)})
+			list = append(list, mirror.Outcome{Action: diff.Action{Source: source, Target: target}, Status: record.Failed, Err: err(source, target)})
 		}
 		return list
 	}

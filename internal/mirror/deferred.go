@@ -6,6 +6,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Deferral returns when the first deferred outcome of the results may be tried again, and the names of the jobs that have
@@ -13,7 +14,7 @@ import (
 func Deferral(results []Result) (at time.Time, jobs []string, ok bool) {
 	for _, r := range results {
 		for _, out := range r.Outcomes {
-			if out.Status != Deferred {
+			if out.Status != record.Deferred {
 				continue
 			}
 			if !ok || out.RetryAt.Before(at) {
@@ -43,7 +44,7 @@ func Again(at, now time.Time, vain int) time.Time {
 
 // Progress tells whether a run could do anything.
 func (r Result) Progress() bool {
-	return slices.ContainsFunc(r.Outcomes, func(out Outcome) bool { return out.Pulls > 0 || out.Status == Imported })
+	return slices.ContainsFunc(r.Outcomes, func(out Outcome) bool { return out.Pulls > 0 || out.Status == record.Imported })
 }
 
 // Merge puts what a later run of some of the jobs brought in the place of what they had before: what was deferred and is not there any
@@ -75,11 +76,11 @@ func mergeOne(first, later Result) Result {
 		now, there := ended[wayOf(out)]
 		delete(ended, wayOf(out))
 		switch {
-		case later.Err != nil && out.Status == Deferred:
-			out.Status, out.Err, out.RetryAt = Failed, later.Err, time.Time{}
-		case !there && out.Status == Deferred:
+		case later.Err != nil && out.Status == record.Deferred:
+			out.Status, out.Err, out.RetryAt = record.Failed, later.Err, time.Time{}
+		case !there && out.Status == record.Deferred:
 			continue // the source does not have it any more
-		case there && (out.Status != Imported || now.Status != Kept):
+		case there && (out.Status != record.Imported || now.Status != record.Kept):
 			now.add(out.Cost)
 			out = now
 		}

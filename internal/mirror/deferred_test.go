@@ -10,9 +10,10 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/record"
 )
 
-func outcome(tag string, status Status, at time.Time, pulls int) Outcome {
+func outcome(tag string, status record.Status, at time.Time, pulls int) Outcome {
 	ref := image.Repository{Registry: "r.io", Path: "x"}.Tag(tag)
 	return Outcome{Action: diff.Action{Source: ref, Target: ref}, Status: status, RetryAt: at, Cost: Cost{Pulls: pulls}}
 }
@@ -21,11 +22,11 @@ func TestMergeReplacesWhatWasDeferred(t *testing.T) {
 	soon, late := time.Unix(100, 0), time.Unix(200, 0)
 	first := []Result{
 		{Job: "a", Duration: 1, Outcomes: []Outcome{
-			outcome("0", Failed, time.Time{}, 2), outcome("1", Imported, time.Time{}, 3), outcome("2", Deferred, late, 1), outcome("3", Deferred, soon, 0),
-			outcome("5", Imported, time.Time{}, 3),
+			outcome("0", record.Failed, time.Time{}, 2), outcome("1", record.Imported, time.Time{}, 3), outcome("2", record.Deferred, late, 1), outcome("3", record.Deferred, soon, 0),
+			outcome("5", record.Imported, time.Time{}, 3),
 		}},
-		{Job: "b", Duration: 1, Outcomes: []Outcome{outcome("1", Failed, time.Time{}, 0)}},
-		{Job: "c", Duration: 1, Outcomes: []Outcome{outcome("1", Deferred, late, 0)}},
+		{Job: "b", Duration: 1, Outcomes: []Outcome{outcome("1", record.Failed, time.Time{}, 0)}},
+		{Job: "c", Duration: 1, Outcomes: []Outcome{outcome("1", record.Deferred, late, 0)}},
 	}
 	at, jobs, ok := Deferral(first)
 	if !ok || !at.Equal(soon) || !cmp.Equal(jobs, []string{"a", "c"}) {
@@ -35,18 +36,18 @@ func TestMergeReplacesWhatWasDeferred(t *testing.T) {
 	later := []Result{
 		// 3 is gone, 4 has come, 0 is available now, and 5 has moved since and does not fit.
 		{Job: "a", Duration: 2, Outcomes: []Outcome{
-			outcome("0", Kept, time.Time{}, 1), outcome("1", Kept, time.Time{}, 0), outcome("2", Imported, time.Time{}, 2),
-			outcome("4", Failed, time.Time{}, 1), outcome("5", Deferred, late, 0),
+			outcome("0", record.Kept, time.Time{}, 1), outcome("1", record.Kept, time.Time{}, 0), outcome("2", record.Imported, time.Time{}, 2),
+			outcome("4", record.Failed, time.Time{}, 1), outcome("5", record.Deferred, late, 0),
 		}},
 		{Job: "c", Duration: 2, Err: gone},
 	}
 	want := []Result{
 		{Job: "a", Duration: 3, Outcomes: []Outcome{
-			outcome("0", Kept, time.Time{}, 3), outcome("1", Imported, time.Time{}, 3), outcome("2", Imported, time.Time{}, 3),
-			outcome("4", Failed, time.Time{}, 1), outcome("5", Deferred, late, 3),
+			outcome("0", record.Kept, time.Time{}, 3), outcome("1", record.Imported, time.Time{}, 3), outcome("2", record.Imported, time.Time{}, 3),
+			outcome("4", record.Failed, time.Time{}, 1), outcome("5", record.Deferred, late, 3),
 		}},
-		{Job: "b", Duration: 1, Outcomes: []Outcome{outcome("1", Failed, time.Time{}, 0)}},
-		{Job: "c", Duration: 3, Outcomes: []Outcome{outcome("1", Failed, time.Time{}, 0)}},
+		{Job: "b", Duration: 1, Outcomes: []Outcome{outcome("1", record.Failed, time.Time{}, 0)}},
+		{Job: "c", Duration: 3, Outcomes: []Outcome{outcome("1", record.Failed, time.Time{}, 0)}},
 	}
 	want[2].Outcomes[0].Err = gone
 	before := first[0].Outcomes[2].Status

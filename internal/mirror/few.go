@@ -8,6 +8,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
@@ -16,7 +17,7 @@ func tooFew(job plan.Job, route plan.Route, err error) []Outcome {
 	var all []Outcome
 	for _, target := range route.Targets {
 		all = append(all, Outcome{
-			Job: job.Name, Status: NothingChosen, Err: At(Source, route.Source, err),
+			Job: job.Name, Status: record.NothingChosen, Err: At(Source, route.Source, err),
 			Action: diff.Action{
 				Op: diff.Import, Reason: diff.NothingChosen,
 				Source: image.Reference{Repository: route.Source}, Target: image.Reference{Repository: target},

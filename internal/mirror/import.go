@@ -11,6 +11,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/worktime"
 )
 
@@ -45,9 +46,9 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 	case err != nil:
 		m.settleError(out, err)
 	case receipt.Kept:
-		out.Status, out.Digest = Kept, receipt.Digest
+		out.Status, out.Digest = record.Kept, receipt.Digest
 	default:
-		out.Status = Imported
+		out.Status = record.Imported
 		out.Digest = receipt.Digest
 	}
 	m.logOutcome(out)
@@ -144,15 +145,15 @@ func (m *Mirror) pause(ctx context.Context, attempt int) error {
 // settleError turns an engine's error into the outcome's status.
 func (m *Mirror) settleError(out *Outcome, err error) {
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
-		out.Op, out.Reason, out.Detail, out.Status = diff.Refuse, refused.Reason, refused.Detail, Refused
+		out.Op, out.Reason, out.Detail, out.Status = diff.Refuse, refused.Reason, refused.Detail, record.Refused
 		return
 	}
-	out.Status, out.Err = Failed, err
+	out.Status, out.Err = record.Failed, err
 	if errors.Is(err, ErrStopping) {
-		out.Status = Deferred
+		out.Status = record.Deferred
 	}
 	if at, ok := retryAt(err); ok {
-		out.Status, out.RetryAt = Deferred, at
+		out.Status, out.RetryAt = record.Deferred, at
 	}
 }
 
@@ -164,16 +165,16 @@ func (m *Mirror) logOutcome(out *Outcome) {
 		slog.Duration("duration", out.Duration),
 	}
 	switch out.Status {
-	case Failed, NothingChosen, Absent:
+	case record.Failed, record.NothingChosen, record.Absent:
 		m.Log.LogAttrs(context.Background(), slog.LevelDebug, "failed", append(attrs, slog.Any("err", out.Err))...) // report says why, once
-	case Deferred:
+	case record.Deferred:
 		attrs = append(attrs, slog.Any("err", out.Err), slog.Time("retry_at", out.RetryAt))
 		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "deferred", attrs...)
-	case Refused:
+	case record.Refused:
 		m.Log.LogAttrs(context.Background(), slog.LevelWarn, "refused", append(attrs, slog.String("err", out.Detail))...)
-	case Kept:
+	case record.Kept:
 		m.Log.LogAttrs(context.Background(), slog.LevelInfo, "kept", attrs...)
-	case Imported:
+	case record.Imported:
 		attrs = append(attrs, slog.Int64("bytes", out.Bytes), slog.String("was", string(out.Was)))
 		if out.Unverified {
 			m.Log.LogAttrs(context.Background(), slog.LevelInfo, "imported, unverified", attrs...)

@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
@@ -125,7 +126,7 @@ func TestManyTags(t *testing.T) {
 		imported: func(mirror.Order) { look() },
 	}
 	r := p.mirror().Sync(t.Context(), []plan.Job{job})[0]
-	if c := statuses(r); c[mirror.Kept] != n/2 || c[mirror.Imported] != n/2 {
+	if c := statuses(r); c[record.Kept] != n/2 || c[record.Imported] != n/2 {
 		t.Errorf("%v", c)
 	}
 	if most := goroutines.Load(); most > 100 {

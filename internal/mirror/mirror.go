@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Observer asks registries what they have. Its errors wrap [image.ErrAbsent] only where the registry said so.
@@ -152,7 +153,7 @@ func (m *Mirror) each(runs []*run, queues *queues, f func(r *run, i int, moved f
 // refresh has the engine look at what is kept, for what has come to refer to it.
 func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 	wanted := func(r *run, out *Outcome) bool {
-		return out.Status == Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
+		return out.Status == record.Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
 	}
 	queues.each(runs, wanted, func(r *run, i int, _ func(int64)) {
 		if m.stopping() {
@@ -179,13 +180,13 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 
 // report settles what needed no import, and writes the one line of the job.
 func (m *Mirror) report(r *run) {
-	counts := map[Status]int{}
+	counts := map[record.Status]int{}
 	for _, out := range r.result.Outcomes {
 		counts[out.Status]++
 		if out.Op != diff.Keep && out.Engine != "" {
 			continue // settled as it was imported
 		}
-		if out.Status != Kept {
+		if out.Status != record.Kept {
 			m.logOutcome(&out)
 		}
 		m.Watcher.End(out)
@@ -205,9 +206,9 @@ func (m *Mirror) report(r *run) {
 	m.Log.LogAttrs(context.Background(), slog.LevelInfo, "job done", job, slog.String("reason", tally(counts)), duration)
 }
 
-func tally(counts map[Status]int) string {
+func tally(counts map[record.Status]int) string {
 	text := ""
-	for _, s := range []Status{Kept, Imported, Refused, Failed, NothingChosen, Absent, Deferred} {
+	for _, s := range record.Statuses() {
 		if counts[s] > 0 {
 			text += fmt.Sprintf(", %d %s", counts[s], s)
 		}

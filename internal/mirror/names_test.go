@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/image"
-	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // lists are what registries list; the rest is plain.
@@ -63,7 +63,7 @@ func TestTooManyNames(t *testing.T) {
 			job := plainJob(t, "big", 0, tt.include...)
 			job.Repositories = tt.repositories
 			r := m.SyncOne(t.Context(), job, nil)
-			if tt.want == "" && (r.Err != nil || statuses(r)[mirror.Kept] != 1) {
+			if tt.want == "" && (r.Err != nil || statuses(r)[record.Kept] != 1) {
 				t.Errorf("%v %v", r.Err, statuses(r))
 			}
 			if tt.want != "" && (r.Err == nil || r.Err.Error() != tt.want || asked.Load() > 0) {

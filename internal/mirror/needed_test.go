@@ -7,8 +7,8 @@ import (
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
-	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // TestErrorAboutPartNamesImage breaks what lies below tags, at either side: each line says which tag needs it, also where several
@@ -73,7 +73,7 @@ func TestPlanNamesImage(t *testing.T) {
 		s.a.DeleteManifest("x", i.Manifests[0].Digest)
 		results := s.mirror.Plan(t.Context(), []plan.Job{job(t, "x", "x", []string{"v1"}, hostA, hostB)})
 		out := results[0].Outcomes[0]
-		if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), hostA+"/x:v1") {
+		if out.Status != record.Failed || !strings.Contains(out.Err.Error(), hostA+"/x:v1") {
 			t.Errorf("outcome %+v", out)
 		}
 	})

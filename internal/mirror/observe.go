@@ -16,6 +16,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/wire"
 )
 
@@ -130,9 +131,9 @@ func (r *run) decide(contested map[image.Reference][]string) {
 		out := Outcome{Action: a, Job: r.job.Name}
 		switch a.Op {
 		case diff.Keep:
-			out.Status = Kept
+			out.Status = record.Kept
 		case diff.Refuse:
-			out.Status = Refused
+			out.Status = record.Refused
 		case diff.Import:
 		}
 		r.result.Outcomes = append(r.result.Outcomes, out)
@@ -456,13 +457,13 @@ func (m *Mirror) held(ctx context.Context, job plan.Job, source, target image.Re
 
 // unobserved is the outcome of what could not be asked: nothing is known, so nothing is done.
 func unobserved(job string, source, target image.Reference, err error) Outcome {
-	out := Outcome{Job: job, Status: Failed, Err: err}
+	out := Outcome{Job: job, Status: record.Failed, Err: err}
 	out.Action = diff.Action{Op: diff.Import, Reason: diff.Unobserved, Source: source, Target: target}
 	if sided, ok := errors.AsType[*SideError](err); ok && sided.Side == Source && errors.Is(err, image.ErrAbsent) {
-		out.Status, out.Reason = Absent, diff.SourceAbsent
+		out.Status, out.Reason = record.Absent, diff.SourceAbsent
 	}
 	if at, ok := retryAt(err); ok {
-		out.Status, out.RetryAt = Deferred, at
+		out.Status, out.RetryAt = record.Deferred, at
 	}
 	return out
 }

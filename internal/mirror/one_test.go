@@ -13,11 +13,12 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // statuses counts how outcomes ended.
-func statuses(r mirror.Result) map[mirror.Status]int {
-	counts := map[mirror.Status]int{}
+func statuses(r mirror.Result) map[record.Status]int {
+	counts := map[record.Status]int{}
 	for _, out := range r.Outcomes {
 		counts[out.Status]++
 	}
@@ -32,20 +33,20 @@ func TestSyncOne(t *testing.T) {
 		push(t, s.b, 3, "x", "v2")
 		one, other := job(t, "one", "x", []string{"v*"}, hostA, hostC), job(t, "other", "x", []string{"*2"}, hostB, hostC)
 		r := s.mirror.SyncOne(t.Context(), one, []plan.Job{other})
-		if diff := cmp.Diff(map[mirror.Status]int{mirror.Imported: 1, mirror.Refused: 1}, statuses(r)); diff != "" {
+		if diff := cmp.Diff(map[record.Status]int{record.Imported: 1, record.Refused: 1}, statuses(r)); diff != "" {
 			t.Error(diff)
 		}
 		if s.c.Digest("x", "v1") == "" || s.c.Digest("x", "v2") != "" {
 			t.Error("the target does not hold what it should")
 		}
 		for _, out := range r.Outcomes {
-			if out.Status == mirror.Refused && out.Reason != diff.TwoWriters {
+			if out.Status == record.Refused && out.Reason != diff.TwoWriters {
 				t.Errorf("refused for %s", out.Reason)
 			}
 		}
 		s.b.Inject(emulator.Fault{Status: http.StatusForbidden}) // then the other cannot write either
 		r = s.mirror.SyncOne(t.Context(), one, []plan.Job{other})
-		if diff := cmp.Diff(map[mirror.Status]int{mirror.Kept: 1, mirror.Imported: 1}, statuses(r)); diff != "" {
+		if diff := cmp.Diff(map[record.Status]int{record.Kept: 1, record.Imported: 1}, statuses(r)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -66,14 +67,14 @@ func TestDraining(t *testing.T) {
 		j.Timeout = time.Hour
 		r := s.mirror.SyncOne(t.Context(), j, nil)
 		counts := statuses(r)
-		if counts[mirror.Imported] == 0 || counts[mirror.Deferred] == 0 || counts[mirror.Imported]+counts[mirror.Deferred] != len(tags) {
+		if counts[record.Imported] == 0 || counts[record.Deferred] == 0 || counts[record.Imported]+counts[record.Deferred] != len(tags) {
 			t.Errorf("%v of %d", counts, len(tags))
 		}
 		for _, out := range r.Outcomes {
-			if held := s.c.Digest("x", out.Target.Tag); (out.Status == mirror.Imported) != (image.Digest(held) == out.Digest) {
+			if held := s.c.Digest("x", out.Target.Tag); (out.Status == record.Imported) != (image.Digest(held) == out.Digest) {
 				t.Errorf("%s is %s and holds %q", out.Target, out.Status, held)
 			}
-			if out.Status == mirror.Deferred && !errors.Is(out.Err, mirror.ErrStopping) {
+			if out.Status == record.Deferred && !errors.Is(out.Err, mirror.ErrStopping) {
 				t.Error(out.Err)
 			}
 		}

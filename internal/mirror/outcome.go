@@ -8,26 +8,6 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Status is how an action ended.
-type Status string
-
-// The statuses. A plan's outcomes have none.
-const (
-	Kept     Status = "kept"
-	Imported Status = "imported"
-	Refused  Status = "refused"
-	Failed   Status = "failed"
-	// Deferred: a registry's budget does not allow it now; Outcome.RetryAt says when it will.
-	Deferred Status = "deferred"
-	// NothingChosen: a filter chose no tag of a source, where it should have; it counts as failed.
-	NothingChosen Status = "nothing-chosen"
-	// Absent: the source has no such tag or repository; it counts as failed.
-	Absent Status = "absent"
-)
-
-// Failure tells whether the status counts as failed.
-func (s Status) Failure() bool { return s == Failed || s == NothingChosen || s == Absent }
-
 // Cost is what an import takes, or took.
 type Cost struct {
 	// Pulls is the number of manifests fetched from the source's registry.
@@ -69,7 +49,7 @@ type Outcome struct {
 	// Engine is the importer's name; empty where nothing was to import. EngineReason is why it is that one; it may be empty.
 	Engine, EngineReason string
 	// Status is empty in a plan, except for what could not be observed.
-	Status Status
+	Status record.Status
 	Cost
 	Duration time.Duration
 	// RetryAt is when a deferred action may be tried again; zero otherwise.
@@ -90,21 +70,34 @@ type Result struct {
 	Duration time.Duration
 }
 
-// Counts is how many actions of the run ended in which way, and what they took.
+// Record is the outcome as other programs see it.
+func (out Outcome) Record() record.Action {
+	a := record.Action{
+		Op: string(out.Op), Reason: string(out.Reason), Source: recorded(out.Source), Target: recorded(out.Target), Digest: string(out.Digest), Was: string(out.Was),
+		Engine: out.Engine, Outcome: out.Status, Unverified: out.Unverified, Pulls: out.Pulls, Bytes: out.Bytes, Mounted: out.Mounted,
+		Duration: record.Seconds(out.Duration), Error: out.Detail, Code: record.Code(out.Err),
+	}
+	if out.Err != nil {
+		a.Error = out.Err.Error()
+	}
+	if at := out.RetryAt; !at.IsZero() {
+		a.RetryAt = new(record.WholeSecond(at))
+	}
+	return a
+}
+
+// recorded is how a reference is written in records; empty for none.
+func recorded(ref image.Reference) string {
+	if ref.IsZero() {
+		return ""
+	}
+	return named(ref)
+}
+
+// Counts is how many actions of the run ended in which way, and what they took; in a plan, how they are to end.
 func (r Result) Counts() (c record.Counts) {
 	for _, out := range r.Outcomes {
-		switch out.Status {
-		case Kept:
-			c.Keep++
-		case Imported:
-			c.Import++
-		case Refused:
-			c.Refuse++
-		case Failed, NothingChosen, Absent:
-			c.Failed++
-		case Deferred:
-			c.Deferred++
-		}
+		c.Add(out.Settled())
 		c.Pulls += out.Pulls
 		c.Bytes += out.Bytes
 		c.Mounted += out.Mounted
@@ -113,4 +106,19 @@ func (r Result) Counts() (c record.Counts) {
 		}
 	}
 	return c
+}
+
+// Settled is the status of an outcome, and in a plan the one that is to come.
+func (out Outcome) Settled() record.Status {
+	if out.Status != "" {
+		return out.Status
+	}
+	switch out.Op {
+	case diff.Keep:
+		return record.Kept
+	case diff.Refuse:
+		return record.Refused
+	case diff.Import:
+	}
+	return record.Imported
 }

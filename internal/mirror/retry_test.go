@@ -13,6 +13,7 @@ import (
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 )
 
@@ -124,7 +125,7 @@ func TestTargetThatTakesNothingIsLeftAlone(t *testing.T) {
 		j.Retries = 3
 		s.timed(t, j)
 		for _, out := range s.records.list {
-			if out.Status != mirror.Failed || !strings.Contains(out.Err.Error(), "accepts no uploads") || !strings.Contains(out.Err.Error(), out.Target.String()) {
+			if out.Status != record.Failed || !strings.Contains(out.Err.Error(), "accepts no uploads") || !strings.Contains(out.Err.Error(), out.Target.String()) {
 				t.Errorf("outcome %+v", out)
 			}
 		}
@@ -147,7 +148,7 @@ func TestTimeoutBoundsEachTry(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		for _, out := range s.records.list {
-			if out.Status == mirror.Failed && !strings.Contains(out.Err.Error(), "not done within the timeout of 20s") {
+			if out.Status == record.Failed && !strings.Contains(out.Err.Error(), "not done within the timeout of 20s") {
 				t.Errorf("error = %v", out.Err)
 			}
 		}
@@ -176,7 +177,7 @@ func TestLaterIsDeferred(t *testing.T) {
 					t.Errorf("it took %s", took)
 				}
 				for _, out := range s.records.list {
-					if wait := time.Until(out.RetryAt).Round(time.Minute); out.Status == mirror.Deferred && wait != time.Hour {
+					if wait := time.Until(out.RetryAt).Round(time.Minute); out.Status == record.Deferred && wait != time.Hour {
 						t.Errorf("deferred for %s", wait)
 					}
 				}
@@ -274,7 +275,7 @@ type ends struct {
 
 func (e ends) End(out mirror.Outcome) {
 	e.records.End(out)
-	if out.Status == mirror.Imported && out.Target.Registry == hostC {
+	if out.Status == record.Imported && out.Target.Registry == hostC {
 		e.done <- time.Since(e.started)
 	}
 }
@@ -296,7 +297,7 @@ func TestTimeoutSparesQueues(t *testing.T) {
 		longest := time.Duration(0)
 		for _, out := range s.mirror.Sync(t.Context(), []plan.Job{j})[0].Outcomes {
 			longest = max(longest, out.Duration)
-			if out.Status != mirror.Imported {
+			if out.Status != record.Imported {
 				t.Errorf("%s: %s after %s: %v", out.Target, out.Status, out.Duration, out.Err)
 			}
 		}
@@ -327,10 +328,10 @@ func TestTimeoutOfAnother(t *testing.T) {
 		<-asked
 		group.Go(func() { second = s.mirror.SyncOne(t.Context(), patient, nil) })
 		group.Wait()
-		if out := first.Outcomes[0]; out.Status != mirror.Failed || out.Err == nil || !strings.Contains(out.Err.Error(), "timeout of 10s") {
+		if out := first.Outcomes[0]; out.Status != record.Failed || out.Err == nil || !strings.Contains(out.Err.Error(), "timeout of 10s") {
 			t.Errorf("the hasty one is %s: %v", out.Status, out.Err)
 		}
-		if out := second.Outcomes[0]; out.Status != mirror.Imported || s.c.Digest("x", "v1") != i.Digest {
+		if out := second.Outcomes[0]; out.Status != record.Imported || s.c.Digest("x", "v1") != i.Digest {
 			t.Errorf("the patient one is %s: %v", out.Status, out.Err)
 		}
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/tagfilter"
 	"github.com/draysync/dray/internal/transfer"
@@ -157,9 +158,9 @@ func settled(t *testing.T, jobs []plan.Job, results []mirror.Result) {
 		}
 		for _, out := range r.Outcomes {
 			wrong := out.Status == "" || out.Job != r.Job ||
-				(out.Err != nil) != (out.Status.Failure() || out.Status == mirror.Deferred) ||
-				out.RetryAt.IsZero() == (out.Status == mirror.Deferred) ||
-				(out.Op == diff.Keep) != (out.Status == mirror.Kept) || (out.Op == diff.Refuse) != (out.Status == mirror.Refused)
+				(out.Err != nil) != (out.Status.Failure() || out.Status == record.Deferred) ||
+				out.RetryAt.IsZero() == (out.Status == record.Deferred) ||
+				(out.Op == diff.Keep) != (out.Status == record.Kept) || (out.Op == diff.Refuse) != (out.Status == record.Refused)
 			if wrong {
 				t.Errorf("outcome %+v", out)
 			}

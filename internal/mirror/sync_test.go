@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // want compares lines.
@@ -100,7 +101,7 @@ func TestTwoWritersAreBothRefused(t *testing.T) {
 				want(t, s.sync(t, jobs...), expect...)
 				whole(t, s.b, "x", "v2", "")
 				for _, out := range s.records.list {
-					if out.Status == mirror.Refused && (!strings.Contains(out.Detail, `"one"`) || !strings.Contains(out.Detail, `"two"`)) {
+					if out.Status == record.Refused && (!strings.Contains(out.Detail, `"one"`) || !strings.Contains(out.Detail, `"two"`)) {
 						t.Errorf("detail = %q", out.Detail)
 					}
 				}
@@ -114,7 +115,7 @@ func TestMissingLiteralFailsAtItsSide(t *testing.T) {
 		push(t, s.a, 1, "x", "v1")
 		want(t, s.sync(t, job(t, "x", "x", []string{"v1", "v2"}, hostA, hostB)), hostB+"/x:v1 absent imported", hostB+"/x:v2 absent-at-source absent")
 		for _, out := range s.records.list {
-			if out.Status == mirror.Absent && (sideOf(out.Err) != mirror.Source || !strings.Contains(out.Err.Error(), hostA+"/x:v2")) {
+			if out.Status == record.Absent && (sideOf(out.Err) != mirror.Source || !strings.Contains(out.Err.Error(), hostA+"/x:v2")) {
 				t.Errorf("error = %v", out.Err)
 			}
 		}
@@ -138,7 +139,7 @@ func TestOneRegistryDown(t *testing.T) {
 		whole(t, s.b, "x", "v1", i.Digest)
 		for _, out := range s.records.list {
 			side := map[string]mirror.Side{"both": mirror.Target, "literal": mirror.Source}[out.Job]
-			if out.Status == mirror.Failed && sideOf(out.Err) != side {
+			if out.Status == record.Failed && sideOf(out.Err) != side {
 				t.Errorf("%s: error = %v", out.Job, out.Err)
 			}
 		}

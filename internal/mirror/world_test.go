@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 )
 
 // world puts random images under random tags into the registries, and makes random jobs between them.
@@ -65,7 +66,7 @@ func (s *stand) stock(t *testing.T, r *emulator.Registry, random *rand.Rand, pat
 
 // After a sync nothing is left to do but what is refused or unavailable, every tag is whole, and a second sync writes nothing.
 func TestAfterSyncOnlyKeepsAreLeft(t *testing.T) {
-	statuses := map[mirror.Status]int{}
+	statuses := map[record.Status]int{}
 	for seed := range uint64(60) {
 		inBubble(t, func(t *testing.T, s *stand) {
 			random := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a world that can be made again
@@ -75,7 +76,7 @@ func TestAfterSyncOnlyKeepsAreLeft(t *testing.T) {
 			for _, r := range first {
 				for _, out := range r.Outcomes {
 					statuses[out.Status]++
-					if out.Status == mirror.Imported {
+					if out.Status == record.Imported {
 						s.arrived(t, out)
 					}
 				}
@@ -101,7 +102,7 @@ func TestAfterSyncOnlyKeepsAreLeft(t *testing.T) {
 			t.Fatalf("in the world of seed %d", seed)
 		}
 	}
-	for _, status := range []mirror.Status{mirror.Kept, mirror.Imported, mirror.Refused, mirror.Absent, mirror.NothingChosen} {
+	for _, status := range []record.Status{record.Kept, record.Imported, record.Refused, record.Absent, record.NothingChosen} {
 		if statuses[status] < 5 {
 			t.Errorf("only %d outcomes are %s: the worlds are too tame", statuses[status], status)
 		}

@@ -3,14 +3,9 @@ package ratelimit
 import (
 	"slices"
 	"time"
-)
 
-// Run is what a run of a job has pulled, and what it left for later.
-type Run struct {
-	Job                       string
-	At                        time.Time
-	Pulls, Imported, Deferred int
-}
+	"github.com/draysync/dray/internal/record"
+)
 
 // Demand is what jobs want of a budget.
 type Demand struct {
@@ -23,19 +18,19 @@ type Demand struct {
 
 // Overcommitted tells whether jobs want more of a budget than it ever gives: imports have waited for a day, or four windows, and they do
 // not become fewer. A first import that takes long is no such thing.
-func Overcommitted(runs []Run, window time.Duration, now time.Time) (Demand, bool) {
+func Overcommitted(runs []record.JobRun, window time.Duration, now time.Time) (Demand, bool) {
 	d := Demand{Since: now.Add(-max(24*time.Hour, 4*window))}
-	slices.SortStableFunc(runs, func(a, b Run) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(runs, func(a, b record.JobRun) int { return a.Started.Compare(b.Started) })
 	then, latest := map[string]int{}, map[string]int{}
 	pulls, imports := 0, 0
 	for _, r := range runs {
-		latest[r.Job] = r.Deferred
-		if !r.At.After(d.Since) {
-			then[r.Job] = r.Deferred
+		latest[r.Job] = r.Counts.Deferred
+		if !r.Started.After(d.Since) {
+			then[r.Job] = r.Counts.Deferred
 			continue
 		}
-		pulls += r.Pulls
-		imports += r.Imported
+		pulls += r.Counts.Pulls
+		imports += r.Counts.Import
 	}
 	waited := 0
 	for job, n := range latest {

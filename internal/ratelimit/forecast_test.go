@@ -12,6 +12,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/record"
 )
 
 // needs are what the jobs of a plan pull.
@@ -100,7 +101,7 @@ func TestForecast(t *testing.T) {
 				done := map[string]time.Time{}
 				began := time.Now()
 				s.onEach = func(r mirror.Result) {
-					if _, known := done[r.Job]; !known && statuses(r)[mirror.Deferred] == 0 {
+					if _, known := done[r.Job]; !known && statuses(r)[record.Deferred] == 0 {
 						done[r.Job] = time.Now()
 					}
 				}

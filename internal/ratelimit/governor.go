@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // Store keeps what is known of budgets across restarts. It is a help: without it, what the registry says is learned anew. Its methods end
@@ -121,36 +123,22 @@ func (g *Governor) Metered(registry string) bool {
 	return learned || g.options.Rule(registry).Metered
 }
 
-// Budget is what is known of one budget.
-type Budget struct {
-	Registry, Account string
-	// Limit and Remaining are -1 where they are not known.
-	Limit, Remaining int
-	// Reserved are pulls under way or kept for what has begun, and Keep those that are left to others.
-	Reserved, Keep int
-	Window         time.Duration
-	// RetryAt is when what does not fit now may be tried again; zero where there is something left.
-	RetryAt time.Time
-	// Unapplied is set where a credential is sent, and the registry counts the address all the same.
-	Unapplied bool
-}
-
 // Budgets returns what is known of the budgets that were met, in no order.
-func (g *Governor) Budgets(now time.Time) []Budget {
+func (g *Governor) Budgets(now time.Time) []record.Budget {
 	g.mu.Lock()
 	defer g.unlock()
-	list := make([]Budget, 0, len(g.budgets))
+	list := make([]record.Budget, 0, len(g.budgets))
 	for _, a := range g.budgets {
 		if !g.Metered(a.registry) {
 			continue
 		}
 		rule := g.options.Rule(a.registry)
-		b := Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved(), Window: a.Window, Unapplied: a.unapplied}
+		b := record.Budget{Registry: a.registry, Account: a.account, Limit: -1, Remaining: -1, Reserved: a.underWay + a.reserved(), Window: record.Seconds(a.Window), Unapplied: a.unapplied}
 		if a.Known {
 			b.Limit, b.Remaining, b.Keep = a.Limit, a.Remaining, rule.keep(a.Limit)
 		} else if rule.Limit > 0 {
 			b.Limit, b.Remaining, b.Keep = rule.Limit, max(0, rule.Limit-len(a.Spent)), rule.keep(rule.Limit)
-			b.Window = cmp.Or(b.Window, rule.Window)
+			b.Window = cmp.Or(b.Window, record.Seconds(rule.Window))
 		}
 		if left, known := a.available(rule); now.Before(a.Until) || known && left <= 0 {
 			b.RetryAt = a.Until

@@ -21,6 +21,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/tagfilter"
@@ -171,7 +172,7 @@ func (s *stand) untilDone(t *testing.T, between func(round int)) time.Duration {
 				s.onEach(r)
 			}
 			for _, out := range r.Outcomes {
-				if out.Status == mirror.Failed {
+				if out.Status == record.Failed {
 					t.Fatalf("round %d: %v", round, out.Err)
 				}
 				if out.Err != nil && strings.Contains(out.Err.Error(), "dckr") {

@@ -14,6 +14,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/ratelimit"
+	"github.com/draysync/dray/internal/record"
 )
 
 // named is the stand's job under another name, to other targets.
@@ -37,7 +38,7 @@ func TestPaidOnce(t *testing.T) {
 		s.fill(t, tags)
 		jobs := []plan.Job{s.named(t, "one", "one/a", "one/b"), s.named(t, "two", "two/a", "two/b"), s.named(t, "three", "three/a", "three/b")}
 		for _, r := range s.mirror.Sync(t.Context(), jobs) {
-			if n := statuses(r)[mirror.Imported]; n != 2*tags {
+			if n := statuses(r)[record.Imported]; n != 2*tags {
 				t.Fatalf("%v %v", r.Err, statuses(r))
 			}
 		}
@@ -46,7 +47,7 @@ func TestPaidOnce(t *testing.T) {
 		}
 		before := s.Account().Pulled
 		for _, r := range s.mirror.Sync(t.Context(), jobs) {
-			if n := statuses(r)[mirror.Kept]; n != 2*tags {
+			if n := statuses(r)[record.Kept]; n != 2*tags {
 				t.Errorf("%v %v", r.Err, statuses(r))
 			}
 		}
@@ -63,8 +64,8 @@ func TestPaidOnce(t *testing.T) {
 	})
 }
 
-func statuses(r mirror.Result) map[mirror.Status]int {
-	counts := map[mirror.Status]int{}
+func statuses(r mirror.Result) map[record.Status]int {
+	counts := map[record.Status]int{}
 	for _, out := range r.Outcomes {
 		counts[out.Status]++
 	}
@@ -135,10 +136,10 @@ func TestOthersGoOn(t *testing.T) {
 				jobs = append(jobs, s.named(t, "hub", "hub"))
 			}
 			results := s.mirror.Sync(t.Context(), jobs)
-			if n := statuses(results[0])[mirror.Imported]; n != 200 {
+			if n := statuses(results[0])[record.Imported]; n != 200 {
 				t.Fatalf("%v", statuses(results[0]))
 			}
-			if beside && (statuses(results[1])[mirror.Deferred] != 200 || s.Account().Refused > 0) {
+			if beside && (statuses(results[1])[record.Deferred] != 200 || s.Account().Refused > 0) {
 				t.Errorf("%v, %+v", statuses(results[1]), s.Account())
 			}
 			took[beside] = results[0].Duration

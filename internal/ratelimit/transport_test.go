@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // fake answers what a test tells it to.
@@ -123,7 +125,7 @@ func TestWhatCounts(t *testing.T) {
 			t.Errorf("%d budgets", n)
 		}
 		for _, b := range g.Budgets(time.Now()) {
-			if b.Limit != 100 || b.Remaining != 0 || b.Reserved != 0 || b.RetryAt.IsZero() || b.Window != time.Hour {
+			if b.Limit != 100 || b.Remaining != 0 || b.Reserved != 0 || b.RetryAt.IsZero() || b.Window != record.Seconds(time.Hour) {
 				t.Errorf("%+v", b)
 			}
 		}

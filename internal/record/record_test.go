@@ -32,12 +32,12 @@ func TestCountsResult(t *testing.T) {
 		counts record.Counts
 		want   record.Result
 	}{
-		{record.Counts{}, record.OK},
-		{record.Counts{Keep: 3, Import: 1, Refuse: 1}, record.OK},
-		{record.Counts{Keep: 3, Failed: 1}, record.Partly},
-		{record.Counts{Import: 1, Failed: 1, Deferred: 1}, record.Partly},
-		{record.Counts{Failed: 1, Deferred: 1}, record.Failed},
-		{record.Counts{Import: 1, Deferred: 1}, record.Postponed},
+		{record.Counts{}, record.RunOK},
+		{record.Counts{Keep: 3, Import: 1, Refuse: 1}, record.RunOK},
+		{record.Counts{Keep: 3, Failed: 1}, record.RunPartly},
+		{record.Counts{Import: 1, Failed: 1, Deferred: 1}, record.RunPartly},
+		{record.Counts{Failed: 1, Deferred: 1}, record.RunFailed},
+		{record.Counts{Import: 1, Deferred: 1}, record.RunDeferred},
 	} {
 		if got := tt.counts.Result(); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.counts, got, tt.want)

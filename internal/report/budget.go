@@ -5,30 +5,23 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
-// Budget is what a registry allows an account to pull in a window of time.
-type Budget struct {
-	Registry, Account      string
-	Limit, Remaining, Keep int
-	Window                 time.Duration
-	// RetryAt is when what does not fit now is tried again; zero where there is something left.
-	RetryAt time.Time
-}
-
-// name is the account, and its registry where that does not say so.
-func (b Budget) name() string {
+// budgetName is the account, and its registry where that does not say so.
+func budgetName(b record.Budget) string {
 	if b.Account == b.Registry {
 		return b.Registry
 	}
 	return b.Registry + " (" + b.Account + ")"
 }
 
-// line says what is left.
-func (b Budget) line(now time.Time) string {
-	text := fmt.Sprintf("%s: %d of %d pulls left", b.name(), b.Remaining, b.Limit)
+// budgetLine says what is left.
+func budgetLine(b record.Budget, now time.Time) string {
+	text := fmt.Sprintf("%s: %d of %d pulls left", budgetName(b), b.Remaining, b.Limit)
 	if b.Window > 0 {
-		text += " for " + span(b.Window)
+		text += " for " + span(time.Duration(b.Window))
 	}
 	if b.Keep > 0 {
 		text += fmt.Sprintf(", %d kept for others", b.Keep)
@@ -50,7 +43,7 @@ type Need struct {
 
 // Outlook is how the pulls of a plan fit into a budget.
 type Outlook struct {
-	Budget
+	record.Budget
 	// Others is how many pulls of the window somebody else has made.
 	Others int
 	// About says that the numbers are guesses, since they cannot be known without a pull.
@@ -70,7 +63,7 @@ func Forecast(w io.Writer, o Outlook, now time.Time) error {
 		about = "about "
 	}
 	var b strings.Builder
-	b.WriteString(o.line(now))
+	b.WriteString(budgetLine(o.Budget, now))
 	if o.Others > 0 {
 		fmt.Fprintf(&b, "; others have made %d", o.Others)
 	}

@@ -33,7 +33,7 @@ func document(t *testing.T, command string, started time.Time, results []mirror.
 
 func TestJSONContract(t *testing.T) {
 	out := at(t, "3.20", 1, 0)
-	out.Status, out.Duration = mirror.Imported, 400*time.Millisecond+1000
+	out.Status, out.Duration = record.Imported, 400*time.Millisecond+1000
 	out.Cost = mirror.Cost{Pulls: 3, Bytes: 1048576, Mounted: 4194304}
 	started := time.Date(2026, 11, 23, 9, 0, 0, 5, time.FixedZone("CET", 3600))
 	results := []mirror.Result{{Job: "alpine", Outcomes: []mirror.Outcome{out}}}

@@ -15,6 +15,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -78,21 +79,21 @@ func at(t *testing.T, tag string, want, was int) mirror.Outcome {
 func kept(t *testing.T, tag string) mirror.Outcome {
 	t.Helper()
 	out := at(t, tag, 1, 1)
-	out.Op, out.Reason, out.Status, out.Engine = diff.Keep, diff.Unchanged, mirror.Kept, ""
+	out.Op, out.Reason, out.Status, out.Engine = diff.Keep, diff.Unchanged, record.Kept, ""
 	return out
 }
 
 func refused(t *testing.T, tag string, reason diff.Reason, detail string) mirror.Outcome {
 	t.Helper()
 	out := at(t, tag, 8, 9)
-	out.Op, out.Reason, out.Detail, out.Status, out.Engine = diff.Refuse, reason, detail, mirror.Refused, ""
+	out.Op, out.Reason, out.Detail, out.Status, out.Engine = diff.Refuse, reason, detail, record.Refused, ""
 	return out
 }
 
 func unobserved(t *testing.T, tag string, err error) mirror.Outcome {
 	t.Helper()
 	out := at(t, tag, 1, 0)
-	out.Status, out.Err, out.Engine = mirror.Failed, mirror.At(mirror.Source, reference(t, hub+":"+tag), err), ""
+	out.Status, out.Err, out.Engine = record.Failed, mirror.At(mirror.Source, reference(t, hub+":"+tag), err), ""
 	out.Reason, out.Digest = diff.Unobserved, ""
 	out.Source = reference(t, hub+":"+tag)
 	return out
@@ -111,7 +112,7 @@ func planResults(t *testing.T) []mirror.Result {
 	moved.Cost = mirror.Cost{Pulls: 6, Bytes: 11_200_000}
 	large.Cost = mirror.Cost{Unknown: true, About: true, Pulls: 1}
 	late := at(t, "edge", 5, 6)
-	late.Status, late.RetryAt, late.Err = mirror.Deferred, noon, codedError{"docker.io allows no pull now", "budget"}
+	late.Status, late.RetryAt, late.Err = record.Deferred, noon, codedError{"docker.io allows no pull now", "budget"}
 	pinned := at(t, "pinned", 7, 0)
 	pinned.Source = reference(t, "ghcr.io/acme/base@"+string(digest(7)))
 	pinned.Cost = mirror.Cost{Pulls: 1, Bytes: 999}
@@ -146,13 +147,13 @@ func syncResults(t *testing.T) []mirror.Result {
 		for i := range r.Outcomes {
 			out := &r.Outcomes[i]
 			if out.Op == diff.Import && out.Status == "" {
-				out.Status, out.Unknown, out.Duration = mirror.Imported, false, time.Duration(i+1)*412*time.Millisecond
+				out.Status, out.Unknown, out.Duration = record.Imported, false, time.Duration(i+1)*412*time.Millisecond
 			}
 		}
 	}
 	broken := at(t, "3.22", 10, 0)
 	broken.Target = reference(t, "ocidir:///srv/stage/alpine:broken")
-	broken.Status, broken.Err = mirror.Failed, errors.New("not done within the timeout of 5m0s: context deadline exceeded")
+	broken.Status, broken.Err = record.Failed, errors.New("not done within the timeout of 5m0s: context deadline exceeded")
 	stage := &results[3]
 	stage.Outcomes = append(stage.Outcomes, broken)
 	return results

@@ -9,6 +9,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Plan writes what a sync would do, for a person to approve: per job and target repository the tags that are new (+),
@@ -88,7 +89,7 @@ func (g *group) write(b *strings.Builder, style Style) {
 	var rows []row
 	kept := 0
 	for _, out := range g.outcomes {
-		if settled(out) == mirror.Kept {
+		if out.Settled() == record.Kept {
 			kept++
 			continue
 		}
@@ -110,7 +111,7 @@ func (g *group) write(b *strings.Builder, style Style) {
 func (g *group) engines() string {
 	var said []string
 	for _, out := range g.outcomes {
-		if out.EngineReason == "" || settled(out) == mirror.Kept {
+		if out.EngineReason == "" || out.Settled() == record.Kept {
 			continue
 		}
 		if text := out.Engine + ": " + Line(out.EngineReason); !slices.Contains(said, text) {
@@ -165,7 +166,7 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 	moved, unknown, about := 0, 0, false
 	for _, r := range results {
 		for _, out := range r.Outcomes {
-			if settled(out) == mirror.Imported && out.Reason == diff.Moved {
+			if out.Settled() == record.Imported && out.Reason == diff.Moved {
 				moved++
 			}
 			if out.Unknown {
@@ -192,19 +193,17 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 }
 
 // counts lists what was not imported.
-func counts(t Totals) string {
-	text := fmt.Sprintf(", %d unchanged, %d refused, %d failed", t.Keep, t.Refuse, t.Failed)
-	if t.Deferred > 0 {
-		text += fmt.Sprintf(", %d deferred", t.Deferred)
-	}
-	if t.Unverified > 0 {
-		text += fmt.Sprintf(", %d unverified", t.Unverified)
+func counts(t record.Counts) (text string) {
+	for _, p := range t.Parts()[1:] {
+		if p.Usual || p.Count > 0 {
+			text += fmt.Sprintf(", %d %s", p.Count, p.Word)
+		}
 	}
 	return text
 }
 
 // planBill says what the imports cost: an upper bound for the bytes, except where asking was too dear.
-func planBill(t Totals, unknown int, about bool) string {
+func planBill(t record.Counts, unknown int, about bool) string {
 	pulls := count(t.Pulls, "manifest pull")
 	if about {
 		pulls = "about " + pulls

@@ -159,7 +159,7 @@ func (p *Progress) settle(a diff.Action) *meter {
 // ending is the line that an import leaves behind.
 func ending(out mirror.Outcome) string {
 	r := rowOf(out, name(out.Target), paid(out))
-	if settled(out).Failure() {
+	if out.Settled().Failure() {
 		r.note = "failed" // the cause has its line in the log and in the summary
 	}
 	return r.sign + " " + r.label + "  " + r.note

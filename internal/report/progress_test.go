@@ -14,6 +14,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // screen is a terminal as far as bars use one: it knows "cursor up, erase below" and nothing else.
@@ -65,7 +66,7 @@ func frame() {
 }
 
 // ended is the outcome of an import that began.
-func ended(out mirror.Outcome, status mirror.Status, bytes int64) mirror.Outcome {
+func ended(out mirror.Outcome, status record.Status, bytes int64) mirror.Outcome {
 	out.Status, out.Bytes, out.Duration = status, bytes, 1200*time.Millisecond
 	return out
 }
@@ -110,12 +111,12 @@ func progressAt(t *testing.T, width int) {
 		tell("a retry took bytes back")
 		m1.Moved(35_000_000)
 		first.Digest = digest(99) // an engine may know better in the end
-		p.End(ended(first, mirror.Imported, 40_000_000))
-		p.End(ended(empty, mirror.Imported, 0))
+		p.End(ended(first, record.Imported, 40_000_000))
+		p.End(ended(empty, record.Imported, 0))
 		p.End(kept(t, "3.16"))
 		tell("two are done")
 		second.Err = errBroken
-		p.End(ended(second, mirror.Failed, 0))
+		p.End(ended(second, record.Failed, 0))
 		fmt.Fprintln(p, "a line of the log")
 		tell("one failed, one waits")
 		p.Close()
@@ -157,7 +158,7 @@ func TestProgressCancelled(t *testing.T) {
 		m.Moved(10)
 		p.Begin(at(t, "3.22", 1, 0).Action).Expect(1)
 		out.Err = errBroken
-		p.End(ended(out, mirror.Failed, 0))
+		p.End(ended(out, record.Failed, 0))
 		want := "x " + corp + ":3.20  failed\n"
 		if d := cmp.Diff(want, s.show()); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
@@ -178,7 +179,7 @@ func TestProgressBrokenTerminal(t *testing.T) {
 		s.mu.Unlock()
 		frame()
 		p.Begin(at(t, "3.21", 1, 0).Action).Expect(5)
-		p.End(ended(out, mirror.Imported, 1))
+		p.End(ended(out, record.Imported, 1))
 		p.Close()
 	})
 }
@@ -201,7 +202,7 @@ func TestProgressConcurrent(t *testing.T) {
 					time.Sleep(time.Duration(i) * time.Millisecond)
 				}
 				p.Observed()
-				p.End(ended(out, mirror.Imported, 1000))
+				p.End(ended(out, record.Imported, 1000))
 			})
 		}
 		frame()
@@ -231,7 +232,7 @@ func TestProgressCloseRaces(t *testing.T) {
 				time.Sleep(time.Duration(i*7) * time.Millisecond)
 				p.Begin(out.Action).Moved(5)
 				time.Sleep(20 * time.Millisecond)
-				p.End(ended(out, mirror.Imported, 5))
+				p.End(ended(out, record.Imported, 5))
 			})
 		}
 		time.Sleep(150 * time.Millisecond)

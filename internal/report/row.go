@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 // row is the line about one action. All its text is harmless to a terminal.
@@ -25,23 +26,23 @@ type row struct {
 // rowOf describes an outcome under a label. The cost is what to say of an import.
 func rowOf(out mirror.Outcome, label, cost string) row {
 	r := row{label: label}
-	switch settled(out) {
-	case mirror.Kept:
+	switch out.Settled() {
+	case record.Kept:
 		r.sign, r.note = "=", "unchanged"+unverified(out)
 		if out.Reason == diff.Immutable {
 			r.note = "there, and immutable"
 		}
-	case mirror.Imported:
+	case record.Imported:
 		r.sign, r.color, r.digests, r.note = "+", green, digests(out.Action), cost+unverified(out)
 		if out.Reason == diff.Moved {
 			r.sign, r.color = "~", yellow
 		}
-	case mirror.Refused:
+	case record.Refused:
 		r.sign, r.color, r.digests = "!", yellow, digests(out.Action)
 		r.note = "refused: " + Line(cmp.Or(out.Detail, string(out.Reason)))
-	case mirror.Failed, mirror.NothingChosen, mirror.Absent:
+	case record.Failed, record.NothingChosen, record.Absent:
 		r.sign, r.color, r.note = "x", red, verdict(out.Status)+": "+errorLine(out.Err)
-	case mirror.Deferred:
+	case record.Deferred:
 		r.sign, r.color, r.note = ">", yellow, deferral(out)
 	}
 	return r
@@ -56,13 +57,13 @@ func unverified(out mirror.Outcome) string {
 }
 
 // verdict is what to call a status that counts as failed.
-func verdict(s mirror.Status) string {
+func verdict(s record.Status) string {
 	switch s {
-	case mirror.NothingChosen:
+	case record.NothingChosen:
 		return "nothing chosen"
-	case mirror.Absent:
+	case record.Absent:
 		return "absent at the source"
-	case mirror.Failed, mirror.Kept, mirror.Imported, mirror.Refused, mirror.Deferred:
+	case record.Failed, record.Kept, record.Imported, record.Refused, record.Deferred:
 	}
 	return "failed"
 }
@@ -78,7 +79,7 @@ func deferral(out mirror.Outcome) string {
 	return text
 }
 
-func timeText(t time.Time) string { return wholeSecond(t).Format("2006-01-02 15:04:05 MST") }
+func timeText(t time.Time) string { return record.WholeSecond(t).Format("2006-01-02 15:04:05 MST") }
 
 func digests(a diff.Action) string {
 	if a.Was == "" || a.Digest == "" || a.Was == a.Digest {

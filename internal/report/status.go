@@ -1,117 +1,35 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
-)
 
-// Service is a daemon at one moment, for [Status].
-type Service struct {
-	// Version is the program's.
-	Version string
-	Started time.Time
-	// Stopping is set once nothing new begins.
-	Stopping bool
-	// Generation is how many configs were taken over, and Loaded when the last one was.
-	Generation int
-	Loaded     time.Time
-	// Rejected has a line for each mistake of a config that was not taken; empty for none. RejectedAt is when it was read.
-	Rejected   []string
-	RejectedAt time.Time
-	// Parallel is how many jobs may run at once.
-	Parallel int
-	Jobs     []ServiceJob
-	Budgets  []Budget
-	Closed   []ClosedRegistry
-}
-
-// ServiceJob is one job of a [Service]. Times are zero where there is none.
-type ServiceJob struct {
-	Job string
-	// State is "running", "waiting" (due, and no place is free), "scheduled", "deferred" or "idle".
-	State string
-	// Due is when it runs next, Started when the run under way began, and DeferredUntil until when a budget puts it off.
-	Due, Started, DeferredUntil time.Time
-	// Outcome is how the last run ended ("ok", "failed", "partly", "deferred", "cut-off"; empty for none), Ended when, and Error why.
-	Outcome, Error string
-	Ended          time.Time
-	LastSuccess    time.Time
-	// Overdue is set where the schedule lets one expect a later success. Failures counts the runs with failures since the last one.
-	Overdue  bool
-	Failures int
-	// Unverified counts actions of the last run whose target could not be looked at.
-	Unverified int
-	// Tags are to be looked at, and Observed were; Imports are to be made, and Completed have ended.
-	Tags, Observed, Imports, Completed int
-	UnderWay                           []ServiceImport
-}
-
-// ClosedRegistry is a target registry that cannot be looked at, and why.
-type ClosedRegistry struct {
-	Registry, Reason string
-	// Repositories is how many of its repositories that are.
-	Repositories int
-}
-
-// ServiceImport is one import under way of a [ServiceJob].
-type ServiceImport struct {
-	Target string
-	// Bytes have passed of Total, as far as that is known.
-	Bytes, Total int64
-}
-
-const (
-	stateRunning  = "running"
-	stateWaiting  = "waiting"
-	stateDeferred = "deferred"
+	"github.com/draysync/dray/internal/record"
 )
 
 // Status writes what a daemon does, waits for and last did: a rejected config first, then a line for each job, those that need a look
 // first; then the errors, the imports under way, and the sums.
-func Status(w io.Writer, s Service, now time.Time, style Style) error {
-	jobs := slices.Clone(s.Jobs)
-	slices.SortStableFunc(jobs, func(a, b ServiceJob) int {
-		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), compareDue(a.Due, b.Due), cmp.Compare(a.Job, b.Job))
-	})
+func Status(w io.Writer, s record.Snapshot, style Style) error {
+	now, jobs := s.Now, slices.Clone(s.Jobs)
+	slices.SortStableFunc(jobs, func(a, b record.JobStatus) int { return a.Compare(&b) })
 	var b strings.Builder
-	statusRejection(&b, s, now, style)
+	statusRejection(&b, s.Config, now, style)
 	statusTable(&b, jobs, now, style)
 	statusErrors(&b, jobs, style)
 	statusImports(&b, jobs, style)
 	statusClosed(&b, s.Closed, style)
 	for _, budget := range s.Budgets {
-		b.WriteString(budget.line(now) + "\n\n")
+		b.WriteString(budgetLine(budget, now) + "\n\n")
 	}
 	statusTotals(&b, s, now)
 	return write(w, b.String())
 }
 
-func urgency(j ServiceJob) int {
-	switch {
-	case j.Failures > 0:
-		return 0
-	case j.Overdue:
-		return 1
-	case j.State == stateRunning:
-		return 2
-	}
-	return 3
-}
-
-// compareDue has what is never due last.
-func compareDue(a, b time.Time) int {
-	if a.IsZero() || b.IsZero() {
-		return b.Compare(a)
-	}
-	return a.Compare(b)
-}
-
-func statusRejection(b *strings.Builder, s Service, now time.Time, style Style) {
+func statusRejection(b *strings.Builder, s record.Config, now time.Time, style Style) {
 	if len(s.Rejected) == 0 {
 		return
 	}
@@ -131,7 +49,7 @@ type statusRow struct {
 
 const minJobColumn = 12
 
-func statusTable(b *strings.Builder, jobs []ServiceJob, now time.Time, style Style) {
+func statusTable(b *strings.Builder, jobs []record.JobStatus, now time.Time, style Style) {
 	if len(jobs) == 0 {
 		b.WriteString("There are no jobs: the config has no mappings.\n")
 		return
@@ -167,24 +85,25 @@ func statusTable(b *strings.Builder, jobs []ServiceJob, now time.Time, style Sty
 	}
 }
 
-func statusRowOf(j ServiceJob, now time.Time) statusRow {
-	r := statusRow{cells: [5]string{Line(j.Job), Line(j.State), "–", "never", nextText(j, now)}}
+func statusRowOf(j record.JobStatus, now time.Time) statusRow {
+	r := statusRow{cells: [5]string{Line(j.Job), Line(string(j.State)), "–", "never", nextText(j, now)}}
 	switch j.State {
-	case stateRunning:
+	case record.JobRunning:
 		r.colors[1] = green
-	case stateWaiting, stateDeferred:
+	case record.JobWaiting, record.JobDeferred:
 		r.colors[1] = yellow
+	case record.JobScheduled, record.JobIdle:
 	}
-	if j.Outcome != "" {
-		r.cells[2] = Line(j.Outcome)
+	if last := j.Last; last != nil {
+		r.cells[2] = Line(string(last.Outcome))
 		if j.Failures > 1 {
 			r.cells[2] += fmt.Sprintf(" ×%d", j.Failures)
 		}
-		r.cells[2] += " " + ago(j.Ended, now)
-		if j.Unverified > 0 {
-			r.cells[2] += fmt.Sprintf(", %d unverified", j.Unverified)
+		r.cells[2] += " " + ago(last.Ended, now)
+		if n := last.Counts.Unverified; n > 0 {
+			r.cells[2] += fmt.Sprintf(", %d unverified", n)
 		}
-		r.colors[2] = outcomeColor(j.Outcome)
+		r.colors[2] = outcomeColor(last.Outcome)
 	}
 	if !j.LastSuccess.IsZero() {
 		r.cells[3] = ago(j.LastSuccess, now)
@@ -196,23 +115,24 @@ func statusRowOf(j ServiceJob, now time.Time) statusRow {
 	return r
 }
 
-func outcomeColor(outcome string) color {
+func outcomeColor(outcome record.Result) color {
 	switch outcome {
-	case "ok":
+	case record.RunOK:
 		return ""
-	case stateDeferred, "cut-off":
+	case record.RunDeferred, record.RunCutOff:
 		return yellow
+	case record.RunFailed, record.RunPartly:
 	}
 	return red
 }
 
 // nextText says when a job runs next, or what it waits for and until when.
-func nextText(j ServiceJob, now time.Time) string {
+func nextText(j record.JobStatus, now time.Time) string {
 	text := "when asked for"
 	switch {
-	case j.State == stateRunning:
+	case j.State == record.JobRunning:
 		text = "runs for " + span(now.Sub(j.Started))
-	case j.State == stateWaiting:
+	case j.State == record.JobWaiting:
 		return "due, waits for a free place"
 	case !j.Due.IsZero():
 		text = until(j.Due, now)
@@ -226,27 +146,27 @@ func nextText(j ServiceJob, now time.Time) string {
 // clockText leaves out the date of what is near.
 func clockText(t, now time.Time) string {
 	if t.Sub(now) < 12*time.Hour {
-		return wholeSecond(t).Format("15:04:05 MST")
+		return record.WholeSecond(t).Format("15:04:05 MST")
 	}
 	return timeText(t)
 }
 
-func statusErrors(b *strings.Builder, jobs []ServiceJob, style Style) {
+func statusErrors(b *strings.Builder, jobs []record.JobStatus, style Style) {
 	first := true
 	for _, j := range jobs {
-		if j.Error == "" {
+		if j.Last == nil || j.Last.Error == "" {
 			continue
 		}
 		if first {
 			b.WriteByte('\n')
 			first = false
 		}
-		b.WriteString(style.paint(red, fmt.Sprintf("error: job %s: %s", Line(j.Job), Line(j.Error))) + "\n")
+		b.WriteString(style.paint(red, fmt.Sprintf("error: job %s: %s", Line(j.Job), Line(j.Last.Error))) + "\n")
 	}
 }
 
 // statusClosed says which registries are not looked at.
-func statusClosed(b *strings.Builder, list []ClosedRegistry, style Style) {
+func statusClosed(b *strings.Builder, list []record.ClosedRegistry, style Style) {
 	for i, c := range list {
 		if i == 0 {
 			b.WriteByte('\n')
@@ -260,24 +180,16 @@ func statusClosed(b *strings.Builder, list []ClosedRegistry, style Style) {
 	}
 }
 
-func statusTotals(b *strings.Builder, s Service, now time.Time) {
-	running, failing, overdue := 0, 0, 0
-	for _, j := range s.Jobs {
-		if j.State == stateRunning {
-			running++
-		}
-		if j.Failures > 0 {
-			failing++
-		}
-		if j.Overdue {
-			overdue++
-		}
+func statusTotals(b *strings.Builder, s record.Snapshot, now time.Time) {
+	t := record.Totals{}
+	for i := range s.Jobs {
+		t.Add(&s.Jobs[i])
 	}
-	fmt.Fprintf(b, "\nStatus: %s, %d running of at most %d, %d failing, %d overdue; ", count(len(s.Jobs), "job"), running, s.Parallel, failing, overdue)
+	fmt.Fprintf(b, "\nStatus: %s, %d running of at most %d, %d failing, %d overdue; ", count(len(s.Jobs), "job"), t.Running, s.Totals.Parallel, t.Failing, t.Overdue)
 	if s.Stopping {
 		b.WriteString("stopping, ")
 	}
-	fmt.Fprintf(b, "dray %s, started %s, config loaded %s\n", Line(s.Version), ago(s.Started, now), ago(s.Loaded, now))
+	fmt.Fprintf(b, "dray %s, started %s, config loaded %s\n", Line(s.Dray), ago(s.Started, now), ago(s.Config.Loaded, now))
 }
 
 func ago(t, now time.Time) string { return span(now.Sub(t)) + " ago" }

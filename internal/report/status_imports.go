@@ -1,29 +1,33 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // barWidth is how many columns a bar takes, without its ends.
 const barWidth = 20
 
 // statusImports writes how the runs under way get on.
-func statusImports(b *strings.Builder, jobs []ServiceJob, style Style) {
+func statusImports(b *strings.Builder, jobs []record.JobStatus, style Style) {
 	for _, j := range jobs {
-		if j.State != stateRunning {
+		if j.State != record.JobRunning {
 			continue
 		}
-		fmt.Fprintf(b, "\n%s: %s\n", style.Bold(Line(j.Job)), stage(j))
+		p := cmp.Or(j.Progress, &record.Progress{})
+		fmt.Fprintf(b, "\n%s: %s\n", style.Bold(Line(j.Job)), stage(p))
 		column := 0
-		for _, i := range j.UnderWay {
+		for _, i := range p.UnderWay {
 			column = max(column, min(maxAligned, utf8.RuneCountInString(Line(i.Target))))
 		}
 		if style.Width > 0 {
 			column = min(column, max(minJobColumn, style.Width-barWidth-24))
 		}
-		for _, i := range j.UnderWay {
+		for _, i := range p.UnderWay {
 			name := Line(i.Target)
 			if style.Width > 0 {
 				name = middle(name, column)
@@ -34,17 +38,17 @@ func statusImports(b *strings.Builder, jobs []ServiceJob, style Style) {
 }
 
 // stage says what a run is at.
-func stage(j ServiceJob) string {
+func stage(p *record.Progress) string {
 	switch {
-	case j.Imports > 0:
-		return bar(int64(j.Completed), int64(j.Imports)) + fmt.Sprintf(" %d/%s", j.Completed, count(j.Imports, "import"))
-	case j.Tags > 0:
-		return bar(int64(j.Observed), int64(j.Tags)) + fmt.Sprintf(" looked at %d/%s", j.Observed, count(j.Tags, "tag"))
+	case p.Imports > 0:
+		return bar(int64(p.Completed), int64(p.Imports)) + fmt.Sprintf(" %d/%s", p.Completed, count(p.Imports, "import"))
+	case p.Tags > 0:
+		return bar(int64(p.Observed), int64(p.Tags)) + fmt.Sprintf(" looked at %d/%s", p.Observed, count(p.Tags, "tag"))
 	}
 	return "looking for tags"
 }
 
-func importText(i ServiceImport) string {
+func importText(i record.Import) string {
 	if i.Total <= 0 {
 		return ""
 	}

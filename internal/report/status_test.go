@@ -9,43 +9,48 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
 // service is a daemon that has everything.
-func service() Service {
+func service() record.Snapshot {
 	at := func(d time.Duration) time.Time { return noon.Add(d) }
-	return Service{
-		Version: "1.2.3", Started: at(-77 * time.Hour), Generation: 3, Loaded: at(-2 * time.Hour), Parallel: 4,
-		Rejected:   []string{"dray.yaml:14:5: mappings[2].tags.semver: no range", hostile},
-		RejectedAt: at(-5 * time.Minute),
-		Closed:     []ClosedRegistry{{"myregistry.azurecr.io", "source: 403: " + hostile, 1}, {"other.azurecr.io", "dataPlane: none", 12}},
-		Jobs: []ServiceJob{
+	last := func(outcome record.Result, ago time.Duration, why string) *record.Run {
+		return &record.Run{Outcome: outcome, Ended: at(-ago), Error: why}
+	}
+	return record.Snapshot{
+		Dray: "1.2.3", Started: at(-77 * time.Hour), Now: noon, Totals: record.Totals{Parallel: 4},
+		Config: record.Config{
+			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
+			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: no range", hostile},
+		},
+		Closed: []record.ClosedRegistry{{Registry: "myregistry.azurecr.io", Reason: "source: 403: " + hostile, Repositories: 1}, {Registry: "other.azurecr.io", Reason: "dataPlane: none", Repositories: 12}},
+		Jobs: []record.JobStatus{
 			{
-				Job: "alpine", State: "running", Started: at(-90 * time.Second), Outcome: "ok", Ended: at(-2 * time.Hour), LastSuccess: at(-2 * time.Hour),
-				Tags: 20, Observed: 20, Imports: 3, Completed: 1,
-				UnderWay: []ServiceImport{
+				Job: "alpine", State: record.JobRunning, Started: at(-90 * time.Second), Last: last(record.RunOK, 2*time.Hour, ""), LastSuccess: at(-2 * time.Hour),
+				Progress: &record.Progress{Tags: 20, Observed: 20, Imports: 3, Completed: 1, UnderWay: []record.Import{
 					{Target: corp + ":3.20", Bytes: 34_100_000, Total: 120_000_000},
 					{Target: corp + ":3.21"},
 					{Target: hostile, Bytes: 9, Total: 9},
-				},
+				}},
 			},
-			{Job: "deferred", State: "deferred", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), Outcome: "deferred", Ended: at(-2 * time.Minute), LastSuccess: at(-26 * time.Hour)},
-			{Job: "failing", State: "scheduled", Due: at(4 * time.Minute), Outcome: "failed", Error: "source ghcr.io/acme/tool: list tags: no answer", Ended: at(-2 * time.Minute), Failures: 3, LastSuccess: at(-75 * time.Hour), Overdue: true},
-			{Job: hostile, State: hostile, Due: at(time.Hour), Outcome: hostile, Error: hostile, Ended: at(-time.Hour), Failures: 1},
-			{Job: "idle", State: "idle"},
-			{Job: "library/hello-world", State: "waiting", Due: at(-time.Minute)},
-			{Job: "observing", State: "running", Started: at(-time.Second), Tags: 1000, Observed: 400},
-			{Job: "starting", State: "running", Started: noon},
-			{Job: "soon", State: "scheduled", Due: at(time.Millisecond), Outcome: "partly", Ended: at(-59 * time.Second), Unverified: 3},
+			{Job: "deferred", State: record.JobDeferred, Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), Last: last(record.RunDeferred, 2*time.Minute, ""), LastSuccess: at(-26 * time.Hour)},
+			{Job: "failing", State: record.JobScheduled, Due: at(4 * time.Minute), Last: last(record.RunFailed, 2*time.Minute, "source ghcr.io/acme/tool: list tags: no answer"), Failures: 3, LastSuccess: at(-75 * time.Hour), Overdue: true},
+			{Job: hostile, State: hostile, Due: at(time.Hour), Last: last(hostile, time.Hour, hostile), Failures: 1},
+			{Job: "idle", State: record.JobIdle},
+			{Job: "library/hello-world", State: record.JobWaiting, Due: at(-time.Minute)},
+			{Job: "observing", State: record.JobRunning, Started: at(-time.Second), Progress: &record.Progress{Tags: 1000, Observed: 400}},
+			{Job: "starting", State: record.JobRunning, Started: noon},
+			{Job: "soon", State: record.JobScheduled, Due: at(time.Millisecond), Last: &record.Run{Outcome: record.RunPartly, Ended: at(-59 * time.Second), Counts: record.Counts{Unverified: 3}}},
 		},
 	}
 }
 
-func statusText(t *testing.T, s Service, style Style) string {
+func statusText(t *testing.T, s record.Snapshot, style Style) string {
 	t.Helper()
 	var b strings.Builder
-	if err := Status(&b, s, noon, style); err != nil {
+	if err := Status(&b, s, style); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -53,16 +58,16 @@ func statusText(t *testing.T, s Service, style Style) string {
 
 func TestStatus(t *testing.T) {
 	calm := service()
-	calm.Rejected, calm.Closed, calm.Stopping, calm.Jobs = nil, nil, true, calm.Jobs[4:5]
+	calm.Config.Rejected, calm.Closed, calm.Stopping, calm.Jobs = nil, nil, true, calm.Jobs[4:5]
 	tests := map[string]struct {
-		service Service
+		service record.Snapshot
 		style   Style
 	}{
 		"status":        {service(), Style{}},
 		"status-color":  {service(), Style{Color: true}},
 		"status-narrow": {service(), Style{Width: 80}},
 		"status-calm":   {calm, Style{Width: 200}},
-		"status-empty":  {Service{Parallel: 4, Started: noon, Loaded: noon}, Style{}},
+		"status-empty":  {record.Snapshot{Totals: record.Totals{Parallel: 4}, Started: noon, Now: noon, Config: record.Config{Loaded: noon}}, Style{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,10 +100,10 @@ func TestStatusOrder(t *testing.T) {
 
 // On a terminal the table and the bars fit, as long as there is room for more than names.
 func TestStatusWidth(t *testing.T) {
-	s := Service{Parallel: 1, Started: noon, Loaded: noon}
+	s := record.Snapshot{Totals: record.Totals{Parallel: 1}, Started: noon, Now: noon, Config: record.Config{Loaded: noon}}
 	for i := range 3 {
-		s.Jobs = append(s.Jobs, ServiceJob{Job: fmt.Sprintf("%s%d", strings.Repeat("long", 30), i), State: "running", Imports: 1, Started: noon,
-			UnderWay: []ServiceImport{{Target: strings.Repeat("long", 30), Bytes: 34_100_000, Total: 120_000_000}}})
+		s.Jobs = append(s.Jobs, record.JobStatus{Job: fmt.Sprintf("%s%d", strings.Repeat("long", 30), i), State: record.JobRunning, Started: noon,
+			Progress: &record.Progress{Imports: 1, UnderWay: []record.Import{{Target: strings.Repeat("long", 30), Bytes: 34_100_000, Total: 120_000_000}}}})
 	}
 	for _, width := range []int{70, 80, 120} {
 		text := statusText(t, s, Style{Width: width})
@@ -156,7 +161,7 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, errBroken }
 
 func TestStatusUnwritable(t *testing.T) {
-	if err := Status(brokenPipe{}, service(), noon, Style{}); !errors.Is(err, errBroken) {
+	if err := Status(brokenPipe{}, service(), Style{}); !errors.Is(err, errBroken) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -21,13 +21,13 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 			interrupted++
 		}
 		for _, out := range r.Outcomes {
-			switch settled(out) {
-			case mirror.Kept:
-			case mirror.Failed, mirror.NothingChosen, mirror.Absent:
+			switch out.Settled() {
+			case record.Kept:
+			case record.Failed, record.NothingChosen, record.Absent:
 				if mirror.Interrupted(out.Err) {
 					interrupted++
 				}
-			case mirror.Imported, mirror.Refused, mirror.Deferred:
+			case record.Imported, record.Refused, record.Deferred:
 				if style.Shown && out.Engine != "" {
 					continue
 				}
@@ -114,7 +114,7 @@ func lastRetry(results []mirror.Result) time.Time {
 	var at time.Time
 	for _, r := range results {
 		for _, out := range r.Outcomes {
-			if settled(out) == mirror.Deferred && out.RetryAt.After(at) {
+			if out.Settled() == record.Deferred && out.RetryAt.After(at) {
 				at = out.RetryAt
 			}
 		}

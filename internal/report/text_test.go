@@ -12,6 +12,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 )
 
 func TestPlan(t *testing.T) {
@@ -84,7 +85,7 @@ func TestWriteErrors(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	with := func(op diff.Op, s mirror.Status) []mirror.Result {
+	with := func(op diff.Op, s record.Status) []mirror.Result {
 		out := mirror.Outcome{Status: s}
 		out.Op = op
 		return []mirror.Result{{Outcomes: []mirror.Outcome{out}}}
@@ -94,15 +95,15 @@ func TestJudge(t *testing.T) {
 		want    Verdict
 	}{
 		"nothing":          {nil, Verdict{}},
-		"kept":             {with(diff.Keep, mirror.Kept), Verdict{}},
-		"imported":         {with(diff.Import, mirror.Imported), Verdict{}},
+		"kept":             {with(diff.Keep, record.Kept), Verdict{}},
+		"imported":         {with(diff.Import, record.Imported), Verdict{}},
 		"to import":        {with(diff.Import, ""), Verdict{Pending: true}},
-		"refused":          {with(diff.Refuse, mirror.Refused), Verdict{Incomplete: true}},
+		"refused":          {with(diff.Refuse, record.Refused), Verdict{Incomplete: true}},
 		"to refuse":        {with(diff.Refuse, ""), Verdict{Incomplete: true}},
-		"failed":           {with(diff.Import, mirror.Failed), Verdict{Incomplete: true}},
-		"deferred":         {with(diff.Import, mirror.Deferred), Verdict{Incomplete: true}},
+		"failed":           {with(diff.Import, record.Failed), Verdict{Incomplete: true}},
+		"deferred":         {with(diff.Import, record.Deferred), Verdict{Incomplete: true}},
 		"a job failed":     {[]mirror.Result{{Err: errBroken}}, Verdict{Incomplete: true}},
-		"both in one plan": {append(with(diff.Import, ""), with(diff.Import, mirror.Failed)...), Verdict{Incomplete: true, Pending: true}},
+		"both in one plan": {append(with(diff.Import, ""), with(diff.Import, record.Failed)...), Verdict{Incomplete: true, Pending: true}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +153,7 @@ func TestSummaryInterrupted(t *testing.T) {
 	var outcomes []mirror.Outcome
 	for _, tag := range []string{"1", "2"} {
 		out := at(t, tag, 1, 0)
-		out.Status, out.Err = mirror.Failed, mirror.At(mirror.Target, out.Target, context.Canceled)
+		out.Status, out.Err = record.Failed, mirror.At(mirror.Target, out.Target, context.Canceled)
 		outcomes = append(outcomes, out)
 	}
 	var b strings.Builder
@@ -171,7 +172,7 @@ func TestSummaryCauses(t *testing.T) {
 	var outcomes []mirror.Outcome
 	for i := range 40 {
 		out := at(t, fmt.Sprint("v", i), 1, 0)
-		out.Status, out.Err = mirror.Failed, mirror.At(mirror.Target, out.Target, errBroken)
+		out.Status, out.Err = record.Failed, mirror.At(mirror.Target, out.Target, errBroken)
 		outcomes = append(outcomes, out)
 	}
 	for verbose, want := range map[bool]int{false: 1, true: 40} {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -173,10 +174,8 @@ func TestDamageInTheMiddle(t *testing.T) {
 	must(t, s.PutManifest(ctx, manifest(1000, 10))) // is nothing, and no error
 	must(t, s.AddBlobs(ctx, repo("a"), digests(0, 1), true))
 	must(t, s.Prune(ctx, d.Now(), 1))
-	if id, err := s.KeepRun(ctx, run, state); id != 0 || err != nil {
-		t.Error(id, err)
-	}
-	must(t, s.KeepJobs(ctx, []JobState{{Job: "a", Anchor: d.Now()}}))
+	must(t, s.KeepRun(ctx, run, state))
+	must(t, s.KeepJobs(ctx, map[string]record.State{"a": {Anchor: d.Now()}}))
 	must(t, s.TouchJobs(ctx, []string{"a"}))
 	if len(states(t, s))+len(history(t, s, HistoryQuery{})) != 0 || !errors.Is(s.Writable(ctx), errDamaged) {
 		t.Error("a damaged store keeps runs")
@@ -202,11 +201,7 @@ func TestDamageInTheMiddle(t *testing.T) {
 func TestHistoryDamaged(t *testing.T) {
 	keepOne := func(ctx context.Context, d *stand, s *Store) error {
 		run, state := busyRun(d, "a", 3)
-		id, err := s.KeepRun(ctx, run, state)
-		if id != 0 {
-			t.Error("a run was kept")
-		}
-		return err
+		return s.KeepRun(ctx, run, state)
 	}
 	for name, do := range map[string]func(ctx context.Context, d *stand, s *Store) error{
 		"keep":          keepOne,
@@ -223,7 +218,7 @@ func TestHistoryDamaged(t *testing.T) {
 			return err
 		},
 		"anchors": func(ctx context.Context, d *stand, s *Store) error {
-			return s.KeepJobs(ctx, []JobState{{Job: "a", Anchor: d.Now()}})
+			return s.KeepJobs(ctx, map[string]record.State{"a": {Anchor: d.Now()}})
 		},
 		"touch": func(ctx context.Context, _ *stand, s *Store) error { return s.TouchJobs(ctx, []string{"a"}) },
 		"prune": func(ctx context.Context, d *stand, s *Store) error { return s.Prune(ctx, d.Now(), 1<<20) },

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const many = 10_000
@@ -76,7 +78,7 @@ func keepQuiet(b *testing.B, d *stand, s *Store, job string) {
 func BenchmarkKeepBusyRun(b *testing.B) {
 	d := newStand(b)
 	s := d.open(b)
-	run, state := busyRun(d, "a", maxOutcomes)
+	run, state := busyRun(d, "a", maxActions)
 	for b.Loop() {
 		keep(b, s, run, state)
 	}
@@ -101,9 +103,10 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-func anchored(d *stand) (all []JobState) {
+func anchored(d *stand) (all map[string]record.State) {
+	all = map[string]record.State{}
 	for i := range many {
-		all = append(all, JobState{Job: fmt.Sprint("job", i), Anchor: d.Now()})
+		all[fmt.Sprint("job", i)] = record.State{Anchor: d.Now()}
 	}
 	return all
 }
@@ -133,8 +136,8 @@ func BenchmarkTouchJobs(b *testing.B) {
 	s := d.open(b)
 	must(b, s.KeepJobs(b.Context(), anchored(d)))
 	var names []string
-	for _, j := range anchored(d) {
-		names = append(names, j.Job)
+	for name := range anchored(d) {
+		names = append(names, name)
 	}
 	for b.Loop() {
 		must(b, s.TouchJobs(b.Context(), names))

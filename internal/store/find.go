@@ -10,7 +10,7 @@ import (
 // finders are the statements that read, made once.
 type finders struct {
 	manifest, holders, holds, selected, referrers *sql.Stmt
-	jobs, runs, runsOf, outcomes                  *sql.Stmt
+	jobs, runs, runsOf, actions                   *sql.Stmt
 	budget, operation, tagged                     *sql.Stmt
 }
 
@@ -29,14 +29,13 @@ func prepare(ctx context.Context, db *sql.DB) (finders, error) {
 		{&f.referrers, "SELECT e.repository, e.seen, e.used FROM repositories r CROSS JOIN referrers e ON e.repository = r.id " +
 			"WHERE r.registry = ? AND r.path = ? AND e.digest = ?"},
 		{&f.tagged, "SELECT platforms, target, used FROM selections WHERE source = ? AND platforms IN (SELECT value FROM json_each(?))"},
-		{&f.jobs, "SELECT j.name, j." + strings.ReplaceAll(jobColumns, ", ", ", j.") + ", coalesce(r.id, 0), coalesce(r.cause, ''), coalesce(r.error, ''), " +
-			"coalesce(r.outcome, ''), coalesce(r.started, 0), coalesce(r.ended, 0), coalesce(r.keep, 0), coalesce(r.import, 0), coalesce(r.refuse, 0), " +
-			"coalesce(r.failed, 0), coalesce(r.deferred, 0), coalesce(r.pulls, 0), coalesce(r.bytes, 0), coalesce(r.bytes_mounted, 0), coalesce(r.unverified, 0) " +
+		{&f.jobs, "SELECT j.name, " + columnsOf("j", jobColumns) + ", coalesce(r.id, 0), coalesce(r.cause, ''), coalesce(r.error, ''), " +
+			"coalesce(r.outcome, ''), coalesce(r.started, 0), coalesce(r.ended, 0), coalesce(" + strings.ReplaceAll(columnsOf("r", countColumns), ", ", ", 0), coalesce(") + ", 0) " +
 			"FROM jobs j LEFT JOIN runs r ON r.id = (SELECT max(id) FROM runs WHERE job = j.id)"},
-		{&f.runs, "SELECT " + runColumns + " FROM runs r CROSS JOIN jobs j ON j.id = r.job WHERE r.id < ? ORDER BY r.id DESC LIMIT ?"},
-		{&f.runsOf, "SELECT " + runColumns + " FROM jobs j CROSS JOIN runs r ON r.job = j.id " +
+		{&f.runs, "SELECT " + columnsOf("r", runColumns) + ", r.id, j.name FROM runs r CROSS JOIN jobs j ON j.id = r.job WHERE r.id < ? ORDER BY r.id DESC LIMIT ?"},
+		{&f.runsOf, "SELECT " + columnsOf("r", runColumns) + ", r.id, j.name FROM jobs j CROSS JOIN runs r ON r.job = j.id " +
 			"WHERE j.name = ? AND r.id < ? ORDER BY r.id DESC LIMIT ?"},
-		{&f.outcomes, "SELECT run, " + outcomeColumns + " FROM outcomes WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run DESC, position"},
+		{&f.actions, "SELECT " + actionColumns + ", run FROM outcomes WHERE run IN (SELECT value FROM json_each(?)) ORDER BY run DESC, position"},
 		{&f.budget, fmt.Sprintf("SELECT CASE WHEN length(state) <= %d THEN state END FROM budgets WHERE name = ?", maxBudget)},
 		{&f.operation, fmt.Sprintf("SELECT CASE WHEN length(state) <= %d THEN state END FROM operations WHERE name = ?", maxOperation)},
 	} {

@@ -4,7 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"math"
-	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const (
@@ -24,9 +25,9 @@ type HistoryQuery struct {
 	Before int64
 }
 
-// History returns runs with their outcomes, the newest first. Where their outcomes are many it returns fewer than the limit allows:
+// History returns runs with their actions, the newest first. Where their actions are many it returns fewer than the limit allows:
 // only an empty answer is the end.
-func (s *Store) History(ctx context.Context, q HistoryQuery) ([]Run, error) {
+func (s *Store) History(ctx context.Context, q HistoryQuery) ([]record.JobRun, error) {
 	if s.damaged.Load() {
 		return nil, nil
 	}
@@ -37,8 +38,8 @@ func (s *Store) History(ctx context.Context, q HistoryQuery) ([]Run, error) {
 	return runs, nil
 }
 
-// history reads in one transaction, in which nobody drops a run between it and its outcomes.
-func (s *Store) history(ctx context.Context, q HistoryQuery) ([]Run, error) {
+// history reads in one transaction, in which nobody drops a run between it and its actions.
+func (s *Store) history(ctx context.Context, q HistoryQuery) ([]record.JobRun, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultPage
 	}
@@ -58,40 +59,36 @@ func (s *Store) history(ctx context.Context, q HistoryQuery) ([]Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return runs, findOutcomes(ctx, tx.StmtContext(ctx, s.find.outcomes), runs)
+	return runs, findActions(ctx, tx.StmtContext(ctx, s.find.actions), runs)
 }
 
-// runColumns are in the order of findRuns.
-const runColumns = "r.id, j.name, r.cause, r.error, r.started, r.ended, r.keep, r.import, r.refuse, r.failed, r.deferred, r.pulls, r.bytes, " +
-	"r.bytes_mounted, r.unverified, r.more, r.repeats, r.since, r.size, r.outcome"
-
-func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]Run, error) {
+func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]record.JobRun, error) {
 	rows, err := find.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var runs []Run
+	var runs []record.JobRun
 	for total := int64(0); rows.Next(); {
-		var r Run
+		var r record.JobRun
 		var started, ended, since, size int64
-		err := rows.Scan(&r.ID, &r.Job, &r.Trigger, &r.Error, &started, &ended, &r.Keep, &r.Import, &r.Refuse, &r.Failed, &r.Deferred,
-			&r.Pulls, &r.Bytes, &r.BytesMounted, &r.Unverified, &r.More, &r.Repeats, &since, &size, &r.Outcome)
-		if err != nil {
+		fields := append(countFields(&r.Counts), &started, &ended, &r.Error, &r.Outcome, &r.Trigger, &r.Repeats, &since, &r.More, &size, &r.ID, &r.Job)
+		if err := rows.Scan(fields...); err != nil {
 			return nil, err
 		}
 		if total += size; total > maxPageSize && len(runs) > 0 {
 			break
 		}
 		r.Started, r.Ended, r.Since = timeOf(started), timeOf(ended), timeOf(since)
+		r.Duration = record.Seconds(r.Ended.Sub(r.Started))
 		runs = append(runs, r)
 	}
 	return runs, rows.Err()
 }
 
-// findOutcomes gives runs their outcomes.
-func findOutcomes(ctx context.Context, find *sql.Stmt, runs []Run) error {
-	byID := make(map[int64]*Run, len(runs))
+// findActions gives runs their actions.
+func findActions(ctx context.Context, find *sql.Stmt, runs []record.JobRun) error {
+	byID := make(map[int64]*record.JobRun, len(runs))
 	ids := make([]int64, len(runs))
 	for i := range runs {
 		byID[runs[i].ID], ids[i] = &runs[i], runs[i].ID
@@ -102,16 +99,16 @@ func findOutcomes(ctx context.Context, find *sql.Stmt, runs []Run) error {
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var o RunOutcome
+		var a record.Action
 		var run, duration, retryAt int64
-		err := rows.Scan(&run, &o.Op, &o.Outcome, &o.Reason, &o.Source, &o.Target, &o.Digest, &o.Was, &o.Engine, &o.Error, &o.Code,
-			&o.Pulls, &o.Bytes, &o.BytesMounted, &duration, &retryAt, &o.Unverified)
-		if err != nil {
+		if err := rows.Scan(append(actionFields(&a), &duration, &retryAt, &run)...); err != nil {
 			return err
 		}
-		o.Duration, o.RetryAt = time.Duration(duration), timeOf(retryAt)
+		if a.Duration = record.Seconds(duration); retryAt != 0 {
+			a.RetryAt = new(timeOf(retryAt))
+		}
 		if r := byID[run]; r != nil {
-			r.Outcomes = append(r.Outcomes, o)
+			r.Actions = append(r.Actions, a)
 		}
 	}
 	return rows.Err()

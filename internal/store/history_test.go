@@ -13,7 +13,7 @@ func TestHistory(t *testing.T) {
 	for i := range 120 {
 		d.pass(time.Minute)
 		run, state := busyRun(d, fmt.Sprint("job", i%3), 1+i%5)
-		run.Pulls = i
+		run.Counts.Pulls = i
 		keep(t, s, run, state)
 	}
 	for name, tt := range map[string]struct {
@@ -31,11 +31,11 @@ func TestHistory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := history(t, s, tt.query)
-			if len(got) != tt.runs || tt.runs > 0 && (got[0].Pulls != tt.first || got[len(got)-1].Pulls != tt.last) {
+			if len(got) != tt.runs || tt.runs > 0 && (got[0].Counts.Pulls != tt.first || got[len(got)-1].Counts.Pulls != tt.last) {
 				t.Error(len(got), got)
 			}
 			for _, r := range got {
-				if len(r.Outcomes) != 1+r.Pulls%5 || r.Outcomes[0].Source != "source.test/a:0" || tt.query.Job != "" && r.Job != tt.query.Job {
+				if len(r.Actions) != 1+r.Counts.Pulls%5 || r.Actions[0].Source != "source.test/a:0" || tt.query.Job != "" && r.Job != tt.query.Job {
 					t.Error(r)
 				}
 			}
@@ -48,7 +48,7 @@ func TestHistory(t *testing.T) {
 			break
 		}
 		for _, r := range page {
-			pages = append(pages, r.Pulls)
+			pages = append(pages, r.Counts.Pulls)
 		}
 		q.Before = page[len(page)-1].ID
 	}
@@ -63,8 +63,8 @@ func TestHistoryBounded(t *testing.T) {
 	s := d.open(t)
 	for range 40 {
 		run, state := busyRun(d, "a", 190)
-		for i := range run.Outcomes {
-			run.Outcomes[i].Error = strings.Repeat("x", 1000)
+		for i := range run.Actions {
+			run.Actions[i].Error = strings.Repeat("x", 1000)
 		}
 		keep(t, s, run, state)
 	}
@@ -76,7 +76,7 @@ func TestHistoryBounded(t *testing.T) {
 		}
 		size := 0
 		for _, r := range page {
-			size += r.size()
+			size += runBytes(&r)
 		}
 		if size > maxPageSize || len(page) > 25 {
 			t.Errorf("%d runs of %d bytes", len(page), size)
@@ -96,7 +96,7 @@ func TestHistoryLimited(t *testing.T) {
 		run, state := quietRun(d, "a", i)
 		keep(t, s, run, state)
 	}
-	if got := history(t, s, HistoryQuery{Limit: 2000}); len(got) != 1000 || got[999].Keep != 100 {
+	if got := history(t, s, HistoryQuery{Limit: 2000}); len(got) != 1000 || got[999].Counts.Keep != 100 {
 		t.Error(len(got))
 	}
 }
@@ -110,7 +110,7 @@ func TestHistoryHeld(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		for range 300 {
-			if _, err := s.KeepRun(t.Context(), run, state); err != nil {
+			if err := s.KeepRun(t.Context(), run, state); err != nil {
 				done <- err
 				return
 			}
@@ -132,8 +132,8 @@ func TestHistoryHeld(t *testing.T) {
 				t.Error("there is no run")
 			}
 			for _, r := range got {
-				if len(r.Outcomes) != 3 {
-					t.Errorf("a run has %d outcomes", len(r.Outcomes))
+				if len(r.Actions) != 3 {
+					t.Errorf("a run has %d outcomes", len(r.Actions))
 				}
 			}
 		}

@@ -18,13 +18,13 @@ import (
 )
 
 // numbered is the run of a number: all that is in it follows from that.
-func numbered(job string, n int) (Run, JobState) {
+func numbered(job string, n int) (record.JobRun, record.State) {
 	at := time.UnixMilli(int64(1_700_000_000_000 + n)).UTC()
-	run := Run{Job: job, Trigger: "schedule", Started: at, Ended: at, Pulls: n, Import: n % 7}
+	run := record.JobRun{Job: job, Run: record.Run{Trigger: "schedule", Started: at, Ended: at, Counts: record.Counts{Pulls: n, Import: n % 7}}}
 	for i := range n % 7 {
-		run.Outcomes = append(run.Outcomes, RunOutcome{Op: "import", Outcome: "imported", Target: fmt.Sprint("t:", n, "-", i), Pulls: n})
+		run.Actions = append(run.Actions, record.Action{Op: "import", Outcome: "imported", Target: fmt.Sprint("t:", n, "-", i), Pulls: n})
 	}
-	return run, JobState{Job: job, Fingerprint: strconv.Itoa(n), Started: at, Ended: at, Failures: n}
+	return run, record.State{Fingerprint: strconv.Itoa(n), Started: at, Ended: at, Failures: n}
 }
 
 // runsChild keeps runs without end: numbered ones of one job, and quiet ones of another. Their jobs are named for the child.
@@ -35,11 +35,11 @@ func runsChild(ctx context.Context, dir, name string) error {
 	}
 	for n := 1; ; n++ {
 		run, state := numbered(name, n)
-		if _, err := s.KeepRun(ctx, run, state); err != nil {
+		if err := s.KeepRun(ctx, run, state); err != nil {
 			return err
 		}
-		quiet := Run{Job: name + "-quiet", Outcome: record.OK, Keep: 1000}
-		if _, err := s.KeepRun(ctx, quiet, JobState{Job: quiet.Job, Failures: n}); err != nil {
+		quiet := record.JobRun{Job: name + "-quiet", Run: record.Run{Outcome: record.RunOK, Counts: record.Counts{Keep: 1000}}}
+		if err := s.KeepRun(ctx, quiet, record.State{Failures: n}); err != nil {
 			return err
 		}
 		if _, err := fmt.Println(n); err != nil {
@@ -121,11 +121,11 @@ func checkRuns(t *testing.T, s *Store, confirmed map[string]int) {
 		}
 		for i, got := range runs {
 			want, _ := numbered(name, last-i)
-			if got.Pulls != want.Pulls || got.Import != want.Import || len(got.Outcomes) != len(want.Outcomes) {
+			if got.Counts.Pulls != want.Counts.Pulls || got.Counts.Import != want.Counts.Import || len(got.Actions) != len(want.Actions) {
 				t.Fatalf("%s: run %d is %v", name, last-i, got)
 			}
-			for j, o := range got.Outcomes {
-				if o != want.Outcomes[j] {
+			for j, o := range got.Actions {
+				if o != want.Actions[j] {
 					t.Fatalf("%s: run %d: %v", name, last-i, o)
 				}
 			}
@@ -178,16 +178,16 @@ func TestRunsOfProcesses(t *testing.T) {
 	group.Wait()
 	mine, others, last := 0, 0, int64(1<<62)
 	for _, r := range history(t, s, HistoryQuery{Job: "a", Limit: 1000}) {
-		if r.ID >= last || len(r.Outcomes) != r.Pulls%7 {
+		if r.ID >= last || len(r.Actions) != r.Counts.Pulls%7 {
 			t.Error(r)
 		}
-		if last = r.ID; r.Pulls >= 1000 {
+		if last = r.ID; r.Counts.Pulls >= 1000 {
 			mine++
 		} else {
 			others++
 		}
-		for _, o := range r.Outcomes {
-			if !strings.HasPrefix(o.Target, fmt.Sprint("t:", r.Pulls, "-")) {
+		for _, o := range r.Actions {
+			if !strings.HasPrefix(o.Target, fmt.Sprint("t:", r.Counts.Pulls, "-")) {
 				t.Error(r)
 			}
 		}

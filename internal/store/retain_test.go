@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const day = 24 * time.Hour
@@ -21,7 +23,7 @@ func TestPruneRuns(t *testing.T) {
 	s, ctx := d.open(t), t.Context()
 	keepBusy := func(job string, pulls int) {
 		run, state := busyRun(d, job, 2)
-		run.Pulls = pulls
+		run.Counts.Pulls = pulls
 		keep(t, s, run, state)
 	}
 	keepBusy("silent", 0)
@@ -37,7 +39,7 @@ func TestPruneRuns(t *testing.T) {
 	must(t, s.Prune(ctx, d.Now(), 0))
 	for job, want := range map[string][2]int{"silent": {1, 1}, "often": {1, 249}, "daily": {90, 10}} {
 		runs := history(t, s, HistoryQuery{Job: job, Limit: 1000})
-		if len(runs) != want[0] || runs[len(runs)-1].Pulls != want[1] {
+		if len(runs) != want[0] || runs[len(runs)-1].Counts.Pulls != want[1] {
 			t.Errorf("%s: %d runs are left", job, len(runs))
 		}
 	}
@@ -46,7 +48,7 @@ func TestPruneRuns(t *testing.T) {
 	}
 	must(t, s.Prune(ctx, d.Now(), 0))
 	runs := history(t, s, HistoryQuery{Job: "often", Limit: 1000})
-	if len(runs) != 200 || runs[199].Pulls != 50 || rows(t, s, "outcomes") != 2*rows(t, s, "runs") || rows(t, s, "jobs") != 3 {
+	if len(runs) != 200 || runs[199].Counts.Pulls != 50 || rows(t, s, "outcomes") != 2*rows(t, s, "runs") || rows(t, s, "jobs") != 3 {
 		t.Error(len(runs), rows(t, s, "outcomes"), rows(t, s, "runs"))
 	}
 }
@@ -78,17 +80,17 @@ func TestPruneManyRuns(t *testing.T) {
 func TestPruneJobs(t *testing.T) {
 	d := newStand(t)
 	s, ctx := d.open(t), t.Context()
-	var anchors []JobState
+	anchors := map[string]record.State{}
 	for i := range 50 {
 		run, state := busyRun(d, fmt.Sprint("ran", i), 3)
 		keep(t, s, run, state)
-		anchors = append(anchors, JobState{Job: fmt.Sprint("anchored", i), Anchor: d.Now()})
+		anchors[fmt.Sprint("anchored", i)] = record.State{Anchor: d.Now()}
 	}
 	must(t, s.KeepJobs(ctx, anchors))
 	d.pass(89 * day)
 	run, state := quietRun(d, "ran7", 1)
 	keep(t, s, run, state)
-	must(t, s.KeepJobs(ctx, []JobState{{Job: "anchored7", Anchor: d.Now()}}))
+	must(t, s.KeepJobs(ctx, map[string]record.State{"anchored7": {Anchor: d.Now()}}))
 	must(t, s.TouchJobs(ctx, []string{"ran8", "none"}))
 	must(t, s.Prune(ctx, d.Now(), 0))
 	if got := len(states(t, s)); got != 100 {
@@ -97,7 +99,7 @@ func TestPruneJobs(t *testing.T) {
 	d.pass(2 * day)
 	must(t, s.Prune(ctx, d.Now(), 0))
 	got := states(t, s)
-	if len(got) != 3 || got["ran7"].Job == "" || got["anchored7"].Job == "" || got["ran8"].Job == "" {
+	if len(got) != 3 || got["ran7"].Anchor.IsZero() || got["anchored7"].Anchor.IsZero() || got["ran8"].Anchor.IsZero() {
 		t.Error(got)
 	}
 	if rows(t, s, "runs") != 2 || rows(t, s, "outcomes") != 3 {
@@ -113,24 +115,24 @@ func TestPruneRunsBySize(t *testing.T) {
 	for i := range 30 { // each takes about 60 kB
 		for _, job := range []string{"a", "b", fmt.Sprint("once", i)} {
 			run, state := busyRun(d, job, 60)
-			for j := range run.Outcomes {
-				run.Outcomes[j].Error = strings.Repeat("x", 900)
+			for j := range run.Actions {
+				run.Actions[j].Error = strings.Repeat("x", 900)
 			}
-			run.Error, run.Pulls = "ü", i
+			run.Error, run.Counts.Pulls = "ü", i
 			keep(t, s, run, state)
 		}
 	}
 	must(t, s.Prune(ctx, d.Now().Add(-day), size))
 	total, stripped := 0, 0
 	for _, r := range history(t, s, HistoryQuery{Limit: 1000}) {
-		total += r.size()
-		if len(r.Outcomes) == 0 {
+		total += runBytes(&r)
+		if len(r.Actions) == 0 {
 			stripped++
-			if r.More != 60 || r.Import != 60 || r.Error != "ü" || !strings.HasPrefix(r.Job, "once") {
+			if r.More != 60 || r.Counts.Import != 60 || r.Error != "ü" || !strings.HasPrefix(r.Job, "once") {
 				t.Error(r)
 			}
-		} else if stripped > 0 || len(r.Outcomes) != 60 || r.More != 0 {
-			t.Error("an older run has outcomes", r.Job, r.Pulls)
+		} else if stripped > 0 || len(r.Actions) != 60 || r.More != 0 {
+			t.Error("an older run has outcomes", r.Job, r.Counts.Pulls)
 		}
 	}
 	var noted int

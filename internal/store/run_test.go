@@ -14,37 +14,38 @@ import (
 )
 
 // quietRun is a run of a job that has ended now and had nothing to do.
-func quietRun(d *stand, job string, keep int) (Run, JobState) {
-	run := Run{Job: job, Trigger: "schedule", Outcome: record.OK, Started: d.Now().Add(-2 * time.Second), Ended: d.Now(), Keep: keep}
-	state := JobState{Job: job, Fingerprint: "f", Anchor: d.Now().Add(-time.Hour), Started: run.Started, Ended: run.Ended, Succeeded: run.Ended}
+func quietRun(d *stand, job string, keep int) (record.JobRun, record.State) {
+	run := record.JobRun{Job: job, Duration: record.Seconds(2 * time.Second), Run: record.Run{Trigger: "schedule", Outcome: record.RunOK, Started: d.Now().Add(-2 * time.Second), Ended: d.Now(), Counts: record.Counts{Keep: keep}}}
+	state := record.State{Fingerprint: "f", Anchor: d.Now().Add(-time.Hour), Started: run.Started, Ended: run.Ended, Succeeded: run.Ended}
 	return run, state
 }
 
 // busyRun is one that has imported some.
-func busyRun(d *stand, job string, imports int) (Run, JobState) {
+func busyRun(d *stand, job string, imports int) (record.JobRun, record.State) {
 	run, state := quietRun(d, job, 7)
-	run.Import = imports
+	run.Counts.Import = imports
 	for i := range imports {
-		run.Outcomes = append(run.Outcomes, RunOutcome{Op: "import", Outcome: "imported", Source: fmt.Sprint("source.test/a:", i), Bytes: 10})
+		run.Actions = append(run.Actions, record.Action{Op: "import", Outcome: "imported", Source: fmt.Sprint("source.test/a:", i), Bytes: 10})
 	}
 	return run, state
 }
 
-func keep(t testing.TB, s *Store, run Run, state JobState) int64 {
+func keep(t testing.TB, s *Store, run record.JobRun, state record.State) int64 {
 	t.Helper()
-	id, err := s.KeepRun(t.Context(), run, state)
-	must(t, err)
+	must(t, s.KeepRun(t.Context(), run, state))
+	var id int64
+	must(t, s.reader.QueryRow("SELECT max(id) FROM runs").Scan(&id))
 	return id
 }
 
-func history(t testing.TB, s *Store, q HistoryQuery) []Run {
+func history(t testing.TB, s *Store, q HistoryQuery) []record.JobRun {
 	t.Helper()
 	runs, err := s.History(t.Context(), q)
 	must(t, err)
 	return runs
 }
 
-func states(t testing.TB, s *Store) map[string]JobState {
+func states(t testing.TB, s *Store) map[string]record.State {
 	t.Helper()
 	all, err := s.JobStates(t.Context())
 	must(t, err)
@@ -58,17 +59,13 @@ func states(t testing.TB, s *Store) map[string]JobState {
 func TestKeepRun(t *testing.T) {
 	d := newStand(t)
 	s := d.open(t)
-	run := Run{
-		Job: "büro/<a> \"b\"", Trigger: "manual", Error: "observe: no", Started: d.Now().Add(-time.Minute), Ended: d.Now(),
-		Keep: 1000, Import: 1, Refuse: 2, Failed: 3, Deferred: 4, Pulls: 5, Bytes: 1 << 40, BytesMounted: 7, Unverified: 6,
-		Outcomes: []RunOutcome{
-			{Op: "keep", Outcome: "kept", Source: "source.test/a:0"},
-			{Op: "import", Outcome: "imported", Reason: "moved", Source: "source.test/a:1", Target: "target.test/a:1", Digest: string(digest(1)),
-				Was: string(digest(2)), Engine: "copy", Pulls: 3, Bytes: 1 << 40, BytesMounted: 5, Unverified: true, Duration: 1234567},
-			{Op: "import", Outcome: "deferred", Error: "429", Code: "limited", RetryAt: d.Now().Add(time.Hour)},
-		},
-	}
-	state := JobState{Job: run.Job, Fingerprint: "f", Anchor: d.Now().Add(-time.Hour), Started: run.Started, Ended: run.Ended,
+	run := record.JobRun{Job: "büro/<a> \"b\"", Duration: record.Seconds(time.Minute), Run: record.Run{Trigger: "manual", Error: "observe: no", Started: d.Now().Add(-time.Minute), Ended: d.Now(), Counts: record.Counts{Keep: 1000, Import: 1, Refuse: 2, Failed: 3, Deferred: 4, Pulls: 5, Bytes: 1 << 40, Mounted: 7, Unverified: 6}}, Actions: []record.Action{
+		{Op: "keep", Outcome: "kept", Source: "source.test/a:0"},
+		{Op: "import", Outcome: "imported", Reason: "moved", Source: "source.test/a:1", Target: "target.test/a:1", Digest: string(digest(1)),
+			Was: string(digest(2)), Engine: "copy", Pulls: 3, Bytes: 1 << 40, Mounted: 5, Unverified: true, Duration: 1234567},
+		{Op: "import", Outcome: "deferred", Error: "429", Code: "limited", RetryAt: new(d.Now().Add(time.Hour))},
+	}}
+	state := record.State{Fingerprint: "f", Anchor: d.Now().Add(-time.Hour), Started: run.Started, Ended: run.Ended,
 		Succeeded: d.Now().Add(-24 * time.Hour), Failures: 3}
 	given := run
 	given.ID, given.More, given.Repeats = 77, 8, 9 // are not the caller's to say
@@ -76,18 +73,18 @@ func TestKeepRun(t *testing.T) {
 	must(t, s.Close())
 	s = d.open(t)
 	want := run
-	want.ID, want.Outcomes = id, run.Outcomes[1:]
-	if diff := cmp.Diff([]Run{want}, history(t, s, HistoryQuery{})); diff != "" {
+	want.ID, want.Actions = id, run.Actions[1:]
+	if diff := cmp.Diff([]record.JobRun{want}, history(t, s, HistoryQuery{})); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(map[string]JobState{run.Job: state}, states(t, s)); diff != "" {
+	if diff := cmp.Diff(map[string]record.State{run.Job: state}, states(t, s)); diff != "" {
 		t.Error(diff)
 	}
-	next := JobState{Job: run.Job}
-	if newer := keep(t, s, Run{Job: run.Job}, next); newer <= id {
+	next := record.State{}
+	if newer := keep(t, s, record.JobRun{Job: run.Job}, next); newer <= id {
 		t.Error("a later run has no larger id", id, newer)
 	}
-	if diff := cmp.Diff(map[string]JobState{run.Job: next}, states(t, s)); diff != "" {
+	if diff := cmp.Diff(map[string]record.State{run.Job: next}, states(t, s)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -98,17 +95,13 @@ func TestKeepRunRefused(t *testing.T) {
 	for name, job := range map[string]string{"empty": "", "long": strings.Repeat("x", 1025), "no text": "\xff", "zero": "a\x00b"} {
 		t.Run(name, func(t *testing.T) {
 			run, state := quietRun(d, job, 1)
-			if id, err := s.KeepRun(t.Context(), run, state); err == nil || id != 0 {
-				t.Error(id, err)
+			if err := s.KeepRun(t.Context(), run, state); err == nil {
+				t.Error("it was kept")
 			}
-			if err := s.KeepJobs(t.Context(), []JobState{{Job: "good", Anchor: d.Now()}, {Job: job, Anchor: d.Now()}}); err == nil {
+			if err := s.KeepJobs(t.Context(), map[string]record.State{"good": {Anchor: d.Now()}, job: {Anchor: d.Now()}}); err == nil {
 				t.Error("a state of it was kept")
 			}
 		})
-	}
-	run, _ := quietRun(d, "a", 1)
-	if _, err := s.KeepRun(t.Context(), run, JobState{Job: "b"}); err == nil {
-		t.Error("the state of another job was kept")
 	}
 	if len(states(t, s))+len(history(t, s, HistoryQuery{})) != 0 {
 		t.Error("something was kept")
@@ -122,8 +115,8 @@ func TestKeepRunWhole(t *testing.T) {
 	_, err := s.writer.Exec("CREATE TRIGGER fails BEFORE INSERT ON outcomes WHEN new.position = 2 BEGIN SELECT raise(ABORT, 'no'); END")
 	must(t, err)
 	run, state := busyRun(d, "a", 3)
-	if id, err := s.KeepRun(t.Context(), run, state); err == nil || id != 0 {
-		t.Error(id, err)
+	if err := s.KeepRun(t.Context(), run, state); err == nil {
+		t.Error("it was kept")
 	}
 	if len(states(t, s))+len(history(t, s, HistoryQuery{})) != 0 {
 		t.Error("half of a run was kept")
@@ -135,45 +128,45 @@ func TestKeepRunWhole(t *testing.T) {
 func TestKeepRunBounded(t *testing.T) {
 	d := newStand(t)
 	s := d.open(t)
-	outcome := func(i int, status, text string) RunOutcome {
-		return RunOutcome{Op: "import", Outcome: status, Target: fmt.Sprint(i), Error: text}
+	outcome := func(i int, status record.Status, text string) record.Action {
+		return record.Action{Op: "import", Outcome: status, Target: fmt.Sprint(i), Error: text}
 	}
 	many, _ := busyRun(d, "many", 0)
 	for i := range 1000 {
-		many.Outcomes = append(many.Outcomes, outcome(i, map[bool]string{true: "failed", false: "imported"}[i%100 == 99], ""))
+		many.Actions = append(many.Actions, outcome(i, map[bool]record.Status{true: record.Failed, false: record.Imported}[i%100 == 99], ""))
 	}
-	keep(t, s, many, JobState{Job: "many"})
+	keep(t, s, many, record.State{})
 	got := history(t, s, HistoryQuery{Job: "many"})[0]
 	failed := 0
-	for i, o := range got.Outcomes {
+	for i, o := range got.Actions {
 		if o.Outcome == "failed" {
 			failed++
 		}
-		if i > 0 && len(o.Target) < len(got.Outcomes[i-1].Target) {
+		if i > 0 && len(o.Target) < len(got.Actions[i-1].Target) {
 			t.Error("they are in another order")
 		}
 	}
-	if len(got.Outcomes) != 200 || got.More != 800 || failed != 10 || len(many.Outcomes) != 1000 {
-		t.Error(len(got.Outcomes), got.More, failed)
+	if len(got.Actions) != 200 || got.More != 800 || failed != 10 || len(many.Actions) != 1000 {
+		t.Error(len(got.Actions), got.More, failed)
 	}
 
 	long, _ := busyRun(d, "long", 0)
 	text := strings.Repeat("ü", 3000)
 	for i := range 100 {
-		long.Outcomes = append(long.Outcomes, outcome(i, "failed", text))
+		long.Actions = append(long.Actions, outcome(i, "failed", text))
 	}
 	long.Error = text
-	keep(t, s, long, JobState{Job: "long"})
+	keep(t, s, long, record.State{})
 	got = history(t, s, HistoryQuery{Job: "long"})[0]
-	if n := len(got.Outcomes); n < 50 || n > 64 || got.More != 100-n || got.size() > maxRun+4096+runSize {
-		t.Error(n, got.More, got.size())
+	if n := len(got.Actions); n < 50 || n > 64 || got.More != 100-n || runBytes(&got) > maxRun+4096+runSize {
+		t.Error(n, got.More, runBytes(&got))
 	}
-	for _, cut := range []string{got.Error, got.Outcomes[0].Error} {
+	for _, cut := range []string{got.Error, got.Actions[0].Error} {
 		if len(cut) > 4096 || len(cut) < 4090 || !utf8.ValidString(cut) || !strings.HasSuffix(cut, "ü…") {
 			t.Error(len(cut), cut[len(cut)-10:])
 		}
 	}
-	if long.Outcomes[0].Error != text {
+	if long.Actions[0].Error != text {
 		t.Error("what belongs to the caller was changed")
 	}
 }
@@ -195,7 +188,10 @@ func TestQuietRuns(t *testing.T) {
 		keep(t, s, other, state)
 	}
 	got := history(t, s, HistoryQuery{Job: "a"})
-	want := []Run{{ID: ids[9], Job: "a", Trigger: "schedule", Outcome: record.OK, Started: last, Ended: last.Add(2 * time.Second), Keep: 1000, Repeats: 9, Since: first}}
+	want := []record.JobRun{{
+		ID: ids[9], Job: "a", Duration: record.Seconds(2 * time.Second), Repeats: 9, Since: first,
+		Run: record.Run{Trigger: "schedule", Outcome: record.RunOK, Started: last, Ended: last.Add(2 * time.Second), Counts: record.Counts{Keep: 1000}},
+	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -212,17 +208,17 @@ func TestQuietRuns(t *testing.T) {
 
 // TestRunsThatStay keeps, between two quiet runs, one that is not equal to them.
 func TestRunsThatStay(t *testing.T) {
-	for name, change := range map[string]func(*Run){
-		"imported": func(r *Run) { r.Import = 1 }, "refused": func(r *Run) { r.Refuse = 1 }, "failed": func(r *Run) { r.Failed = 1 },
-		"deferred": func(r *Run) { r.Deferred = 1 }, "pulls": func(r *Run) { r.Pulls = 1 }, "bytes": func(r *Run) { r.Bytes = 1 },
-		"mounted": func(r *Run) { r.BytesMounted = 1 }, "unverified": func(r *Run) { r.Unverified = 1 }, "error": func(r *Run) { r.Error = "x" }, "keep": func(r *Run) { r.Keep++ },
-		"trigger":  func(r *Run) { r.Trigger = "manual" },
-		"outcomes": func(r *Run) { r.Outcomes = []RunOutcome{{Outcome: "imported"}} },
+	for name, change := range map[string]func(*record.JobRun){
+		"imported": func(r *record.JobRun) { r.Counts.Import = 1 }, "refused": func(r *record.JobRun) { r.Counts.Refuse = 1 }, "failed": func(r *record.JobRun) { r.Counts.Failed = 1 },
+		"deferred": func(r *record.JobRun) { r.Counts.Deferred = 1 }, "pulls": func(r *record.JobRun) { r.Counts.Pulls = 1 }, "bytes": func(r *record.JobRun) { r.Counts.Bytes = 1 },
+		"mounted": func(r *record.JobRun) { r.Counts.Mounted = 1 }, "unverified": func(r *record.JobRun) { r.Counts.Unverified = 1 }, "error": func(r *record.JobRun) { r.Error = "x" }, "keep": func(r *record.JobRun) { r.Counts.Keep++ },
+		"trigger":  func(r *record.JobRun) { r.Trigger = "manual" },
+		"outcomes": func(r *record.JobRun) { r.Actions = []record.Action{{Outcome: "imported"}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newStand(t)
 			s := d.open(t)
-			var want []Run
+			var want []record.JobRun
 			for i := range 3 {
 				d.pass(time.Hour)
 				run, state := quietRun(d, "a", 3)
@@ -230,9 +226,9 @@ func TestRunsThatStay(t *testing.T) {
 					change(&run)
 				}
 				keep(t, s, run, state)
-				want = append([]Run{run}, want...)
+				want = append([]record.JobRun{run}, want...)
 			}
-			if diff := cmp.Diff(want, history(t, s, HistoryQuery{}), cmpopts.IgnoreFields(Run{}, "ID")); diff != "" {
+			if diff := cmp.Diff(want, history(t, s, HistoryQuery{}), cmpopts.IgnoreFields(record.JobRun{}, "ID")); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -238,8 +238,8 @@ func TestVersion4(t *testing.T) {
 		text     string
 		deferred int64
 	}{
-		"good": {record.OK, "", 0}, "failed": {record.Failed, "first", 0}, "partly": {record.Partly, "third", at + 1},
-		"deferred": {record.Postponed, "", at}, "stopped": {record.CutOff, "", 0}, "stopped early": {record.CutOff, "list tags: dray is stopping", 0},
+		"good": {record.RunOK, "", 0}, "failed": {record.RunFailed, "first", 0}, "partly": {record.RunPartly, "third", at + 1},
+		"deferred": {record.RunDeferred, "", at}, "stopped": {record.RunCutOff, "", 0}, "stopped early": {record.RunCutOff, "list tags: dray is stopping", 0},
 	} {
 		got := all[job]
 		if got.Last == nil || got.Last.Outcome != want.outcome || got.Last.Error != want.text || milliseconds(got.Deferred) != want.deferred {

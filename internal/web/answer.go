@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const (
@@ -75,7 +77,7 @@ func fail(w http.ResponseWriter, err error) {
 }
 
 // stream sends a document whose last key is "jobs", one job a line: the whole is never in memory. The head is the document without them.
-func stream(w http.ResponseWriter, head any, jobs []JobStatus) {
+func stream(w http.ResponseWriter, head any, jobs []record.JobStatus) {
 	var text bytes.Buffer
 	if err := encoder(&text).Encode(head); err != nil {
 		fail(w, fmt.Errorf("write the answer as JSON: %w", err))

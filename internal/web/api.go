@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/spelling"
 )
 
@@ -39,21 +40,21 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
-	s.withStatus(w, r, func(status *Status) {
+	s.withStatus(w, r, func(status *record.Snapshot) {
 		head := *status
-		head.Jobs = []JobStatus{}
+		head.Jobs = []record.JobStatus{}
 		stream(w, head, status.Jobs)
 	})
 }
 
 func (s *Server) serveJobs(w http.ResponseWriter, r *http.Request) {
-	s.withStatus(w, r, func(status *Status) {
-		stream(w, Jobs{Version: documentVersion, Now: status.Now, Jobs: []JobStatus{}}, status.Jobs)
+	s.withStatus(w, r, func(status *record.Snapshot) {
+		stream(w, Jobs{Version: documentVersion, Now: status.Now, Jobs: []record.JobStatus{}}, status.Jobs)
 	})
 }
 
 // withStatus answers when it is the request's turn.
-func (s *Server) withStatus(w http.ResponseWriter, r *http.Request, tell func(*Status)) {
+func (s *Server) withStatus(w http.ResponseWriter, r *http.Request, tell func(*record.Snapshot)) {
 	s.inTurn(w, r, func(ctx context.Context) error {
 		status, err := s.snapshots.status(ctx)
 		if err == nil {
@@ -100,9 +101,9 @@ func (s *Server) serveHistory(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		document := History{Version: documentVersion, Runs: make([]Run, 0, len(runs))}
+		document := History{Version: documentVersion, Runs: make([]record.JobRun, 0, len(runs))}
 		for _, run := range runs {
-			run.complete()
+			completeRun(&run)
 			document.Runs = append(document.Runs, run)
 		}
 		answer(w, http.StatusOK, document)
@@ -125,7 +126,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 	case found:
 		answer(w, http.StatusAccepted, accepted{Job: job})
 	default:
-		s.withStatus(w, r, func(status *Status) {
+		s.withStatus(w, r, func(status *record.Snapshot) {
 			var names []string
 			for _, j := range status.Jobs {
 				names = append(names, j.Job)

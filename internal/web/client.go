@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const (
@@ -70,16 +72,16 @@ func reachable(address string) string {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status returns what the daemon does, waits for and last did.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var status Status
+func (c *Client) Status(ctx context.Context) (record.Snapshot, error) {
+	var status record.Snapshot
 	if err := c.get(ctx, "/api/v1/status", &status); err != nil {
-		return Status{}, err
+		return record.Snapshot{}, err
 	}
 	return status, c.check(status.Version)
 }
 
 // History returns the newest runs first; those of all jobs where job is empty. A limit of 0 is the server's.
-func (c *Client) History(ctx context.Context, job string, limit int) ([]Run, error) {
+func (c *Client) History(ctx context.Context, job string, limit int) ([]record.JobRun, error) {
 	query := url.Values{}
 	if job != "" {
 		query.Set("job", job)

@@ -1,9 +1,16 @@
 package web
 
-import "time"
+import (
+	"time"
+
+	"github.com/draysync/dray/internal/record"
+)
+
+// runTime is what a run is granted, beyond when its job is due, before its job is called overdue.
+const runTime = 10 * time.Minute
 
 // complete fills what follows from the rest, and makes times UTC, in whole seconds.
-func (s *Status) complete() {
+func complete(s *record.Snapshot) {
 	now := s.Now
 	s.Version = documentVersion
 	s.Started, s.Now, s.Config.Loaded, s.Config.RejectedAt = past(s.Started), past(now), past(s.Config.Loaded), past(s.Config.RejectedAt)
@@ -11,37 +18,22 @@ func (s *Status) complete() {
 		s.Config.Rejected = []string{}
 	}
 	if s.Jobs == nil {
-		s.Jobs = []JobStatus{}
+		s.Jobs = []record.JobStatus{}
 	}
-	s.Totals = Totals{Jobs: len(s.Jobs), Parallel: s.Totals.Parallel}
+	s.Totals = record.Totals{Jobs: len(s.Jobs), Parallel: s.Totals.Parallel}
 	for i := range s.Jobs {
-		s.Jobs[i].complete(now)
-		s.Totals.add(&s.Jobs[i])
+		completeJob(&s.Jobs[i], now)
+		s.Totals.Add(&s.Jobs[i])
 	}
 }
 
-func (t *Totals) add(j *JobStatus) {
-	switch j.State {
-	case Running:
-		t.Running++
-	case Waiting:
-		t.Waiting++
-	case Deferred:
-		t.Deferred++
-	case Scheduled, Idle:
-	}
-	if j.Failures > 0 {
-		t.Failing++
-	}
-	if j.Overdue {
-		t.Overdue++
-	}
-}
-
-func (j *JobStatus) complete(now time.Time) {
+func completeJob(j *record.JobStatus, now time.Time) {
 	if !j.LastSuccess.IsZero() {
 		age := max(0, now.Sub(j.LastSuccess)).Round(time.Second).Seconds()
 		j.SuccessAge = &age
+	}
+	if !j.Deadline.IsZero() {
+		j.ExpectedBy = j.Deadline.Add(runTime)
 	}
 	j.Overdue = !j.ExpectedBy.IsZero() && now.After(j.ExpectedBy)
 	j.Due, j.DeferredUntil, j.ExpectedBy = future(j.Due), future(j.DeferredUntil), future(j.ExpectedBy)
@@ -53,21 +45,23 @@ func (j *JobStatus) complete(now time.Time) {
 		return
 	}
 	if j.Progress.UnderWay == nil {
-		j.Progress.UnderWay = []Import{}
+		j.Progress.UnderWay = []record.Import{}
 	}
 	for i := range j.Progress.UnderWay {
 		j.Progress.UnderWay[i].Started = past(j.Progress.UnderWay[i].Started)
 	}
 }
 
-// complete does for a run what it does for a status.
-func (r *Run) complete() {
+// completeRun does for a run what complete does for a snapshot.
+func completeRun(r *record.JobRun) {
 	r.Started, r.Ended, r.Since = past(r.Started), past(r.Ended), past(r.Since)
 	if r.Actions == nil {
-		r.Actions = []Action{}
+		r.Actions = []record.Action{}
 	}
 	for i := range r.Actions {
-		r.Actions[i].RetryAt = future(r.Actions[i].RetryAt)
+		if at := r.Actions[i].RetryAt; at != nil {
+			r.Actions[i].RetryAt = new(record.WholeSecond(*at))
+		}
 	}
 }
 
@@ -80,9 +74,8 @@ func past(t time.Time) time.Time {
 
 // future rounds up: who comes back at the time that is told must not be too early.
 func future(t time.Time) time.Time {
-	whole := past(t)
-	if whole.Before(t) {
-		whole = whole.Add(time.Second)
+	if t.IsZero() {
+		return t
 	}
-	return whole
+	return record.WholeSecond(t)
 }

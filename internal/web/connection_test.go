@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const getHealth = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -226,7 +228,7 @@ func TestIdleMakesRoom(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	var most, now atomic.Int64
 	daemon := &fake{}
-	daemon.status = func(context.Context) (Status, error) {
+	daemon.status = func(context.Context) (record.Snapshot, error) {
 		if n := now.Add(1); n > most.Load() {
 			most.Store(n)
 		}
@@ -260,7 +262,7 @@ func TestCrowd(t *testing.T) {
 func TestHangingDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener, daemon := newPipes(), &fake{}
-		daemon.status = func(ctx context.Context) (Status, error) { <-ctx.Done(); return Status{}, ctx.Err() }
+		daemon.status = func(ctx context.Context) (record.Snapshot, error) { <-ctx.Done(); return record.Snapshot{}, ctx.Err() }
 		serve(t, Options{Daemon: daemon}, listener)
 		began := time.Now()
 		var crowd sync.WaitGroup
@@ -289,7 +291,7 @@ func TestHangingDaemon(t *testing.T) {
 // What is asked while a status is on its way is answered with that.
 func TestSharedStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		daemon := &fake{status: func(context.Context) (Status, error) { time.Sleep(time.Second); return Status{}, nil }}
+		daemon := &fake{status: func(context.Context) (record.Snapshot, error) { time.Sleep(time.Second); return record.Snapshot{}, nil }}
 		c := &snapshotCache{daemon: daemon, limit: time.Minute}
 		var readers sync.WaitGroup
 		for range 50 {
@@ -334,9 +336,9 @@ func TestShutdown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener := newPipes()
-				s := New(Options{Log: quiet(), Daemon: &fake{status: func(context.Context) (Status, error) {
+				s := New(Options{Log: quiet(), Daemon: &fake{status: func(context.Context) (record.Snapshot, error) {
 					time.Sleep(test.takes)
-					return Status{}, nil
+					return record.Snapshot{}, nil
 				}}})
 				served := make(chan error, 1)
 				go func() { served <- s.Serve(listener) }()

@@ -3,14 +3,16 @@ package web
 import (
 	"context"
 	"errors"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // Daemon is what the server has to know of the daemon. Calls come from many goroutines; each ends when its context does.
 type Daemon interface {
 	// Status returns the daemon as it is now. The server may change what it gets.
-	Status(ctx context.Context) (Status, error)
+	Status(ctx context.Context) (record.Snapshot, error)
 	// History returns the newest runs first, at most limit (1 to 1000) of them; of all jobs where job is empty.
-	History(ctx context.Context, job string, limit int) ([]Run, error)
+	History(ctx context.Context, job string, limit int) ([]record.JobRun, error)
 	// Sync has a job run now, or right after the run under way. It does not wait for it.
 	Sync(ctx context.Context, job string) (found bool, err error)
 	// Reload reads the config anew. Its error is why the config was rejected, a line for each mistake, unless it is [ErrUnavailable] or

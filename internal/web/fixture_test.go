@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -42,8 +43,8 @@ func golden(t *testing.T, file, got string) {
 
 // fake is a daemon of functions; what is nil does nothing and succeeds.
 type fake struct {
-	status  func(ctx context.Context) (Status, error)
-	history func(job string, limit int) ([]Run, error)
+	status  func(ctx context.Context) (record.Snapshot, error)
+	history func(job string, limit int) ([]record.JobRun, error)
 	reload  func(ctx context.Context) error
 	ready   func() error
 	alive   func(ctx context.Context) error
@@ -55,19 +56,19 @@ type fake struct {
 	synced  []string
 }
 
-func (f *fake) Status(ctx context.Context) (Status, error) {
+func (f *fake) Status(ctx context.Context) (record.Snapshot, error) {
 	f.asked.Add(1)
 	if f.status != nil {
 		return f.status(ctx)
 	}
-	var s Status
+	var s record.Snapshot
 	for _, name := range f.jobs {
-		s.Jobs = append(s.Jobs, JobStatus{Job: name, State: Idle})
+		s.Jobs = append(s.Jobs, record.JobStatus{Job: name, State: record.JobIdle})
 	}
 	return s, nil
 }
 
-func (f *fake) History(_ context.Context, job string, limit int) ([]Run, error) {
+func (f *fake) History(_ context.Context, job string, limit int) ([]record.JobRun, error) {
 	if f.history == nil {
 		return nil, nil
 	}
@@ -226,38 +227,38 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 1, time.FixedZone("CET", 3600))
 const hostile = "\"'><script>alert(1)</script>&amp;\x1b[2J\u202e</pre>\n日本"
 
 // full is a status that has everything.
-func full() Status {
+func full() record.Snapshot {
 	at := func(d time.Duration) time.Time { return noon.Add(d) }
-	return Status{
-		Dray: "1.2.3", Started: at(-50 * time.Hour), Now: noon, Totals: Totals{Parallel: 4},
-		Config: Config{
+	return record.Snapshot{
+		Dray: "1.2.3", Started: at(-50 * time.Hour), Now: noon, Totals: record.Totals{Parallel: 4},
+		Config: record.Config{
 			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
 		},
-		Closed: []ClosedRegistry{{Registry: "myregistry.azurecr.io", Repositories: 2, Reason: hostile}},
-		Jobs: []JobStatus{
+		Closed: []record.ClosedRegistry{{Registry: "myregistry.azurecr.io", Repositories: 2, Reason: hostile}},
+		Jobs: []record.JobStatus{
 			{
-				Job: "alpine", Schedule: "@every 2h", Source: "docker.io/library/alpine", State: Running, Trigger: "schedule", Started: at(-90 * time.Second),
-				LastSuccess: at(-2 * time.Hour), ExpectedBy: at(10 * time.Minute),
-				Last: &LastRun{Started: at(-2*time.Hour - time.Minute), Ended: at(-2 * time.Hour), Outcome: OK, Counts: Counts{Keep: 1200, Import: 2, Pulls: 6, Bytes: 11_200_000, Mounted: 5, Unverified: 3}},
-				Progress: &Progress{Tags: 20, Observed: 20, Imports: 3, Completed: 1, UnderWay: []Import{
+				Job: "alpine", Schedule: "@every 2h", Source: "docker.io/library/alpine", State: record.JobRunning, Trigger: "schedule", Started: at(-90 * time.Second),
+				LastSuccess: at(-2 * time.Hour), Deadline: at(0),
+				Last: &record.Run{Started: at(-2*time.Hour - time.Minute), Ended: at(-2 * time.Hour), Outcome: record.RunOK, Counts: record.Counts{Keep: 1200, Import: 2, Pulls: 6, Bytes: 11_200_000, Mounted: 5, Unverified: 3}},
+				Progress: &record.Progress{Tags: 20, Observed: 20, Imports: 3, Completed: 1, UnderWay: []record.Import{
 					{Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20", Started: at(-time.Minute), Bytes: 34_100_000, Total: 120_000_000},
 					{Source: "docker.io/library/alpine:3.21", Target: "registry.corp.example:5000/mirror/alpine:3.21", Started: at(-time.Second)},
 				}},
 			},
 			{
-				Job: "deferred", Schedule: "17 */6 * * *", State: Deferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
-				Last: &LastRun{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: Postponed, Counts: Counts{Deferred: 4}},
+				Job: "deferred", Schedule: "17 */6 * * *", State: record.JobDeferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
+				Last: &record.Run{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: record.RunDeferred, Counts: record.Counts{Deferred: 4}},
 			},
 			{
-				Job: "failing", Schedule: "@daily", State: Scheduled, Trigger: "retry", Due: at(4 * time.Minute), Failures: 3, LastSuccess: at(-3 * 24 * time.Hour), ExpectedBy: at(-48 * time.Hour),
-				Last: &LastRun{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: Failed, Error: "source ghcr.io/acme/tool: list tags: ghcr.io gave no answer", Counts: Counts{Failed: 1}},
+				Job: "failing", Schedule: "@daily", State: record.JobScheduled, Trigger: "retry", Due: at(4 * time.Minute), Failures: 3, LastSuccess: at(-3 * 24 * time.Hour), Deadline: at(-48*time.Hour - runTime),
+				Last: &record.Run{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: record.RunFailed, Error: "source ghcr.io/acme/tool: list tags: ghcr.io gave no answer", Counts: record.Counts{Failed: 1}},
 			},
-			{Job: hostile, Schedule: hostile, Source: hostile, State: Scheduled, Trigger: hostile, Due: at(time.Hour), Failures: 1,
-				Last: &LastRun{Ended: at(-time.Hour), Outcome: Partly, Error: hostile, Counts: Counts{Failed: 1, Import: 1}}},
-			{Job: "idle", State: Idle},
-			{Job: "library/hello-world", Schedule: "@hourly", State: Waiting, Trigger: "first", Due: at(-time.Minute)},
-			{Job: "observing", Schedule: "@hourly", State: Running, Trigger: "manual", Started: at(-time.Second), Progress: &Progress{Tags: 1000, Observed: 400}},
+			{Job: hostile, Schedule: hostile, Source: hostile, State: record.JobScheduled, Trigger: hostile, Due: at(time.Hour), Failures: 1,
+				Last: &record.Run{Ended: at(-time.Hour), Outcome: record.RunPartly, Error: hostile, Counts: record.Counts{Failed: 1, Import: 1}}},
+			{Job: "idle", State: record.JobIdle},
+			{Job: "library/hello-world", Schedule: "@hourly", State: record.JobWaiting, Trigger: "first", Due: at(-time.Minute)},
+			{Job: "observing", Schedule: "@hourly", State: record.JobRunning, Trigger: "manual", Started: at(-time.Second), Progress: &record.Progress{Tags: 1000, Observed: 400}},
 		},
 	}
 }
@@ -265,15 +266,16 @@ func full() Status {
 func fullDaemon() *fake {
 	return &fake{
 		jobs:   []string{"alpine"},
-		status: func(context.Context) (Status, error) { return full(), nil },
+		status: func(context.Context) (record.Snapshot, error) { return full(), nil },
 		ready:  func() error { return errors.New("the config is rejected\nthe store cannot be written") },
-		history: func(string, int) ([]Run, error) {
-			return []Run{{
-				Job: "alpine", Trigger: "schedule", Started: noon.Add(-time.Minute), Ended: noon, Seconds: 59.5, Outcome: Partly, Error: hostile, Counts: Counts{Import: 1, Failed: 1},
+		history: func(string, int) ([]record.JobRun, error) {
+			return []record.JobRun{{
+				Job: "alpine", Duration: record.Seconds(59500 * time.Millisecond),
+				Run:     record.Run{Trigger: "schedule", Started: noon.Add(-time.Minute), Ended: noon, Outcome: record.RunPartly, Error: hostile, Counts: record.Counts{Import: 1, Failed: 1}},
 				Repeats: 3, Since: noon.Add(-time.Hour), More: 7,
-				Actions: []Action{{Op: "import", Reason: "absent", Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20",
-					Digest: "sha256:01", Engine: "copy", Outcome: "imported", Pulls: 3, Bytes: 1, Mounted: 2, Unverified: true, Seconds: 0.4, RetryAt: noon}},
-			}, {Job: "quiet", Outcome: OK}}, nil
+				Actions: []record.Action{{Op: "import", Reason: "absent", Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20",
+					Digest: "sha256:01", Engine: "copy", Outcome: "imported", Pulls: 3, Bytes: 1, Mounted: 2, Unverified: true, Duration: record.Seconds(400 * time.Millisecond), RetryAt: new(noon)}},
+			}, {Job: "quiet", Run: record.Run{Outcome: record.RunOK}}}, nil
 		},
 	}
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 //go:embed assets/page.html
@@ -36,7 +37,7 @@ const (
 )
 
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
-	s.withStatus(w, r, func(status *Status) {
+	s.withStatus(w, r, func(status *record.Snapshot) {
 		var b bytes.Buffer
 		if err := s.page.template.Execute(&b, viewOf(status, r.URL.Query())); err != nil {
 			fail(w, fmt.Errorf("write the status page: %w", err))
@@ -64,7 +65,7 @@ type view struct {
 	Generation             int
 	Rejected               []string
 	RejectedAt             moment
-	Closed                 []ClosedRegistry
+	Closed                 []record.ClosedRegistry
 	// Search is what names are to have in them.
 	Search string
 	// Refresh is in seconds, 0 for never; Toggle leads to the page with it on or off.
@@ -96,7 +97,7 @@ func momentOf(t time.Time, words string) moment {
 	return moment{Words: words, Exact: t.UTC().Format(time.RFC3339)}
 }
 
-func viewOf(s *Status, query url.Values) view {
+func viewOf(s *record.Snapshot, query url.Values) view {
 	v := view{
 		Version: s.Dray, Stopping: s.Stopping, Generation: s.Config.Generation,
 		Started: since(s.Started, s.Now), Loaded: since(s.Config.Loaded, s.Now).Words,
@@ -106,7 +107,7 @@ func viewOf(s *Status, query url.Values) view {
 		v.Rejected = append(v.Rejected, clean(line))
 	}
 	for _, c := range s.Closed {
-		v.Closed = append(v.Closed, ClosedRegistry{Registry: clean(c.Registry), Reason: clean(c.Reason)})
+		v.Closed = append(v.Closed, record.ClosedRegistry{Registry: clean(c.Registry), Reason: clean(c.Reason)})
 	}
 	v.Title, v.Figures = title(s), figures(s.Totals)
 	v.refresh(s, query)
@@ -122,7 +123,7 @@ func viewOf(s *Status, query url.Values) view {
 }
 
 // refresh decides how soon the page comes again.
-func (v *view) refresh(s *Status, query url.Values) {
+func (v *view) refresh(s *record.Snapshot, query url.Values) {
 	other := url.Values{}
 	if v.Search != "" {
 		other.Set("q", v.Search)
@@ -139,7 +140,7 @@ func (v *view) refresh(s *Status, query url.Values) {
 }
 
 // title is what a browser's tab shows: what needs a look first.
-func title(s *Status) string {
+func title(s *record.Snapshot) string {
 	switch {
 	case len(s.Config.Rejected) > 0:
 		return "config rejected"
@@ -153,7 +154,7 @@ func title(s *Status) string {
 	return "all is well"
 }
 
-func figures(t Totals) []figure {
+func figures(t record.Totals) []figure {
 	noun := "jobs"
 	if t.Jobs == 1 {
 		noun = "job"
@@ -179,36 +180,14 @@ func figures(t Totals) []figure {
 
 // chosen returns the jobs that have a text in their names: the failing first, then those without a success for too long, the running,
 // and the others in the order in which they are due.
-func chosen(jobs []JobStatus, search string) []*JobStatus {
+func chosen(jobs []record.JobStatus, search string) []*record.JobStatus {
 	search = strings.ToLower(search)
-	var list []*JobStatus
+	var list []*record.JobStatus
 	for i := range jobs {
 		if strings.Contains(strings.ToLower(jobs[i].Job), search) {
 			list = append(list, &jobs[i])
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *JobStatus) int {
-		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), compareDue(a, b), cmp.Compare(a.Job, b.Job))
-	})
+	slices.SortStableFunc(list, (*record.JobStatus).Compare)
 	return list
-}
-
-func urgency(j *JobStatus) int {
-	switch {
-	case j.Failures > 0:
-		return 0
-	case j.Overdue:
-		return 1
-	case j.State == Running:
-		return 2
-	}
-	return 3
-}
-
-// compareDue has those that are never due last.
-func compareDue(a, b *JobStatus) int {
-	if a.Due.IsZero() || b.Due.IsZero() {
-		return -a.Due.Compare(b.Due)
-	}
-	return a.Due.Compare(b.Due)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -68,7 +69,7 @@ func wellFormed(t *testing.T, page string) {
 
 func TestOrder(t *testing.T) {
 	s := full()
-	s.complete()
+	complete(&s)
 	var got []string
 	for _, j := range chosen(s.Jobs, "") {
 		got = append(got, j.Job)
@@ -80,11 +81,11 @@ func TestOrder(t *testing.T) {
 }
 
 func TestTitle(t *testing.T) {
-	for want, s := range map[string]Status{
-		"config rejected": {Config: Config{Rejected: []string{"x"}}, Totals: Totals{Failing: 1}},
-		"2 failing":       {Totals: Totals{Failing: 2, Overdue: 1}},
-		"1 overdue":       {Totals: Totals{Overdue: 1, Running: 1}},
-		"3 running":       {Totals: Totals{Running: 3}},
+	for want, s := range map[string]record.Snapshot{
+		"config rejected": {Config: record.Config{Rejected: []string{"x"}}, Totals: record.Totals{Failing: 1}},
+		"2 failing":       {Totals: record.Totals{Failing: 2, Overdue: 1}},
+		"1 overdue":       {Totals: record.Totals{Overdue: 1, Running: 1}},
+		"3 running":       {Totals: record.Totals{Running: 3}},
 		"all is well":     {},
 	} {
 		if got := title(&s); got != want {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // row is one job on the page.
@@ -41,7 +43,7 @@ type importView struct {
 	Done, Whole          int64
 }
 
-func rowOf(j *JobStatus, now time.Time) row {
+func rowOf(j *record.JobStatus, now time.Time) row {
 	r := row{
 		Job: clean(j.Job), Source: clean(j.Source), Schedule: clean(j.Schedule), State: string(j.State), Tone: tone(j), Why: reason(j.Trigger),
 		Success: since(j.LastSuccess, now), Overdue: j.Overdue, Next: till(j.Due, now), Started: since(j.Started, now),
@@ -50,7 +52,7 @@ func rowOf(j *JobStatus, now time.Time) row {
 		r.Failures = number(int64(j.Failures), "time") + " in a row"
 	}
 	switch {
-	case j.State == Waiting:
+	case j.State == record.JobWaiting:
 		r.Waits = "due, and waits for a free place"
 	case !j.DeferredUntil.IsZero():
 		r.Waits = "waits for a registry's budget until " + j.DeferredUntil.UTC().Format("2006-01-02 15:04:05 MST")
@@ -65,50 +67,48 @@ func rowOf(j *JobStatus, now time.Time) row {
 	return r
 }
 
-func tone(j *JobStatus) string {
+func tone(j *record.JobStatus) string {
 	switch j.State {
-	case Running:
+	case record.JobRunning:
 		return "busy"
-	case Waiting, Deferred:
+	case record.JobWaiting, record.JobDeferred:
 		return "wait"
-	case Scheduled, Idle:
+	case record.JobScheduled, record.JobIdle:
 	}
 	return ""
 }
 
-func resultTone(r Result) string {
+func resultTone(r record.Result) string {
 	switch r {
-	case OK:
+	case record.RunOK:
 		return "good"
-	case Postponed, CutOff:
+	case record.RunDeferred, record.RunCutOff:
 		return "wait"
-	case Failed, Partly:
+	case record.RunFailed, record.RunPartly:
 	}
 	return "bad"
 }
 
 // reason says a trigger in words.
-func reason(trigger string) string {
+func reason(trigger record.Trigger) string {
 	switch trigger {
-	case "first":
+	case record.First:
 		return "new or changed"
-	case "retry":
+	case record.Retried:
 		return "tried again"
-	case "manual":
+	case record.Asked:
 		return "asked for"
+	case record.Scheduled:
 	}
 	return ""
 }
 
 // wordsOf says what a run did; empty where it had nothing to do.
-func wordsOf(c Counts) string {
+func wordsOf(c record.Counts) string {
 	var parts []string
-	for _, p := range []struct {
-		n    int
-		text string
-	}{{c.Import, "imported"}, {c.Keep, "unchanged"}, {c.Refuse, "refused"}, {c.Failed, "failed"}, {c.Deferred, "deferred"}, {c.Unverified, "unverified"}} {
-		if p.n > 0 {
-			parts = append(parts, grouped(int64(p.n))+" "+p.text)
+	for _, p := range c.Parts() {
+		if p.Count > 0 {
+			parts = append(parts, grouped(int64(p.Count))+" "+p.Word)
 		}
 	}
 	if c.Bytes > 0 {
@@ -120,7 +120,7 @@ func wordsOf(c Counts) string {
 // maxImports is how many imports under way are shown of one job.
 const maxImports = 12
 
-func progressOf(p *Progress) *progressView {
+func progressOf(p *record.Progress) *progressView {
 	v := &progressView{Done: p.Completed, Whole: p.Imports}
 	switch {
 	case p.Imports > 0:

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -393,7 +394,7 @@ func FuzzJobPath(f *testing.F) {
 func TestHistory(t *testing.T) {
 	var gotJob string
 	var gotLimit int
-	daemon := &fake{history: func(job string, limit int) ([]Run, error) {
+	daemon := &fake{history: func(job string, limit int) ([]record.JobRun, error) {
 		gotJob, gotLimit = job, limit
 		if job == "broken" {
 			return nil, errors.New("the store cannot be read")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 // snapshotCache asks the daemon for its status once for all who want it at one time.
@@ -18,12 +20,12 @@ type snapshotCache struct {
 // reading is a status on its way, which is read-only once done is closed.
 type reading struct {
 	done   chan struct{}
-	status *Status
+	status *record.Snapshot
 	err    error
 }
 
 // status returns the daemon as it was at some moment of the call, or shortly before it. Nobody may change it.
-func (c *snapshotCache) status(ctx context.Context) (*Status, error) {
+func (c *snapshotCache) status(ctx context.Context) (*record.Snapshot, error) {
 	c.mu.Lock()
 	r := c.next
 	if r == nil {
@@ -46,7 +48,7 @@ func (c *snapshotCache) read(ctx context.Context, r *reading) {
 	defer cancel()
 	status, err := c.daemon.Status(ctx)
 	if r.err = err; err == nil {
-		status.complete()
+		complete(&status)
 		r.status = &status
 	}
 	c.mu.Lock()

@@ -36,7 +36,7 @@ type Event struct {
 	Data Data
 }
 
-// Data is the CloudEvent's data. What is empty or zero is left out, except for kind and summary. Text is one line of
+// Data is the CloudEvent's data. What is empty or zero is left out, except for kind and summary and in actions. Text is one line of
 // bounded length without control characters.
 type Data struct {
 	// Kind and Summary, a sentence for people, are filled in by [Sender.Send].
@@ -59,8 +59,8 @@ type Data struct {
 	Causes []record.Cause `json:"causes,omitempty"`
 	// Actions are at most 50: those that failed first, then refused, deferred and imported ones. What was kept is not among
 	// them. A caller hands over all that it has; ActionsOmitted is filled in.
-	Actions        []Action `json:"actions,omitempty"`
-	ActionsOmitted int      `json:"actions_omitted,omitzero"`
+	Actions        []record.Action `json:"actions,omitempty"`
+	ActionsOmitted int             `json:"actions_omitted,omitzero"`
 	// Errors are what is wrong with the rejected config, each with its position: at most 50, the rest is ErrorsOmitted.
 	Errors        []string `json:"errors,omitempty"`
 	ErrorsOmitted int      `json:"errors_omitted,omitzero"`
@@ -71,7 +71,7 @@ type Data struct {
 	MissedSince time.Time      `json:"missed_since,omitzero"`
 }
 
-// Counts are the numbers of a run's actions by outcome.
+// Counts are the numbers of a run's actions by outcome, under the names that hooks have always had.
 type Counts struct {
 	Kept     int `json:"kept"`
 	Imported int `json:"imported"`
@@ -80,20 +80,9 @@ type Counts struct {
 	Deferred int `json:"deferred"`
 }
 
-// Action is what became of one tag.
-type Action struct {
-	// Outcome is kept, imported, refused, failed or deferred.
-	Outcome string `json:"outcome"`
-	Source  string `json:"source"`
-	Target  string `json:"target"`
-	Digest  string `json:"digest,omitempty"`
-	// Was is the target's digest before; empty where it had none.
-	Was    string `json:"was,omitempty"`
-	Reason string `json:"reason,omitempty"`
-	// Unverified is set where the target could not be looked at.
-	Unverified bool `json:"unverified,omitempty"`
-	// Error is why it failed, was refused or deferred.
-	Error string `json:"error,omitempty"`
+// CountsOf are the counts of a run.
+func CountsOf(c record.Counts) Counts {
+	return Counts{Kept: c.Keep, Imported: c.Import, Refused: c.Refuse, Failed: c.Failed, Deferred: c.Deferred}
 }
 
 const (
@@ -132,25 +121,21 @@ func firstCauses(all []record.Cause) (first []record.Cause) {
 }
 
 // firstActions chooses the actions that are sent, and says how many of those worth sending are not.
-func firstActions(all []Action) (first []Action, omitted int) {
-	for _, outcome := range []string{"failed", "refused", "deferred", "imported"} {
+func firstActions(all []record.Action) (first []record.Action, omitted int) {
+	chosen := func(worth func(record.Status) bool) {
 		for _, a := range all {
 			switch {
-			case a.Outcome != outcome:
+			case !worth(a.Outcome):
 			case len(first) == maxActions:
 				omitted++
 			default:
-				first = append(first, Action{
-					Outcome: a.Outcome,
-					Source:  clean(a.Source, maxText),
-					Target:  clean(a.Target, maxText),
-					Digest:  clean(a.Digest, maxText),
-					Was:     clean(a.Was, maxText),
-					Reason:  clean(a.Reason, maxText),
-					Error:   clean(a.Error, maxText),
-				})
+				first = append(first, a.WithTexts(func(text string) string { return clean(text, maxText) }))
 			}
 		}
+	}
+	chosen(record.Status.Failure)
+	for _, s := range []record.Status{record.Refused, record.Deferred, record.Imported} {
+		chosen(func(status record.Status) bool { return status == s })
 	}
 	return first, omitted
 }

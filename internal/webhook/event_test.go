@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -21,9 +22,9 @@ func TestCloudEvent(t *testing.T) {
 		s.Send(Event{Kind: Failed, Time: time.Date(2026, 11, 23, 9, 0, 0, 0, berlin), Data: Data{
 			Job: "alpine", Started: time.Date(2026, 11, 23, 8, 59, 0, 0, berlin), Seconds: 1.5, Failures: 2,
 			Counts: Counts{Imported: 1, Failed: 1, Kept: 8},
-			Actions: []Action{
+			Actions: []record.Action{
 				{Outcome: "kept", Source: "docker.io/library/alpine:3.18"},
-				{Outcome: "imported", Source: "docker.io/library/alpine:3.19", Target: "r.example/alpine:3.19", Digest: "sha256:a", Was: "sha256:b", Reason: "moved"},
+				{Op: "import", Outcome: "imported", Source: "docker.io/library/alpine:3.19", Target: "r.example/alpine:3.19", Digest: "sha256:a", Was: "sha256:b", Reason: "moved", Engine: "acr", Unverified: true, Pulls: 3, Bytes: 2, Mounted: 1, Duration: record.Seconds(time.Second)},
 				{Outcome: "failed", Source: "docker.io/library/alpine:3.20", Target: "r.example/alpine:3.20", Digest: "sha256:c", Reason: "absent", Error: "target: 403"},
 			},
 		}})
@@ -47,8 +48,10 @@ func TestCloudEvent(t *testing.T) {
 				`"summary":"alpine failed (1 failed, 1 imported) for the 2nd time in a row: r.example/alpine:3.20: target: 403","job":"alpine",` +
 				`"started":"2026-11-23T07:59:00Z","duration_seconds":1.5,"failures":2,` +
 				`"counts":{"kept":8,"imported":1,"refused":0,"failed":1,"deferred":0},"actions":[` +
-				`{"outcome":"failed","source":"docker.io/library/alpine:3.20","target":"r.example/alpine:3.20","digest":"sha256:c","reason":"absent","error":"target: 403"},` +
-				`{"outcome":"imported","source":"docker.io/library/alpine:3.19","target":"r.example/alpine:3.19","digest":"sha256:a","was":"sha256:b","reason":"moved"}]}}`,
+				`{"op":"","reason":"absent","source":"docker.io/library/alpine:3.20","target":"r.example/alpine:3.20","digest":"sha256:c","was":"","engine":"",` +
+				`"outcome":"failed","pulls":0,"bytes":0,"bytes_mounted":0,"duration_seconds":0,"retry_at":null,"error":"target: 403","code":""},` +
+				`{"op":"import","reason":"moved","source":"docker.io/library/alpine:3.19","target":"r.example/alpine:3.19","digest":"sha256:a","was":"sha256:b","engine":"acr",` +
+				`"outcome":"imported","unverified":true,"pulls":3,"bytes":2,"bytes_mounted":1,"duration_seconds":1,"retry_at":null,"error":"","code":""}]}}`,
 			`{"specversion":"1.0","id":"` + ids[1] + `","source":"/dray","type":"io.github.draysync.dray.config-rejected",` +
 				`"time":"2000-01-01T00:00:00Z","datacontenttype":"application/json","data":{"kind":"config-rejected",` +
 				`"summary":"the config was rejected: dray.yaml:1:1: a b (and 1 more)","errors":["dray.yaml:1:1: a b","dray.yaml:2:1: c"],"generation":7}}`,
@@ -62,10 +65,10 @@ func TestCloudEvent(t *testing.T) {
 func TestNormal(t *testing.T) {
 	var d Data
 	for i := range 1000 {
-		d.Actions = append(d.Actions, Action{Outcome: []string{"imported", "kept", "deferred", "refused"}[i%4], Target: fmt.Sprint(i)})
+		d.Actions = append(d.Actions, record.Action{Outcome: []record.Status{record.Imported, record.Kept, record.Deferred, record.Refused}[i%4], Target: fmt.Sprint(i)})
 		d.Errors = append(d.Errors, fmt.Sprint(i))
 	}
-	d.Actions = append(d.Actions, Action{Outcome: "failed", Target: "last", Error: strings.Repeat("ü", 10_000)})
+	d.Actions = append(d.Actions, record.Action{Outcome: "failed", Target: "last", Error: strings.Repeat("ü", 10_000)})
 	got := normal(Failed, d)
 	if len(got.Actions) != 50 || got.ActionsOmitted != 701 || len(got.Errors) != 50 || got.ErrorsOmitted != 950 {
 		t.Fatalf("%d actions and %d more, %d errors and %d more", len(got.Actions), got.ActionsOmitted, len(got.Errors), got.ErrorsOmitted)
@@ -116,7 +119,7 @@ func FuzzEvent(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		n := newNotice("/dray", Failed, time.Time{}, Data{Job: text, Error: text, Errors: []string{text}, Actions: []Action{{Outcome: "failed", Target: text, Error: text}}})
+		n := newNotice("/dray", Failed, time.Time{}, Data{Job: text, Error: text, Errors: []string{text}, Actions: []record.Action{{Outcome: "failed", Target: text, Error: text}}})
 		body, _, err := (&compiled{}).body(n)
 		if err != nil || !json.Valid(body) {
 			t.Fatalf("%v: %s", err, body)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -30,7 +31,7 @@ func TestTemplates(t *testing.T) {
 			Hook{URL: "https://slack.example", Template: chat()["slack, mattermost"]},
 			Hook{URL: "https://teams.example", Template: chat()["teams"]},
 			Hook{URL: "https://all.example", Template: chat()["all fields"]})
-		s.Send(Event{Kind: Failed, Time: time.Unix(0, 0), Data: Data{Job: `a"b`, Failures: 3, Error: `<!channel> & {x}`, Counts: Counts{Imported: 2}, Actions: []Action{{Outcome: "failed"}}}})
+		s.Send(Event{Kind: Failed, Time: time.Unix(0, 0), Data: Data{Job: `a"b`, Failures: 3, Error: `<!channel> & {x}`, Counts: Counts{Imported: 2}, Actions: []record.Action{{Outcome: "failed"}}}})
 		synctest.Wait()
 		got := map[string]any{}
 		id := ""
@@ -45,6 +46,10 @@ func TestTemplates(t *testing.T) {
 			got[d.URL], id = value, d.Header.Get("Webhook-Id")
 		}
 		all := got["https://all.example"].([]any)
+		first := all[0]
+		if outcome := first.(map[string]any)["outcome"]; outcome != "failed" {
+			t.Errorf("the first action is %v", first)
+		}
 		delete(got, "https://all.example")
 		text := `a"b failed (2 imported) for the 3rd time in a row: `
 		want := map[string]any{
@@ -56,7 +61,7 @@ func TestTemplates(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		wantAll := []any{map[string]any{"outcome": "failed", "source": "", "target": ""}, id, "io.github.draysync.dray.failed", "/dray", "1970-01-01T00:00:00Z", "failed",
+		wantAll := []any{first, id, "io.github.draysync.dray.failed", "/dray", "1970-01-01T00:00:00Z", "failed",
 			`a"b`, `<!channel> & {x}`, 2.0, `a"b (3)`, 0.0}
 		if diff := cmp.Diff(wantAll, all[:len(all)-1]); diff != "" {
 			t.Error(diff)
@@ -133,7 +138,7 @@ func TestLargestEvent(t *testing.T) {
 	name, digest := strings.Repeat("n", 255+128), "sha256:"+strings.Repeat("a", 64)
 	var d Data
 	for range 2 * maxActions {
-		d.Actions = append(d.Actions, Action{Outcome: "imported", Source: name, Target: name, Digest: digest, Was: digest, Reason: "moved", Error: strings.Repeat("e", maxText)})
+		d.Actions = append(d.Actions, record.Action{Outcome: "imported", Source: name, Target: name, Digest: digest, Was: digest, Reason: "moved", Error: strings.Repeat("e", maxText)})
 		d.Errors = append(d.Errors, strings.Repeat("e", maxText))
 	}
 	body, _, err := hook[0].body(newNotice("/dray", Failed, time.Time{}, d))
@@ -164,7 +169,7 @@ func FuzzTemplatesJSON(f *testing.F) {
 		n = min(max(n, 0), 60)
 		d := Data{Job: text, Error: text, Failures: n}
 		for range n {
-			d.Actions = append(d.Actions, Action{Outcome: "failed", Source: text, Target: text, Digest: text, Was: text, Reason: text, Error: text})
+			d.Actions = append(d.Actions, record.Action{Outcome: "failed", Source: text, Target: text, Digest: text, Was: text, Reason: text, Error: text})
 			d.Errors = append(d.Errors, text)
 		}
 		for _, kind := range append(Kinds(), Missed) {

@@ -1,0 +1,59 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Cause is why something failed, once for all that failed by it.
+type Cause struct {
+	// Error is that of the one that failed; of several, what their errors have in common.
+	Error string `json:"error"`
+	// Code is a short stable word for it; it may be empty.
+	Code string `json:"code"`
+	// Count is how many imports, or jobs, it made fail.
+	Count int `json:"count"`
+	// Job is the only job that it met; empty for several.
+	Job string `json:"job"`
+	// References are up to three of the images at the target, or of the jobs where whole jobs failed.
+	References []string `json:"references"`
+}
+
+// String says it in one line.
+func (c Cause) String() string {
+	if c.Count == 1 {
+		return c.Error
+	}
+	text := fmt.Sprintf("%s; %d times", c.Error, c.Count)
+	switch last := len(c.References) - 1; {
+	case last > 0:
+		text += fmt.Sprintf(", such as for %s and %s", strings.Join(c.References[:last], ", "), c.References[last])
+	case last == 0:
+		text += ", such as for " + c.References[0]
+	}
+	return text
+}
+
+// Code returns the code of an error, a short stable word; empty where it has none.
+func Code(err error) string {
+	var e interface {
+		error
+		Code() string
+	}
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return ""
+}
+
+// maxText bounds a text, in bytes.
+const maxText = 4096
+
+// Text shortens a text to what is kept of it, 4 KiB, and leaves no half of a character.
+func Text(text string) string {
+	if len(text) > maxText {
+		text = text[:maxText-len("…")] + "…"
+	}
+	return strings.ToValidUTF8(text, "")
+}

@@ -1,0 +1,34 @@
+package record
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+)
+
+// Seconds is a duration that JSON has in seconds, to the millisecond.
+type Seconds time.Duration
+
+// MarshalJSON implements [json.Marshaler].
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return json.Marshal(math.Round(time.Duration(s).Seconds()*1000) / 1000)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *Seconds) UnmarshalJSON(data []byte) error {
+	var f float64
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	*s = Seconds(math.Round(f*1000) * float64(time.Millisecond))
+	return nil
+}
+
+// WholeSecond is a time in UTC, rounded up to a second: who tries again at the time that is told must not be too early.
+func WholeSecond(t time.Time) time.Time {
+	whole := t.UTC().Truncate(time.Second)
+	if whole.Before(t) {
+		whole = whole.Add(time.Second)
+	}
+	return whole
+}

@@ -1,0 +1,25 @@
+package store
+
+import (
+	"strings"
+
+	"github.com/draysync/dray/internal/record"
+)
+
+// countColumns of a run are in the order of countFields.
+const countColumns = "keep, import, refuse, failed, deferred, pulls, bytes, bytes_mounted, unverified"
+
+// countFields are pointers, to read into and to write from.
+func countFields(c *record.Counts) []any {
+	return []any{&c.Keep, &c.Import, &c.Refuse, &c.Failed, &c.Deferred, &c.Pulls, &c.Bytes, &c.Mounted, &c.Unverified}
+}
+
+// columnsOf has the columns of a table under its alias.
+func columnsOf(alias, columns string) string {
+	return alias + "." + strings.ReplaceAll(columns, ", ", ", "+alias+".")
+}
+
+// marks are the parameters for columns.
+func marks(columns string) string {
+	return "?" + strings.Repeat(", ?", strings.Count(columns, ","))
+}
