@@ -21,16 +21,14 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 			interrupted++
 		}
 		for _, out := range r.Outcomes {
-			switch out.Settled() {
-			case record.Kept:
-			case record.Failed, record.NothingChosen, record.Absent:
+			switch status := out.Settled(); {
+			case status == record.Kept:
+			case status.Failure():
 				if mirror.Interrupted(out.Err) {
 					interrupted++
 				}
-			case record.Imported, record.Refused, record.Deferred:
-				if style.Shown && out.Engine != "" {
-					continue
-				}
+			case style.Shown && out.Engine != "":
+			default:
 				rows = append(rows, rowOf(out, name(out.Target), paid(out)))
 			}
 		}
