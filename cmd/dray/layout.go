@@ -48,8 +48,8 @@ func (a *app) layoutCommand() *cobra.Command {
 	verify := &cobra.Command{
 		Use:   "verify PATH",
 		Short: "Read every blob and report what is missing or broken",
-		Long: `Read everything that the tags of an OCI image layout need, and compare it with its digests. What is missing or
-broken is named, with a tag that needs it; nothing is changed.
+		Long: `Read everything that the tags of an OCI image layout need, and check it against its digests. dray reports what is
+missing or broken, each with a tag that needs it, and changes nothing.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -67,8 +67,8 @@ broken is named, with a tag that needs it; nothing is changed.
 		Use:   "gc PATH",
 		Short: "Remove what no tag needs",
 		Long: `Remove the blobs and manifests of an OCI image layout that no tag needs, such as those of tags that have moved, and
-what writes that were cut off have left. Files that are younger than --grace stay, because a sync that waits may be about
-to need them. While another process writes to the layout, and while something in it is missing, it removes nothing.
+the remains of interrupted writes. Files younger than --grace stay, because a waiting sync may need them. dray removes
+nothing while another process writes to the layout, or if something in it is missing.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -94,9 +94,9 @@ func (a *app) layoutRepairCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "repair PATH",
 		Short: "Remove what is broken, so that the next sync imports it again",
-		Long: `Read every blob of an OCI image layout, and remove those of which the bytes are others than their digests say, and the
-tags that need one of these or one that is missing. The next sync into the layout brings them again, and nothing else.
-An index.json that cannot be read is put aside as index.json.damaged; no blob is lost by that.
+		Long: `Read every blob of an OCI image layout, and remove those that do not match their digests, with the tags that need
+one of these or a missing one. The next sync into the layout imports exactly these again. An unreadable index.json is
+renamed to index.json.damaged; that loses no blob.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
