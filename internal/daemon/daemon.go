@@ -12,42 +12,42 @@ import (
 	"github.com/draysync/dray/internal/schedule"
 )
 
-// Options of a [Daemon]. All are required but Changed.
+// Options of a [Daemon]. All are required except Changed.
 type Options struct {
 	Build   Build
 	Memory  Memory
 	Events  Events
 	Manager Manager
-	// Changed receives when what Build reads may have changed; nil for never.
+	// Changed receives when the inputs of Build may have changed; nil for never.
 	Changed <-chan struct{}
 	Log     *slog.Logger
 }
 
-// Daemon runs the jobs of a config. Its methods may be called from any goroutine while Run runs.
+// Daemon runs the jobs of a config. Its methods may be called from any goroutine during Run.
 type Daemon struct {
 	options Options
-	// asks are calls from other goroutines, done are runs and built generations that have ended: all are for the loop to execute.
-	// Nobody listens once gone is closed.
+	// asks are calls from other goroutines, done the ends of runs and of builds; the loop executes them. Nothing receives once gone is
+	// closed.
 	asks chan func()
 	done chan func()
 	gone chan struct{}
-	// writes are for the memory, which may be slow: they are made one after the other, beside the loop.
+	// writes are for the memory, which may be slow: they are made one after another, beside the loop.
 	writes chan write
 
-	// What follows belongs to the loop.
-	ctx      context.Context //nolint:containedctx // that of Run, for what it starts
-	building context.Context //nolint:containedctx // the same, for what a stop ends at once
+	// The loop owns what follows.
+	ctx      context.Context //nolint:containedctx // Run's, for what it starts
+	building context.Context //nolint:containedctx // the same, for builds, which a stop cancels at once
 	current  *built
 	entries  map[string]*entry
-	// past are the states of jobs that are none now; changed are the jobs whose states are to be written.
+	// past are the states of removed jobs; changed are the jobs whose states must be saved.
 	past    map[string]record.State
 	changed map[string]bool
 	queue   schedule.Queue
-	// aside are jobs that are due, and wait until another of the same registries has ended, by these.
+	// aside are jobs that are due and wait until another one of the same registries has ended, by registries.
 	aside map[string]*schedule.Queue
 	// running are the jobs that run.
 	running map[*entry]struct{}
-	// ended is when a run has ended last.
+	// ended is when the last run ended.
 	ended     time.Time
 	reload    reload
 	draining  chan struct{}
@@ -64,7 +64,7 @@ func New(options Options) *Daemon {
 	}
 }
 
-// maxWrites is how many writes may wait for the memory before the loop waits with them.
+// maxWrites is how many writes may be queued for the memory before the loop waits.
 const maxWrites = 1024
 
 // write is one call of the memory; what names it in the log.
@@ -73,11 +73,11 @@ type write struct {
 	do   func(ctx context.Context) error
 }
 
-// ErrStopping is the answer to what is asked of a daemon that stops.
+// ErrStopping is the answer to requests once the daemon stops.
 var ErrStopping = errors.New("the daemon is stopping")
 
-// Run runs jobs until stop is closed, and then until what is under way has ended, or its grace is over, or ctx has ended. What is being
-// built then is not waited for. Its error is why it could not start: the config's mistakes. It is called once.
+// Run runs jobs until stop is closed, and then until the current runs have ended, their grace is over, or ctx has ended. It does not wait
+// for builds. It returns why it could not start: the config's mistakes. It is called once.
 func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	defer close(d.gone)
 	runs, cancel := context.WithCancel(ctx)
@@ -111,7 +111,7 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
-// remember takes in the states of before the start. A run that was under way then was cut off.
+// remember loads the saved states. A run that was under way in them was cut off.
 func (d *Daemon) remember(states map[string]record.State) {
 	d.past = make(map[string]record.State, len(states))
 	for name, s := range states {
@@ -125,10 +125,10 @@ func (d *Daemon) remember(states map[string]record.State) {
 	}
 }
 
-// errCutOff is why a run failed that nobody has seen the end of.
+// errCutOff is the error of a run whose end no one has seen.
 var errCutOff = errors.New("the process ended before the run did")
 
-// save has the states written that have changed.
+// save queues the changed states for writing.
 func (d *Daemon) save() {
 	if len(d.changed) == 0 {
 		return
@@ -145,7 +145,7 @@ func (d *Daemon) save() {
 	d.writes <- write{"the states of jobs", func(ctx context.Context) error { return d.options.Memory.KeepJobs(ctx, states) }}
 }
 
-// until returns a context that ends when stop is closed, too.
+// until returns a context that also ends when stop is closed.
 func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -158,10 +158,10 @@ func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.
 	return ctx, cancel
 }
 
-// lastWrites is how long the memory may take for what is left when the daemon's context has ended.
+// lastWrites limits the remaining writes after the daemon's context has ended.
 const lastWrites = 250 * time.Millisecond
 
-// writeAll makes the writes, also those that are left when the daemon ends.
+// writeAll makes the writes, and the remaining ones when the daemon ends.
 func (d *Daemon) writeAll(life context.Context, written chan<- struct{}) {
 	defer close(written)
 	ctx, drop := context.WithCancel(context.WithoutCancel(life))
@@ -174,7 +174,7 @@ func (d *Daemon) writeAll(life context.Context, written chan<- struct{}) {
 	}
 }
 
-// loop is the daemon's life. Each turn starts what is due, and waits for what comes next.
+// loop is the main loop. Each turn starts what is due, and waits for the next event.
 func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.CancelFunc) {
 	pulse := d.pulse()
 	defer pulse.Stop()
@@ -218,7 +218,7 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 	d.current.release()
 }
 
-// pulse ticks as often as the service manager wants to hear of the loop.
+// pulse ticks as often as the service manager's watchdog wants.
 func (d *Daemon) pulse() *time.Ticker {
 	interval := d.options.Manager.WatchdogInterval()
 	if interval <= 0 {
@@ -230,10 +230,10 @@ func (d *Daemon) pulse() *time.Ticker {
 	return time.NewTicker(interval)
 }
 
-// longestSleep bounds how long the clock may have been set, or the machine have slept, before that is noticed.
+// longestSleep is how long a changed clock, or a sleep of the machine, may go unnoticed.
 const longestSleep = time.Minute
 
-// arm sets the timer to when the next job is due, if there is a free slot for it.
+// arm sets the timer to the time when the next job is due and has a free slot.
 func (d *Daemon) arm(timer *time.Timer) {
 	at, ok := d.queue.Next()
 	if !ok || d.stopped {
@@ -246,7 +246,7 @@ func (d *Daemon) arm(timer *time.Timer) {
 	timer.Reset(min(max(0, time.Until(at)), longestSleep))
 }
 
-// stop ends the starting of anything new.
+// stop ends the start of new runs.
 func (d *Daemon) stop() {
 	if d.stopped {
 		return
@@ -271,14 +271,14 @@ func (d *Daemon) do(ctx context.Context, f func()) error {
 	}
 }
 
-// tell notes that the service manager could not be told something: no reason to do anything about it.
+// tell logs a failed message to the service manager, which has no other effect.
 func (d *Daemon) tell(err error) {
 	if err != nil {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "the service manager cannot be reached", slog.Any("err", err))
 	}
 }
 
-// say tells the service manager what the daemon does, where that has changed.
+// say tells the service manager what the daemon does, if that has changed.
 func (d *Daemon) say() {
 	if words := d.words(); words != d.lastWords {
 		d.lastWords = words

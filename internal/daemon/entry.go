@@ -16,25 +16,25 @@ import (
 	"github.com/draysync/dray/internal/schedule"
 )
 
-// entry is a job with its place in time.
+// entry is a job with its state.
 type entry struct {
 	Job
 	state record.State
-	// running is the run under way, nil for none.
+	// running is the current run, nil for none.
 	running *running
-	// removed is set where the job is no more, and only its run is under way.
+	// removed is set once the job is gone, and only its run remains.
 	removed bool
 }
 
-// running is one run under way.
+// running is a current run.
 type running struct {
 	built   *built
 	tracker *tracker
-	// fingerprint is that of the job as it runs.
+	// fingerprint is the job's when the run began.
 	fingerprint string
 }
 
-// adopt takes over a generation. What is known of jobs that it does not have is given up, and unchanged jobs keep all that is.
+// adopt switches to a generation. It drops jobs that the generation lacks, and keeps the state of unchanged ones.
 func (d *Daemon) adopt(g Generation) {
 	now := clock()
 	next := &built{Generation: g, at: now, number: 1}
@@ -75,7 +75,7 @@ func (d *Daemon) adopt(g Generation) {
 	d.requeue() // there may be more slots now
 }
 
-// sameEvery tells whether a job keeps the phase of its "@every": a new one of this process has it from its memory.
+// sameEvery reports whether a job keeps the phase of its "@every"; a new job of this process takes it from its saved state.
 func sameEvery(before schedule.Schedule, every time.Duration, known bool) bool {
 	was, ok := before.Every()
 	return !known || ok && was == every
@@ -88,7 +88,7 @@ func (d *Daemon) remove(name string, e *entry) {
 	d.options.Events.Removed(name)
 }
 
-// forget drops a job that is no more and does not run. Its state stays, as it does in the memory: the job may come back.
+// forget drops a job that is gone and does not run. Its state stays, here and in the memory, since the job may come back.
 func (d *Daemon) forget(e *entry) {
 	if e.removed && e.running == nil {
 		delete(d.entries, e.Name)
@@ -96,7 +96,7 @@ func (d *Daemon) forget(e *entry) {
 	}
 }
 
-// plan decides when a job runs next. One that runs is planned when it has ended.
+// plan decides when a job runs next. A running job is planned when its run has ended.
 func (d *Daemon) plan(e *entry, now time.Time) {
 	if e.running != nil {
 		return
@@ -113,7 +113,7 @@ func (d *Daemon) plan(e *entry, now time.Time) {
 	d.options.Events.Scheduled(e.status(now))
 }
 
-// deadline is by when a success is expected. A run that fails does not move it.
+// deadline is the time by which a success is expected. A failed run does not move it.
 func (e *entry) deadline() time.Time {
 	if e.state.Succeeded.IsZero() {
 		return e.state.Anchor.Add(schedule.Offset(e.Name, e.Jitter))
@@ -121,7 +121,7 @@ func (e *entry) deadline() time.Time {
 	return schedule.Deadline(e.Schedule, e.Name, e.Jitter, e.state.Succeeded, e.state.Anchor)
 }
 
-// next returns when the job runs next, and why. What was planned before stays where it comes first, so that a restart puts nothing off.
+// next returns when the job runs next, and why. An earlier plan stays if it is sooner, so that a restart delays nothing.
 func (e *entry) next(now time.Time) (time.Time, record.Trigger) {
 	due, trigger := e.after(now)
 	if planned := e.state.Due; !planned.IsZero() && (due.IsZero() || planned.Before(due)) {
@@ -130,7 +130,7 @@ func (e *entry) next(now time.Time) (time.Time, record.Trigger) {
 	return due, trigger
 }
 
-// after returns when the job runs next after what has happened to it.
+// after returns when the job runs next, given its state.
 func (e *entry) after(now time.Time) (time.Time, record.Trigger) {
 	s := &e.state
 	last, trigger := s.Started, record.Scheduled
@@ -160,20 +160,20 @@ func (e *entry) after(now time.Time) (time.Time, record.Trigger) {
 	return due, trigger
 }
 
-// cutOff tells whether the last run was cut off, and nothing has run since.
+// cutOff reports whether the last run was cut off and nothing has run since.
 func cutOff(s record.State) bool { return s.Last != nil && s.Last.Outcome == record.RunCutOff }
 
-// clock is the time as states have it.
+// clock returns the time with the precision of states.
 func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
 
-// The pauses after failed runs, of which each is twice the one before.
+// The pauses after failed runs; each is twice the one before.
 const (
 	firstPause   = time.Minute
 	longestPause = 6 * time.Hour
 )
 
-// again returns when a job is to run again since its last run has failed; zero where that went well. Without this a registry that is
-// away for a minute would cost a daily job a day, and a job without a schedule everything.
+// again returns when to retry a job whose last run has failed; zero if it succeeded. Without this, a registry that is away for a minute
+// would cost a daily job a day, and a job without a schedule everything.
 func again(s record.State) time.Time {
 	if s.Failures == 0 {
 		return time.Time{}
@@ -185,8 +185,8 @@ func again(s record.State) time.Time {
 	return s.Ended.Add(pause)
 }
 
-// start begins the runs of jobs that are due, as far as there are free slots. Where all that jobs of the same registries may have are taken, by
-// runs that wait for these, a job is set aside until a run ends.
+// start begins the runs of due jobs while there are free slots. If waiting runs of the same registries take all slots that such jobs may
+// have, it sets the job aside until a run ends.
 func (d *Daemon) start() {
 	if d.stopped {
 		return
@@ -214,7 +214,7 @@ func (d *Daemon) setAside(e *entry) {
 	d.aside[e.Registries].Put(e.Name, e.state.Due, e.Priority)
 }
 
-// resume has jobs that were set aside be looked at again, of each registries as many as may run there: there may be very many more.
+// resume queues jobs that were set aside again, per registries only as many as may run, since there may be very many.
 func (d *Daemon) resume(now time.Time) {
 	for registries, q := range d.aside {
 		room := d.current.Parallel - d.between(registries)
@@ -237,8 +237,8 @@ func (d *Daemon) takeBack(registries string, names []string) {
 	}
 }
 
-// slots returns how many slots are free, and when the next is at the latest unless its run gets on: one that waits for its registries
-// holds none.
+// slots returns the number of free slots, and when the next one becomes free at the latest unless its run makes progress: a run that waits
+// for its registries takes no slot.
 func (d *Daemon) slots() (free int, next time.Time) {
 	free, now := d.current.Parallel, time.Now()
 	for e := range d.running {
@@ -262,7 +262,7 @@ func (d *Daemon) between(registries string) (n int) {
 	return n
 }
 
-// unqueue takes a job out of all that is due.
+// unqueue removes a job from everything that is due.
 func (d *Daemon) unqueue(name string) {
 	d.queue.Remove(name)
 	for _, q := range d.aside {
@@ -270,14 +270,14 @@ func (d *Daemon) unqueue(name string) {
 	}
 }
 
-// requeue has all that were set aside be looked at again, whatever the clock says.
+// requeue queues all jobs that were set aside, whatever the clock says.
 func (d *Daemon) requeue() {
 	for registries, q := range d.aside {
 		d.takeBack(registries, q.Pop(never, math.MaxInt))
 	}
 }
 
-// never is later than any time at which a job is due.
+// never is later than any job's due time.
 var never = time.Unix(1<<40, 0)
 
 func (d *Daemon) begin(e *entry, now time.Time) {
@@ -296,7 +296,7 @@ func (d *Daemon) begin(e *entry, now time.Time) {
 	}()
 }
 
-// end takes in the result of a run.
+// end records the result of a run.
 func (d *Daemon) end(e *entry, result mirror.Result) {
 	r, now := e.running, clock()
 	e.running = nil
@@ -313,11 +313,11 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 		run.State = e.state
 	}
 	d.forget(e)
-	delete(d.changed, e.Name) // it is kept with the run
+	delete(d.changed, e.Name) // it is saved with the run
 	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.KeepRun(ctx, run.JobRun, run.State) }}
 }
 
-// runOf is a run that has ended: its job has that state after it. What was kept as it is has no action in its record.
+// runOf returns the record of a run that has ended, with the state that its job has after it. Actions that changed nothing are left out.
 func runOf(job string, result mirror.Result, state record.State) Run {
 	run := Run{JobRun: record.JobRun{Job: job, Run: *state.Last}, Result: result, State: state}
 	run.Duration = record.Seconds(run.Ended.Sub(run.Started))
@@ -329,7 +329,7 @@ func runOf(job string, result mirror.Result, state record.State) Run {
 	return run
 }
 
-// ended takes in the result of the run under way; stopping tells that the daemon stops.
+// ended records the result of the current run; stopping says that the daemon stops.
 func ended(s *record.State, result mirror.Result, fingerprint string, stopping bool, now time.Time) {
 	s.Last = &record.Run{Started: s.Begun, Ended: now, Trigger: s.BegunBy, Counts: result.Counts()}
 	s.Last.Outcome, s.Last.Error = verdict(result)
@@ -359,16 +359,16 @@ func ended(s *record.State, result mirror.Result, fingerprint string, stopping b
 	}
 }
 
-// cut tells whether a run that ended while the daemon stops has not done all that it could: then it counts as not made, and is due at the
-// next start. A failure then may be that of what was ended.
+// cut reports whether a run that ended during a stop has left work undone. It then counts as not made, and is due at the next start: its
+// failures may come from the stop.
 func cut(result mirror.Result) bool {
 	return result.Err != nil || slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool {
 		return out.Status == record.Failed || out.Status == record.Deferred && (out.RetryAt.IsZero() || errors.Is(out.Err, mirror.ErrStopping))
 	})
 }
 
-// verdict tells how a run ended, and the most frequent cause of failures. What is refused was not to do; what is deferred still is, and
-// no failure.
+// verdict returns the result of a run, and the most frequent cause of its failures. Refused actions need no work; deferred ones still do,
+// and are no failures.
 func verdict(result mirror.Result) (outcome record.Result, why string) {
 	if result.Err != nil {
 		return record.RunFailed, record.Text(result.Err.Error())
@@ -382,7 +382,7 @@ func verdict(result mirror.Result) (outcome record.Result, why string) {
 	return result.Counts().Result(), record.Text(why)
 }
 
-// waits returns when the first of what is deferred may be tried again, zero for nothing.
+// waits returns when the first deferred action may be tried again, zero for none.
 func waits(result mirror.Result) (at time.Time) {
 	for _, out := range result.Outcomes {
 		if out.Status == record.Deferred && !out.RetryAt.IsZero() && (at.IsZero() || out.RetryAt.Before(at)) {
@@ -392,8 +392,8 @@ func waits(result mirror.Result) (at time.Time) {
 	return at
 }
 
-// turn puts a job that waits for a budget behind others that wait for it, by less than a second: the further, the shorter ago it was given
-// anything of it. Without that the same jobs would take all of it each time.
+// turn delays a job that waits for a budget by less than a second, the more the more recently it got some of the budget, so that others go
+// first. Otherwise the same jobs would take all of it each time.
 func turn(at, lastGiven, now time.Time) time.Time {
 	if lastGiven.IsZero() {
 		return at

@@ -9,7 +9,7 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Snapshot returns the daemon as it is now. It fails when the loop does not answer before ctx ends.
+// Snapshot returns the daemon's present state. It fails if the loop does not answer before ctx ends.
 func (d *Daemon) Snapshot(ctx context.Context) (s record.Snapshot, err error) {
 	err = d.do(ctx, func() { s = d.snapshot(time.Now()) })
 	return s, err

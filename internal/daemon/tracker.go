@@ -12,20 +12,20 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// tracker follows one run, for those who ask how it gets on.
+// tracker follows the progress of one run.
 type tracker struct {
 	mu                 sync.Mutex
 	tags, observed     int
 	imports, completed int
 	under              map[string]*meter
-	// moved is when anything moved last, and lively when a step was done or the last MiB was full; bytes are those since.
+	// moved is the time of the last progress; lively is when a step ended or the last MiB was full, and bytes count since then.
 	moved, lively time.Time
 	bytes         int64
 }
 
 const (
-	// waitsAfter is how long a run may go without a step and a MiB before it is taken to wait for its registries. It is short, so that runs that
-	// do a step now and then keep no slot from others in between.
+	// waitsAfter is how long a run may go without a step and a MiB until it counts as waiting for its registries. It is short, so that runs
+	// with rare steps take no slots from others meanwhile.
 	waitsAfter = 250 * time.Millisecond
 	aMiB       = 1 << 20
 )
@@ -58,13 +58,13 @@ func (t *tracker) add(to *int, n int) {
 	t.step()
 }
 
-// step notes that the run gets on. The lock is held.
+// step records progress. The caller holds the lock.
 func (t *tracker) step() {
 	t.moved = time.Now()
 	t.lively, t.bytes = t.moved, 0
 }
 
-// times returns when anything moved last, and from when on the run waits for its registries unless it gets on.
+// times returns the time of the last progress, and from when on the run waits for its registries unless it makes more.
 func (t *tracker) times() (moved, waits time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +106,7 @@ func (m *meter) Moved(bytes int64) {
 	}
 }
 
-// snapshot returns how the run gets on.
+// snapshot returns the run's progress.
 func (t *tracker) snapshot() *record.Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()

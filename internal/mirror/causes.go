@@ -16,7 +16,7 @@ import (
 // maxExamples is how many references a cause names.
 const maxExamples = 3
 
-// Causes returns why jobs and imports have failed, each cause once, the most frequent first. What was only interrupted has not failed.
+// Causes returns why jobs and imports have failed: each cause once, the most frequent first. An interruption is not a failure.
 func Causes(results ...Result) []record.Cause {
 	var c causes
 	for _, r := range results {
@@ -42,13 +42,13 @@ func Causes(results ...Result) []record.Cause {
 	return list
 }
 
-// causes are found one error after the other.
+// causes are collected error by error.
 type causes struct {
 	found map[string]*record.Cause
 	order []string
 }
 
-// add counts an error of a reference. Alone says what it says where it is the only one of its cause.
+// add counts an error of a reference. alone is the message if it is the only error of its cause.
 func (s *causes) add(kind, job, ref, alone, same string, err error) {
 	if Interrupted(err) {
 		return
@@ -73,7 +73,7 @@ func (s *causes) add(kind, job, ref, alone, same string, err error) {
 	}
 }
 
-// named is how a reference is written for people.
+// named returns a reference as written for people.
 func named(ref image.Reference) string {
 	if ref.Tag != "" {
 		ref = ref.WithDigest("")
@@ -81,7 +81,7 @@ func named(ref image.Reference) string {
 	return ref.String()
 }
 
-// located is the text of an outcome's error, which says what it is about.
+// located returns the text of an outcome's error, with its reference.
 func located(out Outcome, err error) string {
 	if _, ok := errors.AsType[*SideError](err); ok || out.Source.IsZero() {
 		return err.Error()
@@ -89,15 +89,15 @@ func located(out Outcome, err error) string {
 	return fmt.Sprintf("%s → %s: %v", named(out.Source), named(out.Target), err)
 }
 
-// Interrupted tells whether something ended because it was told to.
+// Interrupted reports whether something was told to end.
 func Interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) && !errors.Is(err, errTimeout) || errors.Is(err, ErrStopping)
 }
 
-// varying is what differs from one error to the next that has the same cause.
+// varying matches the parts in which errors of one cause differ.
 var varying = regexp.MustCompile(`sha(256|512):[0-9a-f]+|\(\d+ attempts?\)`)
 
-// sameness returns what errors of the same cause have in common: their text without what they are about.
+// sameness returns what errors of one cause have in common: their text without references.
 func sameness(err error, about ...string) string {
 	text := withoutReference(err)
 	for _, ref := range about {
@@ -106,7 +106,7 @@ func sameness(err error, about ...string) string {
 	return varying.ReplaceAllString(text, "")
 }
 
-// withoutReference returns the text of an error; where it has a side, with the registry instead of the reference in question.
+// withoutReference returns the text of an error; if it has a side, with the registry instead of the reference.
 func withoutReference(err error) string {
 	side, ok := errors.AsType[*SideError](err)
 	if !ok {

@@ -9,8 +9,8 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Deferral returns when the first deferred outcome of the results may be tried again, and the names of the jobs that have
-// any; false where nothing is deferred.
+// Deferral returns when the first deferred outcome of the results may be tried again, and the names of the jobs that have any; false if
+// nothing is deferred.
 func Deferral(results []Result) (at time.Time, jobs []string, ok bool) {
 	for _, r := range results {
 		for _, out := range r.Outcomes {
@@ -28,13 +28,14 @@ func Deferral(results []Result) (at time.Time, jobs []string, ok bool) {
 	return at, jobs, ok
 }
 
-// The pauses before what is deferred is tried again, whatever time its registry has named: they grow while tries bring nothing.
+// The pauses before deferred actions are tried again, whatever time the registry has named. They grow while tries bring nothing.
 const (
 	firstRest = time.Second
 	maxRest   = time.Minute
 )
 
-// Again returns when to try again what may be tried at a time, which may be over, after so many tries in a row that brought nothing.
+// Again returns when to try again, given the time that is allowed, which may have passed, and the number of tries in a row that brought
+// nothing.
 func Again(at, now time.Time, vain int) time.Time {
 	if earliest := now.Add(min(firstRest<<min(vain, 10), maxRest)); at.Before(earliest) {
 		return earliest
@@ -42,13 +43,13 @@ func Again(at, now time.Time, vain int) time.Time {
 	return at
 }
 
-// Progress tells whether a run could do anything.
+// Progress reports whether a run could do anything.
 func (r Result) Progress() bool {
 	return slices.ContainsFunc(r.Outcomes, func(out Outcome) bool { return out.Pulls > 0 || out.Status == record.Imported })
 }
 
-// Merge puts what a later run of some of the jobs brought in the place of what they had before: what was deferred and is not there any
-// more is dropped, what has come is added. What was imported, and was then found unchanged, stays so.
+// Merge updates results with those of a later run of some of the jobs. It drops deferred outcomes that are gone, and adds new ones. What
+// was imported, and then found unchanged, stays imported.
 func Merge(first, later []Result) []Result {
 	merged := slices.Clone(first)
 	for i, r := range merged {
@@ -59,7 +60,7 @@ func Merge(first, later []Result) []Result {
 	return merged
 }
 
-// way is what an outcome is about.
+// way identifies what an outcome is about.
 type way struct{ source, target image.Reference }
 
 func wayOf(out Outcome) way { return way{out.Source.WithDigest(""), out.Target} }
@@ -79,7 +80,7 @@ func mergeOne(first, later Result) Result {
 		case later.Err != nil && out.Status == record.Deferred:
 			out.Status, out.Err, out.RetryAt = record.Failed, later.Err, time.Time{}
 		case !there && out.Status == record.Deferred:
-			continue // the source does not have it any more
+			continue // gone at the source
 		case there && (out.Status != record.Imported || now.Status != record.Kept):
 			now.add(out.Cost)
 			out = now

@@ -12,7 +12,7 @@ import (
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
-// tooFew are the outcomes of a route of which too little is chosen, one for each target.
+// tooFew returns the outcomes of a route with too few selected tags, one for each target.
 func tooFew(job plan.Job, route plan.Route, err error) []Outcome {
 	var all []Outcome
 	for _, target := range route.Targets {
@@ -35,14 +35,14 @@ func repositories(refs []image.Reference) []image.Repository {
 	return all
 }
 
-// wayOut is what to do where choosing nothing is right.
+// wayOut says what to do if selecting nothing is right.
 const wayOut = "write tags.min: 0 where that is right"
 
 func noRepository(patterns []string) error {
 	return fmt.Errorf("no repository below it matches %q: correct `repositories`, or %s", patterns, wayOut)
 }
 
-// fewTags says which sets of a filter choose too little, and what there is instead; nil where none does.
+// fewTags says which sets of a filter select too few tags, and what there is instead; nil if none does.
 func fewTags(short []tagfilter.Short, instead string) error {
 	if len(short) == 0 {
 		return nil

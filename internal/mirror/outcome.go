@@ -8,17 +8,17 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Cost is what an import takes, or took.
+// Cost is the cost of an import, estimated or actual.
 type Cost struct {
 	// Pulls is the number of manifests fetched from the source's registry.
 	Pulls int
-	// Bytes is the number of blob bytes that pass through dray; in a plan the most that may have to.
+	// Bytes is the number of blob bytes that dray copies; in a plan, the most that it may have to.
 	Bytes int64
-	// Mounted is the number of blob bytes that the target took from another of its own repositories.
+	// Mounted is the number of blob bytes that the target mounted from its own repositories.
 	Mounted int64
-	// Unknown is set in a plan where asking for the size would have cost a pull of a metered registry: Bytes is then the least.
+	// Unknown is set in a plan if measuring would have cost a pull of a metered registry: Bytes is then the least.
 	Unknown bool
-	// About is set in a plan where Pulls is a guess for the same reason.
+	// About is set in a plan if Pulls is a guess for the same reason.
 	About bool
 }
 
@@ -28,15 +28,15 @@ func (c *Cost) add(other Cost) {
 	c.Mounted += other.Mounted
 }
 
-// Receipt is what an engine says of an import that it has made.
+// Receipt is an engine's report of an import that it has made.
 type Receipt struct {
 	// Digest is what the target tag holds now.
 	Digest image.Digest
 	// Kept says that the target held it already, which only its registry could tell.
 	Kept bool
-	// Unverified says that the target could not be looked at.
+	// Unverified says that dray could not read the target.
 	Unverified bool
-	// Engine names the engine that has made the import, where that is another than the one that was asked; else it is empty.
+	// Engine is the engine that made the import, if that is not the one that was asked; otherwise empty.
 	Engine string
 	Cost
 }
@@ -46,7 +46,7 @@ type Outcome struct {
 	diff.Action
 	// Job is the name of the job.
 	Job string
-	// Engine is the importer's name; empty where nothing was to import. EngineReason is why it is that one; it may be empty.
+	// Engine is the importer's name; empty if nothing was to be imported. EngineReason is the reason for it, which may be empty.
 	Engine, EngineReason string
 	// Status is empty in a plan, except for what could not be observed.
 	Status record.Status
@@ -61,16 +61,16 @@ type Outcome struct {
 // Result is how the run of one job ended.
 type Result struct {
 	Job string
-	// Outcomes are sorted by target. It is empty where Err is set.
+	// Outcomes are sorted by target. They are empty if Err is set.
 	Outcomes []Outcome
-	// Err is why the job could not observe anything, such as a tag list that could not be read.
+	// Err says why the job could not observe anything, such as an unreadable tag list.
 	Err error
 	// Started and Duration cover observing and importing.
 	Started  time.Time
 	Duration time.Duration
 }
 
-// Record is the outcome as other programs see it.
+// Record returns the outcome as other programs see it.
 func (out Outcome) Record() record.Action {
 	a := record.Action{
 		Op: string(out.Op), Reason: string(out.Reason), Source: recorded(out.Source), Target: recorded(out.Target), Digest: string(out.Digest), Was: string(out.Was),
@@ -86,7 +86,7 @@ func (out Outcome) Record() record.Action {
 	return a
 }
 
-// recorded is how a reference is written in records; empty for none.
+// recorded returns a reference as written in records; empty for none.
 func recorded(ref image.Reference) string {
 	if ref.IsZero() {
 		return ""
@@ -94,7 +94,7 @@ func recorded(ref image.Reference) string {
 	return named(ref)
 }
 
-// Counts is how many actions of the run ended in which way, and what they took; in a plan, how they are to end.
+// Counts counts how the run's actions ended, with their cost; in a plan, how they are to end.
 func (r Result) Counts() (c record.Counts) {
 	for _, out := range r.Outcomes {
 		c.Add(out.Settled())
@@ -108,7 +108,7 @@ func (r Result) Counts() (c record.Counts) {
 	return c
 }
 
-// Settled is the status of an outcome, and in a plan the one that is to come.
+// Settled returns the status of an outcome; in a plan, the expected one.
 func (out Outcome) Settled() record.Status {
 	if out.Status != "" {
 		return out.Status

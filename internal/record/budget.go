@@ -2,20 +2,20 @@ package record
 
 import "time"
 
-// Budget is what a registry allows an account, or the address of this machine, to pull in a window of time.
+// Budget is the number of pulls that a registry allows an account, or this machine's address, in a time window.
 type Budget struct {
 	Registry string `json:"registry"`
 	// Account is the entry of the config that signs in, or the registry itself.
 	Account string `json:"account"`
-	// Limit and Remaining are -1 where they are not known.
+	// Limit and Remaining are -1 if unknown.
 	Limit     int `json:"limit"`
 	Remaining int `json:"remaining"`
-	// Reserved are pulls under way or kept for what has begun, and Keep those that are left to others.
+	// Reserved are pulls under way or reserved for imports that have begun; Keep are those left to others.
 	Reserved int     `json:"reserved"`
 	Keep     int     `json:"keep"`
 	Window   Seconds `json:"window_seconds"`
-	// RetryAt is when what does not fit now may be tried again; absent where there is something left.
+	// RetryAt is when to try again what does not fit now; absent if something is left.
 	RetryAt time.Time `json:"retry_at,omitzero"`
-	// Unapplied is set where a credential is sent, and the registry counts the address all the same.
+	// Unapplied is set if the registry counts by address although a credential is sent.
 	Unapplied bool `json:"-"`
 }

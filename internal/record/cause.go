@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Cause is why something failed, once for all that failed by it.
+// Cause is the reason of one or more failures.
 type Cause struct {
-	// Error is that of the one that failed; of several, what their errors have in common.
+	// Error is the error; of several, what their errors have in common.
 	Error string `json:"error"`
-	// Code is a short stable word for it; it may be empty.
+	// Code is its short stable word; may be empty.
 	Code string `json:"code"`
-	// Count is how many imports, or jobs, it made fail.
+	// Count is the number of imports, or jobs, that it made fail.
 	Count int `json:"count"`
-	// Job is the only job that it met; empty for several.
+	// Job is the only affected job; empty for several.
 	Job string `json:"job"`
-	// References are up to three of the images at the target, or of the jobs where whole jobs failed.
+	// References are up to three of the images at the target, or of the jobs if whole jobs failed.
 	References []string `json:"references"`
 }
 
-// String says it in one line.
+// String returns it on one line.
 func (c Cause) String() string {
 	if c.Count == 1 {
 		return c.Error
@@ -35,7 +35,7 @@ func (c Cause) String() string {
 	return text
 }
 
-// Code returns the code of an error, a short stable word; empty where it has none.
+// Code returns the code of an error, a short stable word; empty if it has none.
 func Code(err error) string {
 	var e interface {
 		error
@@ -47,10 +47,10 @@ func Code(err error) string {
 	return ""
 }
 
-// maxText bounds a text, in bytes.
+// maxText limits a text, in bytes.
 const maxText = 4096
 
-// Text shortens a text to what is kept of it, 4 KiB, and leaves no half of a character.
+// Text shortens a text to 4 KiB, without cutting a character in half.
 func Text(text string) string {
 	if len(text) > maxText {
 		text = text[:maxText-len("…")] + "…"

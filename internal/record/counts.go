@@ -1,7 +1,7 @@
 package record
 
-// Counts is how many actions ended in which way, and what they took. An action counts once: one that failed or was deferred is in Failed or
-// Deferred, not under the operation that it should have been.
+// Counts is how many actions ended in which way, and their cost. Each action counts once: one that failed or was deferred is in Failed or
+// Deferred, not under its intended operation.
 type Counts struct {
 	Keep     int   `json:"keep"`
 	Import   int   `json:"import"`
@@ -11,7 +11,7 @@ type Counts struct {
 	Pulls    int   `json:"pulls"`
 	Bytes    int64 `json:"bytes"`
 	Mounted  int64 `json:"bytes_mounted"`
-	// Unverified are those of all whose target could not be looked at.
+	// Unverified counts the actions whose target dray could not read.
 	Unverified int `json:"unverified,omitempty"`
 }
 
@@ -31,7 +31,7 @@ func (c *Counts) Add(s Status) {
 	}
 }
 
-// Plus adds those of another run.
+// Plus returns the sum with another run's counts.
 func (c *Counts) Plus(other Counts) {
 	c.Keep += other.Keep
 	c.Import += other.Import
@@ -44,7 +44,7 @@ func (c *Counts) Plus(other Counts) {
 	c.Unverified += other.Unverified
 }
 
-// Result is how a run ended that was neither cut off nor failed as a whole.
+// Result returns the result of a run that was neither cut off nor failed altogether.
 func (c Counts) Result() Result {
 	switch {
 	case c.Failed > 0 && c.Keep+c.Import == 0:
@@ -61,11 +61,11 @@ func (c Counts) Result() Result {
 type Part struct {
 	Count int
 	Word  string
-	// Usual ones are worth saying even where they are 0.
+	// Usual is set for counts that are shown even if 0.
 	Usual bool
 }
 
-// Parts returns the counts of actions in the order in which they are read.
+// Parts returns the counts of actions in display order.
 func (c Counts) Parts() []Part {
 	return []Part{
 		{c.Import, "imported", true}, {c.Keep, "unchanged", true}, {c.Refuse, "refused", true}, {c.Failed, "failed", true},

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Seconds is a duration that JSON has in seconds, to the millisecond.
+// Seconds is a duration that JSON has in seconds, exact to a millisecond.
 type Seconds time.Duration
 
 // MarshalJSON implements [json.Marshaler].
@@ -24,7 +24,7 @@ func (s *Seconds) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// WholeSecond is a time in UTC, rounded up to a second: who tries again at the time that is told must not be too early.
+// WholeSecond returns a time in UTC, rounded up to a second: a retry at the time shown must not be too early.
 func WholeSecond(t time.Time) time.Time {
 	whole := t.UTC().Truncate(time.Second)
 	if whole.Before(t) {

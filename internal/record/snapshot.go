@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Snapshot is the daemon at one moment: the document of GET /api/v1/status. In JSON times are in UTC and in whole seconds; those that do not
-// exist are absent. The HTTP server fills Version, Totals, and the jobs' SuccessAge, ExpectedBy and Overdue.
+// Snapshot is the daemon's state: the document of GET /api/v1/status. In JSON, times are in UTC and in whole seconds, and absent if zero.
+// The HTTP server fills Version, Totals, and the jobs' SuccessAge, ExpectedBy and Overdue.
 type Snapshot struct {
 	Version int `json:"version"`
 	// Dray is the version of the program.
@@ -17,27 +17,27 @@ type Snapshot struct {
 	Stopping bool   `json:"stopping"`
 	Config   Config `json:"config"`
 	Totals   Totals `json:"totals"`
-	// Budgets are what registries allow to pull, as far as it is known.
+	// Budgets are the known pull limits of registries.
 	Budgets []Budget `json:"budgets,omitempty"`
-	// Closed are target registries that cannot be looked at, as far as is known: Azure imports into them.
+	// Closed are the target registries known to refuse reads; Azure imports into them.
 	Closed []ClosedRegistry `json:"closed_registries,omitempty"`
-	// Jobs are sorted by name. It comes last, so that the rest can be read without it.
+	// Jobs are sorted by name. They come last, so that the rest can be read without them.
 	Jobs []JobStatus `json:"jobs"`
-	// Moved is when anything moved last in a run that is under way, or a run ended; zero where none is under way.
+	// Moved is the time of the last progress of a current run, or of the end of a run; zero if none runs.
 	Moved time.Time `json:"-"`
 }
 
-// Config is which config runs, and why not the one that is there now.
+// Config is the running config, and why the present file is not it.
 type Config struct {
-	// Generation is how many configs this process has taken over; Loaded is when it took the last one.
+	// Generation counts the configs that this process has loaded; Loaded is when it loaded the last one.
 	Generation int       `json:"generation"`
 	Loaded     time.Time `json:"loaded,omitzero"`
-	// Rejected has a line for each mistake of the config as it is now. It is empty where that runs.
+	// Rejected has a line for each mistake of the present file; empty if that config runs.
 	Rejected   []string  `json:"rejected"`
 	RejectedAt time.Time `json:"rejected_at,omitzero"`
 }
 
-// Totals counts jobs. One may count more than once.
+// Totals counts jobs. A job may count more than once.
 type Totals struct {
 	Jobs    int `json:"jobs"`
 	Running int `json:"running"`
@@ -45,7 +45,7 @@ type Totals struct {
 	Parallel int `json:"parallel"`
 	Waiting  int `json:"waiting"`
 	Deferred int `json:"deferred"`
-	// Failing jobs have failed since their last success; Overdue ones are without a success for longer than their schedule allows.
+	// Failing jobs have failed since their last success; Overdue ones have had no success for longer than their schedule allows.
 	Failing int `json:"failing"`
 	Overdue int `json:"overdue"`
 }
@@ -69,15 +69,15 @@ func (t *Totals) Add(j *JobStatus) {
 	}
 }
 
-// ClosedRegistry is a target registry whose data plane takes no requests from here, or not of this identity, or is not to be asked.
+// ClosedRegistry is a target registry whose data plane refuses this machine or this identity, or that dray must not read.
 type ClosedRegistry struct {
 	Registry string `json:"registry"`
-	// Repositories is how many of its repositories cannot be looked at, and Reason why the first of them cannot.
+	// Repositories is how many of its repositories dray cannot read, Reason why not the first of them.
 	Repositories int    `json:"repositories"`
 	Reason       string `json:"reason"`
 }
 
-// Activity is what a job does.
+// Activity is what a job is doing.
 type Activity string
 
 // The activities of a job.
@@ -88,62 +88,62 @@ const (
 	JobScheduled Activity = "scheduled"
 	// JobDeferred: a registry's budget does not allow it before DeferredUntil.
 	JobDeferred Activity = "deferred"
-	// JobIdle: nothing will start it but a change, or somebody who asks.
+	// JobIdle: it runs only on a change or on request.
 	JobIdle Activity = "idle"
 )
 
-// JobStatus is one job at one moment.
+// JobStatus is the state of one job.
 type JobStatus struct {
 	Job string `json:"job"`
-	// Schedule is as the config has it; empty for none.
+	// Schedule is the config's text; empty for none.
 	Schedule string `json:"schedule"`
-	// Source is what it mirrors; empty where that is not said.
+	// Source is the job's source; empty if that is not shown.
 	Source string   `json:"source,omitempty"`
 	State  Activity `json:"state"`
-	// Due is when it runs next, absent for never and while it runs; Trigger is why it will, or why it runs.
+	// Due is when it runs next, absent for never and during a run; Trigger is why it will run, or runs.
 	Due     time.Time `json:"due,omitzero"`
 	Trigger Trigger   `json:"trigger"`
-	// Started is when the run under way began.
+	// Started is when the current run began.
 	Started time.Time `json:"started,omitzero"`
-	// Last is the run that ended last.
+	// Last is the last run that ended.
 	Last        *Run      `json:"last_run,omitempty"`
 	LastSuccess time.Time `json:"last_success,omitzero"`
-	// SuccessAge is absent where there was no success.
+	// SuccessAge is absent if there was no success.
 	SuccessAge *float64 `json:"success_age_seconds,omitempty"`
-	// Deadline is by when a success is due: the first time that the job was due after the last one; zero for none. ExpectedBy leaves a run time
-	// beyond it, and Overdue says that it has passed.
+	// Deadline is when the next success is due: the first time after the last success that the job was due; zero for none. ExpectedBy adds
+	// the length of a run, and Overdue says that it has passed.
 	Deadline   time.Time `json:"-"`
 	ExpectedBy time.Time `json:"expected_by,omitzero"`
 	Overdue    bool      `json:"overdue"`
 	// Failures counts the runs with failures since the last success.
 	Failures      int       `json:"failures"`
 	DeferredUntil time.Time `json:"deferred_until,omitzero"`
-	// Progress is that of the run under way.
+	// Progress is the current run's progress.
 	Progress *Progress `json:"progress,omitempty"`
 }
 
-// Progress is how a run gets on.
+// Progress is the progress of a run.
 type Progress struct {
-	// Tags are to be looked at, and Observed have been; Imports are to be made, and Completed have ended.
+	// Tags counts tags to observe, Observed those done; Imports counts imports to make, Completed those done.
 	Tags      int `json:"tags"`
 	Observed  int `json:"observed"`
 	Imports   int `json:"imports"`
 	Completed int `json:"completed"`
-	// UnderWay are the imports being made, the oldest first.
+	// UnderWay are the current imports, the oldest first.
 	UnderWay []Import `json:"under_way"`
 }
 
-// Import is one import under way.
+// Import is a current import.
 type Import struct {
 	Source  string    `json:"source"`
 	Target  string    `json:"target"`
 	Started time.Time `json:"started,omitzero"`
-	// Bytes have passed, or need not, of Total as far as that is known; Total is 0 as long as nothing is.
+	// Bytes counts bytes that were copied or need not be, of Total; Total is 0 while unknown.
 	Bytes int64 `json:"bytes"`
 	Total int64 `json:"total"`
 }
 
-// Compare orders jobs for people: those that need a look first, then those that run, then by when they are due.
+// Compare orders jobs for display: first those that need attention, then running ones, then by due time.
 func (j *JobStatus) Compare(other *JobStatus) int {
 	return cmp.Or(cmp.Compare(j.urgency(), other.urgency()), compareDue(j.Due, other.Due), cmp.Compare(j.Job, other.Job))
 }
@@ -160,7 +160,7 @@ func (j *JobStatus) urgency() int {
 	return 3
 }
 
-// compareDue has what is never due last.
+// compareDue sorts jobs that are never due last.
 func compareDue(a, b time.Time) int {
 	if a.IsZero() || b.IsZero() {
 		return b.Compare(a)

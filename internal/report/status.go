@@ -133,7 +133,7 @@ func nextText(j record.JobStatus, now time.Time) string {
 	case j.State == record.JobRunning:
 		text = "runs for " + span(now.Sub(j.Started))
 	case j.State == record.JobWaiting:
-		return "due, waits for a free place"
+		return "due, waits for a free slot"
 	case !j.Due.IsZero():
 		text = until(j.Due, now)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// finders are the statements that read, made once.
+// finders are the prepared statements that read.
 type finders struct {
 	manifest, holders, holds, selected, referrers *sql.Stmt
 	jobs, runs, runsOf, actions                   *sql.Stmt

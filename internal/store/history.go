@@ -11,22 +11,22 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 1000
-	// maxPageSize is about how many bytes of runs one answer has at the most, unless the first takes more.
+	// maxPageSize limits the runs of one answer, in bytes, unless the first takes more.
 	maxPageSize = 4 << 20
 )
 
-// HistoryQuery chooses runs.
+// HistoryQuery selects runs.
 type HistoryQuery struct {
 	// Job is the name of the job; empty for all.
 	Job string
-	// Limit is how many runs to return at the most: 50 if it is 0, and never more than 1000.
+	// Limit is the maximum number of runs: 50 if it is 0, and never more than 1000.
 	Limit int
-	// Before is the ID of a run, of which older ones are wanted; 0 for the newest.
+	// Before is the ID of a run; only older ones are returned. 0 for the newest.
 	Before int64
 }
 
-// History returns runs with their actions, the newest first. Where their actions are many it returns fewer than the limit allows:
-// only an empty answer is the end.
+// History returns runs with their actions, the newest first. If they have many actions, it returns fewer runs than the limit: only an empty
+// answer is the end.
 func (s *Store) History(ctx context.Context, q HistoryQuery) ([]record.JobRun, error) {
 	if s.damaged.Load() {
 		return nil, nil
@@ -38,7 +38,7 @@ func (s *Store) History(ctx context.Context, q HistoryQuery) ([]record.JobRun, e
 	return runs, nil
 }
 
-// history reads in one transaction, in which nobody drops a run between it and its actions.
+// history reads in one transaction, so that no one deletes a run before its actions are read.
 func (s *Store) history(ctx context.Context, q HistoryQuery) ([]record.JobRun, error) {
 	if q.Limit <= 0 {
 		q.Limit = defaultPage
@@ -86,7 +86,7 @@ func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]record.JobRun
 	return runs, rows.Err()
 }
 
-// findActions gives runs their actions.
+// findActions reads the actions of runs.
 func findActions(ctx context.Context, find *sql.Stmt, runs []record.JobRun) error {
 	byID := make(map[int64]*record.JobRun, len(runs))
 	ids := make([]int64, len(runs))

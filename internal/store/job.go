@@ -13,10 +13,10 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// maxJob bounds the name of a job, in bytes.
+// maxJob limits the name of a job, in bytes.
 const maxJob = 1024
 
-// JobStates returns what is kept of jobs, by name: also of those that no config has any more, until [Store.Prune] forgets them.
+// JobStates returns the saved states of jobs, by name. Jobs that no config has any more are included, until [Store.Prune] deletes them.
 func (s *Store) JobStates(ctx context.Context) (map[string]record.State, error) {
 	if s.damaged.Load() {
 		return map[string]record.State{}, nil
@@ -66,7 +66,7 @@ func scanJob(rows *sql.Rows) (name string, j record.State, err error) {
 	return name, j, err
 }
 
-// KeepJobs notes the states of jobs, by name, all or none, and that the jobs were seen.
+// KeepJobs saves the states of jobs, by name, all or none, and that the jobs were seen.
 func (s *Store) KeepJobs(ctx context.Context, states map[string]record.State) error {
 	for name := range states {
 		if err := checkJob(name); err != nil {
@@ -86,9 +86,8 @@ func (s *Store) KeepJobs(ctx context.Context, states map[string]record.State) er
 	})
 }
 
-// TouchJobs notes that jobs are still wanted: [Store.Prune] forgets those that were not for 90 days. [Store.KeepRun] and
-// [Store.KeepJobs] note it too, so that it matters for jobs that run less often. It writes at most once a day, and nothing of
-// jobs that have no state.
+// TouchJobs records that jobs still exist: [Store.Prune] deletes those that were not seen for 90 days. [Store.KeepRun] and [Store.KeepJobs]
+// record it too, so it matters for jobs that run less often. It writes at most once a day, and ignores jobs without a state.
 func (s *Store) TouchJobs(ctx context.Context, names []string) error {
 	if s.damaged.Load() {
 		return nil
@@ -126,7 +125,7 @@ func (s *Store) putJob(ctx context.Context, tx *sql.Tx, name string, j record.St
 	return id, err
 }
 
-// checkJob refuses what is no name of a job. It is wider than what a config allows, and keeps out what JSON would not give back.
+// checkJob refuses what is not a job name. It accepts more than a config does, but nothing that JSON would change.
 func checkJob(name string) error {
 	if name == "" || len(name) > maxJob || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%q is not the name of a job", bounded(name))
@@ -134,7 +133,7 @@ func checkJob(name string) error {
 	return nil
 }
 
-// milliseconds is a time as the tables have it.
+// milliseconds returns a time as stored in the tables.
 func milliseconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -149,7 +148,7 @@ func timeOf(milliseconds int64) time.Time {
 	return time.UnixMilli(milliseconds).UTC()
 }
 
-// jsonText makes JSON of names and numbers, which cannot fail.
+// jsonText encodes names and numbers as JSON, which cannot fail.
 func jsonText[V []string | []int64 | map[string]int64](v V) string {
 	text, _ := json.Marshal(v)
 	return string(text)

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// maxActions and maxRun bound what is kept of one run's actions: their number, and about how many bytes they take.
+	// maxActions and maxRun limit the saved actions of a run, in number and in approximate bytes.
 	maxActions = 200
 	maxRun     = 256 << 10
-	// runSize and actionSize are about what a row takes without its texts, in bytes.
+	// runSize and actionSize are the approximate sizes of a row without its texts, in bytes.
 	runSize    = 100
 	actionSize = 50
 )
 
-// KeepRun notes a run and what the state of its job is after it, all or nothing. It ignores the run's own ID, Duration, More, Repeats and
-// Since, and leaves out actions that were kept as they are. Of the others 200 are kept and 256 KiB, failed ones first, in the order given; of
-// each text 4 KiB. A run that had nothing to do takes the place of one right before it that was equal but for its times. The state replaces
-// the one before, whoever has written that.
+// KeepRun saves a run and the state of its job after it, all or nothing. It ignores the run's own ID, Duration, More, Repeats and Since,
+// and leaves out actions that changed nothing. Of the others it saves 200 and 256 KiB, failed ones first, in the order given; of each text
+// 4 KiB. A run that had nothing to do replaces the previous one if both are equal except for their times. The state replaces the previous
+// one, whoever wrote that.
 func (s *Store) KeepRun(ctx context.Context, run record.JobRun, state record.State) error {
 	if err := checkJob(run.Job); err != nil {
 		return fmt.Errorf("store: keep a run: %w", err)
@@ -42,7 +42,7 @@ func (s *Store) KeepRun(ctx context.Context, run record.JobRun, state record.Sta
 	})
 }
 
-// bound cuts a run down to what is kept of it. What belongs to the caller stays as it is.
+// bound cuts a run to what is saved. It does not change the caller's data.
 func bound(r *record.JobRun) {
 	r.Error, r.Trigger = record.Text(r.Error), record.Trigger(record.Text(string(r.Trigger)))
 	all := r.Actions
@@ -70,7 +70,7 @@ func bound(r *record.JobRun) {
 	}
 }
 
-// rank is smaller for an action that is rather kept than others.
+// rank is smaller for actions that are saved first.
 func rank(a record.Action) int {
 	if a.Outcome.Failure() {
 		return 0
@@ -78,7 +78,7 @@ func rank(a record.Action) int {
 	return 1
 }
 
-// actionBytes is about how many bytes an action takes.
+// actionBytes returns the approximate size of an action.
 func actionBytes(a record.Action) int {
 	size := actionSize + len(a.Outcome)
 	for _, text := range a.Texts() {
@@ -87,7 +87,7 @@ func actionBytes(a record.Action) int {
 	return size
 }
 
-// runBytes is about how many bytes a run takes, with its actions.
+// runBytes returns the approximate size of a run with its actions.
 func runBytes(r *record.JobRun) int {
 	size := runSize + len(r.Error)
 	for _, a := range r.Actions {
@@ -96,7 +96,7 @@ func runBytes(r *record.JobRun) int {
 	return size
 }
 
-// quiet tells whether nothing was to do: nothing is lost where an equal run takes the place of this one.
+// quiet reports whether a run had nothing to do: replacing it by an equal one loses nothing.
 func quiet(r *record.JobRun) bool {
 	c := r.Counts
 	c.Keep, c.Unverified = 0, 0
@@ -106,7 +106,7 @@ func quiet(r *record.JobRun) bool {
 // runColumns are in the order of putRun; those of findRuns come before them.
 const runColumns = countColumns + ", started, ended, error, outcome, cause, repeats, since, more, size"
 
-// putRun writes a run without its actions. What it takes the place of goes after it, so that its id is larger.
+// putRun writes a run without its actions. It then deletes the run that it replaces, so that its id is larger.
 func putRun(ctx context.Context, tx *sql.Tx, job int64, r *record.JobRun) (id int64, err error) {
 	var equal, since int64
 	repeats, quiet := 0, quiet(r)
@@ -130,7 +130,7 @@ func putRun(ctx context.Context, tx *sql.Tx, job int64, r *record.JobRun) (id in
 // actionColumns are in the order of putActions and of findActions.
 const actionColumns = "op, reason, source, target, digest, was, engine, error, code, outcome, pulls, bytes, bytes_mounted, unverified, duration, retry_at"
 
-// actionFields are pointers to what actionColumns begins with, to read into and to write from.
+// actionFields returns pointers to the first fields of actionColumns, for reading and for writing.
 func actionFields(a *record.Action) []any {
 	return []any{
 		&a.Op, &a.Reason, &a.Source, &a.Target, &a.Digest, &a.Was, &a.Engine, &a.Error, &a.Code, &a.Outcome,

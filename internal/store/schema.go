@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// applicationID marks the file as dray's ("dray" in ASCII), as https://www.sqlite.org/pragma.html#pragma_application_id has it.
+// applicationID marks the file as dray's ("dray" in ASCII; https://www.sqlite.org/pragma.html#pragma_application_id).
 const applicationID = 0x64726179
 
-// schema returns the SQL that leads from each version of the database to the next; the version is their number. What has been
-// released is never changed: a new version is a new element.
+// schema returns the SQL that migrates each version of the database to the next; the version is their number. A released element never
+// changes: a new version is a new element.
 func schema() []string { return []string{version1, version2, version3, version4, version5, version6} }
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
@@ -182,8 +182,8 @@ ALTER TABLE runs ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outcomes ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
 `
 
-// migrate brings the database to the newest version, whole or not at all. It begins to write in any case, so that a file that
-// cannot be written is found here and not in the middle of an import.
+// migrate brings the database to the newest version, all or nothing. It begins to write in any case, so that an unwritable file is found
+// here and not during an import.
 func (s *Store) migrate(ctx context.Context) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
@@ -216,8 +216,8 @@ func (s *Store) migrate(ctx context.Context) error {
 	return tx.Commit()
 }
 
-// inspect tells whether the file is a database that this dray can use, an unfitError says that it is none, and whether it is
-// empty. It changes nothing, and does not ask for the version.
+// inspect reports whether the file is a database that this dray can use, with an unfitError if not, and whether it is empty. It changes
+// nothing, and does not check the version.
 func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err error) {
 	db, err := sql.Open("sqlite", s.dsn("mode=rw&_busy_timeout=5000"))
 	if err != nil {
@@ -228,7 +228,7 @@ func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err e
 	var application, version, tables int
 	const query = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id a, pragma_user_version v"
 	switch err := db.QueryRowContext(ctx, query).Scan(&application, &version, &tables); {
-	case code(err) == codeError: // SQLite has no code of its own for a header that names a format which it does not know
+	case code(err) == codeError: // SQLite has no code of its own for an unknown format in the header
 		return false, damaged("it is damaged: %w", err)
 	case err != nil:
 		return false, unfit(err)
@@ -254,8 +254,8 @@ func (s *Store) inspect(ctx context.Context, thoroughly bool) (empty bool, err e
 	return false, nil
 }
 
-// writable tells whether SQLite will write to the file: where the write version in its header (https://www.sqlite.org/fileformat.html
-// §1.3.3) is none that it knows, SQLite only reads the file, and says so at the first row that is written.
+// writable reports whether SQLite can write to the file: if it does not know the write version in the header
+// (https://www.sqlite.org/fileformat.html §1.3.3), it opens the file read-only, and fails at the first write.
 func (s *Store) writable() error {
 	f, err := os.Open(s.path)
 	if err != nil {
@@ -271,7 +271,7 @@ func (s *Store) writable() error {
 	return nil
 }
 
-// unfit tells errors of the file's content from those of the moment.
+// unfit distinguishes errors of the file's content from temporary ones.
 func unfit(err error) error {
 	if isDamage(err) {
 		return &unfitError{cause: err}

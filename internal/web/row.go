@@ -53,7 +53,7 @@ func rowOf(j *record.JobStatus, now time.Time) row {
 	}
 	switch {
 	case j.State == record.JobWaiting:
-		r.Waits = "due, and waits for a free place"
+		r.Waits = "due, and waits for a free slot"
 	case !j.DeferredUntil.IsZero():
 		r.Waits = "waits for a registry's budget until " + j.DeferredUntil.UTC().Format("2006-01-02 15:04:05 MST")
 	}
