@@ -13,8 +13,8 @@ import (
 	"github.com/draysync/dray/internal/plan"
 )
 
-// settle notes the immutable tags that targets have, and returns what is left to ask. Each target is asked for a list of its tags; of one
-// that does not give it, or cannot be asked, nothing is settled.
+// settle records the immutable tags that targets have, and returns what remains to be asked. It asks each target for a list of its tags; if
+// a target does not return one, nothing is settled.
 func (m *Mirror) settle(ctx context.Context, r *run, asks []ask) []ask {
 	wanted := map[image.Repository]map[string]bool{}
 	for _, a := range asks {
@@ -52,7 +52,7 @@ func (m *Mirror) settle(ctx context.Context, r *run, asks []ask) []ask {
 	return left
 }
 
-// there returns which of the tags of target repositories are there.
+// there returns which of the tags of target repositories exist.
 func (m *Mirror) there(ctx context.Context, job plan.Job, wanted map[image.Repository]map[string]bool) map[image.Reference]bool {
 	var mu sync.Mutex
 	there := map[image.Reference]bool{}
@@ -66,7 +66,7 @@ func (m *Mirror) there(ctx context.Context, job plan.Job, wanted map[image.Repos
 			list, err := m.Observer.Tags(ctx, repo, func(tag string) bool { return tags[tag] })
 			if err != nil {
 				m.Log.LogAttrs(ctx, slog.LevelDebug, "the target does not list its tags", slog.String("target", repo.String()), slog.Any("err", err))
-				return nil // its tags are asked for, and what is wrong shows then
+				return nil // the questions for its tags will show what is wrong
 			}
 			list = slices.DeleteFunc(list, func(tag string) bool { return !m.holds(ctx, repo.Tag(tag)) })
 			mu.Lock()
@@ -81,8 +81,7 @@ func (m *Mirror) there(ctx context.Context, job plan.Job, wanted map[image.Repos
 	return there
 }
 
-// holds tells whether a target that lists a tag also has what the tag stands for. Of a registry that is taken for granted; of a layout it
-// costs no request to see.
+// holds reports whether a target that lists a tag also has its manifest. A registry is assumed to; checking a layout costs no request.
 func (m *Mirror) holds(ctx context.Context, target image.Reference) bool {
 	if !target.IsLayout() {
 		return true

@@ -10,17 +10,17 @@ import (
 	"github.com/draysync/dray/internal/plan"
 )
 
-// errList says that a tag at the source is a list of what refers to a manifest.
+// errList says that a tag at the source is a referrers list.
 var errList = errors.New("a list of referrers")
 
-// byPattern tells whether a pattern has chosen a tag that a list of referrers could have: the list would have two writers, the job and the
-// registry that keeps it. Who names such a tag wants it, whatever it is.
+// byPattern reports whether a pattern has selected a tag that a referrers list could have. Such a list would have two writers, the job and
+// the registry that maintains it. A tag that the config names is wanted, whatever it is.
 func byPattern(job plan.Job, tag string) bool {
 	return image.IsReferrersTag(tag) && !job.Image() && !job.Tags.Names(tag)
 }
 
-// isList tells whether what a tag stands for is a list of referrers. It costs no request but where an index is tagged by another digest
-// than its own, and then one for all times.
+// isList reports whether a tag holds a referrers list. That costs no request, except one for good if an index is tagged with another digest
+// than its own.
 func (m *Mirror) isList(ctx context.Context, ref image.Reference, d image.Descriptor) (bool, error) {
 	if !image.MayListReferrers(ref.Tag, d) {
 		return false, nil
@@ -32,7 +32,7 @@ func (m *Mirror) isList(ctx context.Context, ref image.Reference, d image.Descri
 	return image.ListsReferrers(fetched.Raw), nil
 }
 
-// ListThere refuses an image under the tag by which its target's registry lists what refers to it.
+// ListThere refuses an image under the tag that its target's registry uses for its referrers list.
 func ListThere(d image.Digest) error {
 	return &RefusedError{Reason: diff.TwoWriters, Detail: fmt.Sprintf(
 		"the target has no referrers API, and keeps the list of what refers to %s under this tag: exclude the tag, or set referrers: false", d)}

@@ -20,7 +20,7 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// run is one job under way.
+// run is a job under way.
 type run struct {
 	job    plan.Job
 	result Result
@@ -28,14 +28,14 @@ type run struct {
 	mu     sync.Mutex
 	seen   []diff.Observation
 	failed []Outcome
-	// held maps what the target repositories were observed to hold, and observed the tags that were asked for.
+	// held is what the target repositories were observed to hold, with a tag; observed are the tags that were asked for.
 	held     map[image.Repository]map[image.Digest]string
 	observed map[image.Repository]map[string]image.Digest
-	// stocked are the target repositories that have a tag of which the digest was not asked.
+	// stocked are the target repositories with a tag whose digest was not asked for.
 	stocked map[image.Repository]bool
 	// offered are the indexes at the source.
 	offered map[image.Digest]image.Descriptor
-	// alike are the imports of the run; nothing changes them once it has begun to import.
+	// alike are the imports of the run; they do not change once importing has begun.
 	alike map[likeness][]Alike
 	// arrived is set once others no longer wait for it to be observed; the queues' lock guards it.
 	arrived bool
@@ -43,7 +43,7 @@ type run struct {
 	said sync.Map
 }
 
-// ask is one tag or digest at the source with the targets that it goes to.
+// ask is one tag or digest at the source, with its targets.
 type ask struct {
 	source  image.Reference
 	targets []image.Reference
@@ -56,8 +56,8 @@ func newRun(job plan.Job) *run {
 	}
 }
 
-// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a slot. Others are
-// what jobs would write that do not run now.
+// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a slot. others returns what
+// jobs outside this run would write.
 func (m *Mirror) observe(ctx context.Context, runs []*run, slots chan struct{}, others func() []diff.Claim) {
 	var group sync.WaitGroup
 	for _, r := range runs {
@@ -75,7 +75,7 @@ func (m *Mirror) observe(ctx context.Context, runs []*run, slots chan struct{}, 
 	}
 }
 
-// contest finds the target tags that several of the jobs would write. What a pattern chooses is known only now.
+// contest finds the target tags that several of the jobs would write. Only now is it known what patterns select.
 func contest(runs []*run, claims []diff.Claim) map[image.Reference][]string {
 	for _, r := range runs {
 		for _, o := range r.seen {
@@ -88,7 +88,7 @@ func contest(runs []*run, claims []diff.Claim) map[image.Reference][]string {
 	return diff.Contested(claims)
 }
 
-// claims are what jobs would write, by what their sources list now.
+// claims returns what jobs would write, given what their sources list now.
 func (m *Mirror) claims(ctx context.Context, jobs []plan.Job) []diff.Claim {
 	var mu sync.Mutex
 	var claims []diff.Claim
@@ -126,7 +126,7 @@ func (r *run) decide(contested map[image.Reference][]string) {
 	}
 	actions := diff.Actions(r.job, r.seen)
 	r.result.Outcomes = slices.Grow(r.failed, len(actions))
-	r.seen, r.failed = nil, nil // what is left of them is in the outcomes
+	r.seen, r.failed = nil, nil // the outcomes have what is needed of them
 	for _, a := range actions {
 		out := Outcome{Action: a, Job: r.job.Name}
 		switch a.Op {
@@ -142,7 +142,7 @@ func (r *run) decide(contested map[image.Reference][]string) {
 	slices.SortStableFunc(r.result.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
 }
 
-// likewise notes which imports bring the same manifest to the same registry.
+// likewise records which imports copy the same manifest to the same registry.
 func (r *run) likewise() {
 	r.alike = map[likeness][]Alike{}
 	for _, out := range r.result.Outcomes {
@@ -153,7 +153,7 @@ func (r *run) likewise() {
 	}
 }
 
-// likeness is what imports have in common that one request to a registry can make.
+// likeness is what imports share that one request to a registry can make.
 type likeness struct {
 	source      image.Reference
 	registry    string
@@ -168,7 +168,7 @@ func (r *run) likenessOf(a diff.Action) likeness {
 	return likeness{source, a.Target.Registry, r.job.RefusesMove(a.Target.Tag)}
 }
 
-// pending counts the actions that are still to be imported.
+// pending counts the actions that still have to be imported.
 func (r *run) pending() int {
 	n := 0
 	for _, out := range r.result.Outcomes {
@@ -179,7 +179,7 @@ func (r *run) pending() int {
 	return n
 }
 
-// order returns what the engine needs to know of the outcome at i.
+// order returns what the engine needs to know about the outcome at i.
 func (r *run) order(i int) Order {
 	action := r.result.Outcomes[i].Action
 	held := r.held[action.Target.Repository]
@@ -226,8 +226,8 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	return group.Wait()
 }
 
-// asks lists what the job is about: the tags that its filter chooses in each of its repositories. Where it chooses too little there is an
-// outcome that says so.
+// asks lists the references of the job: the tags that its filter selects in each of its repositories. If it selects too few, an outcome
+// says so.
 func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, error) {
 	if job.Image() {
 		return []ask{{source: job.Source, targets: job.Targets}}, nil, nil
@@ -240,7 +240,7 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, erro
 	chosen := 0
 	for _, route := range routes {
 		tags, few, err := m.tags(ctx, job, route.Source)
-		if errors.Is(err, image.ErrAbsent) && len(routes) > 1 { // which is no reason to leave the others
+		if errors.Is(err, image.ErrAbsent) && len(routes) > 1 { // the others can still be asked
 			for _, target := range route.Targets {
 				short = append(short, unobserved(job.Name, image.Reference{Repository: route.Source}, image.Reference{Repository: target}, err))
 			}
@@ -266,7 +266,7 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, erro
 	return all, short, nil
 }
 
-// routes lists the repositories that the job is about; where there are too few, there is an outcome that says so.
+// routes lists the repositories of the job; if there are too few, an outcome says so.
 func (m *Mirror) routes(ctx context.Context, job plan.Job) (routes []plan.Route, short []Outcome, err error) {
 	var catalog []string
 	if job.NeedsCatalog() {
@@ -284,8 +284,8 @@ func (m *Mirror) routes(ctx context.Context, job plan.Job) (routes []plan.Route,
 	return routes, short, nil
 }
 
-// tags returns the tags of a repository that the job asks for, those among them that it names whether the list has them or not; and, as
-// few, what it chooses too little of.
+// tags returns the tags of a repository that the job selects, including those that it names whether listed or not, and in few what it
+// selects too little of.
 func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) (tags []string, few error, err error) {
 	if literals, ok := job.Tags.Literals(); ok {
 		if len(literals) == 0 && !job.Tags.AllowsNone() {
@@ -294,7 +294,7 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 		return literals, few, nil
 	}
 	near := job.Tags.Nearest()
-	found := false // by a pattern, so that nothing else need be looked for
+	found := false // by a pattern, so that nothing else is needed
 	all, err := m.Observer.Tags(ctx, repo, func(tag string) bool {
 		keep := job.Tags.CanChoose(tag)
 		if found = found || keep && !job.Tags.Names(tag); !found && !keep {
@@ -319,7 +319,7 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 	return slices.Concat(choice.Tags, choice.Absent), fewTags(choice.Short, instead), nil
 }
 
-// size is how many bytes a list of names takes.
+// size returns how many bytes a list of names takes.
 func size(names []string) int {
 	n := len(names) * nameCost
 	for _, name := range names {
@@ -328,7 +328,7 @@ func size(names []string) int {
 	return n
 }
 
-// tooMany is the error of a job that chooses more than can be kept; key is what is to be narrowed.
+// tooMany is the error of a job that selects too much; key names what to narrow.
 func tooMany(key string) error {
 	return fmt.Errorf("more than %d MiB of names are chosen: narrow `%s` of the mapping", maxNames>>20, key)
 }
@@ -342,13 +342,13 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	offer := diff.Observation{Source: a.source}
 	var sourceErr error
 	doubtful := byPattern(r.job, a.source.Tag)
-	if doubtful { // targets are asked only for what is no list
+	if doubtful { // targets are asked only if it is not a list
 		if sourceErr = m.offer(ctx, r, &offer); errors.Is(sourceErr, errList) {
 			return
 		}
 	}
 	var group sync.WaitGroup
-	offered := offer.Want // known only where it is doubtful
+	offered := offer.Want // known only if it is doubtful
 	for i, target := range a.targets {
 		group.Go(func() { held[i], errs[i] = m.held(ctx, r.job, a.source, target, offered) })
 	}
@@ -360,7 +360,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, target := range a.targets {
-		if err := cmp.Or(sourceErr, errs[i]); err != nil { // one cause in one line, the source's before the target's
+		if err := cmp.Or(sourceErr, errs[i]); err != nil { // one cause on one line, the source's before the target's
 			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, late(ctx, toLook(r.job), err)))
 			continue
 		}
@@ -374,7 +374,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	}
 }
 
-// noteHeld keeps what a tag of a target was observed to hold. The lock is held.
+// noteHeld records what a tag of a target holds. The caller holds the lock.
 func (r *run) noteHeld(o diff.Observation) {
 	repo := o.Target.Repository
 	if !o.Hidden && o.Target.Tag != "" {
@@ -401,7 +401,7 @@ func (r *run) noteOffered(d image.Descriptor) {
 	r.offered[d.Digest] = d
 }
 
-// offer asks the source, and what a target would hold of the answer.
+// offer asks the source, and determines what a target would hold.
 func (m *Mirror) offer(ctx context.Context, r *run, o *diff.Observation) error {
 	job := r.job
 	if job.ResolveServer {
@@ -434,7 +434,7 @@ func (m *Mirror) offer(ctx context.Context, r *run, o *diff.Observation) error {
 	return At(Source, o.Source, err)
 }
 
-// held asks a target. Where what is offered is given, what it holds in place of that may be a list of referrers.
+// held asks a target. If the offer is known, what the target holds instead may be a referrers list.
 func (m *Mirror) held(ctx context.Context, job plan.Job, source, target image.Reference, offered image.Digest) (diff.Observation, error) {
 	desc, verified, err := m.look(ctx, job, source, target)
 	switch {
@@ -455,7 +455,7 @@ func (m *Mirror) held(ctx context.Context, job plan.Job, source, target image.Re
 	return o, At(Target, target, err)
 }
 
-// unobserved is the outcome of what could not be asked: nothing is known, so nothing is done.
+// unobserved returns the outcome of what could not be asked: nothing is known, so nothing is done.
 func unobserved(job string, source, target image.Reference, err error) Outcome {
 	out := Outcome{Job: job, Status: record.Failed, Err: err}
 	out.Action = diff.Action{Op: diff.Import, Reason: diff.Unobserved, Source: source, Target: target}

@@ -14,46 +14,45 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// blobLocations remembers which repository holds what, as far as a registry has confirmed it, and keeps two imports from fetching
-// one blob, or from bringing it to one registry, at the same time. What it remembers may be wrong later: a registry may have
-// collected its garbage, and somebody may have deleted what nobody named. So it says since when it knows, and what a run finds gone puts
-// what was below it in doubt.
+// blobLocations remembers which repository holds which objects, as confirmed by registries. It also keeps two imports from fetching one
+// blob, or from copying it to one registry, at the same time. Its knowledge may become wrong: a registry may collect garbage, and someone
+// may delete objects. So it records when something was seen, and if a run finds an object gone, what was below it is in doubt.
 type blobLocations struct {
 	mu sync.Mutex
-	// held is what a repository holds, with when that was seen; the zero time is that of what earlier processes saw.
+	// held is what a repository holds, and when that was seen; the zero time stands for what earlier processes saw.
 	held map[image.Repository]map[image.Digest]time.Time
-	// doubted is what a repository was thought to hold: it is asked before anything relies on it.
+	// doubted is what a repository was believed to hold: it is asked before anything relies on it.
 	doubted map[image.Repository]map[image.Digest]struct{}
 	// holders has, for each blob and each mount scope, one repository that holds it.
 	holders  map[image.Digest]map[string]image.Repository
 	flights  map[flight]*flying
 	measured map[image.Repository]map[image.Digest]struct{}
-	// sharers counts, for each blob, the manifests known so far that refer to it; counted are those manifests.
+	// sharers counts, for each blob, the known manifests that refer to it; counted are those manifests.
 	sharers map[image.Digest]int
 	counted map[image.Digest]struct{}
 	// remembered are the repositories that earlier runs have filled.
 	remembered map[image.Repository]bool
 }
 
-// flight is a blob on its way: from its source, while no target holds it; to a mount scope that has it nowhere; or into one
-// repository of a mount scope that has it elsewhere.
+// flight identifies a transfer of a blob: from its source, while no target holds it; to a mount scope without it; or into one repository of
+// a mount scope that has it elsewhere.
 type flight struct {
 	digest     image.Digest
 	scope      string
 	repository image.Repository
 }
 
-// flying is a flight under way, between the mount scope that it was started from and the one that it was started for.
+// flying is a transfer under way, between the mount scopes of its source and its target.
 type flying struct {
 	source, scope string
 	ended         chan struct{}
 	steps         atomic.Int64
 }
 
-// patience is how long an import waits for another pair of registries to go on with a blob that both want.
+// patience is how long an import waits for another pair of registries to make progress with a blob that both want.
 const patience = 5 * time.Second
 
-// wait returns at the end of the flight, or, where the caller has a way around it, once it does not get on.
+// wait returns at the end of the transfer, or once it makes no progress if the caller has a way around it.
 func (f *flying) wait(ctx context.Context, around bool) (stuck bool, err error) {
 	defer worktime.Wait(ctx)()
 	for {
@@ -112,28 +111,27 @@ func (l *blobLocations) size() int {
 	return n
 }
 
-// blobCopy is what to do about a blob that is not yet where it is wanted.
+// blobCopy says how to copy a blob that is missing.
 type blobCopy struct {
-	// mount is another repository of the same mount scope that holds the blob; zero where none is known.
+	// mount is another repository of the same mount scope that holds the blob; zero if none is known.
 	mount image.Repository
-	// copied is a repository of another mount scope to which the blob was brought before; zero where none is known. Reading it there
-	// spares the source.
+	// copied is a repository of another mount scope to which the blob was copied before; zero if none is known. Reading it there saves the
+	// source a request.
 	copied image.Repository
-	// progress is to be called as bytes move, done at the end.
+	// progress must be called as bytes move, done at the end.
 	progress func()
 	done     func(arrived bool)
 }
 
-// claim waits until the blob is in the repository, and then returns nil, or until it is for the caller to bring it there. What was
-// last seen there before since does not count. It does not wait for other registries than the caller's that hang: rather is a blob
-// fetched twice.
+// claim waits until the blob is in the repository, and then returns nil, or until the caller may copy it. It ignores what was last seen
+// before since. It does not wait for a hanging transfer between other registries: fetching a blob twice is better.
 func (l *blobLocations) claim(ctx context.Context, source, repo image.Repository, d image.Digest, since time.Time) (*blobCopy, error) {
 	alone := false
 	for {
 		l.mu.Lock()
 		if seen, ok := l.held[repo][d]; ok && !seen.Before(since) {
 			l.mu.Unlock()
-			return nil, nil //nolint:nilnil // no copy is the answer, and not an error
+			return nil, nil //nolint:nilnil // nothing to copy is not an error
 		}
 		c, key := l.copyFor(repo, d)
 		if alone {
@@ -158,7 +156,7 @@ func (l *blobLocations) claim(ctx context.Context, source, repo image.Repository
 	}
 }
 
-// copyFor returns what has to be done for a blob, and the flight that it is part of. The lock is held.
+// copyFor returns how to copy a blob, and the transfer that the copy is part of. The caller holds the lock.
 func (l *blobLocations) copyFor(repo image.Repository, d image.Digest) (*blobCopy, flight) {
 	key := flight{digest: d}
 	holders := l.holders[d]
@@ -166,7 +164,7 @@ func (l *blobLocations) copyFor(repo image.Repository, d image.Digest) (*blobCop
 		return &blobCopy{}, key
 	}
 	key.scope = scopeOf(repo)
-	// The distribution project's registry answers 201 to the mount of a blob that is not named by sha256, and does not have it then.
+	// The distribution project's registry answers 201 to the mount of a blob whose digest is not sha256, without having it.
 	if mount, ok := holders[key.scope]; ok && mount != repo && d.Algorithm() == "sha256" {
 		key.repository = repo
 		return &blobCopy{mount: mount}, key
@@ -194,7 +192,7 @@ func (l *blobLocations) end(key flight, ended chan struct{}, repo image.Reposito
 	l.holders[key.digest][scopeOf(repo)] = repo
 }
 
-// note remembers that the repository was seen to hold a blob or a manifest. The lock is held.
+// note records that the repository was seen to hold a blob or a manifest. The caller holds the lock.
 func (l *blobLocations) note(repo image.Repository, d image.Digest, seen time.Time) {
 	if l.held[repo] == nil {
 		l.held[repo] = map[image.Digest]time.Time{}
@@ -203,8 +201,8 @@ func (l *blobLocations) note(repo image.Repository, d image.Digest, seen time.Ti
 	delete(l.doubted[repo], d)
 }
 
-// recall notes what a memory of earlier runs says, where this run knows nothing: that the repository holds a blob, or that
-// another of its mount scope does.
+// recall records what the memory of earlier runs says, if this run knows nothing: that the repository, or another of its mount scope, holds
+// the blob.
 func (l *blobLocations) recall(holder image.Repository, d image.Digest, into image.Repository) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,21 +223,21 @@ func (l *blobLocations) recall(holder image.Repository, d image.Digest, into ima
 	}
 }
 
-// knows tells whether earlier runs have filled the repository, so that what is not remembered is hardly there.
+// knows reports whether earlier runs have filled the repository, so that unknown objects are probably missing.
 func (l *blobLocations) knows(repo image.Repository) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.remembered[repo]
 }
 
-// arrived remembers that the repository holds a manifest, with all below it.
+// arrived records that the repository holds a manifest with everything below it.
 func (l *blobLocations) arrived(repo image.Repository, d image.Digest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.note(repo, d, time.Now())
 }
 
-// has tells whether the repository was seen to hold something, since a time or later.
+// has reports whether the repository was seen to hold an object at some time or later.
 func (l *blobLocations) has(repo image.Repository, d image.Digest, since time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -247,14 +245,14 @@ func (l *blobLocations) has(repo image.Repository, d image.Digest, since time.Ti
 	return ok && !seen.Before(since)
 }
 
-// doubt has the repository asked, before anything relies on it, for what it was thought to hold.
+// doubt puts objects of the repository in doubt: it is asked for them before anything relies on them.
 func (l *blobLocations) doubt(repo image.Repository, list ...image.Digest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.doubtHeld(repo, slices.Values(list))
 }
 
-// doubtAll is doubt about everything.
+// doubtAll puts everything in doubt.
 func (l *blobLocations) doubtAll(repo image.Repository) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -274,7 +272,7 @@ func (l *blobLocations) doubtHeld(repo image.Repository, list iter.Seq[image.Dig
 	}
 }
 
-// doubts tells whether the repository may not hold what it was thought to hold.
+// doubts reports whether an object of the repository is in doubt.
 func (l *blobLocations) doubts(repo image.Repository, d image.Digest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -282,7 +280,7 @@ func (l *blobLocations) doubts(repo image.Repository, d image.Digest) bool {
 	return ok
 }
 
-// measure tells whether the blob is to be counted for the repository: only once, and not where it is known to be held.
+// measure reports whether to count the blob for the repository: only once, and not if it is known to be there.
 func (l *blobLocations) measure(repo image.Repository, d image.Digest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -299,8 +297,8 @@ func (l *blobLocations) measure(repo image.Repository, d image.Digest) bool {
 	return true
 }
 
-// mostShared sorts the blobs of a manifest: first those that most manifests refer to, because other imports wait for them and
-// mount them once they are there; then the largest. What is equal keeps its order.
+// mostShared sorts the blobs of a manifest: first those that most manifests refer to, because other imports wait for them and mount them;
+// then the largest. Equal blobs keep their order.
 func (l *blobLocations) mostShared(manifest image.Digest, blobs []blob) []blob {
 	l.mu.Lock()
 	defer l.mu.Unlock()
