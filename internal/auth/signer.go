@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -212,12 +213,20 @@ func (s *signer) ready(ctx context.Context, need []Scope) error {
 
 // meet learns from a challenge how to sign in, and reports whether the request is worth another try.
 func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used signature) (again bool, err error) {
-	for _, c := range parseChallenges(refusal.Header.Values("WWW-Authenticate")) {
+	offered := parseChallenges(refusal.Header.Values("WWW-Authenticate"))
+	for _, c := range offered {
 		if c.scheme == bearer && c.params["realm"] != "" {
-			return s.meetBearer(req, c, need, used.token)
+			var unusable error
+			if again, unusable = s.meetBearer(req, c, need, used.token); unusable == nil {
+				return again, nil
+			}
+			err = cmp.Or(err, unusable)
 		}
 	}
-	for _, c := range parseChallenges(refusal.Header.Values("WWW-Authenticate")) {
+	if err != nil {
+		return false, err
+	}
+	for _, c := range offered {
 		if c.scheme == basic {
 			s.mu.Lock()
 			s.scheme = basic

@@ -43,7 +43,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	case !e.inDoubt(err):
 		return d, err
 	}
-	// Some proxies answer HEAD with 403 or 404 and serve GET. Whether this one does is found out once.
+	// Some proxies answer HEAD with 400, 401, 403 or 404 and serve GET. Whether this one does is found out once.
 	byGet, getErr := c.headByGet(ctx, r)
 	if getErr == nil {
 		e.head.Store(useless)
@@ -101,5 +101,12 @@ const (
 // inDoubt reports whether a refusal may concern HEAD rather than the manifest.
 func (h *host) inDoubt(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && h.head.Load() == unknown && e.Operation == headManifest && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound)
+	if !ok || h.head.Load() != unknown || e.Operation != headManifest {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return true
+	}
+	return false
 }

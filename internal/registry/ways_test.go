@@ -82,6 +82,8 @@ func readingWays() []way {
 		{name: "HEAD with application/json", options: head(emulator.HeadOptions{MediaType: "application/json"})},
 		{name: "HEAD with text/plain", options: head(emulator.HeadOptions{MediaType: "text/plain; charset=utf-8"})},
 		{name: "HEAD without digest", options: head(emulator.HeadOptions{NoDigest: true})},
+		{name: "HEAD refused, 400", options: head(emulator.HeadOptions{Status: 400})},
+		{name: "HEAD refused, 401", options: head(emulator.HeadOptions{Status: 401})},
 		{name: "HEAD refused, 403", options: head(emulator.HeadOptions{Status: 403})},
 		{name: "HEAD refused, 404", options: head(emulator.HeadOptions{Status: 404})},
 		{name: "HEAD refused, 405", options: head(emulator.HeadOptions{Status: 405})},
