@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Rule is what is known of a registry's limits beforehand.
+// Rule is what is known in advance about a registry's limits.
 type Rule struct {
-	// Metered is set where the GETs of manifests count.
+	// Metered is set if GETs of manifests count.
 	Metered bool
-	// Keep is how many pulls of a window are left to others; KeepPercent says it as a part of the limit. The larger holds.
+	// Keep is how many pulls of a window are left to others; KeepPercent is the same as a part of the limit. The larger applies.
 	Keep, KeepPercent int
-	// Limit and Window are what the registry allows where its answers do not say; zero for nothing.
+	// Limit and Window are the limit if the registry's answers name none; zero for none.
 	Limit  int
 	Window time.Duration
-	// PerSecond is how many requests of any kind are sent in a second; zero for any number.
+	// PerSecond limits requests of any kind per second; zero for no limit.
 	PerSecond int
 }
 
-// budget is what is known of the pulls of one account or address at one registry. It is pure: it is told what time it is.
+// budget is what is known about the pulls of one account or address at one registry. It is pure: callers pass the time.
 type budget struct {
-	// Limit and Remaining are by the last reading, at Read; Known is set once there was one.
+	// Limit and Remaining are from the last reading, at Read; Known is set once there was one.
 	Limit, Remaining int
 	Window           time.Duration
 	Read             time.Time
@@ -30,38 +30,38 @@ type budget struct {
 	Spent []time.Time
 	// Until is set while a refusal holds.
 	Until time.Time
-	// Others is how many pulls of a window others make, on an average since OthersSince; OthersAt is when it was looked at last.
+	// Others is the average number of others' pulls per window since OthersSince; OthersAt is when it was last updated.
 	Others                float64
 	OthersSince, OthersAt time.Time
 
 	// underWay are pulls that were sent and not answered yet.
 	underWay int
-	// reservations are those that keep pulls, in the order in which they came.
+	// reservations are those that reserve pulls, in order of arrival.
 	reservations []*reservation
-	// settled is closed when the next pull ends or is given back; nil while nobody waits for that.
+	// settled is closed when the next pull ends or is returned; nil while no one waits for that.
 	settled chan struct{}
-	// heard is when the answer came that was read last.
+	// heard is the time of the last answer that was read.
 	heard time.Time
-	// met is set once a registry has said whom it counts: its pulls are those of that source.
+	// met is set once the registry has named whom it counts: the pulls are those of that source.
 	met bool
 }
 
 const (
-	// lookAgain is how often a budget is looked at that others have spent; shortest is the least that anything is put off.
+	// lookAgain is how often to check a budget that others have spent; shortest is the shortest deferral.
 	lookAgain = 10 * time.Minute
 	shortest  = time.Minute
-	// longestGuess is the longest that a budget is left alone of which the registry says nothing.
+	// longestGuess is the longest time for which a budget is left alone if the registry names none.
 	longestGuess = time.Hour
-	// maxSpent bounds the pulls that are remembered.
+	// maxSpent limits the pulls that are remembered.
 	maxSpent = 20_000
 )
 
-// keep is how many pulls are left to others.
+// keep returns how many pulls are left to others.
 func (r Rule) keep(limit int) int { return max(r.Keep, limit*r.KeepPercent/100) }
 
-// forget drops what the window has left behind.
+// forget drops pulls that have left the window.
 func (b *budget) forget(now time.Time) {
-	// What is of later than now by little was settled while the caller waited for its turn, by more is of a clock that was wrong.
+	// A time slightly in the future was settled while the caller waited for its turn; one far in the future comes from a wrong clock.
 	window, latest := b.window(), now.Add(shortest)
 	b.Spent = slices.DeleteFunc(b.Spent, func(at time.Time) bool { return at.After(latest) || now.Sub(at) >= window })
 	if b.Known && (now.Sub(b.Read) >= window || b.Read.After(latest)) {
@@ -76,7 +76,7 @@ func (b *budget) window() time.Duration {
 	return 6 * time.Hour
 }
 
-// available is how many pulls may be made now; false where nothing is known, and the registry has to say.
+// available returns how many pulls may be made now; false if nothing is known, and the registry must say.
 func (b *budget) available(rule Rule) (int, bool) {
 	if b.Known {
 		return b.Remaining - b.underWay - b.reserved() - rule.keep(b.Limit), true
@@ -103,12 +103,12 @@ func (b *budget) take(rule Rule, now time.Time) (retry time.Time, ok bool) {
 	return time.Time{}, true
 }
 
-// undecided tells whether pulls under way may turn out to have been counted already in what is left, so that there is more than it seems.
+// undecided reports whether pulls under way may already be counted in what is left, so that there may be more than it seems.
 func (b *budget) undecided(rule Rule, now time.Time) bool {
 	return b.underWay > 0 && !now.Before(b.Until) && (!b.Known || b.Remaining > rule.keep(b.Limit))
 }
 
-// wait returns what is closed when a pull under way ends.
+// wait returns a channel that is closed when a pull under way ends.
 func (b *budget) wait() <-chan struct{} {
 	if b.settled == nil {
 		b.settled = make(chan struct{})
@@ -116,8 +116,8 @@ func (b *budget) wait() <-chan struct{} {
 	return b.settled
 }
 
-// again is when to try next: when a quarter of the limit has left the window, as far as it was spent here; and where others have spent
-// it, soon enough to see that there is more.
+// again returns when to try next: when a quarter of the limit has left the window, as far as it was spent here; if others have spent it,
+// soon enough to notice when there is more.
 func (b *budget) again(rule Rule, now time.Time) time.Time {
 	limit := b.Limit
 	if !b.Known {
@@ -136,7 +136,7 @@ func (b *budget) again(rule Rule, now time.Time) time.Time {
 	return at
 }
 
-// wake has those go on that wait for a pull to end.
+// wake continues those that wait for a pull to end.
 func (b *budget) wake() {
 	if b.settled != nil {
 		close(b.settled)
@@ -144,7 +144,7 @@ func (b *budget) wake() {
 	}
 }
 
-// burst returns the last of the pulls that were made within a minute of one of them: they come back together.
+// burst returns the last of the pulls made within a minute of one of them: they become available together.
 func (b *budget) burst(first int) int {
 	last := first
 	for last+1 < len(b.Spent) && b.Spent[last+1].Sub(b.Spent[first]) <= shortest {
@@ -153,7 +153,7 @@ func (b *budget) burst(first int) int {
 	return last
 }
 
-// settle ends a pull: counted is set where the registry has counted it.
+// settle ends a pull; counted is set if the registry has counted it.
 func (b *budget) settle(counted bool, now time.Time) {
 	b.underWay--
 	b.wake()
@@ -169,7 +169,7 @@ func (b *budget) bound() {
 	}
 }
 
-// join adds the pulls of another list. One that both have, since both were kept while they were one, is the same.
+// join adds the pulls of another list. Pulls in both lists, from when they were one, count once.
 func (b *budget) join(other []time.Time) {
 	all := make([]time.Time, 0, len(b.Spent)+len(other))
 	own := b.Spent
@@ -186,8 +186,8 @@ func (b *budget) join(other []time.Time) {
 	b.bound()
 }
 
-// learn takes in what an answer says to a request of some time. Answers may overtake one another: what a request was answered that was
-// sent before the last answer came counts only where it is less.
+// learn reads what an answer says, given the time of its request. Answers may overtake one another: the answer to a request that was sent
+// before the last answer came counts only if it says less.
 func (b *budget) learn(r Reading, sent, now time.Time) {
 	if b.Known && !sent.After(b.heard) && r.Remaining >= b.Remaining {
 		return
@@ -205,10 +205,10 @@ func (b *budget) learn(r Reading, sent, now time.Time) {
 	b.watchOthers(now)
 }
 
-// othersNow is how many pulls of the window somebody else has made, as far as it was not kept by the window itself.
+// othersNow returns how many pulls of the window others have made, as far as the window itself does not tell.
 func (b *budget) othersNow() int { return max(0, b.Limit-b.Remaining-len(b.Spent)-b.underWay) }
 
-// watchOthers takes an average of what others spend, four times in a window.
+// watchOthers updates the average of others' pulls, four times per window.
 func (b *budget) watchOthers(now time.Time) {
 	if now.Sub(b.OthersAt) < b.window()/4 {
 		return
@@ -222,7 +222,7 @@ func (b *budget) watchOthers(now time.Time) {
 	b.OthersAt = now
 }
 
-// steady is how many pulls of each window are to be left to others, who have been seen to make them for a window at least.
+// steady returns how many pulls of each window are left to others, who have made them for at least one window.
 func (b *budget) steady(now time.Time) int {
 	if b.OthersSince.IsZero() || now.Sub(b.OthersSince) < b.window() {
 		return 0
@@ -230,7 +230,7 @@ func (b *budget) steady(now time.Time) int {
 	return int(math.Round(b.Others))
 }
 
-// refuse takes in that the registry allows no more before a time; zero where it did not say.
+// refuse records that the registry allows no more before a time; zero if it named none.
 func (b *budget) refuse(rule Rule, asked, now time.Time) time.Time {
 	at := b.again(rule, now)
 	if !b.Known {

@@ -7,17 +7,17 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Demand is what jobs want of a budget.
+// Demand is what jobs want from a budget.
 type Demand struct {
-	// Wanted is how many pulls are asked for in a window, on an average since Since.
+	// Wanted is the average number of pulls requested per window since Since.
 	Wanted int
 	Since  time.Time
 	// Waiting is how many imports wait now.
 	Waiting int
 }
 
-// Overcommitted tells whether jobs want more of a budget than it ever gives: imports have waited for a day, or four windows, and they do
-// not become fewer. A first import that takes long is no such thing.
+// Overcommitted reports whether jobs want more from a budget than it ever provides: imports have waited for a day, or four windows, and do
+// not become fewer. A long first import is not such a case.
 func Overcommitted(runs []record.JobRun, window time.Duration, now time.Time) (Demand, bool) {
 	d := Demand{Since: now.Add(-max(24*time.Hour, 4*window))}
 	slices.SortStableFunc(runs, func(a, b record.JobRun) int { return a.Started.Compare(b.Started) })

@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// Need is what a job will pull of a budget.
+// Need is what a job will pull from a budget.
 type Need struct {
 	Job      string
 	Priority int
 	Pulls    int
 }
 
-// Share is what a job is given of a budget, and when.
+// Share is what a job gets from a budget, and when.
 type Share struct {
 	Need
 	// Now is how many of the pulls fit at once.
 	Now int
-	// Done is when the last of them is made; zero where that cannot be told.
+	// Done is when the last of them is made; zero if that is unknown.
 	Done time.Time
 }
 
-// Forecast is how a budget will be spent.
+// Forecast says how a budget will be spent.
 type Forecast struct {
 	Shares []Share // in the order in which they are served
-	// Others is how many pulls of the window somebody else has made.
+	// Others is how many pulls of the window others have made.
 	Others int
 }
 
-// maxForecast bounds the pulls of which the time is reckoned; of more it cannot be told.
+// maxForecast limits the pulls whose time is calculated; beyond it the time is unknown.
 const maxForecast = 1_000_000
 
-// Forecast tells how what jobs need will be spent, by what is known of the budget of a sign-in; false where that is nothing. It takes a
-// window to slide, and others to go on as they have for a window at least.
+// Forecast predicts how the needs of jobs will be served, from what is known about the budget of an account; false if that is nothing. It
+// assumes that the window slides, and that others continue as they have for at least a window.
 func (g *Governor) Forecast(registry, account string, needs []Need, now time.Time) (Forecast, bool) {
 	g.mu.Lock()
 	defer g.unlock()
@@ -66,7 +66,7 @@ func (b *budget) forecast(rule Rule, needs []Need, now time.Time) (Forecast, boo
 	if len(free) == 0 || total > maxForecast {
 		return f, true
 	}
-	// A place that was taken is free again a window later, and all of them come back within one: so they are taken in turns.
+	// A used slot is free again a window later, and all of them become free within one window: so they are used in turns.
 	k := 0
 	next := func() time.Time {
 		at := free[k%len(free)].Add(time.Duration(k/len(free)) * b.window())
@@ -101,8 +101,8 @@ func serve(shares []Share, next func() time.Time, now time.Time) {
 	}
 }
 
-// slots are the times, sorted, at which each place in the window is free again that is not kept for others or used by them; others is how
-// many they use now.
+// slots returns the times, sorted, at which each slot of the window becomes free that others neither use nor keep; others is how many they
+// use now.
 func (b *budget) slots(rule Rule, limit int, now time.Time) (free []time.Time, others int) {
 	remaining := limit - len(b.Spent)
 	if b.Known {
@@ -122,12 +122,12 @@ func (b *budget) slots(rule Rule, limit int, now time.Time) (free []time.Time, o
 			free = append(free, from)
 		}
 	}
-	for range others { // when they were made is not known: before the last look
+	for range others { // it is unknown when they were made: before the last look
 		free = append(free, b.Read.Add(b.window()))
 	}
 	slices.SortFunc(free, time.Time.Compare)
 	taken := rule.keep(limit) + max(0, b.steady(now)-others) // of those that are free first
 	free = free[min(taken, len(free)):]
 	usable := limit - rule.keep(limit) - b.steady(now)
-	return free[:min(len(free), max(0, usable))], others // a fixed window may have begun anew before ours has slid
+	return free[:min(len(free), max(0, usable))], others // a fixed window may start over before ours has slid
 }

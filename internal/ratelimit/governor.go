@@ -14,8 +14,8 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Store keeps what is known of budgets across restarts. It is a help: without it, what the registry says is learned anew. Its methods end
-// with their context.
+// Store saves budgets across restarts. It is optional: without it, the registry's answers are read again. Its methods end with their
+// context.
 type Store interface {
 	Budget(ctx context.Context, name string) (state []byte, ok bool, err error)
 	PutBudget(ctx context.Context, name string, state []byte) error
@@ -23,15 +23,15 @@ type Store interface {
 
 // Options of a [Governor]. Rule, Account and Log are required.
 type Options struct {
-	// Rule returns what is known of a registry.
+	// Rule returns what is known about a registry.
 	Rule func(registry string) Rule
-	// Account names the sign-in that holds for a repository of a registry, as the config calls it.
+	// Account names the credential for a repository of a registry, as in the config.
 	Account func(registry, repository string) string
-	// SignsIn tells whether requests for a repository carry a credential; nil where that is not known.
+	// SignsIn reports whether requests for a repository carry a credential; nil if that is unknown.
 	SignsIn func(registry, repository string) bool
-	// Store keeps budgets; nil for nothing.
+	// Store saves budgets; nil for none.
 	Store Store
-	// Pulled is told of each pull that was counted; nil for nobody.
+	// Pulled is called for each counted pull; nil for none.
 	Pulled func(registry, account string)
 	Log    *slog.Logger
 }
@@ -40,65 +40,65 @@ type Options struct {
 type Governor struct {
 	options Options
 
-	// mu guards all below, and what is in it. Every request takes it, so nothing is read, written or logged meanwhile.
+	// mu guards everything below, and its contents. Every request locks it, so nothing is read, written or logged meanwhile.
 	mu      sync.Mutex
 	budgets map[key]*account
-	// sources are the budgets of those whom registries count: two sign-ins of one account share one.
+	// sources are the budgets by whom registries count: two credentials of one account share one.
 	sources map[source]*budget
 	blocks  map[string]*block
 	// learned are the registries whose answers say that they count.
 	learned sync.Map
-	// turns are when the next request to a registry may be sent that takes only so many in a second.
+	// turns are the times of the next request to registries with a limit per second.
 	turns map[string]time.Time
-	// said are lines of the log that are written once the lock is given back.
+	// said are log lines to be written after unlocking.
 	said []line
 }
 
-// line is one of the log.
+// line is a log line.
 type line struct {
 	level slog.Level
 	text  string
 	attrs []slog.Attr
 }
 
-// say notes a line of the log.
+// say queues a log line.
 func (g *Governor) say(level slog.Level, text string, attrs ...slog.Attr) {
 	g.said = append(g.said, line{level, text, attrs})
 }
 
-// unlock gives back the lock, and logs what was said under it.
+// unlock unlocks, and writes the queued log lines.
 func (g *Governor) unlock() {
 	said := g.said
 	g.said = nil
 	g.mu.Unlock()
 	for _, l := range said {
-		g.options.Log.LogAttrs(context.Background(), l.level, l.text, l.attrs...) //nolint:sloglint // say is given constants only
+		g.options.Log.LogAttrs(context.Background(), l.level, l.text, l.attrs...) //nolint:sloglint // say gets constants only
 	}
 }
 
-// key is a sign-in at a registry, as the config calls it.
+// key is a credential at a registry, as named in the config.
 type key struct{ registry, account string }
 
 // source is whom a registry counts.
 type source struct{ registry, hash string }
 
-// account is the budget of a sign-in, and what is known of it besides.
+// account is the budget of a credential, with its state.
 type account struct {
 	*budget
 	key
-	// ready is closed once what was kept of it has been read.
+	// ready is closed once the saved state was read.
 	ready chan struct{}
-	// pulling is its part of what is under way in its budget.
+	// pulling is its part of the pulls under way in its budget.
 	pulling int
 	keeping
-	// exempt are repositories of which the registry counts nothing.
+	// exempt are repositories for which the registry counts nothing.
 	exempt map[string]time.Time
-	short  bool // the last request did not fit, and that was said
-	// unapplied is set where a credential is sent, and the registry counts the address all the same.
+	short  bool // the last request did not fit, and that was logged
+	// unapplied is set if the registry counts by address although a credential is sent.
 	unapplied bool
 }
 
-// block is that a registry wants no requests at all.
+// block says that a registry wants no requests at all.
 type block struct {
 	until  time.Time
 	length time.Duration
@@ -107,7 +107,7 @@ type block struct {
 const (
 	firstBlock   = time.Minute
 	longestBlock = time.Hour
-	// exemptFor is how long a repository is taken for exempt.
+	// exemptFor is how long a repository counts as exempt.
 	exemptFor = 24 * time.Hour
 	maxExempt = 10_000
 )
@@ -117,13 +117,13 @@ func New(options Options) *Governor {
 	return &Governor{options: options, budgets: map[key]*account{}, sources: map[source]*budget{}, blocks: map[string]*block{}, turns: map[string]time.Time{}}
 }
 
-// Metered tells whether a registry counts the GETs of manifests: by its rule, or by what it has answered.
+// Metered reports whether a registry counts GETs of manifests, by its rule or by its answers.
 func (g *Governor) Metered(registry string) bool {
 	_, learned := g.learned.Load(registry)
 	return learned || g.options.Rule(registry).Metered
 }
 
-// Budgets returns what is known of the budgets that were met, in no order.
+// Budgets returns the budgets that have been used, in no order.
 func (g *Governor) Budgets(now time.Time) []record.Budget {
 	g.mu.Lock()
 	defer g.unlock()
@@ -151,8 +151,7 @@ func (g *Governor) Budgets(now time.Time) []record.Budget {
 	return list
 }
 
-// of returns the budget of a sign-in. What was kept of it is read where it is met for the first time, for which all wait who ask a registry that is
-// known to count.
+// of returns the budget of a credential. Its saved state is read on first use; requests to a registry that is known to count wait for that.
 func (g *Governor) of(ctx context.Context, registry, repository string) (*account, error) {
 	k := key{registry, g.options.Account(registry, repository)}
 	g.mu.Lock()
@@ -174,14 +173,14 @@ func (g *Governor) of(ctx context.Context, registry, repository string) (*accoun
 	}
 }
 
-// Recall reads what was kept of the budget of a repository, if it was not met yet.
+// Recall reads the saved budget of a repository, unless that has been done.
 func (g *Governor) Recall(registry, repository string) {
 	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()
-	_, _ = g.of(ctx, registry, repository) // what cannot be read in time is not known
+	_, _ = g.of(ctx, registry, repository) // what cannot be read in time is unknown
 }
 
-// meet has sign-ins that a registry counts as one share a budget.
+// meet makes credentials share a budget if the registry counts them as one.
 func (g *Governor) meet(a *account, who string) {
 	if who == "" {
 		return
@@ -198,7 +197,7 @@ func (g *Governor) meet(a *account, who string) {
 	}
 }
 
-// move has a sign-in spend of another budget from now on. What it has under way goes along, and those that wait look at what there is now.
+// move switches a credential to another budget. Its pulls under way move with it, and waiting requests check the new budget.
 func (a *account) move(to *budget) {
 	from := a.budget
 	from.underWay -= a.pulling
@@ -210,7 +209,7 @@ func (a *account) move(to *budget) {
 		to.reservations = append(to.reservations, r)
 		return true
 	})
-	if !from.met { // else its pulls are those of another source
+	if !from.met { // otherwise its pulls are those of another source
 		to.join(from.Spent)
 	}
 	a.budget = to
@@ -237,7 +236,7 @@ func (a *account) settle(counted bool, now time.Time) {
 	a.budget.settle(counted, now)
 }
 
-// applied notices a credential that was sent and not taken: the registry then counts an address where it names accounts otherwise.
+// applied notices a credential that has no effect: the registry then counts by address although it can name accounts.
 func (g *Governor) applied(a *account, signed bool, who string) {
 	if who == "" {
 		return
@@ -251,7 +250,7 @@ func (g *Governor) applied(a *account, signed bool, who string) {
 	a.unapplied = unapplied
 }
 
-// blocked tells until when a registry wants no requests at all; zero where it takes them.
+// blocked returns until when a registry wants no requests at all; zero if it accepts them.
 func (g *Governor) blocked(registry string, now time.Time) time.Time {
 	if b := g.blocks[registry]; b != nil && now.Before(b.until) {
 		return b.until
@@ -259,7 +258,7 @@ func (g *Governor) blocked(registry string, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// block stops all requests to a registry, for twice as long as the last time where that was not long ago.
+// block stops all requests to a registry, for twice as long as the last time if that was not long ago.
 func (g *Governor) block(registry string, asked, now time.Time) time.Time {
 	b := g.blocks[registry]
 	switch {

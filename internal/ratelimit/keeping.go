@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// saveEvery is how often what answers say of a budget is kept; a pull is kept at once.
+	// saveEvery is how often the state from answers is saved; a pull is saved at once.
 	saveEvery = time.Second
-	// storePatience is the longest that one use of the store takes, writePatience the longest that an answer waits until its pull is kept.
+	// storePatience limits one use of the store; writePatience limits how long an answer waits until its pull is saved.
 	storePatience = 5 * time.Second
 	writePatience = time.Second
 )
 
-// keeping is how far the state of a budget is kept. One write is under way at a time, so that the last one has the latest state.
+// keeping is the state of saving a budget. One write runs at a time, so that the last one has the latest state.
 type keeping struct {
 	saved time.Time
-	// unsaved is set while there is more to keep than was kept.
+	// unsaved is set while there are unsaved changes.
 	unsaved bool
-	// next is closed when the write that is asked for has ended; nil where none is.
+	// next is closed when the requested write has ended; nil for none.
 	next chan struct{}
-	// writing is closed when no write is left; nil where none is under way.
+	// writing is closed when no write is left; nil if none is under way.
 	writing chan struct{}
 }
 
 func (k key) name() string { return k.registry + " " + k.account }
 
-// load reads what was kept of a budget.
+// load reads the saved state of a budget.
 func (g *Governor) load(a *account) {
 	defer close(a.ready)
 	if g.options.Store == nil {
@@ -57,8 +57,8 @@ func (g *Governor) load(a *account) {
 	}
 }
 
-// save has the state of a budget written: soon where that is due, now and then otherwise. What it returns is closed when it was written;
-// nil where it will be later, or never.
+// save has the state of a budget written, soon if that is due, otherwise later. It returns a channel that is closed when it was written;
+// nil if that is later, or never.
 func (g *Governor) save(a *account, due bool, now time.Time) (written <-chan struct{}) {
 	a.unsaved = true
 	if g.options.Store == nil || !due && now.Sub(a.saved) < saveEvery {
@@ -75,7 +75,7 @@ func (g *Governor) save(a *account, due bool, now time.Time) (written <-chan str
 	return a.next
 }
 
-// write writes the state of a budget as long as that is asked for.
+// write writes the state of a budget as long as that is requested.
 func (g *Governor) write(a *account) {
 	for {
 		g.mu.Lock()
@@ -110,7 +110,7 @@ func (g *Governor) put(name string, state *budget) error {
 	return g.options.Store.PutBudget(ctx, name, raw)
 }
 
-// await waits until a pull is kept, but not for a store that hangs.
+// await waits until a pull is saved, but not for a store that hangs.
 func await(ctx context.Context, written <-chan struct{}, patience time.Duration) {
 	if written == nil {
 		return
@@ -124,12 +124,12 @@ func await(ctx context.Context, written <-chan struct{}, patience time.Duration)
 	}
 }
 
-// Keep keeps what was not kept yet: the store that New was given is about to be closed.
+// Keep saves what is unsaved, since the store is about to be closed.
 func (g *Governor) Keep() {
 	g.mu.Lock()
 	var writing []<-chan struct{}
 	for _, a := range g.budgets {
-		writing = append(writing, a.ready) // what is being read is not wanted any more, but the store is
+		writing = append(writing, a.ready) // what is being read is not needed any more, but the store is
 		if a.unsaved {
 			g.save(a, true, time.Now())
 		}

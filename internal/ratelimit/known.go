@@ -2,7 +2,7 @@ package ratelimit
 
 import "strings"
 
-// Known returns what is known of a registry's limits without asking, and without a config.
+// Known returns what is known about a registry's limits without a request or a config.
 //
 //   - Docker Hub counts pulls, and says how many in its answers (https://docs.docker.com/docker-hub/usage/pulls/).
 //   - Quay's own configuration of its proxy allows 50 requests a second to manifests and to blobs each (conf/nginx in quay/quay).

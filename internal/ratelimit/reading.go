@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// Reading is what an answer says of a budget of pulls. A number that it does not say is -1.
+// Reading is what an answer says about a budget of pulls. Missing numbers are -1.
 type Reading struct {
 	Limit, Remaining int
-	// Window is the time for which the limit holds; zero where it is not said.
+	// Window is the time window of the limit; zero if unknown.
 	Window time.Duration
-	// Source is whom the registry counts: an account's name or an address. It must reach no log.
+	// Source is whom the registry counts: an account's name or an address. It must not be logged.
 	Source string
 }
 
-// maxValues bounds how many values of a list are looked at, maxNumber what a number may be.
+// maxValues limits how many values of a list are read, maxNumber the value of a number.
 const (
 	maxValues = 16
 	maxNumber = 1 << 40
 )
 
-// Read reads the headers that say how much is left, in any spelling: ratelimit-limit, x-ratelimit-limit, each "N", "N;w=SECONDS", or a
-// list of these, of which the one with the least left binds. It returns false where they say nothing of that.
+// Read reads the headers that say how much is left, in any spelling: ratelimit-limit, x-ratelimit-limit, each "N", "N;w=SECONDS", or a list
+// of these, of which the one with the least left applies. It returns false if there are none.
 func Read(header http.Header) (Reading, bool) {
 	r := Reading{Limit: -1, Remaining: -1, Source: strings.TrimSpace(header.Get("Docker-Ratelimit-Source"))}
 	limits, remaining := quantities(header, "Limit"), quantities(header, "Remaining")
@@ -43,7 +43,7 @@ func Read(header http.Header) (Reading, bool) {
 	return r, r.Remaining >= 0
 }
 
-// resetIn returns when what is left begins anew, where an answer says it in seconds (draft-ietf-httpapi-ratelimit-headers-05); zero otherwise.
+// resetIn returns when the window starts over, if an answer says it in seconds (draft-ietf-httpapi-ratelimit-headers-05); zero otherwise.
 func resetIn(header http.Header) time.Duration {
 	reset := quantities(header, "Reset")
 	if len(reset) != 1 || reset[0].n >= int(maxWindow/time.Second) {
@@ -52,13 +52,13 @@ func resetIn(header http.Header) time.Duration {
 	return time.Duration(reset[0].n) * time.Second
 }
 
-// quantity is a number and the window that it holds for.
+// quantity is a number with its window.
 type quantity struct {
 	n      int
 	window time.Duration
 }
 
-// quantities reads the header in its standard spelling, or else in the one with "X-".
+// quantities reads the header in its standard spelling, or else the one with "X-".
 func quantities(header http.Header, name string) []quantity {
 	for _, prefix := range []string{"Ratelimit-", "X-Ratelimit-"} {
 		var list []quantity
@@ -76,7 +76,7 @@ func quantities(header http.Header, name string) []quantity {
 	return nil
 }
 
-// parseQuantity reads "100;w=3600". Unknown parameters mean nothing.
+// parseQuantity reads "100;w=3600". It ignores unknown parameters.
 func parseQuantity(text string) (quantity, bool) {
 	number, parameters, _ := strings.Cut(text, ";")
 	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
@@ -94,10 +94,10 @@ func parseQuantity(text string) (quantity, bool) {
 	return q, true
 }
 
-// maxWindow is the longest window that is believed.
+// maxWindow is the longest plausible window.
 const maxWindow = 31 * 24 * time.Hour
 
-// refusal is what an answer 429 is about.
+// refusal is the subject of a 429.
 type refusal int
 
 const (
@@ -107,8 +107,8 @@ const (
 	pulls
 )
 
-// judge tells what a 429 is about: Docker Hub names the pull limit in its text, or says that nothing is left; what says neither, in
-// text that may not be JSON, is about the rate of requests.
+// judge determines the subject of a 429. Docker Hub names the pull limit in its text, or says that nothing is left; a 429 with neither
+// concerns the rate of requests. The text need not be JSON.
 func judge(header http.Header, body string) refusal {
 	text := strings.ToLower(body)
 	if strings.Contains(text, "pull rate limit") || strings.Contains(text, "increase-rate-limit") {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// reservation is a number of pulls that are kept for what goes together, so that others do not begin what cannot be ended.
+// reservation reserves pulls for requests that belong together, so that others do not start what cannot be finished.
 type reservation struct {
 	*Governor
 	account *account
@@ -15,18 +15,18 @@ type reservation struct {
 	begun bool
 }
 
-// reserved is the key under which a context carries its *reservation.
+// reserved is the context key of a *reservation.
 type reserved struct{}
 
-// Reserve keeps pulls of a repository for the requests of the context that it returns, as far as there are any left: what does not fit is
-// taken one by one, like everything without a reservation. begun says that what they are for has cost pulls already: it gets pulls that are
-// kept for what has not begun. adjust changes how many are still kept; adjust(0) gives back what was not used, and is called in the end.
+// Reserve reserves pulls of a repository for the requests of the returned context, as far as any are left: the rest is taken one by one, as
+// without a reservation. begun says that pulls were already spent on it: it may use pulls reserved for what has not begun. adjust changes
+// how many remain reserved; call adjust(0) in the end, which returns the unused ones.
 func (g *Governor) Reserve(ctx context.Context, registry, repository string, pulls int, begun bool) (of context.Context, adjust func(pulls int)) {
 	if !g.Metered(registry) {
 		return ctx, func(int) {}
 	}
 	a, err := g.of(ctx, registry, repository)
-	if err != nil { // then nothing of the context is sent
+	if err != nil { // then no request of the context is sent
 		return ctx, func(int) {}
 	}
 	r := &reservation{Governor: g, account: a, begun: begun}
@@ -34,7 +34,7 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 	return context.WithValue(ctx, reserved{}, r), r.adjust
 }
 
-// adjust makes the reservation as large as that, or as there is left.
+// adjust sets the size of the reservation, limited by what is left.
 func (r *reservation) adjust(pulls int) {
 	r.mu.Lock()
 	defer r.unlock()
@@ -57,7 +57,7 @@ func (r *reservation) adjust(pulls int) {
 	b.wake()
 }
 
-// reserved is how many pulls are kept.
+// reserved returns how many pulls are reserved.
 func (b *budget) reserved() (pulls int) {
 	for _, r := range b.reservations {
 		pulls += r.left
@@ -65,7 +65,7 @@ func (b *budget) reserved() (pulls int) {
 	return pulls
 }
 
-// cut takes up to so many pulls back from some of the reservations, from the last first. It returns how many.
+// cut takes pulls back from some of the reservations, from the last first. It returns how many.
 func (b *budget) cut(pulls int, from func(*reservation) bool) (taken int) {
 	for _, r := range slices.Backward(b.reservations) {
 		if n := min(r.left, pulls-taken); n > 0 && from(r) {
@@ -77,14 +77,14 @@ func (b *budget) cut(pulls int, from func(*reservation) bool) (taken int) {
 	return taken
 }
 
-// fit takes back what was reserved before it was known that there is less: first from what has not begun.
+// fit takes reserved pulls back when less turns out to be left: first from what has not begun.
 func (b *budget) fit(rule Rule) {
 	excess := b.reserved() - max(0, b.Remaining-rule.keep(b.Limit))
 	excess -= b.cut(excess, func(r *reservation) bool { return !r.begun })
 	b.cut(excess, func(*reservation) bool { return true })
 }
 
-// take takes a pull, of the reservation where it has one, or says when to try again. The caller holds the lock.
+// take takes a pull, from the reservation if there is one, or says when to try again. The caller holds the lock.
 func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok bool) {
 	mine := r != nil && r.left > 0 && r.account.budget == a.budget
 	if mine {

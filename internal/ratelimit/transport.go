@@ -19,19 +19,19 @@ type LimitError struct {
 	at         time.Time
 }
 
-// Error says what is used up, without naming whom the registry counts.
+// Error says which limit is reached, without naming whom the registry counts.
 func (e *LimitError) Error() string { return e.text }
 
 // Code is "pull-limit" or "request-limit".
 func (e *LimitError) Code() string { return e.code }
 
-// RetryAt is when to try again.
+// RetryAt returns when to try again.
 func (e *LimitError) RetryAt() time.Time { return e.at }
 
-// Temporary tells callers not to try again before that.
+// Temporary tells callers not to retry before that.
 func (e *LimitError) Temporary() bool { return false }
 
-// Transport puts the limits of a registry before next. Requests to other hosts, such as those that a registry sends blobs to, pass.
+// Transport applies the limits of a registry to requests. Requests to other hosts, such as those that a registry redirects blobs to, pass.
 func (g *Governor) Transport(registry string, next http.RoundTripper) http.RoundTripper {
 	return &transport{Governor: g, registry: registry, next: next}
 }
@@ -42,13 +42,13 @@ type transport struct {
 	next     http.RoundTripper
 }
 
-// maxRefusal bounds what is read of the text of a 429, in bytes.
+// maxRefusal limits how much of the text of a 429 is read, in bytes.
 const maxRefusal = 64 << 10
 
 // RoundTrip sends the request, or says when it may be sent.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	repository, manifest := manifestPath(req.URL.Path)
-	counts := manifest && req.Method == http.MethodGet // where it counts: any registry may turn out to
+	counts := manifest && req.Method == http.MethodGet // whether it counts: any registry may turn out to
 	var a *account
 	if manifest {
 		var err error
@@ -85,7 +85,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections lets connections go that nobody uses.
+// CloseIdleConnections closes unused connections.
 func (t *transport) CloseIdleConnections() {
 	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
 		next.CloseIdleConnections()
@@ -98,8 +98,8 @@ func (t *transport) until(now time.Time) time.Time {
 	return t.blocked(t.registry, now)
 }
 
-// admit lets a request for a manifest through; one that counts takes its pull. Where only answers that are still to come can tell
-// whether there is one left, it waits for them.
+// admit admits a request for a manifest; one that counts takes its pull. If only pending answers can tell whether there is one left, admit
+// waits for them.
 func (t *transport) admit(ctx context.Context, repository string, counts bool) (*account, error) {
 	a, err := t.of(ctx, t.registry, repository)
 	if err != nil {
@@ -147,7 +147,7 @@ func (t *transport) try(ctx context.Context, a *account, repository string, coun
 	return nil, t.fellShort(a, at, now), t.pullError(a, rule, at)
 }
 
-// fellShort says once that a budget is used up. What it returns is closed when that is kept.
+// fellShort logs once that a budget is exhausted. It returns a channel that is closed when that is saved.
 func (t *transport) fellShort(a *account, at, now time.Time) (kept <-chan struct{}) {
 	if !a.short {
 		a.short = true
@@ -172,7 +172,7 @@ func abuseError(registry string, until time.Time) *LimitError {
 	return &LimitError{code: "request-limit", text: registry + " has refused requests of any kind for their number", at: until}
 }
 
-// pace waits for the turn of a request where a registry takes only so many in a second.
+// pace waits for the turn of a request at a registry with a limit per second.
 func (t *transport) pace(ctx context.Context) error {
 	perSecond := t.options.Rule(t.registry).PerSecond
 	if perSecond <= 0 {
@@ -199,14 +199,14 @@ func (t *transport) pace(ctx context.Context) error {
 	}
 }
 
-// settle ends a pull that got no answer.
+// settle ends a pull without an answer.
 func (t *transport) settle(a *account, counted bool) {
 	t.mu.Lock()
 	defer t.unlock()
 	a.settle(counted, time.Now())
 }
 
-// heard learns from an answer. What it returns is closed when what is new of it is kept.
+// heard reads an answer. It returns a channel that is closed when the news is saved.
 func (t *transport) heard(a *account, repository string, counts bool, resp *http.Response, sent time.Time) (kept <-chan struct{}) {
 	signed := t.options.SignsIn != nil && t.options.SignsIn(t.registry, repository)
 	t.mu.Lock()
@@ -217,7 +217,7 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 		t.learned.Store(t.registry, true)
 		t.say(slog.LevelInfo, "a registry says how many pulls it allows, and is asked for no more", slog.String("registry", t.registry))
 	}
-	if r.Window == 0 && !t.options.Rule(t.registry).Metered { // gateways say it so, which count more than pulls
+	if r.Window == 0 && !t.options.Rule(t.registry).Metered { // gateways send this form, which count more than pulls
 		r.Window = resetIn(resp.Header)
 	}
 	metered := t.Metered(t.registry)
@@ -246,9 +246,9 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	return nil
 }
 
-// refused takes in an answer 429, and turns it into an error: a retry would only be another request.
+// refused turns a 429 into an error: a retry would only be another request.
 func (t *transport) refused(ctx context.Context, a *account, counts bool, resp *http.Response) (*http.Response, error) {
-	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what could be read is what there is to judge
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // judge by what could be read
 	_ = resp.Body.Close()
 	kept, err := t.refusal(a, counts, resp.Header, string(raw), time.Now())
 	await(ctx, kept, writePatience)
@@ -284,7 +284,7 @@ func (t *transport) refusal(a *account, counts bool, header http.Header, text st
 	return nil, abuseError(t.registry, t.block(t.registry, asked, now))
 }
 
-// registryPath tells whether a path is one of the distribution spec's: others are of token servers, and of what blobs are redirected to.
+// registryPath reports whether a path is one of the distribution spec's: others belong to token servers, and to redirects of blobs.
 func registryPath(path string) bool { return strings.HasPrefix(path, "/v2/") }
 
 // manifestPath returns the repository of a path that names a manifest.
