@@ -24,14 +24,15 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	t := e.newTask(order, unmetered{})
 	err := t.refresh(ctx)
 	if refusesParts(err) {
-		t.invalidateTarget(ctx)
+		t.target.invalidate(ctx)
+		t.visits = &visits{}
 		err = t.refresh(ctx)
 	}
-	return t.cost, err
+	return t.spent(), err
 }
 
 func (t *task) refresh(ctx context.Context) error {
-	root, err := t.root(ctx)
+	root, err := t.source.root(ctx, t.order.Digest, t.target)
 	if err != nil {
 		return err
 	}
@@ -44,33 +45,20 @@ func (t *task) refresh(ctx context.Context) error {
 // restore asks for each manifest of an index that the target holds, and brings what is below the index again where one is gone: the tag does
 // not show that somebody has deleted it by its digest. Blobs are asked for only then.
 func (t *task) restore(ctx context.Context, root node) error {
-	repo := t.order.Target.Repository
-	if t.order.ReferrersOnly || repo.IsLayout() || t.metered(repo.Registry) {
+	if t.order.ReferrersOnly {
 		return nil
 	}
-	for _, c := range root.children {
-		ref := repo.Digest(c.Digest)
-		if image.KindOf(c.MediaType) != image.Manifests || t.seen(c.Digest) {
-			continue
-		}
-		_, err := t.options.Presence.Held(ctx, ref)
-		if err != nil && !notThere(err) {
-			return mirror.At(mirror.Target, ref, err)
-		}
-		if errors.Is(err, image.ErrAbsent) {
-			t.options.Log.LogAttrs(ctx, slog.LevelWarn, "a manifest of an image is gone at the target; it is brought again",
-				slog.String("job", t.order.Job), slog.String("target", t.order.Target.String()), slog.String("digest", string(c.Digest)))
-			t.parts = append(t.parts, root.digests()...)
-			t.invalidateTarget(ctx)
-			ctx, reserve := t.reserve(ctx)
-			defer reserve(0)
-			return t.walk(ctx, root, 0)
-		}
-		if err == nil && !image.IsIndex(c.MediaType) && !t.locations.doubts(repo, c.Digest) {
-			t.locations.arrived(repo, c.Digest)
-		}
+	gone, err := t.target.gone(ctx, root)
+	if gone == "" || err != nil {
+		return err
 	}
-	return nil
+	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "a manifest of an image is gone at the target; it is brought again",
+		slog.String("job", t.order.Job), slog.String("target", t.order.Target.String()), slog.String("digest", string(gone)))
+	t.target.invalidate(ctx, root.digests()...)
+	t.visits = &visits{}
+	ctx, reserve := t.reserve(ctx)
+	defer reserve(0)
+	return t.walk(ctx, root, 0)
 }
 
 // unmetered is a meter that nobody reads.
@@ -96,14 +84,7 @@ func (t *task) attachments(ctx context.Context, root node) error {
 	if t.order.Referrers.None() {
 		return nil
 	}
-	subjects, err := t.below(ctx, root)
-	if err != nil {
-		return err
-	}
-	if root.manifest.Digest == t.order.Source.Digest {
-		subjects = append([]image.Digest{root.manifest.Digest}, subjects...)
-	}
-	found, err := t.search(ctx, subjects)
+	found, err := t.source.attachments(ctx, root, t.visits)
 	if err != nil {
 		return err
 	}
@@ -112,20 +93,27 @@ func (t *task) attachments(ctx context.Context, root node) error {
 			return err
 		}
 	}
-	t.memory.looked(ctx, t.order)
+	t.memory.looked(ctx, t.order.Source, t.order.Target.Repository)
 	return nil
 }
 
-// below are the manifests below an index, and below the indexes among them, each once.
-func (t *task) below(ctx context.Context, root node) ([]image.Digest, error) {
-	d := descent{task: t}
-	err := d.visit(ctx, root, 1)
-	return d.all, err
+// attachments lists what refers to an image: to its root, unless that is not the source's, and to the manifests below it. What is found is
+// visited.
+func (r *reader) attachments(ctx context.Context, root node, visits *visits) ([]attachment, error) {
+	below := descent{reader: r}
+	if err := below.visit(ctx, root, 1); err != nil {
+		return nil, err
+	}
+	subjects := below.all
+	if root.manifest.Digest == r.source.Digest {
+		subjects = append([]image.Digest{root.manifest.Digest}, subjects...)
+	}
+	return r.search(ctx, subjects, visits)
 }
 
-// descent is a walk over the manifests below an index.
+// descent is a walk over the manifests below an index, and below the indexes among them, each once.
 type descent struct {
-	*task
+	*reader
 	visits visits
 	all    []image.Digest
 }
@@ -134,7 +122,7 @@ func (d *descent) visit(ctx context.Context, n node, depth int) error {
 	for _, c := range n.children {
 		first, err := d.visits.first(c.Digest, depth)
 		if err != nil {
-			return mirror.At(mirror.Source, d.order.Source, err)
+			return mirror.At(mirror.Source, d.source, err)
 		}
 		if !first || image.KindOf(c.MediaType) == image.LikelyBlobs {
 			continue
@@ -143,7 +131,7 @@ func (d *descent) visit(ctx context.Context, n node, depth int) error {
 		if !image.IsIndex(c.MediaType) {
 			continue
 		}
-		if err := d.enter(ctx, d.from.Digest(c.Digest), depth+1); err != nil {
+		if err := d.enter(ctx, d.source.Repository.Digest(c.Digest), depth+1); err != nil {
 			return err
 		}
 	}
@@ -164,8 +152,8 @@ func (d *descent) enter(ctx context.Context, index image.Reference, depth int) e
 }
 
 // search finds what refers to the subjects, and to that in turn: subjects come before what refers to them.
-func (t *task) search(ctx context.Context, subjects []image.Digest) ([]attachment, error) {
-	tags, err := t.cosignTags(ctx) // first: the list of tags answers for fallback tags, too
+func (r *reader) search(ctx context.Context, subjects []image.Digest, visits *visits) ([]attachment, error) {
+	tags, err := r.cosignTags(ctx) // first: the list of tags answers for fallback tags, too
 	if err != nil {
 		return nil, err
 	}
@@ -181,13 +169,13 @@ func (t *task) search(ctx context.Context, subjects []image.Digest) ([]attachmen
 			continue
 		}
 		seen[s.Digest] = true
-		list, err := t.attachedTo(ctx, s, tags)
+		list, err := r.attachedTo(ctx, s, tags)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range list {
-			if _, err := t.visits.first(c.Digest, c.depth); err != nil {
-				return nil, mirror.At(mirror.Source, t.order.Source, err)
+			if _, err := visits.first(c.Digest, c.depth); err != nil {
+				return nil, mirror.At(mirror.Source, r.source, err)
 			}
 		}
 		found = append(found, list...)
@@ -197,24 +185,25 @@ func (t *task) search(ctx context.Context, subjects []image.Digest) ([]attachmen
 }
 
 // attachedTo lists what refers to one manifest.
-func (t *task) attachedTo(ctx context.Context, s attachment, tags cosign) ([]attachment, error) {
-	list, err := t.options.Artifacts.Referrers(ctx, t.from, s.Digest)
+func (r *reader) attachedTo(ctx context.Context, s attachment, tags cosign) ([]attachment, error) {
+	repo := r.source.Repository
+	list, err := r.options.Artifacts.Referrers(ctx, repo, s.Digest)
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
-		return nil, mirror.At(mirror.Source, t.from.Digest(s.Digest), fmt.Errorf("referrers: %w", err))
+		return nil, mirror.At(mirror.Source, repo.Digest(s.Digest), fmt.Errorf("referrers: %w", err))
 	}
 	var found []attachment
-	for _, r := range list {
-		if t.order.Referrers.Wants(r.ArtifactType) {
-			found = append(found, attachment{Digest: r.Digest, subject: s.Digest, depth: s.depth + 1})
+	for _, of := range list {
+		if r.wanted.Wants(of.ArtifactType) {
+			found = append(found, attachment{Digest: of.Digest, subject: s.Digest, depth: s.depth + 1})
 		}
 	}
 	for _, tag := range tags.of(s) {
-		d, err := t.options.Artifacts.Head(ctx, t.from.Tag(tag))
+		d, err := r.options.Artifacts.Head(ctx, repo.Tag(tag))
 		if errors.Is(err, image.ErrAbsent) {
 			continue // gone since the tags were listed
 		}
 		if err != nil {
-			return nil, mirror.At(mirror.Source, t.from.Tag(tag), err)
+			return nil, mirror.At(mirror.Source, repo.Tag(tag), err)
 		}
 		found = append(found, attachment{Digest: d.Digest, tag: tag, depth: s.depth + 1})
 	}
@@ -231,13 +220,13 @@ type cosign struct {
 
 // cosignTags lists the tags of the source. What is attached by tags has no artifact type to choose by, so it travels only where all
 // referrers do.
-func (t *task) cosignTags(ctx context.Context) (cosign, error) {
-	if !t.order.Referrers.All {
+func (r *reader) cosignTags(ctx context.Context) (cosign, error) {
+	if !r.wanted.All {
 		return cosign{}, nil
 	}
-	tags, err := t.options.Artifacts.DigestTags(ctx, t.from)
+	tags, err := r.options.Artifacts.DigestTags(ctx, r.source.Repository)
 	if err != nil && ctx.Err() != nil {
-		return cosign{}, mirror.At(mirror.Source, t.from, fmt.Errorf("list tags: %w", err))
+		return cosign{}, mirror.At(mirror.Source, r.source.Repository, fmt.Errorf("list tags: %w", err))
 	}
 	return cosign{tags: tags, wanted: true, unlisted: err != nil}, nil // not every account may list tags
 }
@@ -259,7 +248,7 @@ func (c cosign) of(s attachment) []string {
 func (t *task) bringAttachments(ctx context.Context, root node, found []attachment) error {
 	target := t.order.Target.Repository
 	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
-	if t.order.HeldAs == "" && !t.seen(root.manifest.Digest) {
+	if !t.target.hasImage && !t.target.seen(root.manifest.Digest) {
 		if err := t.push(ctx, target.Digest(root.manifest.Digest), root); err != nil {
 			return err
 		}
@@ -276,7 +265,7 @@ func (t *task) bringAttachments(ctx context.Context, root node, found []attachme
 				continue
 			}
 		}
-		if err := t.artifact(ctx, t.from.Digest(c.Digest), to, c.subject); err != nil {
+		if err := t.artifact(ctx, t.order.Source.Repository.Digest(c.Digest), to, c.subject); err != nil {
 			return err
 		}
 	}
@@ -286,20 +275,20 @@ func (t *task) bringAttachments(ctx context.Context, root node, found []attachme
 // artifact brings one attachment, with everything below it. One that refers to a subject is there only once it is found by it: a
 // registry without the referrers API is given the artifact and then the list, and a crash may have come between.
 func (t *task) artifact(ctx context.Context, source, target image.Reference, subject image.Digest) error {
-	if target.Tag == "" && t.seen(source.Digest) {
+	if target.Tag == "" && t.target.seen(source.Digest) {
 		return nil
 	}
-	if target.Tag == "" && t.unknown(target.Repository) {
+	if target.Tag == "" && t.target.worthAsking() {
 		there, err := t.attached(ctx, target, subject)
 		if there || err != nil {
 			return err
 		}
 	}
-	m, err := t.manifest(ctx, source)
+	m, err := t.source.manifest(ctx, source)
 	if err != nil {
 		return err
 	}
-	n, err := t.parse(m)
+	n, err := t.source.parse(m)
 	if err != nil {
 		return mirror.At(mirror.Source, source, err)
 	}
@@ -333,7 +322,7 @@ func (t *task) attached(ctx context.Context, target image.Reference, subject ima
 	if err != nil {
 		return false, mirror.At(mirror.Target, target, fmt.Errorf("manifest: %w", err))
 	}
-	n, err := t.parse(m)
+	n, err := t.source.parse(m)
 	if err != nil {
 		return false, mirror.At(mirror.Target, target, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
-	"github.com/draysync/dray/internal/mirror"
 )
 
 // losses finds what targets have lost: where a tag is gone, or holds something else than was put there, whoever did that may have deleted
@@ -30,65 +29,58 @@ const maxLooks = 1000
 
 func newLosses() *losses { return &losses{looked: map[look]*sync.Once{}} }
 
-// find looks once for what the run of an order has observed of the target repository.
-func (l *losses) find(ctx context.Context, e *Engine, order mirror.Order) {
-	if len(order.Observed) == 0 || e.options.Memory == nil {
-		return
-	}
-	key := look{order.Target.Repository, order.Job, order.Since}
+// once returns what is done once for a look.
+func (l *losses) once(key look) *sync.Once {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.looked) > maxLooks {
 		clear(l.looked)
 	}
 	if l.looked[key] == nil {
 		l.looked[key] = &sync.Once{}
 	}
-	once := l.looked[key]
-	l.mu.Unlock()
-	once.Do(func() { e.doubtLost(ctx, order) })
+	return l.looked[key]
 }
 
-// doubtLost puts in doubt what was below the tags that do not hold what was put there.
-func (e *Engine) doubtLost(ctx context.Context, order mirror.Order) {
-	repo := order.Target.Repository
+// findLosses looks, once for the run, for tags that do not hold what was put there, and puts in doubt what was below that.
+func (i *inventory) findLosses(ctx context.Context) {
+	if len(i.observed) > 0 && i.options.Memory != nil {
+		i.losses.once(look{i.repo, i.job, i.since}).Do(func() { i.doubtLost(ctx) })
+	}
+}
+
+func (i *inventory) doubtLost(ctx context.Context) {
 	holds := map[image.Digest]bool{}
-	for _, d := range order.Observed {
+	for _, d := range i.observed {
 		holds[d] = true
 	}
 	lost := map[image.Digest]bool{}
-	for _, was := range e.memory.tagged(ctx, repo, slices.Collect(maps.Keys(order.Observed))) {
-		if !holds[was] && !e.tree(ctx, was, lost, 0) { // not all of it is known any more
-			e.locations.doubtAll(repo)
-			e.memory.forget(ctx, repo)
+	for _, was := range i.memory.tagged(ctx, i.repo, slices.Collect(maps.Keys(i.observed))) {
+		if !holds[was] && !i.tree(ctx, was, lost, 0) { // not all of it is known any more
+			i.locations.doubtAll(i.repo)
+			i.memory.forget(ctx, i.repo)
 			return
 		}
 	}
-	if len(lost) > 0 {
-		e.distrustParts(ctx, repo, slices.Collect(maps.Keys(lost)))
-	}
+	i.distrustParts(ctx, slices.Collect(maps.Keys(lost)))
 }
 
-// distrustParts puts in doubt that a repository holds the digests.
-func (e *Engine) distrustParts(ctx context.Context, repo image.Repository, list []image.Digest) {
+// distrustParts puts in doubt that the repository holds the digests.
+func (i *inventory) distrustParts(ctx context.Context, list []image.Digest) {
 	if len(list) > 0 {
-		e.locations.doubt(repo, list...)
-		e.memory.forget(ctx, repo, list...)
+		i.locations.doubt(i.repo, list...)
+		i.memory.forget(ctx, i.repo, list...)
 	}
 }
 
-// doubtful tells whether the target repository may have lost something below an image, as far as that is known.
-func (t *task) doubtful(ctx context.Context, root node) bool {
+// lostBelow tells whether the repository may have lost something below an image, as far as that is known.
+func (i *inventory) lostBelow(ctx context.Context, root node) bool {
 	below := map[image.Digest]bool{}
 	for _, d := range root.digests() {
-		t.tree(ctx, d, below, 1)
+		i.tree(ctx, d, below, 1)
 		below[d] = true
 	}
-	for d := range below {
-		if t.locations.doubts(t.order.Target.Repository, d) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(slices.Collect(maps.Keys(below)), i.doubts)
 }
 
 // tree adds a manifest with all below it, as far as these are at hand, and tells whether they are.

@@ -141,27 +141,26 @@ func (r remembering) due(ctx context.Context, order mirror.Order) bool {
 	if r.memory == nil {
 		return false
 	}
-	seen, ok, err := r.memory.ReferrersSeen(ctx, lookedFor(order), order.Source.Digest)
+	seen, ok, err := r.memory.ReferrersSeen(ctx, lookedFor(order.Source, order.Target.Repository), order.Source.Digest)
 	r.heed(ctx, err)
 	return err != nil || !ok || r.now().Sub(seen) >= order.ReferrersInterval
 }
 
 // looked notes that they have been.
-func (r remembering) looked(ctx context.Context, order mirror.Order) {
+func (r remembering) looked(ctx context.Context, source image.Reference, target image.Repository) {
 	if r.memory != nil {
-		r.heed(ctx, r.memory.PutReferrersSeen(ctx, lookedFor(order), order.Source.Digest))
+		r.heed(ctx, r.memory.PutReferrersSeen(ctx, lookedFor(source, target), source.Digest))
 	}
 }
 
 // lookedFor is the repository under which a look is noted: the target's. A layout has none at a registry, so a path below the
 // source's repository, which no registry has, stands for it.
-func lookedFor(order mirror.Order) image.Repository {
-	repo := order.Target.Repository
-	if !repo.IsLayout() {
-		return repo
+func lookedFor(source image.Reference, target image.Repository) image.Repository {
+	if !target.IsLayout() {
+		return target
 	}
-	name := image.DigestOf([]byte(repo.Path), "").Encoded()
-	return order.Source.Repository.Join("layout-" + name[:16])
+	name := image.DigestOf([]byte(target.Path), "").Encoded()
+	return source.Repository.Join("layout-" + name[:16])
 }
 
 func (r remembering) heed(ctx context.Context, err error) {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,23 +22,25 @@ const blobsAtOnce = 8
 // task is one import under way.
 type task struct {
 	*Engine
-	order mirror.Order
-	meter mirror.Meter
-	// from is the repository that manifests and blobs come from.
-	from image.Repository
-	// distrust is set where the memory of earlier runs contradicts what was observed.
-	distrust atomic.Bool
+	order  mirror.Order
+	meter  mirror.Meter
+	source *reader
+	target *inventory
 	// visits are the manifests that this try has come to.
 	visits *visits
 
 	mu   sync.Mutex
 	cost mirror.Cost
-	// parts are what the manifests that were walked refer to.
-	parts []image.Digest
 }
 
 func (e *Engine) newTask(order mirror.Order, meter mirror.Meter) *task {
-	return &task{Engine: e, order: order, meter: meter, from: order.Source.Repository, visits: &visits{}}
+	return &task{Engine: e, order: order, meter: meter, source: e.newReader(order), target: e.newInventory(order), visits: &visits{}}
+}
+
+// spent is what the task has cost.
+func (t *task) spent() mirror.Cost {
+	t.cost.Pulls = int(t.source.pulls.Load())
+	return t.cost
 }
 
 // Import makes the target tag hold order.Digest, with everything below it and, where wanted, what refers to it.
@@ -50,34 +50,28 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	err := t.run(ctx)
 	if refusesParts(err) {
 		counted.takeBack()
-		t.invalidateTarget(ctx)
+		t.target.invalidate(ctx)
+		t.visits = &visits{}
 		err = t.run(ctx)
 	}
 	if err != nil {
 		counted.takeBack()
 	}
-	return mirror.Receipt{Digest: order.Digest, Cost: t.cost}, err
-}
-
-// invalidateTarget puts in doubt that the target repository has the parts of what it refused: each is asked for from now on.
-func (t *task) invalidateTarget(ctx context.Context) {
-	repo := t.order.Target.Repository
-	t.distrustParts(ctx, repo, t.parts)
-	t.distrust.Store(true)
-	t.order.HeldAs, t.order.Fresh, t.visits = "", false, &visits{}
+	return mirror.Receipt{Digest: order.Digest, Cost: t.spent()}, err
 }
 
 func (t *task) run(ctx context.Context) error {
-	target := t.order.Target
 	ctx, reserve := t.reserve(ctx)
 	defer reserve(0)
-	root, err := t.root(ctx)
+	root, err := t.source.root(ctx, t.order.Digest, t.target)
 	if err != nil {
 		return err
 	}
-	reserve(t.missing(ctx, root))
-	if !t.seen(root.manifest.Digest) {
-		if err := t.bringBelow(ctx, root); err != nil {
+	if t.options.Reserve != nil {
+		reserve(t.source.missing(ctx, root, t.target))
+	}
+	if !t.target.seen(root.manifest.Digest) && !t.target.settle(ctx, root) {
+		if err := t.walk(ctx, root, 0); err != nil {
 			return err
 		}
 	}
@@ -87,21 +81,7 @@ func (t *task) run(ctx context.Context) error {
 	if err := t.spareList(ctx); err != nil {
 		return err
 	}
-	return t.push(ctx, target, root)
-}
-
-// bringBelow brings what is below the image, unless that was just observed under another tag. What a layout holds is looked at on the disk.
-func (t *task) bringBelow(ctx context.Context, root node) error {
-	t.losses.find(ctx, t.Engine, t.order)
-	if t.order.HeldAs != "" && !t.order.Target.IsLayout() {
-		if !t.doubtful(ctx, root) {
-			return nil
-		}
-		t.order.HeldAs = ""
-	}
-	t.checkStore(ctx, root)
-	t.trustStore(ctx)
-	return t.walk(ctx, root, 0)
+	return t.push(ctx, t.order.Target, root)
 }
 
 // spareList refuses to put a tag that the target's registry has come to need for its list of what refers to the image: a registry without
@@ -123,54 +103,11 @@ func (t *task) spareList(ctx context.Context) error {
 
 // reserve keeps the pulls that the import will probably take, so that no other begins with what this one needs to end.
 func (t *task) reserve(ctx context.Context) (of context.Context, adjust func(pulls int)) {
-	if t.options.Reserve == nil || t.order.HeldAs != "" {
+	if t.options.Reserve == nil || t.target.hasImage {
 		return ctx, func(int) {}
 	}
-	m, known := t.known(ctx, t.order.Source.Digest)
-	if !known {
-		return t.options.Reserve(ctx, t.from, 1+t.childrenOf(ctx), false)
-	}
-	if len(t.order.Platforms) > 0 && image.IsIndex(m.MediaType) {
-		if kept, err := selectPlatforms(m, t.order.Platforms); err == nil {
-			m = kept
-		}
-	}
-	pulls := 0
-	if n, err := parse(m); err == nil {
-		pulls = t.missing(ctx, n)
-	}
-	return t.options.Reserve(ctx, t.from, pulls, true)
-}
-
-// fewChildren is how many manifests an index is thought to refer to where its repository has shown none.
-const fewChildren = 2
-
-// childrenOf guesses how many manifests below an unfetched image have to be fetched.
-func (t *task) childrenOf(ctx context.Context) int {
-	t.recallSample(ctx, t.from, t.order.Was, t.order.Sibling)
-	g := t.estimates.guess(t.from, t.order.Source.Digest)
-	if !g.exact && !t.estimates.sampled(t.from) {
-		g.children = fewChildren
-	}
-	if wanted := len(t.order.Platforms); wanted > 0 {
-		g.children = min(g.children, wanted)
-	}
-	return g.children
-}
-
-// missing is how many manifests directly below one have to be fetched.
-func (t *task) missing(ctx context.Context, n node) int {
-	if t.options.Reserve == nil {
-		return 0
-	}
-	t.estimates.learn(t.from, n)
-	missing := 0
-	for _, c := range n.children {
-		if image.KindOf(c.MediaType) != image.LikelyBlobs && !t.locations.has(t.order.Target.Repository, c.Digest, time.Time{}) && !t.atHand(ctx, c.Digest) {
-			missing++
-		}
-	}
-	return missing
+	pulls, begun := t.source.expected(ctx, t.target)
+	return t.options.Reserve(ctx, t.order.Source.Repository, pulls, begun)
 }
 
 // push writes a manifest to the target, under its tag where it has one. Without a tag it is not written where another import has done so.
@@ -181,7 +118,7 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 	}
 	arrived := false
 	defer func() { ended(arrived) }()
-	if ref.Tag == "" && t.seen(n.manifest.Digest) {
+	if ref.Tag == "" && t.target.seen(n.manifest.Digest) {
 		arrived = true
 		return nil
 	}
@@ -194,12 +131,7 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 		return mirror.At(mirror.Target, ref, &putError{err})
 	}
 	arrived = true
-	t.locations.arrived(ref.Repository, n.manifest.Digest)
-	t.memory.add(ctx, ref.Repository, append(n.digests(), n.manifest.Digest), true)
-	if ref.Tag != "" {
-		ref.Digest = n.manifest.Digest
-		t.memory.putTag(ctx, ref)
-	}
+	t.target.put(ctx, ref, n)
 	return nil
 }
 
@@ -229,59 +161,9 @@ type putError struct{ err error }
 func (e *putError) Error() string { return "manifest: " + e.err.Error() }
 func (e *putError) Unwrap() error { return e.err }
 
-// root returns the manifest that the tag is to hold. Where the target repository has it under another tag it is read there,
-// which costs no pull.
-func (t *task) root(ctx context.Context) (node, error) {
-	source := t.order.Source
-	if t.order.HeldAs != "" && !t.manifests.has(t.order.Digest) {
-		m, err := t.options.Source.Manifest(ctx, t.order.Target.Repository.Digest(t.order.Digest))
-		if err == nil {
-			return t.parse(m)
-		}
-		t.order.HeldAs = "" // it is gone meanwhile: bring it anew
-	}
-	m, err := t.manifest(ctx, source)
-	if err != nil {
-		return node{}, err
-	}
-	if len(t.order.Platforms) > 0 && image.IsIndex(m.MediaType) {
-		if m, err = selectPlatforms(m, t.order.Platforms); err != nil {
-			return node{}, mirror.At(mirror.Source, source, err)
-		}
-	}
-	if m.Digest != t.order.Digest {
-		return node{}, mirror.At(mirror.Source, source, fmt.Errorf("the manifest has digest %s, the plan has %s: %w", m.Digest, t.order.Digest, image.ErrCorrupt))
-	}
-	n, err := t.parse(m)
-	return n, mirror.At(mirror.Source, source, err)
-}
-
-// parse reads a manifest. The blobs of foreign layers are among those to bring only where that is asked for.
-func (t *task) parse(m image.Manifest) (node, error) {
-	n, err := parse(m)
-	if t.order.ForeignLayers {
-		n.blobs = append(n.blobs, n.foreign...)
-	}
-	return n, err
-}
-
-// manifest fetches a manifest of the source and counts the pull.
-func (t *task) manifest(ctx context.Context, source image.Reference) (image.Manifest, error) {
-	m, pulled, err := t.fetch(ctx, source)
-	if pulled {
-		t.mu.Lock()
-		t.cost.Pulls++
-		t.mu.Unlock()
-	}
-	return m, err
-}
-
 // walk brings everything below a manifest, which lies at a depth, to the target repository, but not the manifest itself.
 func (t *task) walk(ctx context.Context, n node, depth int) error {
-	t.mu.Lock()
-	t.parts = append(t.parts, n.digests()...)
-	t.mu.Unlock()
-	t.recall(ctx, n)
+	t.target.enter(ctx, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var group errgroup.Group
@@ -338,72 +220,9 @@ func passing(err error) bool {
 	return !ok || !tried.Exhausted()
 }
 
-// seen tells whether the target repository was seen in this run to hold something, with all below it.
-func (t *task) seen(d image.Digest) bool {
-	since := t.order.Since
-	if since.IsZero() {
-		since = since.Add(1) // as long as this process lives
-	}
-	return t.locations.has(t.order.Target.Repository, d, since)
-}
-
-// checkStore compares what is remembered with what was observed. A repository that holds no tag with an image that it is remembered to hold
-// has lost the tag, and probably more; one that held none of its tags, and yet is remembered to hold parts of the image, has probably
-// been emptied. Then everything is asked for.
-func (t *task) checkStore(ctx context.Context, root node) {
-	repo, about := t.order.Target.Repository, []image.Digest{root.manifest.Digest}
-	if t.order.Fresh {
-		about = append(about, root.digests()...)
-	}
-	remembered := func(d image.Digest) bool { return t.locations.has(repo, d, time.Time{}) && !t.seen(d) }
-	if slices.ContainsFunc(about, remembered) || len(t.memory.holds(ctx, repo, t.news(about))) > 0 {
-		t.order.Fresh = false
-		t.distrust.Store(true)
-	}
-}
-
-// trustStore has earlier runs' memory of the target repository count where it knows what was observed there: then what it does not know
-// is hardly there, and not worth a question each.
-func (t *task) trustStore(ctx context.Context) {
-	repo, sibling := t.order.Target.Repository, t.order.Sibling
-	if sibling == "" || t.order.Fresh || t.distrust.Load() || t.locations.knows(repo) {
-		return
-	}
-	if t.memory.holds(ctx, repo, []image.Digest{sibling})[sibling] {
-		t.locations.recall(repo, sibling, repo)
-	}
-}
-
-// news are those of the digests that nothing is remembered of at the target.
-func (t *task) news(list []image.Digest) []image.Digest {
-	repo := t.order.Target.Repository
-	return slices.DeleteFunc(slices.Clone(list), func(d image.Digest) bool { return t.locations.has(repo, d, time.Time{}) || t.locations.doubts(repo, d) })
-}
-
-// recall asks the memory of earlier runs for what this one knows nothing of. What it says of the target repository itself is
-// believed only where the repository was seen to hold something.
-func (t *task) recall(ctx context.Context, n node) {
-	if t.options.Memory == nil {
-		return
-	}
-	repo := t.order.Target.Repository
-	news := t.news(n.digests())
-	var held map[image.Digest]bool
-	if !t.order.Fresh && !t.distrust.Load() {
-		held = t.memory.holds(ctx, repo, news)
-	}
-	for _, d := range news {
-		if held[d] {
-			t.locations.recall(repo, d, repo)
-		} else if holder, ok := t.memory.holder(ctx, repo, d); ok && holder != repo {
-			t.locations.recall(holder, d, repo)
-		}
-	}
-}
-
 // child brings an entry of an index, with everything below it. One that several indexes have is brought once; the others wait.
 func (t *task) child(ctx context.Context, c child, depth int) error {
-	if t.seen(c.Digest) {
+	if t.target.seen(c.Digest) {
 		return nil
 	}
 	if _, err := t.visits.first(c.Digest, depth); err != nil {
@@ -422,12 +241,12 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 			return err
 		}
 	}
-	m, there, err := t.childAtTarget(ctx, c)
+	m, there, err := t.target.find(ctx, c.Digest)
 	if there || err != nil {
 		return err
 	}
 	if m.Raw == nil {
-		m, err = t.manifest(ctx, t.from.Digest(c.Digest))
+		m, err = t.source.manifest(ctx, t.order.Source.Repository.Digest(c.Digest))
 	}
 	if kind == image.LikelyManifests && (otherKind(ctx, err) || err == nil && !isManifest(m.Raw)) {
 		if blobErr := t.blobEntry(ctx, c); blobErr == nil || err == nil {
@@ -458,52 +277,11 @@ func (t *task) blobEntry(ctx context.Context, c child) error {
 	return err
 }
 
-// childAtTarget finds out what the target has of a manifest of an index. It is there, with all below it, where the target says so, unless
-// that is in doubt, and but for a layout, where others may have taken out what is below it. Then the manifest is returned where it can be
-// had without asking the source, and what is below it is to be looked at. What is only remembered, and at hand, is pushed again.
-func (t *task) childAtTarget(ctx context.Context, c child) (m image.Manifest, there bool, err error) {
-	repo := t.order.Target.Repository
-	ref := repo.Digest(c.Digest)
-	doubtful := repo.IsLayout() || t.distrust.Load() || t.locations.doubts(repo, c.Digest)
-	switch {
-	case !doubtful && !t.locations.has(repo, c.Digest, time.Time{}):
-		if !t.unknown(repo) {
-			return m, false, nil
-		}
-		if _, err = t.options.Presence.Held(ctx, ref); err == nil {
-			t.locations.arrived(repo, c.Digest)
-		}
-		if err != nil && !notThere(err) {
-			return m, false, mirror.At(mirror.Target, ref, err)
-		}
-		return m, err == nil, nil
-	case !repo.IsLayout() && t.atHand(ctx, c.Digest):
-		return m, false, nil
-	}
-	m, err = t.options.Source.Manifest(ctx, ref)
-	switch {
-	case ctx.Err() != nil:
-		return m, false, ctx.Err()
-	case err != nil: // gone, spoilt, or for others to read only: it is brought
-		t.distrust.Store(true)
-		return image.Manifest{}, false, nil
-	case doubtful || image.IsIndex(m.MediaType):
-		return m, false, nil
-	}
-	t.locations.arrived(repo, c.Digest)
-	return m, true, nil
-}
-
-// notThere tells whether a target lacks something, as far as it says: what it does not say is found out by bringing it.
-func notThere(err error) bool {
-	return errors.Is(err, image.ErrAbsent) || errors.Is(err, image.ErrHidden)
-}
-
 // childManifest brings a manifest of an index, with everything below it.
 func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) error {
-	n, err := t.parse(m)
+	n, err := t.source.parse(m)
 	if err != nil {
-		return mirror.At(mirror.Source, t.from.Digest(m.Digest), err)
+		return mirror.At(mirror.Source, t.order.Source.Repository.Digest(m.Digest), err)
 	}
 	if err := t.walk(ctx, n, depth); err != nil {
 		return err
@@ -511,41 +289,31 @@ func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) e
 	return t.push(ctx, t.order.Target.Repository.Digest(m.Digest), n)
 }
 
-// unknown tells whether a repository may hold what nothing is remembered of, so that asking is worth a request: not where it
-// seems to be empty, and not where this program has filled it.
-func (t *task) unknown(repo image.Repository) bool {
-	return !t.order.Fresh && (t.distrust.Load() || !t.locations.knows(repo))
-}
-
 // blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
 // and from the source only where that fails. Bytes that are not what they should be are asked for once more: they may have
 // been spoilt on the way.
 func (t *task) blob(ctx context.Context, d blob) error {
-	repo := t.order.Target.Repository
-	var since time.Time
-	if repo.IsLayout() || t.order.Fresh || t.distrust.Load() {
-		since = t.order.Since
-	}
-	todo, err := t.locations.claim(ctx, t.from, repo, d.Digest, since)
+	source := t.order.Source.Repository
+	c, err := t.target.claim(ctx, source, d.Descriptor)
 	if err != nil {
-		return mirror.At(mirror.Target, repo.Digest(d.Digest), err)
+		return err
 	}
-	if todo == nil { // it is there
+	if c == nil { // it is there
 		t.meter.Moved(d.Size)
 		return nil
 	}
-	from := t.from
-	if !todo.copied.IsZero() {
-		from = todo.copied
+	from := source
+	if !c.copied.IsZero() {
+		from = c.copied
 	}
-	err = t.bring(ctx, d, from, todo)
+	err = t.bring(ctx, d, from, c)
 	if errors.Is(err, image.ErrCorrupt) {
 		t.options.Source.Doubt(d.Digest)
 	}
-	if (from != t.from && fromSource(err) || errors.Is(err, image.ErrCorrupt)) && ctx.Err() == nil {
-		err = t.bring(ctx, d, t.from, todo)
+	if (from != source && fromSource(err) || errors.Is(err, image.ErrCorrupt)) && ctx.Err() == nil {
+		err = t.bring(ctx, d, source, c)
 	}
-	todo.done(err == nil)
+	c.done(err == nil)
 	return err
 }
 
@@ -555,30 +323,26 @@ func fromSource(err error) bool {
 	return ok && e.Side == mirror.Source
 }
 
-func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *blobCopy) error {
+func (t *task) bring(ctx context.Context, d blob, from image.Repository, c *blobCopy) error {
 	repo := t.order.Target.Repository
 	ref := repo.Digest(d.Digest)
-	if e.mount.IsZero() && (t.unknown(repo) || t.locations.doubts(repo, d.Digest)) {
-		has, err := t.options.Presence.HasBlob(ctx, repo, d.Descriptor)
-		if err != nil && !notThere(err) {
-			return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
-		}
+	if has, err := t.target.hasBlob(ctx, c, d.Descriptor); has || err != nil {
 		if has {
 			t.meter.Moved(d.Size)
-			return nil
 		}
+		return err
 	}
 	var moved int64 // PutBlob has ended its reads when it returns
 	body := sourceBlob{ref: from.Digest(d.Digest), checked: checked{
 		want:  d.Descriptor,
-		open:  func(offset int64) (io.ReadCloser, error) { return t.open(ctx, from, d, offset) },
-		moved: func(n int64) { moved += n; t.meter.Moved(n); e.progress() },
+		open:  func(offset int64) (io.ReadCloser, error) { return t.source.open(ctx, from, d, offset) },
+		moved: func(n int64) { moved += n; t.meter.Moved(n); c.progress() },
 	}}
 	before, _ := t.halves.Get(ref)
 	t.halves.Drop(ref)
 	left := before.left
 	body.marks = before.marks
-	mounted, err := t.options.Target.PutBlob(ctx, repo, d.Descriptor, e.mount, body.from, &left)
+	mounted, err := t.options.Target.PutBlob(ctx, repo, d.Descriptor, c.mount, body.from, &left)
 	if err != nil && left != "" && d.Size >= worthNoting && !errors.Is(err, image.ErrCorrupt) {
 		t.halves.Put(ref, half{left, body.lately()}, halfLife)
 	}
@@ -602,21 +366,6 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, e *blob
 // worthNoting is the size in bytes from which a blob is remembered before any manifest refers to it: after a crash the next
 // run need not send it again.
 const worthNoting = 1 << 20
-
-// open opens a blob at an offset.
-func (t *task) open(ctx context.Context, from image.Repository, d blob, offset int64) (io.ReadCloser, error) {
-	if from != t.from {
-		// Another target is asked as a favour to the source: one that hangs must not hold this import up.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer time.AfterFunc(patience, cancel).Stop()
-	}
-	body, err := t.options.Source.OpenBlob(ctx, from, d.Descriptor, offset, d.urls)
-	if err != nil {
-		return nil, fmt.Errorf("blob: %w", err)
-	}
-	return body, nil
-}
 
 // sourceBlob is a checked blob whose errors carry the source's side.
 type sourceBlob struct {
