@@ -32,22 +32,22 @@ type quiet struct{ report.Quiet }
 // Close does nothing.
 func (quiet) Close() {}
 
-// process is what commands and the daemon are made of, and lasts as long as the process. Its store, where there is one, its limits and what
-// follows them are made in this order, and closed in the reverse one.
+// process is what commands and the daemon share, and lives as long as the process. It closes in the reverse of the order in which it was built:
+// the store, the limits, and what is built on them.
 type process struct {
 	*app
 	log     *slog.Logger
-	store   *store.Store     // nil where there is none
+	store   *store.Store     // nil for none
 	metrics *metrics.Metrics // nil for nobody
 	limits  *limits
-	// readFile reads what may change while the process runs; nil where nothing may.
+	// readFile reads files that may change while the process runs; nil if changes do not matter.
 	readFile func(string) ([]byte, error)
-	// links is what the generation that runs talks through.
+	// links are those of the current generation.
 	links   *links
 	closers []func(context.Context) error
 }
 
-// newProcess makes what does not depend on registries. m is told of what is pulled and asked for; nil for nobody.
+// newProcess builds what does not depend on registries. m counts pulls and requests; nil for no metrics.
 func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Metrics, log *slog.Logger) *process {
 	p := &process{app: a, log: log, store: a.remember(ctx, cfg), metrics: m}
 	var pulled func(registry, account string)
@@ -65,10 +65,10 @@ func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Met
 	return p
 }
 
-// atClose has close call f, before what was given to it earlier.
+// atClose makes close call f, before what was registered earlier.
 func (p *process) atClose(f func(context.Context) error) { p.closers = append(p.closers, f) }
 
-// close gives back what the process holds, the newest first.
+// close calls what was registered by atClose, the newest first.
 func (p *process) close(ctx context.Context) error {
 	var errs []error
 	for _, f := range slices.Backward(p.closers) {
@@ -94,13 +94,13 @@ func (p *process) build(cfg *config.Config, jobs []plan.Job) (*generation, error
 	return &generation{process: p, links: links, config: cfg, jobs: jobs}, nil
 }
 
-// take makes the generation the one that runs.
+// take makes the generation the current one.
 func (g *generation) take() {
 	g.process.links = g.links
 	g.limits.follow(g.config, g.client)
 }
 
-// mirror returns what runs the jobs of the generation.
+// mirror returns a mirror for the jobs of the generation.
 func (g *generation) mirror(watch mirror.Watcher) *mirror.Mirror {
 	m := g.links.mirror()
 	m.Watcher, m.Log = g.work.follow(watch), g.log
@@ -125,7 +125,7 @@ func (a *app) loadWith(options config.Options) (*config.Config, []plan.Job, erro
 	return cfg, jobs, nil
 }
 
-// build makes the one generation of a command. It is the caller's to close.
+// build builds the only generation of a command. The caller closes it.
 func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, log *slog.Logger) (*generation, error) {
 	p := a.newProcess(ctx, cfg, nil, log)
 	g, err := p.build(cfg, jobs)

@@ -26,7 +26,7 @@ type links struct {
 	side        *azureSide
 	azure       string // what of the config its side of Azure is made of
 	client      *registry.Client
-	// newEngines makes the engines, in the order in which they are asked; the last one, which copies, makes what no other can.
+	// newEngines builds the engines, in the order in which they are asked; the last one copies, and makes what no other can.
 	newEngines func() ([]mirror.Engine, *transfer.Engine)
 
 	mu      sync.Mutex
@@ -38,7 +38,7 @@ type links struct {
 // engineLasts bounds what an engine has learned of blobs before a new one takes its place. What both know is in the store.
 const engineLasts = 20_000
 
-// mirror returns a mirror that lacks what is a run's own.
+// mirror returns a mirror without what belongs to a run.
 func (l *links) mirror() *mirror.Mirror {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,7 +103,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	return l, nil
 }
 
-// certificates is a digest of the files that registries' TLS settings name, where they may change.
+// certificates returns a digest of the files that registries' TLS settings name, if they may change.
 func (p *process) certificates(cfg *config.Config) string {
 	if p.readFile == nil {
 		return ""

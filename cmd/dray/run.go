@@ -77,7 +77,7 @@ func (a *app) serve(ctx context.Context) error {
 	return err
 }
 
-// service is the process with what makes a daemon of it.
+// service is a process that is a daemon.
 type service struct {
 	*process
 	watch  *watch.Watcher
@@ -90,11 +90,11 @@ type service struct {
 	fixed []fixed
 	// started is the config that the process was started with, and its jobs, until they are taken.
 	started *reading
-	// azure is the side of Azure of the generation that runs, for whoever asks.
+	// azure is the Azure side of the current generation.
 	azure atomic.Pointer[azureSide]
 }
 
-// newService makes the daemon. What has been made is closed where an error is returned.
+// newService builds the daemon. If it returns an error, nothing stays open.
 func (a *app) newService(ctx context.Context) (*service, error) {
 	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}}
 	cfg, jobs, err := a.load(s.watch.ReadFile)
@@ -111,7 +111,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 	return s, nil
 }
 
-// assemble makes what only a daemon has.
+// assemble builds what only a daemon has.
 func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
 	var memory daemon.Memory = forgetful{}
 	if s.store != nil {
@@ -219,7 +219,7 @@ func (s *service) listen(ctx context.Context, hangups <-chan os.Signal, stop <-c
 	}
 }
 
-// shut closes the process: events that wait are sent for a moment still, unless ctx ends.
+// shut closes the process; for a moment it still sends waiting events, unless ctx ends.
 func (s *service) shut(ctx context.Context) {
 	brief, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -32,7 +32,7 @@ const (
 	whyNotLayout    = "the source is a folder"
 )
 
-// Fits tells whether Azure can make an import, and otherwise the first reason that speaks against it.
+// Fits reports whether Azure can make an import, or the first reason why not.
 func (e *Engine) Fits(ctx context.Context, order mirror.Order) (ok bool, reason string) {
 	named := order.Engine == e.Name()
 	switch target := e.options.Registry(order.Target.Repository); {

@@ -167,14 +167,14 @@ func statusOf(err error) int {
 	return 0
 }
 
-// Reaches tells whether Azure makes imports of a job, by what the config says of source and target.
+// Reaches reports whether Azure can import for a job, by the configuration of source and target.
 func (e *Engine) Reaches(job plan.Job, source image.Reference, target image.Repository) bool {
 	order := mirror.Order{Platforms: job.Platforms, ForeignLayers: job.ForeignLayers}
 	order.Source = source
 	return !target.IsLayout() && e.options.Registry(target).Azure && unfitSource(order, e.options.Registry) == needsNothing
 }
 
-// Unreachable tells whether an error means that a registry cannot be asked from here. Azure may reach it.
+// Unreachable reports whether an error means that a registry does not answer dray. Azure may reach it.
 func (*Engine) Unreachable(err error) bool { return Closed(err) }
 
 // unasked tells whether what refers to an image cannot be asked for, as its source is named by a digest and not reached.
@@ -187,7 +187,7 @@ func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) boo
 	return true
 }
 
-// Closed tells that a target cannot be looked at, as far as is known.
+// Closed reports whether the data plane of a target is known to be closed.
 func (e *Engine) Closed(target image.Repository) bool { return e.closed(target) != "" }
 
 // Look tells what a target holds: by its data plane or, where that is closed, by what dray itself has set there, which is not verified.

@@ -36,7 +36,7 @@ type Order struct {
 	ResolveServer bool
 	// Alike are the targets at the same registry to which the run brings the same manifest, this one among them.
 	Alike []Alike
-	// Offered is the index that the source offers; zero where it offers none.
+	// Offered is the index that the source offers; zero if it is not an index.
 	Offered image.Descriptor
 	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
 	HeldAs string
@@ -66,35 +66,35 @@ type Importer interface {
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }
 
-// Engine is an Importer that tells which imports it can make.
+// Engine is an Importer that knows which imports it can make.
 type Engine interface {
 	Importer
-	// Fits tells whether it can make an import, and why, or why not. The reason is empty where there is nothing to tell.
+	// Fits reports whether it can make an import, and why, or why not. The reason may be empty.
 	Fits(ctx context.Context, order Order) (ok bool, reason string)
 }
 
-// Remote is an [Engine] that has somebody else import, who may reach what dray does not.
+// Remote is an [Engine] whose imports run elsewhere, from where registries can be reached that dray cannot reach.
 type Remote interface {
-	// Reaches tells, without asking anybody, whether it makes imports of a job where dray reaches neither source nor target.
+	// Reaches reports, without a request, whether it can import for a job even if dray reaches neither source nor target.
 	Reaches(job plan.Job, source image.Reference, target image.Repository) bool
-	// Look tells what a target holds, and whether the target itself has said so.
+	// Look returns what a target holds, and whether the target itself has said so.
 	Look(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error)
-	// Closed tells that a target cannot be asked for anything, as far as is known.
+	// Closed reports whether a target is known not to answer dray.
 	Closed(target image.Repository) bool
-	// Unreachable tells whether an error means that a registry is not reached, and not that it fails.
+	// Unreachable reports whether an error means that dray cannot reach a registry, rather than that the registry fails.
 	Unreachable(err error) bool
 }
 
-// choice is the importer of one import, and the reason for it, which may be empty.
+// choice is the importer for one import, with the reason, which may be empty.
 type choice struct {
 	Importer
 	reason string
 }
 
-// mayMake tells whether a job leaves its imports to an engine, by the engine that the job names.
+// mayMake reports whether a job that names an engine, or "auto", allows this one.
 func mayMake(e Engine, named string) bool { return named == "" || named == "auto" || named == e.Name() }
 
-// choose returns the importer for an order. Where the mapping names an engine that cannot make the import, that is refused, with the reason.
+// choose returns the importer for an order. If the mapping names an engine that cannot make the import, the importer refuses, with the reason.
 func (m *Mirror) choose(ctx context.Context, order Order) choice {
 	why := ""
 	for _, e := range m.Engines {
@@ -114,10 +114,10 @@ func (m *Mirror) choose(ctx context.Context, order Order) choice {
 	return choice{Importer: refusing{m.last(), order.Engine, cmp.Or(why, "there is no such engine")}}
 }
 
-// last is the engine that makes what no other can.
+// last returns the engine that makes what no other can.
 func (m *Mirror) last() Engine { return m.Engines[len(m.Engines)-1] }
 
-// remote returns the engine that imports for a job where dray does not reach the registries; nil for none.
+// remote returns the engine that imports for a job if dray cannot reach the registries; nil for none.
 func (m *Mirror) remote(job plan.Job, source image.Reference, target image.Repository) Remote {
 	for _, e := range m.Engines {
 		if r, ok := e.(Remote); ok && mayMake(e, job.Engine) && r.Reaches(job, source, target) {
@@ -136,7 +136,7 @@ func (m *Mirror) look(ctx context.Context, job plan.Job, source, target image.Re
 	return d, true, err
 }
 
-// unneeded tells whether the source of a job, which is named by its digest and gave only an error, need not be reached by dray.
+// unneeded reports whether dray need not reach the source of a job, which is named by digest and gave this error.
 func (m *Mirror) unneeded(job plan.Job, err error) bool {
 	return !slices.ContainsFunc(job.Targets, func(target image.Reference) bool {
 		r := m.remote(job, job.Source, target.Repository)
@@ -144,7 +144,7 @@ func (m *Mirror) unneeded(job plan.Job, err error) bool {
 	})
 }
 
-// refusing declines what the engine that a mapping names cannot import.
+// refusing refuses what the engine that a mapping names cannot import.
 type refusing struct {
 	Importer
 	name, why string

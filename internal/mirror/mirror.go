@@ -28,7 +28,7 @@ type Observer interface {
 	Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error)
 }
 
-// Manifests has the manifests of sources.
+// Manifests resolves and fetches manifests of sources.
 type Manifests interface {
 	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a
 	// *RefusedError where it cannot be imported.
@@ -41,7 +41,7 @@ type Manifests interface {
 type Mirror struct {
 	Observer  Observer
 	Manifests Manifests
-	// Engines are asked in their order who makes an import. The last one makes what no other can.
+	// Engines are asked in this order whether they can make an import. The last one makes what no other can.
 	Engines []Engine
 	Watcher Watcher
 	Log     *slog.Logger

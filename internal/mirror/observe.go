@@ -391,7 +391,7 @@ func (r *run) noteHeld(o diff.Observation) {
 	}
 }
 
-// noteOffered keeps what the source offers, where it is an index.
+// noteOffered records what the source offers, if it is an index.
 func (r *run) noteOffered(d image.Descriptor) {
 	if !image.IsIndex(d.MediaType) {
 		return

@@ -97,7 +97,7 @@ func (t *task) attachments(ctx context.Context, root node) error {
 	return nil
 }
 
-// attachments lists what refers to an image: to its root, unless that is not the source's, and to the manifests below it. What is found is
+// attachments lists what refers to an image: to the manifests below it, and to its root unless that is not the source's. What it finds counts as
 // visited.
 func (r *reader) attachments(ctx context.Context, root node, visits *visits) ([]attachment, error) {
 	below := descent{reader: r}

@@ -94,7 +94,7 @@ func (e *Engine) Size() int { return e.locations.size() + e.pushes.size() }
 // Name returns "copy".
 func (*Engine) Name() string { return "copy" }
 
-// Fits tells that it can make every import.
+// Fits reports that it can make every import.
 func (*Engine) Fits(context.Context, mirror.Order) (ok bool, reason string) { return true, "" }
 
 // Resolve returns the digest that the target will hold: the source's, or, for an index of which only some platforms are

@@ -13,40 +13,40 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// belief is what is thought of one thing that a target may hold, and with it what an import does about it.
+// belief says how sure an import is that its target holds a manifest, and so what it does about it.
 type belief int
 
 const (
-	// absent: it is hardly there, or not worth a question. It is brought.
+	// absent: it is probably not there, or not worth a request. It is copied.
 	absent belief = iota
-	// unknown: nothing is known of it. The target is asked.
+	// unknown: the target is asked.
 	unknown
-	// remembered: it was there, as far as is remembered. The target's own manifest is read, and shows whether it still is.
+	// remembered: it was there earlier. It is read at the target, which shows whether it still is.
 	remembered
-	// doubted: it may be gone, or something below it. The target's own manifest is read, and what is below it is looked at.
+	// doubted: it may be gone, or something below it. It is read at the target, and everything below it is checked.
 	doubted
-	// present: it was seen there since the run began, with all below it.
+	// present: it was seen there since the run began, with everything below it.
 	present
 )
 
-// inventory is what one import thinks that its target repository holds: by what the run has observed, by what this process has seen and put
-// there, and by the memory of earlier ones. Only it decides whether the target is asked for something, believed to hold it, or given it.
+// inventory is what one import knows about the contents of its target repository: what the run has observed, what this process has seen and
+// written there, and what the store remembers. It alone decides whether to ask the target for something, to rely on it, or to copy it.
 type inventory struct {
 	*Engine
 	repo image.Repository
-	// job and since are the run; what was seen before is memory. observed are the tags that it has asked for, with what they hold.
+	// job and since identify the run; what was seen before it is memory. observed maps the tags that the run asked for to their digests.
 	job      string
 	since    time.Time
 	observed map[string]image.Digest
-	// was is what the tag held, sibling what another tag did; both may be empty.
+	// was is what the tag held, sibling what another tag held; both may be empty.
 	was, sibling image.Digest
-	// hasImage says that the repository was observed to hold the image itself, and empty that it held none of the tags.
+	// hasImage says that the repository holds the image under some tag, empty that it had none of the observed tags.
 	hasImage, empty bool
-	// distrust is set where the memory contradicts what was observed, or the target has refused what needs it.
+	// distrust is set once memory has contradicted what was observed, or the target has refused a manifest.
 	distrust atomic.Bool
 
 	mu sync.Mutex
-	// parts are what the manifests that were walked refer to.
+	// parts are what the manifests of this import refer to.
 	parts []image.Digest
 }
 
@@ -57,7 +57,7 @@ func (e *Engine) newInventory(order mirror.Order) *inventory {
 	}
 }
 
-// seen tells whether the repository was seen in this run to hold something, with all below it.
+// seen reports whether the repository was seen in this run to hold something, with everything below it.
 func (i *inventory) seen(d image.Digest) bool {
 	since := i.since
 	if since.IsZero() {
@@ -66,19 +66,19 @@ func (i *inventory) seen(d image.Digest) bool {
 	return i.locations.has(i.repo, d, since)
 }
 
-// remembers tells whether the repository was ever seen to hold something, and that is not in doubt.
+// remembers reports whether the repository was ever seen to hold something that is not in doubt.
 func (i *inventory) remembers(d image.Digest) bool { return i.locations.has(i.repo, d, time.Time{}) }
 
-// doubts tells whether the repository may have lost something.
+// doubts reports whether the repository may have lost something.
 func (i *inventory) doubts(d image.Digest) bool { return i.locations.doubts(i.repo, d) }
 
-// worthAsking tells whether the repository may hold what nothing is remembered of, so that a question is worth a request: not where it
-// seems to be empty, and not where this program has filled it.
+// worthAsking reports whether the repository may hold something that dray does not remember, so that asking is worth a request: not if it
+// seems empty, and not if dray has filled it.
 func (i *inventory) worthAsking() bool {
 	return !i.empty && (i.distrust.Load() || !i.locations.knows(i.repo))
 }
 
-// manifest returns what is thought of a manifest. One that is at hand is rather pushed again than read at a registry.
+// manifest returns how sure it is that a manifest is there. One that is cached is pushed again rather than read at a registry.
 func (i *inventory) manifest(ctx context.Context, d image.Digest) belief {
 	doubtful, known := i.repo.IsLayout() || i.distrust.Load() || i.doubts(d), i.remembers(d)
 	switch {
@@ -94,8 +94,8 @@ func (i *inventory) manifest(ctx context.Context, d image.Digest) belief {
 	return remembered
 }
 
-// find tells whether the target has a manifest with all below it. Where it has only the manifest, and that was read there, it is returned: it
-// need not be fetched from the source.
+// find reports whether the target has a manifest with everything below it. If it has only the manifest, find returns that, so that it need not
+// be fetched from the source.
 func (i *inventory) find(ctx context.Context, d image.Digest) (m image.Manifest, there bool, err error) {
 	ref, what := i.repo.Digest(d), i.manifest(ctx, d)
 	switch what {
@@ -112,7 +112,7 @@ func (i *inventory) find(ctx context.Context, d image.Digest) (m image.Manifest,
 	switch {
 	case ctx.Err() != nil:
 		return m, false, ctx.Err()
-	case err != nil: // gone, spoilt, or for others to read only: it is brought
+	case err != nil: // gone, damaged, or readable by others only: it is copied
 		i.distrust.Store(true)
 		return image.Manifest{}, false, nil
 	case what == doubted || image.IsIndex(m.MediaType):
@@ -122,7 +122,7 @@ func (i *inventory) find(ctx context.Context, d image.Digest) (m image.Manifest,
 	return m, true, nil
 }
 
-// ask asks the target for a manifest, and believes that what is below it is there as well.
+// ask asks the target for a manifest, and assumes that everything below it is there too.
 func (i *inventory) ask(ctx context.Context, d image.Digest) (there bool, err error) {
 	ref := i.repo.Digest(d)
 	_, err = i.options.Presence.Held(ctx, ref)
@@ -136,8 +136,8 @@ func (i *inventory) ask(ctx context.Context, d image.Digest) (there bool, err er
 	return true, nil
 }
 
-// gone asks for each manifest of an index that the repository holds, and returns the first one that it does not have any more. Layouts, and
-// registries that count what is asked, are not asked.
+// gone asks for each manifest of an index that the repository holds, and returns the first that is missing. It does not ask layouts and
+// metered registries.
 func (i *inventory) gone(ctx context.Context, root node) (image.Digest, error) {
 	if i.repo.IsLayout() || i.metered(i.repo.Registry) {
 		return "", nil
@@ -159,7 +159,7 @@ func (i *inventory) gone(ctx context.Context, root node) (image.Digest, error) {
 	return "", nil
 }
 
-// claim returns how a blob is to be brought from a source, and nil where the repository has it. Others who bring it are waited for.
+// claim returns how to copy a blob from a source; nil if the repository has it. It waits for others that copy it.
 func (i *inventory) claim(ctx context.Context, source image.Repository, d image.Descriptor) (*blobCopy, error) {
 	var since time.Time
 	if i.repo.IsLayout() || i.empty || i.distrust.Load() {
@@ -169,7 +169,7 @@ func (i *inventory) claim(ctx context.Context, source image.Repository, d image.
 	return c, mirror.At(mirror.Target, i.repo.Digest(d.Digest), err)
 }
 
-// hasBlob asks the target for a blob that is about to be brought, where that is worth a request.
+// hasBlob asks the target for a blob that is about to be copied, if that is worth a request.
 func (i *inventory) hasBlob(ctx context.Context, c *blobCopy, d image.Descriptor) (bool, error) {
 	if !c.mount.IsZero() || !i.worthAsking() && !i.doubts(d.Digest) {
 		return false, nil
@@ -181,8 +181,8 @@ func (i *inventory) hasBlob(ctx context.Context, c *blobCopy, d image.Descriptor
 	return has, nil
 }
 
-// settle compares what is remembered with what was observed, and tells whether the image needs nothing below it: where it was observed under
-// another tag, and has lost nothing as far as is known. What a layout holds is looked at on the disk.
+// settle compares memory with what was observed, and reports whether nothing below the image has to be copied: if it was observed under
+// another tag, and has lost nothing that is known. In a layout everything is checked.
 func (i *inventory) settle(ctx context.Context, root node) (whole bool) {
 	i.findLosses(ctx)
 	if i.hasImage && !i.repo.IsLayout() {
@@ -196,9 +196,9 @@ func (i *inventory) settle(ctx context.Context, root node) (whole bool) {
 	return false
 }
 
-// checkStore compares what is remembered with what was observed. A repository that holds no tag with an image that it is remembered to hold
-// has lost the tag, and probably more; one that held none of its tags, and yet is remembered to hold parts of the image, has probably
-// been emptied. Then everything is asked for.
+// checkStore compares memory with what was observed. A repository that has no tag of an image that it is remembered to hold has lost the tag,
+// and probably more; one that had none of the tags, but is remembered to hold parts of the image, was probably emptied. Then it is asked for
+// everything.
 func (i *inventory) checkStore(ctx context.Context, root node) {
 	about := []image.Digest{root.manifest.Digest}
 	if i.empty {
@@ -211,8 +211,8 @@ func (i *inventory) checkStore(ctx context.Context, root node) {
 	}
 }
 
-// trustStore has earlier runs' memory of the repository count where it knows what was observed there: then what it does not know is hardly
-// there, and not worth a question each.
+// trustStore relies on the memory of earlier runs if that knows what was observed: then what it does not know is probably not there, and not
+// worth a request.
 func (i *inventory) trustStore(ctx context.Context) {
 	if i.sibling == "" || i.empty || i.distrust.Load() || i.locations.knows(i.repo) {
 		return
@@ -222,13 +222,13 @@ func (i *inventory) trustStore(ctx context.Context) {
 	}
 }
 
-// news are those of the digests of which nothing is remembered, and nothing in doubt.
+// news returns the digests that are neither remembered nor doubted.
 func (i *inventory) news(list []image.Digest) []image.Digest {
 	return slices.DeleteFunc(slices.Clone(list), func(d image.Digest) bool { return i.remembers(d) || i.doubts(d) })
 }
 
-// enter notes what a manifest refers to, before that is brought, and asks the memory of earlier runs for what this one knows nothing of. What
-// it says of the repository itself is believed only where that was seen to hold something.
+// enter records what a manifest refers to, before that is copied, and looks in the memory of earlier runs for what this one does not know.
+// What memory says about the repository itself counts only if that was seen to hold something.
 func (i *inventory) enter(ctx context.Context, n node) {
 	i.mu.Lock()
 	i.parts = append(i.parts, n.digests()...)
@@ -250,7 +250,7 @@ func (i *inventory) enter(ctx context.Context, n node) {
 	}
 }
 
-// put notes that a manifest has been written, under a tag where the reference has one.
+// put records that a manifest was written, under a tag if the reference has one.
 func (i *inventory) put(ctx context.Context, ref image.Reference, n node) {
 	i.locations.arrived(i.repo, n.manifest.Digest)
 	i.memory.add(ctx, i.repo, append(n.digests(), n.manifest.Digest), true)
@@ -259,14 +259,14 @@ func (i *inventory) put(ctx context.Context, ref image.Reference, n node) {
 	}
 }
 
-// invalidate puts in doubt that the repository has the parts of what it refused, and more: each is asked for from now on.
+// invalidate doubts that the repository has the parts of what it refused, and more: from now on it is asked for each.
 func (i *inventory) invalidate(ctx context.Context, more ...image.Digest) {
 	i.distrustParts(ctx, slices.Concat(i.parts, more))
 	i.distrust.Store(true)
 	i.hasImage, i.empty = false, false
 }
 
-// notThere tells whether a target lacks something, as far as it says: what it does not say is found out by bringing it.
+// notThere reports whether a target lacks something or does not say; copying shows.
 func notThere(err error) bool {
 	return errors.Is(err, image.ErrAbsent) || errors.Is(err, image.ErrHidden)
 }

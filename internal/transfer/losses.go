@@ -29,7 +29,7 @@ const maxLooks = 1000
 
 func newLosses() *losses { return &losses{looked: map[look]*sync.Once{}} }
 
-// once returns what is done once for a look.
+// once returns the once of a look.
 func (l *losses) once(key look) *sync.Once {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +42,7 @@ func (l *losses) once(key look) *sync.Once {
 	return l.looked[key]
 }
 
-// findLosses looks, once for the run, for tags that do not hold what was put there, and puts in doubt what was below that.
+// findLosses looks, once per run, for tags that do not hold what was put there, and doubts everything below that.
 func (i *inventory) findLosses(ctx context.Context) {
 	if len(i.observed) > 0 && i.options.Memory != nil {
 		i.losses.once(look{i.repo, i.job, i.since}).Do(func() { i.doubtLost(ctx) })
@@ -65,7 +65,7 @@ func (i *inventory) doubtLost(ctx context.Context) {
 	i.distrustParts(ctx, slices.Collect(maps.Keys(lost)))
 }
 
-// distrustParts puts in doubt that the repository holds the digests.
+// distrustParts doubts that the repository holds the digests.
 func (i *inventory) distrustParts(ctx context.Context, list []image.Digest) {
 	if len(list) > 0 {
 		i.locations.doubt(i.repo, list...)
@@ -73,7 +73,7 @@ func (i *inventory) distrustParts(ctx context.Context, list []image.Digest) {
 	}
 }
 
-// lostBelow tells whether the repository may have lost something below an image, as far as that is known.
+// lostBelow reports whether the repository may have lost something below an image.
 func (i *inventory) lostBelow(ctx context.Context, root node) bool {
 	below := map[image.Digest]bool{}
 	for _, d := range root.digests() {

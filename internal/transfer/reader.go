@@ -12,13 +12,13 @@ import (
 	"github.com/draysync/dray/internal/plan"
 )
 
-// reader reads an image at its source: its manifests, which may cost pulls, and what refers to them.
+// reader reads an image at its source: its manifests, which may cost pulls, and its attachments.
 type reader struct {
 	*Engine
 	source    image.Reference
 	platforms []image.Platform
 	wanted    plan.Referrers
-	// foreign has layers by URLs be among the blobs.
+	// foreign counts layers by URLs among the blobs.
 	foreign bool
 	pulls   atomic.Int64
 }
@@ -27,14 +27,14 @@ func (e *Engine) newReader(order mirror.Order) *reader {
 	return &reader{Engine: e, source: order.Source, platforms: order.Platforms, wanted: order.Referrers, foreign: order.ForeignLayers}
 }
 
-// root returns the manifest that a tag is to hold. Where the target repository has the image it is read there, which costs no pull.
+// root returns the manifest that the tag will hold. If the target repository has the image, it is read there, which costs no pull.
 func (r *reader) root(ctx context.Context, want image.Digest, target *inventory) (node, error) {
 	if target.hasImage && !r.manifests.has(want) {
 		m, err := r.options.Source.Manifest(ctx, target.repo.Digest(want))
 		if err == nil {
 			return r.parse(m)
 		}
-		target.hasImage = false // it is gone meanwhile: bring it anew
+		target.hasImage = false // gone meanwhile: copy it again
 	}
 	m, err := r.manifest(ctx, r.source)
 	if err != nil {
@@ -52,7 +52,7 @@ func (r *reader) root(ctx context.Context, want image.Digest, target *inventory)
 	return n, mirror.At(mirror.Source, r.source, err)
 }
 
-// parse reads a manifest. The blobs of foreign layers are among those to bring only where that is asked for.
+// parse reads a manifest. Foreign layers are among its blobs only if the mapping asks for them.
 func (r *reader) parse(m image.Manifest) (node, error) {
 	n, err := parse(m)
 	if r.foreign {
@@ -85,7 +85,7 @@ func (r *reader) open(ctx context.Context, from image.Repository, d blob, offset
 	return body, nil
 }
 
-// expected is how many pulls an import will probably take, and begun whether one was made for it before.
+// expected returns how many pulls an import will probably take, and whether one was made for it before.
 func (r *reader) expected(ctx context.Context, target *inventory) (pulls int, begun bool) {
 	m, known := r.known(ctx, r.source.Digest)
 	if !known {
@@ -105,8 +105,7 @@ func (r *reader) expected(ctx context.Context, target *inventory) (pulls int, be
 // fewChildren is how many manifests an index is thought to refer to where its repository has shown none.
 const fewChildren = 2
 
-// children guesses how many manifests below the image are to be brought, of which nothing was fetched yet; samples are others that may be at
-// hand.
+// children guesses how many manifests below an unfetched image have to be fetched; samples are other manifests that may be cached.
 func (r *reader) children(ctx context.Context, samples ...image.Digest) int {
 	repo := r.source.Repository
 	r.recallSample(ctx, repo, samples...)
