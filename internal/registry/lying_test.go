@@ -352,6 +352,47 @@ func TestManifestTakenAsAnother(t *testing.T) {
 	})
 }
 
+// A registry that answers the PUT of a tag without a digest is asked for the tag: something on the way may have answered in its place.
+func TestManifestProved(t *testing.T) {
+	taken := emulator.MatchKind("PUT", emulator.KindManifest)
+	for name, tt := range map[string]struct {
+		options emulator.Options
+		faults  []emulator.Fault
+		says    string // what the error has; empty for success
+		looks   int
+	}{
+		"names the digest": {looks: 0},
+		"does not name it": {options: emulator.Options{QuietPuts: true}, looks: 1},
+		"may not be read": {options: emulator.Options{QuietPuts: true}, faults: []emulator.Fault{
+			{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Status: 403}, {Match: emulator.MatchKind("GET", emulator.KindManifest), Status: 403},
+		}, looks: 2},
+		"takes nothing":         {faults: []emulator.Fault{{Match: taken, Status: 201}}, says: "does not have it", looks: 4},
+		"HEAD says no at first": {options: emulator.Options{QuietPuts: true}, faults: []emulator.Fault{{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Status: 404, Times: 1}}, looks: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, tt.options, Options{})
+				push(t, r, "app", "1")
+				m, err := c.Manifest(t.Context(), at("app").Tag("1"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := len(r.Requests())
+				for _, f := range tt.faults {
+					r.Inject(f)
+				}
+				err = c.PutManifest(t.Context(), at("app").Tag("2"), m)
+				if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
+					t.Errorf("PutManifest: %v", err)
+				}
+				if n := len(r.Requests()) - before - 1; n != tt.looks {
+					t.Errorf("%d looks: %v", n, lines(r.Gate))
+				}
+			})
+		})
+	}
+}
+
 // No name of a catalog leads out of the path below which the target's repositories lie.
 func TestCatalogNames(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

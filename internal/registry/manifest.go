@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/wire"
 )
@@ -117,6 +119,9 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 		r.Digest = ""
 	}
 	header, err := e.putManifest(ctx, r, m.MediaType, m.Raw)
+	if err == nil && r.Tag != "" && digestSaid(header) == "" {
+		err = c.proveManifest(ctx, r, m)
+	}
 	if err != nil {
 		return err
 	}
@@ -125,6 +130,31 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 		return nil
 	}
 	return e.lists.add(ctx, e, r.Repository, subject, m)
+}
+
+// proofs is how often a registry is asked for a tag that it has just taken, with a pause before each time but the first: it may need a moment.
+const proofs = 3
+
+// proveManifest makes sure that a tag names the manifest, as the answer to its PUT did not name the digest: something on the way may have given
+// that answer. A tag that dray cannot read, as an account that may only push, is believed.
+func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
+	e := c.endpoint(r.Repository)
+	var failure error
+	for i := range proofs {
+		if err := backoff.Sleep(ctx, time.Duration(i)*time.Second); err != nil {
+			return err
+		}
+		d, err := c.Head(ctx, r)
+		switch want := image.DigestOf(m.Raw, d.Digest); {
+		case errors.Is(err, image.ErrAbsent):
+			failure = e.refused(putManifest, nil, "it says that it has taken the manifest, and does not have it")
+		case err != nil || d.Digest == "" || d.Digest == want:
+			return nil
+		default:
+			failure = e.hasOther(putManifest, want, d.Digest)
+		}
+	}
+	return failure
 }
 
 func (e *endpoint) putManifest(ctx context.Context, r image.Reference, mediaType string, raw []byte) (http.Header, error) {

@@ -159,6 +159,10 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, to rout
 	if err := json.Unmarshal(body, &m); err == nil && m.Subject != nil && r.options.Referrers {
 		w.Header().Set("OCI-Subject", m.Subject.Digest)
 	}
+	if r.options.QuietPuts {
+		w.WriteHeader(http.StatusCreated)
+		return
+	}
 	created(w, to.repository, "manifests", digest)
 }
 

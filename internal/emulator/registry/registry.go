@@ -38,6 +38,8 @@ type Options struct {
 	SlowLinks time.Duration
 	// Uploads is how blobs are taken.
 	Uploads UploadOptions
+	// QuietPuts answers the PUT of a manifest without its digest.
+	QuietPuts bool
 	// LaxManifests accepts manifests whose blobs or children are missing in their repository.
 	LaxManifests bool
 }
