@@ -13,31 +13,31 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// Source gives manifests and blobs.
+// Source reads manifests and blobs.
 type Source interface {
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
-	// OpenBlob opens a blob at an offset, in the repository or, where that does not have it, at one of the URLs.
+	// OpenBlob opens a blob at an offset, in the repository, or at one of the URLs if the repository lacks it.
 	OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error)
-	// Doubt says that a blob that was opened had other bytes than its digest's.
+	// Doubt reports that the bytes of an opened blob did not match its digest.
 	Doubt(d image.Digest)
 }
 
-// Artifacts tells what refers to an image: by the referrers API or its fallback, and by the tags of a repository.
+// Artifacts finds what refers to an image: by the referrers API or its fallback, and by the tags of a repository.
 type Artifacts interface {
 	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	DigestTags(ctx context.Context, repo image.Repository) ([]string, error)
 }
 
-// Target takes manifests and blobs.
+// Target writes manifests and blobs.
 type Target interface {
 	PutManifest(ctx context.Context, ref image.Reference, m image.Manifest) error
-	// PutBlob mounts the blob from another repository of the same registry, or streams what open returns: the bytes from an
-	// offset on, again where an upload broke off there. It goes on where an earlier one was left, and sets left to where this one was.
+	// PutBlob mounts the blob from another repository of the same registry, or streams what open returns: the bytes from an offset on,
+	// again after a break. It resumes an earlier upload at left, and sets left to where this one stopped.
 	PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, from image.Repository, open func(offset int64) (io.ReadCloser, error), left *string) (mounted bool, err error)
 }
 
-// Presence asks a target what it has. Its errors wrap [image.ErrHidden] where the registry does not say.
+// Presence asks a target what it has. Its errors wrap [image.ErrHidden] if the registry does not say.
 type Presence interface {
 	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error)
@@ -49,25 +49,24 @@ type Options struct {
 	Artifacts Artifacts
 	Target    Target
 	Presence  Presence
-	// Metered tells whether a registry counts the manifests that are fetched, so that none is fetched only to measure.
+	// Metered reports whether a registry counts fetched manifests, so that none is fetched only to measure.
 	Metered func(registry string) bool
-	// Reserve keeps pulls of a repository for the requests of the context that it returns; begun says that pulls were made for the same
-	// import before. adjust changes how many are still kept, and is called with 0 in the end. nil where nothing is counted.
+	// Reserve reserves pulls of a repository for the requests of the returned context; begun says that the import has made pulls before.
+	// adjust changes the number still reserved, and is called with 0 in the end. nil if nothing is counted.
 	Reserve func(ctx context.Context, repo image.Repository, pulls int, begun bool) (of context.Context, adjust func(pulls int))
-	// Free fetches a manifest of a registry by its digest from where that is not counted; false where it cannot be had so. nil for nowhere.
+	// Free fetches a manifest by digest from where that does not count; false if that is not possible. nil for never.
 	Free func(ctx context.Context, ref image.Reference) (image.Manifest, bool)
-	// Saved is told of each manifest that was not fetched from its registry: "cache" where it was at hand, "mirror" where it came from
-	// elsewhere; nil for nobody.
+	// Saved is called for each manifest that was not fetched from its registry: "cache" for a cached one, "mirror" for one from elsewhere;
+	// nil for none.
 	Saved func(registry, by string)
 	// Memory lasts across restarts; nil for none.
 	Memory Memory
-	// Now tells the time; it is required with a Memory.
+	// Now returns the time; required with a Memory.
 	Now func() time.Time
 	Log *slog.Logger
 }
 
-// Engine is the engine "copy". It is safe for concurrent use and remembers, as long as it lives, the manifests that it has
-// fetched and where it has put blobs.
+// Engine is the engine "copy". It is safe for concurrent use. While it lives, it remembers fetched manifests and the locations of blobs.
 type Engine struct {
 	options   Options
 	manifests *manifestCache
@@ -75,7 +74,7 @@ type Engine struct {
 	pushes    *pushes
 	estimates *estimates
 	losses    *losses
-	// halves are the blobs of which a part was brought.
+	// halves are interrupted uploads of blobs.
 	halves wire.Recent[image.Reference, half]
 	memory remembering
 }
@@ -88,7 +87,7 @@ func New(options Options) *Engine {
 	}
 }
 
-// Size is how many facts the engine remembers of where blobs and manifests are, of some hundred bytes each.
+// Size returns how many locations of blobs and manifests the engine remembers, each of some hundred bytes.
 func (e *Engine) Size() int { return e.locations.size() + e.pushes.size() }
 
 // Name returns "copy".
@@ -97,9 +96,8 @@ func (*Engine) Name() string { return "copy" }
 // Fits reports that it can make every import.
 func (*Engine) Fits(context.Context, mirror.Order) (ok bool, reason string) { return true, "" }
 
-// Resolve returns the digest that the target will hold: the source's, or, for an index of which only some platforms are
-// wanted, that of the index with fewer entries. The latter needs the index itself, which is fetched once; an image of one platform needs its
-// config as well.
+// Resolve returns the digest that the target will hold: the source's, or that of the index reduced to the wanted platforms. The latter
+// needs the index itself, which is fetched once; an image of one platform needs its config as well.
 func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error) {
 	if image.IsSchema1(offered.MediaType) {
 		_, err := parse(image.Manifest{Descriptor: offered})
@@ -131,8 +129,8 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 	return selected.Digest, err
 }
 
-// fetch returns a manifest of the source by its digest, from memory where it was fetched before, also by another process. It
-// tells whether it was fetched now, which may have cost a pull.
+// fetch returns a manifest of the source by digest, from the cache if it was fetched before, perhaps by another process. It reports whether
+// it was fetched now, which may have cost a pull.
 func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {
 	by := "cache"
 	m, pulled, err = e.manifests.get(ctx, source, func() (image.Manifest, bool, error) {
@@ -154,14 +152,14 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 	return m, pulled, nil
 }
 
-// Manifest returns a manifest of any registry by its digest: from memory, and else from where it costs least.
+// Manifest returns a manifest of any registry by digest, from the cache or from where it costs least.
 func (e *Engine) Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error) {
 	if e.metered(ref.Registry) && !e.atHand(ctx, ref.Digest) {
 		e.free(ctx, ref)
 	}
 	m, _, err := e.fetch(ctx, ref)
 	if sided, ok := errors.AsType[*mirror.SideError](err); ok {
-		err = sided.Err // which side it is the caller knows
+		err = sided.Err // the caller knows the side
 	}
 	return m, err
 }
@@ -172,7 +170,7 @@ func (e *Engine) saved(registry, by string) {
 	}
 }
 
-// free fetches a manifest where that is not counted, and keeps it.
+// free fetches a manifest from where that does not count, and caches it.
 func (e *Engine) free(ctx context.Context, source image.Reference) bool {
 	if e.options.Free == nil {
 		return false
@@ -185,8 +183,8 @@ func (e *Engine) free(ctx context.Context, source image.Reference) bool {
 	return ok
 }
 
-// Measure returns the manifests that an import would fetch and the most bytes that it would move. Blobs that several imports
-// bring into one repository are counted for the first that is measured.
+// Measure returns the number of manifests that an import would fetch, and the most bytes that it would copy. Blobs that several imports
+// copy into one repository count for the first that is measured.
 func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
 	if order.HeldAs != "" {
 		return mirror.Cost{}, nil
@@ -208,12 +206,12 @@ func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, 
 	return m.cost, m.below(ctx, root, 1)
 }
 
-// metered tells whether a registry counts the manifests that are fetched.
+// metered reports whether a registry counts fetched manifests.
 func (e *Engine) metered(registry string) bool {
 	return e.options.Metered != nil && e.options.Metered(registry)
 }
 
-// atHand tells whether a manifest was fetched before, also by another process.
+// atHand reports whether a manifest was fetched before, perhaps by another process.
 func (e *Engine) atHand(ctx context.Context, d image.Digest) bool {
 	_, ok := e.known(ctx, d)
 	return ok

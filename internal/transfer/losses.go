@@ -10,21 +10,21 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// losses finds what targets have lost: where a tag is gone, or holds something else than was put there, whoever did that may have deleted
-// what was below it. So nothing of it is relied upon before it is asked for, by whatever image needs it.
+// losses finds what targets have lost: if a tag is gone, or does not hold what was put there, what was below it may have been deleted as
+// well. So it is asked for before anything relies on it, whichever image needs it.
 type losses struct {
 	mu     sync.Mutex
 	looked map[look]*sync.Once
 }
 
-// look is one at what a run of a job observed of a repository.
+// look identifies what a run of a job observed of a repository.
 type look struct {
 	repo  image.Repository
 	job   string
 	since time.Time
 }
 
-// maxLooks bounds those that are remembered; one made twice costs a question to the memory.
+// maxLooks limits those that are remembered; repeating one costs a query to the memory.
 const maxLooks = 1000
 
 func newLosses() *losses { return &losses{looked: map[look]*sync.Once{}} }
@@ -56,7 +56,7 @@ func (i *inventory) doubtLost(ctx context.Context) {
 	}
 	lost := map[image.Digest]bool{}
 	for _, was := range i.memory.tagged(ctx, i.repo, slices.Collect(maps.Keys(i.observed))) {
-		if !holds[was] && !i.tree(ctx, was, lost, 0) { // not all of it is known any more
+		if !holds[was] && !i.tree(ctx, was, lost, 0) { // it is not fully known any more
 			i.locations.doubtAll(i.repo)
 			i.memory.forget(ctx, i.repo)
 			return
@@ -83,7 +83,7 @@ func (i *inventory) lostBelow(ctx context.Context, root node) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Keys(below)), i.doubts)
 }
 
-// tree adds a manifest with all below it, as far as these are at hand, and tells whether they are.
+// tree adds a manifest with everything below it, as far as that is cached, and reports whether it is.
 func (e *Engine) tree(ctx context.Context, d image.Digest, into map[image.Digest]bool, depth int) bool {
 	if into[d] {
 		return true

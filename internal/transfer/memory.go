@@ -12,41 +12,41 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// Manifests has the manifests that were fetched, also before a restart. Who fetches them keeps them.
+// Manifests has fetched manifests, also from before a restart. Whoever fetches a manifest stores it.
 type Manifests interface {
 	Manifest(ctx context.Context, d image.Digest) (image.Manifest, bool, error)
 }
 
-// Whereabouts keeps where blobs and manifests are across restarts, as far as a registry has confirmed it.
+// Whereabouts stores the locations of blobs and manifests across restarts, as confirmed by registries.
 type Whereabouts interface {
 	// BlobHolders returns repositories of a registry that hold a blob.
 	BlobHolders(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error)
-	// Holds tells which of the digests the repository holds.
+	// Holds returns which of the digests the repository holds.
 	Holds(ctx context.Context, repo image.Repository, ds []image.Digest) (map[image.Digest]bool, error)
-	// AddBlobs notes that the repository holds them; committed says that a manifest there refers to them.
+	// AddBlobs records that the repository holds them; committed says that a manifest there refers to them.
 	AddBlobs(ctx context.Context, repo image.Repository, ds []image.Digest, committed bool) error
-	// Forget drops what is known of the repository, or of those digests in it.
+	// Forget removes what is known about the repository, or about those digests in it.
 	Forget(ctx context.Context, repo image.Repository, ds ...image.Digest) error
-	// Tagged returns which manifests were put under those of the tags of the repository that are known.
+	// Tagged returns the manifests that were put under those of the repository's tags that are known.
 	Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error)
-	// PutTag notes which manifest, by its digest, was put under a tag.
+	// PutTag records which manifest, by digest, was put under a tag.
 	PutTag(ctx context.Context, ref image.Reference) error
 }
 
-// Selections keeps which digest an index has once only some of its platforms are kept.
+// Selections stores the digests of indexes reduced to some platforms.
 type Selections interface {
 	Selected(ctx context.Context, source image.Digest, platforms string) (image.Digest, bool, error)
 	PutSelected(ctx context.Context, source image.Digest, platforms string, target image.Digest) error
 }
 
-// Looks keeps when the referrers of a manifest were last looked at for a repository.
+// Looks stores when the referrers of a manifest were last read for a repository.
 type Looks interface {
 	ReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) (time.Time, bool, error)
 	PutReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) error
 }
 
-// Memory is what an engine remembers across restarts. It is a help, never the truth: an engine without it is slower, and one
-// with a wrong memory pays a request more. Its errors are logged, and then do not matter.
+// Memory is what an engine remembers across restarts. It is a cache, never the truth: an engine without it is slower, and a wrong memory
+// costs a request. Its errors are logged and otherwise ignored.
 type Memory interface {
 	Manifests
 	Whereabouts
@@ -54,7 +54,7 @@ type Memory interface {
 	Looks
 }
 
-// remembering is the memory with its errors taken care of; without a memory it knows nothing.
+// remembering is a Memory whose errors are handled; it may be empty.
 type remembering struct {
 	memory Memory
 	now    func() time.Time
@@ -98,7 +98,7 @@ func (r remembering) add(ctx context.Context, repo image.Repository, ds []image.
 	}
 }
 
-// forget drops what is known of a repository; without digests, everything.
+// forget removes what is known about a repository; without digests, everything.
 func (r remembering) forget(ctx context.Context, repo image.Repository, ds ...image.Digest) {
 	if r.memory != nil {
 		r.heed(ctx, r.memory.Forget(ctx, repo, ds...))
@@ -135,8 +135,7 @@ func (r remembering) putSelected(ctx context.Context, source image.Digest, platf
 	}
 }
 
-// due tells whether the referrers of what the order is about should be looked at again. A memory that fails to answer is no reason
-// not to.
+// due reports whether it is time to read the referrers of the order's image again. It is if the memory fails to answer.
 func (r remembering) due(ctx context.Context, order mirror.Order) bool {
 	if r.memory == nil {
 		return false
@@ -146,15 +145,15 @@ func (r remembering) due(ctx context.Context, order mirror.Order) bool {
 	return err != nil || !ok || r.now().Sub(seen) >= order.ReferrersInterval
 }
 
-// looked notes that they have been.
+// looked records that they were read.
 func (r remembering) looked(ctx context.Context, source image.Reference, target image.Repository) {
 	if r.memory != nil {
 		r.heed(ctx, r.memory.PutReferrersSeen(ctx, lookedFor(source, target), source.Digest))
 	}
 }
 
-// lookedFor is the repository under which a look is noted: the target's. A layout has none at a registry, so a path below the
-// source's repository, which no registry has, stands for it.
+// lookedFor returns the repository under which a look is recorded: the target's. A layout has no registry, so a path below the source's
+// repository, which no registry has, stands for it.
 func lookedFor(source image.Reference, target image.Repository) image.Repository {
 	if !target.IsLayout() {
 		return target
@@ -169,7 +168,7 @@ func (r remembering) heed(ctx context.Context, err error) {
 	}
 }
 
-// platformsKey names a choice of platforms, whatever the order in which they are written.
+// platformsKey names a set of platforms, independent of their order.
 func platformsKey(platforms []image.Platform) string {
 	names := make([]string, 0, len(platforms))
 	for _, p := range platforms {

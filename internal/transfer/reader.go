@@ -73,7 +73,7 @@ func (r *reader) manifest(ctx context.Context, ref image.Reference) (image.Manif
 // open opens a blob at an offset.
 func (r *reader) open(ctx context.Context, from image.Repository, d blob, offset int64) (io.ReadCloser, error) {
 	if from != r.source.Repository {
-		// Another target is asked as a favour to the source: one that hangs must not hold this import up.
+		// Reading at another target is optional: one that hangs must not delay this import.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer time.AfterFunc(patience, cancel).Stop()
@@ -102,7 +102,7 @@ func (r *reader) expected(ctx context.Context, target *inventory) (pulls int, be
 	return pulls, true
 }
 
-// fewChildren is how many manifests an index is thought to refer to where its repository has shown none.
+// fewChildren is the assumed number of manifests in an index of a repository without samples.
 const fewChildren = 2
 
 // children guesses how many manifests below an unfetched image have to be fetched; samples are other manifests that may be cached.
@@ -119,7 +119,7 @@ func (r *reader) children(ctx context.Context, samples ...image.Digest) int {
 	return g.children
 }
 
-// missing is how many manifests directly below one have to be fetched.
+// missing returns how many manifests directly below one have to be fetched.
 func (r *reader) missing(ctx context.Context, n node, target *inventory) int {
 	r.estimates.learn(r.source.Repository, n)
 	missing := 0
