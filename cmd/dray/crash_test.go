@@ -9,17 +9,15 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
 
-// TestKilledDaemon kills a daemon with SIGKILL a hundred times, while it syncs, reloads and starts. Each time the store opens as it is,
+// TestKilledDaemon kills a daemon with SIGKILL up to a hundred times, while it syncs, reloads and starts. Each time the store opens as it is,
 // the history is one that can have been, "@every" keeps its phase, and no tag is incomplete; and a last one brings all there is.
 func TestKilledDaemon(t *testing.T) {
 	t.Parallel()
-	rounds := 100
-	if testing.Short() {
-		rounds = 10
-	}
+	rounds := int(fulltest.Rounds(25, 100)) //nolint:gosec // a small number
 	d := newDesk(t)
 	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
 	clock := &requestClock{}

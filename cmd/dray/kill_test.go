@@ -17,16 +17,17 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 )
 
-// TestKilledAtAnyMoment kills a sync with SIGKILL at fifty random moments. After each, every target tag has to be absent,
+// TestKilledAtAnyMoment kills a sync with SIGKILL at fifty random moments, which are spread over all of it. After each, every target tag has to be absent,
 // old and whole, or new and whole; and a run to the end has to leave nothing to do. Half of the rounds write a registry, half
 // an OCI layout.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	const rounds = 50
+	rounds := int64(fulltest.Rounds(16, 50)) //nolint:gosec // a small number
 	content := registry.New(registry.Options{})
 	corpus := registry.Corpus{Prefix: "in/", Repositories: 3, Tags: 3, SharedLayers: 1, Image: registry.ImageOptions{LayerSize: 60_000}}
 	digests, err := content.Fill(corpus)
@@ -46,7 +47,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	for round := range rounds {
 		folder := round%2 == 1
 		w := newWorld(t, source, digests, old, folder, clock)
-		w.kill(t, clock, 1+rand.Int64N(whole[folder]))
+		request, parts := whole[folder], rounds/2 // of each kind one is killed at the last request, when most tags have moved
+		if part := round / 2; part < parts-1 {
+			request = 1 + (part*request+rand.Int64N(request))/parts
+		}
+		w.kill(t, clock, request)
 		for tag, state := range w.states(t) {
 			hit[state]++
 			if state == "broken" {
@@ -67,6 +72,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 	}
 	t.Logf("tags after a kill: %v", hit)
+	if rounds < 16 {
+		return
+	}
 	if hit["new"] == 0 || hit["old"] == 0 || hit["absent"] == 0 {
 		t.Errorf("the kills hit only some states, so little was tested: %v", hit)
 	}
@@ -136,8 +144,7 @@ func (w world) kill(t *testing.T, clock *requestClock, request int64) int64 {
 	ready := make(chan struct{})
 	ring := func() {
 		<-ready
-		time.Sleep(rand.N(2 * time.Millisecond)) // before, in the middle of, or after the answer
-		_ = command.Process.Kill()
+		time.AfterFunc(rand.N(2*time.Millisecond), func() { _ = command.Process.Kill() }) // before, in the middle of, or after the answer
 	}
 	clock.ring.Store(&ring)
 	clock.alarm.Store(request)

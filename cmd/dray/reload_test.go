@@ -1,11 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -41,27 +42,61 @@ func (d desk) write(path, text string) {
 	d.do(os.WriteFile(path, []byte(text), 0o644))
 }
 
+// reads waits, each time that it is called, until somebody has opened and read the config since.
+func (d desk) reads() (wait func()) {
+	fd, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
+	d.do(err)
+	events := os.NewFile(uintptr(fd), "inotify")
+	d.t.Cleanup(func() { _ = events.Close() })
+	_, err = syscall.InotifyAddWatch(fd, d.dir, syscall.IN_CLOSE_NOWRITE)
+	d.do(err)
+	d.do(events.SetReadDeadline(time.Now().Add(soon)))
+	return func() {
+		buffer := make([]byte, 4096)
+		for {
+			n, err := events.Read(buffer)
+			d.do(err)
+			if bytes.Contains(buffer[:n], []byte(filepath.Base(d.config)+"\x00")) {
+				return
+			}
+		}
+	}
+}
+
+// rejects waits until a daemon refuses its config.
+func (r *running) rejects(t *testing.T) {
+	t.Helper()
+	r.until(t, "the config is rejected", func() bool { return len(r.status(t).Config.Rejected) > 0 })
+}
+
+// reload is a way in which a config becomes another.
+type reload struct {
+	prepare func(d desk)
+	change  func(d desk, r *running)
+}
+
 // reloads are the ways in which a config with the job "one" becomes one with the jobs "one" and "two", each from the file that dray was
 // started with.
-func reloads() map[string]struct{ prepare, change func(d desk) } {
+func reloads() map[string]reload {
 	plain := func(d desk) { d.write(d.config, d.text("one")) }
-	return map[string]struct{ prepare, change func(d desk) }{
-		"written in place": {plain, func(d desk) { d.write(d.config, d.text("one", "two")) }},
-		"truncated, then written": {plain, func(d desk) {
+	return map[string]reload{
+		"written in place": {plain, func(d desk, _ *running) { d.write(d.config, d.text("one", "two")) }},
+		"truncated, then written": {plain, func(d desk, r *running) {
 			f, err := os.OpenFile(d.config, os.O_WRONLY|os.O_TRUNC, 0)
 			d.do(err)
-			for part := range slices.Chunk([]byte(d.text("one", "two")), 40) {
-				_, err := f.Write(part)
-				d.do(err)
-				time.Sleep(5 * time.Millisecond)
-			}
+			text := d.text("one", "two")
+			_, err = f.WriteString(text[:200])
+			d.do(err)
+			r.rejects(d.t)
+			_, err = f.WriteString(text[200:])
+			d.do(err)
 			d.do(f.Close())
 		}},
-		"renamed over": {plain, func(d desk) {
+		"renamed over": {plain, func(d desk, _ *running) {
 			d.write(d.config+".new", d.text("one", "two"))
 			d.do(os.Rename(d.config+".new", d.config))
 		}},
-		"vim's backup dance": {plain, func(d desk) {
+		"vim's backup dance": {plain, func(d desk, _ *running) {
 			d.do(os.Rename(d.config, d.config+"~"))
 			d.write(d.config, d.text("one", "two"))
 			d.do(os.Remove(d.config + "~"))
@@ -71,7 +106,7 @@ func reloads() map[string]struct{ prepare, change func(d desk) } {
 				d.write(filepath.Join(d.dir, "a.yaml"), d.text("one"))
 				d.do(os.Symlink("a.yaml", d.config))
 			},
-			func(d desk) {
+			func(d desk, _ *running) {
 				d.write(filepath.Join(d.dir, "b.yaml"), d.text("one", "two"))
 				d.do(os.Symlink("b.yaml", d.config+".new"))
 				d.do(os.Rename(d.config+".new", d.config))
@@ -83,21 +118,21 @@ func reloads() map[string]struct{ prepare, change func(d desk) } {
 				d.do(os.Symlink("..1", filepath.Join(d.dir, "..data")))
 				d.do(os.Symlink(filepath.Join("..data", "dray.yaml"), d.config))
 			},
-			func(d desk) {
+			func(d desk, _ *running) {
 				d.write(filepath.Join(d.dir, "..2", "dray.yaml"), d.text("one", "two"))
 				d.do(os.Symlink("..2", filepath.Join(d.dir, "..data_tmp")))
 				d.do(os.Rename(filepath.Join(d.dir, "..data_tmp"), filepath.Join(d.dir, "..data")))
 				d.do(os.RemoveAll(filepath.Join(d.dir, "..1")))
 			},
 		},
-		"folder replaced": {plain, func(d desk) {
+		"folder replaced": {plain, func(d desk, _ *running) {
 			d.write(filepath.Join(d.dir+".new", "dray.yaml"), d.text("one", "two"))
 			d.do(os.Rename(d.dir, d.dir+".old"))
 			d.do(os.Rename(d.dir+".new", d.dir))
 		}},
-		"removed and back": {plain, func(d desk) {
+		"removed and back": {plain, func(d desk, r *running) {
 			d.do(os.Remove(d.config))
-			time.Sleep(700 * time.Millisecond)
+			r.rejects(d.t)
 			d.write(d.config, d.text("one", "two"))
 		}},
 		"secret rotated": {
@@ -106,7 +141,7 @@ func reloads() map[string]struct{ prepare, change func(d desk) } {
 				text := strings.Replace(d.text("one"), "'one'", "'${file:secret}'", 1)
 				d.write(d.config, text+mapping("name: two-not, source: 'ocidir://%s/x', target: 'ocidir://%s/y', tags: [v1]", d.target, d.target)+"\n")
 			},
-			func(d desk) { d.write(filepath.Join(d.dir, "secret"), "other") },
+			func(d desk, _ *running) { d.write(filepath.Join(d.dir, "secret"), "other") },
 		},
 	}
 }
@@ -123,7 +158,7 @@ func TestReloads(t *testing.T) {
 			r := launch(t, d.config, d.socket)
 			r.until(t, "the first run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
 			before := r.status(t).Jobs[0]
-			way.change(d)
+			way.change(d, r)
 			changed := time.Now()
 			if name == "secret rotated" {
 				r.has(t, "other", "two-not")
@@ -176,7 +211,7 @@ func TestRejections(t *testing.T) {
 			r.until(t, "the first run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
 			before := r.status(t).Jobs[0]
 			spoil(d)
-			r.until(t, "it is rejected", func() bool { return len(r.status(t).Config.Rejected) > 0 })
+			r.rejects(t)
 			if after := r.status(t).Jobs[0]; after.Job != "one" || !after.Due.Equal(before.Due) {
 				t.Errorf("the job is %+v after %+v", after, before)
 			}
@@ -212,13 +247,13 @@ func TestSilentReload(t *testing.T) {
 	d := newDesk(t)
 	d.write(d.config, d.text("one"))
 	r := launch(t, d.config, d.socket)
+	read := d.reads()
 	for range 5 {
 		d.write(d.config, d.text("one"))
 		d.write(d.config+".new", d.text("one"))
 		d.do(os.Rename(d.config+".new", d.config))
-		time.Sleep(100 * time.Millisecond)
+		read()
 	}
-	time.Sleep(600 * time.Millisecond)
 	if s := r.status(t); s.Config.Generation != 1 {
 		t.Errorf("generation %d", s.Config.Generation)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -18,9 +19,7 @@ import (
 // logged; the bounds on time are several times the promise, since tests share their machine, and that on memory is the promise: the
 // program is built without the race detector.
 func TestTenThousandMappings(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	fulltest.Require(t)
 	const jobs = 10_000
 	program := buildProgram(t)
 	d := newDesk(t)
@@ -48,15 +47,16 @@ func TestTenThousandMappings(t *testing.T) {
 	r := launchProgram(t, program, d.config, d.socket)
 	r.until(t, "all jobs are there", func() bool { return len(r.status(t).Jobs) == jobs })
 	loaded, loadedPeak := time.Since(began), r.peak(t)
-	for deadline := time.Now().Add(3 * time.Minute); r.busy(t) > 0; {
+	tick := time.NewTicker(200 * time.Millisecond) // an answer has all jobs
+	defer tick.Stop()
+	for deadline := time.Now().Add(3 * time.Minute); r.busy(t) > 0; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d jobs are still to run", r.busy(t))
 		}
-		time.Sleep(200 * time.Millisecond)
 	}
 	allRan, ranPeak := time.Since(began), r.peak(t)
 	idleFrom, idleFor := r.cpu(t), 10*time.Second
-	time.Sleep(idleFor)
+	<-time.After(idleFor) // so long it is measured
 	idle := float64(r.cpu(t)-idleFrom) / float64(idleFor)
 	write(2)
 	began = time.Now()

@@ -56,6 +56,8 @@ func TestSoak(t *testing.T) {
 	}
 	var samples []sample
 	faults := 0
+	pace := time.NewTicker(100 * time.Millisecond)
+	defer pace.Stop()
 	for time.Since(began) < length {
 		remove := func() {}
 		if rand.IntN(3) == 0 {
@@ -65,7 +67,7 @@ func TestSoak(t *testing.T) {
 		}
 		for range 20 {
 			move()
-			time.Sleep(100 * time.Millisecond)
+			<-pace.C
 		}
 		remove()
 		source.Reset() // what they have noted of requests

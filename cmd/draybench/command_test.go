@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/cmd/draybench/internal/corpus"
 	"github.com/draysync/dray/cmd/draybench/internal/result"
 	"github.com/draysync/dray/cmd/draybench/internal/server"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // call runs a command line.
@@ -51,7 +52,7 @@ func TestRefuses(t *testing.T) {
 		{"latency", []string{"--latency", "fast"}, "--latency"},
 		{"registry", []string{"--registry", "harbor"}, "--registry must be one of [debian v3]"},
 		{"faults with a tool that is not here", []string{"faults", "--tools", "dray"}, "find dray:"},
-		{"registry that is not here", nil, "find registry debian:"},
+		{"registry that is not here", []string{}, "find registry debian:"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -69,9 +70,7 @@ func TestRefuses(t *testing.T) {
 
 // TestMeasure measures a tool that does nothing with a corpus that is said to be small: tables, JSON and the limits.
 func TestMeasure(t *testing.T) {
-	if _, err := server.Debian.Find(t.Context()); err != nil {
-		t.Skip(err)
-	}
+	fulltest.Program(t, "docker-registry", "Debian's package docker-registry")
 	dir, path := t.TempDir(), os.Getenv("PATH")
 	shape := corpus.Shape{Name: "small", Version: 1, Repositories: 2, Tags: 1, Platforms: []string{"linux/amd64"}, OwnLayer: 100}
 	if _, err := shape.Fill(t.Context(), server.Debian, dir); err != nil {

@@ -209,7 +209,7 @@ func TestChallengesWithoutEnd(t *testing.T) {
 	for _, piece := range []string{`a"`, `a@`, `a,`, "a ", `"`} {
 		start := time.Now()
 		parseChallenges([]string{strings.Repeat(piece, 1<<19), strings.Repeat(piece, 1<<19)})
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 30*time.Second { // the square of it would be minutes
 			t.Errorf("%q: %v", piece, took)
 		}
 	}

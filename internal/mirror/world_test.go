@@ -7,6 +7,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -67,7 +68,8 @@ func (s *stand) stock(t *testing.T, r *emulator.Registry, random *rand.Rand, pat
 // After a sync nothing is left to do but what is refused or unavailable, every tag is whole, and a second sync writes nothing.
 func TestAfterSyncOnlyKeepsAreLeft(t *testing.T) {
 	statuses := map[record.Status]int{}
-	for seed := range uint64(60) {
+	worlds := fulltest.Rounds(60, 60)
+	for seed := range worlds {
 		inBubble(t, func(t *testing.T, s *stand) {
 			random := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a world that can be made again
 			jobs := s.world(t, random)
@@ -103,7 +105,7 @@ func TestAfterSyncOnlyKeepsAreLeft(t *testing.T) {
 		}
 	}
 	for _, status := range []record.Status{record.Kept, record.Imported, record.Refused, record.Absent, record.NothingChosen} {
-		if statuses[status] < 5 {
+		if statuses[status] < 5 && worlds >= 60 {
 			t.Errorf("only %d outcomes are %s: the worlds are too tame", statuses[status], status)
 		}
 	}

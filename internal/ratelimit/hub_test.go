@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/emulator/hub"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -255,10 +257,11 @@ func TestNineHundredPulls(t *testing.T) {
 			time.AfterFunc(61*time.Minute, func() { s.Spend(30) })
 		}},
 	} {
-		if oneIn > 1 && name != "killed" && name != "nothing is said" && name != "somebody else" {
+		if !fulltest.Enabled() && !slices.Contains([]string{"sliding", "killed", "nothing is said", "somebody else"}, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				options := tt.options
 				options.Limit = 100

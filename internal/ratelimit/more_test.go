@@ -10,6 +10,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -156,8 +157,9 @@ func TestOthersGoOn(t *testing.T) {
 // Fifty worlds of random limits, windows, jobs, costs, priorities, spenders and crashes: the budget is never exceeded by a request that
 // could have been known to be too many, no pull is made twice, nothing starves, and everything ends.
 func TestRandomWorlds(t *testing.T) {
-	for seed := uint64(0); seed < 50; seed += oneIn {
+	for seed := range fulltest.Rounds(10, 50) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // reproducible
 			synctest.Test(t, func(t *testing.T) {
 				limit := 10 + random.IntN(90)

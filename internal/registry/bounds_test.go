@@ -165,6 +165,9 @@ func TestEndlessPages(t *testing.T) {
 			if raceDetector && name != "tags" {
 				t.Skip("the race detector makes half a minute of each list")
 			}
+			if testing.Short() && name != "tags" {
+				t.Skip("takes seconds")
+			}
 			var sent, pages atomic.Int64
 			filler := strings.Repeat(" ", 8<<20)
 			server := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

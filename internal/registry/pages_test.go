@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/wire"
 )
@@ -150,7 +151,7 @@ func million(n int) http.Handler {
 // TestListsTakeNoMemory: of five million tags those that are chosen are kept, and no more.
 func TestListsTakeNoMemory(t *testing.T) {
 	tags := 5_000_000
-	if testing.Short() || raceDetector {
+	if raceDetector || !fulltest.Enabled() {
 		tags = 500_000
 	}
 	c := client(t, emulator.Network{home: million(tags)}, Options{})

@@ -12,6 +12,8 @@ import (
 
 	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // names lists what was put aside in a directory.
@@ -103,7 +105,7 @@ func TestAside(t *testing.T) {
 // Wherever the header of the file is overwritten, the store goes on with it or puts it aside, at the next start at the latest.
 func TestHeaderDamaged(t *testing.T) {
 	for _, junk := range []string{"damaged!", "\xff", "\x00\x00\x00\x00", "\x03"} {
-		for offset := int64(0); offset < 100; offset += oneIn {
+		for offset := int64(0); offset < 100; offset += max(1, 100/int64(fulltest.Rounds(17, 100))) { //nolint:gosec // a small number
 			d := newStand(t)
 			s := d.open(t)
 			must(t, s.PutManifest(t.Context(), manifest(1, 10)))

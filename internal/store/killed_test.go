@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -92,10 +93,9 @@ func killAfter(t *testing.T, lines int, dir string, args ...string) (said int) {
 }
 
 func TestRunsKilled(t *testing.T) {
-	const kills = 30 / oneIn
 	d := newStand(t)
 	confirmed := map[string]int{}
-	for k := range kills {
+	for k := range int(fulltest.Rounds(5, 30)) { //nolint:gosec // a small number
 		name := fmt.Sprint("k", k)
 		confirmed[name] = killAfter(t, 1+7*k%40, d.dir, "runs", name)
 		s := d.open(t)
@@ -144,8 +144,8 @@ func checkRuns(t *testing.T, s *Store, confirmed map[string]int) {
 }
 
 func TestMigrationKilled(t *testing.T) {
-	const kills, copies = 15 / (1 + oneIn/2), 40
-	for k := range kills {
+	const copies = 40
+	for k := range int(fulltest.Rounds(4, 15)) { //nolint:gosec // a small number
 		d := newStand(t)
 		d.pass(2 * time.Hour)
 		for n := range copies {

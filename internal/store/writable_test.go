@@ -57,12 +57,17 @@ func TestNotWritable(t *testing.T) {
 			must(t, s.Writable(t.Context()))
 			d.pass(time.Hour)
 			spoil(t, s, other)
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			started := time.Now()
-			err := s.Writable(ctx)
-			if err == nil || time.Since(started) > 3*time.Second {
-				t.Error(err, time.Since(started))
+			var err error
+			took := time.Hour
+			for n := 0; n < 3 && took > 3*time.Second; n++ { // the machine may be busy
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				started := time.Now()
+				err = s.Writable(ctx)
+				cancel()
+				took = time.Since(started)
+			}
+			if err == nil || took > 3*time.Second {
+				t.Error(err, took)
 			}
 			if name == "in use" && !errors.Is(err, context.DeadlineExceeded) || name == "damaged" && !errors.Is(err, errDamaged) {
 				t.Error(err)

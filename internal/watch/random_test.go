@@ -35,7 +35,7 @@ func TestRandom(t *testing.T) {
 }
 
 func await(w *Watcher, path, want string) bool {
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		select {
 		case <-w.Changed():

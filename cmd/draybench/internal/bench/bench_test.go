@@ -17,6 +17,7 @@ import (
 	"github.com/draysync/dray/cmd/draybench/internal/peer"
 	"github.com/draysync/dray/cmd/draybench/internal/result"
 	"github.com/draysync/dray/cmd/draybench/internal/server"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 func tiny() corpus.Shape {
@@ -26,12 +27,10 @@ func tiny() corpus.Shape {
 	}
 }
 
-// options for a short measurement; it skips the test where there is no registry.
+// options for a short measurement.
 func options(t *testing.T, tools []peer.Tool) Options {
 	t.Helper()
-	if _, err := server.Debian.Find(t.Context()); err != nil {
-		t.Skip(err)
-	}
+	fulltest.Program(t, "docker-registry", "Debian's package docker-registry")
 	return Options{
 		Shapes: []corpus.Shape{tiny()}, Scenarios: Scenarios(), Runs: 1, Latencies: []time.Duration{0}, Tools: tools,
 		Registry: server.Debian, Dir: t.TempDir(), Progress: t.Output(),
@@ -40,6 +39,7 @@ func options(t *testing.T, tools []peer.Tool) Options {
 
 // TestMeasure has all tools that are here go through all scenarios.
 func TestMeasure(t *testing.T) {
+	fulltest.Require(t)
 	path := filepath.Join(t.TempDir(), "dray")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/draysync/dray/cmd/dray").CombinedOutput(); err != nil {
 		t.Fatalf("build dray: %v\n%s", err, out)

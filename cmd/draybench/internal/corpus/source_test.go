@@ -9,12 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/cmd/draybench/internal/server"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 func TestSource(t *testing.T) {
-	if _, err := server.Debian.Find(t.Context()); err != nil {
-		t.Skip(err)
-	}
+	fulltest.Program(t, "docker-registry", "Debian's package docker-registry")
 	dir := t.TempDir()
 	folder, err := tiny().Fill(t.Context(), server.Debian, dir)
 	if err != nil {

@@ -7,14 +7,15 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/cmd/draybench/internal/peer"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestDrayHoldsUp runs dray under every fault: it has to converge wherever that is possible, to name side and cause where
-// it is not, and never to tag what is not whole. With -short the rows are left out in which it waits for a silent registry.
+// it is not, and never to tag what is not whole. The rows in which it waits for a silent registry are left out unless everything is tested.
 func TestDrayHoldsUp(t *testing.T) {
 	t.Parallel()
 	table, err := Run(t.Context(), Options{
-		Tools: []peer.Tool{buildDray(t)}, Quick: testing.Short(), Parallel: len(scenarios()), Log: t.Output(),
+		Tools: []peer.Tool{buildDray(t)}, Quick: !fulltest.Enabled(), Parallel: len(scenarios()), Log: t.Output(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // only leaves nothing on PATH but one program.
@@ -29,9 +30,10 @@ func only(t *testing.T, program string) {
 func TestStart(t *testing.T) {
 	for _, kind := range Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
+			fulltest.Program(t, string(kind.program()), "it as .ci/run does")
 			name, err := kind.Find(t.Context())
 			if err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			if !strings.Contains(name, "distribution") {
 				t.Errorf("it calls itself %q", name)
