@@ -34,14 +34,18 @@ func Program(tb testing.TB, name, install string) string {
 	return path
 }
 
-// Rounds is how often a test repeats what it does: some times, or all of them where everything is to be tested, and a fifth of some with
-// -short. DRAY_TEST_ROUNDS asks for another number, for whoever looks for a rare failure.
+// AllRounds reports whether a test is to play all of its rounds: where everything is to be tested, but not with the race detector, which finds
+// in some what it finds in all. CI runs such tests with it and without.
+func AllRounds() bool { return Enabled() && !withRaceDetector }
+
+// Rounds is how often a test repeats what it does: some times, or all of them where AllRounds says so, and a fifth of some with -short.
+// DRAY_TEST_ROUNDS asks for another number, for whoever looks for a rare failure.
 func Rounds(some, all uint64) uint64 {
 	asked, err := strconv.ParseUint(os.Getenv("DRAY_TEST_ROUNDS"), 10, 64)
 	switch {
 	case err == nil:
 		return asked
-	case Enabled():
+	case AllRounds():
 		return all
 	case testing.Short():
 		return (some + 4) / 5

@@ -109,7 +109,7 @@ func TestSlowUrgentJobGoesFirst(t *testing.T) {
 // A job of 200,000 tags, half of which are there, takes no goroutine for each of them, and less than a kilobyte.
 func TestManyTags(t *testing.T) {
 	n := 40_000
-	if fulltest.Enabled() {
+	if fulltest.AllRounds() {
 		n = 200_000
 	}
 	tags := make([]string, 0, n)

@@ -65,7 +65,7 @@ func TestForecast(t *testing.T) {
 		{limit: 60, window: hour, again: true, jobs: []mapping{{30, 0}}},
 		{limit: 100, window: hour, again: true, fixed: true, rule: ratelimit.Rule{Keep: 5}, jobs: []mapping{{30, 0}, {20, 0}}},
 	} {
-		if i%3 != 0 && !fulltest.Enabled() {
+		if i%3 != 0 && !fulltest.AllRounds() {
 			continue
 		}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

@@ -257,7 +257,7 @@ func TestNineHundredPulls(t *testing.T) {
 			time.AfterFunc(61*time.Minute, func() { s.Spend(30) })
 		}},
 	} {
-		if !fulltest.Enabled() && !slices.Contains([]string{"sliding", "killed", "nothing is said", "somebody else"}, name) {
+		if !fulltest.AllRounds() && !slices.Contains([]string{"sliding", "killed", "nothing is said", "somebody else"}, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
