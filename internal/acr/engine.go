@@ -106,12 +106,12 @@ func (*Engine) Name() string { return "acr" }
 func (*Engine) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 
 // Refresh brings what has come to refer to an image since, through dray: that is small, and only dray knows what is there already.
-func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
+func (e *Engine) Refresh(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Cost, error) {
 	if e.options.Fallback == nil || order.ResolveServer || e.closed(order.Target.Repository) != "" {
 		return mirror.Cost{}, nil
 	}
 	order.ReferrersOnly = true
-	cost, err := e.options.Fallback.Refresh(ctx, order)
+	cost, err := e.options.Fallback.Refresh(ctx, order, meter)
 	if e.unasked(ctx, order, err) {
 		err = nil
 	}

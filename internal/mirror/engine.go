@@ -61,7 +61,7 @@ type Importer interface {
 	Measure(ctx context.Context, order Order) (Cost, error)
 	// Refresh brings what has come to refer to an image since it was last looked at, where that is due. The target holds the
 	// image, as order.HeldAs.
-	Refresh(ctx context.Context, order Order) (Cost, error)
+	Refresh(ctx context.Context, order Order, meter Meter) (Cost, error)
 	// Import makes the target tag hold order.Digest. When it returns an error the target tag is what it was before.
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }

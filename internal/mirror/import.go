@@ -38,7 +38,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 	engine := m.choose(ctx, order)
 	out.Engine, out.EngineReason = engine.Name(), engine.reason
 	m.sayEngine(r, engine)
-	receipt, err := m.tries(ctx, r, engine, order, meter)
+	receipt, err := m.tries(ctx, r, order, func(ctx context.Context) (Receipt, error) { return engine.Import(ctx, order, meter) })
 	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
 	out.Engine = cmp.Or(receipt.Engine, out.Engine)
 	out.Duration = time.Since(started)
@@ -65,12 +65,12 @@ func (m *Mirror) sayEngine(r *run, c choice) {
 	}
 }
 
-// tries imports until it succeeds, until trying again cannot help, or until the job's retries are spent. The receipt has the
-// cost of all tries.
-func (m *Mirror) tries(ctx context.Context, r *run, engine Importer, order Order, meter Meter) (Receipt, error) {
+// tries does something of an order until it succeeds, until trying again cannot help, or until the job's retries are spent. The receipt has
+// the cost of all tries.
+func (m *Mirror) tries(ctx context.Context, r *run, order Order, do func(context.Context) (Receipt, error)) (Receipt, error) {
 	var spent Cost
 	for attempt := 0; ; attempt++ {
-		receipt, err := m.try(ctx, r, engine, order, meter)
+		receipt, err := m.try(ctx, r, order, do)
 		spent.add(receipt.Cost)
 		receipt.Cost = spent
 		if err == nil || attempt >= r.job.Retries || !worthRetrying(ctx, err) {
@@ -85,10 +85,10 @@ func (m *Mirror) tries(ctx context.Context, r *run, engine Importer, order Order
 	}
 }
 
-func (m *Mirror) try(ctx context.Context, r *run, engine Importer, order Order, meter Meter) (Receipt, error) {
+func (m *Mirror) try(ctx context.Context, r *run, order Order, do func(context.Context) (Receipt, error)) (Receipt, error) {
 	ctx, cancel := within(ctx, r.job.Timeout)
 	defer cancel()
-	receipt, err := engine.Import(ctx, order, meter)
+	receipt, err := do(ctx)
 	return receipt, late(ctx, r.job.Timeout, needed(order.Action, err))
 }
 

@@ -24,6 +24,8 @@ const oneDigest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 type plain struct {
 	head     func(r image.Reference) (held bool)
 	imported func(o mirror.Order)
+	// refreshed is nil where nothing is done.
+	refreshed func(ctx context.Context, o mirror.Order, m mirror.Meter) (mirror.Cost, error)
 }
 
 func (plain) Tags(context.Context, image.Repository, func(string) bool) ([]string, error) {
@@ -57,7 +59,12 @@ func (plain) Manifest(context.Context, image.Reference) (image.Manifest, error) 
 
 func (plain) Fits(context.Context, mirror.Order) (bool, string)          { return true, "" }
 func (plain) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
-func (plain) Refresh(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
+func (p plain) Refresh(ctx context.Context, o mirror.Order, m mirror.Meter) (mirror.Cost, error) {
+	if p.refreshed == nil {
+		return mirror.Cost{}, nil
+	}
+	return p.refreshed(ctx, o, m)
+}
 
 func (p plain) Import(_ context.Context, o mirror.Order, _ mirror.Meter) (mirror.Receipt, error) {
 	p.imported(o)

@@ -155,7 +155,7 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 	wanted := func(r *run, out *Outcome) bool {
 		return out.Status == record.Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
 	}
-	queues.each(runs, wanted, func(r *run, i int, _ func(int64)) {
+	queues.each(runs, wanted, func(r *run, i int, moved func(int64)) {
 		if m.stopping() {
 			return // the next run looks
 		}
@@ -164,16 +164,20 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
 		engine := m.choose(ctx, order)
-		ctx, cancel := within(ctx, r.job.Timeout)
-		defer cancel()
-		cost, err := engine.Refresh(ctx, order)
-		err = late(ctx, r.job.Timeout, err)
-		out.Cost = cost
-		if err != nil || cost != (Cost{}) {
+		meter := onDemand{sync.OnceValue(func() Meter {
+			m.Watcher.Planned(1)
+			return counted{m.Watcher.Begin(out.Action), moved}
+		})}
+		receipt, err := m.tries(ctx, r, order, func(ctx context.Context) (Receipt, error) {
+			cost, err := engine.Refresh(ctx, order, meter)
+			return Receipt{Cost: cost}, err
+		})
+		out.Cost = receipt.Cost
+		if err != nil || out.Cost != (Cost{}) {
 			out.Engine = engine.Name()
 		}
 		if err != nil {
-			m.settleError(out, needed(out.Action, err))
+			m.settleError(out, err)
 		}
 	})
 }

@@ -35,3 +35,12 @@ func (c counted) Moved(bytes int64) {
 	c.moved(bytes)
 	c.Meter.Moved(bytes)
 }
+
+// onDemand is a Meter that begins with the first bytes: what seldom moves any is not shown before.
+type onDemand struct{ begin func() Meter }
+
+// Expect implements Meter.
+func (o onDemand) Expect(bytes int64) { o.begin().Expect(bytes) }
+
+// Moved implements Meter.
+func (o onDemand) Moved(bytes int64) { o.begin().Moved(bytes) }

@@ -17,18 +17,11 @@ const maxReferrerDepth = 5
 // Refresh brings what has come to refer to an image since the target was last given any, once the order's interval is over:
 // signatures are often pushed after their image. It also brings again the manifests of the image that somebody has deleted at the target.
 // When that was is known from memory only, so without one nothing is due.
-func (e *Engine) Refresh(ctx context.Context, order mirror.Order) (mirror.Cost, error) {
+func (e *Engine) Refresh(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Cost, error) {
 	if order.Referrers.None() || !e.memory.due(ctx, order) {
 		return mirror.Cost{}, nil
 	}
-	t := e.newTask(order, unmetered{})
-	err := t.refresh(ctx)
-	if refusesParts(err) {
-		t.target.invalidate(ctx)
-		t.visits = &visits{}
-		err = t.refresh(ctx)
-	}
-	return t.spent(), err
+	return e.perform(ctx, order, meter, (*task).refresh)
 }
 
 func (t *task) refresh(ctx context.Context) error {
@@ -60,12 +53,6 @@ func (t *task) restore(ctx context.Context, root node) error {
 	defer reserve(0)
 	return t.walk(ctx, root, 0)
 }
-
-// unmetered is a meter that nobody reads.
-type unmetered struct{}
-
-func (unmetered) Expect(int64) {}
-func (unmetered) Moved(int64)  {}
 
 // attachment is a manifest that travels along with another.
 type attachment struct {

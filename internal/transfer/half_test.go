@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,20 @@ import (
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 )
+
+// fromWhere notes where the first of the large blob is seen.
+type fromWhere struct {
+	meter
+	first atomic.Int64
+}
+
+// Moved implements mirror.Meter.
+func (m *fromWhere) Moved(bytes int64) {
+	m.meter.Moved(bytes)
+	if bytes > 100 { // it is no config
+		m.first.CompareAndSwap(0, bytes)
+	}
+}
 
 // TestHalfABlobCounts: what a try has brought of a blob is neither fetched nor sent again by the next, however the try ended; a registry that
 // has forgotten it is given all of it, and wrong bytes are never resumed.
@@ -31,17 +46,18 @@ func TestHalfABlobCounts(t *testing.T) {
 		target         emulator.UploadOptions
 		source, broken []emulator.Fault // of the source and the target in the first try
 		most           float64          // times the size
+		begins         int64            // from where on the second try is seen to go on, at the least
 	}{
 		"a try that is ended": {
-			size: 64 * mib, most: 1.1,
+			size: 64 * mib, most: 1.1, begins: 36 * mib,
 			source: []emulator.Fault{{Match: blobs(http.MethodGet), CutAt: 40 * mib}, {Match: again, Hang: true}},
 		},
 		"a source that breaks off": {
-			size: 16 * mib, most: 1.1,
+			size: 16 * mib, most: 1.1, begins: 8 * mib,
 			source: []emulator.Fault{{Match: blobs(http.MethodGet), CutAt: 10 * mib}, {Match: again, Status: http.StatusServiceUnavailable}},
 		},
 		"a target that breaks off": {
-			size: 16 * mib, most: 1.3, // what it has lost of a request is fetched again from a mark on, of which there is one every 4 MiB
+			size: 16 * mib, most: 1.3, begins: 8 * mib, // what it has lost of a request is fetched again from a mark on, of which there is one every 4 MiB
 			broken: []emulator.Fault{{Match: sends, CutRequestAt: 10 * mib, Times: 1}, {Match: sends, Reset: true}},
 		},
 		"a target that forgets": {
@@ -49,7 +65,7 @@ func TestHalfABlobCounts(t *testing.T) {
 			source: []emulator.Fault{{Match: blobs(http.MethodGet), CutAt: 10 * mib}, {Match: again, Hang: true}},
 		},
 		"wrong bytes": {
-			size: 16 * mib, most: 2.1,
+			size: 16 * mib, most: 2.1, begins: 8 * mib, // that they were wrong is known in the end
 			source: []emulator.Fault{{Match: blobs(http.MethodGet), FlipByte: 5 * mib, CutAt: 10 * mib}, {Match: again, Hang: true}},
 		},
 	} {
@@ -81,7 +97,14 @@ func TestHalfABlobCounts(t *testing.T) {
 					f()
 				}
 				s.rest(t) // what it began has ended
-				s.bring(t, o)
+				m := &fromWhere{}
+				if _, err := s.engine.Import(t.Context(), o, m); err != nil {
+					t.Fatal(err)
+				}
+				m.check(t)
+				if at := m.first.Load(); at < test.begins || test.begins == 0 && at > mib {
+					t.Errorf("the second try is seen to begin at byte %d", at)
+				}
 				whole(t, s.target, "team/app", "v1", digest)
 				var sent, fetched int64
 				for _, q := range s.target.Requests() {

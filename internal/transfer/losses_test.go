@@ -186,12 +186,13 @@ func TestDeletedByDigest(t *testing.T) {
 	s.push(t, i, "team/app", "v1")
 	o := withAll(order("team/app", "v1", i.Digest))
 	s.bring(t, o)
+	m := &meter{}
 	refresh := func(least time.Duration) (heads, uploads int) {
 		t.Helper()
 		s.target.Reset()
 		next := o
 		next.Fresh, next.HeldAs, next.Since, next.ReferrersInterval = false, "v1", time.Now(), least
-		if _, err := s.engine.Refresh(t.Context(), next); err != nil {
+		if _, err := s.engine.Refresh(t.Context(), next, m); err != nil {
 			t.Fatal(err)
 		}
 		return count(s.target, http.MethodHead, ""), count(s.target, http.MethodPut, emulator.KindUpload)
@@ -209,9 +210,15 @@ func TestDeletedByDigest(t *testing.T) {
 	if heads, uploads := refresh(0); heads != 0 || uploads != 0 {
 		t.Errorf("%d HEADs and %d uploads for what another engine imports", heads, uploads)
 	}
+	if n := m.expected.Load(); n != 0 {
+		t.Errorf("%d bytes are expected where nothing is brought", n)
+	}
 	o.ReferrersOnly = false
 	if _, uploads := refresh(0); uploads != 1 {
 		t.Errorf("%d uploads for a blob that was deleted", uploads)
+	}
+	if m.check(t); m.moved.Load() == 0 {
+		t.Error("no byte is seen to move as a platform is brought again")
 	}
 	whole(t, s.target, "team/app", "v1", i.Digest)
 }

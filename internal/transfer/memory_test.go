@@ -164,11 +164,11 @@ func TestLaterReferrersComeInTime(t *testing.T) {
 			s.remembering(t, dir)
 			s.source.Reset()
 			s.target.Reset()
-			if _, err := s.engine.Refresh(t.Context(), o); err != nil || len(s.source.Requests())+len(s.target.Requests()) != 0 {
+			if _, err := s.engine.Refresh(t.Context(), o, &meter{}); err != nil || len(s.source.Requests())+len(s.target.Requests()) != 0 {
 				t.Errorf("before its time: %v, %d requests", err, len(s.source.Requests())+len(s.target.Requests()))
 			}
 			o.ReferrersInterval = time.Nanosecond
-			cost, err := s.engine.Refresh(t.Context(), o)
+			cost, err := s.engine.Refresh(t.Context(), o, &meter{})
 			if err != nil || s.target.Digest("team/app", signature) == "" || cost.Bytes == 0 {
 				t.Errorf("in its time: %v, %+v", err, cost)
 			}
@@ -196,7 +196,7 @@ func TestRefreshWithAWrongMemory(t *testing.T) {
 	}
 	o.Fresh, o.HeldAs, o.ReferrersInterval = false, "v1", time.Nanosecond
 	s.remembering(t, dir)
-	if _, err := s.engine.Refresh(t.Context(), o); err != nil {
+	if _, err := s.engine.Refresh(t.Context(), o, &meter{}); err != nil {
 		t.Fatal(err)
 	}
 	whole(t, s.target, "team/app", later, later)

@@ -26,6 +26,10 @@ func (t *tally) Moved(bytes int64) {
 }
 
 func (t *tally) takeBack() {
-	t.meter.Moved(-t.moved.Swap(0))
-	t.meter.Expect(-t.expected.Swap(0))
+	if moved := t.moved.Swap(0); moved != 0 {
+		t.meter.Moved(-moved)
+	}
+	if expected := t.expected.Swap(0); expected != 0 {
+		t.meter.Expect(-expected)
+	}
 }

@@ -45,19 +45,25 @@ func (t *task) spent() mirror.Cost {
 
 // Import makes the target tag hold order.Digest, with everything below it and, where wanted, what refers to it.
 func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
+	cost, err := e.perform(ctx, order, meter, (*task).run)
+	return mirror.Receipt{Digest: order.Digest, Cost: cost}, err
+}
+
+// perform works on an order, and once more where the target turns out to lack what is remembered of it.
+func (e *Engine) perform(ctx context.Context, order mirror.Order, meter mirror.Meter, do func(*task, context.Context) error) (mirror.Cost, error) {
 	counted := &tally{meter: meter}
 	t := e.newTask(order, counted)
-	err := t.run(ctx)
+	err := do(t, ctx)
 	if refusesParts(err) {
 		counted.takeBack()
 		t.target.invalidate(ctx)
 		t.visits = &visits{}
-		err = t.run(ctx)
+		err = do(t, ctx)
 	}
 	if err != nil {
 		counted.takeBack()
 	}
-	return mirror.Receipt{Digest: order.Digest, Cost: t.spent()}, err
+	return t.spent(), err
 }
 
 func (t *task) run(ctx context.Context) error {
@@ -332,12 +338,14 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, c *blob
 		}
 		return err
 	}
-	var moved int64 // PutBlob has ended its reads when it returns
-	body := sourceBlob{ref: from.Digest(d.Digest), checked: checked{
+	var fetched, shown int64 // PutBlob has ended its reads when it returns
+	show := func(read int64) { t.meter.Moved(read - shown); shown = read }
+	body := sourceBlob{ref: from.Digest(d.Digest)}
+	body.checked = checked{
 		want:  d.Descriptor,
 		open:  func(offset int64) (io.ReadCloser, error) { return t.source.open(ctx, from, d, offset) },
-		moved: func(n int64) { moved += n; t.meter.Moved(n); c.progress() },
-	}}
+		moved: func(n int64) { fetched += n; show(body.read); c.progress() }, // what an earlier try has brought was read, too
+	}
 	before, _ := t.halves.Get(ref)
 	t.halves.Drop(ref)
 	left := before.left
@@ -348,15 +356,15 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, c *blob
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.cost.Bytes += moved
+	t.cost.Bytes += fetched
 	if err != nil {
-		t.meter.Moved(-moved)
+		show(0)
 		return mirror.At(mirror.Target, ref, fmt.Errorf("blob: %w", err))
 	}
 	if mounted {
 		t.cost.Mounted += d.Size
 	}
-	t.meter.Moved(d.Size - moved)
+	show(d.Size)
 	if d.Size >= worthNoting {
 		t.memory.add(ctx, repo, []image.Digest{d.Digest}, false)
 	}
