@@ -23,6 +23,8 @@ type acrImport struct {
 	dangling map[image.Reference]bool
 	// closed says that the target cannot be looked at.
 	closed bool
+	// known says that origin and target are known.
+	known bool
 }
 
 // attempts is how often an import is asked for whose tags turn out to be in another state than was observed.
@@ -89,7 +91,18 @@ func (e *Engine) bringInto(ctx context.Context, order mirror.Order, members []mi
 }
 
 // prepare finds out who the registries are, and brings what refers to the manifest.
-func (t *acrImport) prepare(ctx context.Context) (err error) {
+func (t *acrImport) prepare(ctx context.Context) error {
+	if err := t.lookUp(ctx); err != nil {
+		return err
+	}
+	return t.referrers(ctx)
+}
+
+// lookUp finds out who the registries are, and whether the source allows Azure any pulls.
+func (t *acrImport) lookUp(ctx context.Context) (err error) {
+	if t.known {
+		return nil
+	}
 	if t.origin, err = t.options.Origin(ctx, t.order.Source.Repository); err != nil {
 		return mirror.At(mirror.Source, t.order.Source, &lookupError{err})
 	}
@@ -99,7 +112,8 @@ func (t *acrImport) prepare(ctx context.Context) (err error) {
 	if t.target, err = t.options.Target(ctx, t.order.Target.Registry); err != nil {
 		return &lookupError{t.azureError(err, false)}
 	}
-	return t.referrers(ctx)
+	t.known = true
+	return nil
 }
 
 // rested puts an import off while its source allows Azure no pulls.

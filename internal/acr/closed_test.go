@@ -4,10 +4,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
+	registries "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
 )
@@ -215,4 +217,100 @@ func TestPinnedSource(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestClosedReferrers imports what has come to refer to an image whose target cannot be looked at, once it is due: each manifest once, for all
+// tags, also after a restart.
+func TestClosedReferrers(t *testing.T) {
+	for name, shut := range closings() {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, w *world) {
+				shut(w)
+				w.stop(t)
+				w.start(t)
+				posts := counts(t, w)
+				i := push(t, w.source.Content, "app", "v1", 1)
+				push(t, w.source.Content, "app", "latest", 1)
+				sign(t, w.source.Content, i, "first")
+				j := job(t, sourceHost+"/app", targetHost+"/app", "v1", "latest")
+				j.Referrers, j.ReferrersInterval = plan.Referrers{All: true}, time.Hour
+				run := func(what string, status record.Status, imports, questions int) {
+					t.Helper()
+					w.source.Reset()
+					all(t, w.run(t, j)[0], status, "")
+					if n := posts(); n != imports {
+						t.Errorf("%s: %d imports", what, n)
+					}
+					if n := w.source.Count(func(r registries.Request) bool { return r.Kind == registries.KindReferrers }); n != questions {
+						t.Errorf("%s: %d questions for referrers", what, n)
+					}
+				}
+				run("at first", record.Imported, 2, len(i.Manifests)+1)
+				run("unchanged", record.Kept, 0, 0)
+				second := sign(t, w.source.Content, i, "second")
+				run("not due", record.Kept, 0, 0)
+				time.Sleep(time.Hour)
+				run("one new signature", record.Kept, 1, len(i.Manifests)+1+1)
+				if err := w.target.Content.Whole("app", second); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Hour)
+				run("due, and unchanged", record.Kept, 0, len(i.Manifests)+1+1)
+				w.stop(t)
+				w.start(t)
+				time.Sleep(time.Hour)
+				third := sign(t, w.source.Content, i, "third")
+				run("after a restart", record.Kept, 1, len(i.Manifests)+1+2)
+				if err := w.target.Content.Whole("app", third); err != nil {
+					t.Error(err)
+				}
+				for _, one := range w.cloud.Account().Imports {
+					if len(one.TargetTags) == 0 && (len(one.Untagged) != 1 || one.Untagged[0] != "app") {
+						t.Errorf("%+v", one)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestClosedReferrersProtected overwrites nothing that somebody else has put under the tag of a signature, also where the store is lost.
+func TestClosedReferrersProtected(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		i := push(t, w.source.Content, "app", "v1", 1)
+		tag := strings.Replace(i.Digest, ":", "-", 1) + ".sig"
+		foreign := push(t, w.target.Content, "app", tag, 9)
+		closings()["network rules"](w)
+		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
+		j.RefuseMoved, j.Referrers, j.ReferrersInterval = true, plan.Referrers{All: true}, time.Hour
+		all(t, w.run(t, j)[0], record.Imported, "acr")
+		push(t, w.source.Content, "app", tag, 5)
+		untagged := sign(t, w.source.Content, i, "signed")
+		time.Sleep(time.Hour)
+		all(t, w.run(t, j)[0], record.Kept, "")
+		w.stop(t)
+		w.dir = t.TempDir()
+		w.start(t)
+		all(t, w.run(t, j)[0], record.Refused, "")
+		w.holds(t, "app", "v1", i.Digest)
+		w.holds(t, "app", tag, foreign.Digest)
+		if err := w.target.Content.Whole("app", untagged); err != nil {
+			t.Error(err)
+		}
+		for _, one := range w.cloud.Account().Imports {
+			if one.Mode != "NoForce" {
+				t.Errorf("%+v", one)
+			}
+		}
+	})
+}
+
+// sign pushes what refers to an image, and returns its digest.
+func sign(t *testing.T, to *registries.Registry, i registries.Image, text string) string {
+	t.Helper()
+	d, err := to.PutReferrer("app", i.Digest, "application/signature", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }

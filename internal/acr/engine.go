@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 )
@@ -39,6 +40,9 @@ type Memory interface {
 	// Tagged returns what was put under tags, PutTag keeps that.
 	Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error)
 	PutTag(ctx context.Context, ref image.Reference) error
+	// ReferrersSeen returns when referrers were last looked for on behalf of a target, PutReferrersSeen that it was just now.
+	ReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) (time.Time, bool, error)
+	PutReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) error
 }
 
 // Origin is how Azure reaches a source: by the resource ID of a registry, for which its own identity counts, or by a host with
@@ -88,6 +92,8 @@ type Engine struct {
 
 	mu      sync.Mutex
 	batches map[string]*batch
+	// refreshes are the looks for referrers under way, of which one serves all tags of an image.
+	refreshes flight.Group[struct{}]
 }
 
 // New returns an engine.
@@ -105,9 +111,15 @@ func (*Engine) Name() string { return "acr" }
 // Measure returns nothing: what Azure imports costs no request of ours.
 func (*Engine) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 
-// Refresh brings what has come to refer to an image since, through dray: that is small, and only dray knows what is there already.
+// Refresh brings what has come to refer to an image since: through dray, as that is small, or by an import where the target cannot be
+// looked at.
 func (e *Engine) Refresh(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Cost, error) {
-	if e.options.Fallback == nil || order.ResolveServer || e.closed(order.Target.Repository) != "" {
+	switch {
+	case order.ResolveServer:
+		return mirror.Cost{}, nil
+	case e.closed(order.Target.Repository) != "":
+		return mirror.Cost{}, e.refreshClosed(ctx, order)
+	case e.options.Fallback == nil:
 		return mirror.Cost{}, nil
 	}
 	order.ReferrersOnly = true

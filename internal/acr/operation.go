@@ -290,7 +290,5 @@ func (t *acrImport) remember(ctx context.Context, name string, k *kept) {
 	if k != nil {
 		raw, _ = json.Marshal(k) // texts and times
 	}
-	if err := t.options.Memory.PutOperation(ctx, name, raw); err != nil && ctx.Err() == nil {
-		t.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
-	}
+	t.heed(ctx, t.options.Memory.PutOperation(ctx, name, raw))
 }

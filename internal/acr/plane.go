@@ -268,9 +268,7 @@ func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alik
 		return
 	}
 	for _, m := range members {
-		if err := e.options.Memory.PutTag(ctx, memorable(m.Target).WithDigest(d)); err != nil && ctx.Err() == nil {
-			e.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
-		}
+		e.heed(ctx, e.options.Memory.PutTag(ctx, memorable(m.Target).WithDigest(d)))
 	}
 }
 

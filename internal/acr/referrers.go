@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
@@ -32,10 +34,7 @@ func (t *acrImport) referrers(ctx context.Context) error {
 		return nil
 	}
 	found, err := t.attachments(ctx)
-	if t.unasked(ctx, order, err) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !t.unasked(ctx, order, err) {
 		return mirror.At(mirror.Source, order.Source, fmt.Errorf("referrers: %w", err))
 	}
 	for _, c := range found {
@@ -43,14 +42,84 @@ func (t *acrImport) referrers(ctx context.Context) error {
 			return fmt.Errorf("import %s, which refers to it: %w", c.digest, err)
 		}
 	}
+	t.looked(ctx)
 	return nil
+}
+
+// refreshClosed has the registry import what has come to refer to an image since, where that is due and the target cannot be looked at. What
+// was imported before is known from the store.
+func (e *Engine) refreshClosed(ctx context.Context, order mirror.Order) error {
+	if e.options.Memory == nil || order.Referrers.None() || order.Source.Digest == "" {
+		return nil
+	}
+	repo, of := order.Target.Repository, order.Source.Digest
+	_, err := e.refreshes.Do(ctx, repo.Digest(of).String(), func(ctx context.Context) (none struct{}, _ error) {
+		seen, ok, err := e.options.Memory.ReferrersSeen(ctx, repo, of)
+		if err != nil || ok && time.Since(seen) < order.ReferrersInterval { // what was imported is not known, or it is not due
+			e.heed(ctx, err)
+			return none, nil
+		}
+		order.Alike = nil // those are for imports
+		t := &acrImport{Engine: e, order: order, closed: true, dangling: map[image.Reference]bool{}}
+		return none, t.referrers(ctx)
+	})
+	return err
+}
+
+// looked notes that what refers to the manifest was looked for, where later looks are not the engine copy's.
+func (t *acrImport) looked(ctx context.Context) {
+	if !t.closed || t.options.Memory == nil {
+		return
+	}
+	for _, m := range members(t.order) {
+		t.heed(ctx, t.options.Memory.PutReferrersSeen(ctx, m.Target.Repository, t.order.Source.Digest))
+	}
+}
+
+// heed logs an error of the memory, which is a help and no more.
+func (e *Engine) heed(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		e.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
+	}
 }
 
 // bringAttachment has the registry import what refers to the manifest, into each repository that lacks it.
 func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
-	of := &acrImport{Engine: t.Engine, order: t.order, target: t.target, origin: t.origin, dangling: map[image.Reference]bool{}, closed: t.closed}
+	of := &acrImport{Engine: t.Engine, order: t.order, dangling: map[image.Reference]bool{}, closed: t.closed}
 	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // else as the engine copy does
-	var absent, held []mirror.Alike
+	absent, held, err := t.lacking(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, group := range [][]mirror.Alike{absent, held} {
+		if len(group) == 0 {
+			continue
+		}
+		if err := t.lookUp(ctx); err != nil {
+			return err
+		}
+		of.target, of.origin = t.target, t.origin
+		_, err := of.operate(ctx, group)
+		if locked, ok := errors.AsType[*lockedError](err); ok {
+			err = locked.tags[group[0].Target]
+		}
+		switch {
+		case err == nil:
+			t.options.Log.LogAttrs(ctx, slog.LevelInfo, "imported what refers to an image", slog.String("job", t.order.Job),
+				slog.String("source", t.order.Source.String()), slog.String("target", group[0].Target.String()))
+		case !isConflict(err):
+			return err
+		case c.tag != "": // somebody has set it, to whatever
+			continue
+		}
+		t.note(ctx, c.digest, group) // it is there, also where somebody else has brought it
+	}
+	return nil
+}
+
+// lacking returns where an attachment is to be brought: in repositories that do not have it, and under tags that hold something else. Where
+// the target cannot be looked at, what was imported before is there.
+func (t *acrImport) lacking(ctx context.Context, c attachment) (absent, held []mirror.Alike, err error) {
 	seen := map[string]bool{}
 	for _, m := range members(t.order) {
 		if seen[m.Target.Path] {
@@ -62,31 +131,21 @@ func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 			target = m.Target.Repository.Tag(c.tag)
 		}
 		if t.closed {
-			absent = append(absent, mirror.Alike{Target: target})
+			if d, err := t.remembered(ctx, target); err != nil || d.Digest != c.digest {
+				absent = append(absent, mirror.Alike{Target: target})
+			}
 			continue
 		}
 		switch d, err := t.options.Plane.Held(ctx, target); {
 		case isAbsent(err), errors.Is(err, image.ErrHidden):
 			absent = append(absent, mirror.Alike{Target: target})
 		case err != nil:
-			return mirror.At(mirror.Target, target, err)
+			return nil, nil, mirror.At(mirror.Target, target, err)
 		case d.Digest != c.digest:
 			held = append(held, mirror.Alike{Target: target, Was: d.Digest})
 		}
 	}
-	for _, group := range [][]mirror.Alike{absent, held} {
-		if len(group) == 0 {
-			continue
-		}
-		_, err := of.operate(ctx, group)
-		if locked, ok := errors.AsType[*lockedError](err); ok {
-			err = locked.tags[group[0].Target]
-		}
-		if err != nil && !isConflict(err) { // somebody else has brought it
-			return err
-		}
-	}
-	return nil
+	return absent, held, nil
 }
 
 // attachments finds what refers to the manifest and, where that costs no pull, to those below it, by the referrers API or its fallback, and
