@@ -19,7 +19,7 @@ type answers struct {
 	daemon *daemon.Daemon
 	store  *store.Store // nil where there is none
 	limits *limits
-	azure  *atomic.Pointer[azureSide]
+	azure  *atomic.Pointer[azureJobs]
 }
 
 // Status implements web.Daemon.

@@ -22,6 +22,7 @@ import (
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/transfer"
@@ -196,12 +197,20 @@ func (s *azureSide) access(host string) acr.Access {
 	return acr.AccessAuto
 }
 
-// closed returns the registries whose data plane is closed to this process, as far as is known.
-func (s *azureSide) closed() []acr.ClosedRegistry {
-	if s == nil {
+// azureJobs is a side of Azure with the jobs of a generation.
+type azureJobs struct {
+	side *azureSide
+	jobs []plan.Job
+}
+
+// closed returns the registries whose data plane is closed to the jobs, as far as is known.
+func (a *azureJobs) closed() []acr.ClosedRegistry {
+	if a == nil || a.side == nil {
 		return nil
 	}
-	return s.planes.Closed()
+	return a.side.planes.Closed(func(repo image.Repository) bool {
+		return slices.ContainsFunc(a.jobs, func(j plan.Job) bool { return j.Engine != string(config.EngineCopy) && j.Writes(repo) })
+	})
 }
 
 // locks asks registries of Azure for the locks of tags.

@@ -162,6 +162,22 @@ func TestAzureClosedDaemon(t *testing.T) {
 			}
 			a.looked(t)
 			closedSaid(t, r, config, env)
+			reconfigure := func(from, to string, repositories int) {
+				t.Helper()
+				if err := os.WriteFile(config, []byte(strings.Replace(text, from, to, 1)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				r.within(t, started, "the list of closed registries follows the config", func() bool {
+					n := 0
+					for _, c := range r.status(t).Closed {
+						n += c.Repositories
+					}
+					return n == repositories
+				})
+			}
+			mappings := text[strings.Index(text, "mappings:"):]
+			reconfigure(mappings, "mappings:\n"+strings.Split(mappings, "\n")[1], 1)
+			reconfigure(mappings, "mappings:\n"+mapping("name: other, source: 'ocidir:///nosuch:v1', target: 'ocidir:///nosuch/other:v1', schedule: '@yearly'"), 0)
 		})
 	}
 }

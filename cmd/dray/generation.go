@@ -55,7 +55,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 		},
 		Take: func() {
 			built.take()
-			s.azure.Store(built.side)
+			s.azure.Store(&azureJobs{built.side, jobs})
 			s.take(cfg)
 			if text := unscheduled(jobs); text != "" {
 				// Aside, as a log that nobody reads must not keep the daemon from its start.

@@ -90,8 +90,8 @@ type service struct {
 	fixed []fixed
 	// started is the config that the process was started with, and its jobs, until they are taken.
 	started *reading
-	// azure is the Azure side of the current generation.
-	azure atomic.Pointer[azureSide]
+	// azure is the side of Azure of the generation that runs, with its jobs, for whoever asks.
+	azure atomic.Pointer[azureJobs]
 }
 
 // newService builds the daemon. If it returns an error, nothing stays open.

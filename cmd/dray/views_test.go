@@ -112,7 +112,7 @@ func (v *views) start() {
 	})
 	door := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	v.server = web.New(web.Options{
-		Daemon: answers{v.daemon, v.store, newLimits(v.store, nil, nil, log), &atomic.Pointer[azureSide]{}}, Metrics: m.Handler(), Address: door.Addr().String(), Log: log,
+		Daemon: answers{v.daemon, v.store, newLimits(v.store, nil, nil, log), &atomic.Pointer[azureJobs]{}}, Metrics: m.Handler(), Address: door.Addr().String(), Log: log,
 	})
 	v.client = &http.Client{Transport: &http.Transport{DialContext: door.dial, DisableKeepAlives: true}}
 	v.halt, v.ended, v.served = make(chan struct{}), make(chan error, 1), make(chan error, 1)

@@ -74,8 +74,8 @@ type ClosedRegistry struct {
 	Reason       string
 }
 
-// Closed returns the registries whose data plane is closed, as far as is known, sorted.
-func (p *Planes) Closed() []ClosedRegistry {
+// Closed returns the registries whose data plane is closed, as far as is known of the repositories that are wanted, sorted.
+func (p *Planes) Closed(wanted func(image.Repository) bool) []ClosedRegistry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []ClosedRegistry
@@ -83,7 +83,7 @@ func (p *Planes) Closed() []ClosedRegistry {
 		return cmp.Or(cmp.Compare(a.Registry, b.Registry), cmp.Compare(a.Path, b.Path))
 	}) {
 		why := p.known[repo].why
-		if why == "" {
+		if why == "" || !wanted(repo) {
 			continue
 		}
 		if last := len(list) - 1; last >= 0 && list[last].Registry == repo.Registry {

@@ -160,6 +160,17 @@ func (j Job) CanRoute(repository string) bool {
 	return ok && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return isGlob(pattern) && matches(pattern, name) })
 }
 
+// Writes tells whether a repository is, or may be, a target of the job.
+func (j Job) Writes(repo image.Repository) bool {
+	return slices.ContainsFunc(j.Targets, func(target image.Reference) bool {
+		if len(j.Repositories) == 0 {
+			return target.Repository == repo
+		}
+		name, ok := strings.CutPrefix("/"+repo.Path, strings.TrimSuffix("/"+target.Path, "/")+"/")
+		return ok && target.Registry == repo.Registry && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return pattern == name || matches(pattern, name) })
+	})
+}
+
 func isGlob(s string) bool {
 	for _, c := range s {
 		switch c {

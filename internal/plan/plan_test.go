@@ -76,6 +76,13 @@ func TestRoutes(t *testing.T) {
 	if of, none := job.Routes(kept); !cmp.Equal(of, routes) || !cmp.Equal(none, unmatched) {
 		t.Errorf("the routes are %v, %v by what is kept of the catalog", of, none)
 	}
+	written := slices.DeleteFunc([]string{"b.io/m/builder", "b.io/m/lint-go", "b.io/m/lint-go/deep", "b.io/m", "b.io/x/builder", "c.io/m/builder", "b.io/builder"}, func(name string) bool {
+		host, path, _ := strings.Cut(name, "/")
+		return !job.Writes(image.Repository{Registry: host, Path: path})
+	})
+	if diff := cmp.Diff([]string{"b.io/m/builder", "b.io/m/lint-go"}, written); diff != "" {
+		t.Error(diff)
+	}
 	if !job.NeedsCatalog() {
 		t.Error("a job with patterns needs no catalog")
 	}
