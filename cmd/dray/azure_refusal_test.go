@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -68,6 +70,65 @@ func TestAzureRefusals(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				ask(5)
+			})
+		})
+	}
+}
+
+// TestAzureRefusalsApart: an Entra that gives no token for the Resource Manager may give one for registries, and the other way round: what one is
+// refused is not held against the other.
+func TestAzureRefusalsApart(t *testing.T) {
+	for refused, scope := range map[string]string{"the Resource Manager": "management.", "registries": "containerregistry.azure.net"} {
+		t.Run(refused, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cloud := azure.New(azure.Options{})
+				defer cloud.Close()
+				tenant := cloud.AddTenant(azureTenant)
+				app := tenant.AddApp(azure.AppOptions{ClientID: azureClient, Secret: azureSecret})
+				target := tenant.AddSubscription(azureSubscription).AddRegistry(azure.RegistryOptions{Name: "targetregistry"})
+				app.Grant(target.ID(), azure.DataImporter)
+				cfg := &config.Config{Azure: config.DefaultAzure()}
+				cfg.Azure.Set = true
+				cfg.Azure.Credential.Kind, cfg.Azure.Credential.TenantID = "client-secret", azureTenant
+				cfg.Azure.Credential.ClientID, cfg.Azure.Credential.ClientSecret = azureClient, azureSecret
+				asked := 0
+				side, err := newAzure(cfg, func(http.RoundTripper) http.RoundTripper {
+					return roundTrip(func(r *http.Request) (*http.Response, error) {
+						if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/token") || strings.HasPrefix(r.URL.Path, "/oauth2/") {
+							return cloud.Transport().RoundTrip(r)
+						}
+						body, err := io.ReadAll(r.Body)
+						if err != nil {
+							return nil, err
+						}
+						if r.Body = io.NopCloser(bytes.NewReader(body)); !bytes.Contains(body, []byte(scope)) {
+							return cloud.Transport().RoundTrip(r)
+						}
+						asked++
+						return &http.Response{
+							StatusCode: http.StatusBadRequest, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+							Body: io.NopCloser(strings.NewReader(`{"error":"invalid_resource","error_description":"AADSTS500011: The resource principal was not found in the tenant.","error_codes":[500011]}`)),
+						}, nil
+					})
+				}, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for minute := range 5 {
+					for range 3 {
+						credential, _, err := side.implied(t.Context(), image.Repository{Registry: target.LoginServer(), Path: "app"})
+						if err != nil || credential.Anonymous() != (refused == "registries") {
+							t.Errorf("registries, minute %d: %+v, %v", minute, credential, err)
+						}
+						if err := side.signIn(t.Context()); (err != nil) != (refused != "registries") {
+							t.Errorf("the Resource Manager, minute %d: %v", minute, err)
+						}
+					}
+					time.Sleep(time.Minute)
+				}
+				if asked == 0 || asked > 2 { // once more with a new credential
+					t.Errorf("Entra was asked %d times for a token that it refuses", asked)
+				}
 			})
 		})
 	}

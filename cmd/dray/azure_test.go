@@ -228,11 +228,8 @@ func TestAzureMovesNoByte(t *testing.T) {
 // TestAzureKilled kills the process with SIGKILL while the registry imports: the next one takes the operation up, and begins no other.
 func TestAzureKilled(t *testing.T) {
 	t.Parallel()
-	d := newAzureDesk(t, time.Second)
-	over := make(chan struct{})
-	end := sync.OnceFunc(func() { close(over) })
-	t.Cleanup(end)
-	d.cloud.Inject(azure.Behavior{RetryAfter: time.Second, During: func() { <-over }})
+	d := newAzureDesk(t, time.Millisecond)
+	end := d.hold(t)
 	i := registry.MultiArch(7, registry.ImageOptions{})
 	if err := i.Push(d.source.Content, "app", "v1"); err != nil {
 		t.Fatal(err)
@@ -245,8 +242,7 @@ func TestAzureKilled(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		polls := d.cloud.Account().Polls
-		until(t, "it polls", func() bool { return d.cloud.Account().Polls > polls })
+		d.polled(t, d.cloud.Account().Polls+2)
 		if n < kills {
 			_ = c.Process.Kill()
 			_ = c.Wait() // it was killed
@@ -260,6 +256,22 @@ func TestAzureKilled(t *testing.T) {
 	if n := len(d.cloud.Account().Imports); n != 1 {
 		t.Errorf("%d imports were begun", n)
 	}
+}
+
+// hold keeps imports from ending until end is called, or the test ends.
+func (d *azureDesk) hold(t *testing.T) (end func()) {
+	t.Helper()
+	ended := make(chan struct{})
+	end = sync.OnceFunc(func() { close(ended) })
+	t.Cleanup(end)
+	d.cloud.Inject(azure.Behavior{RetryAfter: 2 * time.Second, During: func() { <-ended }})
+	return end
+}
+
+// polled waits until imports were asked for so often. A process that was ended may have asked once more than was seen.
+func (d *azureDesk) polled(t *testing.T, times int) {
+	t.Helper()
+	until(t, "imports are asked for", func() bool { return d.cloud.Account().Polls >= times })
 }
 
 // until waits for a condition.

@@ -90,7 +90,7 @@ type service struct {
 	fixed []fixed
 	// started is the config that the process was started with, and its jobs, until they are taken.
 	started *reading
-	// azure is the side of Azure of the generation that runs, with its jobs, for whoever asks.
+	// azure is the Azure side of the current generation, with its jobs.
 	azure atomic.Pointer[azureJobs]
 }
 

@@ -214,6 +214,9 @@ func TestLockedTag(t *testing.T) {
 		if want := "NoForce[app:new] Force[app:open] "; modes != want {
 			t.Errorf("%q, want %q", modes, want)
 		}
+		if n := strings.Count(w.log.text(), "the tag is locked"); n != 1 {
+			t.Errorf("%d lines of the log tell of the locked tag", n)
+		}
 	})
 }
 

@@ -101,7 +101,7 @@ func TestSubscriptionsThatRefuse(t *testing.T) {
 }
 
 // TestGoneRegistry: a registry that Azure no longer knows where it was found is looked for again, and Resource Graph, which may be behind, is not
-// believed that it is there.
+// believed that it is there. Where imports are refused all the same, that is looked up once in ten minutes.
 func TestGoneRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, emulator.Options{})
@@ -116,14 +116,25 @@ func TestGoneRegistry(t *testing.T) {
 		}
 		id := find()
 		s.cloud.Inject(emulator.Behavior{Refuse: &emulator.Failure{Status: http.StatusNotFound, Code: "ResourceNotFound", Message: "The Resource was not found."}})
-		_, err := s.client.Start(t.Context(), id, NewOperationID(), Import{Source: ImportSource{ResourceID: id.String(), Image: "app:v1"}, TargetTags: []string{"app:v1"}})
-		if refused, ok := errors.AsType[*ResponseError](err); !ok || refused.Status != http.StatusNotFound {
-			t.Fatal(err)
+		start := func() {
+			t.Helper()
+			_, err := s.client.Start(t.Context(), id, NewOperationID(), Import{Source: ImportSource{ResourceID: id.String(), Image: "app:v1"}, TargetTags: []string{"app:v1"}})
+			if refused, ok := errors.AsType[*ResponseError](err); !ok || refused.Status != http.StatusNotFound {
+				t.Fatal(err)
+			}
+			find()
+			find()
 		}
-		find()
-		find()
-		if _, graph, through := s.lookups(); graph != 2 || through == 0 {
-			t.Errorf("%d questions to Resource Graph, %d lists of registries", graph, through)
+		for minute := range 10 { // imports go on to be refused
+			start()
+			if _, graph, through := s.lookups(); graph != 2 || through != 3 {
+				t.Errorf("after %d minutes: %d questions to Resource Graph, %d lists of registries; want 2 and 3", minute, graph, through)
+			}
+			time.Sleep(time.Minute)
+		}
+		start()
+		if _, graph, _ := s.lookups(); graph != 3 {
+			t.Errorf("after 10 minutes: %d questions to Resource Graph", graph)
 		}
 	})
 }
