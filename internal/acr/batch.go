@@ -7,10 +7,10 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// batch is one manifest on its way to all the tags that it is to have at one registry. Who comes first makes it, the others wait.
+// batch is the import of one manifest under all its tags at one registry. The first import runs it, the others wait.
 type batch struct {
 	done chan struct{}
-	// taken are the targets whose imports have come for their outcome.
+	// taken are the targets whose imports have taken their outcome.
 	taken    map[image.Reference]bool
 	outcomes map[image.Reference]outcome
 }
@@ -19,18 +19,18 @@ type batch struct {
 type outcome struct {
 	digest image.Digest
 	kept   bool
-	// unverified says that the target could not be looked at.
+	// unverified says that the target could not be read.
 	unverified bool
 	err        error
 }
 
-// together makes an import, along with those that are alike.
+// together makes an import along with those that are alike.
 func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Receipt, error) {
 	key := order.Job + "\n" + order.Source.Repository.Digest(order.Source.Digest).String() + "\n" + order.Target.Registry
 	if order.Source.Digest == "" {
 		key = order.Job + "\n" + order.Source.String() + "\n" + order.Target.Registry
 	}
-	if order.RefuseMoved { // tags that must not be moved are alike only among themselves
+	if order.RefuseMoved { // tags that must not move are alike only among themselves
 		key += "\n!"
 	}
 	b, mine := e.join(key, order)
@@ -49,8 +49,8 @@ func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Recei
 	return receipt, got.err
 }
 
-// join returns the batch of an import, and whether it is the caller's to make. An import that comes again has failed before, and makes
-// another one.
+// join returns the batch of an import, and whether the caller must run it. An import that comes again has failed before, and gets a new
+// batch.
 func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,14 +66,14 @@ func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
 	return next, true
 }
 
-// leave forgets a batch for which everybody has come.
+// leave forgets a batch whose outcomes were all taken.
 func (e *Engine) leave(key string, b *batch, order mirror.Order) {
 	if len(b.taken) >= len(order.Alike) && e.batches[key] == b {
 		delete(e.batches, key)
 	}
 }
 
-// members are the targets that a batch is about.
+// members are the targets of a batch.
 func members(order mirror.Order) []mirror.Alike {
 	if len(order.Alike) == 0 {
 		return []mirror.Alike{{Target: order.Target, Was: order.Was}}

@@ -13,25 +13,25 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// acrImport is one manifest that goes to one registry.
+// acrImport is the import of one manifest into one registry.
 type acrImport struct {
 	*Engine
 	order  mirror.Order
 	target azure.ResourceID
 	origin Origin
-	// dangling are tags that are there without a manifest.
+	// dangling are existing tags without a manifest.
 	dangling map[image.Reference]bool
-	// closed says that the target cannot be looked at.
+	// closed says that the target cannot be read.
 	closed bool
 	// known says that origin and target are known.
 	known bool
 }
 
-// attempts is how often an import is asked for whose tags turn out to be in another state than was observed.
+// attempts limits how often an import is requested whose tags turn out to differ from what was observed.
 const attempts = 3
 
-// bring has the registry import the manifest under all its tags, and returns how that ended for each. What can be looked at is not treated as
-// what cannot.
+// bring has the registry import the manifest under all its tags, and returns the outcome of each. It treats readable and unreadable targets
+// separately.
 func (e *Engine) bring(ctx context.Context, order mirror.Order, members []mirror.Alike) map[image.Reference]outcome {
 	outcomes := map[image.Reference]outcome{}
 	for _, closed := range []bool{false, true} {
@@ -69,7 +69,7 @@ func (e *Engine) bringInto(ctx context.Context, order mirror.Order, members []mi
 			switch {
 			case isLocked:
 				again = append(again, locked.unlocked(group, settle)...)
-			case isConflict(err) && t.closed && len(group) > 1: // which of them is there nobody says
+			case isConflict(err) && t.closed && len(group) > 1: // it is unknown which of them exists
 				groups = slices.AppendSeq(groups, slices.Chunk(group, 1))
 			case isConflict(err), repairable(err) && order.RefuseMoved:
 				again = append(again, t.observe(ctx, group, settle)...)
@@ -90,7 +90,7 @@ func (e *Engine) bringInto(ctx context.Context, order mirror.Order, members []mi
 	return outcomes
 }
 
-// prepare finds out who the registries are, and brings what refers to the manifest.
+// prepare looks up the registries, and imports the attachments of the manifest.
 func (t *acrImport) prepare(ctx context.Context) error {
 	if err := t.lookUp(ctx); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (t *acrImport) prepare(ctx context.Context) error {
 	return t.referrers(ctx)
 }
 
-// lookUp finds out who the registries are, and whether the source allows Azure any pulls.
+// lookUp looks up the registries, and checks whether the source allows Azure any pulls.
 func (t *acrImport) lookUp(ctx context.Context) (err error) {
 	if t.known {
 		return nil
@@ -116,7 +116,7 @@ func (t *acrImport) lookUp(ctx context.Context) (err error) {
 	return nil
 }
 
-// rested puts an import off while its source allows Azure no pulls.
+// rested defers an import while its source allows Azure no pulls.
 func (t *acrImport) rested() error {
 	until := t.gate.rests(t.order.Source.Registry)
 	if until.IsZero() {
@@ -126,8 +126,8 @@ func (t *acrImport) rested() error {
 	return mirror.At(mirror.Source, t.order.Source, &failed{Failure: f, at: until})
 }
 
-// observe asks again what tags hold of which Azure says that they are there, or that are not as they were imported, and returns those that
-// may be imported once more.
+// observe reads tags again that exist according to Azure, or that do not hold what was imported, and returns those that may be imported
+// once more.
 func (t *acrImport) observe(ctx context.Context, members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	var again []mirror.Alike
 	for _, m := range members {
@@ -158,11 +158,11 @@ func (t *acrImport) observe(ctx context.Context, members []mirror.Alike, settle 
 	return again
 }
 
-// unseen settles a tag of which only Azure's Conflict tells that it is there; it returns one that may be overwritten.
+// unseen settles an unreadable tag that exists according to Azure's Conflict; it returns one that may be overwritten.
 func (t *acrImport) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	switch {
 	case !t.order.RefuseMoved:
-		t.dangling[m.Target] = true // or not: it is overwritten all the same
+		t.dangling[m.Target] = true // or not: it is overwritten in any case
 		return []mirror.Alike{m}
 	case t.order.Digest == "":
 		settle(outcome{kept: true, unverified: true}, m)
@@ -173,12 +173,12 @@ func (t *acrImport) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)
 	return nil
 }
 
-// danglingDetail says what a tag without a manifest is, and what to do about it.
+// danglingDetail explains a tag without a manifest, and what to do about it.
 const danglingDetail = "the registry has the tag without its manifest, which an import by tag may leave (Azure/azure-cli#29974), and the mapping " +
 	"says moved: refuse: remove it with az acr repository untag, and dray imports it then; or write moved: follow, and dray overwrites it"
 
-// held returns what a tag holds of which Azure says that it is there: empty where that is so, and yet has no manifest for as long as a
-// registry of several regions may be behind.
+// held returns what a tag holds that exists according to Azure: empty if the tag has no manifest even after the time by which a registry of
+// several regions may lag.
 func (t *acrImport) held(ctx context.Context, ref image.Reference) (image.Digest, error) {
 	for _, pause := range grace() {
 		if err := backoff.Sleep(ctx, pause); err != nil {
@@ -192,7 +192,7 @@ func (t *acrImport) held(ctx context.Context, ref image.Reference) (image.Digest
 	return "", nil
 }
 
-// split tells tags that are not there from those that are to be overwritten.
+// split separates missing tags from those to be overwritten.
 func (t *acrImport) split(members []mirror.Alike) (groups [][]mirror.Alike) {
 	var absent, held []mirror.Alike
 	for _, m := range members {
@@ -210,7 +210,7 @@ func isConflict(err error) bool {
 	return ok && f.Kind == azure.CodeConflict
 }
 
-// azureError is the error of a request to Azure.
+// azureError converts the error of a request to Azure.
 func (t *acrImport) azureError(err error, polled bool) error {
 	if _, refused := errors.AsType[*azure.ResponseError](err); !refused {
 		if _, signIn := errors.AsType[*azure.SignInError](err); !signIn {
@@ -220,16 +220,16 @@ func (t *acrImport) azureError(err error, polled bool) error {
 	return fail(failureOf(err, t.order.Source.Registry, t.order.Target.Registry, polled), t.order.Source, t.order.Target)
 }
 
-// unreachable is that Azure gave no answer that can be read; another try may get one.
+// unreachable says that Azure gave no readable answer; a retry may get one.
 type unreachable struct{ error }
 
 // Unwrap returns the cause.
 func (u *unreachable) Unwrap() error { return u.error }
 
-// Code is the stable short code for reports.
+// Code returns the stable short code for reports.
 func (*unreachable) Code() string { return "azure-unreachable" }
 
-// Temporary tells that another try may help, unless the cause says otherwise.
+// Temporary reports that a retry may help, unless the cause says otherwise.
 func (u *unreachable) Temporary() bool {
 	lasting, ok := errors.AsType[interface {
 		error

@@ -11,18 +11,18 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// Registry is what is known of a registry by the config, for the choice of an engine.
+// Registry is what the config says about a registry, for the choice of an engine.
 type Registry struct {
-	// Azure says that it is an Azure Container Registry of ours, Issued that it has the suffix of the cloud's.
+	// Azure says that it is an Azure Container Registry of ours, Issued that it has the suffix of the cloud's registries.
 	Azure, Issued bool
-	// Plain is spoken to without TLS, and Private by a certificate that only we trust, or with one of ours.
+	// Plain says that it is used without TLS, Private that it needs a private certificate authority or a client certificate.
 	Plain, Private bool
-	// Signed says that the config has a user and a password for it, which Azure can be given; Stored that the credential store has a
+	// Signed says that the config has a username and password for it, which can be passed to Azure; Stored that the credential store has a
 	// credential, which stays here.
 	Signed, Stored bool
 }
 
-// The most manifests that Azure imports with one image, and the fewest bytes that an index of more has.
+// The most manifests that Azure imports with one image, and the smallest size of an index with more.
 const (
 	maxManifests    = 50
 	manyManifests   = (maxManifests - 1) * 150
@@ -61,7 +61,7 @@ func (e *Engine) Fits(ctx context.Context, order mirror.Order) (ok bool, reason 
 	return true, reason
 }
 
-// unfitSource judges what the config says of the source.
+// unfitSource checks what the config says about the source.
 func unfitSource(order mirror.Order, known func(image.Repository) Registry) string {
 	source := order.Source
 	switch {
@@ -88,7 +88,7 @@ func unfitSource(order mirror.Order, known func(image.Repository) Registry) stri
 	return needsNothing
 }
 
-// public tells whether a host may be reached from anywhere, by its name alone.
+// public reports whether a host may be reachable from anywhere, by its name alone.
 func public(registry string) bool {
 	host := registry
 	if h, _, err := net.SplitHostPort(registry); err == nil {
@@ -106,7 +106,8 @@ func public(registry string) bool {
 	return strings.Contains(host, ".")
 }
 
-// tooMany tells whether an image has more manifests than Azure imports at once, by its length, and by itself where that may be so.
+// tooMany reports whether an image has more manifests than Azure imports at once, by the size of its index and, if that may be so, by its
+// content.
 func (e *Engine) tooMany(ctx context.Context, order mirror.Order) string {
 	if order.Offered.Size <= manyManifests {
 		return needsNothing

@@ -3,17 +3,17 @@
 //
 // # What is asked for
 //
-// One request imports one manifest, with everything below it, under all the tags that it is to have at one registry. The source is pinned by
-// its digest: an import by tag whose tag moves meanwhile leaves a target tag without a manifest. A tag that is absent is imported with the
-// mode NoForce, one that moves with Force, and because Force moves locked tags as well, locks are looked at first.
+// One request imports one manifest, with everything below it, under all its tags at one registry. The source is pinned by digest: an import
+// by tag whose tag moves meanwhile leaves a target tag without a manifest. A missing tag is imported with the mode NoForce, one that moves
+// with Force. Force moves locked tags as well, so locks are checked first.
 //
 // # What is believed
 //
-// Azure's word that an import has succeeded is not: afterwards the target is asked what its tags hold, and whether the manifest and those
-// below it are there. An operation that does not end is settled in the same way at its deadline. Operations are kept in the store, so that
-// one that was begun is taken up again after a restart rather than begun anew.
+// Azure's report of success is not trusted: afterwards the target is asked what its tags hold, and whether the manifest and those below it
+// are there. The same check settles an operation that does not end by its deadline. Operations are saved in the store, so that a restart
+// resumes them instead of starting new ones.
 //
 // # What is not copied with an image
 //
-// An import brings no referrers, so signatures and the like are imported one by one, by digest and before the tag.
+// An import copies no referrers, so signatures and the like are imported one by one, by digest and before the tag.
 package acr

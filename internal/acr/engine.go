@@ -13,13 +13,13 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// Azure starts imports, and tells how they go.
+// Azure starts imports, and reports their progress.
 type Azure interface {
 	Start(ctx context.Context, target azure.ResourceID, operation string, i azure.Import) (azure.Operation, error)
 	Poll(ctx context.Context, op azure.Operation) (azure.Operation, error)
 }
 
-// Plane asks registries what they have: Held a target, which may not say it ([image.ErrHidden]).
+// Plane asks registries what they have. Held asks a target, which may not say ([image.ErrHidden]).
 type Plane interface {
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
@@ -28,32 +28,32 @@ type Plane interface {
 	DigestTags(ctx context.Context, repo image.Repository) ([]string, error)
 }
 
-// Locks tells whether a tag may not be moved.
+// Locks reports whether a tag is locked.
 type Locks interface {
 	Locked(ctx context.Context, ref image.Reference) (bool, error)
 }
 
-// Memory keeps operations across restarts.
+// Memory stores operations across restarts.
 type Memory interface {
 	Operation(ctx context.Context, name string) (state []byte, ok bool, err error)
 	PutOperation(ctx context.Context, name string, state []byte) error
-	// Tagged returns what was put under tags, PutTag keeps that.
+	// Tagged returns what was put under tags, PutTag records it.
 	Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error)
 	PutTag(ctx context.Context, ref image.Reference) error
-	// ReferrersSeen returns when referrers were last looked for on behalf of a target, PutReferrersSeen that it was just now.
+	// ReferrersSeen returns when referrers were last read for a target, PutReferrersSeen records that they were read just now.
 	ReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) (time.Time, bool, error)
 	PutReferrersSeen(ctx context.Context, repo image.Repository, d image.Digest) error
 }
 
-// Origin is how Azure reaches a source: by the resource ID of a registry, for which its own identity counts, or by a host with
-// credentials or without.
+// Origin is how Azure reaches a source: by the resource ID of a registry, with Azure's own identity, or by a host with or without
+// credentials.
 type Origin struct {
 	ResourceID         string
 	Host               string
 	Username, Password string
 }
 
-// Options of an [Engine]. All but Memory and Fallback are required.
+// Options of an [Engine]. All except Memory and Fallback are required.
 type Options struct {
 	Azure Azure
 	Plane Plane
@@ -64,21 +64,21 @@ type Options struct {
 	Target func(ctx context.Context, registry string) (azure.ResourceID, error)
 	// Origin returns how Azure reaches a source.
 	Origin func(ctx context.Context, source image.Repository) (Origin, error)
-	// Registry tells what is known of the registry of a repository, and SignIn whether Azure can be signed in to.
+	// Registry returns what the config says about the registry of a repository; SignIn checks the sign-in to Azure.
 	Registry func(repo image.Repository) Registry
 	SignIn   func(ctx context.Context) error
-	// Manifest fetches a manifest of a source by its digest.
+	// Manifest fetches a manifest of a source by digest.
 	Manifest func(ctx context.Context, ref image.Reference) (image.Manifest, error)
-	// Access says what may be relied on of a target's data plane; nil for AccessAuto.
+	// Access says how far to rely on a target's data plane; nil for AccessAuto.
 	Access func(registry string) Access
-	// Planes is what is known of data planes, shared by engines that follow one another; nil for nothing.
+	// Planes is the knowledge about data planes, shared by successive engines; nil for none.
 	Planes *Planes
-	// Metered tells whether a registry counts the manifests that are fetched.
+	// Metered reports whether a registry counts fetched manifests.
 	Metered func(registry string) bool
-	// Fallback makes imports that Azure could not make, where the mapping leaves the engine to dray; it also brings what has come to refer
-	// to an image since. nil for nobody.
+	// Fallback makes imports that Azure could not make, if the mapping leaves the engine to dray; it also copies later attachments. nil for
+	// none.
 	Fallback mirror.Importer
-	// Parallel is how many imports one registry makes at once, Rate how many are asked for in a second, Timeout how long one may take.
+	// Parallel limits the concurrent imports of one registry, Rate the import requests per second, Timeout the time of one import.
 	Parallel, Rate int
 	Timeout        time.Duration
 	Log            *slog.Logger
@@ -92,7 +92,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	batches map[string]*batch
-	// refreshes are the looks for referrers under way, of which one serves all tags of an image.
+	// refreshes are the current looks for referrers; one serves all tags of an image.
 	refreshes flight.Group[struct{}]
 }
 
@@ -108,11 +108,10 @@ func New(options Options) *Engine {
 // Name returns "acr".
 func (*Engine) Name() string { return "acr" }
 
-// Measure returns nothing: what Azure imports costs no request of ours.
+// Measure returns zero: what Azure imports costs dray no request.
 func (*Engine) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 
-// Refresh brings what has come to refer to an image since: through dray, as that is small, or by an import where the target cannot be
-// looked at.
+// Refresh copies new attachments: through dray, since they are small, or by an import if the target cannot be read.
 func (e *Engine) Refresh(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Cost, error) {
 	switch {
 	case order.ResolveServer:
@@ -130,7 +129,7 @@ func (e *Engine) Refresh(ctx context.Context, order mirror.Order, meter mirror.M
 	return cost, err
 }
 
-// Import has the target's registry import a manifest, together with the other tags that it is to have there.
+// Import has the target's registry import a manifest, together with its other tags there.
 func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
 	receipt, err := e.together(ctx, order)
 	if err == nil || ctx.Err() != nil || order.Engine != "auto" || e.options.Fallback == nil || !copyCures(err) || e.closed(order.Target.Repository) != "" {

@@ -9,7 +9,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// failed is why an import did not succeed, with when to try again.
+// failed is why an import did not succeed, and when to try again.
 type failed struct {
 	azure.Failure
 	at time.Time
@@ -18,13 +18,13 @@ type failed struct {
 // Unwrap returns the failure.
 func (f *failed) Unwrap() error { return f.Failure }
 
-// RetryAt is when to try again, zero where nothing says so.
+// RetryAt returns when to try again, zero if unknown.
 func (f *failed) RetryAt() time.Time { return f.at }
 
-// deferredFrom is the pause from which on an import is put off rather than waited for.
+// deferredFrom is the pause from which on an import is deferred instead of waiting.
 const deferredFrom = time.Minute
 
-// fail puts the side that is at fault to a failure.
+// fail adds the side at fault to a failure.
 func fail(f azure.Failure, source, target image.Reference) error {
 	err := &failed{Failure: f}
 	if f.Again && f.RetryAfter >= deferredFrom {
@@ -36,14 +36,14 @@ func fail(f azure.Failure, source, target image.Reference) error {
 	return mirror.At(mirror.Target, target, err)
 }
 
-// lookupError is that a registry could not be looked up through the Resource Manager.
+// lookupError reports a failed lookup of a registry through the Resource Manager.
 type lookupError struct{ error }
 
 // Unwrap returns the cause.
 func (l *lookupError) Unwrap() error { return l.error }
 
-// copyCures tells whether the engine copy may succeed where Azure did not. Where a source allows Azure no more pulls, it may allow us some;
-// where it does not, the copy is put off.
+// copyCures reports whether the engine copy may succeed where Azure did not. A source that allows Azure no more pulls may allow dray some;
+// if it does not, the copy is deferred.
 func copyCures(err error) bool {
 	if _, ok := errors.AsType[*lookupError](err); ok {
 		return true
@@ -52,7 +52,7 @@ func copyCures(err error) bool {
 	return ok && (f.CopyCures || f.Kind == azure.CodeSourceRateLimited)
 }
 
-// failureOf finds out what an error of Azure means.
+// failureOf determines the meaning of an error of Azure.
 func failureOf(err error, source, registry string, polled bool) azure.Failure {
 	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
 		return azure.Classify(azure.Refusal{

@@ -10,24 +10,24 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// gate keeps imports within what Azure takes: so many at once for each registry, and so many that are asked for in a second. It knows
-// which sources have refused Azure for a while, and when Azure itself wants a pause.
+// gate keeps imports within Azure's limits: concurrent imports per registry, and requests per second. It knows which sources refuse Azure
+// for a while, and when Azure itself asks for a pause.
 type gate struct {
 	parallel int
 	rate     int
 
 	mu         sync.Mutex
 	registries map[string]chan struct{}
-	turn       time.Time // of the next request that starts an import
-	slow       bool      // few writes are left of the subscription's
+	turn       time.Time // time of the next request that starts an import
+	slow       bool      // the subscription has few writes left
 	paused     time.Time // until when Azure wants no requests
 	sources    map[string]time.Time
 }
 
 const (
-	// fewWrites is how many writes of the subscription are left when only half as many imports are asked for.
+	// fewWrites is the number of remaining writes of the subscription at which the request rate is halved.
 	fewWrites = 20
-	// sourceRests is the least for which a source is left alone that has refused Azure for the number of pulls.
+	// sourceRests is how long a source is left alone at least after it refused Azure more pulls.
 	sourceRests = 15 * time.Minute
 )
 
@@ -35,7 +35,7 @@ func newGate(parallel, rate int) *gate {
 	return &gate{parallel: max(1, parallel), rate: max(1, rate), registries: map[string]chan struct{}{}, sources: map[string]time.Time{}}
 }
 
-// enter waits for one of the slots of a registry; leave gives it back.
+// enter waits for one of the slots of a registry; leave releases it.
 func (g *gate) enter(ctx context.Context, registry string) (leave func(), err error) {
 	g.mu.Lock()
 	slots := g.registries[registry]
@@ -53,7 +53,7 @@ func (g *gate) enter(ctx context.Context, registry string) (leave func(), err er
 	}
 }
 
-// start waits until an import may be asked for.
+// start waits until an import may be requested.
 func (g *gate) start(ctx context.Context) error {
 	for {
 		g.mu.Lock()
@@ -81,7 +81,7 @@ func (g *gate) start(ctx context.Context) error {
 	}
 }
 
-// heard takes in what an answer says of how much more Azure takes.
+// heard reads how much more Azure accepts from an answer.
 func (g *gate) heard(op azure.Operation) {
 	if op.RemainingWrites < 0 {
 		return
@@ -91,7 +91,7 @@ func (g *gate) heard(op azure.Operation) {
 	g.slow = op.RemainingWrites < fewWrites
 }
 
-// pause keeps all imports from being asked for.
+// pause stops all import requests until a time.
 func (g *gate) pause(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,7 +100,7 @@ func (g *gate) pause(d time.Duration) {
 	}
 }
 
-// refused notes that a source allows Azure no more pulls for a while.
+// refused records that a source allows Azure no more pulls for a while.
 func (g *gate) refused(source string, d time.Duration) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -111,7 +111,7 @@ func (g *gate) refused(source string, d time.Duration) time.Time {
 	return g.sources[source]
 }
 
-// rests returns until when a source is left alone; zero where it is not.
+// rests returns until when a source is left alone; zero if it is not.
 func (g *gate) rests(source string) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -11,13 +11,13 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// lockedError says that an import was not asked for, because tags that it would overwrite are locked, or may be: Azure itself would move
+// lockedError says that an import was not requested because tags that it would overwrite are locked, or may be: Azure itself would move
 // them. It has an error for each.
 type lockedError struct{ tags map[image.Reference]error }
 
 func (*lockedError) Error() string { return "tags are locked" }
 
-// unlocked settles the tags that are locked, and returns the others.
+// unlocked settles the locked tags, and returns the others.
 func (l *lockedError) unlocked(members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	return slices.DeleteFunc(slices.Clone(members), func(m mirror.Alike) bool {
 		err, locked := l.tags[m.Target]
@@ -28,7 +28,7 @@ func (l *lockedError) unlocked(members []mirror.Alike, settle func(outcome, ...m
 	})
 }
 
-// locks looks for locks of tags that are about to be overwritten.
+// locks checks the locks of tags that are about to be overwritten.
 func (t *acrImport) locks(ctx context.Context, members []mirror.Alike) error {
 	errs := make([]error, len(members))
 	var group sync.WaitGroup
@@ -50,7 +50,7 @@ func (t *acrImport) locks(ctx context.Context, members []mirror.Alike) error {
 	return nil
 }
 
-// locked refuses to move a tag that is locked.
+// locked refuses to move a locked tag.
 func (t *acrImport) locked(ctx context.Context, tag image.Reference) error {
 	locked, err := t.options.Locks.Locked(ctx, tag)
 	switch {

@@ -16,14 +16,13 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// kept is an operation as the store has it.
+// kept is an operation as saved in the store.
 type kept struct {
 	azure.Operation
 	Began time.Time `json:"began"`
 }
 
-// The bounds of the pauses between polls, and what passes before an import is asked for again of which it is not known whether Azure
-// has taken it up.
+// The limits of the pauses between polls, and the pause before an import is requested again if it is unknown whether Azure has accepted it.
 const (
 	pollMin   = 2 * time.Second
 	pollUsual = 10 * time.Second
@@ -31,7 +30,7 @@ const (
 	lostPause = 10 * time.Second
 )
 
-// operate has the registry import the manifest under some tags, waits for that, and makes sure of it.
+// operate has the registry import the manifest under some tags, waits, and verifies the result.
 func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
 	request := t.request(members)
 	name := t.name(request)
@@ -40,14 +39,14 @@ func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.
 		return "", err
 	}
 	if t.closed {
-		return t.order.Digest, err // Azure's word is all there is
+		return t.order.Digest, err // Azure's report cannot be verified
 	}
 	digest, missing := t.verify(ctx, members)
 	if missing == nil || err == nil && t.shutNow(ctx, missing) {
 		return digest, nil
 	}
 	if err != nil {
-		return "", err // of an import that never ended, what is there is no better word
+		return "", err // of an import that never ended: what the target holds says no more
 	}
 	if !repairable(missing) || ctx.Err() != nil || t.order.RefuseMoved {
 		return "", missing
@@ -61,13 +60,13 @@ func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.
 	return t.verify(ctx, members)
 }
 
-// shutNow tells whether the target has come to be closed, so that Azure's word is all there is.
+// shutNow reports whether the target has become unreadable, so that Azure's report cannot be verified.
 func (t *acrImport) shutNow(ctx context.Context, err error) bool {
 	t.closed = t.closed || t.shut(ctx, t.order.Target.Repository, err)
 	return t.closed
 }
 
-// request is what Azure is asked for.
+// request returns the import request.
 func (t *acrImport) request(members []mirror.Alike) azure.Import {
 	source := t.order.Source
 	i := azure.Import{
@@ -92,23 +91,23 @@ func (t *acrImport) request(members []mirror.Alike) azure.Import {
 	return i
 }
 
-// force tells whether a tag is to be overwritten; where it must not be moved, never.
+// force reports whether a tag is to be overwritten: never if it must not move.
 func (t *acrImport) force(m mirror.Alike) bool {
 	return !t.order.RefuseMoved && (m.Was != "" || t.dangling[m.Target] || t.closed)
 }
 
-// name is under what an operation is kept: the same for the same request, without what is secret in it.
+// name returns the name under which an operation is saved: the same for the same request, and without secrets.
 func (t *acrImport) name(i azure.Import) string {
 	i.Source.Username, i.Source.Password = "", ""
 	raw, err := json.Marshal(i)
 	if err != nil {
-		raw = []byte(t.order.Source.String() + t.order.Target.String()) // there is nothing in it that cannot be written
+		raw = []byte(t.order.Source.String() + t.order.Target.String()) // it always marshals
 	}
 	sum := sha256.Sum256(raw)
 	return "import " + t.target.String() + " " + hex.EncodeToString(sum[:16])
 }
 
-// carry brings an operation to its end: one that was begun before is taken up.
+// carry completes an operation, and resumes one that was started before.
 func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, members []mirror.Alike) error {
 	leave, err := t.gate.enter(ctx, t.order.Target.Registry)
 	if err != nil {
@@ -126,13 +125,13 @@ func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, memb
 		t.remember(ctx, name, &k)
 		err = t.wait(ctx, name, &k)
 	}
-	if ctx.Err() == nil { // an operation that goes on while dray ends is taken up by the next
+	if ctx.Err() == nil { // the next start resumes an operation that is under way when dray ends
 		t.remember(ctx, name, nil)
 	}
 	return err
 }
 
-// start asks for an import, again where Azure wants a pause before it takes it up.
+// start requests an import, again if Azure asks for a pause before it accepts it.
 func (t *acrImport) start(ctx context.Context, i azure.Import, members []mirror.Alike, began time.Time) (azure.Operation, error) {
 	for {
 		if err := t.turn(ctx, i, members); err != nil {
@@ -160,7 +159,7 @@ func (t *acrImport) start(ctx context.Context, i azure.Import, members []mirror.
 			if t.closed {
 				continue
 			}
-			if _, missing := t.look(ctx, members); missing == nil { // it was taken up, and has ended
+			if _, missing := t.look(ctx, members); missing == nil { // it was accepted, and has ended
 				return azure.Operation{Done: true, RemainingWrites: -1}, nil
 			}
 			continue
@@ -169,7 +168,7 @@ func (t *acrImport) start(ctx context.Context, i azure.Import, members []mirror.
 	}
 }
 
-// turn waits until the import may be asked for. It may have waited long: what its source allows, and locks, are looked for then.
+// turn waits until the import may be requested. Since that may take long, it then checks again what the source allows, and locks.
 func (t *acrImport) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
 	if err := t.gate.start(ctx); err != nil {
 		return err
@@ -180,7 +179,7 @@ func (t *acrImport) turn(ctx context.Context, i azure.Import, members []mirror.A
 	return t.locks(ctx, members)
 }
 
-// afterRefusal tells how long to wait before an import is asked for again, and whether it should be.
+// afterRefusal returns how long to wait before an import is requested again, and whether to do so.
 func (t *acrImport) afterRefusal(err error) (pause time.Duration, again bool) {
 	if lost(err) {
 		return lostPause, true
@@ -192,7 +191,7 @@ func (t *acrImport) afterRefusal(err error) (pause time.Duration, again bool) {
 	return max(refused.RetryAfter, pollMin), true
 }
 
-// lost tells whether it is not known if Azure has taken an import up.
+// lost reports whether it is unknown if Azure has accepted an import.
 func lost(err error) bool {
 	u, ok := errors.AsType[interface {
 		error
@@ -235,7 +234,7 @@ func (t *acrImport) wait(ctx context.Context, name string, k *kept) error {
 	return nil
 }
 
-// goesOn tells whether an operation may go on although it could not be asked for.
+// goesOn reports whether an operation may be under way although polling it failed.
 func (*acrImport) goesOn(err error) bool {
 	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
 		return refused.MayPass()
@@ -247,7 +246,7 @@ func (*acrImport) goesOn(err error) bool {
 	return !signIn
 }
 
-// ended is the error of an operation that has failed.
+// ended returns the error of a failed operation.
 func (t *acrImport) ended(err error) error {
 	if _, refused := errors.AsType[*azure.ResponseError](err); !refused {
 		return t.azureError(err, true)
@@ -260,13 +259,13 @@ func (t *acrImport) ended(err error) error {
 	return fail(f, t.order.Source, t.order.Target)
 }
 
-// settledByLooking tells whether what the target holds is a better word than the error: an operation that never ended.
+// settledByLooking reports whether the target's content decides rather than the error: for an operation that never ended.
 func settledByLooking(err error) bool {
 	f, ok := errors.AsType[*failed](err)
 	return ok && f.Kind == azure.CodeTimeout
 }
 
-// recall returns an operation that was begun before, and has not taken too long.
+// recall returns an operation that was started before, and has not taken too long.
 func (t *acrImport) recall(ctx context.Context, name string) (kept, bool) {
 	var k kept
 	if t.options.Memory == nil {
@@ -281,14 +280,14 @@ func (t *acrImport) recall(ctx context.Context, name string) (kept, bool) {
 	return k, true
 }
 
-// remember keeps an operation for the next start, or with nil forgets it.
+// remember saves an operation for the next start; with nil it forgets it.
 func (t *acrImport) remember(ctx context.Context, name string, k *kept) {
 	if t.options.Memory == nil {
 		return
 	}
 	var raw []byte
 	if k != nil {
-		raw, _ = json.Marshal(k) // texts and times
+		raw, _ = json.Marshal(k) // strings and times always marshal
 	}
 	t.heed(ctx, t.options.Memory.PutOperation(ctx, name, raw))
 }

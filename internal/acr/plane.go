@@ -20,35 +20,35 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// Access says what dray may rely on of the data plane of a target's registry, by which tags are looked at.
+// Access says how far dray may rely on the data plane of a target's registry, by which it reads tags.
 type Access string
 
-// The accesses: what its answers tell, looks always, or never.
+// The accesses: depending on its answers, always, or never.
 const (
 	AccessAuto     Access = "auto"
 	AccessRequired Access = "required"
 	AccessNone     Access = "none"
 )
 
-// notLooked is why a repository is not looked at where the config says so.
+// notLooked is why a repository is not read if the config says so.
 const notLooked = "dataPlane: none"
 
-// closedFor is how long a repository that could not be looked at is not looked at again.
+// closedFor is how long an unreadable repository is not tried again.
 const closedFor = 5 * time.Minute
 
-// Planes knows which repositories cannot be looked at: their registry takes no requests from here, or not of this identity. The zero value
-// knows of none.
+// Planes knows which repositories cannot be read: their registry accepts no requests from here, or not from this identity. The zero value
+// knows none.
 type Planes struct {
 	mu    sync.Mutex
 	known map[image.Repository]*planeState
 }
 
-// planeState is what is known of one repository.
+// planeState is what is known about one repository.
 type planeState struct {
-	looking chan struct{} // held by who looks while nothing is known
+	looking chan struct{} // held while someone asks about an unknown repository
 	open    bool
-	met     bool   // it has been looked at: what does not answer now is no closed plane
-	why     string // it cannot be looked at; empty where it can
+	met     bool   // it was readable: if it does not answer now, its data plane is not closed
+	why     string // why it cannot be read; empty if it can
 	until   time.Time
 }
 
@@ -66,15 +66,15 @@ func (p *Planes) of(repo image.Repository) *planeState {
 	return s
 }
 
-// ClosedRegistry is a registry of which repositories cannot be looked at.
+// ClosedRegistry is a registry with unreadable repositories.
 type ClosedRegistry struct {
 	Registry string
-	// Repositories is how many of its repositories that are, and Reason why the first of them cannot be looked at.
+	// Repositories is the number of its unreadable repositories, Reason why the first of them cannot be read.
 	Repositories int
 	Reason       string
 }
 
-// Closed returns the registries whose data plane is closed, as far as is known of the repositories that are wanted, sorted.
+// Closed returns the registries whose data plane is known to be closed for wanted repositories, sorted.
 func (p *Planes) Closed(wanted func(image.Repository) bool) []ClosedRegistry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +95,7 @@ func (p *Planes) Closed(wanted func(image.Repository) bool) []ClosedRegistry {
 	return list
 }
 
-// closed returns why a repository cannot be looked at; empty where it can, as far as is known.
+// closed returns why a repository cannot be read; empty if it can, as far as is known.
 func (e *Engine) closed(repo image.Repository) string {
 	if repo.IsLayout() {
 		return ""
@@ -116,7 +116,7 @@ func (e *Engine) access(registry string) Access {
 	return e.options.Access(registry)
 }
 
-// shut notes that a repository cannot be looked at, where err says so, and returns whether it does.
+// shut records that a repository cannot be read, if err says so, and reports whether it does.
 func (e *Engine) shut(ctx context.Context, repo image.Repository, err error) bool {
 	if err == nil || ctx.Err() != nil || !Closed(err) || e.access(repo.Registry) == AccessRequired {
 		return false
@@ -137,8 +137,8 @@ func (e *Engine) shut(ctx context.Context, repo image.Repository, err error) boo
 	return true
 }
 
-// Closed tells whether the error of a request to a target means that a registry's data plane is closed: its network rules refuse, the identity has no right to
-// pull, or nothing leads there.
+// Closed reports whether the error of a request to a target means that a registry's data plane is closed: its network rules refuse, the
+// identity has no right to pull, or there is no route to it.
 func Closed(err error) bool {
 	if _, entra := errors.AsType[*azure.SignInError](err); entra {
 		return false
@@ -156,7 +156,7 @@ func Closed(err error) bool {
 	return unnamed
 }
 
-// statusOf is the status of an answer of a registry, also to the exchange of tokens; 0 where none came.
+// statusOf returns the status of a registry's answer, also to the exchange of tokens; 0 if none came.
 func statusOf(err error) int {
 	if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Status != 0 {
 		return answer.Status
@@ -177,7 +177,7 @@ func (e *Engine) Reaches(job plan.Job, source image.Reference, target image.Repo
 // Unreachable reports whether an error means that a registry does not answer dray. Azure may reach it.
 func (*Engine) Unreachable(err error) bool { return Closed(err) }
 
-// unasked tells whether what refers to an image cannot be asked for, as its source is named by a digest and not reached.
+// unasked reports whether the referrers of an image cannot be read, since its source has a digest and is not reached.
 func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) bool {
 	if err == nil || ctx.Err() != nil || order.Source.Tag != "" || !Closed(err) {
 		return false
@@ -190,8 +190,8 @@ func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) boo
 // Closed reports whether the data plane of a target is known to be closed.
 func (e *Engine) Closed(target image.Repository) bool { return e.closed(target) != "" }
 
-// Look tells what a target holds: by its data plane or, where that is closed, by what dray itself has set there, which is not verified.
-// Of what is not known the error wraps [image.ErrUnseen].
+// Look returns what a target holds: from its data plane or, if that is closed, what dray itself has put there, which is not verified. If
+// that is unknown, the error wraps [image.ErrUnseen].
 func (e *Engine) Look(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
 	s := e.planes.of(target.Repository)
 	if e.access(target.Registry) == AccessNone {
@@ -243,14 +243,14 @@ func (e *Engine) probe(ctx context.Context, s *planeState, target image.Referenc
 	return d, true, err
 }
 
-// closedError says that a data plane is closed that is required. It does not count as what a target hides.
+// closedError says that a required data plane is closed. It does not count as a target that hides what it has.
 type closedError struct{ cause error }
 
 func (e *closedError) Error() string {
 	return fmt.Sprintf("%v; write registries.HOST.azure.dataPlane: auto to import without looking at the target", e.cause)
 }
 
-// remembered is what dray itself has put under a tag.
+// remembered returns what dray itself has put under a tag.
 func (e *Engine) remembered(ctx context.Context, target image.Reference) (image.Descriptor, error) {
 	if e.options.Memory != nil {
 		key := memorable(target)
@@ -262,7 +262,7 @@ func (e *Engine) remembered(ctx context.Context, target image.Reference) (image.
 	return image.Descriptor{}, image.ErrUnseen
 }
 
-// note keeps what the tags hold now.
+// note records what the tags hold now.
 func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alike) {
 	if e.options.Memory == nil || d == "" {
 		return
@@ -272,7 +272,7 @@ func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alik
 	}
 }
 
-// memorable is the name under which a target is remembered: its digest where it has no tag, which no tag is called.
+// memorable returns the name under which a target is remembered: its digest if it has no tag. No tag has such a name.
 func memorable(target image.Reference) image.Reference {
 	if target.Tag == "" {
 		return target.Repository.Tag(string(target.Digest))

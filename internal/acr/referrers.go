@@ -12,21 +12,21 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// maxReferrerDepth bounds how far referrers of referrers are followed, maxReferrers how many are brought along with one image.
+// maxReferrerDepth limits how far referrers of referrers are followed, maxReferrers how many are imported with one image.
 const (
 	maxReferrerDepth = 5
 	maxReferrers     = 1000
 )
 
-// attachment is a manifest that travels along with another.
+// attachment is a manifest that is copied with another.
 type attachment struct {
 	digest image.Digest
-	// tag is the tag by which cosign attaches it to a manifest; empty for others.
+	// tag is the tag with which cosign attaches it to a manifest; empty for others.
 	tag string
 }
 
-// referrers has the registry import what refers to the manifest, each by its digest, before the manifest itself: so a tag is never there
-// without its signatures. A registry takes a manifest whose subject it does not have (OCI distribution spec, "Pushing Manifests with
+// referrers has the registry import the attachments of the manifest, each by digest, before the manifest itself: so a tag is never there
+// without its signatures. A registry accepts a manifest whose subject it does not have (OCI distribution spec, "Pushing Manifests with
 // Subject").
 func (t *acrImport) referrers(ctx context.Context) error {
 	order := t.order
@@ -46,8 +46,8 @@ func (t *acrImport) referrers(ctx context.Context) error {
 	return nil
 }
 
-// refreshClosed has the registry import what has come to refer to an image since, where that is due and the target cannot be looked at. What
-// was imported before is known from the store.
+// refreshClosed has the registry import new attachments, if that is due and the target cannot be read. The store knows which were imported
+// before.
 func (e *Engine) refreshClosed(ctx context.Context, order mirror.Order) error {
 	if e.options.Memory == nil || order.Referrers.None() || order.Source.Digest == "" {
 		return nil
@@ -55,18 +55,18 @@ func (e *Engine) refreshClosed(ctx context.Context, order mirror.Order) error {
 	repo, of := order.Target.Repository, order.Source.Digest
 	_, err := e.refreshes.Do(ctx, repo.Digest(of).String(), func(ctx context.Context) (none struct{}, _ error) {
 		seen, ok, err := e.options.Memory.ReferrersSeen(ctx, repo, of)
-		if err != nil || ok && time.Since(seen) < order.ReferrersInterval { // what was imported is not known, or it is not due
+		if err != nil || ok && time.Since(seen) < order.ReferrersInterval { // it is unknown what was imported, or it is not due
 			e.heed(ctx, err)
 			return none, nil
 		}
-		order.Alike = nil // those are for imports
+		order.Alike = nil // for imports only
 		t := &acrImport{Engine: e, order: order, closed: true, dangling: map[image.Reference]bool{}}
 		return none, t.referrers(ctx)
 	})
 	return err
 }
 
-// looked notes that what refers to the manifest was looked for, where later looks are not the engine copy's.
+// looked records that the referrers were read, if later looks are not made by the engine copy.
 func (t *acrImport) looked(ctx context.Context) {
 	if !t.closed || t.options.Memory == nil {
 		return
@@ -76,17 +76,17 @@ func (t *acrImport) looked(ctx context.Context) {
 	}
 }
 
-// heed logs an error of the memory, which is a help and no more.
+// heed logs an error of the memory, which is only a cache.
 func (e *Engine) heed(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
 		e.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
 	}
 }
 
-// bringAttachment has the registry import what refers to the manifest, into each repository that lacks it.
+// bringAttachment has the registry import an attachment into each repository that lacks it.
 func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 	of := &acrImport{Engine: t.Engine, order: t.order, dangling: map[image.Reference]bool{}, closed: t.closed}
-	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // else as the engine copy does
+	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // otherwise as the engine copy does
 	absent, held, err := t.lacking(ctx, c)
 	if err != nil {
 		return err
@@ -109,16 +109,16 @@ func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 				slog.String("source", t.order.Source.String()), slog.String("target", group[0].Target.String()))
 		case !isConflict(err):
 			return err
-		case c.tag != "": // somebody has set it, to whatever
+		case c.tag != "": // someone has set it, to whatever
 			continue
 		}
-		t.note(ctx, c.digest, group) // it is there, also where somebody else has brought it
+		t.note(ctx, c.digest, group) // it is there, whoever copied it
 	}
 	return nil
 }
 
-// lacking returns where an attachment is to be brought: in repositories that do not have it, and under tags that hold something else. Where
-// the target cannot be looked at, what was imported before is there.
+// lacking returns where to import an attachment: into repositories that do not have it, and under tags that hold something else. If the
+// target cannot be read, what was imported before counts as present.
 func (t *acrImport) lacking(ctx context.Context, c attachment) (absent, held []mirror.Alike, err error) {
 	seen := map[string]bool{}
 	for _, m := range members(t.order) {
@@ -148,8 +148,8 @@ func (t *acrImport) lacking(ctx context.Context, c attachment) (absent, held []m
 	return absent, held, nil
 }
 
-// attachments finds what refers to the manifest and, where that costs no pull, to those below it, by the referrers API or its fallback, and
-// by cosign's tags; subjects come before what refers to them.
+// attachments finds the attachments of the manifest and, if that costs no pull, of those below it, by the referrers API or its fallback,
+// and by cosign's tags; subjects come before their attachments.
 func (t *acrImport) attachments(ctx context.Context) ([]attachment, error) {
 	subjects, err := t.subjects(ctx)
 	if err != nil {
@@ -184,8 +184,8 @@ func (t *acrImport) attachments(ctx context.Context) ([]attachment, error) {
 	return found, nil
 }
 
-// digestTags are the tags of the source that may attach something to a manifest. Not every account may list tags: then they are those that
-// cosign gives to the image itself, whether they are there or not, as for the engine copy.
+// digestTags returns the tags of the source that may attach something to a manifest. If the account may not list tags, it returns cosign's
+// tags for the image itself, whether they exist or not, as the engine copy does.
 func (t *acrImport) digestTags(ctx context.Context, of image.Digest) ([]string, error) {
 	if !t.order.Referrers.All {
 		return nil, nil
@@ -200,7 +200,7 @@ func (t *acrImport) digestTags(ctx context.Context, of image.Digest) ([]string, 
 	return tags, nil
 }
 
-// subjects are the manifest and those below it, where they can be had without a pull.
+// subjects returns the manifest and those below it, as far as that costs no pull.
 func (t *acrImport) subjects(ctx context.Context) ([]image.Digest, error) {
 	source := t.order.Source
 	subjects := []image.Digest{source.Digest}
@@ -215,7 +215,7 @@ func (t *acrImport) subjects(ctx context.Context) ([]image.Digest, error) {
 	return append(subjects, children...), err
 }
 
-// about returns what refers to one manifest.
+// about returns the attachments of one manifest.
 func (t *acrImport) about(ctx context.Context, subject image.Digest, tags []string) ([]attachment, error) {
 	repo := t.order.Source.Repository
 	list, err := t.options.Plane.Referrers(ctx, repo, subject)

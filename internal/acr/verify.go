@@ -15,12 +15,12 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// grace are the pauses between looks at the target, which may be behind where its registry has several regions.
+// grace are the pauses between looks at the target, which may lag if its registry has several regions.
 func grace() []time.Duration {
 	return []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 }
 
-// verify makes sure that the tags hold the manifest, and that it and those below it are there; it returns its digest.
+// verify checks that the tags hold the manifest, and that it and those below it are there; it returns its digest.
 func (t *acrImport) verify(ctx context.Context, members []mirror.Alike) (digest image.Digest, err error) {
 	for _, pause := range grace() {
 		if waitErr := backoff.Sleep(ctx, pause); waitErr != nil {
@@ -33,7 +33,7 @@ func (t *acrImport) verify(ctx context.Context, members []mirror.Alike) (digest 
 	return "", err
 }
 
-// repairable tells whether importing once more can help.
+// repairable reports whether another import can help.
 func repairable(err error) bool {
 	f, ok := errors.AsType[*failed](err)
 	return ok && f.Kind == azure.CodeVerifyFailed
@@ -58,7 +58,7 @@ func (t *acrImport) look(ctx context.Context, members []mirror.Alike) (image.Dig
 	return want, t.whole(ctx, members[0].Target.Repository, want)
 }
 
-// whole makes sure that a manifest is there, and those below it are. Blobs are the registry's to keep.
+// whole checks that a manifest is there, with those below it. The registry is responsible for blobs.
 func (t *acrImport) whole(ctx context.Context, repo image.Repository, d image.Digest) error {
 	ref := repo.Digest(d)
 	m, err := t.options.Plane.Manifest(ctx, ref)
@@ -93,7 +93,7 @@ func (t *acrImport) notThere(ref image.Reference, detail string) error {
 	return mirror.At(mirror.Target, ref, &failed{Failure: azure.NewFailure(azure.CodeVerifyFailed, detail)})
 }
 
-// manifestsOf returns the digests of the manifests that an index has. Entries of other kinds are blobs, or may be.
+// manifestsOf returns the digests of the manifests in an index. Entries of other kinds are blobs, or may be.
 func manifestsOf(m image.Manifest) ([]image.Digest, error) {
 	var index struct {
 		Manifests []struct {

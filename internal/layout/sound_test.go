@@ -46,7 +46,7 @@ func TestWrittenWhileRead(t *testing.T) {
 			return
 		}
 		defer f.Close()
-		if _, err := f.WriteString("harmed"); err != nil {
+		if _, err := f.WriteString("damaged"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestWrittenWhileRead(t *testing.T) {
 		t.Fatalf("before: %t, %v", right, err)
 	}
 	if right, err := hasBytes(meddling{t.Context(), harm}, path, digest); err != nil || right {
-		t.Errorf("harmed while it is read: %t, %v", right, err)
+		t.Errorf("damaged while it is read: %t, %v", right, err)
 	}
 	if reads < 2 {
 		t.Errorf("the file was read %d times", reads)

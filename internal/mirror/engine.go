@@ -17,52 +17,50 @@ type Order struct {
 	diff.Action
 	Platforms []image.Platform
 	Referrers plan.Referrers
-	// ReferrersOnly says that another engine imports the image, so that Refresh looks for new referrers alone.
+	// ReferrersOnly says that another engine imports the image, so that Refresh only looks for new referrers.
 	ReferrersOnly bool
-	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
+	// ReferrersInterval is how often to look for new referrers of an unchanged image.
 	ReferrersInterval time.Duration
-	// ForeignLayers brings layers that a manifest names by URLs as well.
+	// ForeignLayers also copies layers that a manifest names by URL.
 	ForeignLayers bool
-	// Fresh says that the target repository held none of the tags that were observed there, so that probably nothing of
-	// the image is there yet.
+	// Fresh says that the target repository held none of the observed tags, so that the image is probably not there at all.
 	Fresh bool
-	// Sibling is a digest that the target repository was observed to hold under some tag; empty where none was.
+	// Sibling is a digest that the target repository was observed to hold under some tag; empty for none.
 	Sibling image.Digest
-	// RefuseMoved says that a tag which holds something else is not moved, also where it has come to hold that since the plan.
+	// RefuseMoved says that a tag which holds something else is not moved, even if it was set since the plan.
 	RefuseMoved bool
 	// Job is the name of the job, Engine the engine that it names, or "auto".
 	Job, Engine string
-	// ResolveServer says that only the target's registry can ask the source, so that Source and Digest may be without a digest.
+	// ResolveServer says that only the target's registry can reach the source, so that Source and Digest may lack a digest.
 	ResolveServer bool
-	// Alike are the targets at the same registry to which the run brings the same manifest, this one among them.
+	// Alike are the targets at the same registry that get the same manifest in this run, including this one.
 	Alike []Alike
 	// Offered is the index that the source offers; zero if it is not an index.
 	Offered image.Descriptor
-	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty where none was.
+	// HeldAs is a tag of the target repository that was observed to hold Digest already; empty for none.
 	HeldAs string
-	// Observed are the tags of the target repository that the run asked for, with what each holds; empty for nothing.
+	// Observed are the tags of the target repository that the run has asked for, with what each holds; empty for none.
 	Observed map[string]image.Digest
-	// Since is when the run began to observe: what was seen before is memory.
+	// Since is when the run began to observe: anything seen earlier is memory.
 	Since time.Time
 }
 
-// Alike is one target of several to which the same manifest goes.
+// Alike is one of several targets for the same manifest.
 type Alike struct {
 	Target image.Reference
-	// Was is the digest that it held; empty where it had no such tag.
+	// Was is its previous digest; empty if the tag did not exist.
 	Was image.Digest
 }
 
 // Importer makes imports.
 type Importer interface {
-	// Name is what mappings and reports call it: "copy".
+	// Name is its name in mappings and reports, such as "copy".
 	Name() string
-	// Measure returns what an import would cost at the most, changing nothing.
+	// Measure returns what an import would cost at most, and changes nothing.
 	Measure(ctx context.Context, order Order) (Cost, error)
-	// Refresh brings what has come to refer to an image since it was last looked at, where that is due. The target holds the
-	// image, as order.HeldAs.
+	// Refresh copies attachments that have appeared since the last look, if one is due. The target holds the image, as order.HeldAs.
 	Refresh(ctx context.Context, order Order, meter Meter) (Cost, error)
-	// Import makes the target tag hold order.Digest. When it returns an error the target tag is what it was before.
+	// Import makes the target tag hold order.Digest. If it returns an error, the target tag is unchanged.
 	Import(ctx context.Context, order Order, meter Meter) (Receipt, error)
 }
 
@@ -150,7 +148,7 @@ type refusing struct {
 	name, why string
 }
 
-// Name returns that of the engine.
+// Name returns the engine's name.
 func (r refusing) Name() string { return r.name }
 
 // Measure refuses.

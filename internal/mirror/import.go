@@ -15,14 +15,14 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// The pauses between the tries of one import. Requests are retried further down; this is for what such retries cannot
-// fix, such as an upload that broke off.
+// The pauses between the tries of one import. Requests are retried further down; this is for what such retries cannot fix, such as an
+// upload that broke off.
 const (
 	firstPause = time.Second
 	maxPause   = 30 * time.Second
 )
 
-// importOne makes one import, with its retries, and settles its outcome. moved is told of its bytes.
+// importOne makes one import, with its retries, and settles its outcome. It calls moved with the number of bytes.
 func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes int64)) {
 	out := &r.result.Outcomes[i]
 	if m.stopping() {
@@ -55,7 +55,7 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 	m.Watcher.End(*out)
 }
 
-// sayEngine logs which engine makes the imports of a job, and why: once for each reason.
+// sayEngine logs which engine makes the imports of a job, and why, once for each reason.
 func (m *Mirror) sayEngine(r *run, c choice) {
 	if c.reason == "" {
 		return
@@ -92,7 +92,7 @@ func (m *Mirror) try(ctx context.Context, r *run, order Order, do func(context.C
 	return receipt, late(ctx, r.job.Timeout, needed(order.Action, err))
 }
 
-// errTimeout is why what a job does has ended. Trying again can help: what was brought stays.
+// errTimeout says that a job's time is over. A retry can help: what was copied stays.
 var errTimeout error = timeoutError{}
 
 type timeoutError struct{}
@@ -100,15 +100,15 @@ type timeoutError struct{}
 func (timeoutError) Error() string   { return "timeout" }
 func (timeoutError) Temporary() bool { return true }
 
-// toLook is how long a list, or a look at one tag, may take: an hour brings more of a list than may be kept.
+// toLook limits a list, or a look at one tag: an hour is enough for more of a list than may be kept.
 func toLook(job plan.Job) time.Duration { return min(job.Timeout, time.Hour) }
 
-// within has a context end once what it is for has worked for a time; while it waits for its turn at a registry no time passes.
+// within returns a context that ends after its work has taken a time; waiting for a slot at a registry does not count.
 func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return worktime.WithTimeout(ctx, timeout, errTimeout)
 }
 
-// late says of an error that it came because the time was over.
+// late marks an error that came because the time was over.
 func late(ctx context.Context, timeout time.Duration, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		return fmt.Errorf("not done within the %w of %s: %w", errTimeout, timeout, err)
@@ -126,8 +126,7 @@ func worthRetrying(ctx context.Context, err error) bool {
 	return temporary(err)
 }
 
-// pause waits before the next try: exponential, with half of it at random, so that imports which failed together do not
-// come back together.
+// pause waits before the next try: exponentially, half of it random, so that imports which failed together are not retried together.
 func (m *Mirror) pause(ctx context.Context, attempt int) error {
 	d := min(firstPause<<attempt, maxPause)
 	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // spreads load, guards nothing

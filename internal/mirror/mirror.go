@@ -16,22 +16,22 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Observer asks registries what they have. Its errors wrap [image.ErrAbsent] only where the registry said so.
+// Observer asks registries what they have. Its errors wrap [image.ErrAbsent] only if the registry said so.
 type Observer interface {
-	// Tags returns those tags of a repository that keep returns true for. It may be asked for one tag several times.
+	// Tags returns the tags of a repository for which keep returns true. keep may be called for one tag several times.
 	Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error)
-	// Head returns what a tag or a digest stands for, without fetching the manifest where the registry allows it.
+	// Head resolves a tag or a digest, without fetching the manifest if the registry allows that.
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
-	// Held is Head at a target. Its error wraps [image.ErrHidden] where the registry does not say whether it is there.
+	// Held is Head at a target. Its error wraps [image.ErrHidden] if the registry does not say whether it is there.
 	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
-	// Catalog returns the paths of the repositories at the registry of prefix that lie below it, and that keep returns true for.
+	// Catalog returns the paths of the repositories below prefix for which keep returns true.
 	Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error)
 }
 
 // Manifests resolves and fetches manifests of sources.
 type Manifests interface {
-	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a
-	// *RefusedError where it cannot be imported.
+	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a *RefusedError if it cannot
+	// be imported.
 	Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error)
 	// Manifest fetches a manifest by its digest, and remembers it.
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
@@ -45,28 +45,28 @@ type Mirror struct {
 	Engines []Engine
 	Watcher Watcher
 	Log     *slog.Logger
-	// Draining is closed when nothing new is to begin: what is under way goes on, the rest is deferred with ErrStopping. nil is
-	// never closed.
+	// Draining is closed when nothing new may begin: what is under way continues, the rest is deferred with ErrStopping. nil is never
+	// closed.
 	Draining <-chan struct{}
 }
 
-// The bounds of what is under way at once. They only keep memory bounded: how many requests a registry sees at once is
-// decided per registry, below the Observer and the Importer.
+// Limits of concurrent work. They only limit memory: the number of requests at one registry is limited per registry, below the Observer and
+// the Importer.
 const (
 	observedJobs    = 256
 	observedTags    = 12
 	importsPerQueue = 16
-	// importsIntoOne is how many imports into one target are begun at first, shared by its queues, each of which begins leastImports.
+	// importsIntoOne is the initial number of imports into one target, shared by its queues, each of which begins at least leastImports.
 	importsIntoOne = 32
 	leastImports   = 2
-	// bytesAnImport is how many bytes move until a queue begins one import more.
+	// bytesAnImport is how many bytes move until a queue begins one more import.
 	bytesAnImport = 4 << 20
-	// maxNames is how many bytes of names of tags, and of repositories, one job may choose; nameCost is what each takes besides.
+	// maxNames limits the bytes of the names of tags and repositories that one job may select; nameCost is the overhead of each.
 	maxNames = 64 << 20
 	nameCost = 16
 )
 
-// Plan returns what Sync would do and what it would cost, and changes nothing. The results are in the order of the jobs.
+// Plan returns what Sync would do and cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 	return m.inGroups(ctx, jobs, func(runs []*run, queues *queues) {
 		m.each(runs, queues, func(r *run, i int, _ func(int64)) {
@@ -86,15 +86,14 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 	})
 }
 
-// Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It fails as a whole in
-// no case: what went wrong is in the results.
+// Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It never fails as a whole: the results
+// say what went wrong.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
 	return m.inGroups(ctx, jobs, func(runs []*run, queues *queues) { m.bring(ctx, runs, queues) })
 }
 
-// SyncOne is Sync for one job of several. What it would write as well as one of the others is refused, as where they run together:
-// for that the others' tags are listed where they are not known by name. One of the others that cannot list its tags now cannot
-// write any either, and is left out.
+// SyncOne is Sync for one of several jobs. It refuses to write what another of the jobs would also write, as if they ran together; for that
+// it lists the others' tags if their names are not known. A job that cannot list its tags now cannot write any either, and is ignored.
 func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) Result {
 	r := newRun(job)
 	claims := make(chan []diff.Claim, 1)
@@ -104,7 +103,7 @@ func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) R
 	return r.result
 }
 
-// bring makes the imports of runs that have observed, and ends them.
+// bring makes the imports of observed runs, and ends the runs.
 func (m *Mirror) bring(ctx context.Context, runs []*run, queues *queues) {
 	m.each(runs, queues, func(r *run, i int, moved func(int64)) { m.importOne(ctx, r, i, moved) })
 	m.refresh(ctx, runs, queues)
@@ -113,8 +112,8 @@ func (m *Mirror) bring(ctx context.Context, runs []*run, queues *queues) {
 	}
 }
 
-// inGroups observes the jobs and has work go on with them. Jobs that may write one repository go on together, once all of them
-// have observed; others do not wait for them, so that a registry that does not answer holds up nobody else.
+// inGroups observes the jobs and calls work on them. Jobs that may write one repository continue together, once all of them are observed;
+// other jobs do not wait for them, so that a registry that does not answer delays no one else.
 func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *queues)) []Result {
 	all := make([]Result, len(jobs))
 	queues := newQueues(jobs...)
@@ -150,7 +149,7 @@ func (m *Mirror) each(runs []*run, queues *queues, f func(r *run, i int, moved f
 	}
 }
 
-// refresh has the engine look at what is kept, for what has come to refer to it.
+// refresh has the engine look for new attachments of unchanged images.
 func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 	wanted := func(r *run, out *Outcome) bool {
 		return out.Status == record.Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
@@ -182,13 +181,13 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 	})
 }
 
-// report settles what needed no import, and writes the one line of the job.
+// report settles what needed no import, and logs the job's line.
 func (m *Mirror) report(r *run) {
 	counts := map[record.Status]int{}
 	for _, out := range r.result.Outcomes {
 		counts[out.Status]++
 		if out.Op != diff.Keep && out.Engine != "" {
-			continue // settled as it was imported
+			continue // settled when it was imported
 		}
 		if out.Status != record.Kept {
 			m.logOutcome(&out)

@@ -2,29 +2,27 @@ package mirror
 
 import "github.com/draysync/dray/internal/diff"
 
-// Meter follows the bytes of one import. Its methods may be called concurrently and must not block.
+// Meter counts the bytes of one import. Its methods may be called concurrently and must not block.
 type Meter interface {
-	// Expect says that so many more blob bytes belong to the import. A negative number takes back what a try that failed has
-	// expected.
+	// Expect adds blob bytes to the import. A negative number takes back what a failed try has expected.
 	Expect(bytes int64)
-	// Moved says that so many blob bytes have passed, or need not pass because the target has them. A negative number
-	// takes back what a retry sends again.
+	// Moved adds blob bytes that were copied, or that the target already has. A negative number takes back what a retry sends again.
 	Moved(bytes int64)
 }
 
 // Watcher follows a run. Its methods may be called concurrently.
 type Watcher interface {
-	// Observing says that so many more tags are to be looked at; Observed that one was.
+	// Observing adds tags to observe; Observed reports that one was.
 	Observing(tags int)
 	Observed()
-	// Planned says how many imports will follow, once all is observed.
+	// Planned reports how many imports follow, once everything is observed.
 	Planned(imports int)
-	// Begin is called as an import starts; End with its outcome, and with the outcomes of actions that needed no import.
+	// Begin is called when an import starts, End with its outcome, and with the outcomes of actions that needed no import.
 	Begin(diff.Action) Meter
 	End(Outcome)
 }
 
-// counted is a Meter that tells somebody else, too, of what moves.
+// counted is a Meter that also reports moved bytes elsewhere.
 type counted struct {
 	Meter
 	moved func(bytes int64)

@@ -11,12 +11,12 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// maxReferrerDepth bounds how far referrers of referrers are followed.
+// maxReferrerDepth limits how far referrers of referrers are followed.
 const maxReferrerDepth = 5
 
-// Refresh brings what has come to refer to an image since the target was last given any, once the order's interval is over:
-// signatures are often pushed after their image. It also brings again the manifests of the image that somebody has deleted at the target.
-// When that was is known from memory only, so without one nothing is due.
+// Refresh copies attachments that have appeared since the last look, once the order's interval is over: signatures are often pushed after
+// their image. It also restores manifests of the image that were deleted at the target. The time of the last look is known from memory
+// only, so without a memory nothing is due.
 func (e *Engine) Refresh(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Cost, error) {
 	if order.Referrers.None() || !e.memory.due(ctx, order) {
 		return mirror.Cost{}, nil
@@ -35,8 +35,8 @@ func (t *task) refresh(ctx context.Context) error {
 	return t.attachments(ctx, root)
 }
 
-// restore asks for each manifest of an index that the target holds, and brings what is below the index again where one is gone: the tag does
-// not show that somebody has deleted it by its digest. Blobs are asked for only then.
+// restore asks for each manifest of an index at the target, and copies what is below the index again if one is gone, which the tag does not
+// show. It asks for blobs only then.
 func (t *task) restore(ctx context.Context, root node) error {
 	if t.order.ReferrersOnly {
 		return nil
@@ -54,19 +54,19 @@ func (t *task) restore(ctx context.Context, root node) error {
 	return t.walk(ctx, root, 0)
 }
 
-// attachment is a manifest that travels along with another.
+// attachment is a manifest that is copied with another.
 type attachment struct {
 	image.Digest
-	// subject is the manifest that it names as its subject; empty for what is found by a tag.
+	// subject is the manifest's subject; empty if it was found by a tag.
 	subject image.Digest
-	// tag is the tag by which cosign attaches it to a manifest; empty for others.
+	// tag is the tag with which cosign attaches it to a manifest; empty for others.
 	tag   string
 	depth int
 }
 
-// attachments brings what refers to the image: referrers by the OCI distribution spec and the tags that cosign names after a digest,
-// of the root and of all manifests below it, and what refers to these in turn. Where platforms are left out the root is another
-// manifest than the source's, so what refers to the source's does not hold for it; what refers to those below does.
+// attachments copies what refers to the image: referrers (OCI distribution spec) and the tags that cosign names after a digest, of the root
+// and of all manifests below it, and in turn their attachments. If platforms are left out, the root differs from the source's, so the
+// attachments of the source's root do not apply to it; those of the manifests below do.
 func (t *task) attachments(ctx context.Context, root node) error {
 	if t.order.Referrers.None() {
 		return nil
@@ -98,7 +98,7 @@ func (r *reader) attachments(ctx context.Context, root node, visits *visits) ([]
 	return r.search(ctx, subjects, visits)
 }
 
-// descent is a walk over the manifests below an index, and below the indexes among them, each once.
+// descent is a walk over the manifests below an index, and below nested indexes, each once.
 type descent struct {
 	*reader
 	visits visits
@@ -138,9 +138,9 @@ func (d *descent) enter(ctx context.Context, index image.Reference, depth int) e
 	return d.visit(ctx, inner, depth)
 }
 
-// search finds what refers to the subjects, and to that in turn: subjects come before what refers to them.
+// search finds the attachments of the subjects, and in turn theirs: subjects come before their attachments.
 func (r *reader) search(ctx context.Context, subjects []image.Digest, visits *visits) ([]attachment, error) {
-	tags, err := r.cosignTags(ctx) // first: the list of tags answers for fallback tags, too
+	tags, err := r.cosignTags(ctx) // first, since the list of tags also answers for fallback tags
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (r *reader) search(ctx context.Context, subjects []image.Digest, visits *vi
 	return found, nil
 }
 
-// attachedTo lists what refers to one manifest.
+// attachedTo lists the attachments of one manifest.
 func (r *reader) attachedTo(ctx context.Context, s attachment, tags cosign) ([]attachment, error) {
 	repo := r.source.Repository
 	list, err := r.options.Artifacts.Referrers(ctx, repo, s.Digest)
@@ -197,16 +197,16 @@ func (r *reader) attachedTo(ctx context.Context, s attachment, tags cosign) ([]a
 	return found, nil
 }
 
-// cosign are the tags of the source, among which cosign attaches signatures, attestations and SBOMs (its "Detached Payload Tag"
-// convention: sha256-<hex>.sig).
+// cosign are the source's tags, with which cosign attaches signatures, attestations and SBOMs (its "Detached Payload Tag" convention:
+// sha256-<hex>.sig).
 type cosign struct {
 	tags []string
-	// wanted is set where they travel, and unlisted where the source does not list its tags.
+	// wanted is set if they are copied, unlisted if the source does not list its tags.
 	wanted, unlisted bool
 }
 
-// cosignTags lists the tags of the source. What is attached by tags has no artifact type to choose by, so it travels only where all
-// referrers do.
+// cosignTags lists the tags of the source. What is attached by tag has no artifact type to select by, so it is copied only if all referrers
+// are.
 func (r *reader) cosignTags(ctx context.Context) (cosign, error) {
 	if !r.wanted.All {
 		return cosign{}, nil
@@ -218,8 +218,8 @@ func (r *reader) cosignTags(ctx context.Context) (cosign, error) {
 	return cosign{tags: tags, wanted: true, unlisted: err != nil}, nil // not every account may list tags
 }
 
-// of returns the tags by which something may be attached to a manifest. Where tags are not listed each is asked for by its name,
-// but only for the image itself.
+// of returns the tags that may attach something to a manifest. If tags are not listed, it returns all three names, but only for the image
+// itself.
 func (c cosign) of(s attachment) []string {
 	var found []string
 	for _, suffix := range []string{".sig", ".att", ".sbom"} {
@@ -234,7 +234,7 @@ func (c cosign) of(s attachment) []string {
 
 func (t *task) bringAttachments(ctx context.Context, root node, found []attachment) error {
 	target := t.order.Target.Repository
-	// A registry may refuse what refers to nothing, so the image comes first, still without its tag.
+	// A registry may refuse referrers of a missing manifest, so the image comes first, still without its tag.
 	if !t.target.hasImage && !t.target.seen(root.manifest.Digest) {
 		if err := t.push(ctx, target.Digest(root.manifest.Digest), root); err != nil {
 			return err
@@ -259,8 +259,8 @@ func (t *task) bringAttachments(ctx context.Context, root node, found []attachme
 	return nil
 }
 
-// artifact brings one attachment, with everything below it. One that refers to a subject is there only once it is found by it: a
-// registry without the referrers API is given the artifact and then the list, and a crash may have come between.
+// artifact copies one attachment with everything below it. A referrer counts as present only if its subject lists it: a registry without
+// the referrers API gets the artifact and then the list, and a crash may have come between.
 func (t *task) artifact(ctx context.Context, source, target image.Reference, subject image.Digest) error {
 	if target.Tag == "" && t.target.seen(source.Digest) {
 		return nil
@@ -285,8 +285,8 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference, sub
 	return t.push(ctx, target, n)
 }
 
-// attached tells whether the target has an artifact, and lists it for its subject. One that is there and not listed is pushed
-// again as it is.
+// attached reports whether the target has an artifact and lists it for its subject. If it has the artifact and does not list it, attached
+// pushes it again.
 func (t *task) attached(ctx context.Context, target image.Reference, subject image.Digest) (bool, error) {
 	_, err := t.options.Presence.Held(ctx, target)
 	if notThere(err) {

@@ -15,8 +15,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// blobsAtOnce bounds the blobs and children of one manifest that are under way. What a registry sees at once is decided
-// below, per registry.
+// blobsAtOnce limits the concurrent blobs and children of one manifest. The number of requests at one registry is limited below.
 const blobsAtOnce = 8
 
 // task is one import under way.
@@ -26,7 +25,7 @@ type task struct {
 	meter  mirror.Meter
 	source *reader
 	target *inventory
-	// visits are the manifests that this try has come to.
+	// visits are the manifests that this attempt has visited.
 	visits *visits
 
 	mu   sync.Mutex
@@ -37,13 +36,13 @@ func (e *Engine) newTask(order mirror.Order, meter mirror.Meter) *task {
 	return &task{Engine: e, order: order, meter: meter, source: e.newReader(order), target: e.newInventory(order), visits: &visits{}}
 }
 
-// spent is what the task has cost.
+// spent returns the cost of the task.
 func (t *task) spent() mirror.Cost {
 	t.cost.Pulls = int(t.source.pulls.Load())
 	return t.cost
 }
 
-// Import makes the target tag hold order.Digest, with everything below it and, where wanted, what refers to it.
+// Import makes the target tag hold order.Digest, with everything below it and, if wanted, its attachments.
 func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Meter) (mirror.Receipt, error) {
 	cost, err := e.perform(ctx, order, meter, (*task).run)
 	return mirror.Receipt{Digest: order.Digest, Cost: cost}, err
@@ -90,8 +89,8 @@ func (t *task) run(ctx context.Context) error {
 	return t.push(ctx, t.order.Target, root)
 }
 
-// spareList refuses to put a tag that the target's registry has come to need for its list of what refers to the image: a registry without
-// the referrers API keeps it under the image's digest, by which the image itself is tagged at the source.
+// spareList refuses to write a tag that the target's registry uses as its list of the image's referrers: a registry without the referrers
+// API stores the list under the image's digest, which at the source tags the image itself.
 func (t *task) spareList(ctx context.Context) error {
 	target := t.order.Target
 	if target.Tag != image.ReferrersTag(t.order.Digest) || t.order.Referrers.None() {
@@ -107,7 +106,7 @@ func (t *task) spareList(ctx context.Context) error {
 	return mirror.ListThere(t.order.Digest)
 }
 
-// reserve keeps the pulls that the import will probably take, so that no other begins with what this one needs to end.
+// reserve reserves the probable pulls of the import, so that no other import begins with pulls that this one needs to finish.
 func (t *task) reserve(ctx context.Context) (of context.Context, adjust func(pulls int)) {
 	if t.options.Reserve == nil || t.target.hasImage {
 		return ctx, func(int) {}
@@ -116,7 +115,7 @@ func (t *task) reserve(ctx context.Context) (of context.Context, adjust func(pul
 	return t.options.Reserve(ctx, t.order.Source.Repository, pulls, begun)
 }
 
-// push writes a manifest to the target, under its tag where it has one. Without a tag it is not written where another import has done so.
+// push writes a manifest to the target, under its tag if it has one. Without a tag, it skips a manifest that another import has written.
 func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 	ended, err := t.pushes.begin(ctx, ref, n)
 	if err != nil {
@@ -141,7 +140,7 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 	return nil
 }
 
-// mayWrite looks again at a tag that must not be moved, right before it is written: somebody else may have set it since the plan.
+// mayWrite checks a tag that must not move again right before the write: someone may have set it since the plan.
 func (t *task) mayWrite(ctx context.Context) error {
 	target := t.order.Target
 	if !t.order.RefuseMoved || target.Tag == "" {
@@ -161,13 +160,13 @@ func (t *task) mayWrite(ctx context.Context) error {
 	return nil
 }
 
-// putError is why a target did not take a manifest.
+// putError is the error of a manifest that the target did not accept.
 type putError struct{ err error }
 
 func (e *putError) Error() string { return "manifest: " + e.err.Error() }
 func (e *putError) Unwrap() error { return e.err }
 
-// walk brings everything below a manifest, which lies at a depth, to the target repository, but not the manifest itself.
+// walk copies everything below a manifest at some depth to the target repository, but not the manifest itself.
 func (t *task) walk(ctx context.Context, n node, depth int) error {
 	t.target.enter(ctx, n)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -202,9 +201,8 @@ func (t *task) walk(ctx context.Context, n node, depth int) error {
 	return err
 }
 
-// passing tells whether an error says of itself that trying again can help, and it has not been tried to the end yet. What else is
-// under way then may go on: what has arrived need not be sent by the next try. So it is with what a rate limit puts off: a manifest that
-// was asked for has been paid for.
+// passing reports whether an error says that a retry may help and retries are not used up. Other work may then continue, since the next
+// attempt need not repeat what has arrived. The same holds for an error of a rate limit: a requested manifest is already paid for.
 func passing(err error) bool {
 	if later, ok := errors.AsType[interface {
 		error
@@ -226,7 +224,7 @@ func passing(err error) bool {
 	return !ok || !tried.Exhausted()
 }
 
-// child brings an entry of an index, with everything below it. One that several indexes have is brought once; the others wait.
+// child copies an entry of an index with everything below it. An entry of several indexes is copied once, while the others wait.
 func (t *task) child(ctx context.Context, c child, depth int) error {
 	if t.target.seen(c.Digest) {
 		return nil
@@ -237,8 +235,7 @@ func (t *task) child(ctx context.Context, c child, depth int) error {
 	return t.visits.once(ctx, c.Digest, func() error { return t.entry(ctx, c, depth) })
 }
 
-// entry brings an entry of an index as what its media type says that it is. Where that says too little it is tried as what is likely, and
-// then as the other.
+// entry copies an entry of an index according to its media type. If that is unspecific, it tries the likely kind and then the other.
 func (t *task) entry(ctx context.Context, c child, depth int) error {
 	kind := image.KindOf(c.MediaType)
 	if kind == image.LikelyBlobs {
@@ -268,12 +265,12 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 	return t.childManifest(ctx, m, depth)
 }
 
-// otherKind tells whether an entry that could not be had as a manifest may be a blob.
+// otherKind reports whether an entry that is not available as a manifest may be a blob.
 func otherKind(ctx context.Context, err error) bool {
 	return err != nil && !passing(err) && ctx.Err() == nil
 }
 
-// blobEntry brings an entry of an index that is a blob, as far as is known.
+// blobEntry copies an entry of an index that is probably a blob.
 func (t *task) blobEntry(ctx context.Context, c child) error {
 	t.meter.Expect(c.Size)
 	err := t.blob(ctx, blob{Descriptor: c.Descriptor})
@@ -283,7 +280,7 @@ func (t *task) blobEntry(ctx context.Context, c child) error {
 	return err
 }
 
-// childManifest brings a manifest of an index, with everything below it.
+// childManifest copies a manifest of an index with everything below it.
 func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) error {
 	n, err := t.source.parse(m)
 	if err != nil {
@@ -295,9 +292,8 @@ func (t *task) childManifest(ctx context.Context, m image.Manifest, depth int) e
 	return t.push(ctx, t.order.Target.Repository.Digest(m.Digest), n)
 }
 
-// blob brings a blob to the target repository, unless it is there. What another target has been given before is read there,
-// and from the source only where that fails. Bytes that are not what they should be are asked for once more: they may have
-// been spoilt on the way.
+// blob copies a blob to the target repository, unless it is there. It reads the blob at another target that has it, and from the source
+// only if that fails. It fetches wrong bytes once more, since they may have been corrupted on the way.
 func (t *task) blob(ctx context.Context, d blob) error {
 	source := t.order.Source.Repository
 	c, err := t.target.claim(ctx, source, d.Descriptor)
@@ -323,7 +319,7 @@ func (t *task) blob(ctx context.Context, d blob) error {
 	return err
 }
 
-// fromSource tells whether it was reading that failed.
+// fromSource reports whether reading failed.
 func fromSource(err error) bool {
 	e, ok := errors.AsType[*mirror.SideError](err)
 	return ok && e.Side == mirror.Source
@@ -338,7 +334,7 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, c *blob
 		}
 		return err
 	}
-	var fetched, shown int64 // PutBlob has ended its reads when it returns
+	var fetched, shown int64 // PutBlob has finished its reads when it returns
 	show := func(read int64) { t.meter.Moved(read - shown); shown = read }
 	body := sourceBlob{ref: from.Digest(d.Digest)}
 	body.checked = checked{
@@ -371,8 +367,8 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, c *blob
 	return nil
 }
 
-// worthNoting is the size in bytes from which a blob is remembered before any manifest refers to it: after a crash the next
-// run need not send it again.
+// worthNoting is the size in bytes from which a blob is recorded before any manifest refers to it: after a crash the next run need not send
+// it again.
 const worthNoting = 1 << 20
 
 // sourceBlob is a checked blob whose errors carry the source's side.
@@ -402,8 +398,8 @@ func (s *sourceBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusesParts tells whether a registry may have refused a manifest because something that it refers to is not there. The OCI
-// distribution spec, "Error Codes", has codes for it; some registries answer more generally.
+// refusesParts reports whether a registry may have refused a manifest because something that it refers to is missing. The OCI distribution
+// spec has codes for that ("Error Codes"); some registries answer more generally.
 func refusesParts(err error) bool {
 	e, ok := errors.AsType[interface {
 		error
@@ -419,21 +415,21 @@ func refusesParts(err error) bool {
 	switch e.Code() {
 	case "manifest-blob-unknown", "blob-unknown", "manifest-unknown", "manifest-invalid", "manifest-unverified", "http-400", "http-404":
 		return true
-	case "http-500": // zot's answer to an index of which an image is missing
+	case "http-500": // zot's answer to an index with a missing image
 		_, ok := errors.AsType[*putError](err)
 		return ok
 	}
 	return false
 }
 
-// contextEnded tells whether an error only says that somebody's context has ended.
+// contextEnded reports whether an error only says that a context has ended.
 func contextEnded(err error) bool {
 	_, ended := errors.AsType[endedError](err)
 	return ended || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// endedError is the error of work whose context has ended, by whatever cause.
+// endedError is the error of work whose context has ended, for whatever cause.
 type endedError struct{ error }
 
-// Unwrap returns what the work ended with.
+// Unwrap returns the error that the work ended with.
 func (e endedError) Unwrap() error { return e.error }
