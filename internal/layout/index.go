@@ -88,6 +88,9 @@ func parseIndex(raw []byte) (*index, error) {
 	if err := json.Unmarshal(raw, &ix.fields); err != nil {
 		return nil, err
 	}
+	if ix.fields == nil {
+		return nil, errors.New("null instead of an object")
+	}
 	var list []json.RawMessage
 	if m, ok := ix.fields["manifests"]; ok {
 		if err := json.Unmarshal(m, &list); err != nil {

@@ -120,18 +120,20 @@ func TestDamagedBlobIsNotReliedOn(t *testing.T) {
 }
 
 func TestDamagedIndexIsNeverReplaced(t *testing.T) {
-	s, repo := New(), image.Repository{Path: t.TempDir()}
-	must(t, s.PutManifest(t.Context(), repo.Tag("x"), manifestOf(`{"a":1}`)))
-	path := filepath.Join(repo.Path, indexFile)
-	must(t, os.WriteFile(path, []byte(`{"manifests":[{`), 0o600))
-	if err := s.PutManifest(t.Context(), repo.Tag("y"), manifestOf(`{"a":2}`)); err == nil || !strings.Contains(err.Error(), "left as it is") {
-		t.Errorf("error = %v", err)
-	}
-	if raw, _ := os.ReadFile(path); string(raw) != `{"manifests":[{` {
-		t.Errorf("index.json was replaced by %s", raw)
-	}
-	if _, err := s.Head(repo.Tag("x")); err == nil || errors.Is(err, image.ErrAbsent) {
-		t.Errorf("a damaged layout is taken for an empty one: %v", err)
+	for _, damaged := range []string{`{"manifests":[{`, `null`} {
+		s, repo := New(), image.Repository{Path: t.TempDir()}
+		must(t, s.PutManifest(t.Context(), repo.Tag("x"), manifestOf(`{"a":1}`)))
+		path := filepath.Join(repo.Path, indexFile)
+		must(t, os.WriteFile(path, []byte(damaged), 0o600))
+		if err := s.PutManifest(t.Context(), repo.Tag("y"), manifestOf(`{"a":2}`)); err == nil || !strings.Contains(err.Error(), "left as it is") {
+			t.Errorf("%s: error = %v", damaged, err)
+		}
+		if raw, _ := os.ReadFile(path); string(raw) != damaged {
+			t.Errorf("index.json was replaced by %s", raw)
+		}
+		if _, err := s.Head(repo.Tag("x")); err == nil || errors.Is(err, image.ErrAbsent) {
+			t.Errorf("%s: a damaged layout is taken for an empty one: %v", damaged, err)
+		}
 	}
 }
 

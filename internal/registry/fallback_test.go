@@ -108,6 +108,7 @@ func TestTypes(t *testing.T) {
 		{`{"of":"somebody"}`, "application/vnd.example.thing+json", "application/vnd.example.thing+json"},
 		{`{"of":"nobody"}`, "application/json", ""},
 		{`<html>`, "text/html", ""},
+		{`null`, image.MediaTypeOCIManifest, ""},
 	} {
 		if got := typeOf([]byte(c.raw), c.header); got != c.want {
 			t.Errorf("%s as %s is %q, want %q", c.raw, c.header, got, c.want)

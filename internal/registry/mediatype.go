@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"mime"
 	"strings"
@@ -46,7 +47,7 @@ func typeOf(raw []byte, contentType string) string {
 			MediaType string `json:"mediaType"`
 		} `json:"config"`
 	}
-	if json.Unmarshal(raw, &doc) != nil {
+	if json.Unmarshal(raw, &doc) != nil || !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) { // null is valid for json.Unmarshal
 		return ""
 	}
 	said := manifestType(contentType)
