@@ -34,7 +34,7 @@ func (c counted) Moved(bytes int64) {
 	c.Meter.Moved(bytes)
 }
 
-// onDemand is a Meter that begins with the first bytes: what seldom moves any is not shown before.
+// onDemand is a Meter that begins with the first bytes, since most looks move none and need not be shown.
 type onDemand struct{ begin func() Meter }
 
 // Expect implements Meter.

@@ -48,7 +48,7 @@ func (e *Engine) Import(ctx context.Context, order mirror.Order, meter mirror.Me
 	return mirror.Receipt{Digest: order.Digest, Cost: cost}, err
 }
 
-// perform works on an order, and once more where the target turns out to lack what is remembered of it.
+// perform works on an order, and once more if the target turns out to lack objects that it is remembered to hold.
 func (e *Engine) perform(ctx context.Context, order mirror.Order, meter mirror.Meter, do func(*task, context.Context) error) (mirror.Cost, error) {
 	counted := &tally{meter: meter}
 	t := e.newTask(order, counted)
@@ -340,7 +340,7 @@ func (t *task) bring(ctx context.Context, d blob, from image.Repository, c *blob
 	body.checked = checked{
 		want:  d.Descriptor,
 		open:  func(offset int64) (io.ReadCloser, error) { return t.source.open(ctx, from, d, offset) },
-		moved: func(n int64) { fetched += n; show(body.read); c.progress() }, // what an earlier try has brought was read, too
+		moved: func(n int64) { fetched += n; show(body.read); c.progress() }, // an earlier try has read some, too
 	}
 	before, _ := t.halves.Get(ref)
 	t.halves.Drop(ref)
