@@ -78,39 +78,65 @@ type found struct {
 	phrase string
 }
 
-// word is a word, or a part of an identifier in camel case.
-var word = regexp.MustCompile(`[A-Z]*[a-z]+|[A-Z]+`)
-
-// findWords finds retired words in a text, also where they are split over lines. The last word of a phrase may have an ending.
+// findWords finds retired words in a text, also as parts of identifiers in camel case and split over lines. The last word of a phrase may have
+// an ending.
 func findWords(text []byte, retired []string) (list []found) {
-	lower := bytes.ToLower(text)
-	var spans [][]int
+	lower := slices.Clone(text)
+	for i, c := range lower {
+		if isUpper(c) {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
 	for _, phrase := range retired {
 		parts := strings.Fields(phrase)
-		if slices.ContainsFunc(parts, func(part string) bool { return !bytes.Contains(lower, []byte(part)) }) {
-			continue
-		}
-		if spans == nil {
-			spans = word.FindAllIndex(text, -1)
-		}
-		at := func(i int) string { return string(lower[spans[i][0]:spans[i][1]]) }
-		for i := range len(spans) - len(parts) + 1 {
-			n := 0
-			for n < len(parts)-1 && at(i+n) == parts[n] {
-				n++
+		last := []byte(parts[len(parts)-1])
+		for from := 0; ; {
+			i := bytes.Index(lower[from:], last)
+			if i < 0 {
+				break
 			}
-			if rest, ok := strings.CutPrefix(at(i+n), parts[n]); ok && n == len(parts)-1 && slices.Contains(endings, rest) {
-				list = append(list, found{1 + bytes.Count(text[:spans[i][0]], []byte("\n")), phrase})
+			from += i + len(last)
+			at, ok := from-len(last), ends(text, from) && begins(text, from-len(last))
+			for k := len(parts) - 2; k >= 0 && ok; k-- {
+				for at > 0 && !isLetter(text[at-1]) {
+					at--
+				}
+				at -= len(parts[k])
+				ok = at >= 0 && string(lower[at:at+len(parts[k])]) == parts[k] && begins(text, at)
+			}
+			if ok {
+				list = append(list, found{1 + bytes.Count(text[:at], []byte("\n")), phrase})
 			}
 		}
 	}
 	return list
 }
 
+func isUpper(c byte) bool  { return 'A' <= c && c <= 'Z' }
+func isLower(c byte) bool  { return 'a' <= c && c <= 'z' }
+func isLetter(c byte) bool { return isUpper(c) || isLower(c) }
+
+// begins reports whether a word begins at i, perhaps within an identifier.
+func begins(text []byte, i int) bool {
+	return i == 0 || !isLetter(text[i-1]) || isLower(text[i-1]) && isUpper(text[i])
+}
+
+// ends reports whether a word ends at i, or with an ending from there.
+func ends(text []byte, i int) bool {
+	rest := i
+	for rest < len(text) && isLower(text[rest]) {
+		rest++
+	}
+	if rest == i && i < len(text) && isUpper(text[i]) && isUpper(text[i-1]) {
+		return false
+	}
+	return slices.Contains(endings, string(text[i:rest]))
+}
+
 var endings = []string{"", "s", "es", "d", "ed", "ing"}
 
 func TestFindWords(t *testing.T) {
-	text := "// All was an\n// oldword, an OldWord, an oldword.\nfunc bringGadgets() { fitted(befit, anOldword) } // fitting, outfit, fits\n"
+	text := "// All was an\n// oldword, an unoldword, an Oldword.\nfunc bringGadgets() { fitted(befit, anOldword) } // fitting, outfit, fits\n"
 	want := []found{{1, "an oldword"}, {2, "an oldword"}, {3, "an oldword"}, {3, "gadget"}, {3, "fit"}}
 	if diff := cmp.Diff(want, findWords([]byte(text), []string{"an oldword", "gadget", "fit"}), cmp.AllowUnexported(found{})); diff != "" {
 		t.Error(diff)
