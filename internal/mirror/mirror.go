@@ -53,6 +53,8 @@ type Mirror struct {
 // Limits of concurrent work. They only limit memory: the number of requests at one registry is limited per registry, below the Observer and
 // the Importer.
 const (
+	// patience is how long a job waits until others have listed what they write, and until those of higher priority are observed.
+	patience        = 10 * time.Second
 	observedJobs    = 256
 	observedTags    = 12
 	importsPerQueue = 16
@@ -96,9 +98,9 @@ func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
 // it lists the others' tags if their names are not known. A job that cannot list its tags now cannot write any either, and is ignored.
 func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) Result {
 	r := newRun(job)
-	claims := make(chan []diff.Claim, 1)
-	go func() { claims <- m.claims(ctx, others) }()
-	m.observe(ctx, []*run{r}, make(chan struct{}, 1), func() []diff.Claim { return <-claims })
+	listing, listed := context.WithCancel(ctx)
+	m.observe(ctx, r, make(chan struct{}, 1), m.rivals(listing, others))
+	listed()
 	m.bring(ctx, []*run{r}, newQueues())
 	return r.result
 }
@@ -112,25 +114,27 @@ func (m *Mirror) bring(ctx context.Context, runs []*run, queues *queues) {
 	}
 }
 
-// inGroups observes the jobs and calls work on them. Jobs that may write one repository continue together, once all of them are observed;
-// other jobs do not wait for them, so that a registry that does not answer delays no one else.
+// inGroups observes the jobs and calls work on each. Jobs that may write one repository wait until the others have listed what they write, but
+// not longer than patience, so that a registry that does not answer delays no one else for long.
 func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *queues)) []Result {
 	all := make([]Result, len(jobs))
 	queues := newQueues(jobs...)
+	timer := time.AfterFunc(patience, queues.hurry)
+	defer timer.Stop()
 	observing := make(chan struct{}, observedJobs)
 	var group sync.WaitGroup
 	for _, members := range plan.Groups(jobs) {
-		group.Go(func() {
-			runs := make([]*run, 0, len(members))
-			for _, i := range members {
-				runs = append(runs, newRun(jobs[i]))
-			}
-			m.observe(ctx, runs, observing, func() []diff.Claim { return nil })
-			work(runs, queues)
-			for k, i := range members {
+		runs := make([]*run, 0, len(members))
+		for _, i := range members {
+			runs = append(runs, newRun(jobs[i]))
+		}
+		for k, i := range members {
+			group.Go(func() {
+				m.observe(ctx, runs[k], observing, runs)
+				work(runs[k:k+1], queues)
 				all[i] = runs[k].result
-			}
-		})
+			})
+		}
 	}
 	group.Wait()
 	return all

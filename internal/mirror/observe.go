@@ -41,6 +41,10 @@ type run struct {
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
+	// listed is closed once claims has what the job may write; nothing changes them then.
+	listed   chan struct{}
+	listOnce sync.Once
+	claims   []diff.Claim
 }
 
 // ask is one tag or digest at the source, with its targets.
@@ -53,71 +57,89 @@ func newRun(job plan.Job) *run {
 	return &run{
 		job: job, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
 		stocked: map[image.Repository]bool{}, offered: map[image.Digest]image.Descriptor{}, result: Result{Job: job.Name, Started: time.Now()},
+		listed: make(chan struct{}),
 	}
 }
 
-// observe runs the first half of some jobs: it asks both sides and lets diff decide. Each job that asks holds a slot. others returns what
-// jobs outside this run would write.
-func (m *Mirror) observe(ctx context.Context, runs []*run, slots chan struct{}, others func() []diff.Claim) {
-	var group sync.WaitGroup
-	for _, r := range runs {
-		group.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			r.result.Err = m.observeJob(ctx, r)
-			r.result.Duration = time.Since(r.result.Started)
-		})
-	}
-	group.Wait()
-	contested := contest(runs, others())
-	for _, r := range runs {
-		r.decide(contested)
+// list notes what the job may write. Only the first call counts.
+func (r *run) list(asks []ask) {
+	r.listOnce.Do(func() {
+		for _, a := range asks {
+			for _, target := range a.targets {
+				r.claims = append(r.claims, diff.Claim{Job: r.job.Name, Target: target})
+			}
+		}
+		close(r.listed)
+	})
+}
+
+// observe runs the first half of a job: it asks both sides and lets diff decide. While it asks, it holds a slot. Others are the jobs that
+// may write the same repositories.
+func (m *Mirror) observe(ctx context.Context, r *run, slots chan struct{}, others []*run) {
+	slots <- struct{}{}
+	r.result.Err = m.observeJob(ctx, r)
+	<-slots
+	r.list(nil)
+	r.result.Duration = time.Since(r.result.Started)
+	if r.result.Err == nil {
+		r.decide(r.contested(ctx, others))
 	}
 }
 
-// contest finds the target tags that several of the jobs would write. Only now is it known what patterns select.
-func contest(runs []*run, claims []diff.Claim) map[image.Reference][]string {
-	for _, r := range runs {
-		for _, o := range r.seen {
-			claims = append(claims, diff.Claim{Job: r.job.Name, Target: o.Target})
+// contested finds the target tags that others would write as well. What a pattern chooses is known only now. One of the others that cannot
+// list its tags in time cannot write any now, and finds what this job has written when it can.
+func (r *run) contested(ctx context.Context, others []*run) map[image.Reference][]string {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var claims []diff.Claim
+	for _, other := range others {
+		if other == r {
+			continue
 		}
-		for _, out := range r.failed {
-			claims = append(claims, diff.Claim{Job: r.job.Name, Target: out.Target})
+		select {
+		case <-other.listed:
+		case <-ctx.Done():
 		}
+		select {
+		case <-other.listed:
+			claims = append(claims, other.claims...)
+		default:
+		}
+	}
+	for _, o := range r.seen {
+		claims = append(claims, diff.Claim{Job: r.job.Name, Target: o.Target})
+	}
+	for _, out := range r.failed {
+		claims = append(claims, diff.Claim{Job: r.job.Name, Target: out.Target})
 	}
 	return diff.Contested(claims)
 }
 
-// claims returns what jobs would write, given what their sources list now.
-func (m *Mirror) claims(ctx context.Context, jobs []plan.Job) []diff.Claim {
-	var mu sync.Mutex
-	var claims []diff.Claim
-	var group errgroup.Group
-	group.SetLimit(observedTags)
-	for _, job := range jobs {
-		group.Go(func() error {
-			asks, _, err := m.asks(ctx, job)
-			if err != nil {
-				return nil //nolint:nilerr // it writes nothing now
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for _, a := range asks {
-				for _, target := range a.targets {
-					claims = append(claims, diff.Claim{Job: job.Name, Target: target})
-				}
-			}
-			return nil
-		})
+// rivals lists what jobs may write that do not run now, until the context ends.
+func (m *Mirror) rivals(ctx context.Context, jobs []plan.Job) []*run {
+	runs := make([]*run, len(jobs))
+	for i, job := range jobs {
+		runs[i] = newRun(job)
 	}
-	_ = group.Wait()
-	return claims
+	go func() {
+		var group errgroup.Group
+		group.SetLimit(observedJobs)
+		for _, r := range runs {
+			group.Go(func() error {
+				asks, _, err := m.asks(ctx, r.job)
+				if err != nil {
+					asks = nil // it writes nothing now
+				}
+				r.list(asks)
+				return nil
+			})
+		}
+		_ = group.Wait()
+	}()
+	return runs
 }
 
 func (r *run) decide(contested map[image.Reference][]string) {
-	if r.result.Err != nil {
-		return
-	}
 	for i, o := range r.seen {
 		if jobs, ok := contested[diff.TagOrDigest(o.Target)]; ok {
 			r.seen[i].Declined = diff.TwoWriters
@@ -209,6 +231,7 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 		return late(listing, toLook(r.job), err)
 	}
 	r.failed = short
+	r.list(asks)
 	m.Watcher.Observing(len(asks))
 	asks = m.settle(listing, r, asks)
 	var group errgroup.Group

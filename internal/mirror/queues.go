@@ -24,7 +24,7 @@ func shared(ctx context.Context, a *diff.Action) context.Context {
 // queues limit the imports under way between any two registries, so that a registry that hangs delays no one else's imports. In a queue,
 // jobs of higher priority go first, and of equal ones those that had fewer turns: so they share what a registry allows, and a job of a
 // thousand tags does not use it up before one of three. Imports wait until the jobs of higher priority from the same registry have been
-// observed.
+// observed, or hurry is called.
 //
 // If several queues lead to one target, each begins few imports, and one more for each that ends or has moved enough bytes: the queue of a
 // slow source must not keep the target busy with uploads that wait for their bytes.
@@ -83,6 +83,16 @@ func (qs *queues) observed(runs []*run) {
 			of[r.job.Priority]--
 		}
 		r.arrived = true
+	}
+}
+
+// hurry ends the wait for jobs that are not observed yet.
+func (qs *queues) hurry() {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	clear(qs.expected)
+	for _, q := range qs.queues {
+		qs.next(q)
 	}
 }
 

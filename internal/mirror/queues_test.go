@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
@@ -136,5 +137,13 @@ func TestTurnsWaitForPriority(t *testing.T) {
 		}
 		qs.each([]*run{newRun(slow)}, all, func(*run, int, func(int64)) {})
 		<-entered
+
+		qs = newQueues(slow, low)
+		time.AfterFunc(patience, qs.hurry)
+		started := time.Now()
+		qs.each([]*run{ready(low, 1)}, all, func(*run, int, func(int64)) {})
+		if took := time.Since(started); took != patience {
+			t.Errorf("what is never observed delays others for %s", took)
+		}
 	})
 }
