@@ -199,6 +199,9 @@ func TestAzure(t *testing.T) {
 
 // TestAzureMovesNoByte imports an image of a gigabyte, of which no blob passes through dray, in a process that stays small.
 func TestAzureMovesNoByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds dray")
+	}
 	layer := int64(32 << 20)
 	if fulltest.Enabled() {
 		layer = 256 << 20

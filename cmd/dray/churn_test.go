@@ -21,6 +21,9 @@ import (
 // TestThousandReloads reloads good and bad configs in random order while syncs run: no run of a job that no reload touches fails or overlaps
 // another of it, and goroutines, file descriptors and memory stay as they are.
 func TestThousandReloads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reloads for seconds")
+	}
 	t.Parallel()
 	reloads := int(fulltest.Rounds(200, 1000)) //nolint:gosec // a small number
 	d := newDesk(t)

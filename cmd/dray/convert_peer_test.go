@@ -220,6 +220,9 @@ func tagged(r *registry.Registry) string {
 // TestConvertedCopiesTheSame has dray sync with what convert makes of configs of other tools, and compares what arrives with what
 // those tools have copied. Where a tool is in PATH it copies again, which has to be what was recorded; a plan finds nothing to do then.
 func TestConvertedCopiesTheSame(t *testing.T) {
+	if testing.Short() {
+		t.Skip("syncs two dozen configs")
+	}
 	t.Parallel()
 	all := peers(t)
 	if len(all) < 15 {

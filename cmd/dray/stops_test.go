@@ -557,6 +557,9 @@ const (
 // TestStops: whatever hangs, a signal ends dray run within its grace and two seconds, and other commands within two seconds, with the
 // exit code that is promised. What cannot end by itself says what it was at.
 func TestStops(t *testing.T) {
+	if testing.Short() {
+		t.Skip("stops a hundred processes")
+	}
 	t.Parallel()
 	places := make(chan struct{}, stopsAtOnce)
 	var group sync.WaitGroup

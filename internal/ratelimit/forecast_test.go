@@ -32,6 +32,9 @@ func needs(jobs []plan.Job, results []mirror.Result) (list []ratelimit.Need, pul
 // TestForecast plans, forecasts, and then syncs until all is done: the pulls are as many as forecast, exactly, all is done within one
 // window of the time that was forecast, and so is each job that has no other of its priority beside it.
 func TestForecast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays for seconds")
+	}
 	type mapping struct{ tags, priority int }
 	hour := time.Hour
 	for i, tt := range []struct {

@@ -13,6 +13,9 @@ import (
 // TestDrayHoldsUp runs dray under every fault: it has to converge wherever that is possible, to name side and cause where
 // it is not, and never to tag what is not whole. The rows in which it waits for a silent registry are left out unless everything is tested.
 func TestDrayHoldsUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs dray under every fault")
+	}
 	t.Parallel()
 	table, err := Run(t.Context(), Options{
 		Tools: []peer.Tool{buildDray(t)}, Quick: !fulltest.Enabled(), Parallel: len(scenarios()), Log: t.Output(),
