@@ -94,8 +94,8 @@ func Interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) && !errors.Is(err, errTimeout) || errors.Is(err, ErrStopping)
 }
 
-// varying matches the parts in which errors of one cause differ.
-var varying = regexp.MustCompile(`sha(256|512):[0-9a-f]+|\(\d+ attempts?\)`)
+// varying matches the parts in which errors of one cause differ: digests, counts, temporary files of a layout, and UUIDs of requests.
+var varying = regexp.MustCompile(`sha(256|512):[0-9a-f]+|\(\d+ attempts?\)|\.dray-tmp/\d+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`)
 
 // sameness returns what errors of one cause have in common: their text without references.
 func sameness(err error, about ...string) string {

@@ -36,6 +36,12 @@ func TestCauses(t *testing.T) {
 	plain := func(source, _ image.Reference) error { return fmt.Errorf("%s has no platform", source) }
 	stopped := func(_, target image.Reference) error { return mirror.At(mirror.Target, target, context.Canceled) }
 	unlike := func(_, target image.Reference) error { return errors.New("all of " + target.Tag) }
+	full := func(_, target image.Reference) error {
+		return fmt.Errorf("write out/.dray-tmp/%s1: no space left", target.Tag[1:])
+	}
+	request := func(_, target image.Reference) error {
+		return fmt.Errorf("503 (request 0a1b2c3d-0000-4000-8000-00000000000%s)", target.Tag[1:])
+	}
 	three := []string{"t.example/app:v0", "t.example/app:v1", "t.example/app:v2"}
 	for name, tt := range map[string]struct {
 		results []mirror.Result
@@ -45,6 +51,8 @@ func TestCauses(t *testing.T) {
 		"one":         {[]mirror.Result{{Job: "a", Outcomes: failed(1, dead)}}, []string{"a 1 target t.example/app:v0: HEAD manifest: no answer (3 attempts)"}},
 		"many":        {[]mirror.Result{{Job: "a", Outcomes: failed(40, dead)}}, []string{"a 40 target t.example/…: HEAD manifest: no answer (4 attempts); 40 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
 		"blobs":       {[]mirror.Result{{Job: "a", Outcomes: failed(3, blob)}}, []string{"a 3 source s.example/…: blob sha256:" + strings.Repeat("2", 64) + ": 404; 3 times, such as for t.example/app:v0, t.example/app:v1 and t.example/app:v2"}},
+		"full disk":   {[]mirror.Result{{Job: "a", Outcomes: failed(2, full)}}, []string{"a 2 write out/.dray-tmp/11: no space left; 2 times, such as for t.example/app:v0 and t.example/app:v1"}},
+		"request IDs": {[]mirror.Result{{Job: "a", Outcomes: failed(2, request)}}, []string{"a 2 503 (request 0a1b2c3d-0000-4000-8000-000000000001); 2 times, such as for t.example/app:v0 and t.example/app:v1"}},
 		"no side":     {[]mirror.Result{{Job: "a", Outcomes: failed(2, plain)}}, []string{"a 2 s.example/app:v1 has no platform; 2 times, such as for t.example/app:v0 and t.example/app:v1"}},
 		"located":     {[]mirror.Result{{Job: "a", Outcomes: failed(1, unlike)}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: all of v0"}},
 		"unlike":      {[]mirror.Result{{Job: "a", Outcomes: failed(2, unlike)}}, []string{"a 1 s.example/app:v0 → t.example/app:v0: all of v0", "a 1 s.example/app:v1 → t.example/app:v1: all of v1"}},

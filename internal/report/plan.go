@@ -43,6 +43,8 @@ func write(w io.Writer, text string) error {
 func planJob(r mirror.Result, style Style) string {
 	job, kept := Line(r.Job), tally([]mirror.Result{r}).Keep
 	switch {
+	case mirror.Interrupted(r.Err):
+		return job + ": interrupted\n"
 	case r.Err != nil:
 		var b strings.Builder
 		b.WriteString(job + "\n")
@@ -87,16 +89,20 @@ func groups(outcomes []mirror.Outcome) []*group {
 
 func (g *group) write(b *strings.Builder, style Style) {
 	var rows []row
-	kept := 0
+	kept, interrupted := 0, 0
 	for _, out := range g.outcomes {
 		if out.Settled() == record.Kept {
 			kept++
 			continue
 		}
+		if isInterrupted(out) {
+			interrupted++
+			continue
+		}
 		rows = append(rows, rowOf(out, tagLabel(out.Action), planCost(out)))
 	}
 	fmt.Fprintf(b, "  %s → %s%s", Line(g.source.String()), Line(g.target.String()), g.engines())
-	if len(rows) == 0 {
+	if len(rows) == 0 && interrupted == 0 {
 		fmt.Fprintf(b, ": %d unchanged\n", kept)
 		return
 	}
@@ -105,6 +111,28 @@ func (g *group) write(b *strings.Builder, style Style) {
 	if kept > 0 {
 		fmt.Fprintf(b, "    %d unchanged\n", kept)
 	}
+	if interrupted > 0 {
+		fmt.Fprintf(b, "    %d interrupted\n", interrupted)
+	}
+}
+
+// interruptions counts the jobs and tags that an interruption cut off.
+func interruptions(results []mirror.Result) (n int) {
+	for _, r := range results {
+		if mirror.Interrupted(r.Err) {
+			n++
+		}
+		for _, out := range r.Outcomes {
+			if isInterrupted(out) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func isInterrupted(out mirror.Outcome) bool {
+	return out.Settled().Failure() && mirror.Interrupted(out.Err)
 }
 
 // engines says who makes the imports of the group, where there is a reason for that.
@@ -175,6 +203,8 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 			about = about || out.About
 		}
 	}
+	interrupted := interruptions(results)
+	t.Failed -= interrupted
 	fmt.Fprintf(b, "Plan: %d to import", t.Import)
 	if t.Import > 0 {
 		fmt.Fprintf(b, " (%d new, %d moved)", t.Import-moved, moved)
@@ -184,7 +214,9 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 		b.WriteString("; " + planBill(t, unknown, about))
 	}
 	b.WriteByte('\n')
-	if t.Import > 0 {
+	if interrupted > 0 {
+		fmt.Fprintf(b, "Interrupted with %d not planned. Run dray plan again.\n", interrupted)
+	} else if t.Import > 0 {
 		b.WriteString("Run dray sync to apply.\n")
 	}
 	if t.Failed > 0 {

@@ -15,18 +15,10 @@ import (
 // searched for. The command is the one that did it: "import" has no config to go by.
 func Summary(w io.Writer, command string, results []mirror.Result, took time.Duration, style Style) error {
 	var rows []row
-	interrupted := 0
 	for _, r := range results {
-		if r.Err != nil && mirror.Interrupted(r.Err) {
-			interrupted++
-		}
 		for _, out := range r.Outcomes {
 			switch status := out.Settled(); {
-			case status == record.Kept:
-			case status.Failure():
-				if mirror.Interrupted(out.Err) {
-					interrupted++
-				}
+			case status == record.Kept, status.Failure():
 			case style.Shown && out.Engine != "":
 			default:
 				rows = append(rows, rowOf(out, name(out.Target), paid(out)))
@@ -38,7 +30,7 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 	for _, c := range causes(results, style.Verbose) {
 		b.WriteString(style.paint(red, failure(c)) + "\n")
 	}
-	summaryTotals(&b, command, results, interrupted, took)
+	summaryTotals(&b, command, results, interruptions(results), took)
 	return write(w, b.String())
 }
 

@@ -41,6 +41,27 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// An interruption is no error of each tag.
+func TestPlanInterrupted(t *testing.T) {
+	stopped := at(t, "2", 2, 0)
+	stopped.Status, stopped.Err = record.Failed, fmt.Errorf("HEAD manifest: %w", context.Canceled)
+	var b strings.Builder
+	if err := Plan(&b, []mirror.Result{
+		{Job: "a", Outcomes: []mirror.Outcome{kept(t, "1"), stopped, stopped}}, {Job: "b", Err: context.Canceled},
+	}, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	for _, want := range []string{"    1 unchanged\n    2 interrupted\n", "b: interrupted\n", "0 failed\n", "Interrupted with 3 not planned. Run dray plan again.\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "HEAD manifest") {
+		t.Errorf("each tag is an error:\n%s", got)
+	}
+}
+
 func TestSummary(t *testing.T) {
 	tests := map[string]struct {
 		results []mirror.Result
