@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -120,7 +121,8 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		if err != nil {
 			return fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
 		}
-		s.atClose(func(context.Context) error { release(); return nil })
+		// After the store is closed, so that the next daemon finds all that this one has written.
+		s.closers = slices.Insert(s.closers, 0, func(context.Context) error { release(); return nil })
 	}
 	if s.hooks, err = webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: s.log}); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,7 +92,9 @@ func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 	if err != nil {
 		return err
 	}
-	for _, group := range [][]mirror.Alike{absent, held} {
+	groups := [][]mirror.Alike{absent, held}
+	for k := 0; k < len(groups); k++ {
+		group := groups[k]
 		if len(group) == 0 {
 			continue
 		}
@@ -109,6 +112,9 @@ func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 				slog.String("source", t.order.Source.String()), slog.String("target", group[0].Target.String()))
 		case !isConflict(err):
 			return err
+		case len(group) > 1: // it is unknown which of them has it
+			groups = slices.AppendSeq(groups, slices.Chunk(group, 1))
+			continue
 		case c.tag != "": // someone has set it, to whatever
 			continue
 		}

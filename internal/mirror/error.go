@@ -118,3 +118,11 @@ func temporary(err error) bool {
 	}
 	return errors.As(err, &e) && e.Temporary()
 }
+
+// looked is the error of a refresh that has brought nothing: the next run looks again, so that thousands of looks at a registry that is gone do
+// not pause one after the other.
+type looked struct{ error }
+
+func (looked) Temporary() bool { return false }
+
+func (e looked) Unwrap() error { return e.error }

@@ -173,6 +173,9 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 		})}
 		receipt, err := m.tries(ctx, r, order, func(ctx context.Context) (Receipt, error) {
 			cost, err := engine.Refresh(ctx, order, meter)
+			if err != nil && cost == (Cost{}) {
+				err = looked{err}
+			}
 			return Receipt{Cost: cost}, err
 		})
 		out.Cost = receipt.Cost

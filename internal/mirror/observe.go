@@ -126,7 +126,7 @@ func (m *Mirror) rivals(ctx context.Context, jobs []plan.Job) []*run {
 		group.SetLimit(observedJobs)
 		for _, r := range runs {
 			group.Go(func() error {
-				asks, _, err := m.asks(ctx, r.job)
+				asks, _, err := m.asks(wire.Share(ctx, r.job.Source.Registry), r.job)
 				if err != nil {
 					asks = nil // it writes nothing now
 				}

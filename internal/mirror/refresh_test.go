@@ -120,6 +120,26 @@ func TestRefreshEnds(t *testing.T) {
 	})
 }
 
+// A look that fails and has brought nothing is not tried again in the same run: there may be thousands of them at a registry that is gone.
+func TestRefreshLooksOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		p := plain{
+			head: func(image.Reference) bool { return true },
+			refreshed: func(context.Context, mirror.Order, mirror.Meter) (mirror.Cost, error) {
+				tries++
+				return mirror.Cost{}, passes{}
+			},
+		}
+		j := plainJob(t, "x", 0, "v1")
+		j.Retries = 3
+		out := p.mirror().Sync(t.Context(), []plan.Job{j})[0].Outcomes[0]
+		if tries != 1 || out.Status != record.Failed || out.Err.Error() != "broke off" {
+			t.Errorf("%d tries: %s, %v", tries, out.Status, out.Err)
+		}
+	})
+}
+
 // passes is an error that may pass.
 type passes struct{}
 

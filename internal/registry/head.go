@@ -43,13 +43,16 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor,
 	case !e.inDoubt(err):
 		return d, err
 	}
-	// Some proxies answer HEAD with 400, 401, 403 or 404 and serve GET. Whether this one does is found out once.
+	// Some proxies answer HEAD with 400, 401, 403 or 404 and serve GET. Whether this one does is found out once; a manifest that neither finds
+	// shows nothing.
 	byGet, getErr := c.headByGet(ctx, r)
-	if getErr == nil {
+	switch absent := errors.Is(getErr, image.ErrAbsent); {
+	case getErr == nil, absent && !errors.Is(err, image.ErrAbsent):
 		e.head.Store(useless)
-		return byGet, nil
+		return byGet, getErr
+	case !absent:
+		e.head.CompareAndSwap(unknown, serves)
 	}
-	e.head.Store(serves)
 	return d, err
 }
 
@@ -101,7 +104,7 @@ const (
 // inDoubt reports whether a refusal may concern HEAD rather than the manifest.
 func (h *host) inDoubt(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || h.head.Load() != unknown || e.Operation != headManifest {
+	if !ok || h.head.Load() == serves || e.Operation != headManifest {
 		return false
 	}
 	switch e.Status {

@@ -144,7 +144,7 @@ func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.M
 		if err := backoff.Sleep(ctx, time.Duration(i)*time.Second); err != nil {
 			return err
 		}
-		d, err := c.Head(ctx, r)
+		d, err := c.Held(ctx, r)
 		switch want := image.DigestOf(m.Raw, d.Digest); {
 		case errors.Is(err, image.ErrAbsent):
 			failure = e.refused(putManifest, nil, "it says that it has taken the manifest, and does not have it")

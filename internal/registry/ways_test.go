@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,6 +142,35 @@ func readBlob(ctx context.Context, c *Client, data []byte) ([]byte, error) {
 	}
 	got, err := io.ReadAll(body)
 	return got, errors.Join(err, body.Close())
+}
+
+// Where HEAD lies, tags that are asked for at once all come by GET, though one of them does not exist; and what is absent is so whatever HEAD
+// says of it.
+func TestHeadLiesToManyAtOnce(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{Heads: emulator.HeadOptions{Status: status}}, Options{})
+				push(t, r, "app", "1")
+				for range 3 {
+					var group sync.WaitGroup
+					for i := range 12 {
+						tag := "1"
+						if i%4 == 0 {
+							tag = "none"
+						}
+						group.Go(func() {
+							_, err := c.Head(t.Context(), at("app").Tag(tag))
+							if absent := errors.Is(err, image.ErrAbsent); absent != (tag == "none") || err != nil && !absent {
+								t.Errorf("%s: %v", tag, err)
+							}
+						})
+					}
+					group.Wait()
+				}
+			})
+		})
+	}
 }
 
 // TestHeadIsAskedOnce: a registry that refuses HEAD is sent no other, and where HEAD tells the digest alone a manifest is fetched once to find

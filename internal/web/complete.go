@@ -20,6 +20,9 @@ func complete(s *record.Snapshot) {
 	if s.Jobs == nil {
 		s.Jobs = []record.JobStatus{}
 	}
+	for i := range s.Budgets {
+		s.Budgets[i].RetryAt = future(s.Budgets[i].RetryAt)
+	}
 	s.Totals = record.Totals{Jobs: len(s.Jobs), Parallel: s.Totals.Parallel}
 	for i := range s.Jobs {
 		completeJob(&s.Jobs[i], now)

@@ -122,3 +122,13 @@ func BenchmarkTenThousandJobs(b *testing.B) {
 		})
 	}
 }
+
+// Budgets are told in UTC, in whole seconds and never too early, wherever the daemon runs.
+func TestBudgetTimes(t *testing.T) {
+	at := time.Date(2026, 11, 23, 12, 0, 0, 1, time.FixedZone("", 3600))
+	s := record.Snapshot{Now: at, Budgets: []record.Budget{{RetryAt: at}, {}}}
+	complete(&s)
+	if got := s.Budgets[0].RetryAt.Format(time.RFC3339Nano); got != "2026-11-23T11:00:01Z" || !s.Budgets[1].RetryAt.IsZero() {
+		t.Errorf("%s, %s", got, s.Budgets[1].RetryAt)
+	}
+}
