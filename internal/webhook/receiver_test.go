@@ -102,11 +102,17 @@ func hangs(ctx context.Context, _ int, _ delivery) (*http.Response, error) {
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	// wrote, if it is there, gets something after a line was written.
+	wrote chan struct{}
 }
 
 func (l *logged) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case l.wrote <- struct{}{}:
+	default:
+	}
 	return l.text.Write(p)
 }
 

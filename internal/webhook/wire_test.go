@@ -109,14 +109,21 @@ func TestNobodyListens(t *testing.T) {
 		"not known": {tls.URL + "/" + token, "certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said := &logged{}
+			said := &logged{wrote: make(chan struct{}, 1)}
 			s, err := New(Options{Log: said.logger(), Hooks: []Hook{{URL: test.url}}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.Send(failed("a"))
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
+			for !strings.Contains(said.String(), test.want) && ctx.Err() == nil {
+				select {
+				case <-said.wrote:
+				case <-ctx.Done():
+				}
+			}
+			cancel()
 			_ = s.Close(ctx)
 			if text := said.String(); strings.Contains(text, token) || !strings.Contains(text, test.want) || !strings.Contains(text, "127.0.0.1") {
 				t.Errorf("the log says %s", text)
