@@ -203,7 +203,7 @@ func TestAzureMovesNoByte(t *testing.T) {
 		t.Skip("builds dray")
 	}
 	layer := int64(32 << 20)
-	if fulltest.Enabled() {
+	if fulltest.AllRounds() {
 		layer = 256 << 20
 	}
 	d := newAzureDesk(t, time.Second)
