@@ -59,6 +59,9 @@ func (e entry) descriptor() image.Descriptor {
 // errDamaged reports an invalid index.json.
 var errDamaged = errors.New("is damaged and was left as it is")
 
+// wayOut ends the errors of a damaged layout.
+const wayOut = "if dray writes this layout, run dray layout repair and sync again; else copy the layout again"
+
 func newIndex() *index {
 	return &index{fields: map[string]json.RawMessage{
 		"schemaVersion": json.RawMessage("2"),
@@ -78,7 +81,7 @@ func readIndex(dir string) (*index, error) {
 	}
 	ix, err := parseIndex(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s %w (%w); if dray writes this layout, run dray layout repair and sync again; else copy the layout again", path, errDamaged, err)
+		return nil, fmt.Errorf("%s %w (%w); %s", path, errDamaged, err, wayOut)
 	}
 	return ix, nil
 }
@@ -120,6 +123,18 @@ func (ix *index) find(r image.Reference) (found entry, ok bool) {
 	return found, ok
 }
 
+// ambiguousError says that a layout has several images with one tag. It is an [image.ErrHidden]: the layout does not say which one is meant.
+type ambiguousError struct {
+	tag   string
+	names []string
+}
+
+func (e ambiguousError) Error() string {
+	return fmt.Sprintf("tag %s is that of several images (%s); name one by its digest", e.tag, strings.Join(e.names, ", "))
+}
+
+func (ambiguousError) Is(target error) bool { return target == image.ErrHidden }
+
 // ambiguous returns an error if a tag ends the full names of several images and no entry is named by it alone.
 func (ix *index) ambiguous(tag string) error {
 	names := map[string]image.Digest{}
@@ -134,7 +149,7 @@ func (ix *index) ambiguous(tag string) error {
 	list := slices.Sorted(maps.Keys(names))
 	for _, name := range list {
 		if names[name] != names[list[0]] {
-			return fmt.Errorf("tag %s is that of several images (%s): %w", tag, strings.Join(list, ", "), image.ErrHidden)
+			return ambiguousError{tag, list}
 		}
 	}
 	return nil

@@ -109,7 +109,7 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 		d.Size = info.Size()
 	}
 	if info.Size() != d.Size { // truncated, by whatever wrote it: as good as absent
-		return d, fmt.Errorf("manifest %s has %d bytes, not %d: %w", d.Digest, info.Size(), d.Size, image.ErrAbsent)
+		return d, fmt.Errorf("manifest %s: %w: its file has %d bytes, not %d; %s", d.Digest, image.ErrAbsent, info.Size(), d.Size, wayOut)
 	}
 	return d, nil
 }

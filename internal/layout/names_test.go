@@ -3,6 +3,7 @@ package layout
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/draysync/dray/internal/image"
@@ -29,7 +30,7 @@ func TestWholeNames(t *testing.T) {
 		{Digest: d("busybox"), Annotations: whole("registry.example/busybox:1.36")},
 		{Digest: d("redis"), Annotations: map[string]string{refName: "1.25", containerdName: "registry.example/redis:1.25"}},
 	}
-	if err := ix.ambiguous("1.25"); !errors.Is(err, image.ErrHidden) {
+	if err := ix.ambiguous("1.25"); !errors.Is(err, image.ErrHidden) || strings.Contains(err.Error(), "registry does not") || !strings.Contains(err.Error(), "by its digest") {
 		t.Errorf("of two images with one tag: %v", err)
 	}
 	if e, ok := ix.find(image.Reference{Tag: "1.36"}); !ok || e.Digest != d("busybox") || ix.ambiguous("1.36") != nil {

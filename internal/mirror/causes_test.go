@@ -85,3 +85,16 @@ func TestCauses(t *testing.T) {
 		t.Error("in JSON no causes are null")
 	}
 }
+
+// TestRecordInterrupted: the history says that an action was interrupted, and not which call of the program ended.
+func TestRecordInterrupted(t *testing.T) {
+	for err, want := range map[error]string{
+		mirror.At(mirror.Target, image.Repository{Registry: "t.example", Path: "app"}, fmt.Errorf("PUT: %w", context.Canceled)): "interrupted",
+		mirror.ErrStopping:     mirror.ErrStopping.Error(),
+		errors.New("no space"): "no space",
+	} {
+		if got := (mirror.Outcome{Err: err}).Record().Error; got != want {
+			t.Errorf("%v is recorded as %q, not %q", err, got, want)
+		}
+	}
+}

@@ -182,19 +182,23 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 		if err != nil || out.Cost != (Cost{}) {
 			out.Engine = engine.Name()
 		}
-		if err != nil {
-			m.settleError(out, err)
+		if err == nil {
+			return
+		}
+		if m.settleError(out, err); out.Op != diff.Keep { // it was refused
+			m.logOutcome(out)
+			m.Watcher.End(*out)
 		}
 	})
 }
 
-// report settles what needed no import, and logs the job's line.
+// report settles what was neither imported nor refused by an engine, and logs the job's line.
 func (m *Mirror) report(r *run) {
 	counts := map[record.Status]int{}
 	for _, out := range r.result.Outcomes {
 		counts[out.Status]++
 		if out.Op != diff.Keep && out.Engine != "" {
-			continue // settled when it was imported
+			continue // settled by then
 		}
 		if out.Status != record.Kept {
 			m.logOutcome(&out)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"time"
 
 	"github.com/draysync/dray/internal/diff"
@@ -77,7 +78,10 @@ func (out Outcome) Record() record.Action {
 		Engine: out.Engine, Outcome: out.Status, Unverified: out.Unverified, Pulls: out.Pulls, Bytes: out.Bytes, Mounted: out.Mounted,
 		Duration: record.Seconds(out.Duration), Error: out.Detail, Code: record.Code(out.Err),
 	}
-	if out.Err != nil {
+	switch {
+	case Interrupted(out.Err) && !errors.Is(out.Err, ErrStopping):
+		a.Error = "interrupted"
+	case out.Err != nil:
 		a.Error = out.Err.Error()
 	}
 	if at := out.RetryAt; !at.IsZero() {

@@ -22,7 +22,7 @@ type shown struct {
 
 	mu              sync.Mutex
 	planned         int
-	begun           []string
+	begun, ended    []string
 	expected, moved int64
 }
 
@@ -37,6 +37,12 @@ func (s *shown) Begin(a diff.Action) mirror.Meter {
 	defer s.mu.Unlock()
 	s.begun = append(s.begun, a.Target.Tag)
 	return s
+}
+
+func (s *shown) End(out mirror.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, out.Target.Tag)
 }
 
 func (s *shown) Expect(n int64) {
@@ -138,6 +144,24 @@ func TestRefreshLooksOnce(t *testing.T) {
 			t.Errorf("%d tries: %s, %v", tries, out.Status, out.Err)
 		}
 	})
+}
+
+// TestRefreshRefused: what an engine refuses to bring for an image that is kept is refused, and no longer shown as under way.
+func TestRefreshRefused(t *testing.T) {
+	p := plain{
+		head: func(image.Reference) bool { return true },
+		refreshed: func(_ context.Context, _ mirror.Order, m mirror.Meter) (mirror.Cost, error) {
+			m.Moved(7)
+			return mirror.Cost{}, &mirror.RefusedError{Reason: diff.Immutable, Detail: "locked"}
+		},
+	}
+	watch := &shown{}
+	m := p.mirror()
+	m.Watcher = watch
+	out := m.Sync(t.Context(), []plan.Job{plainJob(t, "x", 0, "v1")})[0].Outcomes[0]
+	if out.Status != record.Refused || out.Detail != "locked" || !slices.Equal(watch.begun, watch.ended) || len(watch.ended) != 1 {
+		t.Errorf("%s, %q; begun %v, ended %v", out.Status, out.Detail, watch.begun, watch.ended)
+	}
 }
 
 // passes is an error that may pass.

@@ -219,7 +219,7 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 	} else if t.Import > 0 {
 		b.WriteString("Run dray sync to apply.\n")
 	}
-	if t.Failed > 0 {
+	if ofRegistries(results) {
 		b.WriteString("Run dray check --online to see which registries answer.\n")
 	}
 }

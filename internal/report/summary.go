@@ -1,11 +1,14 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
 )
@@ -84,19 +87,31 @@ func summaryTotals(b *strings.Builder, command string, results []mirror.Result, 
 	fmt.Fprintf(b, ", %s, in %s\n", count(t.Pulls, "manifest pull"), Elapsed(took))
 	again := "dray sync"
 	if command == "import" {
-		again = "the same"
+		again = "the same command"
 	}
 	switch {
 	case t.Failed == 0 && interrupted > 0:
 		fmt.Fprintf(b, "Interrupted with %d not done. Run %s again: what arrived stays.\n", interrupted, again)
-	case t.Failed > 0 && command == "import":
-		b.WriteString("Fix that and run the same command again: what arrived stays.\n")
+	case t.Failed > 0 && (command == "import" || !ofRegistries(results)):
+		fmt.Fprintf(b, "Fix that and run %s again: what arrived stays.\n", again)
 	case t.Failed > 0:
 		b.WriteString("Run dray check --online to see which registries answer, then dray sync again: what arrived stays.\n")
 	}
 	if at := lastRetry(results); !at.IsZero() {
 		fmt.Fprintf(b, "Run %s again after %s for what was deferred.\n", again, timeText(at))
 	}
+}
+
+// ofRegistries reports whether something has failed at a registry: a filter that chooses nothing and a folder are no matter of
+// `dray check --online`.
+func ofRegistries(results []mirror.Result) bool {
+	at := func(err error) bool {
+		side, ok := errors.AsType[*mirror.SideError](err)
+		return ok && !mirror.Interrupted(err) && !strings.HasPrefix(side.Ref, image.LayoutScheme)
+	}
+	return slices.ContainsFunc(results, func(r mirror.Result) bool {
+		return at(r.Err) || slices.ContainsFunc(r.Outcomes, func(out mirror.Outcome) bool { return out.Settled() == record.Failed && at(out.Err) })
+	})
 }
 
 // lastRetry returns when all deferred actions may be tried again.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
 )
@@ -38,6 +39,35 @@ func TestPlan(t *testing.T) {
 			checkHarmless(t, b.String())
 			golden(t, file, b.String())
 		})
+	}
+}
+
+// TestHints: dray check --online is named only where a registry is the reason.
+func TestHints(t *testing.T) {
+	for name, test := range map[string]struct {
+		status record.Status
+		err    error
+		want   bool
+	}{
+		"a registry is gone":           {record.Failed, mirror.At(mirror.Source, at(t, "1", 1, 0).Source, errors.New("no answer")), true},
+		"a filter chooses nothing":     {record.NothingChosen, errors.New("no tag is chosen"), false},
+		"the disk of a layout is full": {record.Failed, &mirror.SideError{Side: mirror.Target, Ref: image.LayoutScheme + "/srv/x", Err: errors.New("no space left")}, false},
+	} {
+		out := at(t, "1", 1, 0)
+		out.Status, out.Err = test.status, test.err
+		results := []mirror.Result{{Job: "a", Outcomes: []mirror.Outcome{out}}}
+		var plan, sync strings.Builder
+		if err := errors.Join(Plan(&plan, results, Style{}), Summary(&sync, "sync", results, time.Second, Style{})); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{plan.String(), sync.String()} {
+			if strings.Contains(text, "check --online") != test.want {
+				t.Errorf("%s:\n%s", name, text)
+			}
+		}
+		if !strings.Contains(sync.String(), "sync again: what arrived stays.") {
+			t.Errorf("%s:\n%s", name, sync.String())
+		}
 	}
 }
 

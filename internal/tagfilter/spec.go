@@ -159,6 +159,9 @@ func (s Spec) narrowedBy() []string {
 	return fields
 }
 
+// fourNumbers matches a version that has more numbers than semantic versions have.
+var fourNumbers = regexp.MustCompile(`\d+(\.\d+){3}`)
+
 // constraints reads a range. It is nil for none.
 func (c *compiler) constraints(text string) *semver.Constraints {
 	if text == "" {
@@ -167,6 +170,10 @@ func (c *compiler) constraints(text string) *semver.Constraints {
 	versions, err := c.known.versions(text)
 	if errors.Is(err, semver.ErrConstraintTooLong) || errors.Is(err, semver.ErrTooManyConstraintGroups) {
 		c.add("semver", -1, fmt.Errorf("%s is too large a range: %w; shorten it", quote(text), err))
+		return nil
+	}
+	if err != nil && fourNumbers.MatchString(text) {
+		c.add("semver", -1, fmt.Errorf("%s has a version of four numbers, and semantic versions have three; select such tags by include, as in \"1.2.3.*\"", quote(text)))
 		return nil
 	}
 	if err != nil {

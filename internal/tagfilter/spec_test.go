@@ -72,6 +72,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"no range", Spec{Semver: "newest"}, []mistake{{"semver", -1, `"newest" is not a version range; write one such as`}}},
 		{"half a range", Spec{Semver: ">="}, []mistake{{"semver", -1, "not a version range"}}},
 		{"a blank range", Spec{Semver: " "}, []mistake{{"semver", -1, "not a version range"}}},
+		{"a version of four numbers", Spec{Semver: ">= 1.2.3.4, < 2"}, []mistake{{"semver", -1, "four numbers, and semantic versions have three; select such tags by include"}}},
 		{"a range too long", Spec{Semver: strings.Repeat(">=1 ", 200)}, []mistake{{"semver", -1, "too long (max 512 bytes); shorten it"}}},
 		{"a range of too many", Spec{Semver: strings.Repeat("1||", 40) + "1"}, []mistake{{"semver", -1, "too many constraint groups"}}},
 		{"a suffix that is a glob", Spec{Suffix: "*-alpine"}, []mistake{{"suffix", -1, "write the ending itself"}}},
