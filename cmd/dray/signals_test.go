@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
+	"github.com/draysync/dray/internal/store"
 )
 
 // TestStopsWhole ends a daemon while an import is under way: within its grace that is finished, and after it, or after a second signal,
@@ -119,6 +121,44 @@ func TestOneDaemon(t *testing.T) {
 	<-r.ended
 	r = launch(t, other, d.socket+"2")
 	r.stop(t)
+}
+
+// TestClaimOutlastsTheStore: a daemon gives its claim on stateDir back once its store is closed, so that the next one finds all that it has
+// written.
+func TestClaimOutlastsTheStore(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.write(d.config, d.text("one"))
+	var said bytes.Buffer
+	a := &app{streams: streams{out: &said, err: &said, getenv: os.LookupEnv, work: newWork()}, flags: flags{config: d.config}}
+	s, err := a.newService(t.Context())
+	if err != nil {
+		t.Fatal(err, said.String())
+	}
+	next, err := store.Open(t.Context(), filepath.Join(d.target, "state"), store.Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	var early error
+	s.closers = slices.Insert(s.closers, 1, func(context.Context) error { // between the claim and the store
+		_, early = next.Claim()
+		if _, err := s.store.JobStates(t.Context()); err == nil {
+			t.Error("the store is still open")
+		}
+		return nil
+	})
+	if err := s.close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if early == nil {
+		t.Error("the claim was given back too early")
+	}
+	release, err := next.Claim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }
 
 // TestSystemd plays the service manager: it is told when the service is ready, that it reloads and then that it is ready again whether or

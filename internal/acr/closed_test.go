@@ -2,6 +2,7 @@ package acr_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -313,4 +314,37 @@ func sign(t *testing.T, to *registries.Registry, i registries.Image, text string
 		t.Fatal(err)
 	}
 	return d
+}
+
+// TestClosedReferrersSplit: where one of several repositories has something else under the tag of a signature, the others get theirs.
+func TestClosedReferrersSplit(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		i := push(t, w.source.Content, "app", "v1", 1)
+		tag := strings.Replace(i.Digest, ":", "-", 1) + ".sig"
+		signature := push(t, w.source.Content, "app", tag, 5)
+		foreign := push(t, w.target.Content, "two", tag, 9)
+		closings()["network rules"](w)
+		var jobs []plan.Job
+		for _, path := range []string{"one", "two", "three"} {
+			j := job(t, sourceHost+"/app:v1", targetHost+"/"+path)
+			j.RefuseMoved, j.Referrers = true, plan.Referrers{All: true}
+			jobs = append(jobs, j)
+		}
+		for _, result := range w.run(t, jobs...) {
+			all(t, result, record.Imported, "acr")
+		}
+		posts := 0
+		for _, one := range w.cloud.Account().Imports {
+			if slices.ContainsFunc(one.TargetTags, func(target string) bool { return strings.Contains(target, tag) }) {
+				posts++
+			}
+		}
+		if posts < 3 {
+			t.Errorf("the tag of the signature was asked for %d times, not together and then for each", posts)
+		}
+		for path, want := range map[string]string{"one": signature.Digest, "two": foreign.Digest, "three": signature.Digest} {
+			w.holds(t, path, "v1", i.Digest)
+			w.holds(t, path, tag, want)
+		}
+	})
 }
