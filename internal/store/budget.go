@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 )
@@ -23,7 +22,5 @@ func (s *Store) PutBudget(ctx context.Context, name string, state []byte) error 
 	if name == "" || len(name) > maxJob || len(state) == 0 || len(state) > maxBudget {
 		return fmt.Errorf("store: budget %q of %d bytes: without a name or a state, or too large", bounded(name), len(state))
 	}
-	return s.write(ctx, "keep the budget "+name, func(tx *sql.Tx) error {
-		return s.putState(ctx, tx, "budgets", name, state)
-	})
+	return s.write(ctx, "keep the budget "+name, s.putState("budgets", name, state))
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,32 +95,27 @@ func (s *Store) AddBlobs(ctx context.Context, repo image.Repository, ds []image.
 			return fmt.Errorf("store: blob %q of %s: %w", bounded(string(d)), repo, err)
 		}
 	}
-	return s.note(ctx, repo, committed, func(tx *sql.Tx, id int64) error {
-		const query = "INSERT INTO blobs (repository, digest, used) SELECT ?, value, ? FROM json_each(?) WHERE true " +
-			"ON CONFLICT (repository, digest) DO UPDATE SET used = excluded.used"
-		for chunk := range slices.Chunk(ds, chunkSize) {
-			if _, err := tx.ExecContext(ctx, query, id, s.now(), jsonList(chunk)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	const query = "INSERT INTO blobs (repository, digest, used) SELECT " + repositoryID + ", value, ? FROM json_each(?) WHERE true " +
+		"ON CONFLICT (repository, digest) DO UPDATE SET used = excluded.used"
+	var list []statement
+	for chunk := range slices.Chunk(ds, chunkSize) {
+		list = append(list, do(query, repo.Registry, repo.Path, s.now(), jsonList(chunk)))
+	}
+	return s.note(ctx, repo, committed, list...)
 }
 
+// repositoryID is the id of a repository's row, by registry and path.
+const repositoryID = "(SELECT id FROM repositories WHERE registry = ? AND path = ?)"
+
 // note writes something about a repository, whose row it creates if needed. It never resets committed.
-func (s *Store) note(ctx context.Context, repo image.Repository, committed bool, do func(tx *sql.Tx, id int64) error) error {
+func (s *Store) note(ctx context.Context, repo image.Repository, committed bool, list ...statement) error {
 	if err := checkRepository(repo); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	return s.write(ctx, "write what is known of "+repo.String(), func(tx *sql.Tx) error {
-		const query = "INSERT INTO repositories (registry, path, committed, used) VALUES (?, ?, ?, ?) ON CONFLICT (registry, path) " +
-			"DO UPDATE SET committed = max(committed, excluded.committed), used = excluded.used RETURNING id"
-		var id int64
-		if err := tx.QueryRowContext(ctx, query, repo.Registry, repo.Path, committed, s.now()).Scan(&id); err != nil {
-			return err
-		}
-		return do(tx, id)
-	})
+	const query = "INSERT INTO repositories (registry, path, committed, used) VALUES (?, ?, ?, ?) ON CONFLICT (registry, path) " +
+		"DO UPDATE SET committed = repositories.committed OR excluded.committed, used = excluded.used"
+	row := do(query, repo.Registry, repo.Path, committed, s.now())
+	return s.write(ctx, "write what is known of "+repo.String(), append([]statement{row}, list...)...)
 }
 
 // Forget removes the digests from what the repository is known to hold; without digests, everything about the repository.
@@ -130,20 +124,15 @@ func (s *Store) Forget(ctx context.Context, repo image.Repository, ds ...image.D
 		return nil
 	}
 	valid := slices.DeleteFunc(slices.Clone(ds), func(d image.Digest) bool { return d.Validate() != nil })
-	return s.write(ctx, "forget what is known of "+repo.String(), func(tx *sql.Tx) error {
-		if len(ds) == 0 {
-			_, err := tx.ExecContext(ctx, "DELETE FROM repositories WHERE registry = ? AND path = ?", repo.Registry, repo.Path)
-			return err
-		}
-		const query = "DELETE FROM blobs WHERE repository = (SELECT id FROM repositories WHERE registry = ? AND path = ?) " +
-			"AND digest IN (SELECT value FROM json_each(?))"
-		for chunk := range slices.Chunk(valid, chunkSize) {
-			if _, err := tx.ExecContext(ctx, query, repo.Registry, repo.Path, jsonList(chunk)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	var list []statement
+	if len(ds) == 0 {
+		list = append(list, do("DELETE FROM repositories WHERE registry = ? AND path = ?", repo.Registry, repo.Path))
+	}
+	const query = "DELETE FROM blobs WHERE repository = " + repositoryID + " AND digest IN (SELECT value FROM json_each(?))"
+	for chunk := range slices.Chunk(valid, chunkSize) {
+		list = append(list, do(query, repo.Registry, repo.Path, jsonList(chunk)))
+	}
+	return s.write(ctx, "forget what is known of "+repo.String(), list...)
 }
 
 // checkRepository refuses what cannot be a repository at a registry. It is wider than the grammar of references, which is checked

@@ -76,14 +76,11 @@ func (s *Store) KeepJobs(ctx context.Context, states map[string]record.State) er
 	if len(states) == 0 {
 		return nil
 	}
-	return s.write(ctx, "keep the states of jobs", func(tx *sql.Tx) error {
-		for name, state := range states {
-			if _, err := s.putJob(ctx, tx, name, state); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	var list []statement
+	for name, state := range states {
+		list = append(list, s.putJob(name, state))
+	}
+	return s.write(ctx, "keep the states of jobs", list...)
 }
 
 // TouchJobs records that jobs still exist: [Store.Prune] deletes those that were not seen for 90 days. [Store.KeepRun] and [Store.KeepJobs]
@@ -108,22 +105,19 @@ func (s *Store) touchJobs(ctx context.Context, names string) error {
 	if err != nil || !some {
 		return err
 	}
-	return s.transact(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE jobs SET seen = ? WHERE "+stale, now, names, now-day, now+day)
-		return err
-	})
+	_, err = s.transact(ctx, do("UPDATE jobs SET seen = ? WHERE "+stale, now, names, now-day, now+day))
+	return err
 }
 
-// putJob writes a state, and returns the id of the job.
-func (s *Store) putJob(ctx context.Context, tx *sql.Tx, name string, j record.State) (id int64, err error) {
-	const columns = jobColumns + ", seen"
-	query := "INSERT INTO jobs (name, " + columns + ") VALUES (?, " + marks(columns) + ") " +
-		"ON CONFLICT (name) DO UPDATE SET (" + columns + ") = (" + columnsOf("excluded", columns) + ") RETURNING id"
-	err = tx.QueryRowContext(ctx, query, name, record.Text(j.Fingerprint), milliseconds(j.Anchor), milliseconds(j.Started),
+// putJob writes a state.
+func (s *Store) putJob(name string, j record.State) statement {
+	return do(putJob, name, record.Text(j.Fingerprint), milliseconds(j.Anchor), milliseconds(j.Started),
 		milliseconds(j.Ended), milliseconds(j.Succeeded), j.Failures, milliseconds(j.Deferred), milliseconds(j.Given), j.Vain,
-		milliseconds(j.Due), j.Trigger, record.Text(j.Planned), j.Asked, milliseconds(j.Begun), j.BegunBy, s.now()).Scan(&id)
-	return id, err
+		milliseconds(j.Due), j.Trigger, record.Text(j.Planned), j.Asked, milliseconds(j.Begun), j.BegunBy, s.now())
 }
+
+var putJob = "INSERT INTO jobs (name, " + jobColumns + ", seen) VALUES (?, " + marks(jobColumns+", seen") + ") " +
+	"ON CONFLICT (name) DO UPDATE SET (" + jobColumns + ", seen) = (" + columnsOf("excluded", jobColumns+", seen") + ")"
 
 // checkJob refuses what is not a job name. It accepts more than a config does, but nothing that JSON would change.
 func checkJob(name string) error {

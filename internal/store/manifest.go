@@ -33,10 +33,7 @@ func (s *Store) Manifest(ctx context.Context, d image.Digest) (image.Manifest, b
 	}
 	m.Size = int64(len(m.Raw))
 	if err := checkManifest(m); err != nil {
-		dropped := s.write(ctx, "drop manifest "+string(d), func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, "DELETE FROM manifests WHERE digest = ?", string(d))
-			return err
-		})
+		dropped := s.write(ctx, "drop manifest "+string(d), do("DELETE FROM manifests WHERE digest = ?", string(d)))
 		s.options.Log.LogAttrs(ctx, slog.LevelWarn, "a manifest in the store is damaged and is dropped",
 			slog.String("digest", string(d)), slog.Any("err", errors.Join(err, dropped)))
 		return image.Manifest{}, false, nil
@@ -50,12 +47,9 @@ func (s *Store) PutManifest(ctx context.Context, m image.Manifest) error {
 	if err := checkManifest(m); err != nil {
 		return fmt.Errorf("store: keep manifest %s: %w", image.ShortDigest(m.Digest), err)
 	}
-	return s.write(ctx, "keep manifest "+string(m.Digest), func(tx *sql.Tx) error {
-		const query = "INSERT INTO manifests (digest, media_type, raw, used) VALUES (?, ?, ?, ?) " +
-			"ON CONFLICT (digest) DO UPDATE SET media_type = excluded.media_type, raw = excluded.raw, used = excluded.used"
-		_, err := tx.ExecContext(ctx, query, string(m.Digest), m.MediaType, m.Raw, s.now())
-		return err
-	})
+	const query = "INSERT INTO manifests (digest, media_type, raw, used) VALUES (?, ?, ?, ?) " +
+		"ON CONFLICT (digest) DO UPDATE SET media_type = excluded.media_type, raw = excluded.raw, used = excluded.used"
+	return s.write(ctx, "keep manifest "+string(m.Digest), do(query, string(m.Digest), m.MediaType, m.Raw, s.now()))
 }
 
 func checkManifest(m image.Manifest) error {

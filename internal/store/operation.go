@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 )
@@ -23,11 +22,9 @@ func (s *Store) PutOperation(ctx context.Context, name string, state []byte) err
 	if name == "" || len(name) > maxJob || len(state) > maxOperation {
 		return fmt.Errorf("store: operation %q of %d bytes: without a name, or too large", bounded(name), len(state))
 	}
-	return s.write(ctx, "keep the operation "+name, func(tx *sql.Tx) error {
-		if len(state) == 0 {
-			_, err := tx.ExecContext(ctx, "DELETE FROM operations WHERE name = ?", name)
-			return err
-		}
-		return s.putState(ctx, tx, "operations", name, state)
-	})
+	put := s.putState("operations", name, state)
+	if len(state) == 0 {
+		put = do("DELETE FROM operations WHERE name = ?", name)
+	}
+	return s.write(ctx, "keep the operation "+name, put)
 }

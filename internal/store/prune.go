@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"time"
@@ -93,31 +92,17 @@ func (s *Store) fits(ctx context.Context, maxBytes int64) (bool, error) {
 
 // dropManifests deletes some of the manifests last used before a time, the oldest first, and reports whether there may be more.
 func (s *Store) dropManifests(ctx context.Context, before int64, most int) (more bool, err error) {
-	err = s.transact(ctx, func(tx *sql.Tx) error {
-		const query = "DELETE FROM manifests WHERE rowid IN (SELECT rowid FROM manifests WHERE used < ? ORDER BY used LIMIT ?)"
-		done, err := tx.ExecContext(ctx, query, before, most)
-		if err != nil {
-			return err
-		}
-		n, err := done.RowsAffected()
-		more = n == int64(most)
-		return err
-	})
-	return more, err
+	const query = "DELETE FROM manifests WHERE rowid IN (SELECT rowid FROM manifests WHERE used < ? ORDER BY used LIMIT ?)"
+	n, err := s.transact(ctx, do(query, before, most))
+	return n == int64(most), err
 }
 
 // dropOthers deletes everything else that was last used before a time, with one transaction per repository.
 func (s *Store) dropOthers(ctx context.Context, before int64) error {
-	err := s.transact(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM selections WHERE used < ?", before)
-		if err == nil {
-			_, err = tx.ExecContext(ctx, "DELETE FROM budgets WHERE used < ?", s.now()-budgetsLast.Milliseconds())
-		}
-		if err == nil {
-			_, err = tx.ExecContext(ctx, "DELETE FROM operations WHERE used < ?", s.now()-operationsLast.Milliseconds())
-		}
-		return err
-	})
+	_, err := s.transact(ctx,
+		do("DELETE FROM selections WHERE used < ?", before),
+		do("DELETE FROM budgets WHERE used < ?", s.now()-budgetsLast.Milliseconds()),
+		do("DELETE FROM operations WHERE used < ?", s.now()-operationsLast.Milliseconds()))
 	if err != nil {
 		return err
 	}
@@ -126,25 +111,20 @@ func (s *Store) dropOthers(ctx context.Context, before int64) error {
 		if err != nil || id == 0 {
 			return err
 		}
-		if err := s.transact(ctx, func(tx *sql.Tx) error { return dropRepository(ctx, tx, id, before) }); err != nil {
+		if _, err := s.transact(ctx, dropRepository(id, before)...); err != nil {
 			return err
 		}
 	}
 }
 
 // dropRepository deletes what was not used of a repository, and the repository if nothing is left of it.
-func dropRepository(ctx context.Context, tx *sql.Tx, id, before int64) error {
-	for _, query := range []string{
-		"DELETE FROM blobs WHERE repository = ? AND used < ?",
-		"DELETE FROM referrers WHERE repository = ? AND used < ?",
-		"DELETE FROM repositories WHERE id = ?1 AND used < ?2 AND NOT EXISTS (SELECT 1 FROM blobs WHERE repository = ?1) " +
-			"AND NOT EXISTS (SELECT 1 FROM referrers WHERE repository = ?1)",
-	} {
-		if _, err := tx.ExecContext(ctx, query, id, before); err != nil {
-			return err
-		}
+func dropRepository(id, before int64) []statement {
+	return []statement{
+		do("DELETE FROM blobs WHERE repository = ? AND used < ?", id, before),
+		do("DELETE FROM referrers WHERE repository = ? AND used < ?", id, before),
+		do("DELETE FROM repositories WHERE id = ? AND used < ? AND NOT EXISTS (SELECT 1 FROM blobs WHERE repository = repositories.id) "+
+			"AND NOT EXISTS (SELECT 1 FROM referrers WHERE repository = repositories.id)", id, before),
 	}
-	return nil
 }
 
 // shrink returns free pages to the file system.

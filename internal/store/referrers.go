@@ -36,10 +36,8 @@ func (s *Store) PutReferrersSeen(ctx context.Context, repo image.Repository, d i
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("store: referrers of %q: %w", bounded(string(d)), err)
 	}
-	return s.note(ctx, repo, false, func(tx *sql.Tx, id int64) error {
-		const query = "INSERT INTO referrers (repository, digest, seen, used) VALUES (?1, ?2, ?3, ?3) " +
-			"ON CONFLICT (repository, digest) DO UPDATE SET seen = excluded.seen, used = excluded.used"
-		_, err := tx.ExecContext(ctx, query, id, string(d), s.now())
-		return err
-	})
+	const query = "INSERT INTO referrers (repository, digest, seen, used) VALUES (" + repositoryID + ", ?, ?, ?) " +
+		"ON CONFLICT (repository, digest) DO UPDATE SET seen = excluded.seen, used = excluded.used"
+	now := s.now()
+	return s.note(ctx, repo, false, do(query, repo.Registry, repo.Path, string(d), now, now))
 }

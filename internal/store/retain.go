@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -41,19 +40,12 @@ func (s *Store) dropHistory(ctx context.Context, maxBytes int64) error {
 // dropUnseen deletes jobs that no one has seen since a time. Few runs go with them: the old ones are already gone.
 func (s *Store) dropUnseen(ctx context.Context, before int64) error {
 	for more := true; more; {
-		err := s.transact(ctx, func(tx *sql.Tx) error {
-			const query = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE seen < ? ORDER BY id LIMIT ?)"
-			done, err := tx.ExecContext(ctx, query, before, jobRows)
-			if err != nil {
-				return err
-			}
-			n, err := done.RowsAffected()
-			more = n == jobRows
-			return err
-		})
+		const query = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE seen < ? ORDER BY id LIMIT ?)"
+		n, err := s.transact(ctx, do(query, before, jobRows))
 		if err != nil {
 			return err
 		}
+		more = n == jobRows
 	}
 	return nil
 }
@@ -114,15 +106,11 @@ func (s *Store) dropOutcomes(ctx context.Context, ids []int64) error {
 // each runs statements for chunks of runs, one transaction each: others get their turns in between.
 func (s *Store) each(ctx context.Context, ids []int64, queries ...string) error {
 	for chunk := range slices.Chunk(ids, runRows) {
-		err := s.transact(ctx, func(tx *sql.Tx) error {
-			for _, query := range queries {
-				if _, err := tx.ExecContext(ctx, query, jsonText(chunk)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		var list []statement
+		for _, query := range queries {
+			list = append(list, do(query, jsonText(chunk)))
+		}
+		if _, err := s.transact(ctx, list...); err != nil {
 			return err
 		}
 	}

@@ -3,8 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -29,17 +27,8 @@ func (s *Store) KeepRun(ctx context.Context, run record.JobRun, state record.Sta
 		return fmt.Errorf("store: keep a run: %w", err)
 	}
 	bound(&run)
-	return s.write(ctx, "keep a run of "+run.Job, func(tx *sql.Tx) error {
-		job, err := s.putJob(ctx, tx, run.Job, state)
-		if err != nil {
-			return err
-		}
-		id, err := putRun(ctx, tx, job, &run)
-		if err != nil {
-			return err
-		}
-		return putActions(ctx, tx, id, run.Actions)
-	})
+	list := append([]statement{s.putJob(run.Job, state)}, putRun(&run)...)
+	return s.write(ctx, "keep a run of "+run.Job, append(list, putActions(&run)...)...)
 }
 
 // bound cuts a run to what is saved. It does not change the caller's data.
@@ -103,28 +92,28 @@ func quiet(r *record.JobRun) bool {
 	return r.Outcome == record.RunOK && r.Error == "" && r.More+len(r.Actions) == 0 && c == record.Counts{}
 }
 
-// runColumns are in the order of putRun; those of findRuns come before them.
+// runColumns are in the order of findRuns, but for what it adds.
 const runColumns = countColumns + ", started, ended, error, outcome, cause, repeats, since, more, size"
 
-// putRun writes a run without its actions. It then deletes the run that it replaces, so that its id is larger.
-func putRun(ctx context.Context, tx *sql.Tx, job int64, r *record.JobRun) (id int64, err error) {
-	var equal, since int64
-	repeats, quiet := 0, quiet(r)
-	if quiet {
-		const query = "SELECT id, repeats + 1, CASE WHEN repeats = 0 THEN started ELSE since END FROM runs " +
-			"WHERE id = (SELECT max(id) FROM runs WHERE job = ?) AND quiet AND keep = ? AND unverified = ? AND cause = ?"
-		err := tx.QueryRowContext(ctx, query, job, r.Counts.Keep, r.Counts.Unverified, r.Trigger).Scan(&equal, &repeats, &since)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return 0, err
-		}
+// putRun writes a run without its actions, and deletes the run that it replaces, so that its id is larger.
+func putRun(r *record.JobRun) []statement {
+	const columns = countColumns + ", started, ended, error, outcome, cause, more, size, quiet"
+	const equal = "quiet AND keep = ? AND unverified = ? AND cause = ?"
+	values := append(countFields(&r.Counts), milliseconds(r.Started), milliseconds(r.Ended), r.Error, r.Outcome, r.Trigger, r.More, runBytes(r), quiet(r))
+	if !quiet(r) {
+		insert := "INSERT INTO runs (" + columns + ", job, repeats, since) SELECT " + marks(columns) + ", id, 0, 0 FROM jobs WHERE name = ?"
+		return []statement{do(insert, append(values, r.Job)...)}
 	}
-	query := "INSERT INTO runs (" + runColumns + ", job, quiet) VALUES (" + marks(runColumns+", job, quiet") + ") RETURNING id"
-	values := append(countFields(&r.Counts), milliseconds(r.Started), milliseconds(r.Ended), r.Error, r.Outcome, r.Trigger, repeats, since, r.More, runBytes(r), job, quiet)
-	err = tx.QueryRowContext(ctx, query, values...).Scan(&id)
-	if err == nil && equal != 0 {
-		_, err = tx.ExecContext(ctx, "DELETE FROM runs WHERE id = ?", equal)
+	insert := "INSERT INTO runs (" + columns + ", job, repeats, since) SELECT " + marks(columns) + ", j.id, " +
+		"coalesce(e.repeats + 1, 0), CASE WHEN e.repeats = 0 THEN e.started ELSE coalesce(e.since, 0) END " +
+		"FROM jobs j LEFT JOIN runs e ON e.id = (SELECT max(id) FROM runs WHERE job = j.id) AND " + equal + " WHERE j.name = ?"
+	const replaced = "DELETE FROM runs WHERE id = (SELECT id FROM runs WHERE job = (SELECT id FROM jobs WHERE name = ?) " +
+		"ORDER BY id DESC LIMIT 1 OFFSET 1) AND " + equal
+	same := []any{r.Counts.Keep, r.Counts.Unverified, r.Trigger}
+	return []statement{
+		do(insert, slices.Concat(values, same, []any{r.Job})...),
+		do(replaced, append([]any{r.Job}, same...)...),
 	}
-	return id, err
 }
 
 // actionColumns are in the order of putActions and of findActions.
@@ -138,23 +127,17 @@ func actionFields(a *record.Action) []any {
 	}
 }
 
-func putActions(ctx context.Context, tx *sql.Tx, run int64, actions []record.Action) error {
-	if len(actions) == 0 {
-		return nil
-	}
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO outcomes ("+actionColumns+", run, position) VALUES ("+marks(actionColumns+", run, position")+")")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = insert.Close() }()
-	for i, a := range actions {
+// putActions writes the actions of the job's last run.
+func putActions(r *record.JobRun) (list []statement) {
+	const columns = actionColumns + ", position"
+	query := "INSERT INTO outcomes (" + columns + ", run) VALUES (" + marks(columns) + ", " +
+		"(SELECT max(id) FROM runs WHERE job = (SELECT id FROM jobs WHERE name = ?)))"
+	for i, a := range r.Actions {
 		var retryAt int64
 		if a.RetryAt != nil {
 			retryAt = milliseconds(*a.RetryAt)
 		}
-		if _, err := insert.ExecContext(ctx, append(actionFields(&a), int64(a.Duration), retryAt, run, i)...); err != nil {
-			return err
-		}
+		list = append(list, do(query, append(actionFields(&a), int64(a.Duration), retryAt, i, r.Job)...))
 	}
-	return nil
+	return list
 }

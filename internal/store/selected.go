@@ -44,14 +44,11 @@ func (s *Store) PutSelected(ctx context.Context, source image.Digest, platforms 
 	if len(platforms) > maxPlatforms {
 		return fmt.Errorf("store: choice of platforms: its name of %d bytes is too long", len(platforms))
 	}
-	return s.write(ctx, "keep the choice of platforms of "+string(source), func(tx *sql.Tx) error {
-		return putSelection(ctx, tx, string(source), platforms, target, s.now())
-	})
+	return s.write(ctx, "keep the choice of platforms of "+string(source), s.putSelection(string(source), platforms, target))
 }
 
-func putSelection(ctx context.Context, tx *sql.Tx, source, choice string, target image.Digest, now int64) error {
+func (s *Store) putSelection(source, choice string, target image.Digest) statement {
 	const query = "INSERT INTO selections (source, platforms, target, used) VALUES (?, ?, ?, ?) " +
 		"ON CONFLICT (source, platforms) DO UPDATE SET target = excluded.target, used = excluded.used"
-	_, err := tx.ExecContext(ctx, query, source, choice, string(target), now)
-	return err
+	return do(query, source, choice, string(target), s.now())
 }

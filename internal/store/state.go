@@ -22,8 +22,7 @@ func (s *Store) state(ctx context.Context, find *sql.Stmt, what, name string) (s
 }
 
 // putState saves a state in a table, and replaces the previous one.
-func (s *Store) putState(ctx context.Context, tx *sql.Tx, table, name string, state []byte) error {
+func (s *Store) putState(table, name string, state []byte) statement {
 	query := "INSERT INTO " + table + " (name, state, used) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used"
-	_, err := tx.ExecContext(ctx, query, name, state, s.now())
-	return err
+	return do(query, name, state, s.now())
 }

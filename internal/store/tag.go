@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 
@@ -48,7 +47,5 @@ func (s *Store) PutTag(ctx context.Context, ref image.Reference) error {
 	if err := ref.Digest.Validate(); err != nil || ref.Tag == "" || len(ref.Tag) > maxName {
 		return fmt.Errorf("store: %s is no tag with a digest", bounded(ref.String()))
 	}
-	return s.write(ctx, "keep the tag "+ref.String(), func(tx *sql.Tx) error {
-		return putSelection(ctx, tx, ref.Repository.String(), ref.Tag, ref.Digest, s.now())
-	})
+	return s.write(ctx, "keep the tag "+ref.String(), s.putSelection(ref.Repository.String(), ref.Tag, ref.Digest))
 }

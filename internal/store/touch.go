@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -49,10 +48,12 @@ func (s *Store) flush(ctx context.Context) error {
 	if pending == 0 {
 		return nil
 	}
-	return s.transact(ctx, nil)
+	_, err := s.transact(ctx)
+	return err
 }
 
-func (s *Store) writeTouched(ctx context.Context, tx *sql.Tx) error {
+// recordTouched returns statements that record the pending reads, which it takes.
+func (s *Store) recordTouched() (list []statement) {
 	s.mu.Lock()
 	touched := s.touched
 	s.touched, s.pending = map[touch]map[string]struct{}{}, 0
@@ -62,12 +63,10 @@ func (s *Store) writeTouched(ctx context.Context, tx *sql.Tx) error {
 		where, key := rows.where()
 		query := fmt.Sprintf("UPDATE %s SET used = ? WHERE %s IN (SELECT value FROM json_each(?))", rows.table, where)
 		for chunk := range slices.Chunk(slices.Collect(maps.Keys(digests)), chunkSize) {
-			if _, err := tx.ExecContext(ctx, query, append(append([]any{now}, key...), jsonList(chunk))...); err != nil {
-				return err
-			}
+			list = append(list, do(query, append(append([]any{now}, key...), jsonList(chunk))...))
 		}
 	}
-	return nil
+	return list
 }
 
 // where returns a condition for the rows that ends in the name of the digest's column, and its values.

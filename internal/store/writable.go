@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 )
 
@@ -34,10 +33,7 @@ func (s *Store) Writable(ctx context.Context) error {
 func (s *Store) prove(ctx context.Context) error {
 	now := s.now()
 	const query = "INSERT INTO checks (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
-	err := s.transact(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, query, now)
-		return err
-	})
+	_, err := s.transact(ctx, do(query, now))
 	if err == nil {
 		s.proved.Store(now)
 	}
