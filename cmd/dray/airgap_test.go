@@ -292,6 +292,7 @@ func TestSyncToDiskKilled(t *testing.T) {
 
 // TestTwoWriters has a sync find that another process writes to the disk: it says which, and does not touch it.
 func TestTwoWriters(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	g := newAirgap(t, 1)
 	done(t, "sync", "-c", g.out)

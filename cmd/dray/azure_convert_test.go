@@ -15,6 +15,7 @@ import (
 
 	"github.com/draysync/dray/internal/convert"
 	"github.com/draysync/dray/internal/emulator/azure"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // azScripts are the scripts with `az acr import` of the converter's examples, each with the lines that a shell runs where the file is none of a
@@ -37,6 +38,7 @@ func scriptEnv() []string {
 // TestAzureScripts converts scripts with `az acr import`, and syncs what is made of them: the registry is asked for the same imports as by the
 // scripts with the real az, of which that was recorded.
 func TestAzureScripts(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	recorded := scriptsRecorded(t)
 	for _, name := range slices.Sorted(maps.Keys(azScripts())) {

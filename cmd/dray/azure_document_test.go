@@ -373,6 +373,7 @@ func TestAzureImport(t *testing.T) {
 
 // TestAzureImportByDocker: where Azure cannot be signed in to, what docker login has left still brings an image to a registry of Azure's.
 func TestAzureImportByDocker(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	a := newArticle(t)
 	a.target.Change(func(o *azure.RegistryOptions) { o.AdminPassword = "admin-password" })

@@ -135,6 +135,7 @@ func (d *azureDesk) command(out, log *bytes.Buffer, args ...string) *exec.Cmd {
 // TestAzure plans and syncs by the real program, with a sign-in by the config alone: the registry imports from Docker Hub by itself, what
 // has platforms chosen is copied, and both are said in the plan.
 func TestAzure(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	d := newAzureDesk(t, time.Second)
 	hello, alpine := registry.MultiArch(1, registry.ImageOptions{}), registry.MultiArch(2, registry.ImageOptions{})
@@ -230,6 +231,7 @@ func TestAzureMovesNoByte(t *testing.T) {
 
 // TestAzureKilled kills the process with SIGKILL while the registry imports: the next one takes the operation up, and begins no other.
 func TestAzureKilled(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	d := newAzureDesk(t, time.Millisecond)
 	end := d.hold(t)

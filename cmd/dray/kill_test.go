@@ -230,6 +230,7 @@ func wholeFile(dir, digest string) error {
 // TestPullsSurviveKills kills a sync of 300 images from a registry that counts with SIGKILL, five times: no manifest that was paid for and
 // arrived is paid for again, so that all of it costs 900 pulls and what was on its way at the kills.
 func TestPullsSurviveKills(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	const tags, pulls, inFlight = 300, 900, 16
 	source := registry.New(registry.Options{})

@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestNotifies: a hook hears of a failure, of the recovery and of what was imported, and of a config that is rejected and then good again;
 // one that hangs holds up nothing.
 func TestNotifies(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	var mu sync.Mutex
 	heard := map[string]int{}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 	"github.com/draysync/dray/internal/store"
@@ -635,6 +636,7 @@ func stopsOne(t *testing.T, name string, k kind, command string, sig syscall.Sig
 
 // TestStopsAtOnce: a second signal ends what the first one leaves its time, also where it hangs.
 func TestStopsAtOnce(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	ends := func(name string) time.Duration {
 		h := newHung(t, name, kinds()[name])

@@ -14,6 +14,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/emulator/registry/registrytest"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // proxied starts a counting proxy before a registry.
@@ -197,6 +198,7 @@ func readLayers(image v1.Image) error {
 // TestThreeFaultsAtOnce has a manifest missing, a blob corrupt and a registry down, and wants all else to arrive and each
 // fault to be told in one line.
 func TestThreeFaultsAtOnce(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	content, copied := registry.New(registry.Options{}), registry.New(registry.Options{})
 	corpus := registry.Corpus{Prefix: "in/", Repositories: 2, Tags: 4}
@@ -271,6 +273,7 @@ func hasLine(text string, parts []string) bool {
 // TestWaitStaysUntilDone has the source ask for half a minute of peace: without --wait the image is deferred, with it the
 // command waits and brings it.
 func TestWaitStaysUntilDone(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	content, copied := registry.New(registry.Options{}), registry.New(registry.Options{})
 	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{}).Push(content, "in/app", "1"); err != nil {

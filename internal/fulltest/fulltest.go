@@ -22,6 +22,14 @@ func Require(tb testing.TB) {
 	}
 }
 
+// Long skips, with -short, a test that takes seconds.
+func Long(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("takes seconds; run it without -short")
+	}
+}
+
 // Program returns the path of a program. install says how it comes onto a machine. Where everything is to be tested and the program is
 // missing, the test fails, so that a CI without it cannot be green.
 func Program(tb testing.TB, name, install string) string {

@@ -32,6 +32,7 @@ func (s *stand) named(t *testing.T, name string, targets ...string) plan.Job {
 // A run in which nothing changed costs nothing; a tag that moved costs its new manifests; and what three mappings want, for two targets
 // each, is paid for once.
 func TestPaidOnce(t *testing.T) {
+	fulltest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, hub.Options{Limit: 5000, Window: time.Hour}, ratelimit.Rule{Metered: true})
 		defer s.stop(t)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -194,6 +195,7 @@ func bomb(w http.ResponseWriter, _ *http.Request) {
 
 // TestAnswersWithoutEnd: what is compressed to nothing, and what is nested without an end, is given up.
 func TestAnswersWithoutEnd(t *testing.T) {
+	fulltest.Long(t)
 	c := client(t, emulator.Network{home: http.HandlerFunc(bomb)}, Options{})
 	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil {
 		t.Error("a list of nothing")

@@ -179,6 +179,7 @@ func TestListsTakeNoMemory(t *testing.T) {
 
 // TestListsAreBounded as a whole, and not by the page.
 func TestListsAreBounded(t *testing.T) {
+	fulltest.Long(t)
 	page := make([]string, 10_000)
 	for i := range page {
 		page[i] = fmt.Sprintf("%d-%s", i, strings.Repeat("b", 100))
