@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -26,13 +25,17 @@ type budget struct {
 	Window           time.Duration
 	Read             time.Time
 	Known            bool
-	// Spent are the times of our own pulls within the last window, the oldest first.
-	Spent []time.Time
+	// Spent are our own pulls within the last window.
+	Spent spent
 	// Until is set while a refusal holds.
 	Until time.Time
 	// Others is the average number of others' pulls per window since OthersSince; OthersAt is when it was last updated.
 	Others                float64
 	OthersSince, OthersAt time.Time
+	// Readings counts the readings of all processes that share the budget; Allotments are the pulls that they have set aside, by process,
+	// without those of this one.
+	Readings   int
+	Allotments map[string]allotment
 
 	// underWay are pulls that were sent and not answered yet.
 	underWay int
@@ -44,6 +47,8 @@ type budget struct {
 	heard time.Time
 	// met is set once the registry has named whom it counts: the pulls are those of that source.
 	met bool
+	// news counts readings and refusals.
+	news int
 }
 
 const (
@@ -52,8 +57,6 @@ const (
 	shortest  = time.Minute
 	// longestGuess is the longest time for which a budget is left alone if the registry names none.
 	longestGuess = time.Hour
-	// maxSpent limits the pulls that are remembered.
-	maxSpent = 20_000
 )
 
 // keep returns how many pulls are left to others.
@@ -63,7 +66,7 @@ func (r Rule) keep(limit int) int { return max(r.Keep, limit*r.KeepPercent/100) 
 func (b *budget) forget(now time.Time) {
 	// A time slightly in the future was settled while the caller waited for its turn; one far in the future comes from a wrong clock.
 	window, latest := b.window(), now.Add(shortest)
-	b.Spent = slices.DeleteFunc(b.Spent, func(at time.Time) bool { return at.After(latest) || now.Sub(at) >= window })
+	b.Spent = b.Spent.within(now.Add(-window), latest)
 	if b.Known && (now.Sub(b.Read) >= window || b.Read.After(latest)) {
 		b.Known = false
 	}
@@ -79,10 +82,10 @@ func (b *budget) window() time.Duration {
 // available returns how many pulls may be made now; false if nothing is known, and the registry must say.
 func (b *budget) available(rule Rule) (int, bool) {
 	if b.Known {
-		return b.Remaining - b.underWay - b.reserved() - rule.keep(b.Limit), true
+		return b.Remaining - b.underWay - b.reserved() - b.allotted() - rule.keep(b.Limit), true
 	}
 	if rule.Limit > 0 {
-		return rule.Limit - len(b.Spent) - b.underWay - b.reserved() - rule.keep(rule.Limit), true
+		return rule.Limit - b.Spent.total() - b.underWay - b.reserved() - b.allotted() - rule.keep(rule.Limit), true
 	}
 	return 0, false
 }
@@ -103,9 +106,10 @@ func (b *budget) take(rule Rule, now time.Time) (retry time.Time, ok bool) {
 	return time.Time{}, true
 }
 
-// undecided reports whether pulls under way may already be counted in what is left, so that there may be more than it seems.
-func (b *budget) undecided(rule Rule, now time.Time) bool {
-	return b.underWay > 0 && !now.Before(b.Until) && (!b.Known || b.Remaining > rule.keep(b.Limit))
+// undecided reports whether pulls under way may already be counted in what is left, or others may return some that they have set aside, for
+// which only the patient wait: so there may be more than it seems.
+func (b *budget) undecided(rule Rule, patient bool, now time.Time) bool {
+	return (b.underWay > 0 || patient && b.allotted() > 0) && !now.Before(b.Until) && (!b.Known || b.Remaining > rule.keep(b.Limit))
 }
 
 // wait returns a channel that is closed when a pull under way ends.
@@ -124,8 +128,8 @@ func (b *budget) again(rule Rule, now time.Time) time.Time {
 		limit = rule.Limit
 	}
 	at := now.Add(lookAgain)
-	if own := len(b.Spent); own > 0 && own >= (limit-b.Remaining)/2 {
-		at = b.Spent[b.burst(min(own-1, max(0, limit/4-1)))].Add(b.window())
+	if own := b.Spent.total(); own > 0 && own >= (limit-b.Remaining)/2 {
+		at = b.Spent.burst(min(own-1, max(0, limit/4-1))).Add(b.window())
 	}
 	if latest := b.Read.Add(b.window()); b.Known && latest.After(now) && at.After(latest) {
 		at = latest
@@ -144,46 +148,20 @@ func (b *budget) wake() {
 	}
 }
 
-// burst returns the last of the pulls made within a minute of one of them: they become available together.
-func (b *budget) burst(first int) int {
-	last := first
-	for last+1 < len(b.Spent) && b.Spent[last+1].Sub(b.Spent[first]) <= shortest {
-		last++
-	}
-	return last
-}
-
 // settle ends a pull; counted is set if the registry has counted it.
 func (b *budget) settle(counted bool, now time.Time) {
 	b.underWay--
 	b.wake()
 	if counted {
-		b.Spent = append(b.Spent, now)
-		b.bound()
+		b.Spent = b.Spent.add(spent{countAt(now, 1)})
 	}
 }
 
-func (b *budget) bound() {
-	if len(b.Spent) > maxSpent {
-		b.Spent = b.Spent[len(b.Spent)-maxSpent:]
+// lose counts a pull of which it is unknown whether the registry has counted it, until the next reading.
+func (b *budget) lose() {
+	if b.Known {
+		b.Remaining = max(0, b.Remaining-1)
 	}
-}
-
-// join adds the pulls of another list. Pulls in both lists, from when they were one, count once.
-func (b *budget) join(other []time.Time) {
-	all := make([]time.Time, 0, len(b.Spent)+len(other))
-	own := b.Spent
-	for _, at := range other {
-		for len(own) > 0 && own[0].Before(at) {
-			all, own = append(all, own[0]), own[1:]
-		}
-		if len(own) > 0 && own[0].Equal(at) {
-			own = own[1:]
-		}
-		all = append(all, at)
-	}
-	b.Spent = append(all, own...)
-	b.bound()
 }
 
 // learn reads what an answer says, given the time of its request. Answers may overtake one another: the answer to a request that was sent
@@ -193,6 +171,7 @@ func (b *budget) learn(r Reading, sent, now time.Time) {
 		return
 	}
 	b.Known, b.Remaining, b.Read, b.heard = true, r.Remaining, now, now
+	b.news++
 	if r.Limit >= 0 {
 		b.Limit = r.Limit
 	}
@@ -206,7 +185,7 @@ func (b *budget) learn(r Reading, sent, now time.Time) {
 }
 
 // othersNow returns how many pulls of the window others have made, as far as the window itself does not tell.
-func (b *budget) othersNow() int { return max(0, b.Limit-b.Remaining-len(b.Spent)-b.underWay) }
+func (b *budget) othersNow() int { return max(0, b.Limit-b.Remaining-b.Spent.total()-b.underWay) }
 
 // watchOthers updates the average of others' pulls, four times per window.
 func (b *budget) watchOthers(now time.Time) {
@@ -240,5 +219,6 @@ func (b *budget) refuse(rule Rule, asked, now time.Time) time.Time {
 		at = asked
 	}
 	b.Until = at
+	b.news++
 	return at
 }

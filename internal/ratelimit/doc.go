@@ -12,6 +12,18 @@
 // A registry is metered by its rule, or from the first answer about a manifest that names both the limit and the rest: a reverse proxy in
 // front of Docker Hub, or a cache that passes its headers on, can have any name.
 //
+// # Several processes
+//
+// Processes that share a store share its budgets: each changes a saved state by compare-and-set, so none overwrites what another knows. Before
+// a process sends a pull, it has set it aside in the state as part of its allotment, which the others leave to it. The sum of the allotments
+// and of the pulls that got no answer since the last reading is never more than that reading, minus what is kept. An allotment lasts half a
+// minute. While it is needed it is extended, and what is not needed is returned within a second. What is left of one that is over counts as
+// spent until the next reading. A process that finds no pulls left, but allotments, waits for these for half a minute before it defers.
+// While a process makes pulls, it sets a few more aside, so that each costs one write, as it does without others. If the store does not
+// answer, a process goes on with what it knows.
+//
+// Of two readings the later one applies, and if that is unknown, the one with less. Clocks play no part in that.
+//
 // # When to try again
 //
 // Docker Hub does not say whether its window slides or is fixed. So an exhausted budget is tried again when its own first pulls leave a

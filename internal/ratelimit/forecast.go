@@ -104,7 +104,7 @@ func serve(shares []Share, next func() time.Time, now time.Time) {
 // slots returns the times, sorted, at which each slot of the window becomes free that others neither use nor keep; others is how many they
 // use now.
 func (b *budget) slots(rule Rule, limit int, now time.Time) (free []time.Time, others int) {
-	remaining := limit - len(b.Spent)
+	remaining := limit - b.Spent.total()
 	if b.Known {
 		remaining, others = b.Remaining, b.othersNow()
 	}
@@ -115,11 +115,13 @@ func (b *budget) slots(rule Rule, limit int, now time.Time) (free []time.Time, o
 	for range remaining {
 		free = append(free, from)
 	}
-	for _, at := range b.Spent {
-		if back := at.Add(b.window()); back.After(from) {
+	for _, c := range b.Spent {
+		back := c.at().Add(b.window())
+		if !back.After(from) {
+			back = from
+		}
+		for range min(c.pulls, maxForecast) {
 			free = append(free, back)
-		} else {
-			free = append(free, from)
 		}
 	}
 	for range others { // it is unknown when they were made: before the last look

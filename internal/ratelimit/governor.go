@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
@@ -14,11 +15,11 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Store saves budgets across restarts. It is optional: without it, the registry's answers are read again. Its methods end with their
-// context.
+// Store saves budgets, across restarts and for other processes that share it. It is optional: without it, the registry's answers are read
+// again. Change replaces a state with what change makes of it, which is called again if others have changed the state meanwhile; nil stands
+// for no state, and from change for no update. It ends with its context.
 type Store interface {
-	Budget(ctx context.Context, name string) (state []byte, ok bool, err error)
-	PutBudget(ctx context.Context, name string, state []byte) error
+	Change(ctx context.Context, name string, change func(state []byte, now time.Time) []byte) error
 }
 
 // Options of a [Governor]. Rule, Account and Log are required.
@@ -39,6 +40,8 @@ type Options struct {
 // Governor holds the budgets of all registries. It is safe for concurrent use, and lasts as long as the process.
 type Governor struct {
 	options Options
+	// token names this process in allotments.
+	token string
 
 	// mu guards everything below, and its contents. Every request locks it, so nothing is read, written or logged meanwhile.
 	mu      sync.Mutex
@@ -50,6 +53,8 @@ type Governor struct {
 	learned sync.Map
 	// turns are the times of the next request to registries with a limit per second.
 	turns map[string]time.Time
+	// closed is set once nothing is set aside any more.
+	closed bool
 	// said are log lines to be written after unlocking.
 	said []line
 }
@@ -91,6 +96,7 @@ type account struct {
 	// pulling is its part of the pulls under way in its budget.
 	pulling int
 	keeping
+	share
 	// exempt are repositories for which the registry counts nothing.
 	exempt map[string]time.Time
 	short  bool // the last request did not fit, and that was logged
@@ -114,7 +120,7 @@ const (
 
 // New returns a governor.
 func New(options Options) *Governor {
-	return &Governor{options: options, budgets: map[key]*account{}, sources: map[source]*budget{}, blocks: map[string]*block{}, turns: map[string]time.Time{}}
+	return &Governor{options: options, token: rand.Text(), budgets: map[key]*account{}, sources: map[source]*budget{}, blocks: map[string]*block{}, turns: map[string]time.Time{}}
 }
 
 // Metered reports whether a registry counts GETs of manifests, by its rule or by its answers.
@@ -137,7 +143,7 @@ func (g *Governor) Budgets(now time.Time) []record.Budget {
 		if a.Known {
 			b.Limit, b.Remaining, b.Keep = a.Limit, a.Remaining, rule.keep(a.Limit)
 		} else if rule.Limit > 0 {
-			b.Limit, b.Remaining, b.Keep = rule.Limit, max(0, rule.Limit-len(a.Spent)), rule.keep(rule.Limit)
+			b.Limit, b.Remaining, b.Keep = rule.Limit, max(0, rule.Limit-a.Spent.total()), rule.keep(rule.Limit)
 			b.Window = cmp.Or(b.Window, record.Seconds(rule.Window))
 		}
 		if left, known := a.available(rule); now.Before(a.Until) || known && left <= 0 {
@@ -210,9 +216,9 @@ func (a *account) move(to *budget) {
 		return true
 	})
 	if !from.met { // otherwise its pulls are those of another source
-		to.join(from.Spent)
+		to.Spent = to.Spent.join(from.Spent)
 	}
-	a.budget = to
+	a.budget, a.told = to, -1
 	from.wake()
 }
 
@@ -220,6 +226,7 @@ func (a *account) move(to *budget) {
 func (a *account) take(rule Rule, now time.Time) (retry time.Time, ok bool) {
 	if retry, ok = a.budget.take(rule, now); ok {
 		a.pulling++
+		a.took = now
 	}
 	return retry, ok
 }
@@ -233,7 +240,11 @@ func (a *account) begin() {
 // settle ends a pull.
 func (a *account) settle(counted bool, now time.Time) {
 	a.pulling--
+	a.used++
 	a.budget.settle(counted, now)
+	if counted {
+		a.fresh = a.fresh.add(spent{countAt(now, 1)})
+	}
 }
 
 // applied notices a credential that has no effect: the registry then counts by address although it can name accounts.

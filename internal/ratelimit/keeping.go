@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"slices"
+	"maps"
 	"time"
 )
 
@@ -37,24 +37,34 @@ func (g *Governor) load(a *account) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()
-	raw, ok, err := g.options.Store.Budget(ctx, a.name())
-	if err != nil {
-		g.options.Log.LogAttrs(ctx, slog.LevelWarn, "what was known of a rate limit cannot be read", slog.String("registry", a.registry), slog.Any("err", err))
-	}
-	var kept budget
-	if ok && err == nil && json.Unmarshal(raw, &kept) == nil && kept.Remaining >= 0 && kept.Window >= 0 && kept.Window <= maxWindow {
+	err := g.options.Store.Change(ctx, a.name(), func(raw []byte, now time.Time) []byte {
+		kept := read(raw)
 		g.mu.Lock()
-		if met := a.budget; met.Known { // an answer has come meanwhile
-			met.join(kept.Spent)
-		} else {
-			kept.underWay, kept.reservations, kept.settled, kept.met = met.underWay, met.reservations, met.settled, met.met
-			*met = kept
+		defer g.unlock()
+		if a.seen = kept.Readings; !a.Known { // otherwise an answer has come meanwhile
+			a.seen = -1
 		}
-		g.unlock()
+		rule, sent := g.options.Rule(a.registry), a.unsent
+		a.unsent = unsent{}
+		a.accept(a.merge(kept, sent, g.token, rule, now), rule, now)
+		a.unsent = sent
 		if kept.Known {
 			g.learned.Store(a.registry, true)
 		}
+		return nil
+	})
+	if err != nil {
+		g.options.Log.LogAttrs(ctx, slog.LevelWarn, "what was known of a rate limit cannot be read", slog.String("registry", a.registry), slog.Any("err", err))
 	}
+}
+
+// read reads a saved state; what cannot be one is empty.
+func read(raw []byte) *budget {
+	var kept budget
+	if raw == nil || json.Unmarshal(raw, &kept) != nil || kept.Remaining < 0 || kept.Window < 0 || kept.Window > maxWindow {
+		return &budget{}
+	}
+	return &kept
 }
 
 // save has the state of a budget written, soon if that is due, otherwise later. It returns a channel that is closed when it was written;
@@ -86,28 +96,74 @@ func (g *Governor) write(a *account) {
 			g.unlock()
 			return
 		}
-		state := *a.budget
-		state.Spent = slices.Clone(state.Spent)
 		a.next, a.unsaved = nil, false
 		g.unlock()
-		if err := g.put(a.name(), &state); err != nil {
-			g.mu.Lock()
-			a.unsaved = true
-			g.say(slog.LevelDebug, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
-			g.unlock()
-		}
+		g.put(a)
 		close(done)
 	}
 }
 
-func (g *Governor) put(name string, state *budget) error {
-	raw, err := json.Marshal(state)
-	if err != nil {
-		return err
-	}
+// put merges a budget with its saved state, and sets pulls aside.
+func (g *Governor) put(a *account) {
 	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()
-	return g.options.Store.PutBudget(ctx, name, raw)
+	var m merged
+	var sent unsent
+	rule := g.options.Rule(a.registry)
+	err := g.options.Store.Change(ctx, a.name(), func(raw []byte, now time.Time) []byte {
+		kept := read(raw)
+		g.mu.Lock()
+		sent.fresh, sent.lost = sent.fresh.add(a.fresh), sent.lost+a.lost
+		a.unsent = unsent{}
+		m = a.merge(kept, sent, g.token, rule, now)
+		a.granted, a.used, a.asked = min(a.granted-a.used, m.grant), 0, time.Now() // until it is known which of the two holds
+		g.unlock()
+		state := *m.budget
+		state.Allotments = maps.Clone(state.Allotments)
+		if m.grant > 0 {
+			if state.Allotments == nil {
+				state.Allotments = map[string]allotment{}
+			}
+			state.Allotments[g.token] = allotment{Until: now.Add(lease), Left: m.grant}
+		}
+		raw, _ = json.Marshal(state) // it has nothing that cannot be written
+		return raw
+	})
+	g.mu.Lock()
+	defer g.unlock()
+	a.failed = err != nil
+	if err == nil {
+		a.accept(m, rule, time.Now())
+		a.granted = m.grant
+	} else {
+		a.fresh, a.lost = a.fresh.add(sent.fresh), a.lost+sent.lost
+		a.expire("", time.Now())
+		a.unsaved = true
+		if a.needed() == 0 {
+			a.granted = 0 // it ends by itself
+		}
+		g.say(slog.LevelDebug, "what is known of a rate limit cannot be kept", slog.String("registry", a.registry), slog.Any("err", err))
+	}
+	a.wake()
+	g.tend(a)
+}
+
+// tend sees to it that what is set aside is extended while it is needed, and returned afterwards, and looks for what others return.
+func (g *Governor) tend(a *account) {
+	if a.timer != nil || g.closed || a.granted <= 0 && (a.waiting == 0 || a.allotted() == 0) {
+		return
+	}
+	a.timer = time.AfterFunc(settleEvery, func() {
+		g.mu.Lock()
+		defer g.unlock()
+		a.timer = nil
+		now, needed := time.Now(), a.needed()
+		idle := a.granted > needed && now.Sub(a.took) >= settleEvery
+		if idle || needed > 0 && now.Sub(a.asked) >= renewAfter || a.waiting > 0 && a.allotted() > 0 {
+			g.save(a, true, now)
+		}
+		g.tend(a)
+	})
 }
 
 // await waits until a pull is saved, but not for a store that hangs.
@@ -124,13 +180,15 @@ func await(ctx context.Context, written <-chan struct{}, patience time.Duration)
 	}
 }
 
-// Keep saves what is unsaved, since the store is about to be closed.
+// Keep saves what is unsaved and returns what is set aside, since the store is about to be closed.
 func (g *Governor) Keep() {
 	g.mu.Lock()
+	g.closed = true
 	var writing []<-chan struct{}
 	for _, a := range g.budgets {
 		writing = append(writing, a.ready) // what is being read is not needed any more, but the store is
-		if a.unsaved {
+		a.took = time.Time{}               // nothing ahead any more
+		if a.unsaved || a.granted > 0 {
 			g.save(a, true, time.Now())
 		}
 		if a.writing != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,28 +20,25 @@ import (
 
 // slowStore takes its time, and keeps what it is given in order.
 type slowStore struct {
-	reading, writing time.Duration
+	reading, writing time.Duration // the first reading, each writing
 	broken           bool
 
 	mu     sync.Mutex
 	states map[string][]budget
 }
 
-func (s *slowStore) Budget(ctx context.Context, name string) ([]byte, bool, error) {
-	if err := pause(ctx, s.reading); err != nil {
-		return nil, false, err
-	}
+func (s *slowStore) Change(ctx context.Context, name string, change func([]byte, time.Time) []byte) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := s.states[name]
-	if len(list) == 0 {
-		return nil, false, nil
+	reading := s.reading
+	s.reading = 0
+	s.mu.Unlock()
+	if err := pause(ctx, reading); err != nil {
+		return err
 	}
-	raw, err := json.Marshal(list[len(list)-1])
-	return raw, true, err
-}
-
-func (s *slowStore) PutBudget(ctx context.Context, name string, raw []byte) error {
+	raw := change(s.last(name), time.Now())
+	if raw == nil {
+		return nil
+	}
 	if err := pause(ctx, s.writing); err != nil {
 		return err
 	}
@@ -60,6 +58,17 @@ func (s *slowStore) PutBudget(ctx context.Context, name string, raw []byte) erro
 	return nil
 }
 
+func (s *slowStore) last(name string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.states[name]
+	if len(list) == 0 {
+		return nil
+	}
+	raw, _ := json.Marshal(list[len(list)-1])
+	return raw
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -74,7 +83,7 @@ func (s *slowStore) spent(name string) (pulls []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.states[name] {
-		pulls = append(pulls, len(b.Spent))
+		pulls = append(pulls, b.Spent.total())
 	}
 	return pulls
 }
@@ -192,10 +201,10 @@ func TestEachPullIsKeptAtOnce(t *testing.T) {
 	other := open() // as another process sees it
 	for n := range 20 {
 		call(t, g, f, http.MethodGet, fmt.Sprintf("/v2/a/x/manifests/%d", n))
-		raw, _, err := other.Budget(t.Context(), "hub.example a")
-		var b budget
-		if err := errors.Join(err, json.Unmarshal(raw, &b)); err != nil || len(b.Spent) != n+1 {
-			t.Fatalf("%d pulls are kept after %d: %v", len(b.Spent), n+1, err)
+		var b *budget
+		err := other.Change(t.Context(), "hub.example a", func(raw []byte, _ time.Time) []byte { b = read(raw); return nil })
+		if err != nil || b.Spent.total() != n+1 {
+			t.Fatalf("%d pulls are kept after %d: %v", b.Spent.total(), n+1, err)
 		}
 	}
 }
@@ -209,7 +218,7 @@ func TestWaitersFollowTheirBudget(t *testing.T) {
 		}
 		s := &slowStore{}
 		for _, name := range []string{"hub.example one", "hub.example two"} {
-			if err := s.PutBudget(t.Context(), name, one); err != nil {
+			if err := s.Change(t.Context(), name, func([]byte, time.Time) []byte { return one }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -259,8 +268,8 @@ func TestBudgetsAreExchanged(t *testing.T) {
 			adjust(0)
 		}
 		for who, b := range g.sources {
-			if b.underWay != 0 || b.reserved() != 0 || len(b.Spent) > 60 {
-				t.Errorf("%s: %d under way, %d reserved, %d pulls of 60", who.registry, b.underWay, b.reserved(), len(b.Spent))
+			if b.underWay != 0 || b.reserved() != 0 || b.Spent.total() > 60 {
+				t.Errorf("%s: %d under way, %d reserved, %d pulls of 60", who.registry, b.underWay, b.reserved(), b.Spent.total())
 			}
 		}
 	})
@@ -268,17 +277,41 @@ func TestBudgetsAreExchanged(t *testing.T) {
 
 // The states of two sign-ins that were one in an earlier process have the same pulls: they are joined, not added up.
 func TestKeptPullsAreCountedOnce(t *testing.T) {
-	now := time.Now()
-	at := func(seconds ...int) (list []time.Time) {
-		for _, s := range seconds {
-			list = append(list, now.Add(time.Duration(s)*time.Second))
+	at := func(list ...int64) (s spent) {
+		for _, seconds := range list {
+			s = s.add(spent{countAt(time.Unix(seconds, 0), 1)})
 		}
-		return list
+		return s
 	}
-	b := budget{Spent: at(1, 2, 2, 5)}
-	b.join(at(2, 3, 5, 7))
-	if got, want := fmt.Sprint(b.Spent), fmt.Sprint(at(1, 2, 2, 3, 5, 7)); got != want {
-		t.Errorf("%s, want %s", got, want)
+	got := at(1, 2, 2, 65).join(at(62, 63, 125))
+	if want := (spent{{0, 3, 2}, {1, 2, 5}, {2, 1, 5}}); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// What an earlier version has saved is read: a time for each pull.
+func TestReadsTimesOfPulls(t *testing.T) {
+	old := `{"Limit":100,"Remaining":97,"Window":21600000000000,"Known":true,"Spent":["2026-11-23T12:00:01.5Z","2026-11-23T12:00:59Z","2026-11-23T12:03:00Z"]}`
+	b := read([]byte(old))
+	minute := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).Unix() / 60
+	if want := (spent{{minute, 2, 59}, {minute + 3, 1, 0}}); b.Remaining != 97 || !slices.Equal(b.Spent, want) {
+		t.Errorf("%+v, want %v", b, want)
+	}
+	raw, err := json.Marshal(b)
+	if again := read(raw); err != nil || !slices.Equal(again.Spent, b.Spent) {
+		t.Errorf("%s: %+v, %v", raw, again, err)
+	}
+}
+
+// However many pulls there are in six hours, their state remains small.
+func TestSavedStateIsSmall(t *testing.T) {
+	b := budget{Known: true, Limit: 20_000, Window: 6 * time.Hour, Read: time.Now()}
+	for i := range 20_000 {
+		b.Spent = b.Spent.add(spent{countAt(b.Read.Add(time.Duration(i)*time.Second), 1)})
+	}
+	b.forget(b.Read.Add(20_000 * time.Second))
+	if raw, err := json.Marshal(b); err != nil || len(raw) > 6<<10 || b.Spent.total() != 20_000 {
+		t.Errorf("%d bytes for %d pulls: %v", len(raw), b.Spent.total(), err)
 	}
 }
 
@@ -288,10 +321,10 @@ type slow struct {
 	let chan struct{}
 }
 
-// Budget implements Store.
-func (s slow) Budget(ctx context.Context, name string) ([]byte, bool, error) {
+// Change implements Store.
+func (s slow) Change(ctx context.Context, name string, change func([]byte, time.Time) []byte) error {
 	<-s.let
-	return s.shelf.Budget(ctx, name)
+	return s.shelf.Change(ctx, name, change)
 }
 
 // Where it is not known that a registry counts, nothing waits for what was kept of it; then it holds, with what is under way.

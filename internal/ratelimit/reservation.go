@@ -79,14 +79,26 @@ func (b *budget) cut(pulls int, from func(*reservation) bool) (taken int) {
 
 // fit takes reserved pulls back when less turns out to be left: first from what has not begun.
 func (b *budget) fit(rule Rule) {
-	excess := b.reserved() - max(0, b.Remaining-rule.keep(b.Limit))
+	excess := b.reserved() - max(0, b.Remaining-b.allotted()-rule.keep(b.Limit))
 	excess -= b.cut(excess, func(r *reservation) bool { return !r.begun })
 	b.cut(excess, func(*reservation) bool { return true })
 }
 
+// of reports whether there are pulls reserved in the budget of an account.
+func (r *reservation) of(a *account) bool {
+	return r != nil && r.left > 0 && r.account.budget == a.budget
+}
+
+// fits reports whether there is a pull left, by what is known of the budget.
+func (r *reservation) fits(a *account, rule Rule, now time.Time) bool {
+	a.forget(now)
+	left, known := a.available(rule)
+	return known && !now.Before(a.Until) && (left > 0 || left == 0 && r.of(a))
+}
+
 // take takes a pull, from the reservation if there is one, or says when to try again. The caller holds the lock.
 func (r *reservation) take(a *account, rule Rule, now time.Time) (retry time.Time, ok bool) {
-	mine := r != nil && r.left > 0 && r.account.budget == a.budget
+	mine := r.of(a)
 	if mine {
 		r.left--
 	}

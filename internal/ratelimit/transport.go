@@ -72,7 +72,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case err != nil:
 		if counts {
-			t.settle(a, false)
+			t.lost(a)
 		}
 		return nil, err
 	case !registryPath(req.URL.Path):
@@ -98,53 +98,85 @@ func (t *transport) until(now time.Time) time.Time {
 	return t.blocked(t.registry, now)
 }
 
-// admit admits a request for a manifest; one that counts takes its pull. If only pending answers can tell whether there is one left, admit
-// waits for them.
+// admit admits a request for a manifest; one that counts takes its pull. It waits until the pull is set aside, and if only pending answers
+// can tell whether there is one left, for them.
 func (t *transport) admit(ctx context.Context, repository string, counts bool) (*account, error) {
 	a, err := t.of(ctx, t.registry, repository)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		settled, kept, err := t.try(ctx, a, repository, counts, time.Now())
-		if settled == nil {
-			await(ctx, kept, writePatience)
+	for began := time.Now(); ; {
+		wait, err := t.try(ctx, a, repository, counts, began, time.Now())
+		switch {
+		case wait.settled != nil:
+			select {
+			case <-wait.settled:
+			case <-ctx.Done():
+			}
+		case wait.granted != nil:
+			await(ctx, wait.granted, writePatience)
+		default:
+			await(ctx, wait.kept, writePatience)
 			return a, err
 		}
-		select {
-		case <-settled:
-		case <-ctx.Done():
+		t.waited(ctx, a, wait.granted)
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-func (t *transport) try(ctx context.Context, a *account, repository string, counts bool, now time.Time) (settled, kept <-chan struct{}, err error) {
+// wait is what a request waits for: that a pull ends, that pulls are set aside, or that news are saved.
+type wait struct{ settled, granted, kept <-chan struct{} }
+
+// waited ends a wait. A store that has not set aside a pull by then is not waited for again.
+func (t *transport) waited(ctx context.Context, a *account, granted <-chan struct{}) {
+	t.mu.Lock()
+	defer t.unlock()
+	a.waiting--
+	if granted == nil || ctx.Err() != nil {
+		return
+	}
+	select {
+	case <-granted:
+	default:
+		a.failed = true
+	}
+}
+
+func (t *transport) try(ctx context.Context, a *account, repository string, counts bool, began, now time.Time) (wait, error) {
 	t.mu.Lock()
 	defer t.unlock()
 	if until := t.blocked(t.registry, now); !until.IsZero() {
-		return nil, nil, abuseError(t.registry, until)
+		return wait{}, abuseError(t.registry, until)
 	}
 	if !counts {
-		return nil, nil, nil
+		return wait{}, nil
 	}
 	if since, ok := a.exempt[repository]; ok && now.Sub(since) < exemptFor {
 		a.begin()
-		return nil, nil, nil
+		return wait{}, nil
 	}
-	rule := t.options.Rule(t.registry)
-	at, ok := reservationOf(ctx).take(a, rule, now)
+	rule, reserved := t.options.Rule(t.registry), reservationOf(ctx)
+	if t.options.Store != nil && !a.failed && !a.covered(now) && reserved.fits(a, rule, now) {
+		a.waiting++
+		a.took = now
+		return wait{granted: t.save(a, true, now)}, nil
+	}
+	at, ok := reserved.take(a, rule, now)
 	switch {
 	case ok && a.short:
 		a.short = false
 		t.say(slog.LevelInfo, "pulls are allowed again", slog.String("registry", t.registry))
-		return nil, nil, nil
+		return wait{}, nil
 	case ok:
-		return nil, nil, nil
-	case a.undecided(rule, now):
-		return a.wait(), nil, nil
+		return wait{}, nil
+	case a.undecided(rule, now.Sub(began) < lease, now):
+		a.waiting++
+		t.tend(a)
+		return wait{settled: a.wait()}, nil
 	}
-	return nil, t.fellShort(a, at, now), t.pullError(a, rule, at)
+	return wait{kept: t.fellShort(a, at, now)}, t.pullError(a, rule, at)
 }
 
 // fellShort logs once that a budget is exhausted. It returns a channel that is closed when that is saved.
@@ -206,6 +238,15 @@ func (t *transport) settle(a *account, counted bool) {
 	a.settle(counted, time.Now())
 }
 
+// lost ends a pull that was sent, and got no answer.
+func (t *transport) lost(a *account) {
+	t.mu.Lock()
+	defer t.unlock()
+	a.settle(false, time.Now())
+	a.lose()
+	a.lost++
+}
+
 // heard reads an answer. It returns a channel that is closed when the news is saved.
 func (t *transport) heard(a *account, repository string, counts bool, resp *http.Response, sent time.Time) (kept <-chan struct{}) {
 	signed := t.options.SignsIn != nil && t.options.SignsIn(t.registry, repository)
@@ -222,25 +263,25 @@ func (t *transport) heard(a *account, repository string, counts bool, resp *http
 	}
 	metered := t.Metered(t.registry)
 	counted := counts && resp.StatusCode == http.StatusOK && metered
+	known := ok && metered
+	if counted && !known && a.Known && len(a.exempt) < maxExempt { // it counts others, and not this one
+		a.exempt[repository] = now
+		counted = false
+	}
 	if counts {
 		a.settle(counted, now)
 	}
-	switch {
-	case ok && metered:
+	if known {
 		t.meet(a, r.Source)
 		t.applied(a, signed, r.Source)
 		delete(a.exempt, repository)
 		a.learn(r, sent, now)
 		a.fit(t.options.Rule(t.registry))
-	case counted && a.Known && len(a.exempt) < maxExempt: // it counts others, and not this one
-		a.exempt[repository] = now
-		a.Spent = a.Spent[:len(a.Spent)-1]
-		counted = false
 	}
 	if counted && t.options.Pulled != nil {
 		t.options.Pulled(t.registry, a.account)
 	}
-	if ok && metered || counted {
+	if known || counted {
 		return t.save(a, counted, now)
 	}
 	return nil

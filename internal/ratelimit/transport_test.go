@@ -173,13 +173,10 @@ func TestShortPauses(t *testing.T) {
 // shelf is a store in memory.
 type shelf map[string][]byte
 
-func (s shelf) Budget(_ context.Context, name string) ([]byte, bool, error) {
-	raw, ok := s[name]
-	return raw, ok, nil
-}
-
-func (s shelf) PutBudget(_ context.Context, name string, state []byte) error {
-	s[name] = state
+func (s shelf) Change(_ context.Context, name string, change func([]byte, time.Time) []byte) error {
+	if state := change(s[name], time.Now()); state != nil {
+		s[name] = state
+	}
 	return nil
 }
 
@@ -211,7 +208,7 @@ func TestKeepAtTheEnd(t *testing.T) {
 // A pull that ended while somebody waited for the lock is not forgotten for being of later than that one thinks it is.
 func TestForgetKeepsWhatWasJustMade(t *testing.T) {
 	now := time.Now()
-	b := budget{Window: time.Hour, Spent: []time.Time{now.Add(-2 * time.Hour), now.Add(time.Millisecond), now.Add(time.Hour)}}
+	b := budget{Window: time.Hour, Spent: spent{countAt(now.Add(-2*time.Hour), 1), countAt(now.Add(time.Millisecond), 1), countAt(now.Add(time.Hour), 1)}}
 	if b.forget(now); len(b.Spent) != 1 {
 		t.Errorf("%v is left, want the second", b.Spent)
 	}

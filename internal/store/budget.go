@@ -10,17 +10,42 @@ const (
 	// maxBudget limits the state of one budget, in bytes; budgetsLast is how long a state without updates is kept.
 	maxBudget   = 1 << 20
 	budgetsLast = 90 * 24 * time.Hour
+	// changeTries is how often a change is computed while others change the same state.
+	changeTries = 50
 )
 
-// Budget returns the saved state of a budget, and false if there is none.
-func (s *Store) Budget(ctx context.Context, name string) (state []byte, ok bool, err error) {
-	return s.state(ctx, s.find.budget, "budget", name)
+// Change replaces the state of a budget with what change makes of it. change is called again if the state has changed meanwhile, here or
+// in another process, so that no update is lost. Its state is nil if there is none; if it returns nil, nothing is written.
+func (s *Store) Change(ctx context.Context, name string, change func(state []byte, now time.Time) []byte) error {
+	if name == "" || len(name) > maxJob {
+		return fmt.Errorf("store: budget %q: without a name, or with one that is too long", bounded(name))
+	}
+	for range changeTries {
+		old, _, err := s.state(ctx, s.find.budget, "budget", name)
+		if err != nil {
+			return err
+		}
+		state := change(old, s.options.Now())
+		if len(state) > maxBudget {
+			return fmt.Errorf("store: budget %q of %d bytes: too large", bounded(name), len(state))
+		}
+		if state == nil {
+			return nil
+		}
+		if changed, err := s.changeBudget(ctx, name, old, state); changed || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("store: budget %q: others changed it %d times in a row", bounded(name), changeTries)
 }
 
-// PutBudget saves the state of a budget and replaces the previous one.
-func (s *Store) PutBudget(ctx context.Context, name string, state []byte) error {
-	if name == "" || len(name) > maxJob || len(state) == 0 || len(state) > maxBudget {
-		return fmt.Errorf("store: budget %q of %d bytes: without a name or a state, or too large", bounded(name), len(state))
+// changeBudget writes a state if the last one is still old, in one statement. A last one that is too large to be read counts as none.
+func (s *Store) changeBudget(ctx context.Context, name string, old, state []byte) (changed bool, err error) {
+	if s.damaged.Load() {
+		return true, nil
 	}
-	return s.write(ctx, "keep the budget "+name, s.putState("budgets", name, state))
+	const query = `INSERT INTO budgets (name, state, used) VALUES (?, ?, ?)
+		ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used WHERE budgets.state = ? OR length(budgets.state) > ?`
+	rows, err := s.transact(ctx, do(query, name, state, s.now(), old, maxBudget))
+	return rows > 0, s.failed(ctx, "keep the budget "+name, err)
 }
