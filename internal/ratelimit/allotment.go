@@ -173,6 +173,8 @@ func (a *account) accept(m merged, rule Rule, now time.Time) {
 		if m.theirs {
 			b.heard = now
 		}
-		b.fit(rule)
+		if b.Known {
+			b.fit(rule)
+		}
 	}
 }
