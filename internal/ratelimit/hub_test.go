@@ -114,6 +114,7 @@ func (s *stand) start(t *testing.T) {
 func (s *stand) stop(t *testing.T) {
 	t.Helper()
 	_ = s.client.Close()
+	s.governor.Keep() // otherwise it goes on
 	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
