@@ -424,7 +424,8 @@ func registryOf(ref string) string {
 
 const azSuffix = ".azurecr.io"
 
-var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+// wholeID matches a resource ID as a config takes it; a variable, or a name that Azure does not allow, makes none.
+var wholeID = regexp.MustCompile(`^(?i:/subscriptions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/resourceGroups/[-\w._()]{1,90}/providers/Microsoft\.ContainerRegistry/registries/[a-z0-9]{5,50})$`)
 
 // azTarget is the host of the target's registry, which gets an entry where its name is known; else the mapping says that Azure imports.
 func (d *document) azTarget(i azImport, name string) (host, engine string) {
@@ -438,9 +439,9 @@ func (d *document) azTarget(i azImport, name string) (host, engine string) {
 		return name + azSuffix, "acr"
 	}
 	r.azure = true
-	group, subscription := i.one("--resource-group"), i.one("--subscription")
-	if guid.MatchString(subscription) && group != "" && !strings.Contains(group, "${") && r.resourceID == "" {
-		r.resourceID = "/subscriptions/" + subscription + "/resourceGroups/" + group + "/providers/Microsoft.ContainerRegistry/registries/" + name
+	id := "/subscriptions/" + i.one("--subscription") + "/resourceGroups/" + i.one("--resource-group") + "/providers/Microsoft.ContainerRegistry/registries/" + name
+	if r.resourceID == "" && wholeID.MatchString(id) {
+		r.resourceID = id
 	}
 	return r.key, ""
 }
