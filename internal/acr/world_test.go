@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,7 +71,7 @@ type world struct {
 	dir    string
 	log    *syncBuffer
 	store  *store.Store
-	azure  *azure.Client
+	azure  atomic.Pointer[azure.Client] // what a killed process has begun may still read the one before
 	client *registry.Client
 	engine *acr.Engine
 	mirror *mirror.Mirror
@@ -146,7 +147,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // entra is the credential of a registry that is signed in to through Entra.
 func (w *world) entra(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
-	token, expires, err := w.azure.RegistryToken(ctx, repo.Registry)
+	token, expires, err := w.azure.Load().RegistryToken(ctx, repo.Registry)
 	return auth.Credential{Username: "Entra ID", IdentityToken: token}, expires, err
 }
 
@@ -159,9 +160,11 @@ func (w *world) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	public, _ := azure.CloudNamed("public")
-	if w.azure, err = azure.New(azure.Options{Cloud: public, Credential: w.credential, Transport: w.transport(), UserAgent: "dray/test", Log: log}); err != nil {
+	client, err := azure.New(azure.Options{Cloud: public, Credential: w.credential, Transport: w.transport(), UserAgent: "dray/test", Log: log})
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.azure.Store(client)
 	w.client, err = registry.New(registry.Options{
 		Keychain: auth.Keychain{Named: w.signIns}, Keep: w.store.PutManifest, Log: log,
 		Wrap: func(string, http.RoundTripper) http.RoundTripper { return w.transport() },
@@ -173,9 +176,9 @@ func (w *world) start(t *testing.T) {
 		Source: w.client, Artifacts: w.client, Target: w.client, Presence: w.client, Memory: w.store, Now: time.Now, Log: log,
 	})
 	w.engine = acr.New(acr.Options{
-		Azure: w.azure, Plane: w.client, Locks: locks{w.azure}, Memory: w.store, Fallback: copying,
+		Azure: client, Plane: w.client, Locks: locks{client}, Memory: w.store, Fallback: copying,
 		Target: func(ctx context.Context, host string) (azure.ResourceID, error) {
-			return w.azure.Find(ctx, subscriptionID, host)
+			return client.Find(ctx, subscriptionID, host)
 		},
 		Origin: func(_ context.Context, repo image.Repository) (acr.Origin, error) {
 			if repo.Registry == w.unseen {
@@ -189,7 +192,7 @@ func (w *world) start(t *testing.T) {
 			}
 			return acr.Origin{Host: repo.Registry}, nil
 		},
-		SignIn: w.azure.SignIn, Manifest: copying.Manifest,
+		SignIn: client.SignIn, Manifest: copying.Manifest,
 		Registry: func(repo image.Repository) acr.Registry {
 			_, known := w.signIns[repo.Registry]
 			signed := w.origins[repo.Registry].Username != ""
