@@ -19,7 +19,7 @@ const (
 	settleEvery = time.Second
 	// maxAhead is how many pulls a process that makes them sets aside beyond those that it needs, so that not each waits for the store.
 	maxAhead = 16
-	// maxAllotments limits the processes that share a budget, maxAllotted what each may have.
+	// maxAllotments limits the processes that share a budget.
 	maxAllotments = 1000
 )
 

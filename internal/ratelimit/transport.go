@@ -3,9 +3,11 @@ package ratelimit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -72,7 +74,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case err != nil:
 		if counts {
-			t.lost(a)
+			t.unanswered(a, err)
 		}
 		return nil, err
 	case !registryPath(req.URL.Path):
@@ -238,13 +240,25 @@ func (t *transport) settle(a *account, counted bool) {
 	a.settle(counted, time.Now())
 }
 
-// lost ends a pull that was sent, and got no answer.
-func (t *transport) lost(a *account) {
+// unanswered ends a pull that got no answer. Unless there was no connection, the registry may have counted it.
+func (t *transport) unanswered(a *account, err error) {
 	t.mu.Lock()
 	defer t.unlock()
 	a.settle(false, time.Now())
+	if unconnected(err) {
+		return
+	}
 	a.lose()
 	a.lost++
+}
+
+// unconnected reports whether a request was not sent, since there was no connection.
+func unconnected(err error) bool {
+	if _, unnamed := errors.AsType[*net.DNSError](err); unnamed {
+		return true
+	}
+	dial, ok := errors.AsType[*net.OpError](err)
+	return ok && (dial.Op == "dial" || dial.Op == "proxyconnect")
 }
 
 // heard reads an answer. It returns a channel that is closed when the news is saved.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -236,4 +237,44 @@ func TestGatewayThatCountsAll(t *testing.T) {
 			t.Error("a registry that has said nothing is metered")
 		}
 	})
+}
+
+// failing fails each request.
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// TestUnansweredPulls: a request without an answer may have been counted, but not one that was never sent: an outage takes nothing from a
+// budget.
+func TestUnansweredPulls(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		left int
+	}{
+		"the answer broke off":   {io.ErrUnexpectedEOF, 90},
+		"reset":                  {&net.OpError{Op: "read", Err: errors.New("connection reset")}, 90},
+		"refused":                {fmt.Errorf("try: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")}), 100},
+		"no connection by proxy": {&net.OpError{Op: "proxyconnect", Err: errors.New("connection refused")}, 100},
+		"the name is not known":  {&net.DNSError{Err: "no such host", IsNotFound: true}, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := governor(io.Discard, Rule{Metered: true}, func(string, string) string { return "a" })
+			f := &fake{answer: func(*http.Request) (int, string, string) {
+				return http.StatusOK, "ratelimit-limit: 100;w=21600\nratelimit-remaining: 100;w=21600", ""
+			}}
+			call(t, g, f, http.MethodHead, "/v2/x/manifests/1")
+			for range 10 {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://hub.example/v2/x/manifests/1", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := g.Transport("hub.example", failing{tt.err}).RoundTrip(r); !errors.Is(err, tt.err) {
+					t.Fatal(err)
+				}
+			}
+			if b := g.Budgets(time.Now()); len(b) != 1 || b[0].Remaining != tt.left {
+				t.Errorf("%+v, not %d left", b, tt.left)
+			}
+		})
+	}
 }
