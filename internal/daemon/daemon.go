@@ -117,7 +117,7 @@ func (d *Daemon) remember(states map[string]record.State) {
 	for name, s := range states {
 		if !s.Begun.IsZero() {
 			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
-			ended(&s, result, "", true, s.Begun)
+			s = ended(s, result, "", true, s.Begun)
 			run := runOf(name, result, s)
 			d.writes <- write{"the run that was cut off", func(ctx context.Context) error { return d.options.Memory.KeepRun(ctx, run.JobRun, run.State) }}
 		}

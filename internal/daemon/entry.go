@@ -3,11 +3,8 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -57,12 +54,11 @@ func (d *Daemon) adopt(g Generation) {
 		if known && !e.removed && e.Fingerprint == job.Fingerprint {
 			continue
 		}
-		if every, ok := job.Schedule.Every(); e.state.Anchor.IsZero() || ok && !sameEvery(e.Schedule, every, known) {
-			e.state.Anchor = now
+		was := job.Schedule // what a new job of this process had before is in its state
+		if known {
+			was = e.Schedule
 		}
-		if cmp.Or(e.state.Planned, e.state.Fingerprint) != job.Fingerprint {
-			e.state.Due, e.state.Deferred = time.Time{}, time.Time{}
-		}
+		e.state = adopted(e.state, was, job, now)
 		e.Job, e.removed = job, false
 		d.plan(e, now)
 		d.changed[job.Name] = true
@@ -73,12 +69,6 @@ func (d *Daemon) adopt(g Generation) {
 		}
 	}
 	d.requeue() // there may be more slots now
-}
-
-// sameEvery reports whether a job keeps the phase of its "@every"; a new job of this process takes it from its saved state.
-func sameEvery(before schedule.Schedule, every time.Duration, known bool) bool {
-	was, ok := before.Every()
-	return !known || ok && was == every
 }
 
 func (d *Daemon) remove(name string, e *entry) {
@@ -101,7 +91,7 @@ func (d *Daemon) plan(e *entry, now time.Time) {
 	if e.running != nil {
 		return
 	}
-	e.state.Due, e.state.Trigger = e.next(now)
+	e.state.Due, e.state.Trigger = next(e.Job, e.state, now)
 	e.state.Planned = e.Fingerprint
 	d.changed[e.Name] = true
 	if e.state.Due.IsZero() {
@@ -113,77 +103,8 @@ func (d *Daemon) plan(e *entry, now time.Time) {
 	d.options.Events.Scheduled(e.status(now))
 }
 
-// deadline is the time by which a success is expected. A failed run does not move it.
-func (e *entry) deadline() time.Time {
-	if e.state.Succeeded.IsZero() {
-		return e.state.Anchor.Add(schedule.Offset(e.Name, e.Jitter))
-	}
-	return schedule.Deadline(e.Schedule, e.Name, e.Jitter, e.state.Succeeded, e.state.Anchor)
-}
-
-// next returns when the job runs next, and why. An earlier plan stays if it is sooner, so that a restart delays nothing.
-func (e *entry) next(now time.Time) (time.Time, record.Trigger) {
-	due, trigger := e.after(now)
-	if planned := e.state.Due; !planned.IsZero() && (due.IsZero() || planned.Before(due)) {
-		return planned, e.state.Trigger
-	}
-	return due, trigger
-}
-
-// after returns when the job runs next, given its state.
-func (e *entry) after(now time.Time) (time.Time, record.Trigger) {
-	s := &e.state
-	last, trigger := s.Started, record.Scheduled
-	if last.IsZero() || s.Fingerprint != e.Fingerprint {
-		last, trigger = time.Time{}, record.First
-	}
-	switch {
-	case s.Asked:
-		return now, record.Asked
-	case cutOff(*s) && trigger == record.First:
-		return now, record.First
-	case cutOff(*s):
-		return now, s.Last.Trigger
-	}
-	due := schedule.Due(e.Schedule, e.Name, e.Jitter, last, s.Anchor, now)
-	if trigger == record.First {
-		return due, record.First
-	}
-	for _, again := range []time.Time{s.Deferred, again(*s)} {
-		if again.IsZero() {
-			continue
-		}
-		if again = again.Add(-max(0, s.Ended.Sub(now))); due.IsZero() || again.Before(due) { // the clock may have been set back
-			due, trigger = again, record.Retried
-		}
-	}
-	return due, trigger
-}
-
-// cutOff reports whether the last run was cut off and nothing has run since.
-func cutOff(s record.State) bool { return s.Last != nil && s.Last.Outcome == record.RunCutOff }
-
 // clock returns the time with the precision of states.
 func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
-
-// The pauses after failed runs; each is twice the one before.
-const (
-	firstPause   = time.Minute
-	longestPause = 6 * time.Hour
-)
-
-// again returns when to retry a job whose last run has failed; zero if it succeeded. Without this, a registry that is away for a minute
-// would cost a daily job a day, and a job without a schedule everything.
-func again(s record.State) time.Time {
-	if s.Failures == 0 {
-		return time.Time{}
-	}
-	pause := longestPause
-	if shift := s.Failures - 1; shift < 16 {
-		pause = min(firstPause<<shift, longestPause)
-	}
-	return s.Ended.Add(pause)
-}
 
 // start begins the runs of due jobs while there are free slots. If waiting runs of the same registries take all slots that such jobs may
 // have, it sets the job aside until a run ends.
@@ -283,8 +204,7 @@ var never = time.Unix(1<<40, 0)
 func (d *Daemon) begin(e *entry, now time.Time) {
 	r := &running{built: d.current, tracker: newTracker(), fingerprint: e.Fingerprint}
 	e.running = r
-	e.state.Begun, e.state.BegunBy = now, e.state.Trigger
-	e.state.Asked, e.state.Due, e.state.Deferred = false, time.Time{}, time.Time{}
+	e.state = begun(e.state, now)
 	d.changed[e.Name] = true
 	d.running[e] = struct{}{}
 	r.built.runs++
@@ -305,7 +225,7 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	r.built.release()
 	d.ended = now
 	before := e.state
-	ended(&e.state, result, r.fingerprint, d.stopped, now)
+	e.state = ended(e.state, result, r.fingerprint, d.stopped, now)
 	run := runOf(e.Name, result, e.state)
 	if !e.removed {
 		d.options.Events.Ran(run, before)
@@ -315,90 +235,6 @@ func (d *Daemon) end(e *entry, result mirror.Result) {
 	d.forget(e)
 	delete(d.changed, e.Name) // it is saved with the run
 	d.writes <- write{"the run", func(ctx context.Context) error { return d.options.Memory.KeepRun(ctx, run.JobRun, run.State) }}
-}
-
-// runOf returns the record of a run that has ended, with the state that its job has after it. Actions that changed nothing are left out.
-func runOf(job string, result mirror.Result, state record.State) Run {
-	run := Run{JobRun: record.JobRun{Job: job, Run: *state.Last}, Result: result, State: state}
-	run.Duration = record.Seconds(run.Ended.Sub(run.Started))
-	for _, out := range result.Outcomes {
-		if out.Status != record.Kept {
-			run.Actions = append(run.Actions, out.Record())
-		}
-	}
-	return run
-}
-
-// ended records the result of the current run; stopping says that the daemon stops.
-func ended(s *record.State, result mirror.Result, fingerprint string, stopping bool, now time.Time) {
-	s.Last = &record.Run{Started: s.Begun, Ended: now, Trigger: s.BegunBy, Counts: result.Counts()}
-	s.Last.Outcome, s.Last.Error = verdict(result)
-	s.Begun, s.BegunBy, s.Ended, s.Deferred = time.Time{}, "", now, time.Time{}
-	if stopping && cut(result) {
-		s.Last.Outcome = record.RunCutOff
-		return
-	}
-	s.Fingerprint, s.Started = fingerprint, s.Last.Started
-	switch s.Last.Outcome {
-	case record.RunOK:
-		s.Succeeded, s.Failures = now, 0
-	case record.RunFailed, record.RunPartly:
-		s.Failures++
-	case record.RunDeferred, record.RunCutOff:
-	}
-	at := waits(result)
-	if result.Progress() {
-		s.Given = now
-	}
-	if result.Progress() || at.IsZero() {
-		s.Vain = 0
-	}
-	if !at.IsZero() {
-		s.Deferred = turn(mirror.Again(at, now, s.Vain), s.Given, now).Add(time.Millisecond - 1).Truncate(time.Millisecond)
-		s.Vain++
-	}
-}
-
-// cut reports whether a run that ended during a stop has left work undone. It then counts as not made, and is due at the next start: its
-// failures may come from the stop.
-func cut(result mirror.Result) bool {
-	return result.Err != nil || slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool {
-		return out.Status == record.Failed || out.Status == record.Deferred && (out.RetryAt.IsZero() || errors.Is(out.Err, mirror.ErrStopping))
-	})
-}
-
-// verdict returns the result of a run, and the most frequent cause of its failures. Refused actions need no work; deferred ones still do,
-// and are no failures.
-func verdict(result mirror.Result) (outcome record.Result, why string) {
-	if result.Err != nil {
-		return record.RunFailed, record.Text(result.Err.Error())
-	}
-	if causes := mirror.Causes(result); len(causes) > 0 {
-		why = causes[0].String()
-		if others := len(causes) - 1; others > 0 {
-			why = fmt.Sprintf("%s; and %d more errors", why, others)
-		}
-	}
-	return result.Counts().Result(), record.Text(why)
-}
-
-// waits returns when the first deferred action may be tried again, zero for none.
-func waits(result mirror.Result) (at time.Time) {
-	for _, out := range result.Outcomes {
-		if out.Status == record.Deferred && !out.RetryAt.IsZero() && (at.IsZero() || out.RetryAt.Before(at)) {
-			at = out.RetryAt
-		}
-	}
-	return at
-}
-
-// turn delays a job that waits for a budget by less than a second, the more the more recently it got some of the budget, so that others go
-// first. Otherwise the same jobs would take all of it each time.
-func turn(at, lastGiven, now time.Time) time.Time {
-	if lastGiven.IsZero() {
-		return at
-	}
-	return at.Add(time.Duration(float64(time.Second) / (1 + max(0, now.Sub(lastGiven).Minutes()))))
 }
 
 func firstLine(err error) string {

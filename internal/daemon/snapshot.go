@@ -47,22 +47,9 @@ func latest(a, b time.Time) time.Time {
 }
 
 func (e *entry) status(now time.Time) record.JobStatus {
-	j := record.JobStatus{
-		Job: e.Name, Schedule: e.Schedule.String(), Source: e.Source, State: record.JobIdle, Due: e.state.Due, Trigger: e.state.Trigger,
-		LastSuccess: e.state.Succeeded, Deadline: e.deadline(), Failures: e.state.Failures, DeferredUntil: e.state.Deferred,
-	}
-	if e.state.Last != nil {
-		j.Last = new(*e.state.Last)
-	}
-	switch r := e.running; {
-	case r != nil:
-		j.State, j.Started, j.Trigger, j.Progress = record.JobRunning, e.state.Begun, e.state.BegunBy, r.tracker.snapshot()
-	case !j.Due.IsZero() && !j.Due.After(now):
-		j.State = record.JobWaiting
-	case !j.DeferredUntil.IsZero():
-		j.State = record.JobDeferred
-	case !j.Due.IsZero():
-		j.State = record.JobScheduled
+	j := status(e.Job, e.state, now)
+	if e.running != nil {
+		j.Progress = e.running.tracker.snapshot()
 	}
 	return j
 }
