@@ -1,15 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
-
-	"github.com/draysync/dray/internal/mirror"
-	"github.com/draysync/dray/internal/record"
-	"github.com/draysync/dray/internal/schedule"
 )
 
 // Options of a [Daemon]. All are required except Changed.
@@ -31,22 +29,17 @@ type Daemon struct {
 	asks chan func()
 	done chan func()
 	gone chan struct{}
-	// writes are for the memory, which may be slow: they are made one after another, beside the loop.
-	writes chan write
 
 	// The loop owns what follows.
 	ctx      context.Context //nolint:containedctx // Run's, for what it starts
 	building context.Context //nolint:containedctx // the same, for builds, which a stop cancels at once
+	alone    *Alone
 	current  *built
-	entries  map[string]*entry
-	// past are the states of removed jobs; changed are the jobs whose states must be saved.
-	past    map[string]record.State
-	changed map[string]bool
-	queue   schedule.Queue
-	// aside are jobs that are due and wait until another one of the same registries has ended, by registries.
-	aside map[string]*schedule.Queue
-	// running are the jobs that run.
-	running map[*entry]struct{}
+	// running are the jobs that run, by name; between counts them by registries.
+	running map[string]*running
+	between map[string]int
+	// next is when the next job is due, zero for never.
+	next time.Time
 	// ended is when the last run ended.
 	ended     time.Time
 	reload    reload
@@ -60,17 +53,9 @@ type Daemon struct {
 func New(options Options) *Daemon {
 	return &Daemon{
 		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
-		writes: make(chan write, maxWrites), entries: map[string]*entry{}, aside: map[string]*schedule.Queue{}, changed: map[string]bool{}, running: map[*entry]struct{}{}, draining: make(chan struct{}),
+		alone:   NewAlone(options.Memory, options.Events.Scheduled, options.Log),
+		running: map[string]*running{}, between: map[string]int{}, draining: make(chan struct{}),
 	}
-}
-
-// maxWrites is how many writes may be queued for the memory before the loop waits.
-const maxWrites = 1024
-
-// write is one call of the memory; what names it in the log.
-type write struct {
-	what string
-	do   func(ctx context.Context) error
 }
 
 // ErrStopping is the answer to requests once the daemon stops.
@@ -85,13 +70,9 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	building, end := until(runs, stop)
 	defer end()
 	d.ctx, d.building, d.started = runs, building, time.Now()
-	written := make(chan struct{})
-	go d.writeAll(ctx, written)
-	defer func() { close(d.writes); <-written }()
-	states, err := d.options.Memory.JobStates(building)
-	if err != nil && building.Err() == nil {
-		d.options.Log.LogAttrs(ctx, slog.LevelWarn, "the history of earlier runs cannot be read; every job runs now", slog.Any("err", err))
-	}
+	last, drop := lastingOn(ctx, lastWrites)
+	defer drop()
+	defer d.alone.Leave(last)
 	first, err := d.options.Build(building)
 	switch {
 	case err == nil && building.Err() != nil:
@@ -102,47 +83,16 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	case err != nil:
 		return err
 	}
-	d.remember(states)
 	d.adopt(first)
+	if d.next, err = d.alone.Offer(building, first.Jobs); err != nil {
+		first.Close()
+		return nil
+	}
 	d.reload.succeeded(d.started)
 	d.options.Events.Reloaded(d.started, d.current.number, nil)
 	d.tell(d.options.Manager.Ready(d.words()))
 	d.loop(ctx, stop, cancel)
 	return nil
-}
-
-// remember loads the saved states. A run that was under way in them was cut off.
-func (d *Daemon) remember(states map[string]record.State) {
-	d.past = make(map[string]record.State, len(states))
-	for name, s := range states {
-		if !s.Begun.IsZero() {
-			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
-			s = ended(s, result, "", true, s.Begun)
-			run := runOf(name, result, s)
-			d.writes <- write{"the run that was cut off", func(ctx context.Context) error { return d.options.Memory.KeepRun(ctx, run.JobRun, run.State) }}
-		}
-		d.past[name] = s
-	}
-}
-
-// errCutOff is the error of a run whose end no one has seen.
-var errCutOff = errors.New("the process ended before the run did")
-
-// save queues the changed states for writing.
-func (d *Daemon) save() {
-	if len(d.changed) == 0 {
-		return
-	}
-	states := make(map[string]record.State, len(d.changed))
-	for name := range d.changed {
-		if e, ok := d.entries[name]; ok {
-			states[name] = e.state
-		} else {
-			states[name] = d.past[name]
-		}
-	}
-	clear(d.changed)
-	d.writes <- write{"the states of jobs", func(ctx context.Context) error { return d.options.Memory.KeepJobs(ctx, states) }}
 }
 
 // until returns a context that also ends when stop is closed.
@@ -158,20 +108,11 @@ func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.
 	return ctx, cancel
 }
 
-// lastWrites limits the remaining writes after the daemon's context has ended.
-const lastWrites = 250 * time.Millisecond
-
-// writeAll makes the writes, and the remaining ones when the daemon ends.
-func (d *Daemon) writeAll(life context.Context, written chan<- struct{}) {
-	defer close(written)
-	ctx, drop := context.WithCancel(context.WithoutCancel(life))
-	defer drop()
-	defer context.AfterFunc(life, func() { time.AfterFunc(lastWrites, drop) })()
-	for w := range d.writes {
-		if err := w.do(ctx); err != nil {
-			d.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store could not keep "+w.what, slog.Any("err", err)) //nolint:sloglint // one of a few; the store has warned
-		}
-	}
+// lastingOn returns a context that ends a moment after ctx has.
+func lastingOn(ctx context.Context, moment time.Duration) (context.Context, context.CancelFunc) {
+	last, end := context.WithCancel(context.WithoutCancel(ctx))
+	unwatch := context.AfterFunc(ctx, func() { time.AfterFunc(moment, end) })
+	return last, func() { unwatch(); end() }
 }
 
 // loop is the main loop. Each turn starts what is due, and waits for the next event.
@@ -185,7 +126,6 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 	defer grace.Stop()
 	for !d.stopped || len(d.running) > 0 || d.reload.busy {
 		d.start()
-		d.save()
 		d.say()
 		d.arm(due)
 		select {
@@ -210,7 +150,6 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 			ctx = context.WithoutCancel(ctx) // once is enough
 		}
 	}
-	d.save()
 	for _, answer := range d.reload.waiting {
 		answer <- ErrStopping
 	}
@@ -235,8 +174,8 @@ const longestSleep = time.Minute
 
 // arm sets the timer to the time when the next job is due and has a free slot.
 func (d *Daemon) arm(timer *time.Timer) {
-	at, ok := d.queue.Next()
-	if !ok || d.stopped {
+	at := d.next
+	if at.IsZero() || d.stopped {
 		timer.Stop()
 		return
 	}
@@ -293,11 +232,23 @@ func (d *Daemon) words() string {
 	case d.reload.rejected != nil:
 		return fmt.Sprintf("config rejected, running that of %s: %v", d.current.at.Format(time.TimeOnly), firstLine(d.reload.rejected))
 	case len(d.running) > 0:
-		return fmt.Sprintf("%d of %d jobs under way", len(d.running), len(d.entries))
+		jobs := len(d.current.jobs)
+		for name := range d.running {
+			if d.current.jobs[name] == nil {
+				jobs++
+			}
+		}
+		return fmt.Sprintf("%d of %d jobs under way", len(d.running), jobs)
+	case d.next.IsZero():
+		return fmt.Sprintf("%d jobs, none due", len(d.current.jobs))
 	}
-	at, ok := d.queue.Next()
-	if !ok {
-		return fmt.Sprintf("%d jobs, none due", len(d.entries))
+	return fmt.Sprintf("%d jobs, the next at %s", len(d.current.jobs), d.next.UTC().Format(time.RFC3339))
+}
+
+func firstLine(err error) string {
+	line, rest, more := strings.Cut(err.Error(), "\n")
+	if more && rest != "" {
+		line += " …"
 	}
-	return fmt.Sprintf("%d jobs, the next at %s", len(d.entries), at.UTC().Format(time.RFC3339))
+	return cmp.Or(line, "no reason given")
 }

@@ -49,7 +49,10 @@ type built struct {
 	Generation
 	number int
 	at     time.Time
-	runs   int
+	// jobs are by name.
+	jobs map[string]*Job
+	// runs counts what uses it.
+	runs int
 	// retired is set once it was replaced.
 	retired bool
 }

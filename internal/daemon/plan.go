@@ -14,7 +14,11 @@ import (
 
 // What is in this file decides, and does nothing: it takes a job's state and returns another.
 
-// adopted returns the state of a job that is new, has changed, or has come back; was is its previous schedule.
+// errCutOff is the error of a run whose end no one has seen.
+var errCutOff = errors.New("the process ended before the run did")
+
+// adopted returns the state of a job that is new, has changed, or has come back; was is its previous schedule, which a job that is new in
+// this process has in its state.
 func adopted(s record.State, was schedule.Schedule, job Job, now time.Time) record.State {
 	every, ok := job.Schedule.Every()
 	before, same := was.Every()
@@ -131,6 +135,16 @@ func ended(s record.State, result mirror.Result, fingerprint string, stopping bo
 		s.Vain++
 	}
 	return s
+}
+
+// merged returns a job's state after a claim, of which the claimant knows only what it has done: what others may have changed meanwhile stays.
+// Until when something is deferred, and when the job runs next, holds only if the job is still the same.
+func merged(present, claimant record.State, same bool) record.State {
+	claimant.Anchor, claimant.Asked = present.Anchor, present.Asked
+	if !same {
+		claimant.Deferred, claimant.Due, claimant.Trigger, claimant.Planned = present.Deferred, present.Due, present.Trigger, present.Planned
+	}
+	return claimant
 }
 
 // cut reports whether a run that ended during a stop has left work undone. It then counts as not made, and is due at the next start: its

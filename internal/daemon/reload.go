@@ -87,7 +87,11 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 	if err != nil {
 		d.reject(trigger, err, now)
 	} else {
-		d.adopt(g)
+		gone := d.adopt(g)
+		d.next, _ = d.alone.Offer(d.ctx, g.Jobs)
+		for _, job := range gone {
+			d.options.Events.Removed(job)
+		}
 		d.reload.succeeded(now)
 		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))
 	}
@@ -116,15 +120,12 @@ func (d *Daemon) reject(trigger string, err error, now time.Time) {
 // Trigger runs a job now, or right after its current run. It returns false if there is no such job.
 func (d *Daemon) Trigger(ctx context.Context, job string) (found bool, err error) {
 	asked := d.do(ctx, func() {
-		e, ok := d.entries[job]
-		switch {
-		case d.stopped:
+		if d.stopped {
 			err = ErrStopping
-		case ok && !e.removed:
-			found, e.state.Asked = true, true
-			d.changed[job] = true
-			d.plan(e, clock())
+			return
 		}
+		found, err = d.alone.Ask(ctx, job)
+		d.next = clock()
 	})
 	if asked != nil {
 		return false, asked

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -39,6 +41,28 @@ func TestReload(t *testing.T) {
 		}
 		if s.gone() != 1 {
 			t.Errorf("%d generations are closed", s.gone())
+		}
+	})
+}
+
+// What the run of a job defers says nothing about the job that it has become meanwhile, which is due at once.
+func TestChangedWhileDeferring(t *testing.T) {
+	result := func(name string, _ int) mirror.Result {
+		if name == "long" {
+			return mirror.Result{}
+		}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Deferred, RetryAt: epoch.Add(day)}}}
+	}
+	inBubble(t, config{jobs: []Job{job(t, "a", "@daily")}, takes: hour, result: result}, func(t *testing.T, s *stand) {
+		time.Sleep(minute)
+		s.change(func(c *config) {
+			long := job(t, "long", "")
+			long.Priority = 1
+			c.jobs = []Job{job(t, "a", "@daily", "changed"), long}
+		})
+		time.Sleep(hour)
+		if j := s.status(t, "a"); j.State != record.JobWaiting || j.Trigger != record.First || !j.DeferredUntil.IsZero() || !j.Due.Equal(epoch.Add(hour)) {
+			t.Errorf("%+v", j)
 		}
 	})
 }

@@ -1,0 +1,314 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/schedule"
+)
+
+// Alone keeps the jobs of a process that shares them with no other: in this process, and in its memory. Its methods may be called from any
+// goroutine, and wait for nothing but, at the first [Alone.Offer], the memory, and at the end of a run, a memory that is far behind.
+type Alone struct {
+	writer    *writer
+	scheduled func(record.JobStatus)
+	log       *slog.Logger
+
+	mu      sync.Mutex
+	entries map[string]*entry
+	// past are the states of removed jobs; nil until they are loaded.
+	past  map[string]record.State
+	queue schedule.Queue
+	// aside are jobs that were due while their registries were full, by registries.
+	aside map[string]*schedule.Queue
+	// offers and tokens count.
+	offers int
+	tokens int64
+}
+
+// entry is a job with its state.
+type entry struct {
+	Job
+	state record.State
+	// token is that of the current claim, 0 for none.
+	token int64
+	// offer is the last one that had the job.
+	offer int
+	// removed is set once the job is gone, and only its run remains.
+	removed bool
+}
+
+// NewAlone returns a keeper of jobs. It calls scheduled when a job's status or next run has changed; that must not block.
+func NewAlone(memory Memory, scheduled func(record.JobStatus), log *slog.Logger) *Alone {
+	return &Alone{writer: newWriter(memory, log), scheduled: scheduled, log: log, entries: map[string]*entry{}, aside: map[string]*schedule.Queue{}}
+}
+
+// Offer switches to other jobs: it drops those that are gone, and keeps the state of unchanged ones. It returns when the first of them is
+// due, zero for never.
+func (a *Alone) Offer(ctx context.Context, jobs []Job) (next time.Time, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.past == nil {
+		a.load(ctx)
+	}
+	a.offers++
+	now := clock()
+	for _, job := range jobs {
+		a.adopt(job, now)
+	}
+	for _, e := range a.entries {
+		if e.offer != a.offers && !e.removed {
+			a.remove(e)
+		}
+	}
+	a.requeue() // there may be more room now
+	next, _ = a.queue.Next()
+	return next, nil
+}
+
+// load reads the saved states. A run that was under way in them was cut off.
+func (a *Alone) load(ctx context.Context) {
+	states, err := a.writer.memory.JobStates(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "the history of earlier runs cannot be read; every job runs now", slog.Any("err", err))
+	}
+	a.past = make(map[string]record.State, len(states))
+	for name, s := range states {
+		if !s.Begun.IsZero() {
+			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
+			s = ended(s, result, "", true, s.Begun)
+			a.writer.run(runOf(name, result, s).JobRun, s)
+		}
+		a.past[name] = s
+	}
+	a.writer.start(ctx)
+}
+
+func (a *Alone) adopt(job Job, now time.Time) {
+	e, known := a.entries[job.Name]
+	if !known {
+		e = &entry{Job: job, state: a.past[job.Name]}
+		delete(a.past, job.Name)
+		a.entries[job.Name] = e
+	}
+	e.offer = a.offers
+	if known && !e.removed && e.Fingerprint == job.Fingerprint {
+		return
+	}
+	e.state = adopted(e.state, e.Schedule, job, now)
+	e.Job, e.removed = job, false
+	a.plan(e, now)
+	a.save(e)
+}
+
+func (a *Alone) remove(e *entry) {
+	a.unqueue(e.Name)
+	e.removed, e.state.Asked = true, false
+	a.forget(e)
+}
+
+// forget drops a job that is gone and does not run. Its state stays, here and in the memory, since the job may come back.
+func (a *Alone) forget(e *entry) {
+	if e.removed && e.token == 0 {
+		delete(a.entries, e.Name)
+		a.past[e.Name] = e.state
+	}
+}
+
+// plan decides when a job runs next. A running job is planned when its run has ended.
+func (a *Alone) plan(e *entry, now time.Time) {
+	if e.token != 0 {
+		return
+	}
+	e.state.Due, e.state.Trigger = next(e.Job, e.state, now)
+	e.state.Planned = e.Fingerprint
+	a.put(e, now)
+}
+
+// put queues a job that has been planned.
+func (a *Alone) put(e *entry, now time.Time) {
+	a.unqueue(e.Name)
+	if !e.state.Due.IsZero() {
+		a.queue.Put(e.Name, e.state.Due, e.Priority)
+	}
+	a.scheduled(status(e.Job, e.state, now))
+}
+
+func (a *Alone) save(e *entry) { a.writer.state(e.Name, e.state) }
+
+// Take claims the first job that is due, of those between registries that are not full. If there is none it returns nil, and when the next
+// one is due, zero for never.
+func (a *Alone) Take(ctx context.Context, full []string) (claim *record.Claim, next time.Time, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, time.Time{}, err
+	}
+	now := clock()
+	a.resume(full, now)
+	for {
+		names := a.queue.Pop(now, 1)
+		if len(names) == 0 {
+			next, _ = a.queue.Next()
+			return nil, next, nil
+		}
+		if e := a.entries[names[0]]; slices.Contains(full, e.Registries) {
+			a.setAside(e)
+		} else {
+			return a.claim(e, now), time.Time{}, nil
+		}
+	}
+}
+
+func (a *Alone) claim(e *entry, now time.Time) *record.Claim {
+	a.tokens++
+	e.token = a.tokens
+	claim := &record.Claim{Job: e.Name, Fingerprint: e.Fingerprint, Token: e.token, Begun: now, State: e.state}
+	e.state = begun(e.state, now)
+	a.save(e)
+	return claim
+}
+
+// End records the run of a claim, and the state of its job after it.
+func (a *Alone) End(ctx context.Context, claim *record.Claim, run record.JobRun, state record.State) error {
+	if err := a.writer.room(ctx); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, err := a.free(claim)
+	if err != nil {
+		return err
+	}
+	now := clock()
+	same, asked := e.Fingerprint == claim.Fingerprint, e.state.Asked
+	e.state = merged(e.state, state, same)
+	switch {
+	case e.removed:
+	case same && !asked:
+		a.put(e, now)
+	default:
+		a.plan(e, now)
+	}
+	a.forget(e)
+	a.writer.run(run, e.state)
+	return nil
+}
+
+// GiveBack ends a claim as if its job had not been taken.
+func (a *Alone) GiveBack(_ context.Context, claim *record.Claim) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, err := a.free(claim)
+	if err != nil {
+		return err
+	}
+	asked := e.state.Asked || claim.State.Asked && !e.removed
+	e.state = merged(e.state, claim.State, e.Fingerprint == claim.Fingerprint)
+	e.state.Asked = asked
+	if !e.removed {
+		a.plan(e, clock())
+	}
+	a.forget(e)
+	a.save(e)
+	return nil
+}
+
+// free ends a claim.
+func (a *Alone) free(claim *record.Claim) (*entry, error) {
+	e := a.entries[claim.Job]
+	if e == nil || e.token != claim.Token {
+		return nil, record.ErrLost
+	}
+	e.token = 0
+	return e, nil
+}
+
+// Ask has a job run now, or right after its current run. It returns false if there is no such job.
+func (a *Alone) Ask(_ context.Context, job string) (found bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, ok := a.entries[job]
+	if !ok || e.removed {
+		return false, nil
+	}
+	e.state.Asked = true
+	a.plan(e, clock())
+	a.save(e)
+	return true, nil
+}
+
+// Board returns the status of all jobs, without the progress of runs.
+func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	jobs, now := make([]record.JobStatus, 0, len(a.entries)), time.Now()
+	for _, e := range a.entries {
+		if !e.removed {
+			jobs = append(jobs, status(e.Job, e.state, now))
+		}
+	}
+	return jobs, nil
+}
+
+// Leave makes the remaining writes, as far as ctx allows.
+func (a *Alone) Leave(ctx context.Context) { a.writer.stop(ctx) }
+
+func (a *Alone) setAside(e *entry) {
+	if a.aside[e.Registries] == nil {
+		a.aside[e.Registries] = &schedule.Queue{}
+	}
+	a.aside[e.Registries].Put(e.Name, e.state.Due, e.Priority)
+}
+
+// resume queues jobs that were set aside again, the first of each registries that have room, since there may be very many.
+func (a *Alone) resume(full []string, now time.Time) {
+	for registries, q := range a.aside {
+		if slices.Contains(full, registries) {
+			continue
+		}
+		names := q.Pop(now, 1)
+		if len(names) == 0 { // the clock was set back
+			names = q.Pop(never, math.MaxInt)
+		}
+		a.takeBack(registries, names)
+	}
+}
+
+// takeBack queues jobs that were set aside.
+func (a *Alone) takeBack(registries string, names []string) {
+	for _, name := range names {
+		e := a.entries[name]
+		a.queue.Put(name, e.state.Due, e.Priority)
+	}
+	if _, more := a.aside[registries].Next(); !more {
+		delete(a.aside, registries)
+	}
+}
+
+// requeue queues all jobs that were set aside, whatever the clock says.
+func (a *Alone) requeue() {
+	for registries, q := range a.aside {
+		a.takeBack(registries, q.Pop(never, math.MaxInt))
+	}
+}
+
+// unqueue removes a job from everything that is due.
+func (a *Alone) unqueue(name string) {
+	a.queue.Remove(name)
+	for _, q := range a.aside {
+		q.Remove(name)
+	}
+}
+
+// never is later than any job's due time.
+var never = time.Unix(1<<40, 0)
+
+// clock returns the time with the precision of states.
+func clock() time.Time { return time.Now().Truncate(time.Millisecond) }
