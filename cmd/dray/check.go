@@ -51,9 +51,11 @@ type checkedRegistry struct {
 	Account  string `json:"account"`
 	Asked    bool   `json:"asked"`
 	// PullsLeft of PullsLimit may be made; both are absent where the registry does not count.
-	PullsLimit int    `json:"pulls_limit,omitempty"`
-	PullsLeft  int    `json:"pulls_left,omitempty"`
-	Error      string `json:"error"`
+	PullsLimit int `json:"pulls_limit,omitempty"`
+	PullsLeft  int `json:"pulls_left,omitempty"`
+	// Listing is the kind of the registry's own listing of tags with digests; empty where each tag is asked for by HEAD.
+	Listing string `json:"listing,omitempty"`
+	Error   string `json:"error"`
 
 	cause error // of Error
 }
@@ -147,9 +149,9 @@ func (a *app) printChecked(answer checked) {
 		case r.Error != "":
 			fmt.Fprintf(a.out, "  x %s: %s\n", r.Registry, report.Line(r.Error))
 		case r.Asked && r.Account != "":
-			fmt.Fprintf(a.out, "  ✓ %s as %s%s\n", r.Registry, report.Line(r.Account), r.pulls())
+			fmt.Fprintf(a.out, "  ✓ %s as %s%s\n", r.Registry, report.Line(r.Account), r.pulls()+r.lists())
 		case r.Asked:
-			fmt.Fprintf(a.out, "  ✓ %s, anonymous%s\n", r.Registry, r.pulls())
+			fmt.Fprintf(a.out, "  ✓ %s, anonymous%s\n", r.Registry, r.pulls()+r.lists())
 		}
 	}
 	for _, text := range answer.Warnings {
@@ -163,6 +165,14 @@ func (r checkedRegistry) pulls() string {
 		return ""
 	}
 	return fmt.Sprintf("; %d of %d pulls left", r.PullsLeft, r.PullsLimit)
+}
+
+// lists says that tags are compared by the registry's own listing.
+func (r checkedRegistry) lists() string {
+	if r.Listing == "" {
+		return ""
+	}
+	return "; lists tags with digests (" + r.Listing + ")"
 }
 
 // accounts are the registries of the jobs, and the parts of them that are signed in to in a way of their own, each with one of its repositories.
@@ -205,6 +215,7 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 				answers[i].Error, answers[i].cause = err.Error(), err
 				return
 			}
+			answers[i].Listing = built.client.Listing(ctx, repos[answers[i].Registry])
 			if b, ok := built.limits.probe(ctx, built.client, answers[i].Registry); ok {
 				answers[i].PullsLimit, answers[i].PullsLeft = b.Limit, b.Remaining
 			}

@@ -17,6 +17,8 @@ import (
 type reach struct {
 	hosts   map[string]registry.Host
 	mirrors map[string][]string
+	// byHead are the registries whose listings are not used.
+	byHead  map[string]bool
 	signIns map[string]signIn
 }
 
@@ -28,7 +30,7 @@ type signIn struct {
 }
 
 func reachOf(registries map[string]config.Registry) reach {
-	r := reach{hosts: map[string]registry.Host{}, mirrors: map[string][]string{}, signIns: map[string]signIn{}}
+	r := reach{hosts: map[string]registry.Host{}, mirrors: map[string][]string{}, byHead: map[string]bool{}, signIns: map[string]signIn{}}
 	for key, entry := range registries {
 		if !strings.Contains(key, "/") {
 			r.hosts[key] = registry.Host{
@@ -36,6 +38,9 @@ func reachOf(registries map[string]config.Registry) reach {
 				PlainHTTP: entry.PlainHTTP, Concurrency: entry.Concurrency,
 			}
 			r.mirrors[key] = entry.Mirrors
+			if entry.ByHead {
+				r.byHead[key] = true
+			}
 		}
 		s := signIn{
 			credential: auth.Credential{Username: entry.Username, Password: entry.Password.Reveal(), IdentityToken: entry.IdentityToken.Reveal()},

@@ -45,7 +45,7 @@ func (l *links) mirror() *mirror.Mirror {
 	if l.copying == nil || l.copying.Size() > engineLasts {
 		l.engines, l.copying = l.newEngines()
 	}
-	return &mirror.Mirror{Observer: l.client, Manifests: l.copying, Engines: l.engines}
+	return &mirror.Mirror{Observer: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines}
 }
 
 // release gives the links back; the last user closes them.
@@ -78,7 +78,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
 	options := registry.Options{
-		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, Keychain: l.reach.keychain(credentials, side), UserAgent: userAgent(), Log: p.log,
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side), UserAgent: userAgent(), Log: p.log,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			next = p.work.transport(next)
 			if p.metrics != nil {
@@ -88,7 +88,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 		},
 	}
 	if p.store != nil {
-		options.Keep = p.store.PutManifest
+		options.Keep, options.Findings = p.store.PutManifest, p.store
 	}
 	if l.client, err = registry.New(options); err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}

@@ -1,6 +1,22 @@
 package auth
 
-import "strings"
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Realm returns the token server and the service that the challenge of an answer names; nil for none.
+func Realm(header http.Header) (realm *url.URL, service string) {
+	for _, c := range parseChallenges(header.Values("WWW-Authenticate")) {
+		if c.scheme == bearer && c.params["realm"] != "" {
+			if realm, err := url.Parse(c.params["realm"]); err == nil {
+				return realm, c.params["service"]
+			}
+		}
+	}
+	return nil, ""
+}
 
 // challenge is one scheme that a registry offers for sign-in (RFC 9110, 11.6.1).
 type challenge struct {

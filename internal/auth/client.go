@@ -107,3 +107,28 @@ func (c *Client) follow(req *http.Request, resp *http.Response) (*http.Request, 
 	next.URL, next.Host = to, ""
 	return next, nil
 }
+
+// DoWith sends a request to the registry itself with the user's name and password, or with none if anonymous is set, whatever the registry asks
+// for elsewhere: for APIs that do not take its tokens. It follows no redirect.
+func (c *Client) DoWith(req *http.Request, call wire.Call, anonymous bool) (resp *http.Response, err error) {
+	if req.URL.Host != c.wire.Host() {
+		return nil, c.wire.Fault(call.Operation, errors.New("its list leads to another host"))
+	}
+	if !anonymous {
+		credential, err := c.home.find(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		call.Secrets = credential.secrets
+		if !credential.Anonymous() && credential.IdentityToken == "" {
+			call.Sign = func(attempt *http.Request) error {
+				attempt.SetBasicAuth(credential.Username, credential.Password)
+				return nil
+			}
+		}
+	}
+	if resp, err = c.wire.Do(req, call); err == nil && resp.StatusCode >= http.StatusMultipleChoices {
+		return nil, c.wire.Fault(call.Operation, errors.New("it redirects"))
+	}
+	return resp, err
+}

@@ -104,6 +104,9 @@ type registrySection struct {
 	// registry itself; manifests and blobs come by digest, and are checked, from the first mirror that has them, else from the registry.
 	// This saves pulls of Docker Hub.
 	Mirrors list[text] `yaml:"mirrors" host:"" minItems:"1" unique:"" format:"mirror" example:"mirror.gcr.io|public.ecr.aws/docker/library|cache.example.com:5000/hub"`
+	// How to ask which image each tag names. `auto` uses the registry's own listing of tags with digests, if it has one, where that
+	// costs less than asking for each tag. `head` always asks for each tag.
+	Listing text `yaml:"listing" host:"" enum:"auto|head" default:"auto"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
 	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|username|identityToken|credentialHelper|anonymous"`
 }

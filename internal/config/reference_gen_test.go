@@ -72,6 +72,7 @@ var shown = map[string]string{
 	"mappings[].tags.include":              "mappings:\n  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n    tags: {include: [latest, \"3.*\", \"/v[0-9]+/\"]}",
 	"mappings[].foreignLayers":             "mappings:\n  - source: mcr.microsoft.com/windows/nanoserver:ltsc2022\n    target: registry.example.com/mirror/nanoserver\n    foreignLayers: true",
 	"registries.HOST.plainHTTP":            "registries:\n  registry.lan:5000: {plainHTTP: true}",
+	"registries.HOST.listing":              "registries:\n  registry.example.com: {listing: head}",
 	"registries.HOST.concurrency":          "registries:\n  registry.example.com: {concurrency: 32}",
 }
 

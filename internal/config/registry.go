@@ -33,6 +33,8 @@ type Registry struct {
 	RateLimit   RateLimit
 	// Mirrors are canonical hosts, or host/path.
 	Mirrors []string
+	// ByHead asks for each tag by HEAD, and not for the registry's own listing.
+	ByHead bool
 	// Azure is nil for a registry that is none of Azure's.
 	Azure *RegistryAzure
 }
@@ -136,7 +138,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
 		host, _, _ := strings.Cut(key, "/")
-		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin, s.Azure.origin} {
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin, s.Listing.origin, s.Azure.origin} {
 			if at.set {
 				b.fail(at, errors.New("applies to a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
@@ -161,6 +163,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Concurrency: s.Concurrency.value,
 		RateLimit:   b.rateLimit(s.RateLimit),
 		Mirrors:     b.mirrors(key, s.Mirrors),
+		ByHead:      s.Listing.value == "head",
 		Azure:       b.registryAzure(s.Azure),
 	}
 }

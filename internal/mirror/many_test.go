@@ -53,6 +53,10 @@ func (plain) Resolve(_ context.Context, _ image.Reference, o image.Descriptor, _
 	return o.Digest, nil
 }
 
+func (plain) Resolved(context.Context, image.Digest, []image.Platform) (image.Digest, bool) {
+	return "", false
+}
+
 func (plain) Manifest(context.Context, image.Reference) (image.Manifest, error) {
 	return image.Manifest{}, image.ErrAbsent
 }

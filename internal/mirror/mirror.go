@@ -33,13 +33,17 @@ type Manifests interface {
 	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a *RefusedError if it cannot
 	// be imported.
 	Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error)
+	// Resolved returns what Resolve has returned for a digest, and false if that takes a request.
+	Resolved(ctx context.Context, offered image.Digest, platforms []image.Platform) (image.Digest, bool)
 	// Manifest fetches a manifest by its digest, and remembers it.
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 }
 
-// Mirror runs jobs. All fields but Draining are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Listings and Draining are required; they are not changed after the first run.
 type Mirror struct {
-	Observer  Observer
+	Observer Observer
+	// Listings save requests; nil to ask for each tag.
+	Listings  Listings
 	Manifests Manifests
 	// Engines are asked in this order whether they can make an import. The last one makes what no other can.
 	Engines []Engine

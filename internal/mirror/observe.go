@@ -33,6 +33,8 @@ type run struct {
 	observed map[image.Repository]map[string]image.Digest
 	// stocked are the target repositories with a tag whose digest was not asked for.
 	stocked map[image.Repository]bool
+	// listed is what listings say of both sides; it does not change once tags are observed.
+	listed listed
 	// offered are the indexes at the source.
 	offered map[image.Digest]image.Descriptor
 	// alike are the imports of the run; they do not change once importing has begun.
@@ -41,8 +43,8 @@ type run struct {
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
-	// listed is closed once claims has what the job may write; nothing changes them then.
-	listed   chan struct{}
+	// claimed is closed once claims has what the job may write; nothing changes them then.
+	claimed  chan struct{}
 	listOnce sync.Once
 	claims   []diff.Claim
 }
@@ -57,7 +59,7 @@ func newRun(job plan.Job) *run {
 	return &run{
 		job: job, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
 		stocked: map[image.Repository]bool{}, offered: map[image.Digest]image.Descriptor{}, result: Result{Job: job.Name, Started: time.Now()},
-		listed: make(chan struct{}),
+		claimed: make(chan struct{}),
 	}
 }
 
@@ -69,7 +71,7 @@ func (r *run) list(asks []ask) {
 				r.claims = append(r.claims, diff.Claim{Job: r.job.Name, Target: target})
 			}
 		}
-		close(r.listed)
+		close(r.claimed)
 	})
 }
 
@@ -97,11 +99,11 @@ func (r *run) contested(ctx context.Context, others []*run) map[image.Reference]
 			continue
 		}
 		select {
-		case <-other.listed:
+		case <-other.claimed:
 		case <-ctx.Done():
 		}
 		select {
-		case <-other.listed:
+		case <-other.claimed:
 			claims = append(claims, other.claims...)
 		default:
 		}
@@ -148,7 +150,7 @@ func (r *run) decide(contested map[image.Reference][]string) {
 	}
 	actions := diff.Actions(r.job, r.seen)
 	r.result.Outcomes = slices.Grow(r.failed, len(actions))
-	r.seen, r.failed = nil, nil // the outcomes have what is needed of them
+	r.seen, r.failed, r.listed = nil, nil, nil // the outcomes have what is needed of them
 	for _, a := range actions {
 		out := Outcome{Action: a, Job: r.job.Name}
 		switch a.Op {
@@ -234,6 +236,7 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	r.list(asks)
 	m.Watcher.Observing(len(asks))
 	asks = m.settle(listing, r, asks)
+	r.listed = m.listings(listing, r, asks)
 	var group errgroup.Group
 	group.SetLimit(observedTags)
 	for _, a := range asks {
@@ -356,49 +359,58 @@ func tooMany(key string) error {
 	return fmt.Errorf("more than %d MiB of names are chosen: narrow `%s` of the mapping", maxNames>>20, key)
 }
 
-// observeOne asks the source and every target for one tag, all at once.
+// observeOne asks the source and every target for one tag, all at once, as far as no listing has said enough.
 func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 	ctx, cancel := within(ctx, toLook(r.job))
 	defer cancel()
-	held := make([]diff.Observation, len(a.targets))
-	errs := make([]error, len(a.targets))
-	offer := diff.Observation{Source: a.source}
-	var sourceErr error
+	s := sight{
+		offer: diff.Observation{Source: a.source}, held: make([]diff.Observation, len(a.targets)),
+		errs: make([]error, len(a.targets)), heldListed: make([]bool, len(a.targets)),
+	}
 	doubtful := byPattern(r.job, a.source.Tag)
 	if doubtful { // targets are asked only if it is not a list
-		if sourceErr = m.offer(ctx, r, &offer); errors.Is(sourceErr, errList) {
+		if s.sourceErr = m.offer(ctx, r, &s.offer); errors.Is(s.sourceErr, errList) {
 			return
 		}
 	}
 	var group sync.WaitGroup
-	offered := offer.Want // known only if it is doubtful
+	offered := s.offer.Want // known only if it is doubtful
 	for i, target := range a.targets {
-		group.Go(func() { held[i], errs[i] = m.held(ctx, r.job, a.source, target, offered) })
+		if digest := r.listed.of(target); digest != "" {
+			s.held[i], s.heldListed[i] = diff.Observation{Held: digest}, true
+			continue
+		}
+		group.Go(func() { s.held[i], s.errs[i] = m.held(ctx, r.job, a.source, target, offered) })
 	}
-	if !doubtful {
-		sourceErr = m.offer(ctx, r, &offer)
+	if s.offerListed = m.offerListed(ctx, r, &s.offer); !doubtful && !s.offerListed {
+		s.sourceErr = m.offer(ctx, r, &s.offer)
 	}
 	group.Wait()
+	m.confirm(ctx, r, a, &s)
+	r.note(ctx, a, &s)
+}
 
+// note records what is known of one tag.
+func (r *run) note(ctx context.Context, a ask, s *sight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, target := range a.targets {
-		if err := cmp.Or(sourceErr, errs[i]); err != nil { // one cause on one line, the source's before the target's
+		if err := cmp.Or(s.sourceErr, s.errs[i]); err != nil { // one cause on one line, the source's before the target's
 			r.failed = append(r.failed, unobserved(r.job.Name, a.source, target, late(ctx, toLook(r.job), err)))
 			continue
 		}
-		o := offer
-		o.Target, o.Held, o.Hidden, o.Unseen = target, held[i].Held, held[i].Hidden, held[i].Unseen
-		if held[i].Declined != "" {
-			o.Declined, o.Detail = held[i].Declined, held[i].Detail
+		o := s.offer
+		o.Target, o.Held, o.Hidden, o.Unseen = target, s.held[i].Held, s.held[i].Hidden, s.held[i].Unseen
+		if s.held[i].Declined != "" {
+			o.Declined, o.Detail = s.held[i].Declined, s.held[i].Detail
 		}
 		r.seen = append(r.seen, o)
-		r.noteHeld(o)
+		r.noteHeld(o, s.heldListed[i])
 	}
 }
 
-// noteHeld records what a tag of a target holds. The caller holds the lock.
-func (r *run) noteHeld(o diff.Observation) {
+// noteHeld records what a tag of a target holds. That a listing says so does not show that the image is there. The caller holds the lock.
+func (r *run) noteHeld(o diff.Observation, listed bool) {
 	repo := o.Target.Repository
 	if !o.Hidden && o.Target.Tag != "" {
 		if r.observed[repo] == nil {
@@ -406,7 +418,11 @@ func (r *run) noteHeld(o diff.Observation) {
 		}
 		r.observed[repo][o.Target.Tag] = o.Held
 	}
-	if o.Held != "" {
+	switch {
+	case o.Held == "":
+	case listed:
+		r.stocked[repo] = true
+	default:
 		if r.held[repo] == nil {
 			r.held[repo] = map[image.Digest]string{}
 		}

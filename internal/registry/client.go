@@ -45,7 +45,11 @@ type Options struct {
 	// Keep stores each manifest that was fetched by digest, while its request still holds its slot: a killed process loses no more paid
 	// manifests than it had in flight. Its errors are logged. nil for none.
 	Keep func(context.Context, image.Manifest) error
-	Log  *slog.Logger
+	// ByHead are the registries whose own listings are not used: each tag is asked for by HEAD.
+	ByHead map[string]bool
+	// Findings keeps what is known of listings across restarts. nil for none.
+	Findings Findings
+	Log      *slog.Logger
 }
 
 // Client serves all registries and layouts of a config. It is safe for concurrent use.
@@ -54,11 +58,14 @@ type Client struct {
 	layouts *layout.Store
 	// named caches the tags that are named for a digest, per repository; types the media types of manifests that a registry sends without
 	// one; closed why repositories accept no writes, such as those of a pull-through cache: what holds for one blob holds for all.
-	named   wire.Recent[image.Repository, []string]
-	naming  flight.Group[[]string]
-	types   wire.Recent[image.Digest, image.Descriptor]
-	closed  wire.Recent[image.Repository, error]
-	mirrors mirrors
+	named    wire.Recent[image.Repository, []string]
+	naming   flight.Group[[]string]
+	types    wire.Recent[image.Digest, image.Descriptor]
+	closed   wire.Recent[image.Repository, error]
+	mirrors  mirrors
+	findings findings
+	// read are digests that lists of tags have named.
+	read readLists
 
 	mu        sync.Mutex
 	endpoints map[string]*endpoint
@@ -70,8 +77,11 @@ type Client struct {
 type host struct {
 	wire    *wire.Transport
 	profile *uploadProfile
-	// head is what is known about its HEAD.
+	// head is what is known about its HEAD, seen the kind of its lister as its answers tell; nil for none yet.
 	head atomic.Int32
+	seen atomic.Pointer[string]
+	// unlisted counts repositories in a row that it did not list.
+	unlisted atomic.Int32
 }
 
 // endpoint is one registry with one credential.
@@ -109,7 +119,10 @@ func New(options Options) (*Client, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{options: options, layouts: layout.New(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{}}
+	c := &Client{
+		options: options, layouts: layout.New(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{},
+		findings: findings{kept: options.Findings, log: options.Log},
+	}
 	for registry := range options.Hosts {
 		h, err := c.newHost(registry)
 		if err != nil {
@@ -136,14 +149,21 @@ func (c *Client) newHost(registry string) (*host, error) {
 	if registry == image.DockerHub {
 		start, most = hubStart, hubConcurrency
 	}
+	h := &host{profile: newUploadProfile(uploadingOf(registry))}
 	carrier, err := wire.New(wire.Options{
 		Name: registry, API: apiHost(registry), Host: c.options.Hosts[registry], Start: start, Most: most,
-		Retries: c.options.Retries, Wrap: c.options.Wrap, Log: c.options.Log,
+		Retries: c.options.Retries, Log: c.options.Log,
+		Wrap: func(registry string, next http.RoundTripper) http.RoundTripper {
+			if c.options.Wrap != nil {
+				next = c.options.Wrap(registry, next)
+			}
+			return recognising{next, h, apiHost(registry)}
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("registries.%s.tls: %w", registry, err)
 	}
-	h := &host{wire: carrier, profile: newUploadProfile(uploadingOf(registry))}
+	h.wire = carrier
 	if registry == image.DockerHub {
 		h.head.Store(serves)
 	}
@@ -229,12 +249,15 @@ func nothing(resp *http.Response) error {
 
 const maxIgnored = 64 << 10
 
-// Close closes the connections.
+// Close closes the connections, and remembers which registries list digests.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, h := range c.hosts {
+	for registry, h := range c.hosts {
 		h.wire.CloseIdleConnections()
+		if kind := h.seen.Load(); kind != nil {
+			c.noteKind(context.Background(), registry, *kind)
+		}
 	}
 	return nil
 }

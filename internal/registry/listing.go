@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
@@ -28,16 +29,28 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 		return slices.DeleteFunc(tags, func(tag string) bool { return !keep(tag) }), err
 	}
 	e := c.endpoint(repo)
-	chosen, named := gathered{keep: keep}, gathered{keep: image.NamesDigest}
+	chosen, named, held := gathered{keep: keep}, gathered{keep: image.NamesDigest}, digests{keep: keep}
+	var query url.Values
+	if kindOfHost(repo.Registry) == google {
+		_, query = googleLister().place(repo.Path, 1)
+	}
+	begun, all := time.Now(), 0
 	err := pages{endpoint: e, operation: getTags, need: auth.Pull(repo.Path), read: func(page *listing) error {
 		chosen.begin()
 		named.begin()
-		return page.names("tags", func(tag string) error { return errors.Join(chosen.add(tag), named.add(tag)) })
-	}, done: func() { chosen.end(); named.end() }}.all(ctx, repo.Path+"/tags/list", nil)
+		page.held = held.add
+		return page.names("tags", func(tag string) error { all++; return errors.Join(chosen.add(tag), named.add(tag)) })
+	}, done: func() { chosen.end(); named.end() }}.all(ctx, repo.Path+"/tags/list", query)
 	if err != nil {
 		return nil, err
 	}
 	c.named.Put(repo, sorted(named.names), recentFor)
+	c.noteSize(ctx, e, repo, all)
+	if len(held.held) > 0 {
+		kind := google
+		e.seen.CompareAndSwap(nil, &kind)
+		c.read.put(repo, held.sure(), begun)
+	}
 	return sorted(chosen.names), nil
 }
 

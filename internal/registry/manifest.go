@@ -119,6 +119,7 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 		r.Digest = ""
 	}
 	header, err := e.putManifest(ctx, r, m.MediaType, m.Raw)
+	c.pushed(ctx, e, r)
 	if err == nil && r.Tag != "" && digestSaid(header) == "" {
 		err = c.proveManifest(ctx, r, m)
 	}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,24 +39,50 @@ type pages struct {
 	// read consumes a page, again if its answer broke off; done is called once a page was read to its end.
 	read func(page *listing) error
 	done func()
+	listLimits
+	// send sends a request; nil to send it with the rights that need names.
+	send func(*http.Request, wire.Call) (*http.Response, error)
+	// turn returns path and query of the next page, and no path after the last; nil to follow the Links.
+	turn func() (string, url.Values)
+}
+
+// listLimits bound a list; zero fields are the usual limits.
+type listLimits struct {
+	bytes    int64
+	pages    int
+	deadline time.Duration
+	// once asks for each page once only, since there is another way.
+	once bool
 }
 
 // listing is a list whose pages are being read.
 type listing struct {
 	io.Reader
 	contentType string
+	// total is how many items all pages have, if the answer says so; 0 if not.
+	total int
+	// held is called with the tags of a digest, if the list names any; nil to skip them.
+	held func(tag, digest string)
 }
 
+// all requests all pages of a list of the distribution spec, with a path below /v2/.
 func (p pages) all(ctx context.Context, path string, query url.Values) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, listDeadline, fmt.Errorf("the list is not complete after %s", listDeadline))
+	return p.from(ctx, "/v2/"+path, query)
+}
+
+// from requests all pages of a list.
+func (p pages) from(ctx context.Context, path string, query url.Values) error {
+	p.bytes, p.pages, p.deadline = cmp.Or(p.bytes, maxListing), cmp.Or(p.pages, maxPages), cmp.Or(p.deadline, listDeadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.deadline, fmt.Errorf("the list is not complete after %s", p.deadline))
 	defer cancel()
-	req := p.endpoint.request(ctx, http.MethodGet, path, query, nil)
+	req := p.endpoint.request(ctx, http.MethodGet, "", query, nil)
+	req.URL.Path = path
 	if p.accept != "" {
 		req.Header.Set("Accept", p.accept)
 	}
-	left, first := int64(maxListing), req.URL.Path
+	left, first := p.bytes, req.URL.Path
 	seen := map[[sha256.Size]byte]bool{pageOf(req.URL): true} // hashes, since URLs may be long
-	for range maxPages {
+	for range p.pages {
 		resp, err := p.page(req, &left)
 		if errors.Is(err, image.ErrAbsent) && req.URL.Path != first {
 			// Artifactory's Links lack a part of the path (its issue RTFACT-18971).
@@ -76,7 +104,7 @@ func (p pages) all(ctx context.Context, path string, query url.Values) error {
 		req = req.Clone(ctx)
 		req.URL = next
 	}
-	return p.endpoint.refused(p.operation, nil, "the list has more than %d pages", maxPages)
+	return p.endpoint.refused(p.operation, nil, "the list has more than %d pages", p.pages)
 }
 
 func pageOf(u *url.URL) [sha256.Size]byte { return sha256.Sum256([]byte(u.RequestURI())) }
@@ -84,19 +112,26 @@ func pageOf(u *url.URL) [sha256.Size]byte { return sha256.Sum256([]byte(u.Reques
 // page requests one page.
 func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
 	before := *left
-	call := wire.Call{Operation: p.operation, Deadline: listDeadline, Read: func(resp *http.Response) error {
+	call := wire.Call{Operation: p.operation, Deadline: p.deadline, Once: p.once, Read: func(resp *http.Response) error {
 		*left = before
 		body, err := wire.Decoded(resp, before)
 		if err != nil {
 			return err
 		}
-		return p.read(&listing{wire.Ration{Reader: body, Left: left}, resp.Header.Get("Content-Type")})
+		total, _ := strconv.Atoi(resp.Header.Get("X-Total-Count"))
+		return p.read(&listing{Reader: wire.Ration{Reader: body, Left: left}, contentType: resp.Header.Get("Content-Type"), total: total})
 	}}
+	if p.send != nil {
+		return p.send(req, call)
+	}
 	return p.endpoint.auth.Do(req, call, p.need)
 }
 
 // next returns the URL of the next page, from the Link header (RFC 8288); nil at the end of the list.
 func (p pages) next(resp *http.Response) (*url.URL, error) {
+	if p.turn != nil {
+		return p.turned(resp.Request.URL), nil
+	}
 	link, err := nextLink(resp.Header.Values("Link"))
 	if link == "" || err != nil {
 		if err != nil {
@@ -116,6 +151,15 @@ func (p pages) next(resp *http.Response) (*url.URL, error) {
 		return nil, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.Clean(place.Host))
 	}
 	return place, nil
+}
+
+// turned returns the URL of the next page where pages are numbered; nil at the end of the list.
+func (p pages) turned(from *url.URL) *url.URL {
+	path, query := p.turn()
+	if path == "" {
+		return nil
+	}
+	return &url.URL{Scheme: from.Scheme, Host: p.endpoint.wire.Host(), Path: path, RawQuery: query.Encode()}
 }
 
 // nextLink finds the target with the relation "next" among the values of Link (RFC 8288, section 3); empty for none.
@@ -194,9 +238,12 @@ func (l *listing) names(field string, each func(string) error) error {
 			return noList(l, err)
 		}
 		list = list || key == field || key == "name"
-		if key == field {
+		switch {
+		case key == field:
 			err = textsOf(dec, each)
-		} else {
+		case key == "manifest" && l.held != nil:
+			err = manifestsOf(dec, l.held)
+		default:
 			err = skipValue(dec)
 		}
 		if err != nil {
@@ -221,8 +268,10 @@ func noList(l *listing, err error) error {
 	if strings.Contains(l.contentType, "html") {
 		return errors.New("it answered with a web page: a proxy or gateway on the way may require a sign-in")
 	}
-	return errors.New("its answer is not a list")
+	return errNoList
 }
+
+var errNoList = errors.New("its answer is not a list")
 
 // keptError is an error of the function that receives the names.
 type keptError struct{ error }
@@ -264,8 +313,11 @@ func textsOf(dec *json.Decoder, each func(string) error) error {
 const maxDepth = 100
 
 // skipValue skips a value.
-func skipValue(dec *json.Decoder) error {
-	for depth := 0; ; {
+func skipValue(dec *json.Decoder) error { return skipFrom(dec, 0) }
+
+// skipFrom skips the rest of a value, of which that many levels are open.
+func skipFrom(dec *json.Decoder, depth int) error {
+	for {
 		token, err := dec.Token()
 		if err != nil {
 			return err //nolint:wrapcheck // noList describes it

@@ -129,6 +129,14 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 	return selected.Digest, err
 }
 
+// Resolved returns what Resolve has returned for a digest, in any process that shares the store.
+func (e *Engine) Resolved(ctx context.Context, offered image.Digest, platforms []image.Platform) (image.Digest, bool) {
+	if len(platforms) == 0 {
+		return offered, true
+	}
+	return e.memory.selected(ctx, offered, platforms)
+}
+
 // fetch returns a manifest of the source by digest, from the cache if it was fetched before, perhaps by another process. It reports whether
 // it was fetched now, which may have cost a pull.
 func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {

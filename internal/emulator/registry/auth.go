@@ -85,6 +85,9 @@ func needed(req *http.Request, to route) []scope {
 		return nil
 	}
 	actions := []string{"pull"}
+	if strings.HasPrefix(req.URL.Path, "/acr/v1/") {
+		actions = []string{"metadata_read"}
+	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodDelete:

@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,33 @@ import (
 // and connections to the registry are kept.
 type Proxy struct {
 	*Gate
+	listing atomic.Pointer[func(repository string) []ListedTag]
+}
+
+// List has the proxy answer as a zot that lists the tags which list returns for a repository; nil is as the registry answers.
+func (p *Proxy) List(list func(repository string) []ListedTag) {
+	if list == nil {
+		p.listing.Store(nil)
+		return
+	}
+	p.listing.Store(&list)
+}
+
+// listed serves listings, and passes everything else on to next.
+func (p *Proxy) listed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		list := p.listing.Load()
+		if list == nil {
+			next.ServeHTTP(w, req)
+			return
+		}
+		w.Header().Set(zotHeader, zotHeaders)
+		if req.URL.Path == zotSearch {
+			serveZot(w, (*list)(zotRepository(req.URL.Query())))
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
 }
 
 // NewProxy returns a proxy for the registry at a URL like "http://127.0.0.1:5000"; latency is added to every request,
@@ -29,7 +57,8 @@ func NewProxy(registryURL string, latency time.Duration) (*Proxy, error) {
 	if target.Scheme == "" || target.Host == "" {
 		return nil, fmt.Errorf("proxy: %q is not a URL with a scheme and a host", registryURL)
 	}
-	gate := NewGate(&httputil.ReverseProxy{
+	proxy := &Proxy{}
+	proxy.Gate = NewGate(proxy.listed(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host
@@ -46,9 +75,9 @@ func NewProxy(registryURL string, latency time.Duration) (*Proxy, error) {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		},
-	})
-	gate.latency = latency
-	return &Proxy{Gate: gate}, nil
+	}))
+	proxy.latency = latency
+	return proxy, nil
 }
 
 // askedKey finds the client's request in the context of the proxy's own.

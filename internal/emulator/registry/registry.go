@@ -17,6 +17,8 @@ type Options struct {
 	PageSize int
 	// Lists is how tags and repositories are listed.
 	Lists ListOptions
+	// Listing is how tags are listed with their digests.
+	Listing ListingOptions
 	// Heads is how HEAD of a manifest is answered, and ManifestType, where it is not empty, the Content-Type of a manifest to GET.
 	Heads        HeadOptions
 	ManifestType string
@@ -72,7 +74,10 @@ func New(options Options) *Registry {
 func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 	to := r.Gate.log.route(req)
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	if r.options.Auth != nil {
+	if r.options.Listing.Kind == ZotListing {
+		w.Header().Set(zotHeader, zotHeaders)
+	}
+	if r.options.Auth != nil && (to.kind != KindListing || !r.options.Listing.signsListing()) {
 		if to.kind == KindToken {
 			r.tokens.serve(w, req)
 			return
@@ -109,7 +114,15 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 	case KindUpload:
 		r.serveUpload(w, req, to)
 	case KindTags:
+		if r.options.Listing.Kind == GoogleListing {
+			r.serveGoogle(w, to)
+			return
+		}
 		r.serveTags(w, req, to)
+	case KindListing:
+		if !r.listingAuth(w, req) {
+			r.serveListing(w, req, to)
+		}
 	case KindCatalog:
 		r.serveCatalog(w, req)
 	case KindReferrers:

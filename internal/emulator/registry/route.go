@@ -12,7 +12,8 @@ const (
 	KindReferrers = "referrers"
 	KindToken     = "token"
 	KindPing      = "ping"
-	KindOther     = "other" // no endpoint of the distribution API
+	KindListing   = "listing" // tags with digests, beside the distribution API
+	KindOther     = "other"   // no endpoint of the distribution API
 )
 
 // tokenPath is where a registry's own token endpoint is, unless its Auth says otherwise.
@@ -34,6 +35,9 @@ func parseRoute(path string) route {
 		return route{kind: KindPing}
 	case "/v2/_catalog":
 		return route{kind: KindCatalog}
+	}
+	if to, found := listingRoute(path); found {
+		return to
 	}
 	rest, found := strings.CutPrefix(path, "/v2/")
 	if !found {

@@ -1,0 +1,135 @@
+package mirror
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
+)
+
+// Listings ask registries what many tags hold at once.
+type Listings interface {
+	// Listed returns what a registry's own listing says that tags of a repository hold. It is empty if there is no such listing, or if that
+	// would cost more than asking for each tag; what the listing does not say is missing. Nothing that was read before since is used.
+	Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Digest
+	// Differs reports that a tag does not hold what was listed.
+	Differs(ctx context.Context, tag image.Reference)
+}
+
+// listed is what listings say of the tags of a run. It can only say that nothing is to be done: what differs is asked for.
+type listed map[image.Repository]map[string]image.Digest
+
+// of returns what a tag is listed to hold; empty if that is not known.
+func (l listed) of(r image.Reference) image.Digest {
+	if r.Digest != "" {
+		return ""
+	}
+	return l[r.Repository][r.Tag]
+}
+
+// listings asks for the listings of all repositories whose tags are asked for. Tags that a list of referrers could have are not looked up there,
+// since what they hold has to be looked at.
+func (m *Mirror) listings(ctx context.Context, r *run, asks []ask) listed {
+	if m.Listings == nil || r.job.ResolveServer {
+		return nil
+	}
+	wanted := map[image.Repository][]string{}
+	for _, a := range asks {
+		if a.source.Tag == "" || a.source.Digest != "" || byPattern(r.job, a.source.Tag) {
+			continue
+		}
+		wanted[a.source.Repository] = append(wanted[a.source.Repository], a.source.Tag)
+		for _, target := range a.targets {
+			if engine := m.remote(r.job, a.source, target.Repository); engine == nil || !engine.Closed(target.Repository) {
+				wanted[target.Repository] = append(wanted[target.Repository], target.Tag)
+			}
+		}
+	}
+	var mu sync.Mutex
+	all := listed{}
+	var group errgroup.Group
+	group.SetLimit(observedTags)
+	for repo, tags := range wanted {
+		group.Go(func() error {
+			if m.stopping() {
+				return nil
+			}
+			if held := m.Listings.Listed(ctx, repo, tags, r.result.Started); len(held) > 0 {
+				mu.Lock()
+				defer mu.Unlock()
+				all[repo] = held
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return all
+}
+
+// offerListed fills in what the source is listed to offer, if that takes no request.
+func (m *Mirror) offerListed(ctx context.Context, r *run, o *diff.Observation) bool {
+	digest := r.listed.of(o.Source)
+	if digest == "" {
+		return false
+	}
+	want, ok := m.Manifests.Resolved(ctx, digest, r.job.Platforms)
+	if !ok {
+		return false
+	}
+	o.Source, o.Want = o.Source.WithDigest(digest), want
+	return true
+}
+
+// sight is what is known of one tag, at its source and at all its targets.
+type sight struct {
+	offer diff.Observation
+	held  []diff.Observation
+	// sourceErr and errs are why a side is not known.
+	sourceErr error
+	errs      []error
+	// offerListed and heldListed say that a listing says so.
+	offerListed bool
+	heldListed  []bool
+}
+
+// agrees reports whether a target holds what the source offers.
+func (s *sight) agrees(i int) bool {
+	return s.sourceErr == nil && s.errs[i] == nil && !s.held[i].Hidden && s.offer.Want != "" && s.held[i].Held == s.offer.Want
+}
+
+// confirm asks for whatever of a sight a listing has said, unless that leaves a target as it is. A difference may mean that the listing is
+// late, or that a tag has moved since.
+func (m *Mirror) confirm(ctx context.Context, r *run, a ask, s *sight) {
+	all := true
+	for i := range a.targets {
+		all = all && s.agrees(i)
+	}
+	if all {
+		return
+	}
+	if s.offerListed {
+		listed := s.offer.Source.Digest
+		s.offer, s.offerListed = diff.Observation{Source: a.source}, false
+		if s.sourceErr = m.offer(ctx, r, &s.offer); s.sourceErr == nil && s.offer.Source.Digest != listed {
+			m.Listings.Differs(ctx, a.source)
+		}
+	}
+	var group sync.WaitGroup
+	for i, target := range a.targets {
+		if !s.heldListed[i] || s.agrees(i) {
+			continue
+		}
+		group.Go(func() {
+			listed := s.held[i].Held
+			s.heldListed[i] = false
+			if s.held[i], s.errs[i] = m.held(ctx, r.job, a.source, target, ""); s.errs[i] == nil && s.held[i].Held != listed {
+				m.Listings.Differs(ctx, target)
+			}
+		})
+	}
+	group.Wait()
+}

@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/wire"
+)
+
+// Findings keeps small states by name, across restarts and for all processes that share it.
+type Findings interface {
+	// Change replaces the state of a name with what change makes of it, which is nil to leave it; state is nil if there is none.
+	Change(ctx context.Context, name string, change func(state []byte, now time.Time) []byte) error
+}
+
+// finding is what is known of the listing of a registry, or of one of its repositories. The zero value is nothing.
+type finding struct {
+	// Kind is which listing a registry has.
+	Kind string `json:"kind,omitzero"`
+	// Checked is until when a listing counts as right, since HEADs have agreed with it; Off until when it is not used, since one has not.
+	Checked time.Time `json:"checked,omitzero"`
+	Off     time.Time `json:"off,omitzero"`
+	// Rests is until when it is not asked for, since it was refused or failed.
+	Rests time.Time `json:"rests,omitzero"`
+	// Missing says that it rests since there was none, which a push may change.
+	Missing bool `json:"missing,omitzero"`
+	// Swept is when every tag of a repository was last asked for by HEAD.
+	Swept time.Time `json:"swept,omitzero"`
+	// Size is how many items the listing of a repository had.
+	Size int `json:"size,omitzero"`
+	// Doubted is a tag that did not hold what was listed.
+	Doubted string `json:"doubted,omitzero"`
+}
+
+// findings remembers findings by registry, and by repository. It works without a store, and then as long as the process.
+type findings struct {
+	kept Findings
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	known wire.Recent[string, finding]
+	// silent is until when the store is left alone, since it did not answer.
+	silent time.Time
+}
+
+// findingsName is what the names of states begin with.
+const findingsName = "listing "
+
+// get returns what is known.
+func (f *findings) get(ctx context.Context, name string) finding {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, ok := f.known.Get(name)
+	if !ok {
+		f.store(ctx, name, func(stored finding) (finding, bool) { known = stored; return stored, false })
+		f.known.Put(name, known, longFor)
+	}
+	return known
+}
+
+// change changes what is known, if apply reports that it has. apply is called again if another process has changed it meanwhile.
+func (f *findings) change(ctx context.Context, name string, apply func(*finding) bool) {
+	known := f.get(ctx, name)
+	if !apply(&known) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.store(ctx, name, func(stored finding) (finding, bool) {
+		changed := apply(&stored)
+		known = stored
+		return stored, changed
+	})
+	f.known.Put(name, known, longFor)
+}
+
+// storePatience is how long a store may take, and storeRests how long one is left alone that took longer: it is a help, not the truth.
+const (
+	storePatience = 5 * time.Second
+	storeRests    = time.Minute
+)
+
+// store lets change see what is stored, and stores what it returns, if that has changed. The caller holds the lock.
+func (f *findings) store(ctx context.Context, name string, change func(finding) (finding, bool)) {
+	if f.kept == nil || time.Now().Before(f.silent) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
+	defer cancel()
+	err := f.kept.Change(ctx, findingsName+name, func(state []byte, _ time.Time) []byte {
+		var stored finding
+		_ = json.Unmarshal(state, &stored) // one that cannot be read is none
+		changed, ok := change(stored)
+		if !ok {
+			return nil
+		}
+		state, _ = json.Marshal(changed) // of times, texts and numbers
+		return state
+	})
+	if err != nil {
+		f.silent = time.Now().Add(storeRests)
+		f.log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
+	}
+}

@@ -1,0 +1,396 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
+)
+
+const getListing = "GET listing"
+
+// The bounds of a listing, over all its pages, and of one of its requests.
+const (
+	maxListed      = 64 << 20
+	listedDeadline = 90 * time.Second
+)
+
+// How long findings about listings last: that HEADs agree with one, that one is wrong, that one was refused, that one failed or is missing,
+// which a push may change, and that one has failed after more than slowAfter. After sweepEvery all tags are asked for by HEAD, whatever a listing says.
+const (
+	checkedFor  = 24 * time.Hour
+	offFor      = 24 * time.Hour
+	refusedFor  = time.Hour
+	failedFor   = 10 * time.Minute
+	slowFor     = 6 * time.Hour
+	longestRest = 24 * time.Hour
+	sweepEvery  = 7 * 24 * time.Hour
+	slowAfter   = 30 * time.Second
+)
+
+// The tags that are compared by HEAD when a registry's listing is used for the first time in a day, and a repository's; and the repositories in
+// a row that a registry does not list until it counts as one that lists none.
+const (
+	firstSamples = 3
+	samples      = 1
+	unlistedMost = 3
+)
+
+// Listed returns what the registry's own listing says that tags of a repository hold, if it has one, and if that costs less than a HEAD for
+// each. What it does not say, or not clearly, is missing. since is when the run began: nothing that was read earlier is used.
+//
+// What it says is good for leaving a tag alone, and for nothing else: HEADs of some tags have agreed with it today, not of all.
+func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Digest {
+	if repo.IsLayout() || c.options.ByHead[repo.Registry] || len(tags) == 0 {
+		return nil
+	}
+	e := c.endpoint(repo)
+	l := c.lister(ctx, e)
+	if l == nil {
+		return nil
+	}
+	now := time.Now()
+	host, of := c.findings.get(ctx, repo.Registry), c.findings.get(ctx, repo.String())
+	if now.Before(host.Off) || now.Before(host.Rests) || now.Before(of.Off) {
+		return nil
+	}
+	held := c.read.take(repo, since)
+	left := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != "" })
+	if !now.Before(of.Rests) && l.worth(len(left), of.Size) {
+		more := c.list(ctx, e, repo, l, left)
+		maps.Copy(more, held)
+		held = more
+	}
+	if len(held) == 0 || !c.agrees(ctx, e, repo, l, held) {
+		return nil
+	}
+	return held
+}
+
+// Differs reports that a tag does not hold what was listed: it may just have moved. The next listing is compared with it.
+func (c *Client) Differs(ctx context.Context, tag image.Reference) {
+	c.findings.change(ctx, tag.Repository.String(), func(f *finding) bool {
+		f.Doubted, f.Checked = tag.Tag, time.Time{}
+		return true
+	})
+}
+
+// Listing returns the kind of the registry's own listing, as far as is known; empty where each tag is asked for by HEAD.
+func (c *Client) Listing(ctx context.Context, repo image.Repository) string {
+	if repo.IsLayout() || c.options.ByHead[repo.Registry] {
+		return ""
+	}
+	l, f := c.lister(ctx, c.endpoint(repo)), c.findings.get(ctx, repo.Registry)
+	if now := time.Now(); l == nil || now.Before(f.Off) || now.Before(f.Rests) {
+		return ""
+	}
+	return l.kind
+}
+
+// lister returns the lister of a registry: by its name, by what its answers have told, or as was found earlier; nil for none.
+func (c *Client) lister(ctx context.Context, e *endpoint) *lister {
+	if kind := kindOfHost(e.registry); kind != "" {
+		return listerOf(kind)
+	}
+	seen := e.seen.Load()
+	if seen == nil {
+		return listerOf(c.findings.get(ctx, e.registry).Kind)
+	}
+	c.noteKind(ctx, e.registry, *seen)
+	return listerOf(*seen)
+}
+
+// noteSize remembers how many tags a repository has, if its registry has a listing.
+func (c *Client) noteSize(ctx context.Context, e *endpoint, repo image.Repository, tags int) {
+	if c.lister(ctx, e) == nil {
+		return
+	}
+	c.findings.change(ctx, repo.String(), func(f *finding) bool {
+		known := f.Size > 0
+		if !known {
+			f.Size = tags
+		}
+		return !known
+	})
+}
+
+// noteKind remembers which listing a registry has.
+func (c *Client) noteKind(ctx context.Context, registry, kind string) {
+	c.findings.change(ctx, registry, func(f *finding) bool {
+		changed := f.Kind != kind
+		f.Kind = kind
+		return changed
+	})
+}
+
+// list asks for the listing of a repository. The pages before an error stay good.
+func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string) map[string]image.Digest {
+	path, query := l.place(repo.Path, 1)
+	if path == "" {
+		return map[string]image.Digest{}
+	}
+	wanted := make(map[string]bool, len(tags))
+	for _, tag := range tags {
+		wanted[tag] = true
+	}
+	held := digests{keep: func(tag string) bool { return wanted[tag] }}
+	part := held // of one page: a page that breaks off says nothing
+	number, items, more := 1, 0, false
+	p := pages{
+		endpoint: e, operation: getListing, need: auth.Pull(repo.Path), send: l.sender(e),
+		listLimits: listLimits{bytes: maxListed, pages: l.maxRequests(len(tags)), deadline: listedDeadline, once: true},
+		read: func(page *listing) error {
+			part = digests{keep: held.keep}
+			n, another, err := l.read(page, part.add)
+			items += n
+			more = another && (page.total <= 0 || items < page.total)
+			return err
+		},
+		done: func() { number++; held.merge(part) },
+	}
+	if l.scope != nil {
+		p.need = l.scope(repo.Path)
+	}
+	if l.numbered {
+		p.turn = func() (string, url.Values) {
+			if !more {
+				return "", nil
+			}
+			return l.place(repo.Path, number)
+		}
+	}
+	begun := time.Now()
+	err := p.from(ctx, path, query)
+	if ctx.Err() == nil { // otherwise the caller has left
+		c.noteListed(ctx, e, repo, items, begun, err)
+	}
+	return held.sure()
+}
+
+// sender returns what sends the requests of a listing; nil for what sends all others.
+func (l *lister) sender(e *endpoint) func(*http.Request, wire.Call) (*http.Response, error) {
+	if l.signed == byToken {
+		return nil
+	}
+	return func(req *http.Request, call wire.Call) (*http.Response, error) {
+		return e.auth.DoWith(req, call, l.signed == bare)
+	}
+}
+
+// noteListed remembers how a listing ended.
+func (c *Client) noteListed(ctx context.Context, e *endpoint, repo image.Repository, items int, begun time.Time, err error) {
+	rests, missing := restAfter(err, begun, time.Now()), errors.Is(err, image.ErrAbsent)
+	c.findings.change(ctx, repo.String(), func(f *finding) bool {
+		size := items
+		if err != nil {
+			size = max(4*items, f.Size) // there is more than what was read
+		}
+		changed := f.Size != size || !f.Rests.Equal(rests)
+		f.Size, f.Rests, f.Missing = size, rests, missing
+		return changed
+	})
+	if err == nil {
+		e.unlisted.Store(0)
+		return
+	}
+	c.options.Log.LogAttrs(ctx, slog.LevelDebug, "the listing is not used for a while", slog.String("registry", repo.Registry), slog.String("source", repo.String()),
+		slog.Any("err", err), slog.Time("retry_at", rests))
+	if e.unlisted.Add(1) < unlistedMost {
+		return
+	}
+	c.findings.change(ctx, repo.Registry, func(f *finding) bool { f.Rests, f.Missing = rests, missing; return true })
+}
+
+// restAfter returns until when a listing is not asked for that was begun at a time, and ended with an error.
+func restAfter(err error, begun, now time.Time) time.Time {
+	if err == nil {
+		return time.Time{}
+	}
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case ok && e.NotBefore.After(now):
+		return now.Add(min(e.NotBefore.Sub(now), longestRest))
+	case ok && (e.Status == 0 && e.Lasting || e.Status >= http.StatusBadRequest && e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests):
+		return now.Add(refusedFor)
+	case now.Sub(begun) > slowAfter: // each run would wait for it
+		return now.Add(slowFor)
+	}
+	return now.Add(failedFor)
+}
+
+// pushed takes note that a tag was, or may have been, pushed: lists that were read before do not show it, and one that was missing may now
+// be there.
+func (c *Client) pushed(ctx context.Context, e *endpoint, r image.Reference) {
+	c.read.drop(r.Repository)
+	if c.lister(ctx, e) == nil {
+		return
+	}
+	for _, name := range []string{r.Repository.String(), r.Registry} {
+		c.findings.change(ctx, name, func(f *finding) bool {
+			missing := f.Missing
+			if missing {
+				f.Rests, f.Missing = time.Time{}, false
+				e.unlisted.Store(0)
+			}
+			return missing
+		})
+	}
+}
+
+// agrees reports whether a listing may be believed: whether HEADs agree with some of it, of which a registry is asked once a day for each
+// repository. If not, no listing of the registry is used for a day.
+func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Digest) bool {
+	now := time.Now()
+	f, host := c.findings.get(ctx, repo.String()), c.findings.get(ctx, repo.Registry)
+	switch {
+	case f.Swept.IsZero(): // repositories that were first seen together are not swept together
+		c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Swept = now.Add(-rand.N(sweepEvery / 2)); return true }) //nolint:gosec // spreads load
+	case now.Sub(f.Swept) >= sweepEvery:
+		c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Swept = now; return true })
+		return false
+	}
+	if now.Before(f.Checked) {
+		return true
+	}
+	if l.proxied != nil && c.isProxied(ctx, e, repo, l) {
+		return false
+	}
+	n := samples
+	if now.After(host.Checked) {
+		n = firstSamples
+	}
+	for _, tag := range sample(held, f.Doubted, n) {
+		d, err := c.Head(ctx, repo.Tag(tag))
+		if err != nil && !errors.Is(err, image.ErrAbsent) {
+			return false // it will be asked again, and then say why
+		}
+		if d.Digest == held[tag] {
+			continue
+		}
+		// It may have moved between the two requests; then a new listing agrees.
+		if again := c.list(ctx, e, repo, l, []string{tag}); again[tag] == d.Digest && d.Digest != "" {
+			held[tag] = d.Digest
+			continue
+		}
+		c.distrust(ctx, repo, tag, held[tag], d.Digest)
+		return false
+	}
+	until := now.Add(checkedFor)
+	c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Checked, f.Doubted = until, ""; return true })
+	c.findings.change(ctx, repo.Registry, func(f *finding) bool { f.Checked = until; return true })
+	return true
+}
+
+// maxDocument limits a document about a repository, in bytes.
+const maxDocument = 1 << 20
+
+// isProxied reports whether a repository is a cache of another registry, or may be one. That is remembered like a listing that is wrong.
+func (c *Client) isProxied(ctx context.Context, e *endpoint, repo image.Repository, l *lister) bool {
+	place, proxies := l.proxied(repo.Path)
+	req := e.request(ctx, http.MethodGet, "", nil, nil)
+	req.URL.Path = place
+	var document map[string]any
+	call := wire.Call{Operation: getListing, Deadline: listedDeadline, Once: true, Read: func(resp *http.Response) error {
+		raw, err := wire.ReadAll(resp, maxDocument)
+		if err == nil {
+			err = json.Unmarshal(raw, &document)
+		}
+		return err //nolint:wrapcheck // the wire says what is wrong
+	}}
+	_, err := e.auth.DoWith(req, call, l.signed == bare)
+	if err == nil && !proxies(document) || ctx.Err() != nil {
+		return ctx.Err() != nil
+	}
+	until := time.Now().Add(offFor)
+	c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Off = until; return true })
+	return true
+}
+
+// distrust turns the listing of a registry off.
+func (c *Client) distrust(ctx context.Context, repo image.Repository, tag string, listed, held image.Digest) {
+	until := time.Now().Add(offFor)
+	first := false
+	c.findings.change(ctx, repo.Registry, func(f *finding) bool {
+		first = time.Now().After(f.Off)
+		f.Off, f.Checked = until, time.Time{}
+		return true
+	})
+	if first {
+		c.options.Log.LogAttrs(ctx, slog.LevelWarn, "the registry's listing is wrong, so every tag is asked for by HEAD for a day", slog.String("registry", repo.Registry),
+			slog.String("tag", repo.Tag(tag).String()), slog.String("was", string(listed)), slog.String("digest", string(held)), slog.Time("retry_at", until))
+	}
+}
+
+// sample chooses n tags: the one in doubt, those that move most often, and others at random.
+func sample(held map[string]image.Digest, doubted string, n int) []string {
+	var chosen []string
+	for _, tag := range []string{doubted, "latest"} {
+		if _, ok := held[tag]; ok && !slices.Contains(chosen, tag) {
+			chosen = append(chosen, tag)
+		}
+	}
+	for tag := range held { // in random order
+		if len(chosen) >= n {
+			break
+		}
+		if !slices.Contains(chosen, tag) {
+			chosen = append(chosen, tag)
+		}
+	}
+	return chosen[:min(len(chosen), n)]
+}
+
+// readLists are the digests that lists of tags have named by the way, until they are taken, or for a while.
+type readLists struct {
+	mu    sync.Mutex
+	lists map[image.Repository]readList
+}
+
+type readList struct {
+	held  map[string]image.Digest
+	begun time.Time
+}
+
+// put keeps what a list said that was asked for at a time.
+func (r *readLists) put(repo image.Repository, held map[string]image.Digest, begun time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for other, list := range r.lists {
+		if begun.Sub(list.begun) > recentFor {
+			delete(r.lists, other)
+		}
+	}
+	if r.lists == nil {
+		r.lists = map[image.Repository]readList{}
+	}
+	r.lists[repo] = readList{held, begun}
+}
+
+// take returns what a list said that was asked for since a time, and forgets it; nil for none.
+func (r *readLists) take(repo image.Repository, since time.Time) map[string]image.Digest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, ok := r.lists[repo]
+	delete(r.lists, repo)
+	if !ok || list.begun.Before(since) {
+		return nil
+	}
+	return list.held
+}
+
+func (r *readLists) drop(repo image.Repository) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.lists, repo)
+}

@@ -1,0 +1,127 @@
+package registry
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	digestA = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	digestB = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+)
+
+// pagesOf are answers as registries give them, shortened.
+var pagesOf = map[string]string{
+	google: `{"child":[],"manifest":{"` + digestA + `":{"imageSizeBytes":"27735631","layerId":"","tag":["v1.4.3","v1"],"timeCreatedMs":"1476600931051","mediaType":"application/vnd.docker.distribution.manifest.v1+prettyjws"},` +
+		`"` + digestB + `":{"imageSizeBytes":"31142483","tag":[],"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}},"name":"google-containers/kube-apiserver","tags":["v1","v1.4.3"]}`,
+	acr: `{"registry":"acrapi.azurecr-test.io","imageName":"nanoserver","tags":[{"name":"v1.4.3","digest":"` + digestA + `","createdTime":"2018-09-06T06:17:21.0856539Z",` +
+		`"changeableAttributes":{"deleteEnabled":true}},{"name":"v1","digest":"` + digestA + `"}]}`,
+	gitlab: `[{"name":"v1.4.3","digest":"` + digestA + `","config_digest":"` + digestB + `","media_type":"application/vnd.oci.image.manifest.v1+json","size_bytes":286734237},{"name":"v1","digest":"` + digestA + `"}]`,
+	harbor: `[{"digest":"` + digestA + `","type":"IMAGE","references":[{"child_digest":"` + digestB + `"}],"tags":[{"name":"v1.4.3","immutable":false},{"name":"v1"}]},{"digest":"` + digestB + `","tags":null}]`,
+	quay: `{"tags":[{"name":"v1.4.3","reversion":false,"start_ts":1713749244,"manifest_digest":"` + digestA + `","is_manifest_list":true,"size":null,"last_modified":"Mon, 22 Apr 2024 01:27:24 -0000"},` +
+		`{"name":"v1","manifest_digest":"` + digestA + `"}],"page":1,"has_additional":true}`,
+	zot: `{"data":{"ImageList":{"Results":[{"Tag":"v1.4.3","Digest":"` + digestA + `","LastUpdated":"2022-10-14T15:29:18.0325322Z","Size":"30472739"},{"Tag":"v1","Digest":"` + digestA + `"}]}}}`,
+}
+
+// readPage reads a page of a kind.
+func readPage(kind, body string) (said map[string]string, more bool, err error) {
+	said = map[string]string{}
+	_, more, err = listerOf(kind).read(&listing{Reader: strings.NewReader(body)}, func(tag, digest string) { said[tag] = digest })
+	return said, more, err
+}
+
+func TestListersReadTheirPages(t *testing.T) {
+	for _, l := range listers() {
+		said, more, err := readPage(l.kind, pagesOf[l.kind])
+		if diff := cmp.Diff(map[string]string{"v1": digestA, "v1.4.3": digestA}, said); err != nil || diff != "" || more != (l.kind == quay) {
+			t.Errorf("%s: %v, more: %t, -want +got\n%s", l.kind, err, more, diff)
+		}
+		for _, wrong := range []string{"", "<html>", "{}", "[]x", `{"errors":[{"message":"no"}]}`, `{"data":null,"errors":[]}`, "[1]", `"text"`, pagesOf[l.kind][:len(pagesOf[l.kind])/2]} {
+			if _, _, err := readPage(l.kind, wrong); err == nil && wrong != "[]x" {
+				t.Errorf("%s reads %q", l.kind, wrong)
+			}
+		}
+	}
+}
+
+func FuzzListers(f *testing.F) {
+	for kind, page := range pagesOf {
+		f.Add(kind, []byte(page))
+	}
+	f.Add(zot, []byte(`{"data":{"ImageList":null}}`))
+	f.Fuzz(func(t *testing.T, kind string, body []byte) {
+		l := listerOf(kind)
+		if l == nil {
+			return
+		}
+		held := digests{keep: func(string) bool { return true }}
+		_, _, err := l.read(&listing{Reader: bytes.NewReader(body)}, held.add)
+		for tag, digest := range held.sure() {
+			if digest.Validate() != nil {
+				t.Errorf("%s: %q holds %q (%v)", kind, tag, digest, err)
+			}
+		}
+	})
+}
+
+func TestDigestsSaidTwiceAreUnknown(t *testing.T) {
+	held := digests{keep: func(tag string) bool { return tag != "unwanted" }}
+	for _, said := range [][2]string{{"same", digestA}, {"same", digestA}, {"two", digestA}, {"two", digestB}, {"two", digestA}, {"none", ""}, {"none", digestA}, {"unwanted", digestA}, {"upper", strings.ToUpper(digestA)}} {
+		held.add(said[0], said[1])
+	}
+	sure := held.sure()
+	if len(sure) != 1 || sure["same"] != digestA {
+		t.Errorf("%v", sure)
+	}
+}
+
+func TestListingIsWorthIt(t *testing.T) {
+	for _, tt := range []struct {
+		kind          string
+		wanted, items int
+		want          bool
+	}{
+		{google, 3, 0, false}, {google, 22, 0, false}, {google, 23, 0, true},
+		{google, 3, 10, true}, {google, 2, 10, false}, {google, 100, 10_000, false}, {google, 203, 10_000, true},
+		{gitlab, 203, 10_000, false}, {gitlab, 1000, 10_000, true},
+		{quay, 40, 0, false}, {quay, 41, 0, true}, {quay, 1000, 1000, true}, {quay, 1000, 100_000, false},
+	} {
+		if got := listerOf(tt.kind).worth(tt.wanted, tt.items); got != tt.want {
+			t.Errorf("%s, %d of %d: %t", tt.kind, tt.wanted, tt.items, got)
+		}
+	}
+}
+
+func TestKindsAreRecognised(t *testing.T) {
+	for host, want := range map[string]string{
+		"gcr.io": google, "eu.gcr.io": google, "europe-docker.pkg.dev": google, "registry.k8s.io": google, "my.azurecr.io": acr, "my.azurecr.cn": acr, "quay.io": quay, "registry.gitlab.com": gitlab,
+		"docker.io": "", "notgcr.io": "", "gcr.io.example": "", "ghcr.io": "", "registry.example.com:5000": "",
+	} {
+		if got := kindOfHost(host); got != want {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
+	}
+	const host = "registry.example.com"
+	for challenge, want := range map[string]string{
+		`Bearer realm="https://registry.example.com/service/token",service="harbor-registry",scope="repository:a/b:pull"`: harbor,
+		`Bearer realm="https://gitlab.example.com/jwt/auth",service="container_registry"`:                                 gitlab,
+		`Bearer realm="https://registry.example.com/v2/auth",service="registry.example.com"`:                              quay,
+		`Bearer realm="https://registry.example.com/v2/auth",service="other.example.com"`:                                 "",
+		`Bearer realm="https://registry.example.com/token",service="registry.example.com"`:                                "",
+		`Bearer realm="https://registry.example.com/oauth2/token",service="registry.example.com"`:                         "",
+		`Bearer realm="::",service="harbor-registry"`:                                                                     "",
+		`Basic realm="harbor-registry"`: "",
+		``:                              "",
+	} {
+		if got := kindOfAnswer(host, http.Header{"Www-Authenticate": {challenge}}); got != want {
+			t.Errorf("%s: %q, want %q", challenge, got, want)
+		}
+	}
+	if got := kindOfAnswer(host, http.Header{"Access-Control-Allow-Headers": {"Authorization,content-type,X-ZOT-API-CLIENT"}}); got != zot {
+		t.Errorf("zot: %q", got)
+	}
+}
