@@ -29,8 +29,9 @@ Corpora: small is 10 repositories × 6 tags × 2 platforms, of 120 MB; wide is 2
 repositories × 2 images of 300 MB. They are made once, and kept below --dir.
 
 Scenarios, of which every run goes through those chosen, in this order: first copies into an empty target; noop does it once
-more; shared adds a repository whose images lie in other repositories; forgotten adds another one, with what the tool
-remembers removed; moved has one tag at the source lead to a rebuilt image.
+more; listed does it with registries that list tags with digests, after the tool has run there twice; shared adds a repository
+whose images lie in other repositories; forgotten adds another one, with what the tool remembers removed; moved has one tag at
+the source lead to a rebuilt image.
 
 The answer is a table for each corpus, scenario and latency: medians, and in brackets how many times dray's they are.
 

@@ -143,7 +143,7 @@ func TestNeeded(t *testing.T) {
 		wanted []string
 		want   []string
 	}{
-		{"all, in order", []string{moved, forgotten, shared, noop, first}, Scenarios()},
+		{"all, in order", []string{moved, forgotten, shared, listed, noop, first}, Scenarios()},
 		{"first comes before everything", []string{shared}, []string{first, shared}},
 		{"moved is compared with noop", []string{moved}, []string{first, noop, moved}},
 		{"unknown", []string{"last"}, nil},

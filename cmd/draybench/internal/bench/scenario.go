@@ -13,13 +13,14 @@ import (
 const (
 	first     = "first"     // the target is empty
 	noop      = "noop"      // nothing has changed
+	listed    = "listed"    // nothing has changed, and both registries list their tags with digests
 	shared    = "shared"    // a new repository, of images that other repositories have
 	forgotten = "forgotten" // another one, and the tool's home is empty again
 	moved     = "moved"     // one tag moved to a rebuilt image
 )
 
 // Scenarios returns the names of all scenarios.
-func Scenarios() []string { return []string{first, noop, shared, forgotten, moved} }
+func Scenarios() []string { return []string{first, noop, listed, shared, forgotten, moved} }
 
 // needed returns the scenarios that a run goes through to measure those wanted.
 func needed(wanted []string) ([]string, error) {

@@ -76,6 +76,24 @@ func (s *stand) work(copies []peer.Copy, home string) (peer.Work, error) {
 	return peer.Work{Source: s.before.server.Host, Target: s.behind.server.Host, Copies: copies, Dir: dir}, nil
 }
 
+// list has both registries list the tags of a task with their digests; those of none for a task of none.
+func (s *stand) list(t task) {
+	tags := func(path func(peer.Copy) string) func(string) []registry.ListedTag {
+		if len(t.copies) == 0 {
+			return nil
+		}
+		all := map[string][]registry.ListedTag{}
+		for _, c := range t.copies {
+			for _, tag := range c.Tags {
+				all[path(c)] = append(all[path(c)], registry.ListedTag{Name: tag, Digest: t.want[image{c.Target, tag}]})
+			}
+		}
+		return func(repository string) []registry.ListedTag { return all[repository] }
+	}
+	s.before.List(tags(func(c peer.Copy) string { return c.Repository }))
+	s.behind.List(tags(func(c peer.Copy) string { return c.Target }))
+}
+
 // close stops what is the run's own, and removes it.
 func (s *stand) close() error {
 	for _, side := range []side{s.before, s.behind} {

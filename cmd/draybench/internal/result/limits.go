@@ -80,6 +80,13 @@ func (j *judge) scenario() {
 		if j.key.Latency > 0 {
 			j.atMost(0.4, regsync, "wall", wall, seconds)
 		}
+	case "wide listed":
+		each := float64(j.corpus.Repositories)
+		j.below("requests to the source", sourceRequests, each, number)
+		j.below("requests to the target", targetRequests, each, number)
+		if key := (Key{j.key.Corpus, "noop", j.key.Latency}); j.key.Latency > 0 && len(j.report.series(key, dray)) > 0 {
+			j.below("wall, of which a no-op with HEADs takes ten times as much", wall, j.report.series(key, dray).median(wall)/10, seconds)
+		}
 	case "big first":
 		j.atMost(1, j.fastest(), "wall", wall, seconds)
 		j.atMost(1, regsync, "CPU per GB fetched", perGB, seconds)
