@@ -160,7 +160,7 @@ const (
 
 // remember opens the store. It is a help, not the truth: where it cannot be opened that is said, and all goes on without it.
 func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
-	dir := cmp.Or(cfg.StateDir, a.stateDir())
+	dir := a.memoryDir(cfg)
 	if dir == "" {
 		return nil
 	}
@@ -174,6 +174,9 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
 	}
 	return s
 }
+
+// memoryDir is where the store is; empty for none.
+func (a *app) memoryDir(cfg *config.Config) string { return cmp.Or(cfg.StateDir, a.stateDir()) }
 
 // stateDir is the default of the config's key: what systemd gives, else the place of the XDG base directory specification.
 func (a *app) stateDir() string {

@@ -117,7 +117,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	var memory daemon.Memory = forgetful{}
 	if s.store != nil {
 		memory = s.store
-		release, err := s.store.Claim()
+		release, err := store.Claim(s.memoryDir(cfg))
 		if err != nil {
 			return fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
 		}

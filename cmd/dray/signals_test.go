@@ -135,14 +135,9 @@ func TestClaimOutlastsTheStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, said.String())
 	}
-	next, err := store.Open(t.Context(), filepath.Join(d.target, "state"), store.Options{Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.Close()
 	var early error
 	s.closers = slices.Insert(s.closers, 1, func(context.Context) error { // between the claim and the store
-		_, early = next.Claim()
+		_, early = store.Claim(filepath.Join(d.target, "state"))
 		if _, err := s.store.JobStates(t.Context()); err == nil {
 			t.Error("the store is still open")
 		}
@@ -154,7 +149,7 @@ func TestClaimOutlastsTheStore(t *testing.T) {
 	if early == nil {
 		t.Error("the claim was given back too early")
 	}
-	release, err := next.Claim()
+	release, err := store.Claim(filepath.Join(d.target, "state"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (s *Store) history(ctx context.Context, q HistoryQuery) ([]record.JobRun, e
 	if q.Before <= 0 {
 		q.Before = math.MaxInt64
 	}
-	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{Isolation: s.dialect.snapshot(), ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
@@ -55,14 +55,14 @@ func (s *Store) history(ctx context.Context, q HistoryQuery) ([]record.JobRun, e
 	if q.Job != "" {
 		find, args = s.find.runsOf, append([]any{q.Job}, args...)
 	}
-	runs, err := findRuns(ctx, tx.StmtContext(ctx, find), args...)
+	runs, err := findRuns(ctx, find.in(ctx, tx), args...)
 	if err != nil {
 		return nil, err
 	}
-	return runs, findActions(ctx, tx.StmtContext(ctx, s.find.actions), runs)
+	return runs, findActions(ctx, s.find.actions.in(ctx, tx), runs)
 }
 
-func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]record.JobRun, error) {
+func findRuns(ctx context.Context, find finder, args ...any) ([]record.JobRun, error) {
 	rows, err := find.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
@@ -87,13 +87,13 @@ func findRuns(ctx context.Context, find *sql.Stmt, args ...any) ([]record.JobRun
 }
 
 // findActions reads the actions of runs.
-func findActions(ctx context.Context, find *sql.Stmt, runs []record.JobRun) error {
+func findActions(ctx context.Context, find finder, runs []record.JobRun) error {
 	byID := make(map[int64]*record.JobRun, len(runs))
 	ids := make([]int64, len(runs))
 	for i := range runs {
 		byID[runs[i].ID], ids[i] = &runs[i], runs[i].ID
 	}
-	rows, err := find.QueryContext(ctx, jsonText(ids))
+	rows, err := find.QueryContext(ctx, array(ids))
 	if err != nil {
 		return err
 	}

@@ -30,21 +30,22 @@ func (s *Store) BlobHolders(ctx context.Context, registry string, d image.Digest
 }
 
 func (s *Store) blobHolders(ctx context.Context, registry string, d image.Digest) ([]image.Repository, error) {
-	rows, err := s.find.holders.QueryContext(ctx, string(d), registry)
+	rows, err := s.find.holders.QueryContext(ctx, dayAgo, dayAhead, string(d), registry)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	var holders []image.Repository
 	for rows.Next() {
-		var id, used int64
+		var id int64
+		var fresh bool
 		var repo image.Repository
-		if err := rows.Scan(&id, &repo.Registry, &repo.Path, &used); err != nil {
+		if err := rows.Scan(&id, &repo.Registry, &repo.Path, &fresh); err != nil {
 			return nil, err
 		}
 		if checkRepository(repo) == nil {
 			holders = append(holders, repo)
-			s.touch(touch{table: "blobs", repository: id}, string(d), used)
+			s.touch(touch{table: "blobs", repository: id}, string(d), fresh)
 		}
 	}
 	return holders, rows.Err()
@@ -67,19 +68,20 @@ func (s *Store) Holds(ctx context.Context, repo image.Repository, ds []image.Dig
 }
 
 func (s *Store) holds(ctx context.Context, repo image.Repository, ds []image.Digest, held map[image.Digest]bool) error {
-	rows, err := s.find.holds.QueryContext(ctx, repo.Registry, repo.Path, jsonList(ds))
+	rows, err := s.find.holds.QueryContext(ctx, dayAgo, dayAhead, repo.Registry, repo.Path, array(ds))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var id, used int64
+		var id int64
+		var fresh bool
 		var d string
-		if err := rows.Scan(&id, &d, &used); err != nil {
+		if err := rows.Scan(&id, &d, &fresh); err != nil {
 			return err
 		}
 		held[image.Digest(d)] = true
-		s.touch(touch{table: "blobs", repository: id}, d, used)
+		s.touch(touch{table: "blobs", repository: id}, d, fresh)
 	}
 	return rows.Err()
 }
@@ -95,26 +97,26 @@ func (s *Store) AddBlobs(ctx context.Context, repo image.Repository, ds []image.
 			return fmt.Errorf("store: blob %q of %s: %w", bounded(string(d)), repo, err)
 		}
 	}
-	const query = "INSERT INTO blobs (repository, digest, used) SELECT " + repositoryID + ", value, ? FROM json_each(?) WHERE true " +
+	const query = "INSERT INTO {blobs} (repository, digest, used) SELECT " + repositoryID + ", value, ? FROM {texts} WHERE true " +
 		"ON CONFLICT (repository, digest) DO UPDATE SET used = excluded.used"
 	var list []statement
 	for chunk := range slices.Chunk(ds, chunkSize) {
-		list = append(list, do(query, repo.Registry, repo.Path, s.now(), jsonList(chunk)))
+		list = append(list, do(query, repo.Registry, repo.Path, now, array(chunk)))
 	}
 	return s.note(ctx, repo, committed, list...)
 }
 
 // repositoryID is the id of a repository's row, by registry and path.
-const repositoryID = "(SELECT id FROM repositories WHERE registry = ? AND path = ?)"
+const repositoryID = "(SELECT id FROM {repositories} WHERE registry = ? AND path = ?)"
 
 // note writes something about a repository, whose row it creates if needed. It never resets committed.
 func (s *Store) note(ctx context.Context, repo image.Repository, committed bool, list ...statement) error {
 	if err := checkRepository(repo); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	const query = "INSERT INTO repositories (registry, path, committed, used) VALUES (?, ?, ?, ?) ON CONFLICT (registry, path) " +
+	const query = "INSERT INTO {repositories} (registry, path, committed, used) VALUES (?, ?, ?, ?) ON CONFLICT (registry, path) " +
 		"DO UPDATE SET committed = repositories.committed OR excluded.committed, used = excluded.used"
-	row := do(query, repo.Registry, repo.Path, committed, s.now())
+	row := do(query, repo.Registry, repo.Path, committed, now)
 	return s.write(ctx, "write what is known of "+repo.String(), append([]statement{row}, list...)...)
 }
 
@@ -124,13 +126,14 @@ func (s *Store) Forget(ctx context.Context, repo image.Repository, ds ...image.D
 		return nil
 	}
 	valid := slices.DeleteFunc(slices.Clone(ds), func(d image.Digest) bool { return d.Validate() != nil })
-	var list []statement
+	// The repository comes first, as in note, so that those who write about it take turns.
+	list := []statement{do("UPDATE {repositories} SET used = ? WHERE registry = ? AND path = ?", now, repo.Registry, repo.Path)}
 	if len(ds) == 0 {
-		list = append(list, do("DELETE FROM repositories WHERE registry = ? AND path = ?", repo.Registry, repo.Path))
+		list = append(list, do("DELETE FROM {repositories} WHERE registry = ? AND path = ?", repo.Registry, repo.Path))
 	}
-	const query = "DELETE FROM blobs WHERE repository = " + repositoryID + " AND digest IN (SELECT value FROM json_each(?))"
+	const query = "DELETE FROM {blobs} WHERE repository = " + repositoryID + " AND digest {in texts}"
 	for chunk := range slices.Chunk(valid, chunkSize) {
-		list = append(list, do(query, repo.Registry, repo.Path, jsonList(chunk)))
+		list = append(list, do(query, repo.Registry, repo.Path, array(chunk)))
 	}
 	return s.write(ctx, "forget what is known of "+repo.String(), list...)
 }

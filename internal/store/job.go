@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -77,8 +77,8 @@ func (s *Store) KeepJobs(ctx context.Context, states map[string]record.State) er
 		return nil
 	}
 	var list []statement
-	for name, state := range states {
-		list = append(list, s.putJob(name, state))
+	for _, name := range slices.Sorted(maps.Keys(states)) { // in one order, so that writers never wait for each other in a circle
+		list = append(list, s.putJob(name, states[name]))
 	}
 	return s.write(ctx, "keep the states of jobs", list...)
 }
@@ -90,7 +90,7 @@ func (s *Store) TouchJobs(ctx context.Context, names []string) error {
 		return nil
 	}
 	for chunk := range slices.Chunk(names, chunkSize) {
-		if err := s.touchJobs(ctx, jsonText(chunk)); err != nil {
+		if err := s.touchJobs(ctx, array(chunk)); err != nil {
 			return s.failed(ctx, "note which jobs there are", err)
 		}
 	}
@@ -98,14 +98,13 @@ func (s *Store) TouchJobs(ctx context.Context, names []string) error {
 }
 
 func (s *Store) touchJobs(ctx context.Context, names string) error {
-	const stale = "name IN (SELECT value FROM json_each(?)) AND seen NOT BETWEEN ? AND ?"
-	now, day := s.now(), touchAfter.Milliseconds()
+	const stale = "SELECT id FROM {jobs} WHERE name {in texts} AND seen NOT BETWEEN ? AND ?"
 	var some bool
-	err := s.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM jobs WHERE "+stale+")", names, now-day, now+day).Scan(&some)
+	err := s.queryRow(ctx, "SELECT EXISTS ("+stale+")", names, dayAgo, dayAhead).Scan(&some)
 	if err != nil || !some {
 		return err
 	}
-	_, err = s.transact(ctx, do("UPDATE jobs SET seen = ? WHERE "+stale, now, names, now-day, now+day))
+	_, err = s.transact(ctx, do("UPDATE {jobs} SET seen = ? WHERE id IN ("+stale+" {unlocked})", now, names, dayAgo, dayAhead))
 	return err
 }
 
@@ -113,10 +112,10 @@ func (s *Store) touchJobs(ctx context.Context, names string) error {
 func (s *Store) putJob(name string, j record.State) statement {
 	return do(putJob, name, record.Text(j.Fingerprint), milliseconds(j.Anchor), milliseconds(j.Started),
 		milliseconds(j.Ended), milliseconds(j.Succeeded), j.Failures, milliseconds(j.Deferred), milliseconds(j.Given), j.Vain,
-		milliseconds(j.Due), j.Trigger, record.Text(j.Planned), j.Asked, milliseconds(j.Begun), j.BegunBy, s.now())
+		milliseconds(j.Due), j.Trigger, record.Text(j.Planned), j.Asked, milliseconds(j.Begun), j.BegunBy, now)
 }
 
-var putJob = "INSERT INTO jobs (name, " + jobColumns + ", seen) VALUES (?, " + marks(jobColumns+", seen") + ") " +
+var putJob = "INSERT INTO {jobs} (name, " + jobColumns + ", seen) VALUES (?, " + marks(jobColumns+", seen") + ") " +
 	"ON CONFLICT (name) DO UPDATE SET (" + jobColumns + ", seen) = (" + columnsOf("excluded", jobColumns+", seen") + ")"
 
 // checkJob refuses what is not a job name. It accepts more than a config does, but nothing that JSON would change.
@@ -140,10 +139,4 @@ func timeOf(milliseconds int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(milliseconds).UTC()
-}
-
-// jsonText encodes names and numbers as JSON, which cannot fail.
-func jsonText[V []string | []int64 | map[string]int64](v V) string {
-	text, _ := json.Marshal(v)
-	return string(text)
 }

@@ -23,8 +23,8 @@ func (s *Store) Manifest(ctx context.Context, d image.Digest) (image.Manifest, b
 		return image.Manifest{}, false, nil
 	}
 	m := image.Manifest{Descriptor: image.Descriptor{Digest: d}}
-	var used int64
-	err := s.find.manifest.QueryRowContext(ctx, string(d)).Scan(&m.MediaType, &m.Raw, &used)
+	var fresh bool
+	err := s.find.manifest.QueryRowContext(ctx, dayAgo, dayAhead, string(d)).Scan(&m.MediaType, &m.Raw, &fresh)
 	if errors.Is(err, sql.ErrNoRows) {
 		return image.Manifest{}, false, nil
 	}
@@ -33,12 +33,12 @@ func (s *Store) Manifest(ctx context.Context, d image.Digest) (image.Manifest, b
 	}
 	m.Size = int64(len(m.Raw))
 	if err := checkManifest(m); err != nil {
-		dropped := s.write(ctx, "drop manifest "+string(d), do("DELETE FROM manifests WHERE digest = ?", string(d)))
+		dropped := s.write(ctx, "drop manifest "+string(d), do("DELETE FROM {manifests} WHERE digest = ?", string(d)))
 		s.options.Log.LogAttrs(ctx, slog.LevelWarn, "a manifest in the store is damaged and is dropped",
 			slog.String("digest", string(d)), slog.Any("err", errors.Join(err, dropped)))
 		return image.Manifest{}, false, nil
 	}
-	s.touch(touch{table: "manifests"}, string(d), used)
+	s.touch(touch{table: "manifests"}, string(d), fresh)
 	return m, true, nil
 }
 
@@ -47,9 +47,9 @@ func (s *Store) PutManifest(ctx context.Context, m image.Manifest) error {
 	if err := checkManifest(m); err != nil {
 		return fmt.Errorf("store: keep manifest %s: %w", image.ShortDigest(m.Digest), err)
 	}
-	const query = "INSERT INTO manifests (digest, media_type, raw, used) VALUES (?, ?, ?, ?) " +
+	const query = "INSERT INTO {manifests} (digest, media_type, raw, used) VALUES (?, ?, ?, ?) " +
 		"ON CONFLICT (digest) DO UPDATE SET media_type = excluded.media_type, raw = excluded.raw, used = excluded.used"
-	return s.write(ctx, "keep manifest "+string(m.Digest), do(query, string(m.Digest), m.MediaType, m.Raw, s.now()))
+	return s.write(ctx, "keep manifest "+string(m.Digest), do(query, string(m.Digest), m.MediaType, m.Raw, now))
 }
 
 func checkManifest(m image.Manifest) error {

@@ -24,7 +24,7 @@ func (s *Store) PutOperation(ctx context.Context, name string, state []byte) err
 	}
 	put := s.putState("operations", name, state)
 	if len(state) == 0 {
-		put = do("DELETE FROM operations WHERE name = ?", name)
+		put = do("DELETE FROM {operations} WHERE name = ?", name)
 	}
 	return s.write(ctx, "keep the operation "+name, put)
 }

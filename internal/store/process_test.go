@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/postgrestest"
 )
 
 // childDir is the environment variable that makes the test binary a child: it writes to the store in that directory.
 const childDir = "DRAY_STORE_TEST_DIR"
 
 func TestMain(m *testing.M) {
+	defer postgrestest.Stop()
 	if dir := os.Getenv(childDir); dir != "" {
 		if err := child(dir, os.Args[1:]); err != nil {
 			panic(err)

@@ -3,16 +3,14 @@ package store
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 	"time"
 )
 
 const (
-	// pruneRows is how many manifests one transaction deletes by age, fitRows how many by total size, prunePages how many pages one frees:
-	// other writers get their turns in between.
-	pruneRows  = 100
-	fitRows    = 8
-	prunePages = 1000
+	// pruneRows is how many manifests one transaction deletes by age, fitRows how many by total size: other writers get their turns in between.
+	pruneRows = 100
+	fitRows   = 8
 	// pruneSteps limits how often the kept age is halved to meet a size.
 	pruneSteps = 16
 )
@@ -29,119 +27,141 @@ func (s *Store) Prune(ctx context.Context, before time.Time, maxBytes int64) err
 	if s.damaged.Load() {
 		return nil
 	}
-	return s.failed(ctx, "prune", s.prune(ctx, before.UnixMilli(), maxBytes))
+	unused := moment(before.Sub(s.options.Now()))
+	return s.failed(ctx, "prune", s.prune(ctx, unused, maxBytes))
 }
 
-func (s *Store) prune(ctx context.Context, before, maxBytes int64) error {
+func (s *Store) prune(ctx context.Context, unused moment, maxBytes int64) error {
 	for more := true; more; {
 		var err error
-		if more, err = s.dropManifests(ctx, before, pruneRows); err != nil {
+		if more, err = s.dropManifests(ctx, unused); err != nil {
 			return err
 		}
 	}
-	if err := s.dropOthers(ctx, before); err != nil {
+	if err := s.dropOthers(ctx, unused); err != nil {
 		return err
 	}
 	if err := s.dropHistory(ctx, maxBytes); err != nil {
 		return err
 	}
-	if err := s.fit(ctx, before, maxBytes); err != nil {
+	if err := s.fit(ctx, unused, maxBytes); err != nil {
 		return err
 	}
-	return s.shrink(ctx)
+	return s.dialect.shrink(ctx)
 }
 
 // fit deletes the least recently used until the rest fits.
-func (s *Store) fit(ctx context.Context, before, maxBytes int64) error {
+func (s *Store) fit(ctx context.Context, unused moment, maxBytes int64) error {
 	if maxBytes <= 0 {
 		return nil
 	}
-	now := s.now() + 1 // later than every row
 	for more := true; more; {
-		if fits, err := s.fits(ctx, maxBytes); fits || err != nil {
+		excess, err := s.excess(ctx, maxBytes)
+		if excess <= 0 || err != nil {
 			return err
 		}
-		var err error
-		if more, err = s.dropManifests(ctx, now, fitRows); err != nil {
+		if more, err = s.dropOldest(ctx, excess); err != nil {
 			return err
 		}
 	}
-	age := max(now-before, 0)
 	for range pruneSteps {
-		if fits, err := s.fits(ctx, maxBytes); fits || err != nil {
+		if excess, err := s.excess(ctx, maxBytes); excess <= 0 || err != nil {
 			return err
 		}
-		age /= 2
-		if err := s.dropOthers(ctx, now-age); err != nil {
+		unused /= 2
+		if err := s.dropOthers(ctx, min(unused, 0)); err != nil {
 			return err
 		}
 	}
-	if fits, err := s.fits(ctx, maxBytes); fits || err != nil {
+	if excess, err := s.excess(ctx, maxBytes); excess <= 0 || err != nil {
 		return err
 	}
-	return s.dropOthers(ctx, now)
+	return s.dropOthers(ctx, later)
 }
 
-// fits reports whether the pages in use are within the limit.
-func (s *Store) fits(ctx context.Context, maxBytes int64) (bool, error) {
-	const query = "SELECT (c.page_count - f.freelist_count) * s.page_size FROM pragma_page_count c, pragma_freelist_count f, pragma_page_size s"
-	var size int64
-	err := s.writer.QueryRowContext(ctx, query).Scan(&size)
-	return size <= maxBytes, err
+// later is after every time of use.
+const later = moment(time.Millisecond)
+
+// excess returns by how many bytes the content is above the limit.
+func (s *Store) excess(ctx context.Context, maxBytes int64) (int64, error) {
+	size, err := s.dialect.size(ctx)
+	return size - maxBytes, err
 }
 
 // dropManifests deletes some of the manifests last used before a time, the oldest first, and reports whether there may be more.
-func (s *Store) dropManifests(ctx context.Context, before int64, most int) (more bool, err error) {
-	const query = "DELETE FROM manifests WHERE rowid IN (SELECT rowid FROM manifests WHERE used < ? ORDER BY used LIMIT ?)"
-	n, err := s.transact(ctx, do(query, before, most))
-	return n == int64(most), err
+func (s *Store) dropManifests(ctx context.Context, before moment) (more bool, err error) {
+	const query = "DELETE FROM {manifests} WHERE digest IN (SELECT digest FROM {manifests} WHERE used < ? ORDER BY used LIMIT ? {unlocked})"
+	n, err := s.transact(ctx, do(query, before, pruneRows))
+	return n == pruneRows, err
 }
 
-// dropOthers deletes everything else that was last used before a time, with one transaction per repository.
-func (s *Store) dropOthers(ctx context.Context, before int64) error {
+// dropOldest deletes the least recently used manifests that have together some bytes, and reports whether it found any. They are looked up
+// without blocking writers: what is used meanwhile stays.
+func (s *Store) dropOldest(ctx context.Context, bytes int64) (some bool, err error) {
+	digests, last, err := s.oldest(ctx, bytes)
+	if err != nil {
+		return false, err
+	}
+	for chunk := range slices.Chunk(digests, fitRows) {
+		const query = "DELETE FROM {manifests} WHERE digest IN (SELECT digest FROM {manifests} WHERE digest {in texts} AND used <= ? {unlocked})"
+		n, err := s.transact(ctx, do(query, array(chunk), last))
+		if err != nil {
+			return false, err
+		}
+		some = some || n > 0
+	}
+	return some, nil
+}
+
+// oldest returns the least recently used manifests that have together some bytes, at most maxDropped, and when the last of them was used.
+func (s *Store) oldest(ctx context.Context, bytes int64) (digests []string, last int64, err error) {
+	rows, err := s.query(ctx, "SELECT digest, length(raw), used FROM {manifests} ORDER BY used LIMIT ?", maxDropped)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for bytes > 0 && rows.Next() {
+		var d string
+		var size int64
+		if err := rows.Scan(&d, &size, &last); err != nil {
+			return nil, 0, err
+		}
+		digests = append(digests, d)
+		bytes -= size
+	}
+	return digests, last, rows.Err()
+}
+
+// dropOthers deletes everything else that was last used before a time, repository by repository.
+func (s *Store) dropOthers(ctx context.Context, before moment) error {
 	_, err := s.transact(ctx,
-		do("DELETE FROM selections WHERE used < ?", before),
-		do("DELETE FROM budgets WHERE used < ?", s.now()-budgetsLast.Milliseconds()),
-		do("DELETE FROM operations WHERE used < ?", s.now()-operationsLast.Milliseconds()))
+		do("DELETE FROM {selections} WHERE used < ?", before),
+		do("DELETE FROM {budgets} WHERE used < ?", moment(-budgetsLast)),
+		do("DELETE FROM {operations} WHERE used < ?", moment(-operationsLast)))
 	if err != nil {
 		return err
 	}
 	for id := int64(0); ; {
-		err := s.reader.QueryRowContext(ctx, "SELECT coalesce(min(id), 0) FROM repositories WHERE id > ?", id).Scan(&id)
+		err := s.queryRow(ctx, "SELECT coalesce(min(id), 0) FROM {repositories} WHERE id > ?", id).Scan(&id)
 		if err != nil || id == 0 {
 			return err
 		}
-		if _, err := s.transact(ctx, dropRepository(id, before)...); err != nil {
+		if err := s.dropRepository(ctx, id, before); err != nil {
 			return err
 		}
 	}
 }
 
-// dropRepository deletes what was not used of a repository, and the repository if nothing is left of it.
-func dropRepository(id, before int64) []statement {
-	return []statement{
-		do("DELETE FROM blobs WHERE repository = ? AND used < ?", id, before),
-		do("DELETE FROM referrers WHERE repository = ? AND used < ?", id, before),
-		do("DELETE FROM repositories WHERE id = ? AND used < ? AND NOT EXISTS (SELECT 1 FROM blobs WHERE repository = repositories.id) "+
-			"AND NOT EXISTS (SELECT 1 FROM referrers WHERE repository = repositories.id)", id, before),
-	}
-}
-
-// shrink returns free pages to the file system.
-func (s *Store) shrink(ctx context.Context) error {
-	for last := math.MaxInt; ; {
-		var free int
-		if err := s.writer.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free); err != nil {
-			return err
-		}
-		if free == 0 || free >= last {
-			break
-		}
-		last = free
-		if _, err := s.writer.ExecContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", prunePages)); err != nil {
+// dropRepository deletes what was not used of a repository, and the repository if nothing is left of it. These are transactions of their
+// own: who holds rows of a repository must not wait for it, since others hold it when they wait for its rows.
+func (s *Store) dropRepository(ctx context.Context, id int64, before moment) error {
+	for _, table := range []string{"{blobs}", "{referrers}"} {
+		const query = "DELETE FROM %[1]s WHERE repository = ? AND digest IN (SELECT digest FROM %[1]s WHERE repository = ? AND used < ? {unlocked})"
+		if _, err := s.transact(ctx, do(fmt.Sprintf(query, table), id, id, before)); err != nil {
 			return err
 		}
 	}
-	_, err := s.writer.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)") // waits for no one
+	_, err := s.transact(ctx, do("DELETE FROM {repositories} WHERE id = ? AND used < ? AND NOT EXISTS (SELECT 1 FROM {blobs} WHERE repository = repositories.id) "+
+		"AND NOT EXISTS (SELECT 1 FROM {referrers} WHERE repository = repositories.id)", id, before))
 	return err
 }

@@ -16,15 +16,16 @@ func (s *Store) ReferrersSeen(ctx context.Context, repo image.Repository, d imag
 	if s.damaged.Load() || repo.IsLayout() {
 		return time.Time{}, false, nil
 	}
-	var id, seen, used int64
-	err := s.find.referrers.QueryRowContext(ctx, repo.Registry, repo.Path, string(d)).Scan(&id, &seen, &used)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && seen > s.now() {
+	var id, seen int64
+	var fresh bool
+	err := s.find.referrers.QueryRowContext(ctx, dayAgo, dayAhead, repo.Registry, repo.Path, string(d), now).Scan(&id, &seen, &fresh)
+	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, false, nil
 	}
 	if err != nil {
 		return time.Time{}, false, s.failed(ctx, "read when referrers were looked at: "+string(d), err)
 	}
-	s.touch(touch{table: "referrers", repository: id}, string(d), used)
+	s.touch(touch{table: "referrers", repository: id}, string(d), fresh)
 	return time.UnixMilli(seen), true, nil
 }
 
@@ -36,8 +37,7 @@ func (s *Store) PutReferrersSeen(ctx context.Context, repo image.Repository, d i
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("store: referrers of %q: %w", bounded(string(d)), err)
 	}
-	const query = "INSERT INTO referrers (repository, digest, seen, used) VALUES (" + repositoryID + ", ?, ?, ?) " +
+	const query = "INSERT INTO {referrers} (repository, digest, seen, used) VALUES (" + repositoryID + ", ?, ?, ?) " +
 		"ON CONFLICT (repository, digest) DO UPDATE SET seen = excluded.seen, used = excluded.used"
-	now := s.now()
 	return s.note(ctx, repo, false, do(query, repo.Registry, repo.Path, string(d), now, now))
 }

@@ -22,6 +22,9 @@ const dropPatience = 10 * time.Second
 
 // removed reports whether someone has removed the file. This process can go on with its open file, but loses everything when it ends.
 func (s *Store) removed() bool {
+	if _, file := s.dialect.(files); !file {
+		return false
+	}
 	_, err := os.Lstat(s.path)
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

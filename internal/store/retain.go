@@ -25,10 +25,10 @@ const (
 // dropHistory deletes expired jobs and runs, and the oldest runs above their share of maxBytes; 0 is no limit. It looks up what to delete
 // without blocking writers, since an expired row stays expired.
 func (s *Store) dropHistory(ctx context.Context, maxBytes int64) error {
-	if err := s.dropOldRuns(ctx, s.now()-runsLast.Milliseconds()); err != nil {
+	if err := s.dropOldRuns(ctx, moment(-runsLast)); err != nil {
 		return err
 	}
-	if err := s.dropUnseen(ctx, s.now()-jobsLast.Milliseconds()); err != nil {
+	if err := s.dropUnseen(ctx, moment(-jobsLast)); err != nil {
 		return err
 	}
 	if maxBytes <= 0 {
@@ -38,9 +38,9 @@ func (s *Store) dropHistory(ctx context.Context, maxBytes int64) error {
 }
 
 // dropUnseen deletes jobs that no one has seen since a time. Few runs go with them: the old ones are already gone.
-func (s *Store) dropUnseen(ctx context.Context, before int64) error {
+func (s *Store) dropUnseen(ctx context.Context, before moment) error {
 	for more := true; more; {
-		const query = "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE seen < ? ORDER BY id LIMIT ?)"
+		const query = "DELETE FROM {jobs} WHERE id IN (SELECT id FROM {jobs} WHERE seen < ? ORDER BY id LIMIT ? {unlocked})"
 		n, err := s.transact(ctx, do(query, before, jobRows))
 		if err != nil {
 			return err
@@ -51,7 +51,7 @@ func (s *Store) dropUnseen(ctx context.Context, before int64) error {
 }
 
 // dropOldRuns deletes the runs of every job beyond the last runsKept, and older ones than a time, but never the last.
-func (s *Store) dropOldRuns(ctx context.Context, before int64) error {
+func (s *Store) dropOldRuns(ctx context.Context, before moment) error {
 	for job := int64(math.MaxInt64); job > 0; {
 		ids, next, err := s.oldRuns(ctx, job, before)
 		if err != nil {
@@ -66,16 +66,17 @@ func (s *Store) dropOldRuns(ctx context.Context, before int64) error {
 }
 
 // oldRuns scans the jobs downwards from one, and returns the job to continue with; 0 for none.
-func (s *Store) oldRuns(ctx context.Context, job, before int64) (ids []int64, next int64, err error) {
-	rows, err := s.reader.QueryContext(ctx, "SELECT job, id, ended FROM runs WHERE job <= ? ORDER BY job DESC, id DESC", job)
+func (s *Store) oldRuns(ctx context.Context, job int64, before moment) (ids []int64, next int64, err error) {
+	rows, err := s.query(ctx, "SELECT job, id, ended < ? FROM {runs} WHERE job <= ? ORDER BY job DESC, id DESC", before, job)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { _ = rows.Close() }()
 	last, n := int64(0), 0
 	for rows.Next() {
-		var job, id, ended int64
-		if err := rows.Scan(&job, &id, &ended); err != nil {
+		var job, id int64
+		var old bool
+		if err := rows.Scan(&job, &id, &old); err != nil {
 			return nil, 0, err
 		}
 		if job != last && len(ids) >= maxDropped {
@@ -84,7 +85,7 @@ func (s *Store) oldRuns(ctx context.Context, job, before int64) (ids []int64, ne
 		if job != last {
 			last, n = job, 0
 		}
-		if n++; n > runsKept || n > 1 && ended < before {
+		if n++; n > runsKept || n > 1 && old {
 			ids = append(ids, id)
 		}
 	}
@@ -92,15 +93,16 @@ func (s *Store) oldRuns(ctx context.Context, job, before int64) (ids []int64, ne
 }
 
 func (s *Store) dropRuns(ctx context.Context, ids []int64) error {
-	return s.each(ctx, ids, "DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?))")
+	return s.each(ctx, ids, "DELETE FROM {runs} WHERE id IN (SELECT id FROM {runs} WHERE id {in numbers} {unlocked})")
 }
 
 // dropOutcomes deletes the outcomes of runs, which from then on only have their number.
 func (s *Store) dropOutcomes(ctx context.Context, ids []int64) error {
+	bare := fmt.Sprintf("%d + octet_length(error)", runSize) // the size without outcomes: who was overtaken does nothing
 	return s.each(ctx, ids,
-		fmt.Sprintf("UPDATE runs SET more = more + (SELECT count(*) FROM outcomes WHERE run = runs.id), size = %d + octet_length(error) "+
-			"WHERE id IN (SELECT value FROM json_each(?))", runSize),
-		"DELETE FROM outcomes WHERE run IN (SELECT value FROM json_each(?))")
+		"UPDATE {runs} SET more = more + (SELECT count(*) FROM {outcomes} WHERE run = runs.id), size = "+bare+
+			" WHERE id IN (SELECT id FROM {runs} WHERE id {in numbers} {unlocked}) AND size <> "+bare,
+		"DELETE FROM {outcomes} WHERE run IN (SELECT id FROM {runs} WHERE id {in numbers} AND size = "+bare+" {unlocked})")
 }
 
 // each runs statements for chunks of runs, one transaction each: others get their turns in between.
@@ -108,7 +110,7 @@ func (s *Store) each(ctx context.Context, ids []int64, queries ...string) error 
 	for chunk := range slices.Chunk(ids, runRows) {
 		var list []statement
 		for _, query := range queries {
-			list = append(list, do(query, jsonText(chunk)))
+			list = append(list, do(query, array(chunk)))
 		}
 		if _, err := s.transact(ctx, list...); err != nil {
 			return err
@@ -140,7 +142,7 @@ func (s *Store) fitRuns(ctx context.Context, maxBytes int64) error {
 
 // beyond returns the newest run that does not fit; 0 for none.
 func (s *Store) beyond(ctx context.Context, maxBytes int64) (id int64, err error) {
-	rows, err := s.reader.QueryContext(ctx, "SELECT id, size FROM runs ORDER BY id DESC")
+	rows, err := s.query(ctx, "SELECT id, size FROM {runs} ORDER BY id DESC")
 	if err != nil {
 		return 0, err
 	}
@@ -160,9 +162,9 @@ func (s *Store) beyond(ctx context.Context, maxBytes int64) (id int64, err error
 // split scans the runs after one, up to the newest. It returns those that later runs of their job supersede, the last runs of jobs that
 // have outcomes, and the run to continue after.
 func (s *Store) split(ctx context.Context, after, newest int64) (superseded, last []int64, next int64, err error) {
-	const query = "SELECT id, EXISTS (SELECT 1 FROM runs n WHERE n.job = r.job AND n.id > r.id), EXISTS (SELECT 1 FROM outcomes WHERE run = r.id) " +
-		"FROM runs r WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
-	rows, err := s.reader.QueryContext(ctx, query, after, newest, maxDropped)
+	const query = "SELECT id, EXISTS (SELECT 1 FROM {runs} n WHERE n.job = r.job AND n.id > r.id), EXISTS (SELECT 1 FROM {outcomes} WHERE run = r.id) " +
+		"FROM {runs} r WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"
+	rows, err := s.query(ctx, query, after, newest, maxDropped)
 	if err != nil {
 		return nil, nil, 0, err
 	}

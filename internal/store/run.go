@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/draysync/dray/internal/record"
 )
@@ -28,7 +29,7 @@ func (s *Store) KeepRun(ctx context.Context, run record.JobRun, state record.Sta
 	}
 	bound(&run)
 	list := append([]statement{s.putJob(run.Job, state)}, putRun(&run)...)
-	return s.write(ctx, "keep a run of "+run.Job, append(list, putActions(&run)...)...)
+	return s.writeOnce(ctx, "keep a run of "+run.Job, append(list, putActions(&run)...)...)
 }
 
 // bound cuts a run to what is saved. It does not change the caller's data.
@@ -101,13 +102,13 @@ func putRun(r *record.JobRun) []statement {
 	const equal = "quiet AND keep = ? AND unverified = ? AND cause = ?"
 	values := append(countFields(&r.Counts), milliseconds(r.Started), milliseconds(r.Ended), r.Error, r.Outcome, r.Trigger, r.More, runBytes(r), quiet(r))
 	if !quiet(r) {
-		insert := "INSERT INTO runs (" + columns + ", job, repeats, since) SELECT " + marks(columns) + ", id, 0, 0 FROM jobs WHERE name = ?"
+		insert := "INSERT INTO {runs} (" + columns + ", job, repeats, since) SELECT " + marks(columns) + ", id, 0, 0 FROM {jobs} WHERE name = ?"
 		return []statement{do(insert, append(values, r.Job)...)}
 	}
-	insert := "INSERT INTO runs (" + columns + ", job, repeats, since) SELECT " + marks(columns) + ", j.id, " +
+	insert := "INSERT INTO {runs} (" + columns + ", job, repeats, since) SELECT " + marks(columns) + ", j.id, " +
 		"coalesce(e.repeats + 1, 0), CASE WHEN e.repeats = 0 THEN e.started ELSE coalesce(e.since, 0) END " +
-		"FROM jobs j LEFT JOIN runs e ON e.id = (SELECT max(id) FROM runs WHERE job = j.id) AND " + equal + " WHERE j.name = ?"
-	const replaced = "DELETE FROM runs WHERE id = (SELECT id FROM runs WHERE job = (SELECT id FROM jobs WHERE name = ?) " +
+		"FROM {jobs} j LEFT JOIN {runs} e ON e.id = (SELECT max(id) FROM {runs} WHERE job = j.id) AND " + equal + " WHERE j.name = ?"
+	const replaced = "DELETE FROM {runs} WHERE id = (SELECT id FROM {runs} WHERE job = (SELECT id FROM {jobs} WHERE name = ?) " +
 		"ORDER BY id DESC LIMIT 1 OFFSET 1) AND " + equal
 	same := []any{r.Counts.Keep, r.Counts.Unverified, r.Trigger}
 	return []statement{
@@ -128,16 +129,24 @@ func actionFields(a *record.Action) []any {
 }
 
 // putActions writes the actions of the job's last run.
-func putActions(r *record.JobRun) (list []statement) {
+func putActions(r *record.JobRun) []statement {
+	if len(r.Actions) == 0 {
+		return nil
+	}
 	const columns = actionColumns + ", position"
-	query := "INSERT INTO outcomes (" + columns + ", run) VALUES (" + marks(columns) + ", " +
-		"(SELECT max(id) FROM runs WHERE job = (SELECT id FROM jobs WHERE name = ?)))"
+	const values = "column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, " +
+		"CAST(column11 AS BIGINT), CAST(column12 AS BIGINT), CAST(column13 AS BIGINT), CAST(column14 AS BOOLEAN), " +
+		"CAST(column15 AS BIGINT), CAST(column16 AS BIGINT), CAST(column17 AS BIGINT)"
+	args := []any{r.Job}
 	for i, a := range r.Actions {
 		var retryAt int64
 		if a.RetryAt != nil {
 			retryAt = milliseconds(*a.RetryAt)
 		}
-		list = append(list, do(query, append(actionFields(&a), int64(a.Duration), retryAt, i, r.Job)...))
+		args = append(args, append(actionFields(&a), int64(a.Duration), retryAt, i)...)
 	}
-	return list
+	row := "(" + marks(columns) + ")"
+	query := "INSERT INTO {outcomes} (" + columns + ", run) SELECT " + values + ", " +
+		"(SELECT max(id) FROM {runs} WHERE job = (SELECT id FROM {jobs} WHERE name = ?)) FROM (VALUES " + row + strings.Repeat(", "+row, len(r.Actions)-1) + ") a"
+	return []statement{do(query, args...)}
 }

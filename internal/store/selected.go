@@ -18,8 +18,8 @@ func (s *Store) Selected(ctx context.Context, source image.Digest, platforms str
 		return "", false, nil
 	}
 	var text string
-	var used int64
-	err := s.find.selected.QueryRowContext(ctx, string(source), platforms).Scan(&text, &used)
+	var fresh bool
+	err := s.find.selected.QueryRowContext(ctx, dayAgo, dayAhead, string(source), platforms).Scan(&text, &fresh)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
@@ -30,7 +30,7 @@ func (s *Store) Selected(ctx context.Context, source image.Digest, platforms str
 	if err != nil {
 		return "", false, nil //nolint:nilerr // a row without a digest is not a hit; the right one will replace it
 	}
-	s.touch(touch{table: "selections", platforms: platforms}, string(source), used)
+	s.touch(touch{table: "selections", platforms: platforms}, string(source), fresh)
 	return target, true, nil
 }
 
@@ -48,7 +48,7 @@ func (s *Store) PutSelected(ctx context.Context, source image.Digest, platforms 
 }
 
 func (s *Store) putSelection(source, choice string, target image.Digest) statement {
-	const query = "INSERT INTO selections (source, platforms, target, used) VALUES (?, ?, ?, ?) " +
+	const query = "INSERT INTO {selections} (source, platforms, target, used) VALUES (?, ?, ?, ?) " +
 		"ON CONFLICT (source, platforms) DO UPDATE SET target = excluded.target, used = excluded.used"
-	return do(query, source, choice, string(target), s.now())
+	return do(query, source, choice, string(target), now)
 }

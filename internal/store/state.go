@@ -7,7 +7,7 @@ import (
 )
 
 // state reads what another package has saved under a name; false if there is nothing. what names it in errors.
-func (s *Store) state(ctx context.Context, find *sql.Stmt, what, name string) (state []byte, ok bool, err error) {
+func (s *Store) state(ctx context.Context, find finder, what, name string) (state []byte, ok bool, err error) {
 	if s.damaged.Load() {
 		return nil, false, nil
 	}
@@ -23,6 +23,6 @@ func (s *Store) state(ctx context.Context, find *sql.Stmt, what, name string) (s
 
 // putState saves a state in a table, and replaces the previous one.
 func (s *Store) putState(table, name string, state []byte) statement {
-	query := "INSERT INTO " + table + " (name, state, used) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used"
-	return do(query, name, state, s.now())
+	query := "INSERT INTO {" + table + "} (name, state, used) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, used = excluded.used"
+	return do(query, name, state, now)
 }

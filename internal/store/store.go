@@ -47,6 +47,7 @@ type Store struct {
 	path    string
 	options Options
 	schema  []string
+	dialect dialect
 
 	writer *sql.DB // one connection: writers of this process queue here, in order
 	reader *sql.DB
@@ -79,6 +80,7 @@ func open(ctx context.Context, dir string, options Options, schema []string) (*S
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	s := &Store{path: filepath.Join(dir, fileName), options: options, schema: schema, touched: map[touch]map[string]struct{}{}}
+	s.dialect = files{s}
 	if err := s.enter(ctx, dir); err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", s.path, err)
 	}
@@ -151,7 +153,7 @@ func (s *Store) start(ctx context.Context) (err error) {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	if s.find, err = prepare(ctx, s.reader); code(err) == codeError {
+	if err = s.prepare(ctx, true); code(err) == codeError {
 		return damaged("its tables are not those of its version: %w", err)
 	}
 	return err
@@ -223,14 +225,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Claim makes this process the only daemon on the store until release is called or the process ends. It fails if there is another daemon;
-// other processes can still use the store.
-func (s *Store) Claim() (release func(), err error) {
-	if release, err = lockFile(s.path+daemonSuffix, true); err != nil {
-		return nil, fmt.Errorf("claim the store %s: %w", s.path, err)
+// Claim makes this process the only daemon on the store in a directory until release is called or the process ends. It fails if there is
+// another daemon; other processes can still use the store.
+func Claim(dir string) (release func(), err error) {
+	path := filepath.Join(dir, fileName)
+	if release, err = lockFile(path+daemonSuffix, true); err != nil {
+		return nil, fmt.Errorf("claim the store %s: %w", path, err)
 	}
 	return release, nil
 }
 
-// now returns the time as stored in the tables.
+// now returns this process's time, as times are stored in the tables.
 func (s *Store) now() int64 { return s.options.Now().UnixMilli() }

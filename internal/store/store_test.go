@@ -65,15 +65,19 @@ func TestManifestRefused(t *testing.T) {
 
 func TestManifestDamaged(t *testing.T) {
 	for name, sql := range map[string]string{
-		"other bytes": "UPDATE manifests SET raw = x'00'",
-		"too large":   "UPDATE manifests SET raw = zeroblob(9000000)",
-		"empty":       "UPDATE manifests SET raw = x''",
+		"other bytes": "UPDATE manifests SET raw = substr(raw, 2)",
+		"too large":   "UPDATE manifests SET raw = $1",
+		"empty":       "UPDATE manifests SET raw = substr(raw, 1, 0)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newStand(t)
 			s, m := d.open(t), manifest(1, 10)
 			must(t, s.PutManifest(t.Context(), m))
-			_, err := s.writer.Exec(sql)
+			var args []any
+			if name == "too large" {
+				args = append(args, make([]byte, 9_000_000))
+			}
+			_, err := s.writer.Exec(sql, args...)
 			must(t, err)
 			if kept(t, s, m) || !strings.Contains(d.log.String(), string(m.Digest)) {
 				t.Error("a damaged manifest was returned or not reported: " + d.log.String())

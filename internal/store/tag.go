@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/draysync/dray/internal/image"
@@ -16,24 +15,20 @@ func (s *Store) Tagged(ctx context.Context, repo image.Repository, tags []string
 	if s.damaged.Load() || repo.IsLayout() || len(tags) == 0 {
 		return known, nil
 	}
-	list, err := json.Marshal(tags)
-	if err != nil {
-		return known, fmt.Errorf("store: tags of %s: %w", repo, err)
-	}
-	rows, err := s.find.tagged.QueryContext(ctx, repo.String(), string(list))
+	rows, err := s.find.tagged.QueryContext(ctx, dayAgo, dayAhead, repo.String(), array(tags))
 	if err != nil {
 		return known, s.failed(ctx, "read tags of "+repo.String(), err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var tag, d string
-		var used int64
-		if err := rows.Scan(&tag, &d, &used); err != nil {
+		var fresh bool
+		if err := rows.Scan(&tag, &d, &fresh); err != nil {
 			return known, s.failed(ctx, "read tags of "+repo.String(), err)
 		}
 		if digest, err := image.ParseDigest(d); err == nil {
 			known[tag] = digest
-			s.touch(touch{table: "selections", platforms: tag}, repo.String(), used)
+			s.touch(touch{table: "selections", platforms: tag}, repo.String(), fresh)
 		}
 	}
 	return known, s.failed(ctx, "read tags of "+repo.String(), rows.Err())

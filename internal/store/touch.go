@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -23,9 +21,16 @@ type touch struct {
 	platforms  string
 }
 
-// touch notes that a row was read. The next write records it; reading itself writes nothing.
-func (s *Store) touch(rows touch, digest string, used int64) {
-	if age := s.now() - used; -touchAfter.Milliseconds() < age && age < touchAfter.Milliseconds() {
+// dayAgo and dayAhead are the parameters of fresh, a column that says whether a row has been used lately.
+const (
+	dayAgo   = moment(-touchAfter)
+	dayAhead = moment(touchAfter)
+	fresh    = "used BETWEEN ? AND ?"
+)
+
+// touch notes that a row was read. A later write records it; reading itself writes nothing.
+func (s *Store) touch(rows touch, digest string, fresh bool) {
+	if fresh {
 		return
 	}
 	s.mu.Lock()
@@ -42,13 +47,11 @@ func (s *Store) touch(rows touch, digest string, used int64) {
 
 // flush records the pending reads, if any.
 func (s *Store) flush(ctx context.Context) error {
-	s.mu.Lock()
-	pending := s.pending
-	s.mu.Unlock()
-	if pending == 0 {
+	list := s.recordTouched()
+	if len(list) == 0 {
 		return nil
 	}
-	_, err := s.transact(ctx)
+	_, err := s.dialect.write(ctx, list, false)
 	return err
 }
 
@@ -58,42 +61,29 @@ func (s *Store) recordTouched() (list []statement) {
 	touched := s.touched
 	s.touched, s.pending = map[touch]map[string]struct{}{}, 0
 	s.mu.Unlock()
-	now := s.now()
 	for rows, digests := range touched {
-		where, key := rows.where()
-		query := fmt.Sprintf("UPDATE %s SET used = ? WHERE %s IN (SELECT value FROM json_each(?))", rows.table, where)
+		query, args := rows.record()
 		for chunk := range slices.Chunk(slices.Collect(maps.Keys(digests)), chunkSize) {
-			list = append(list, do(query, append(append([]any{now}, key...), jsonList(chunk))...))
+			list = append(list, do(query, append(slices.Clone(args), array(chunk))...))
 		}
 	}
 	return list
 }
 
-// where returns a condition for the rows that ends in the name of the digest's column, and its values.
-func (t touch) where() (condition string, values []any) {
+// record returns the statement that records a use of rows, but for their digests, and its parameters. What others are writing stays as it is:
+// they write a time of use as well, and nobody waits for anybody.
+func (t touch) record() (query string, args []any) {
 	switch t.table {
 	case "manifests":
-		return "digest", nil
+		return "UPDATE {manifests} SET used = ? WHERE digest IN (SELECT digest FROM {manifests} WHERE digest {in texts} {unlocked})", []any{now}
 	case "selections":
-		return "platforms = ? AND source", []any{t.platforms}
+		return "UPDATE {selections} SET used = ? WHERE platforms = ? AND source IN " +
+			"(SELECT source FROM {selections} WHERE platforms = ? AND source {in texts} {unlocked})", []any{now, t.platforms, t.platforms}
 	default:
-		return "repository = ? AND digest", []any{t.repository}
+		return "UPDATE {" + t.table + "} SET used = ? WHERE repository = ? AND digest IN " +
+			"(SELECT digest FROM {" + t.table + "} WHERE repository = ? AND digest {in texts} {unlocked})", []any{now, t.repository, t.repository}
 	}
 }
 
 // chunkSize is how many digests one statement takes.
 const chunkSize = 1000
-
-// jsonList makes a JSON array of valid digests, which need no escaping.
-func jsonList[S ~string](digests []S) string {
-	var b strings.Builder
-	for i, d := range digests {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('"')
-		b.WriteString(string(d))
-		b.WriteByte('"')
-	}
-	return "[" + b.String() + "]"
-}

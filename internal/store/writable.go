@@ -31,11 +31,10 @@ func (s *Store) Writable(ctx context.Context) error {
 }
 
 func (s *Store) prove(ctx context.Context) error {
-	now := s.now()
-	const query = "INSERT INTO checks (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+	const query = "INSERT INTO {checks} (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
 	_, err := s.transact(ctx, do(query, now))
 	if err == nil {
-		s.proved.Store(now)
+		s.proved.Store(s.now())
 	}
 	return err
 }

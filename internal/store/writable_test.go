@@ -40,13 +40,19 @@ func TestWritable(t *testing.T) {
 func TestNotWritable(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, s, other *Store){
 		"in use": func(t *testing.T, _, other *Store) {
-			tx, err := other.begin(t.Context())
+			tx, err := other.writer.BeginTx(t.Context(), nil)
+			must(t, err)
+			_, err = tx.Exec("UPDATE checks SET at = 0")
 			must(t, err)
 			t.Cleanup(func() { _ = tx.Rollback() })
 		},
 		"damaged": func(_ *testing.T, s, _ *Store) { s.damaged.Store(true) },
 		"full": func(t *testing.T, s, _ *Store) {
-			_, err := s.writer.Exec("CREATE TRIGGER fails BEFORE INSERT ON checks BEGIN SELECT raise(ABORT, 'no'); END")
+			fails := "CREATE TRIGGER fails BEFORE INSERT ON checks BEGIN SELECT raise(ABORT, 'no'); END"
+			if _, file := s.dialect.(files); !file {
+				fails = "ALTER TABLE checks ADD CHECK (at = 0) NOT VALID"
+			}
+			_, err := s.writer.Exec(fails)
 			must(t, err)
 		},
 		"closed": func(t *testing.T, s, _ *Store) { must(t, s.writer.Close()) },

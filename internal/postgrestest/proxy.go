@@ -1,0 +1,152 @@
+package postgrestest
+
+import (
+	"bytes"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Fault is what a [Proxy] does with a connection.
+type Fault int
+
+// Faults: what is asked never arrives; what is answered never arrives; nothing arrives any more, and nobody says so.
+const (
+	CutQuestion Fault = iota
+	CutAnswer
+	Swallow
+)
+
+// Proxy stands between tests and the server.
+type Proxy struct {
+	// URL is that of the database, through the proxy.
+	URL string
+
+	listener net.Listener
+
+	mu    sync.Mutex
+	word  string
+	fault Fault
+	done  int
+}
+
+// Proxied makes a proxy for a database.
+func Proxied(tb testing.TB, database string) *Proxy {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(database, "postgres://dray@/"), "?")
+	p := &Proxy{URL: "postgres://dray@" + l.Addr().String() + "/" + name + "?sslmode=disable", listener: l}
+	var open sync.WaitGroup
+	stopped := make(chan struct{})
+	open.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() { p.serve(client, stopped) })
+		}
+	})
+	tb.Cleanup(func() {
+		close(stopped)
+		_ = l.Close()
+		open.Wait()
+	})
+	return p
+}
+
+// Next has the next connection that asks something with a word in it suffer a fault.
+func (p *Proxy) Next(word string, fault Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word, p.fault = word, fault
+}
+
+// Done returns how many faults there were.
+func (p *Proxy) Done() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
+}
+
+// Refuse has the proxy accept no more connections.
+func (p *Proxy) Refuse() { _ = p.listener.Close() }
+
+func (p *Proxy) strikes(asked []byte) (fault Fault, now bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.word == "" || !bytes.Contains(asked, []byte(p.word)) {
+		return 0, false
+	}
+	p.word = ""
+	p.done++
+	return p.fault, true
+}
+
+// serve passes on what comes until one of both sides ends the connection, or the tests are over.
+func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
+	server, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.5432")) //nolint:noctx // a socket of this machine
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	var both sync.WaitGroup
+	ended := make(chan struct{}, 2)
+	mute := make(chan struct{})
+	both.Go(func() { p.ask(client, server, mute, stopped); ended <- struct{}{} })
+	both.Go(func() { answer(client, server, mute); ended <- struct{}{} })
+	select {
+	case <-ended:
+	case <-stopped:
+	}
+	_, _ = client.Close(), server.Close()
+	both.Wait()
+}
+
+func (p *Proxy) ask(client, server net.Conn, mute chan<- struct{}, stopped <-chan struct{}) {
+	var asked []byte // what was read last, since a word may come in two pieces
+	for buffer := make([]byte, 64<<10); ; {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		asked = append(asked[max(0, len(asked)-100):], buffer[:n]...)
+		fault, now := p.strikes(asked)
+		if now && fault == CutQuestion {
+			return
+		}
+		if now {
+			close(mute)
+			if fault == Swallow {
+				<-stopped
+				return
+			}
+		}
+		if _, err := server.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// answer passes on answers, but after mute is closed: then it ends with the first one.
+func answer(client, server net.Conn, mute <-chan struct{}) {
+	for buffer := make([]byte, 64<<10); ; {
+		n, err := server.Read(buffer)
+		if err != nil {
+			return
+		}
+		select {
+		case <-mute:
+			return
+		default:
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/postgrestest"
+	"github.com/draysync/dray/internal/record"
+)
+
+func TestLedgerConfig(t *testing.T) {
+	t.Setenv("PGSSLMODE", "")
+	for ledger, verified := range map[string]bool{
+		"postgres://dray@db.corp.example/dray":                 true,
+		"postgres://dray@db.corp.example/dray?sslmode=disable": false,
+		"postgres://dray@localhost:5432/dray":                  false,
+		"postgres://dray@127.0.0.1/dray":                       false,
+		"postgres://dray@[::1]:5432/dray":                      false,
+		"postgres://dray@/dray?host=/run/postgresql":           false,
+		"postgres://dray@/dray?host=localhost,db.corp.example": true,
+		"postgres://dray@/dray?host=localhost,127.0.0.1":       false,
+		"postgres://dray@/dray?host=db.corp.example":           true,
+		"postgresql://dray:x@db.corp.example:6432/dray?x_y=z":  true,
+		"postgres://dray@127.0.0.1.corp.example/dray":          true,
+		"postgres://dray@localhost/dray?sslmode=verify-full":   true,
+		"postgres://dray@localhost/dray?host=db.corp.example":  true,
+	} {
+		config, err := ledgerConfig(ledger, patience)
+		if err != nil {
+			t.Error(ledger, err)
+			continue
+		}
+		if got := config.TLSConfig != nil && !config.TLSConfig.InsecureSkipVerify && allVerified(config.Fallbacks); got != verified {
+			t.Errorf("%s: verified %v, fallbacks %d", ledger, got, len(config.Fallbacks))
+		}
+	}
+	for _, ledger := range []string{"", "dray.db", "mysql://u:secret@h/d", "postgres://u:secret@h:x/d", "postgres://u:secret@h/d?sslmode=some", "host=h user=u password=secret"} {
+		if _, err := ledgerConfig(ledger, patience); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Error(ledger, err)
+		}
+	}
+}
+
+// TestJoinTogether has several processes join an empty database at once, and write to and drop the same rows in any order: none waits for one
+// that waits for it.
+func TestJoinTogether(t *testing.T) {
+	d := newStand(t)
+	d.ledger = postgrestest.Database(t)
+	ctx := t.Context()
+	var g errgroup.Group
+	for n := range 4 {
+		g.Go(func() error {
+			s, err := Join(ctx, d.ledger, d.options())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for i := range 20 {
+				run, state := quietRun(d, fmt.Sprint(i%3), 1)
+				if err := s.KeepRun(ctx, run, state); err != nil {
+					return err
+				}
+				if err := s.AddBlobs(ctx, repo(fmt.Sprint((i*n)%5)), digests(0, 50), n == 0); err != nil {
+					return err
+				}
+				if err := s.KeepJobs(ctx, anchoredFew(d)); err != nil {
+					return err
+				}
+				if err := s.Forget(ctx, repo(fmt.Sprint(i%5)), digests(10, 30)...); err != nil {
+					return err
+				}
+				if err := churn(ctx, s.Store, n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	must(t, g.Wait())
+	s := d.open(t)
+	repeats := 0
+	runs := history(t, s, HistoryQuery{})
+	for _, run := range runs {
+		repeats += run.Repeats + 1
+	}
+	var deadlocks int
+	must(t, s.queryRow(ctx, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").Scan(&deadlocks))
+	if len(runs) != 3 || repeats != 80 || deadlocks > 0 {
+		t.Errorf("%d runs stand for %d, not 3 for 80; %d deadlocks", len(runs), repeats, deadlocks)
+	}
+}
+
+// churn reads and writes the same manifests and jobs as others do, in an order of its own, and drops some.
+func churn(ctx context.Context, s *Store, n int) error {
+	for m := range 10 {
+		for i := range 11 {
+			s.touch(touch{table: "manifests"}, string(manifest(i, 10).Digest), false)
+		}
+		if err := s.PutManifest(ctx, manifest((m*(n+1))%11, 10)); err != nil {
+			return err
+		}
+	}
+	if _, err := s.transact(ctx, do("UPDATE {jobs} SET seen = ? WHERE name = ?", 2*dayAgo, fmt.Sprint(n))); err != nil {
+		return err
+	}
+	return errors.Join(s.TouchJobs(ctx, []string{"2", "1", "0", "3"}), s.Prune(ctx, s.options.Now(), 0))
+}
+
+func TestJoinRefused(t *testing.T) {
+	d := newStand(t)
+	d.ledger = postgrestest.Database(t)
+	db, err := sql.Open("pgx", d.ledger)
+	must(t, err)
+	t.Cleanup(func() { db.Close() })
+	user := fmt.Sprint("poor", os.Getpid())
+	_, err = db.ExecContext(t.Context(), "CREATE ROLE "+user+" LOGIN")
+	must(t, err)
+	t.Cleanup(func() {
+		if _, err := db.ExecContext(context.Background(), "DROP OWNED BY "+user+"; DROP ROLE "+user); err != nil {
+			t.Error(err)
+		}
+	})
+	poor := strings.Replace(d.ledger, "dray@", user+"@", 1)
+	refused := func(ledger, want string) {
+		t.Helper()
+		s, err := Join(t.Context(), ledger, d.options())
+		if err == nil {
+			s.Close()
+			t.Fatal("it joined")
+		}
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	refused(poor, "CREATE SCHEMA dray AUTHORIZATION \""+user+`"`)
+	_, err = db.ExecContext(t.Context(), "CREATE SCHEMA dray AUTHORIZATION "+user)
+	must(t, err)
+	s, err := Join(t.Context(), poor, d.options())
+	must(t, err)
+	must(t, s.PutManifest(t.Context(), manifest(1, 10)))
+	must(t, s.Close())
+	_, err = db.ExecContext(t.Context(), "UPDATE dray.meta SET version = 99")
+	must(t, err)
+	s, err = Join(t.Context(), poor, d.options()) // a later dray has only added
+	must(t, err)
+	if !kept(t, s.Store, manifest(1, 10)) {
+		t.Error("what was kept is gone")
+	}
+	must(t, s.Close())
+	_, err = db.ExecContext(t.Context(), "UPDATE dray.meta SET readable_from = 99")
+	must(t, err)
+	refused(poor, "use a later one")
+}
+
+// TestJoinWithoutTLS asks a server that offers no TLS to prove its name.
+func TestJoinWithoutTLS(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 8))
+			_, _ = c.Write([]byte{'N'}) // https://www.postgresql.org/docs/15/protocol-flow.html, "SSL Session Encryption"
+			_ = c.Close()
+		}
+	}()
+	_, err = Join(t.Context(), fmt.Sprintf("postgres://dray:secret@%s/dray?sslmode=verify-full", l.Addr()), newStand(t).options())
+	if err == nil || !strings.Contains(err.Error(), "sslmode=disable") || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+}
+
+// TestLedgerClock: processes whose clocks differ go by that of the database.
+func TestLedgerClock(t *testing.T) {
+	database := postgrestest.Database(t)
+	options := func(ahead time.Duration) Options {
+		return Options{Now: func() time.Time { return time.Now().Add(ahead) }}
+	}
+	early, err := Join(t.Context(), database, options(-1000*time.Hour))
+	must(t, err)
+	defer early.Close()
+	late, err := Join(t.Context(), database, options(1000*time.Hour))
+	must(t, err)
+	defer late.Close()
+	for _, s := range []*Ledger{late, early} {
+		must(t, s.Change(t.Context(), "a", func(_ []byte, at time.Time) []byte {
+			if off := time.Since(at).Abs(); off > time.Minute {
+				t.Errorf("%v beside the clock of the database", off)
+			}
+			return nil
+		}))
+		must(t, s.PutReferrersSeen(t.Context(), repo("a"), digest(1)))
+		must(t, s.PutManifest(t.Context(), manifest(1, 10)))
+		for _, other := range []*Ledger{early, late} {
+			must(t, other.Prune(t.Context(), other.options.Now().Add(-time.Hour), 0))
+			if at, ok, err := other.ReferrersSeen(t.Context(), repo("a"), digest(1)); !ok || err != nil || time.Since(at).Abs() > time.Minute {
+				t.Error(at, ok, err)
+			}
+			if !kept(t, other.Store, manifest(1, 10)) || other.pending > 0 {
+				t.Error("what is new counts as old", other.pending)
+			}
+		}
+	}
+}
+
+// TestPooled works through PgBouncer, which gives each transaction any of its two connections.
+func TestPooled(t *testing.T) {
+	d := newStand(t)
+	d.ledger = postgrestest.Pooled(t)
+	s, err := Join(t.Context(), d.ledger, d.options())
+	must(t, err)
+	defer s.Close()
+	var g errgroup.Group
+	for n := range 8 {
+		g.Go(func() error {
+			for i := range 10 {
+				run, state := busyRun(d, fmt.Sprint(n), 3)
+				if err := s.KeepRun(t.Context(), run, state); err != nil {
+					return err
+				}
+				if err := s.PutManifest(t.Context(), manifest(i, 100)); err != nil {
+					return err
+				}
+				if _, _, err := s.Manifest(t.Context(), manifest(i, 100).Digest); err != nil {
+					return err
+				}
+				if _, err := s.Holds(t.Context(), repo("a"), []image.Digest{digest(i)}); err != nil {
+					return err
+				}
+				if _, err := s.History(t.Context(), HistoryQuery{Limit: 10}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	must(t, g.Wait())
+	if got := len(history(t, s.Store, HistoryQuery{Limit: 1000})); got != 80 {
+		t.Errorf("%d runs", got)
+	}
+}
+
+func anchoredFew(d *stand) map[string]record.State {
+	all := map[string]record.State{}
+	for i := range 30 {
+		all[fmt.Sprint(i)] = record.State{Anchor: d.Now()}
+	}
+	return all
+}
+
+func allVerified(hosts []*pgconn.FallbackConfig) bool {
+	return !slices.ContainsFunc(hosts, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil || f.TLSConfig.InsecureSkipVerify })
+}

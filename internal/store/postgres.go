@@ -1,0 +1,330 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+const (
+	// ledgerConns limits the connections of one process; ledgerTries is how often a write is sent that the database has refused in favor of
+	// another (https://www.postgresql.org/docs/15/mvcc-serialization-failure-handling.html).
+	ledgerConns = 8
+	ledgerTries = 5
+	// patience limits how long the server may be silent when an answer is due, and connectPatience how long connecting takes to one host,
+	// unless the URL has connect_timeout.
+	patience        = 30 * time.Second
+	connectPatience = 10 * time.Second
+	// connIdle limits how long an unused connection is kept, since firewalls forget them, and connLasts how long one is used, so that all
+	// come to the server that a name stands for.
+	connIdle  = 5 * time.Minute
+	connLasts = 30 * time.Minute
+	// writesLast is how long is known which writes were executed.
+	writesLast = time.Hour
+	// oldestPostgres is the oldest version that works, as in the parameter server_version_num.
+	oldestPostgres = 130000
+)
+
+// SQLSTATE codes (https://www.postgresql.org/docs/15/errcodes-appendix.html).
+const (
+	stateNoPrivilege   = "42501"
+	stateSerialization = "40001"
+	stateDeadlock      = "40P01"
+)
+
+// Ledger is a store in a PostgreSQL database, which several processes on several machines share.
+type Ledger struct{ *Store }
+
+// Join opens the store in a PostgreSQL database, and makes its tables in the schema dray if needed. Without sslmode in the URL the server
+// must prove its name by TLS, unless it is on this machine. It works through PgBouncer in transaction mode too.
+func Join(ctx context.Context, ledger string, options Options) (*Ledger, error) {
+	return join(ctx, ledger, options, patience)
+}
+
+func join(ctx context.Context, ledger string, options Options, patience time.Duration) (*Ledger, error) {
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	config, err := ledgerConfig(ledger, patience)
+	if err != nil {
+		return nil, fmt.Errorf("join the ledger: %w", err)
+	}
+	name := fmt.Sprintf("%s/%s", config.Host, config.Database)
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(ledgerConns)
+	db.SetMaxIdleConns(ledgerConns)
+	db.SetConnMaxIdleTime(connIdle)
+	db.SetConnMaxLifetime(connLasts)
+	s := &Store{options: options, writer: db, reader: db, dialect: &postgres{db}, path: name, touched: map[touch]map[string]struct{}{}, leave: func() {}}
+	if err := s.createTables(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("join the ledger %s: %w", name, wayOut(err, config)), db.Close())
+	}
+	return &Ledger{s}, s.prepare(ctx, false)
+}
+
+// ledgerConfig reads a URL. Its errors do not contain the password.
+func ledgerConfig(ledger string, patience time.Duration) (*pgx.ConnConfig, error) {
+	u, err := url.Parse(ledger)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, errors.New("its URL must be postgres://USER@HOST/DATABASE, or with several hosts postgres://USER@/DATABASE?host=HOST,HOST&port=PORT,PORT")
+	}
+	query := u.Query()
+	if !query.Has("sslmode") && os.Getenv("PGSSLMODE") == "" {
+		mode := "verify-full"
+		if onThisMachine(strings.Split(strings.Join(append(query["host"], u.Host), ","), ",")) {
+			mode = "prefer"
+		}
+		query.Set("sslmode", mode)
+		u.RawQuery = query.Encode()
+	}
+	config, err := pgx.ParseConfig(u.String())
+	if err != nil {
+		return nil, err
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectPatience
+	}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &impatient{Conn: conn, patience: patience}, nil
+	}
+	// A pooler may hand each transaction to another connection: nothing is prepared.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
+	return config, nil
+}
+
+// onThisMachine reports whether all of the hosts are loopback addresses or directories of sockets.
+func onThisMachine(hosts []string) bool {
+	for _, host := range hosts {
+		name := (&url.URL{Host: host}).Hostname()
+		address, err := netip.ParseAddr(name)
+		if host != "" && name != "localhost" && !strings.HasPrefix(host, "/") && (err != nil || !address.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+// wayOut adds to an error what its reader can do.
+func wayOut(err error, config *pgx.ConnConfig) error {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == stateNoPrivilege {
+		return fmt.Errorf("%w; an administrator can run: CREATE SCHEMA dray AUTHORIZATION %s", err, pgx.Identifier{config.User}.Sanitize())
+	}
+	if strings.Contains(err.Error(), "refused TLS") {
+		return fmt.Errorf("%w; let the server offer TLS, or say sslmode=disable in the URL if the network is to be trusted", err)
+	}
+	return err
+}
+
+// createTables makes the tables, or brings them to the newest version, all or nothing. Processes that do so at once take turns.
+func (s *Store) createTables(ctx context.Context) error {
+	var number, version, readable int
+	if err := s.reader.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&number); err != nil {
+		return err
+	}
+	if number < oldestPostgres {
+		return fmt.Errorf("it is PostgreSQL %d, and dray needs %d or later", number/10000, oldestPostgres/10000)
+	}
+	var schema, meta bool
+	if err := s.reader.QueryRowContext(ctx, "SELECT to_regnamespace('dray') IS NOT NULL, to_regclass('dray.meta') IS NOT NULL").Scan(&schema, &meta); err != nil {
+		return err
+	}
+	if meta {
+		if err := s.reader.QueryRowContext(ctx, "SELECT version, readable_from FROM dray.meta").Scan(&version, &readable); err != nil {
+			return err
+		}
+	}
+	if readable > len(ledgerSchema) {
+		return fmt.Errorf("it has version %d, which this dray cannot use: use a later one", version)
+	}
+	if version >= len(ledgerSchema) {
+		return nil
+	}
+	// A number of its own for the lock that lasts until the list is done.
+	list := []statement{do("SELECT pg_advisory_xact_lock(" + strconv.Itoa(applicationID) + ")")}
+	if !schema {
+		list = append(list, do("CREATE SCHEMA IF NOT EXISTS dray"))
+	}
+	for _, step := range ledgerSchema[version:] {
+		for text := range strings.SplitSeq(strings.TrimSpace(step), ";\n") {
+			list = append(list, do(strings.TrimSuffix(text, ";")))
+		}
+	}
+	list = append(list, do("INSERT INTO dray.meta (id, version, readable_from) VALUES (1, ?, 1) "+
+		"ON CONFLICT (id) DO UPDATE SET version = greatest(meta.version, excluded.version)", len(ledgerSchema)))
+	_, err := s.dialect.write(ctx, list, false)
+	return err
+}
+
+// postgres is the dialect of PostgreSQL.
+type postgres struct{ db *sql.DB }
+
+// postgresWords are those of PostgreSQL.
+var postgresWords = map[string]string{
+	"in texts":   "= ANY(ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)))",
+	"in numbers": "= ANY(ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))",
+	"texts":      "jsonb_array_elements_text(?::text::jsonb) AS value",
+	"join":       "JOIN",
+	"unlocked":   "FOR UPDATE SKIP LOCKED",
+}
+
+// text writes tables with their schema, parameters with their numbers, and moments by the clock of the server.
+func (p *postgres) text(query string, args []any) string {
+	query = expand(query, func(name string) string {
+		if word, ok := postgresWords[name]; ok {
+			return word
+		}
+		return "dray." + name
+	})
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, after, more := strings.Cut(query, "?")
+		b.WriteString(before)
+		if !more {
+			return b.String()
+		}
+		parameter := "$" + strconv.Itoa(n)
+		if n <= len(args) {
+			if _, ok := args[n-1].(moment); ok {
+				parameter = "(dray.now() + " + parameter + ")"
+			}
+		}
+		b.WriteString(parameter)
+		query = after
+	}
+}
+
+func (p *postgres) values(args []any) []any {
+	values := make([]any, len(args))
+	for i, arg := range args {
+		if m, ok := arg.(moment); ok {
+			values[i] = m.milliseconds()
+		} else {
+			values[i] = value(arg)
+		}
+	}
+	return values
+}
+
+// write sends all statements at once. What is sent at once is one transaction
+// (https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-PIPELINING).
+func (p *postgres) write(ctx context.Context, list []statement, once bool) (changed int64, err error) {
+	for range ledgerTries {
+		sent, token := list, rand.Int64()
+		if once {
+			sent = marked(list, token)
+		}
+		changed, err = p.send(ctx, sent)
+		if isLost(err) && once {
+			written, unknown := p.written(ctx, token)
+			if unknown != nil {
+				return 0, fmt.Errorf("%w; it is not known whether it was written: %w", err, unknown)
+			}
+			if written {
+				return 1, nil
+			}
+		} else if !isLost(err) && !isOvertaken(err) {
+			return changed, err
+		}
+	}
+	return 0, err
+}
+
+// marked has the first statement also write a token, if it changes rows. So the token says whether the list was executed.
+func marked(list []statement, token int64) []statement {
+	first := list[0]
+	first.sql = "WITH done AS (" + first.sql + " RETURNING 1) INSERT INTO {writes} (token, at, written) SELECT ?, ?, true FROM done LIMIT 1"
+	first.args = append(slices.Clone(first.args), token, now)
+	return append([]statement{first}, list[1:]...)
+}
+
+// written reports whether statements with a token were executed. If not, they never will be, since the token is then taken.
+func (p *postgres) written(ctx context.Context, token int64) (written bool, err error) {
+	const query = "INSERT INTO {writes} (token, at, written) VALUES (?, ?, false) ON CONFLICT (token) DO UPDATE SET at = writes.at RETURNING written"
+	for range ledgerTries {
+		if err = (finder{dialect: p, query: query, db: p.db}).QueryRowContext(ctx, token, now).Scan(&written); err == nil {
+			break
+		}
+	}
+	return written, err
+}
+
+func (p *postgres) send(ctx context.Context, list []statement) (changed int64, err error) {
+	conn, err := p.db.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close() }()
+	var batch pgx.Batch
+	for _, st := range list {
+		batch.Queue(p.text(st.sql, st.args), p.values(st.args)...).Exec(func(tag pgconn.CommandTag) error {
+			changed = tag.RowsAffected()
+			return nil
+		})
+	}
+	err = conn.Raw(func(driver any) error {
+		if err := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &batch).Close(); err != nil {
+			return &sendError{err}
+		}
+		return nil
+	})
+	return changed, err
+}
+
+// sendError is what came instead of an answer to statements that may have been sent.
+type sendError struct{ error }
+
+func (e *sendError) Unwrap() error { return e.error }
+
+// isLost reports whether a connection was lost, so that nobody knows what was executed.
+func isLost(err error) bool {
+	if _, ok := errors.AsType[*sendError](err); !ok {
+		return false
+	}
+	e, answered := errors.AsType[*pgconn.PgError](err)
+	return !answered || e.Severity == "FATAL"
+}
+
+// isOvertaken reports whether the server has undone statements in favor of others.
+func isOvertaken(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == stateSerialization || e.Code == stateDeadlock)
+}
+
+func (p *postgres) snapshot() sql.IsolationLevel { return sql.LevelRepeatableRead }
+
+// size returns about how many bytes the rows take. Space that deleted rows leave is the database's to use again.
+func (p *postgres) size(ctx context.Context) (size int64, err error) {
+	const rows = "SELECT coalesce((SELECT sum(octet_length(raw) + 200) FROM dray.manifests), 0) + 200 * ((SELECT count(*) FROM dray.blobs) + " +
+		"(SELECT count(*) FROM dray.referrers) + (SELECT count(*) FROM dray.selections)) + coalesce((SELECT sum(size) FROM dray.runs), 0)"
+	var bytes float64
+	err = p.db.QueryRowContext(ctx, rows).Scan(&bytes)
+	return int64(math.Ceil(bytes)), err
+}
+
+// shrink leaves the space of rows to the database, and forgets old writes.
+func (p *postgres) shrink(ctx context.Context) error {
+	_, err := p.write(ctx, []statement{do("DELETE FROM {writes} WHERE at < ?", moment(-writesLast))}, false)
+	return err
+}

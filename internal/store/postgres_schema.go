@@ -1,0 +1,135 @@
+package store
+
+// ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
+// Statements end in a semicolon at the end of a line. The tables are those of the SQLite store. The function now is the clock; it is stable,
+// which means once a statement, so that what is compared with it is found by indexes.
+var ledgerSchema = []string{ledgerVersion1}
+
+const ledgerVersion1 = `
+CREATE TABLE IF NOT EXISTS dray.meta (
+	id            INTEGER PRIMARY KEY CHECK (id = 1),
+	version       INTEGER NOT NULL,
+	readable_from INTEGER NOT NULL
+);
+CREATE OR REPLACE FUNCTION dray.now() RETURNS BIGINT LANGUAGE sql STABLE AS 'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+CREATE TABLE IF NOT EXISTS dray.writes (
+	token   BIGINT PRIMARY KEY,
+	at      BIGINT NOT NULL,
+	written BOOLEAN NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dray.manifests (
+	digest     TEXT PRIMARY KEY,
+	media_type TEXT NOT NULL,
+	raw        BYTEA NOT NULL,
+	used       BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS manifests_used ON dray.manifests (used);
+CREATE TABLE IF NOT EXISTS dray.repositories (
+	id        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	registry  TEXT NOT NULL,
+	path      TEXT NOT NULL,
+	committed BOOLEAN NOT NULL,
+	used      BIGINT NOT NULL,
+	UNIQUE (registry, path)
+);
+CREATE TABLE IF NOT EXISTS dray.blobs (
+	repository BIGINT NOT NULL REFERENCES dray.repositories (id) ON DELETE CASCADE,
+	digest     TEXT NOT NULL,
+	used       BIGINT NOT NULL,
+	PRIMARY KEY (repository, digest)
+);
+CREATE INDEX IF NOT EXISTS blobs_digest ON dray.blobs (digest, used);
+CREATE TABLE IF NOT EXISTS dray.referrers (
+	repository BIGINT NOT NULL REFERENCES dray.repositories (id) ON DELETE CASCADE,
+	digest     TEXT NOT NULL,
+	seen       BIGINT NOT NULL,
+	used       BIGINT NOT NULL,
+	PRIMARY KEY (repository, digest)
+);
+CREATE TABLE IF NOT EXISTS dray.selections (
+	source    TEXT NOT NULL,
+	platforms TEXT NOT NULL,
+	target    TEXT NOT NULL,
+	used      BIGINT NOT NULL,
+	PRIMARY KEY (source, platforms)
+);
+CREATE TABLE IF NOT EXISTS dray.jobs (
+	id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name        TEXT NOT NULL UNIQUE,
+	fingerprint TEXT NOT NULL,
+	anchor      BIGINT NOT NULL,
+	started     BIGINT NOT NULL,
+	ended       BIGINT NOT NULL,
+	succeeded   BIGINT NOT NULL,
+	failures    BIGINT NOT NULL,
+	seen        BIGINT NOT NULL,
+	deferred    BIGINT NOT NULL,
+	given       BIGINT NOT NULL,
+	vain        BIGINT NOT NULL,
+	due         BIGINT NOT NULL,
+	due_cause   TEXT NOT NULL,
+	planned     TEXT NOT NULL,
+	asked       BOOLEAN NOT NULL,
+	begun       BIGINT NOT NULL,
+	begun_cause TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dray.runs (
+	id            BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	job           BIGINT NOT NULL REFERENCES dray.jobs (id) ON DELETE CASCADE,
+	cause         TEXT NOT NULL,
+	started       BIGINT NOT NULL,
+	ended         BIGINT NOT NULL,
+	keep          BIGINT NOT NULL,
+	import        BIGINT NOT NULL,
+	refuse        BIGINT NOT NULL,
+	failed        BIGINT NOT NULL,
+	deferred      BIGINT NOT NULL,
+	pulls         BIGINT NOT NULL,
+	bytes         BIGINT NOT NULL,
+	bytes_mounted BIGINT NOT NULL,
+	quiet         BOOLEAN NOT NULL,
+	repeats       BIGINT NOT NULL,
+	since         BIGINT NOT NULL,
+	more          BIGINT NOT NULL,
+	size          BIGINT NOT NULL,
+	error         TEXT NOT NULL,
+	outcome       TEXT NOT NULL,
+	unverified    BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS runs_job ON dray.runs (job, id);
+CREATE TABLE IF NOT EXISTS dray.outcomes (
+	run           BIGINT NOT NULL REFERENCES dray.runs (id) ON DELETE CASCADE,
+	position      BIGINT NOT NULL,
+	op            TEXT NOT NULL,
+	outcome       TEXT NOT NULL,
+	reason        TEXT NOT NULL,
+	source        TEXT NOT NULL,
+	target        TEXT NOT NULL,
+	digest        TEXT NOT NULL,
+	was           TEXT NOT NULL,
+	engine        TEXT NOT NULL,
+	error         TEXT NOT NULL,
+	code          TEXT NOT NULL,
+	pulls         BIGINT NOT NULL,
+	bytes         BIGINT NOT NULL,
+	bytes_mounted BIGINT NOT NULL,
+	unverified    BOOLEAN NOT NULL,
+	duration      BIGINT NOT NULL,
+	retry_at      BIGINT NOT NULL,
+	PRIMARY KEY (run, position)
+);
+CREATE TABLE IF NOT EXISTS dray.checks (
+	id INTEGER PRIMARY KEY CHECK (id = 1),
+	at BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dray.budgets (
+	name  TEXT PRIMARY KEY,
+	state BYTEA NOT NULL,
+	used  BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dray.operations (
+	name  TEXT PRIMARY KEY,
+	state BYTEA NOT NULL,
+	used  BIGINT NOT NULL
+);
+`
