@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/draysync/dray/internal/wire"
 )
 
 // Findings keeps small states by name, across restarts and for all processes that share it.
@@ -41,7 +39,7 @@ type findings struct {
 	log  *slog.Logger
 
 	mu    sync.Mutex
-	known wire.Recent[string, finding]
+	known map[string]finding
 	// silent is until when the store is left alone, since it did not answer.
 	silent time.Time
 }
@@ -53,12 +51,23 @@ const findingsName = "listing "
 func (f *findings) get(ctx context.Context, name string) finding {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known, ok := f.known.Get(name)
+	known, ok := f.known[name]
 	if !ok {
 		f.store(ctx, name, func(stored finding) (finding, bool) { known = stored; return stored, false })
-		f.known.Put(name, known, longFor)
+		f.put(name, known)
 	}
 	return known
+}
+
+// maxFindings limits the findings in memory: more than both sides of ten thousand mappings have.
+const maxFindings = 50_000
+
+// put keeps a finding. The caller holds the lock.
+func (f *findings) put(name string, known finding) {
+	if f.known == nil || len(f.known) >= maxFindings {
+		f.known = map[string]finding{}
+	}
+	f.known[name] = known
 }
 
 // change changes what is known, if apply reports that it has. apply is called again if another process has changed it meanwhile.
@@ -74,7 +83,7 @@ func (f *findings) change(ctx context.Context, name string, apply func(*finding)
 		known = stored
 		return stored, changed
 	})
-	f.known.Put(name, known, longFor)
+	f.put(name, known)
 }
 
 // storePatience is how long a store may take, and storeRests how long one is left alone that took longer: it is a help, not the truth.
