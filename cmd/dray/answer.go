@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/receiver"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/web"
@@ -19,6 +20,7 @@ type answers struct {
 	daemon *daemon.Daemon
 	store  *store.Store // nil where there is none
 	limits *limits
+	events *receiver.Set
 	azure  *atomic.Pointer[azureJobs]
 }
 
@@ -28,7 +30,7 @@ func (a answers) Status(ctx context.Context) (record.Snapshot, error) {
 	if err != nil {
 		return record.Snapshot{}, unavailable(err)
 	}
-	s.Dray, s.Budgets = buildVersion().Version, a.limits.budgets()
+	s.Dray, s.Budgets, s.Receivers = buildVersion().Version, a.limits.budgets(), a.events.Status()
 	for _, c := range a.azure.Load().closed() {
 		s.Closed = append(s.Closed, record.ClosedRegistry{Registry: c.Registry, Repositories: c.Repositories, Reason: record.Text(c.Reason)})
 	}

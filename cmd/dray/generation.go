@@ -44,18 +44,22 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	neighbours := neighboursOf(jobs)
 	g := daemon.Generation{
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
-		Run: func(ctx context.Context, name string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
+		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
 			m := built.mirror(watcher)
 			m.Draining = draining
 			what := fmt.Sprintf("the mapping %q", name)
 			s.work.begin(what)
 			defer s.work.end(what)
 			job, others := neighbours.of(name)
+			if some != nil {
+				return m.SyncSome(ctx, job, others, references(some))
+			}
 			return m.SyncOne(ctx, job, others)
 		},
 		Take: func() {
 			built.take()
 			s.azure.Store(&azureJobs{built.side, jobs})
+			s.sources.Store(new(plan.SourcesOf(jobs)))
 			s.take(cfg)
 			if text := unscheduled(jobs); text != "" {
 				// Aside, as a log that nobody reads must not keep the daemon from its start.
@@ -98,6 +102,9 @@ func (s *service) take(cfg *config.Config) {
 	s.work.allow(cfg.ShutdownGrace)
 	if s.server != nil {
 		s.server.SetToken(cfg.Server.Token.Reveal())
+		s.receivers.Replace(receiversOf(cfg))
+	} else if len(cfg.Receivers) > 0 {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "no events are taken", slog.String("reason", "server.listen is empty"))
 	}
 	_ = s.hooks.Reconfigure(hooksOf(cfg)) // config has checked them
 	for i, now := range fixedOf(cfg) {

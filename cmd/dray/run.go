@@ -20,6 +20,8 @@ import (
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/notify"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/receiver"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/watch"
 	"github.com/draysync/dray/internal/web"
@@ -91,6 +93,9 @@ type service struct {
 	fixed []fixed
 	// started is the config that the process was started with, and its jobs, until they are taken.
 	started *reading
+	// receivers take events; sources are those of the current generation's jobs.
+	receivers *receiver.Set
+	sources   atomic.Pointer[plan.Sources]
 	// azure is the Azure side of the current generation, with its jobs.
 	azure atomic.Pointer[azureJobs]
 }
@@ -136,11 +141,15 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	if cfg.Server.Listen == "" {
 		return nil
 	}
+	s.receivers = receiver.New(receiver.Options{
+		Look:  looks{s.daemon, &s.sources}.look,
+		Count: func(name string, outcome receiver.Outcome) { s.metrics.Event(name, string(outcome)) }, Log: s.log,
+	})
 	if s.door, err = web.Listen(ctx, cfg.Server.Listen); err != nil {
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, s.store, s.limits, &s.azure}, Metrics: s.metrics.Handler(), Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
+		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
 	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
 	return nil

@@ -23,6 +23,7 @@ type Config struct {
 	// ShutdownGrace is how long a stop waits for what is under way; 0 for not at all.
 	ShutdownGrace time.Duration
 	Notifications []Notification
+	Receivers     []Receiver
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
 	Registries map[string]Registry
 	Azure      Azure

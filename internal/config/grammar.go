@@ -32,6 +32,9 @@ type document struct {
 	ShutdownGrace text `yaml:"shutdownGrace" format:"span" default:"25s" example:"25s|0s"`
 	// Where to send notifications.
 	Notifications series[notificationSection] `yaml:"notifications" minItems:"1"`
+	// Who may tell `dray run` that a tag was pushed, at POST /hook/NAME; `dray status` shows each path. The tag is looked at within
+	// seconds, if a mapping wants it. The schedule stays as it is.
+	Receivers series[receiverSection] `yaml:"receivers" minItems:"1"`
 	// Defaults for all mappings: any key of a mapping except `name`, `source`, `target`, `targets` and `repositories`. A key that a
 	// mapping sets replaces the default as a whole.
 	Defaults defaultsSection `yaml:"defaults"`
@@ -75,6 +78,24 @@ type notificationSection struct {
 	On list[text] `yaml:"on" enum:"imported|failed|recovered|config-rejected|config-accepted" minItems:"1" unique:"" example:"failed|recovered"`
 	// A Go template of the JSON to send instead of a CloudEvent, for chat systems.
 	Template text `yaml:"template" example:"{\"text\": {{json .Summary}}}"`
+}
+
+type receiverSection struct {
+	origin
+	// The receiver's name, a part of its path; unique.
+	Name text `yaml:"name" required:"" format:"receiverName" example:"hub|ghcr"`
+	// Who sends. `generic` takes `{"image": "host/repository:tag"}` from anything else.
+	Type text `yaml:"type" required:"" enum:"acr|artifactory|cloudevents|distribution|dockerhub|ecr|gcr|generic|github|harbor|nexus|quay|zot"`
+	// What the sender signs with, or sends along, or has in its path: at least 16 characters. Every type but `gcr` needs it. Keep it out
+	// of this file, with `${env:NAME}` or `${file:PATH}`.
+	Secret text `yaml:"secret" example:"${file:/run/secrets/hub-events}"`
+	// The host of the registry as the mappings' sources have it, where the events name another one, or none (`artifactory`, `nexus`,
+	// `zot`).
+	Registry text `yaml:"registry" format:"registryHost" example:"artifactory.example.com"`
+	// For `gcr`: the audience of the subscription's token.
+	Audience text `yaml:"audience" requires:"serviceAccount" example:"https://dray.example.com/hook/google"`
+	// For `gcr`: the e-mail address of the subscription's service account.
+	ServiceAccount text `yaml:"serviceAccount" requires:"audience" example:"events@project.iam.gserviceaccount.com"`
 }
 
 type registrySection struct {

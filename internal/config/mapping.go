@@ -43,6 +43,7 @@ func (b *builder) config(name string, doc *document) *Config {
 		Jobs:          doc.Jobs.value,
 		ShutdownGrace: b.grace(doc.ShutdownGrace),
 		Notifications: b.notifications(&doc.Notifications),
+		Receivers:     b.receivers(&doc.Receivers),
 		Registries:    b.registries(doc.Registries),
 		Azure:         b.azure(&doc.Azure),
 	}

@@ -35,6 +35,13 @@ var shown = map[string]string{
 	"registries":    "registries:\n  docker.io:\n    username: ${env:DOCKERHUB_USERNAME}\n    password: ${file:/run/secrets/dockerhub}\n  ghcr.io/acme:\n    username: robot\n    password: ${env:GHCR_TOKEN}",
 	"mappings":      "mappings:\n  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n    tags: {semver: \">= 3.20\", newest: 2}",
 
+	"receivers":                            "receivers:\n  - {name: hub, type: dockerhub, secret: \"${file:/run/secrets/hub-events}\"}\n  - {name: ghcr, type: github, secret: \"${env:GHCR_EVENTS_SECRET}\"}",
+	"receivers[].name":                     "receivers:\n  - name: hub\n    type: dockerhub\n    secret: ${file:/run/secrets/hub-events}",
+	"receivers[].type":                     "receivers:\n  - name: corp\n    type: harbor\n    secret: ${file:/run/secrets/harbor-events}",
+	"receivers[].secret":                   "receivers:\n  - name: ghcr\n    type: github\n    secret: ${env:GHCR_EVENTS_SECRET}",
+	"receivers[].registry":                 "receivers:\n  - name: artifacts\n    type: artifactory\n    secret: ${file:/run/secrets/artifactory-events}\n    registry: artifactory.example.com",
+	"receivers[].audience":                 "receivers:\n  - name: google\n    type: gcr\n    audience: https://dray.example.com/hook/google\n    serviceAccount: events@project.iam.gserviceaccount.com",
+	"receivers[].serviceAccount":           "receivers:\n  - name: google\n    type: gcr\n    audience: https://dray.example.com/hook/google\n    serviceAccount: events@project.iam.gserviceaccount.com",
 	"notifications[].template":             "notifications:\n  - webhook: ${env:CHAT_URL}\n    template: '{\"text\": {{json .Summary}}}'",
 	"registries.HOST.tls":                  "registries:\n  registry.example.com:5000:\n    tls: {caFile: /etc/dray/ca.pem}",
 	"registries.HOST.rateLimit":            "registries:\n  docker.io:\n    rateLimit: {keep: 10%}",

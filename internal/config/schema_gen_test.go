@@ -495,11 +495,13 @@ var patterns = func() map[string]string {
 		"listen":       whole(address + `|unix:/(?:[^\n]*[^\n/])`),
 		"token":        whole(`[!-~]{16,512}`),
 		"webhook":      whole(`[hH][tT][tT][pP][sS]?://[^/?# ][^#]*#?`),
+		"receiverName": whole(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`),
 		"noTag":        `^(?:[^/}][^}]*)?\{[^}]*$|^[^/{][^{]*,`, // a brace without its other, a comma outside of braces
 		"tag":          whole(tag + `|/[^\n]+/|` + glob),
 		"range":        whole(terms + `(?:\|\|` + terms + `)*`),
 		"suffix":       whole(`[a-zA-Z0-9._-]{1,127}`),
 		"registry":     whole(host),
+		"registryHost": whole(host),
 		"mirror":       whole(host + `(?:/` + words + `)?`),
 		"helper":       whole(`[A-Za-z0-9][A-Za-z0-9._-]{0,127}`),
 		"resource":     whole(`/[sS][uU][bB][sS][cC][rR][iI][pP][tT][iI][oO][nN][sS]/[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[^\n]+/[a-zA-Z0-9]{5,50}`),

@@ -34,10 +34,14 @@ type text struct {
 	value string // expanded
 }
 
+// broken tells whether the text is there and could not be read, which has been reported.
+func (t text) broken() bool { return !t.set && t.pos != Position{} }
+
 // expanded tells whether the value came from elsewhere and must not be shown.
 func (t text) expanded() bool { return t.raw != t.value }
 
 func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
+	t.pos = at.pos // also if it cannot be read
 	if !w.scalar(n, at, "a text", "!!str", "!!int", "!!float", "!!bool", "!!timestamp") {
 		return
 	}

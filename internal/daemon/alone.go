@@ -134,13 +134,18 @@ func (a *Alone) plan(e *entry, now time.Time) {
 // put queues a job that has been planned.
 func (a *Alone) put(e *entry, now time.Time) {
 	a.unqueue(e.Name)
-	if !e.state.Due.IsZero() {
-		a.queue.Put(e.Name, e.state.Due, e.Priority)
+	if at := due(e.state); !at.IsZero() {
+		a.queue.Put(e.Name, at, e.Priority)
 	}
 	a.scheduled(status(e.Job, e.state, now))
 }
 
-func (a *Alone) save(e *entry) { a.writer.state(e.Name, e.state) }
+// save writes a job's state. After a crash, all tags are looked at instead of those that events had named.
+func (a *Alone) save(e *entry) {
+	s := e.state
+	s.Asked = s.Asked || len(s.Looks) > 0
+	a.writer.state(e.Name, s)
+}
 
 // Take claims the first job that is due, of those between registries that are not full. If there is none it returns nil, and when the next
 // one is due, zero for never.
@@ -169,8 +174,8 @@ func (a *Alone) Take(ctx context.Context, full []string) (claim *record.Claim, n
 func (a *Alone) claim(e *entry, now time.Time) *record.Claim {
 	a.tokens++
 	e.token = a.tokens
-	claim := &record.Claim{Job: e.Name, Fingerprint: e.Fingerprint, Token: e.token, Begun: now, State: e.state}
-	e.state = begun(e.state, now)
+	claim := &record.Claim{Job: e.Name, Fingerprint: e.Fingerprint, Some: some(e.state, now), Token: e.token, Begun: now, State: e.state}
+	e.state = claimed(claim)
 	a.save(e)
 	return claim
 }
@@ -197,7 +202,9 @@ func (a *Alone) End(ctx context.Context, claim *record.Claim, run record.JobRun,
 		a.plan(e, now)
 	}
 	a.forget(e)
-	a.writer.run(run, e.state)
+	kept := e.state
+	kept.Asked = kept.Asked || len(kept.Looks) > 0
+	a.writer.run(run, kept)
 	return nil
 }
 
@@ -244,6 +251,21 @@ func (a *Alone) Ask(_ context.Context, job string) (found bool, err error) {
 	return true, nil
 }
 
+// Look has a job look at tags soon, in a run for them if no other begins before. It ignores jobs that there are not.
+func (a *Alone) Look(_ context.Context, job string, tags []string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, ok := a.entries[job]
+	if !ok || e.removed {
+		return nil
+	}
+	now := clock()
+	e.state = withLooks(e.state, tags, now.Add(gathered))
+	a.plan(e, now)
+	a.save(e)
+	return nil
+}
+
 // Board returns the status of all jobs, without the progress of runs.
 func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
 	a.mu.Lock()
@@ -264,7 +286,7 @@ func (a *Alone) setAside(e *entry) {
 	if a.aside[e.Registries] == nil {
 		a.aside[e.Registries] = &schedule.Queue{}
 	}
-	a.aside[e.Registries].Put(e.Name, e.state.Due, e.Priority)
+	a.aside[e.Registries].Put(e.Name, due(e.state), e.Priority)
 }
 
 // resume queues jobs that were set aside again, the first of each registries that have room, since there may be very many.
@@ -285,7 +307,7 @@ func (a *Alone) resume(full []string, now time.Time) {
 func (a *Alone) takeBack(registries string, names []string) {
 	for _, name := range names {
 		e := a.entries[name]
-		a.queue.Put(name, e.state.Due, e.Priority)
+		a.queue.Put(name, due(e.state), e.Priority)
 	}
 	if _, more := a.aside[registries].Next(); !more {
 		delete(a.aside, registries)

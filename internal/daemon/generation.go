@@ -33,8 +33,8 @@ type Generation struct {
 	Parallel int
 	// Grace is how long a stop waits for what is under way.
 	Grace time.Duration
-	// Run runs one job. It starts nothing new once draining is closed, and reports its imports to the watcher.
-	Run func(ctx context.Context, job string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result
+	// Run runs one job, for some tags of its sources or, where these are nil, for all that it selects. It starts nothing new once draining is closed, and reports its imports to the watcher.
+	Run func(ctx context.Context, job string, some []string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result
 	// Take is called once, when the generation replaces the previous one, before any of its jobs runs.
 	Take func()
 	// Close releases the generation's resources. It is called once, when no run uses it any more.

@@ -35,6 +35,7 @@ func adopted(s record.State, was schedule.Schedule, job Job, now time.Time) reco
 func begun(s record.State, now time.Time) record.State {
 	s.Begun, s.BegunBy = now, s.Trigger
 	s.Asked, s.Due, s.Deferred = false, time.Time{}, time.Time{}
+	s.Looks, s.LookAt, s.Looked = nil, time.Time{}, 0 // it looks at all tags
 	return s
 }
 
@@ -99,11 +100,15 @@ func again(s record.State) time.Time {
 	if s.Failures == 0 {
 		return time.Time{}
 	}
-	pause := longestPause
-	if shift := s.Failures - 1; shift < 16 {
-		pause = min(firstPause<<shift, longestPause)
+	return s.Ended.Add(pause(s.Failures - 1))
+}
+
+// pause is how long to wait after a failed run, by how many have failed before.
+func pause(before int) time.Duration {
+	if before >= 16 {
+		return longestPause
 	}
-	return s.Ended.Add(pause)
+	return min(firstPause<<before, longestPause)
 }
 
 // ended returns a job's state after a run that began with a fingerprint; stopping says that the daemon stops.
@@ -141,6 +146,7 @@ func ended(s record.State, result mirror.Result, fingerprint string, stopping bo
 // Until when something is deferred, and when the job runs next, holds only if the job is still the same.
 func merged(present, claimant record.State, same bool) record.State {
 	claimant.Anchor, claimant.Asked = present.Anchor, present.Asked
+	claimant = withLooks(claimant, present.Looks, present.LookAt)
 	if !same {
 		claimant.Deferred, claimant.Due, claimant.Trigger, claimant.Planned = present.Deferred, present.Due, present.Trigger, present.Planned
 	}

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/draysync/dray/internal/image"
 )
 
 // reload is the state of reloads.
@@ -115,6 +118,25 @@ func (d *Daemon) reject(trigger string, err error, now time.Time) {
 	d.reload.rejected, d.reload.rejectedAt = err, now
 	d.options.Log.LogAttrs(d.ctx, level, "config rejected, the last good one runs on", slog.String("reason", trigger),
 		slog.Int("generation", d.current.number), slog.Any("err", err))
+}
+
+// Look has jobs look at tags of their sources soon, by the jobs' names. All are noted once it returns without an error.
+func (d *Daemon) Look(ctx context.Context, tags map[string][]image.Reference) (err error) {
+	asked := d.do(ctx, func() {
+		if d.stopped {
+			err = ErrStopping
+			return
+		}
+		for job, some := range tags {
+			names := make([]string, 0, len(some))
+			for _, tag := range some {
+				names = append(names, tag.String())
+			}
+			err = cmp.Or(err, d.alone.Look(ctx, job, names))
+		}
+		d.next = clock()
+	})
+	return cmp.Or(asked, err)
 }
 
 // Trigger runs a job now, or right after its current run. It returns false if there is no such job.

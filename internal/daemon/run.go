@@ -85,10 +85,10 @@ func (d *Daemon) begin(claim *record.Claim) {
 	d.running[claim.Job] = r
 	d.between[r.job.Registries]++
 	r.built.runs++
-	d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "job started", slog.String("job", claim.Job), slog.String("reason", string(claim.State.Trigger)))
+	d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "job started", slog.String("job", claim.Job), slog.String("reason", string(claimed(claim).BegunBy)))
 	ctx := d.ctx
 	go func() {
-		result := r.built.Run(ctx, claim.Job, d.draining, r.tracker)
+		result := r.built.Run(ctx, claim.Job, claim.Some, d.draining, r.tracker)
 		d.done <- func() { d.end(r, result) }
 	}()
 }
@@ -103,7 +103,12 @@ func (d *Daemon) end(r *running, result mirror.Result) {
 	r.built.runs--
 	r.built.release()
 	d.ended = now
-	state := ended(begun(r.claim.State, r.claim.Begun), result, r.claim.Fingerprint, d.stopped, now)
+	state := claimed(r.claim)
+	if r.claim.Some == nil {
+		state = ended(state, result, r.claim.Fingerprint, d.stopped, now)
+	} else {
+		state = looked(state, result, r.claim.Some, d.stopped, now)
+	}
 	state.Due, state.Trigger = next(r.job, state, now)
 	state.Planned = r.job.Fingerprint
 	run := runOf(r.job.Name, result, state)

@@ -67,6 +67,7 @@ type begin struct {
 	job  string
 	at   time.Time
 	took string // the fingerprint of the config that it ran with
+	some []string
 }
 
 // job makes a job; its fingerprint is its name and schedule, and more where that matters.
@@ -159,23 +160,23 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 	}
 	return Generation{
 		Jobs: c.jobs, Parallel: max(1, c.parallel), Grace: c.grace, Take: func() {},
-		Run: func(ctx context.Context, name string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
 			c := c
 			if hangs[name] {
 				c.takes = time.Hour
 			} else {
 				c.steps = 0
 			}
-			return s.work(ctx, c, name, prints[name], draining, w)
+			return s.work(ctx, c, name, prints[name], some, draining, w)
 		},
 		Close: func() { s.mu.Lock(); s.closed++; s.mu.Unlock() },
 	}, nil
 }
 
 // work is a run: it has one import, which takes its time.
-func (s *stand) work(ctx context.Context, c config, name, print string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+func (s *stand) work(ctx context.Context, c config, name, print string, some []string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
 	s.mu.Lock()
-	s.begun = append(s.begun, begin{name, time.Now(), print})
+	s.begun = append(s.begun, begin{name, time.Now(), print, some})
 	s.under[name]++
 	s.twice = s.twice || s.under[name] > 1
 	s.mostAtOnce = max(s.mostAtOnce, len(s.under))

@@ -39,6 +39,7 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	pulls    *prometheus.CounterVec
 	saved    *prometheus.CounterVec
+	events   *prometheus.CounterVec
 
 	mu sync.Mutex
 	// jobs are those that have been scheduled and not been removed.
@@ -68,6 +69,7 @@ func (m *Metrics) describeProcess(version string) {
 	m.reloadSuccess = m.gauge("dray_config_last_reload_success_timestamp_seconds", "When a config was last taken over.")
 	m.requests = m.counter("dray_registry_requests_total", "Requests to a registry, each attempt by itself, with those to its token server and to where it redirects. The code is error where no answer came.",
 		"registry", "method", "code")
+	m.events = m.counter("dray_events_total", "Events that were sent to a receiver, by what became of them.", "receiver", "outcome")
 }
 
 func (m *Metrics) describeJobs() {
@@ -134,6 +136,11 @@ func (m *Metrics) Reloaded(at time.Time, err error) {
 	}
 	m.reloadSuccessful.WithLabelValues().Set(1)
 	m.reloadSuccess.WithLabelValues().Set(seconds(at))
+}
+
+// Event counts an event that was sent to a receiver.
+func (m *Metrics) Event(receiver, outcome string) {
+	m.events.WithLabelValues(label(receiver), label(outcome)).Inc()
 }
 
 // seconds is the Unix time in seconds, to the millisecond.

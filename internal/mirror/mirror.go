@@ -101,7 +101,10 @@ func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
 // SyncOne is Sync for one of several jobs. It refuses to write what another of the jobs would also write, as if they ran together; for that
 // it lists the others' tags if their names are not known. A job that cannot list its tags now cannot write any either, and is ignored.
 func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) Result {
-	r := newRun(job)
+	return m.syncOne(ctx, newRun(job), others)
+}
+
+func (m *Mirror) syncOne(ctx context.Context, r *run, others []plan.Job) Result {
 	listing, listed := context.WithCancel(ctx)
 	m.observe(ctx, r, make(chan struct{}, 1), m.rivals(listing, others))
 	listed()

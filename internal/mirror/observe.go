@@ -24,6 +24,8 @@ import (
 type run struct {
 	job    plan.Job
 	result Result
+	// some are the only tags to look at; nil for all.
+	some []image.Reference
 
 	mu     sync.Mutex
 	seen   []diff.Observation
@@ -228,7 +230,7 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 	ctx = wire.Share(ctx, r.job.Source.Registry)
 	listing, listed := within(ctx, toLook(r.job))
 	defer listed()
-	asks, short, err := m.asks(listing, r.job)
+	asks, short, err := m.asksOfRun(listing, r)
 	if err != nil {
 		return late(listing, toLook(r.job), err)
 	}
@@ -250,6 +252,15 @@ func (m *Mirror) observeJob(ctx context.Context, r *run) error {
 		})
 	}
 	return group.Wait()
+}
+
+// asksOfRun lists the references of a run.
+func (m *Mirror) asksOfRun(ctx context.Context, r *run) (asks []ask, short []Outcome, err error) {
+	if r.some == nil {
+		return m.asks(ctx, r.job)
+	}
+	asks, err = m.asksOfSome(ctx, r.job, r.some)
+	return asks, nil, err
 }
 
 // asks lists the references of the job: the tags that its filter selects in each of its repositories. If it selects too few, an outcome
@@ -281,13 +292,7 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, erro
 		if chosen += size(tags); chosen > maxNames {
 			return nil, nil, At(Source, route.Source, tooMany("tags"))
 		}
-		for _, tag := range tags {
-			a := ask{source: route.Source.Tag(tag)}
-			for _, target := range route.Targets {
-				a.targets = append(a.targets, target.Tag(tag))
-			}
-			all = append(all, a)
-		}
+		all = append(all, asksOf(route, tags)...)
 	}
 	return all, short, nil
 }

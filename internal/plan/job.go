@@ -132,6 +132,18 @@ func (j Job) route(name string) Route {
 	return r
 }
 
+// RouteOf returns the route of a source repository, if it is one of the job's.
+func (j Job) RouteOf(source image.Repository) (Route, bool) {
+	if len(j.Repositories) == 0 {
+		return j.route(""), source == j.Source.Repository
+	}
+	name, ok := j.below(source.Path)
+	if !ok || source.Registry != j.Source.Registry {
+		return Route{}, false
+	}
+	return j.route(name), slices.ContainsFunc(j.Repositories, func(pattern string) bool { return pattern == name || matches(pattern, name) })
+}
+
 // match returns the names below the source's path that the pattern matches; '*' does not cross a '/'.
 func (j Job) match(pattern string, catalog []string) []string {
 	var names []string

@@ -10,6 +10,8 @@ type Claim struct {
 	Job string
 	// Fingerprint is the job's when it was taken.
 	Fingerprint string
+	// Some are the only tags to look at, as references to the source, sorted; nil for all that the job selects.
+	Some []string
 	// Token tells this claim from the others of the job.
 	Token int64
 	// Begun is when the job was taken, State its state until then.

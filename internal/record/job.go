@@ -26,6 +26,11 @@ type State struct {
 	Planned string
 	// Asked is set if someone has requested a run that has not begun.
 	Asked bool
+	// Looks are tags that events have named and that no run has looked at since, as references to the source, sorted. LookAt is when a run
+	// for them begins, Looked how many such runs in a row have left some undone. The store has no place for them: it has Asked set instead.
+	Looks  []string
+	LookAt time.Time
+	Looked int
 	// Begun is when the current run began, zero for none, BegunBy why.
 	Begun   time.Time
 	BegunBy Trigger

@@ -33,6 +33,8 @@ const (
 	Retried Trigger = "retry"
 	// Asked: someone has requested it.
 	Asked Trigger = "manual"
+	// Event: a registry said that tags were pushed. Only these are looked at.
+	Event Trigger = "event"
 )
 
 // Run is a run that has ended.

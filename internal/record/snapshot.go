@@ -21,6 +21,8 @@ type Snapshot struct {
 	Budgets []Budget `json:"budgets,omitempty"`
 	// Closed are the target registries known to refuse reads; Azure imports into them.
 	Closed []ClosedRegistry `json:"closed_registries,omitempty"`
+	// Receivers take events of registries.
+	Receivers []Receiver `json:"receivers,omitempty"`
 	// Jobs are sorted by name. They come last, so that the rest can be read without them.
 	Jobs []JobStatus `json:"jobs"`
 	// Moved is the time of the last progress of a current run, or of the end of a run; zero if none runs.
@@ -75,6 +77,19 @@ type ClosedRegistry struct {
 	// Repositories is how many of its repositories dray cannot read, Reason why not the first of them.
 	Repositories int    `json:"repositories"`
 	Reason       string `json:"reason"`
+}
+
+// Receiver takes events of one sender.
+type Receiver struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Path is where the sender has to POST to. If it proves the sender (Keyed), its last part is shown only to those who may change
+	// something.
+	Path  string `json:"path"`
+	Keyed bool   `json:"-"`
+	// Events counts events of this process by what became of them; LastEvent is when the last one came.
+	Events    map[string]int64 `json:"events"`
+	LastEvent time.Time        `json:"last_event,omitzero"`
 }
 
 // Activity is what a job is doing.

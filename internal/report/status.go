@@ -22,6 +22,7 @@ func Status(w io.Writer, s record.Snapshot, style Style) error {
 	statusErrors(&b, jobs, style)
 	statusImports(&b, jobs, style)
 	statusClosed(&b, s.Closed, style)
+	statusReceivers(&b, s.Receivers, now)
 	for _, budget := range s.Budgets {
 		b.WriteString(budgetLine(budget, now) + "\n\n")
 	}

@@ -25,6 +25,10 @@ func service() record.Snapshot {
 			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: no range", hostile},
 		},
+		Receivers: []record.Receiver{
+			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Events: map[string]int64{"unwanted": 3, "accepted": 12}, LastEvent: at(-time.Minute)},
+			{Name: "corp", Type: "harbor", Path: "/hook/corp"},
+		},
 		Closed: []record.ClosedRegistry{{Registry: "myregistry.azurecr.io", Reason: "source: 403: " + hostile, Repositories: 1}, {Registry: "other.azurecr.io", Reason: "dataPlane: none", Repositories: 12}},
 		Jobs: []record.JobStatus{
 			{

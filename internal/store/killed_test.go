@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
@@ -130,7 +132,7 @@ func checkRuns(t *testing.T, s *Store, confirmed map[string]int) {
 				}
 			}
 		}
-		if _, want := numbered(name, last); all[name] != want {
+		if _, want := numbered(name, last); !cmp.Equal(all[name], want) {
 			t.Fatalf("%s: the state is not that of the last run: %v", name, all[name])
 		}
 		quiet := history(t, s, HistoryQuery{Job: name + "-quiet"})

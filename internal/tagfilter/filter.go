@@ -176,6 +176,11 @@ func (n narrowing) cut(candidates []candidate) []candidate {
 	return candidates[:min(n.newest, len(candidates))]
 }
 
+// Ranks reports whether one tag is chosen or not depending on which others there are.
+func (f Filter) Ranks() bool {
+	return slices.ContainsFunc(f.sets, func(c chooser) bool { return c.narrow.newest > 0 })
+}
+
 // Literals returns the exact tags that are wanted, sorted, and true where no list of tags is needed to know them. They may
 // be none, where exclude takes all. Whether they exist is for the caller to find out.
 func (f Filter) Literals() ([]string, bool) {

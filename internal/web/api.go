@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +45,22 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	s.withStatus(w, r, func(status *record.Snapshot) {
 		head := *status
 		head.Jobs = []record.JobStatus{}
+		if !s.trusts(r, policyFor(r)) {
+			head.Receivers = withoutKeys(head.Receivers)
+		}
 		stream(w, head, status.Jobs)
 	})
+}
+
+// withoutKeys leaves out of paths what proves the sender of events.
+func withoutKeys(receivers []record.Receiver) []record.Receiver {
+	shown := slices.Clone(receivers)
+	for i, r := range shown {
+		if r.Keyed {
+			shown[i].Path = path.Dir(r.Path) + "/…"
+		}
+	}
+	return shown
 }
 
 func (s *Server) serveJobs(w http.ResponseWriter, r *http.Request) {

@@ -23,6 +23,9 @@ func complete(s *record.Snapshot) {
 	for i := range s.Budgets {
 		s.Budgets[i].RetryAt = future(s.Budgets[i].RetryAt)
 	}
+	for i := range s.Receivers {
+		s.Receivers[i].LastEvent = past(s.Receivers[i].LastEvent)
+	}
 	s.Totals = record.Totals{Jobs: len(s.Jobs), Parallel: s.Totals.Parallel}
 	for i := range s.Jobs {
 		completeJob(&s.Jobs[i], now)

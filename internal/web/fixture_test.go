@@ -235,6 +235,10 @@ func full() record.Snapshot {
 			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
 		},
+		Receivers: []record.Receiver{
+			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Keyed: true, Events: map[string]int64{"accepted": 12, "refused": 1}, LastEvent: at(-time.Minute)},
+			{Name: "corp", Type: "harbor", Path: "/hook/corp", Events: map[string]int64{}},
+		},
 		Closed: []record.ClosedRegistry{{Registry: "myregistry.azurecr.io", Repositories: 2, Reason: hostile}},
 		Jobs: []record.JobStatus{
 			{

@@ -12,6 +12,8 @@ type Options struct {
 	Daemon Daemon
 	// Metrics answers GET /metrics; nil for no such endpoint.
 	Metrics http.Handler
+	// Events answers POST /hook/…, whose senders prove themselves; nil for no such endpoint.
+	Events http.Handler
 	// Address is server.listen as the config has it: the host that it names is one under which the server may be asked.
 	Address string
 	// Token is what a POST has to show; empty for nothing.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,14 +16,16 @@ type endpoint struct {
 	changes bool
 	// probe is set where an exposed server answers under any name.
 	probe bool
+	// event is set where the sender proves itself by the request, under any name, and the body is read.
+	event bool
 	serve func(w http.ResponseWriter, r *http.Request)
 }
 
-func (e endpoint) allow() string {
-	if e.changes {
-		return http.MethodPost
+func (e endpoint) methods() []string {
+	if e.changes || e.event {
+		return []string{http.MethodPost}
 	}
-	return http.MethodGet + ", " + http.MethodHead
+	return []string{http.MethodGet, http.MethodHead}
 }
 
 // find returns what the path of a request leads to. It takes paths as they are: a name with "//" or ".." is one, and no way elsewhere.
@@ -48,6 +51,9 @@ func (s *Server) find(u *url.URL) (endpoint, bool) {
 		return endpoint{serve: s.serveHistory}, true
 	case "/-/reload":
 		return endpoint{changes: true, serve: s.serveReload}, true
+	}
+	if s.options.Events != nil && strings.HasPrefix(u.Path, "/hook/") {
+		return endpoint{event: true, serve: s.options.Events.ServeHTTP}, true
 	}
 	if job, ok := jobOf(u.EscapedPath()); ok {
 		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveSync(w, r, job) }}, true
@@ -87,11 +93,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMisdirectedRequest, "this server is not asked as "+withoutPort(r.Host)+": use its address, or, in a reverse proxy, send that as the Host")
 	case !found:
 		refuse(w, http.StatusNotFound, "there is no "+r.URL.Path+" here")
-	case e.changes && r.Method != http.MethodPost, !e.changes && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		w.Header().Set("Allow", e.allow())
-		refuse(w, http.StatusMethodNotAllowed, r.URL.Path+" answers "+e.allow()+" only")
+	case !slices.Contains(e.methods(), r.Method):
+		methods := strings.Join(e.methods(), ", ")
+		w.Header().Set("Allow", methods)
+		refuse(w, http.StatusMethodNotAllowed, r.URL.Path+" answers "+methods+" only")
 	case e.changes && !s.permitted(w, r, p):
-	case !emptied(w, r):
+	case !e.event && !emptied(w, r):
 	default:
 		e.serve(w, r)
 	}
@@ -99,7 +106,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // meant tells whether a request names this server in a way that no stranger can have arranged.
 func (s *Server) meant(r *http.Request, p listenerPolicy, e endpoint) bool {
-	return p.admits(r.Host) || p.exposed && e.probe || s.proven(r)
+	return p.admits(r.Host) || p.exposed && e.probe || e.event || s.proven(r)
 }
 
 // permitted tells whether a request may change something, and answers it where it may not.
@@ -109,11 +116,11 @@ func (s *Server) permitted(w http.ResponseWriter, r *http.Request, p listenerPol
 		return false
 	}
 	switch {
-	case s.token.Load() == nil && p.exposed:
+	case s.trusts(r, p):
+		return true
+	case s.token.Load() == nil:
 		refuse(w, http.StatusForbidden, "refused: everybody in the network could ask for this, so it needs a token: set server.token")
 		return false
-	case s.token.Load() == nil || s.proven(r):
-		return true
 	case r.Header.Get("Authorization") == "":
 		w.Header().Set("WWW-Authenticate", `Bearer realm="dray"`)
 		refuse(w, http.StatusUnauthorized, "a token is needed: Authorization: Bearer, and what server.token has")
@@ -122,6 +129,14 @@ func (s *Server) permitted(w http.ResponseWriter, r *http.Request, p listenerPol
 		refuse(w, http.StatusUnauthorized, "the token is wrong")
 	}
 	return false
+}
+
+// trusts tells whether whoever asks may change something.
+func (s *Server) trusts(r *http.Request, p listenerPolicy) bool {
+	if s.token.Load() == nil {
+		return !p.exposed
+	}
+	return s.proven(r)
 }
 
 // emptied discards the body, so that the connection can be reused. It answers where that is too much.

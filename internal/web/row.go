@@ -98,6 +98,8 @@ func reason(trigger record.Trigger) string {
 		return "tried again"
 	case record.Asked:
 		return "asked for"
+	case record.Event:
+		return "an event"
 	case record.Scheduled:
 	}
 	return ""

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/receiver"
+)
+
+// looks hands what events name to the jobs that want it.
+type looks struct {
+	daemon *daemon.Daemon
+	// sources are those of the config that runs.
+	sources *atomic.Pointer[plan.Sources]
+}
+
+// look has the jobs that may choose the tags look at them soon.
+func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Outcome, error) {
+	sources := l.sources.Load()
+	outcomes := make([]receiver.Outcome, len(tags))
+	wanted := map[string][]image.Reference{}
+	for i, tag := range tags {
+		jobs, known := sources.Wanting(tag)
+		switch {
+		case len(jobs) > 0:
+			outcomes[i] = receiver.Accepted
+		case known:
+			outcomes[i] = receiver.Unchosen
+		default:
+			outcomes[i] = receiver.Unwanted
+		}
+		for _, job := range jobs {
+			wanted[job] = append(wanted[job], tag)
+		}
+	}
+	if len(wanted) == 0 {
+		return outcomes, nil
+	}
+	return outcomes, unavailable(l.daemon.Look(ctx, wanted))
+}
+
+func receiversOf(cfg *config.Config) []receiver.Receiver {
+	all := make([]receiver.Receiver, 0, len(cfg.Receivers))
+	for _, r := range cfg.Receivers {
+		all = append(all, r.Options())
+	}
+	return all
+}
+
+// references reads what [image.Reference.String] has written.
+func references(names []string) []image.Reference {
+	all := make([]image.Reference, 0, len(names))
+	for _, name := range names {
+		if ref, err := image.Parse(name); err == nil {
+			all = append(all, ref)
+		}
+	}
+	return all
+}

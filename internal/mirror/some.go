@@ -1,0 +1,65 @@
+package mirror
+
+import (
+	"context"
+	"slices"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+)
+
+// SyncSome is SyncOne for some tags of the job's sources: only those of them that the job selects are looked at, and imported if they changed.
+// It lists tags only if the job keeps the newest of them.
+func (m *Mirror) SyncSome(ctx context.Context, job plan.Job, others []plan.Job, tags []image.Reference) Result {
+	r := newRun(job)
+	r.some = tags
+	return m.syncOne(ctx, r, others)
+}
+
+// asksOfSome lists those of the tags that the job selects.
+func (m *Mirror) asksOfSome(ctx context.Context, job plan.Job, tags []image.Reference) ([]ask, error) {
+	if job.Image() {
+		if !slices.Contains(tags, job.Source) {
+			return nil, nil
+		}
+		return []ask{{source: job.Source, targets: job.Targets}}, nil
+	}
+	named := map[image.Repository][]string{}
+	var order []image.Repository
+	for _, tag := range tags {
+		if named[tag.Repository] == nil {
+			order = append(order, tag.Repository)
+		}
+		named[tag.Repository] = append(named[tag.Repository], tag.Tag)
+	}
+	var all []ask
+	for _, repo := range order {
+		route, ok := job.RouteOf(repo)
+		if !ok {
+			continue
+		}
+		selected := job.Tags.Select(named[repo])
+		if job.Tags.Ranks() {
+			listed, _, err := m.tags(ctx, job, repo)
+			if err != nil {
+				return nil, err
+			}
+			selected = slices.DeleteFunc(listed, func(tag string) bool { return !slices.Contains(named[repo], tag) })
+		}
+		all = append(all, asksOf(route, selected)...)
+	}
+	return all, nil
+}
+
+// asksOf returns what to ask about tags of a route.
+func asksOf(route plan.Route, tags []string) []ask {
+	all := make([]ask, 0, len(tags))
+	for _, tag := range tags {
+		a := ask{source: route.Source.Tag(tag)}
+		for _, target := range route.Targets {
+			a.targets = append(a.targets, target.Tag(tag))
+		}
+		all = append(all, a)
+	}
+	return all
+}

@@ -1,0 +1,53 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// Sources finds the jobs that may want a tag of a source.
+type Sources struct {
+	jobs []Job
+	// exact are the jobs of one repository, by it; below are those of several, by their registry.
+	exact map[image.Repository][]int
+	below map[string][]int
+}
+
+// SourcesOf returns the sources of jobs.
+func SourcesOf(jobs []Job) Sources {
+	s := Sources{jobs: jobs, exact: map[image.Repository][]int{}, below: map[string][]int{}}
+	for i, job := range jobs {
+		if len(job.Repositories) == 0 {
+			s.exact[job.Source.Repository] = append(s.exact[job.Source.Repository], i)
+		} else {
+			s.below[job.Source.Registry] = append(s.below[job.Source.Registry], i)
+		}
+	}
+	return s
+}
+
+// Wanting returns the names of the jobs that may choose a tag, in their order, and whether any has its repository as a source.
+func (s Sources) Wanting(tag image.Reference) (names []string, known bool) {
+	of := slices.Clone(s.exact[tag.Repository])
+	for _, i := range s.below[tag.Registry] {
+		if _, ok := s.jobs[i].RouteOf(tag.Repository); ok {
+			of = append(of, i)
+		}
+	}
+	slices.Sort(of)
+	for _, i := range of {
+		if job := s.jobs[i]; job.wants(tag.Tag) {
+			names = append(names, job.Name)
+		}
+	}
+	return names, len(of) > 0
+}
+
+// wants tells whether the job may choose a tag of one of its sources. What is pinned to a digest does not move.
+func (j Job) wants(tag string) bool {
+	if j.Image() {
+		return j.Source.Digest == "" && j.Source.Tag == tag
+	}
+	return j.Tags.CanChoose(tag)
+}

@@ -1,0 +1,332 @@
+package receiver
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/record"
+)
+
+// Outcome is what became of an event.
+type Outcome string
+
+// The outcomes: Accepted is looked at soon, Unwanted is of a repository that no mapping has as its source, Unchosen a tag that none of its
+// mappings chooses, Ignored no push of a tag, Refused of a sender that proves nothing, Malformed no event, and Unavailable one that could not
+// be taken now.
+const (
+	Accepted    Outcome = "accepted"
+	Unwanted    Outcome = "unwanted"
+	Unchosen    Outcome = "unchosen"
+	Ignored     Outcome = "ignored"
+	Refused     Outcome = "refused"
+	Malformed   Outcome = "malformed"
+	Unavailable Outcome = "unavailable"
+)
+
+// Options of a [Set]. All but Transport are required.
+type Options struct {
+	// Look has the mappings that want them look at tags soon, and returns for each tag Accepted, Unwanted or Unchosen. An error means that
+	// none of them is accepted.
+	Look func(ctx context.Context, tags []image.Reference) ([]Outcome, error)
+	// Count counts an event.
+	Count func(receiver string, outcome Outcome)
+	Log   *slog.Logger
+	// Transport fetches Google's keys; nil for the default.
+	Transport http.RoundTripper
+	// Keys is where Google's keys are; empty for Google.
+	Keys string
+}
+
+// Set takes events for the receivers of a config. It is an [http.Handler] for POST requests to the paths that [Set.Status] shows.
+type Set struct {
+	options Options
+	tokens  *tokens
+	current atomic.Pointer[[]*entry]
+	// mu guards counts, by the receivers' names.
+	mu     sync.Mutex
+	counts map[string]*counts
+	// known and unknown bound the bodies that are in memory, in bytes: of senders that have proved themselves, and of those whose proof is in
+	// the body, so that strangers take no place of the others.
+	known, unknown *semaphore.Weighted
+}
+
+// counts are events by what became of them.
+type counts struct {
+	outcomes map[string]int64
+	last     time.Time
+}
+
+// entry is a receiver in use.
+type entry struct {
+	Receiver
+	kind kind
+	// lines bounds what is logged of its events.
+	lines *rate.Limiter
+}
+
+const (
+	prefix = "/hook/"
+	// maxBody bounds a body, and maxBodies all of known and of unknown senders that are read at once, in bytes.
+	maxBody   = 1 << 20
+	maxBodies = 16 << 20
+)
+
+// New returns a set without receivers.
+func New(options Options) *Set {
+	s := &Set{options: options, counts: map[string]*counts{}, known: semaphore.NewWeighted(maxBodies), unknown: semaphore.NewWeighted(maxBodies)}
+	transport := options.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	s.tokens = newTokens(transport, cmp.Or(options.Keys, googleKeys))
+	s.Replace(nil)
+	return s
+}
+
+// Replace replaces the receivers, which [Check] has accepted, from the next request on.
+func (s *Set) Replace(receivers []Receiver) {
+	next := make([]*entry, 0, len(receivers))
+	for _, r := range receivers {
+		k, _ := kindOf(r.Type)
+		next = append(next, &entry{Receiver: r, kind: k, lines: rate.NewLimiter(1, 20)})
+	}
+	s.current.Store(&next)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.counts {
+		if s.named(name) == nil {
+			delete(s.counts, name)
+		}
+	}
+}
+
+// named returns the receiver of a name, or nil.
+func (s *Set) named(name string) *entry {
+	all := *s.current.Load()
+	if i := slices.IndexFunc(all, func(e *entry) bool { return e.Name == name }); i >= 0 {
+		return all[i]
+	}
+	return nil
+}
+
+// Status returns the receivers with their paths, which may hold what proves a sender.
+func (s *Set) Status() []record.Receiver {
+	var all []record.Receiver
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range *s.current.Load() {
+		r := record.Receiver{Name: e.Name, Type: e.Type, Path: prefix + e.Name, Keyed: e.kind.path, Events: map[string]int64{}}
+		if e.kind.path {
+			r.Path += "/" + key(e.Name, e.Secret)
+		}
+		if c := s.counts[e.Name]; c != nil {
+			maps.Copy(r.Events, c.outcomes)
+			r.LastEvent = c.last
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// count counts an event.
+func (s *Set) count(e *entry, outcome Outcome) {
+	s.options.Count(e.Name, outcome)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts[e.Name]
+	if c == nil {
+		c = &counts{outcomes: map[string]int64{}}
+		s.counts[e.Name] = c
+	}
+	c.outcomes[string(outcome)]++
+	c.last = time.Now()
+}
+
+// refusal is why a request is not taken.
+type refusal struct {
+	outcome Outcome
+	status  int
+	text    string
+}
+
+// ServeHTTP answers once the events of a request are accepted. The status 202 says that, 200 that they lead to nothing, and 503 that the
+// sender should send them again.
+func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, prefix), "/")
+	e := s.named(name)
+	if e == nil {
+		answer(w, http.StatusNotFound, document{Error: "there is no such receiver"})
+		return
+	}
+	if no := s.serve(w, r, e, rest); no != nil {
+		s.count(e, no.outcome)
+		if e.lines.Allow() {
+			s.options.Log.LogAttrs(r.Context(), slog.LevelWarn, "an event was not taken", slog.String("receiver", e.Name), slog.String("reason", no.text))
+		}
+		if no.status != http.StatusServiceUnavailable && r.Body != nil {
+			w.Header().Set("Connection", "close") // the rest of the body is not read
+		}
+		answer(w, no.status, document{Error: no.text})
+	}
+}
+
+func (s *Set) serve(w http.ResponseWriter, r *http.Request, e *entry, rest string) *refusal {
+	if no := s.proven(r, e, rest, nil); no != nil {
+		return no
+	}
+	size := r.ContentLength
+	if size < 0 || size > maxBody {
+		size = maxBody
+	}
+	room := s.known
+	if e.kind.signed {
+		room = s.unknown
+	}
+	if !room.TryAcquire(size) {
+		return &refusal{Unavailable, http.StatusServiceUnavailable, "too much is being received"}
+	}
+	defer room.Release(size)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return &refusal{Malformed, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody)}
+	}
+	if err != nil {
+		return &refusal{Malformed, http.StatusRequestTimeout, "the body did not come"}
+	}
+	if no := s.proven(r, e, rest, body); no != nil {
+		return no
+	}
+	events, err := e.kind.read(body, r.Header, e.Registry)
+	if err != nil {
+		return &refusal{Malformed, http.StatusBadRequest, record.Text(err.Error())}
+	}
+	return s.take(w, r, e, events)
+}
+
+// proven checks who sends, before the body is read if that is enough to tell, and with the body otherwise.
+func (s *Set) proven(r *http.Request, e *entry, rest string, body []byte) *refusal {
+	wrong := &refusal{Refused, http.StatusUnauthorized, "the request does not prove that it comes from who knows the secret"}
+	switch {
+	case e.kind.signed != (body != nil):
+		return nil // it is checked at the other time
+	case e.kind.path:
+		if !same(rest, key(e.Name, e.Secret)) {
+			return &refusal{Refused, http.StatusNotFound, "the path is wrong: dray status shows it"}
+		}
+		return nil
+	case e.kind.name == google:
+		err := s.tokens.proves(r, e.Audience, e.ServiceAccount)
+		switch {
+		case errors.Is(err, errUnproven):
+			return &refusal{Unavailable, http.StatusServiceUnavailable, err.Error()}
+		case err != nil:
+			return &refusal{Refused, http.StatusUnauthorized, err.Error()}
+		}
+		return nil
+	case !e.kind.proof(r, body, e.Secret):
+		return wrong
+	}
+	return nil
+}
+
+// document is an answer.
+type document struct {
+	Accepted int    `json:"accepted"`
+	Reason   string `json:"reason,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+// take hands over what was pushed, and answers.
+func (s *Set) take(w http.ResponseWriter, r *http.Request, e *entry, events []event) *refusal {
+	var tags []image.Reference
+	for _, ev := range events {
+		tags = append(tags, ev.pushed...)
+	}
+	var outcomes []Outcome
+	if len(tags) > 0 {
+		var err error
+		if outcomes, err = s.options.Look(r.Context(), tags); err != nil {
+			return &refusal{Unavailable, http.StatusServiceUnavailable, record.Text(err.Error())}
+		}
+	}
+	said := document{}
+	for _, ev := range events {
+		outcome, why := ev.outcome(outcomes[:len(ev.pushed)])
+		outcomes = outcomes[len(ev.pushed):]
+		s.count(e, outcome)
+		s.log(r.Context(), e, ev, outcome, why)
+		if outcome == Accepted {
+			said.Accepted++
+		} else if said.Reason == "" {
+			said.Reason = why
+		}
+	}
+	status := http.StatusOK
+	if said.Accepted > 0 {
+		status, said.Reason = http.StatusAccepted, ""
+	}
+	answer(w, status, said)
+	return nil
+}
+
+// outcome returns what became of an event, by what became of its references, and why it leads to nothing.
+func (ev event) outcome(each []Outcome) (best Outcome, why string) {
+	best, why = Ignored, record.Text(ev.why)
+	for i, o := range each {
+		switch {
+		case o == Accepted:
+			return Accepted, ""
+		case i == 0 || o == Unchosen:
+			best = o
+		}
+	}
+	switch best { //nolint:exhaustive // the others have their reason
+	case Unwanted:
+		why = fmt.Sprintf("no mapping has %s as its source", ev.pushed[0].Repository)
+	case Unchosen:
+		why = fmt.Sprintf("no mapping of %s chooses the tag %s", ev.pushed[0].Repository, ev.pushed[0].Tag)
+	}
+	return best, why
+}
+
+// log says what an event leads to. Of much at once it says a part.
+func (s *Set) log(ctx context.Context, e *entry, ev event, outcome Outcome, why string) {
+	level := slog.LevelInfo
+	if outcome == Ignored || !e.lines.Allow() {
+		level = slog.LevelDebug
+	}
+	if outcome == Accepted {
+		s.options.Log.LogAttrs(ctx, level, "an event asks for a look", slog.String("receiver", e.Name), slog.String("source", ev.pushed[0].String()))
+		return
+	}
+	s.options.Log.LogAttrs(ctx, level, "an event leads to nothing", slog.String("receiver", e.Name), slog.String("reason", why))
+}
+
+func answer(w http.ResponseWriter, status int, d document) {
+	b, err := json.Marshal(d)
+	if err != nil {
+		b = []byte("{}")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n')) // the client may be gone
+}
