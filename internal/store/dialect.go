@@ -23,7 +23,7 @@ type dialect interface {
 	values(args []any) []any
 	// write executes statements in one transaction, and returns how many rows the last has changed. If the connection is lost before
 	// the answer is there, it sends them again, unless once is set: then it finds out whether they were executed. If it cannot, the error
-	// says so. With once the first statement must change rows if any does.
+	// says so. With once nothing is executed unless the first statement changes rows, whose number is returned.
 	write(ctx context.Context, list []statement, once bool) (changed int64, err error)
 	// snapshot is the isolation level at which a transaction reads what was committed when it began.
 	snapshot() sql.IsolationLevel

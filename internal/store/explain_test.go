@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,7 @@ func TestPlans(t *testing.T) {
 		INSERT INTO dray.referrers (repository, digest, seen, used) SELECT r.id, 'sha256:' || n, 1, dray.now() FROM generate_series(1, 5) n, dray.repositories r;
 		INSERT INTO dray.manifests (digest, media_type, raw, used) SELECT 'sha256:' || n, 'm', repeat('x', 1000)::bytea, dray.now() - n * 1000 FROM generate_series(1, 20000) n;
 		INSERT INTO dray.selections (source, platforms, target, used) SELECT 'sha256:' || n, 'p' || m, 't', dray.now() FROM generate_series(1, 1000) n, generate_series(1, 20) m;
+		UPDATE dray.jobs SET removed = false, due = dray.now() + id * 1000, priority = id % 3;
 		ANALYZE`)
 	must(t, err)
 	e := &explained{l.dialect.(*postgres), map[string]string{}}
@@ -102,8 +104,13 @@ func TestPlans(t *testing.T) {
 	} {
 		must(t, e.explain(ctx, query.query, args))
 	}
+	must(t, e.explain(ctx, take, []any{now, "[]", "[]", 1, now, 1, now, 1}))
+	if !strings.Contains(e.plans[take], "Index Scan using jobs_") {
+		t.Error(e.plans[take])
+	}
+	scan := regexp.MustCompile(`Seq Scan on (manifests|repositories|blobs|referrers|selections|jobs|runs|outcomes)`)
 	for query, plan := range e.plans {
-		if strings.Contains(plan, "Seq Scan on") && query != l.find.jobs.query {
+		if scan.MatchString(plan) && query != l.find.jobs.query {
 			t.Errorf("%s\n%s", query, plan)
 		}
 	}

@@ -44,6 +44,7 @@ const (
 // SQLSTATE codes (https://www.postgresql.org/docs/15/errcodes-appendix.html).
 const (
 	stateNoPrivilege   = "42501"
+	stateNull          = "23502"
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
 )
@@ -166,10 +167,9 @@ func (s *Store) createTables(ctx context.Context) error {
 	if !schema {
 		list = append(list, do("CREATE SCHEMA IF NOT EXISTS dray"))
 	}
-	for _, step := range ledgerSchema[version:] {
-		for text := range strings.SplitSeq(strings.TrimSpace(step), ";\n") {
-			list = append(list, do(strings.TrimSuffix(text, ";")))
-		}
+	list = append(list, do(ledgerMeta))
+	for i, step := range ledgerSchema { // who was overtaken does nothing: others may be using the tables already
+		list = append(list, do(fmt.Sprintf("DO $step$ BEGIN IF coalesce((SELECT version FROM dray.meta), 0) < %d THEN %s END IF; END $step$", i+1, step)))
 	}
 	list = append(list, do("INSERT INTO dray.meta (id, version, readable_from) VALUES (1, ?, 1) "+
 		"ON CONFLICT (id) DO UPDATE SET version = greatest(meta.version, excluded.version)", len(ledgerSchema)))
@@ -235,7 +235,10 @@ func (p *postgres) write(ctx context.Context, list []statement, once bool) (chan
 		if once {
 			sent = marked(list, token)
 		}
-		changed, err = p.send(ctx, sent)
+		changed, err = p.send(ctx, sent, once)
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && once && e.Code == stateNull && e.TableName == "writes" {
+			return 0, nil // the first statement has changed nothing
+		}
 		if isLost(err) && once {
 			written, unknown := p.written(ctx, token)
 			if unknown != nil {
@@ -251,10 +254,15 @@ func (p *postgres) write(ctx context.Context, list []statement, once bool) (chan
 	return 0, err
 }
 
-// marked has the first statement also write a token, if it changes rows. So the token says whether the list was executed.
+// marked has the first statement also write a token, if it changes rows. So the token says whether the list was executed. If there is more in
+// the list, it fails where the first statement has changed nothing.
 func marked(list []statement, token int64) []statement {
 	first := list[0]
-	first.sql = "WITH done AS (" + first.sql + " RETURNING 1) INSERT INTO {writes} (token, at, written) SELECT ?, ?, true FROM done LIMIT 1"
+	mark := "SELECT ?, ?, true FROM done LIMIT 1"
+	if len(list) > 1 {
+		mark = "SELECT ?, ?, (SELECT true FROM done LIMIT 1)"
+	}
+	first.sql = "WITH done AS (" + first.sql + " RETURNING 1) INSERT INTO {writes} (token, at, written) " + mark
 	first.args = append(slices.Clone(first.args), token, now)
 	return append([]statement{first}, list[1:]...)
 }
@@ -270,16 +278,18 @@ func (p *postgres) written(ctx context.Context, token int64) (written bool, err 
 	return written, err
 }
 
-func (p *postgres) send(ctx context.Context, list []statement) (changed int64, err error) {
+func (p *postgres) send(ctx context.Context, list []statement, first bool) (changed int64, err error) {
 	conn, err := p.db.Conn(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = conn.Close() }()
 	var batch pgx.Batch
-	for _, st := range list {
+	for i, st := range list {
 		batch.Queue(p.text(st.sql, st.args), p.values(st.args)...).Exec(func(tag pgconn.CommandTag) error {
-			changed = tag.RowsAffected()
+			if i == 0 || !first {
+				changed = tag.RowsAffected()
+			}
 			return nil
 		})
 	}

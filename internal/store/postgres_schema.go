@@ -1,16 +1,19 @@
 package store
 
 // ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
-// Statements end in a semicolon at the end of a line. The tables are those of the SQLite store. The function now is the clock; it is stable,
+// The tables are those of the SQLite store. The function now is the clock; it is stable,
 // which means once a statement, so that what is compared with it is found by indexes.
-var ledgerSchema = []string{ledgerVersion1}
+var ledgerSchema = []string{ledgerVersion1, ledgerVersion2}
 
-const ledgerVersion1 = `
+// ledgerMeta is where the version is.
+const ledgerMeta = `
 CREATE TABLE IF NOT EXISTS dray.meta (
 	id            INTEGER PRIMARY KEY CHECK (id = 1),
 	version       INTEGER NOT NULL,
 	readable_from INTEGER NOT NULL
-);
+)`
+
+const ledgerVersion1 = `
 CREATE OR REPLACE FUNCTION dray.now() RETURNS BIGINT LANGUAGE sql STABLE AS 'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
 CREATE TABLE IF NOT EXISTS dray.writes (
 	token   BIGINT PRIMARY KEY,
@@ -132,4 +135,35 @@ CREATE TABLE IF NOT EXISTS dray.operations (
 	state BYTEA NOT NULL,
 	used  BIGINT NOT NULL
 );
+`
+
+// Members are processes that work on jobs, alive until they expire. inforce is the generation of jobs that decides: it has the jobs that are
+// not removed, each with the fingerprint in planned. A job is claimed while it has a member, by a token; urgent: it goes before all others.
+const ledgerVersion2 = `
+CREATE TABLE IF NOT EXISTS dray.members (
+	id         BIGINT PRIMARY KEY,
+	name       TEXT NOT NULL,
+	dray       TEXT NOT NULL,
+	guest      BOOLEAN NOT NULL,
+	joined     BIGINT NOT NULL,
+	expires    BIGINT NOT NULL,
+	generation TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS dray.inforce (
+	id     INTEGER PRIMARY KEY CHECK (id = 1),
+	hash   TEXT NOT NULL,
+	number BIGINT NOT NULL,
+	taken  BIGINT NOT NULL
+);
+CREATE SEQUENCE IF NOT EXISTS dray.tokens;
+ALTER TABLE dray.jobs
+	ADD COLUMN IF NOT EXISTS priority   BIGINT NOT NULL DEFAULT 0,
+	ADD COLUMN IF NOT EXISTS registries TEXT NOT NULL DEFAULT '',
+	ADD COLUMN IF NOT EXISTS removed    BOOLEAN NOT NULL DEFAULT true,
+	ADD COLUMN IF NOT EXISTS urgent     BOOLEAN NOT NULL DEFAULT false,
+	ADD COLUMN IF NOT EXISTS member     BIGINT,
+	ADD COLUMN IF NOT EXISTS token      BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX IF NOT EXISTS jobs_next ON dray.jobs (urgent DESC, priority DESC, due) WHERE member IS NULL AND NOT removed AND due > 0;
+CREATE INDEX IF NOT EXISTS jobs_due ON dray.jobs (due) WHERE member IS NULL AND NOT removed AND due > 0;
+CREATE INDEX IF NOT EXISTS jobs_member ON dray.jobs (member) WHERE member IS NOT NULL;
 `

@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 func child(dir string, args []string) error {
 	ctx := context.Background()
 	switch args[0] {
+	case "worker":
+		return worker(ctx, dir, args[1])
 	case "runs":
 		return runsChild(ctx, dir, args[1])
 	case "migrations":

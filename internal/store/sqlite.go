@@ -48,14 +48,24 @@ func (s files) values(args []any) []any {
 
 func (s files) snapshot() sql.IsolationLevel { return sql.LevelDefault }
 
-func (s files) write(ctx context.Context, list []statement, _ bool) (changed int64, err error) {
+func (s files) write(ctx context.Context, list []statement, once bool) (changed int64, err error) {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if changed, err = s.execAll(ctx, tx, list); err != nil {
+	if once {
+		if changed, err = s.execAll(ctx, tx, list[:1]); changed == 0 || err != nil {
+			return 0, err
+		}
+		list = list[1:]
+	}
+	last, err := s.execAll(ctx, tx, list)
+	if err != nil {
 		return 0, err
+	}
+	if !once {
+		changed = last
 	}
 	return changed, tx.Commit()
 }

@@ -1,0 +1,289 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// renewals is how many renewals one lease has time for, and fence how much of a lease, in tenths, this process counts itself alive after the
+	// last one: it stops before others begin.
+	renewals = 4
+	fence    = 8
+	// sweepEvery is how often claims of the dead are looked for; lateSoon is after how long a job that is due goes before all others.
+	sweepEvery = time.Second
+	lateSoon   = time.Hour
+	// membersLast is how long the dead are remembered.
+	membersLast = time.Hour
+)
+
+// errNoMember says that this process does not count as alive at the moment.
+var errNoMember = errors.New("the ledger does not count this process as alive")
+
+// MemberOptions configures a Member.
+type MemberOptions struct {
+	// Name is the name of this process among the others, Dray its version.
+	Name, Dray string
+	// Guest is set for a process that works on no jobs: it has no say in which there are.
+	Guest bool
+	// Lease is after how long of silence others take over.
+	Lease time.Duration
+}
+
+// Member is a process that works on the jobs of a ledger, as long as it renews its lease. Who is silent for too long is given up: it stops what
+// it was doing, and enters anew under another number. What was begun under a number ends with it.
+type Member struct {
+	ledger  *Ledger
+	options MemberOptions
+
+	// taking has room for who takes jobs or compares claims, so that none is missing that was just made.
+	taking chan struct{}
+
+	mu     sync.Mutex
+	id     int64 // 0 while this process is no member
+	until  time.Duration
+	lost   chan struct{}
+	claims map[int64]*claimed // by token
+	force  inForce
+}
+
+// inForce is the generation that decides, as the last renewal or offer has found it.
+type inForce struct {
+	number int64
+	hash   string
+}
+
+type claimed struct {
+	job  string
+	lost chan struct{}
+}
+
+// Enter makes this process a member of a ledger. It is one until [Member.Leave], as long as [Member.Keep] runs.
+func (l *Ledger) Enter(ctx context.Context, options MemberOptions) (*Member, error) {
+	m := &Member{ledger: l, options: options, taking: make(chan struct{}, 1)}
+	if err := m.enter(ctx); err != nil {
+		return nil, fmt.Errorf("enter the ledger %s: %w", l.path, err)
+	}
+	return m, nil
+}
+
+func (m *Member) enter(ctx context.Context) error {
+	sent, id := boottime(), rand.Int64N(1<<62)+1
+	const query = "INSERT INTO {members} (id, name, dray, guest, joined, expires, generation) VALUES (?, ?, ?, ?, ?, ?, '') ON CONFLICT (id) DO NOTHING"
+	if _, err := m.ledger.transact(ctx, do(query, id, m.options.Name, m.options.Dray, m.options.Guest, now, moment(m.options.Lease))); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.id, m.until, m.lost, m.claims = id, m.fenced(sent), make(chan struct{}), map[int64]*claimed{}
+	return nil
+}
+
+// fenced returns until when this process counts itself alive after a renewal that was sent at a time.
+func (m *Member) fenced(sent time.Duration) time.Duration { return sent + m.options.Lease*fence/10 }
+
+// alone waits until no one else takes jobs or compares claims, and returns the present number of this process.
+func (m *Member) alone(ctx context.Context) (id int64, done func(), err error) {
+	select {
+	case m.taking <- struct{}{}:
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	}
+	if id, err = m.number(); err != nil {
+		<-m.taking
+		return 0, nil, err
+	}
+	return id, func() { <-m.taking }, nil
+}
+
+// Lost is closed when this process is given up, and then all that it had begun is. The next one is open again once it has entered anew.
+func (m *Member) Lost() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lost
+}
+
+// number returns the present number of this process.
+func (m *Member) number() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.id == 0 || boottime() >= m.until {
+		return 0, errNoMember
+	}
+	return m.id, nil
+}
+
+// Keep renews the lease, gives up what is lost, and frees the claims of the dead, until ctx ends.
+func (m *Member) Keep(ctx context.Context) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching.Go(func() { m.watch(ctx) })
+	pause := time.NewTicker(sweepEvery)
+	defer pause.Stop()
+	for turn := 0; ; turn++ {
+		m.turn(ctx, turn)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// turn does what a second asks for.
+func (m *Member) turn(ctx context.Context, turn int) {
+	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+	defer cancel()
+	_, err := m.number()
+	every := max(1, int(m.options.Lease/renewals/sweepEvery))
+	switch {
+	case err != nil:
+		m.giveUp()
+		err = m.enter(ctx)
+	case turn%every == 0:
+		err = m.renew(ctx)
+	}
+	if err == nil && !m.options.Guest {
+		err = m.sweep(ctx)
+	}
+	_ = m.ledger.failed(ctx, "renew the lease", err) // it has logged the first of several
+}
+
+// watch gives up when no renewal has come through for too long, also after a pause of the whole process.
+func (m *Member) watch(ctx context.Context) {
+	look := time.NewTicker(m.options.Lease / 100)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			if _, err := m.number(); err != nil {
+				m.giveUp()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// giveUp ends what was begun under the present number.
+func (m *Member) giveUp() {
+	if m.end() {
+		m.ledger.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "fenced: the ledger was silent for too long, so others may take over")
+	}
+}
+
+// end ends the membership in this process; false if it is over already.
+func (m *Member) end() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.id == 0 {
+		return false
+	}
+	m.id = 0
+	close(m.lost)
+	for token, c := range m.claims {
+		close(c.lost)
+		delete(m.claims, token)
+	}
+	return true
+}
+
+// renew renews the lease, and ends claims that are gone.
+func (m *Member) renew(ctx context.Context) error {
+	id, done, err := m.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	sent := boottime()
+	const query = "UPDATE {members} SET expires = ? WHERE id = ? AND expires > ? RETURNING " +
+		"(SELECT coalesce(json_agg(token), '[]') FROM {jobs} WHERE member = ?), (SELECT coalesce(max(number), 0) FROM {inforce}), (SELECT coalesce(max(hash), '') FROM {inforce})"
+	var tokens []byte
+	var force inForce
+	err = m.ledger.queryRow(ctx, query, moment(m.options.Lease), id, now, id).Scan(&tokens, &force.number, &force.hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		m.giveUp()
+		return errNoMember
+	}
+	if err != nil {
+		return err
+	}
+	var mine []int64
+	if err := json.Unmarshal(tokens, &mine); err != nil {
+		return err
+	}
+	return m.compare(ctx, id, sent, mine, force)
+}
+
+// compare ends the claims that the ledger does not have, and gives back those that only the ledger has: their answer was lost.
+func (m *Member) compare(ctx context.Context, id int64, sent time.Duration, mine []int64, force inForce) error {
+	m.mu.Lock()
+	there := map[int64]bool{}
+	var unknown []int64
+	for _, token := range mine {
+		there[token] = true
+		if m.claims[token] == nil {
+			unknown = append(unknown, token)
+		}
+	}
+	for token, c := range m.claims {
+		if !there[token] {
+			close(c.lost)
+			delete(m.claims, token)
+		}
+	}
+	m.until, m.force = m.fenced(sent), force
+	m.mu.Unlock()
+	if len(unknown) == 0 {
+		return nil
+	}
+	_, err := m.ledger.transact(ctx, do(freeJobs+"member = ? AND token {in numbers} {unlocked})", now, id, array(unknown)))
+	return err
+}
+
+// freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays.
+const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN due = 0 THEN begun_cause ELSE due_cause END, " +
+	"due = CASE WHEN due = 0 THEN ? ELSE due END WHERE id IN (SELECT id FROM {jobs} WHERE "
+
+// sweep frees the claims of the dead, and puts what has been due for long before all others.
+func (m *Member) sweep(ctx context.Context) error {
+	const dead = "member IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?) {unlocked})"
+	const late = "UPDATE {jobs} SET urgent = true WHERE id IN " +
+		"(SELECT id FROM {jobs} WHERE member IS NULL AND NOT removed AND NOT urgent AND due > 0 AND due < ? {unlocked})"
+	freed, err := m.ledger.dialect.write(ctx, []statement{
+		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
+		do(late, moment(-lateSoon)),
+		do(freeJobs+dead, now, now),
+	}, false)
+	if freed > 0 {
+		m.ledger.options.Log.LogAttrs(ctx, slog.LevelWarn, "jobs of a process that is gone are free again")
+	}
+	return err
+}
+
+// Leave ends the membership: others go on at once with what this process has begun.
+func (m *Member) Leave(ctx context.Context) error {
+	id, done, err := m.alone(ctx)
+	if errors.Is(err, errNoMember) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = m.ledger.dialect.write(ctx, []statement{
+		do(freeJobs+"member = ? {unlocked})", now, id),
+		do("DELETE FROM {members} WHERE id = ?", id),
+	}, false)
+	m.end()
+	return m.ledger.failed(ctx, "leave the ledger", err)
+}

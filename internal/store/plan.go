@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/draysync/dray/internal/record"
+)
+
+// Plan is a job as a generation has it. Its state says from when its schedule counts, when it is due and why; that holds for a job which is new,
+// has changed, or comes back.
+type Plan struct {
+	Name, Fingerprint string
+	Priority          int
+	// Registries are those between which the job copies.
+	Registries string
+	State      record.State
+}
+
+// vote notes which generation a member has, if it is alive.
+const vote = "UPDATE {members} SET generation = ? WHERE id = ? AND expires > ?"
+
+// putInForce puts a generation in force if more than half of the members have it. If none has the one in force, the one that most have wins, of
+// equal ones that of the first. Jobs that have not changed keep their claims, states and plans.
+const putInForce = `WITH alive AS (SELECT id, generation, joined FROM {members} WHERE expires > ? AND NOT guest),
+	votes AS (SELECT generation, count(*) AS n, min(joined) AS first, min(id) AS id FROM alive WHERE generation <> '' GROUP BY generation),
+	won AS (
+		INSERT INTO {inforce} AS f (id, hash, number, taken) SELECT 1, generation, 1, ? FROM votes WHERE generation = ? AND (
+			2 * n > (SELECT count(*) FROM alive)
+			OR NOT EXISTS (SELECT 1 FROM alive WHERE generation = (SELECT hash FROM {inforce}))
+				AND generation = (SELECT generation FROM votes ORDER BY n DESC, first, id LIMIT 1))
+		ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, number = f.number + 1, taken = excluded.taken
+			WHERE f.hash <> excluded.hash AND f.number = (SELECT number FROM {inforce}) RETURNING number),
+	plans AS (SELECT * FROM jsonb_to_recordset(?::text::jsonb) AS p (name TEXT, fingerprint TEXT, priority BIGINT, registries TEXT, anchor BIGINT, due BIGINT, cause TEXT)),
+	put AS (
+		INSERT INTO {jobs} (name, planned, priority, registries, anchor, due, due_cause, removed, seen,
+			fingerprint, started, ended, succeeded, failures, deferred, given, vain, asked, begun, begun_cause)
+		SELECT p.name, p.fingerprint, p.priority, p.registries, p.anchor, p.due, p.cause, false, ?, '', 0, 0, 0, 0, 0, 0, 0, false, 0, ''
+		FROM plans p, won ORDER BY p.name
+		ON CONFLICT (name) DO UPDATE SET planned = excluded.planned, priority = excluded.priority, registries = excluded.registries, removed = false, seen = excluded.seen,
+			anchor = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.anchor ELSE excluded.anchor END,
+			deferred = CASE WHEN jobs.planned = excluded.planned THEN jobs.deferred ELSE 0 END,
+			due = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due ELSE excluded.due END,
+			due_cause = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due_cause ELSE excluded.due_cause END
+		WHERE jobs.removed OR jobs.planned <> excluded.planned OR jobs.priority <> excluded.priority OR jobs.registries <> excluded.registries),
+	gone AS (
+		UPDATE {jobs} SET removed = true, asked = false WHERE NOT removed AND EXISTS (SELECT 1 FROM won) AND name NOT IN (SELECT name FROM plans))
+	SELECT coalesce((SELECT number FROM won), (SELECT number FROM {inforce}), 0), coalesce((SELECT ? FROM won), (SELECT hash FROM {inforce}), '')`
+
+// Offer says which jobs this process has, as a generation with a hash, and reports whether that is in force. If it is not, the others have
+// another one: it is to be offered again from time to time, with states as they are then.
+func (m *Member) Offer(ctx context.Context, hash string, plans []Plan) (decides bool, err error) {
+	id, done, err := m.alone(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	list, err := plansText(plans)
+	if err != nil {
+		return false, err
+	}
+	changed, err := m.ledger.transact(ctx, do(vote, hash, id, now))
+	if err == nil && changed == 0 {
+		err = errNoMember
+	}
+	if err != nil {
+		return false, m.ledger.failed(ctx, "offer jobs", err)
+	}
+	var force inForce
+	if err := m.ledger.queryRow(ctx, putInForce, now, now, hash, list, now, hash).Scan(&force.number, &force.hash); err != nil {
+		return false, m.ledger.failed(ctx, "offer jobs", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.force = force
+	return force.hash == hash, nil
+}
+
+// plansText encodes plans for putInForce.
+func plansText(plans []Plan) (string, error) {
+	type row struct {
+		Name        string `json:"name"`
+		Fingerprint string `json:"fingerprint"`
+		Priority    int    `json:"priority"`
+		Registries  string `json:"registries"`
+		Anchor      int64  `json:"anchor"`
+		Due         int64  `json:"due"`
+		Cause       string `json:"cause"`
+	}
+	rows := make([]row, len(plans))
+	for i, p := range plans {
+		if err := checkJob(p.Name); err != nil {
+			return "", fmt.Errorf("store: offer jobs: %w", err)
+		}
+		rows[i] = row{
+			p.Name, clean(record.Text(p.Fingerprint)), p.Priority, clean(p.Registries), milliseconds(p.State.Anchor), milliseconds(p.State.Due),
+			clean(string(p.State.Trigger)),
+		}
+	}
+	text, err := json.Marshal(rows)
+	return string(text), err
+}
+
+// InForce returns the fingerprints of the jobs of the generation in force, by name.
+func (l *Ledger) InForce(ctx context.Context) (map[string]string, error) {
+	rows, err := l.query(ctx, "SELECT name, planned FROM {jobs} WHERE NOT removed")
+	if err != nil {
+		return nil, l.failed(ctx, "read which jobs there are", err)
+	}
+	defer func() { _ = rows.Close() }()
+	jobs := map[string]string{}
+	for rows.Next() {
+		var name, fingerprint string
+		if err := rows.Scan(&name, &fingerprint); err != nil {
+			return nil, l.failed(ctx, "read which jobs there are", err)
+		}
+		jobs[name] = fingerprint
+	}
+	return jobs, l.failed(ctx, "read which jobs there are", rows.Err())
+}
