@@ -32,9 +32,9 @@ func (l listed) of(r image.Reference) image.Digest {
 }
 
 // listings asks for the listings of all repositories whose tags are asked for. Tags that a list of referrers could have are not looked up there,
-// since what they hold has to be looked at.
+// since what they hold has to be looked at. Nor is anything in a run for some tags, which have just moved.
 func (m *Mirror) listings(ctx context.Context, r *run, asks []ask) listed {
-	if m.Listings == nil || r.job.ResolveServer {
+	if m.Listings == nil || r.some != nil || r.job.ResolveServer {
 		return nil
 	}
 	wanted := map[image.Repository][]string{}

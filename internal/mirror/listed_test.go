@@ -81,7 +81,7 @@ func newListingStand(t *testing.T, kind listingKind, tags int, options emulator.
 			named[host] = auth.Static(auth.Credential{Username: "robot", Password: o.Auth.Users["robot"]})
 		}
 		if host == s.targetHost {
-			o.Listing.Alter = nil
+			o.Listing.Alter, o.Listing.Cached = nil, false
 		}
 		r := emulator.New(o)
 		for i := range tags {
@@ -373,4 +373,58 @@ func TestListingsThatFail(t *testing.T) {
 			}, emulator.GoogleListing, emulator.QuayListing)
 		})
 	}
+}
+
+// A cache looks at the registry behind it only if it is asked for a tag, and lists what it found then.
+func TestListingsOfCaches(t *testing.T) {
+	inListings(t, 60, emulator.ListingOptions{Cached: true}, func(t *testing.T, s *listingStand, _ listingKind) {
+		tiny(t, s.source, "latest", 60)
+		j := s.job(t, append(s.literals(), "latest")...)
+		s.sync(t, j)
+		s.sync(t, j)
+		number := 1000
+		for _, step := range []struct {
+			after time.Duration
+			moved []string
+		}{
+			{25 * time.Hour, []string{"latest", "v5"}}, // found by a sample
+			{time.Hour, []string{"v6"}},                // no listing is used for a day,
+			{25 * time.Hour, []string{"latest", "v7"}},
+			{6 * 24 * time.Hour, []string{"v8"}}, // and then for a week
+		} {
+			time.Sleep(step.after)
+			var moves []string
+			for _, tag := range step.moved {
+				number++
+				tiny(t, s.source, tag, number)
+				moves = append(moves, tag+" moved imported")
+			}
+			changed, _, _ := s.sync(t, j)
+			want(t, changed, moves...)
+		}
+	}, emulator.GoogleListing, emulator.ZotListing)
+}
+
+// A run for some tags follows an event that says that they have moved: a listing that is late does not hide it.
+func TestRunsForSomeTagsUseNoListing(t *testing.T) {
+	inListings(t, 60, emulator.ListingOptions{Cached: true}, func(t *testing.T, s *listingStand, _ listingKind) {
+		j := s.job(t, s.literals()...)
+		s.sync(t, j)
+		s.sync(t, j)
+		tiny(t, s.source, "v5", 1000)
+		var some []image.Reference
+		for _, tag := range s.literals() {
+			some = append(some, j.Source.Repository.Tag(tag))
+		}
+		result := s.mirror.SyncSome(t.Context(), j, nil, some)
+		moved := 0
+		for _, out := range result.Outcomes {
+			if out.Reason == diff.Moved {
+				moved++
+			}
+		}
+		if moved != 1 {
+			t.Errorf("%d tags have moved, want 1", moved)
+		}
+	}, emulator.ZotListing)
 }

@@ -25,6 +25,8 @@ type finding struct {
 	Rests time.Time `json:"rests,omitzero"`
 	// Missing says that it rests since there was none, which a push may change.
 	Missing bool `json:"missing,omitzero"`
+	// Refreshed is when the listing of a repository last showed what a tag holds only after a HEAD.
+	Refreshed time.Time `json:"refreshed,omitzero"`
 	// Swept is when every tag of a repository was last asked for by HEAD.
 	Swept time.Time `json:"swept,omitzero"`
 	// Size is how many items the listing of a repository had.

@@ -27,7 +27,7 @@ const (
 )
 
 // How long findings about listings last: that HEADs agree with one, that one is wrong, that one was refused, that one failed or is missing,
-// which a push may change, and that one has failed after more than slowAfter. After sweepEvery all tags are asked for by HEAD, whatever a listing says.
+// which a push may change, that one has failed after more than slowAfter, and that a repository seems to be a cache. After sweepEvery all tags are asked for by HEAD, whatever a listing says.
 const (
 	checkedFor  = 24 * time.Hour
 	offFor      = 24 * time.Hour
@@ -35,6 +35,7 @@ const (
 	failedFor   = 10 * time.Minute
 	slowFor     = 6 * time.Hour
 	longestRest = 24 * time.Hour
+	cachedFor   = 7 * 24 * time.Hour
 	sweepEvery  = 7 * 24 * time.Hour
 	slowAfter   = 30 * time.Second
 )
@@ -43,7 +44,7 @@ const (
 // a row that a registry does not list until it counts as one that lists none.
 const (
 	firstSamples = 3
-	samples      = 1
+	samples      = 2
 	unlistedMost = 3
 )
 
@@ -68,7 +69,7 @@ func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []strin
 	held := c.read.take(repo, since)
 	left := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != "" })
 	if !now.Before(of.Rests) && l.worth(len(left), of.Size) {
-		more := c.list(ctx, e, repo, l, left)
+		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(len(left)))
 		maps.Copy(more, held)
 		held = more
 	}
@@ -135,10 +136,10 @@ func (c *Client) noteKind(ctx context.Context, registry, kind string) {
 }
 
 // list asks for the listing of a repository. The pages before an error stay good.
-func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string) map[string]image.Digest {
+func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (map[string]image.Digest, error) {
 	path, query := l.place(repo.Path, 1)
 	if path == "" {
-		return map[string]image.Digest{}
+		return map[string]image.Digest{}, nil
 	}
 	wanted := make(map[string]bool, len(tags))
 	for _, tag := range tags {
@@ -149,7 +150,7 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 	number, items, more := 1, 0, false
 	p := pages{
 		endpoint: e, operation: getListing, need: auth.Pull(repo.Path), send: l.sender(e),
-		listLimits: listLimits{bytes: maxListed, pages: l.maxRequests(len(tags)), deadline: listedDeadline, once: true},
+		listLimits: listLimits{bytes: maxListed, pages: most, deadline: listedDeadline, once: true},
 		read: func(page *listing) error {
 			part = digests{keep: held.keep}
 			n, another, err := l.read(page, part.add)
@@ -175,7 +176,7 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 	if ctx.Err() == nil { // otherwise the caller has left
 		c.noteListed(ctx, e, repo, items, begun, err)
 	}
-	return held.sure()
+	return held.sure(), err
 }
 
 // sender returns what sends the requests of a listing; nil for what sends all others.
@@ -271,25 +272,53 @@ func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository,
 		n = firstSamples
 	}
 	for _, tag := range sample(held, f.Doubted, n) {
-		d, err := c.Head(ctx, repo.Tag(tag))
-		if err != nil && !errors.Is(err, image.ErrAbsent) {
-			return false // it will be asked again, and then say why
+		if !c.compare(ctx, e, repo, l, held, tag) {
+			return false
 		}
-		if d.Digest == held[tag] {
-			continue
-		}
-		// It may have moved between the two requests; then a new listing agrees.
-		if again := c.list(ctx, e, repo, l, []string{tag}); again[tag] == d.Digest && d.Digest != "" {
-			held[tag] = d.Digest
-			continue
-		}
-		c.distrust(ctx, repo, tag, held[tag], d.Digest)
-		return false
 	}
 	until := now.Add(checkedFor)
 	c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Checked, f.Doubted = until, ""; return true })
 	c.findings.change(ctx, repo.Registry, func(f *finding) bool { f.Checked = until; return true })
 	return true
+}
+
+// compare reports whether a HEAD agrees with what is listed of a tag. If it does not, a second listing tells why.
+func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Digest, tag string) bool {
+	d, err := c.Head(ctx, repo.Tag(tag))
+	if err != nil && !errors.Is(err, image.ErrAbsent) {
+		return false // it will be asked again, and then say why
+	}
+	if d.Digest == held[tag] {
+		return true
+	}
+	again, err := c.list(ctx, e, repo, l, []string{tag}, l.maxRequests(len(held)))
+	switch {
+	case err != nil: // it shows nothing
+	case again[tag] != d.Digest:
+		c.distrust(ctx, repo, tag, held[tag], d.Digest)
+	case d.Digest == "": // it was deleted meanwhile
+		delete(held, tag)
+		return true
+	default:
+		c.refreshed(ctx, repo, tag)
+	}
+	return false
+}
+
+// refreshed takes note that a listing showed what a tag holds only after a HEAD: the tag has just moved, or the repository is a cache of another
+// registry, which looks there only if it is asked for a tag. Its listing is not used for a day, and the second time within a week for a week.
+func (c *Client) refreshed(ctx context.Context, repo image.Repository, tag string) {
+	now := time.Now()
+	c.findings.change(ctx, repo.String(), func(f *finding) bool {
+		f.Off = now.Add(offFor)
+		if now.Sub(f.Refreshed) < cachedFor {
+			f.Off = now.Add(cachedFor)
+		}
+		f.Refreshed, f.Doubted, f.Checked = now, tag, time.Time{}
+		return true
+	})
+	c.options.Log.LogAttrs(ctx, slog.LevelDebug, "the listing was late, so every tag is asked for by HEAD", slog.String("registry", repo.Registry),
+		slog.String("tag", repo.Tag(tag).String()))
 }
 
 // maxDocument limits a document about a repository, in bytes.
@@ -332,7 +361,7 @@ func (c *Client) distrust(ctx context.Context, repo image.Repository, tag string
 	}
 }
 
-// sample chooses n tags: the one in doubt, those that move most often, and others at random.
+// sample chooses n tags: the one in doubt, the one that moves most often, and others at random, of which there is always one.
 func sample(held map[string]image.Digest, doubted string, n int) []string {
 	var chosen []string
 	for _, tag := range []string{doubted, "latest"} {
@@ -340,15 +369,16 @@ func sample(held map[string]image.Digest, doubted string, n int) []string {
 			chosen = append(chosen, tag)
 		}
 	}
+	n = max(n, len(chosen)+1)
 	for tag := range held { // in random order
-		if len(chosen) >= n {
+		if len(chosen) == n {
 			break
 		}
 		if !slices.Contains(chosen, tag) {
 			chosen = append(chosen, tag)
 		}
 	}
-	return chosen[:min(len(chosen), n)]
+	return chosen
 }
 
 // readLists are the digests that lists of tags have named by the way, until they are taken, or for a while.

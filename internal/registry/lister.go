@@ -57,6 +57,9 @@ func listerOf(kind string) *lister {
 // kindOfHost returns the kind of lister that a registry's name tells; empty for none.
 func kindOfHost(registry string) string {
 	host, _, _ := strings.Cut(registry, ":")
+	if host == "mirror.gcr.io" { // a cache, which looks elsewhere only if it is asked for a tag
+		return ""
+	}
 	for _, known := range []struct{ suffix, kind string }{
 		{".gcr.io", google}, {".pkg.dev", google}, {".registry.k8s.io", google},
 		{".azurecr.io", acr}, {".azurecr.cn", acr}, {".azurecr.us", acr}, {".quay.io", quay}, {".registry.gitlab.com", gitlab},

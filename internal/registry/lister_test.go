@@ -99,7 +99,7 @@ func TestListingIsWorthIt(t *testing.T) {
 func TestKindsAreRecognised(t *testing.T) {
 	for host, want := range map[string]string{
 		"gcr.io": google, "eu.gcr.io": google, "europe-docker.pkg.dev": google, "registry.k8s.io": google, "my.azurecr.io": acr, "my.azurecr.cn": acr, "quay.io": quay, "registry.gitlab.com": gitlab,
-		"docker.io": "", "notgcr.io": "", "gcr.io.example": "", "ghcr.io": "", "registry.example.com:5000": "",
+		"docker.io": "", "mirror.gcr.io": "", "notgcr.io": "", "gcr.io.example": "", "ghcr.io": "", "registry.example.com:5000": "",
 	} {
 		if got := kindOfHost(host); got != want {
 			t.Errorf("%s: %q, want %q", host, got, want)

@@ -29,6 +29,8 @@ type ListingOptions struct {
 	PageSize int
 	// Alter changes what is listed; nil is the truth.
 	Alter func(repository string, tags []ListedTag) []ListedTag
+	// Cached lists what a tag held when it was last asked for, as a cache of another registry does, and no tag that never was.
+	Cached bool
 	// Link, where not empty, replaces the Link of each page that is not the last.
 	Link string
 	// Proxied says that Harbor's projects are caches of another registry.
@@ -84,6 +86,13 @@ func (r *Registry) listed(repository string) (tags []ListedTag, found bool) {
 	names, found := r.content.tags(repository)
 	for _, name := range names {
 		digest, m, _ := r.content.manifest(repository, name)
+		if r.options.Listing.Cached {
+			asked, ok := r.asked.Load(repository + ":" + name)
+			if !ok {
+				continue
+			}
+			digest, _ = asked.(string)
+		}
 		tags = append(tags, ListedTag{name, digest, m.mediaType})
 	}
 	if alter := r.options.Listing.Alter; alter != nil {

@@ -114,6 +114,7 @@ func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, to ro
 		r.missing(w, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
 		return
 	}
+	r.asked.Store(to.repository+":"+to.reference, digest)
 	switch req.Method {
 	case http.MethodHead:
 		r.options.Heads.reply(w, digest, m)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -53,6 +54,8 @@ type Registry struct {
 	content content
 	uploads uploads
 	tokens  tokens
+	// asked is what tags held when they were last asked for.
+	asked sync.Map
 }
 
 // New returns an empty registry. It does not listen yet: see Start, StartTLS and Transport.
