@@ -87,7 +87,6 @@ func (a *Alone) load(ctx context.Context) {
 		}
 		a.past[name] = s
 	}
-	a.writer.start(ctx)
 }
 
 func (a *Alone) adopt(job Job, now time.Time) {
@@ -152,6 +151,7 @@ func (a *Alone) save(e *entry) {
 func (a *Alone) Take(ctx context.Context, full []string) (claim *record.Claim, next time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer a.writer.start(ctx) // not sooner, so that what is offered and what begins at once are one write
 	if err := ctx.Err(); err != nil {
 		return nil, time.Time{}, err
 	}

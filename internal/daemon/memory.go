@@ -84,8 +84,11 @@ func (w *writer) signal() {
 	}
 }
 
-// start begins to write. Only stop ends that.
+// start begins to write, if that has not begun. Only stop ends it.
 func (w *writer) start(ctx context.Context) {
+	if w.written != nil {
+		return
+	}
 	ctx, w.drop = context.WithCancel(context.WithoutCancel(ctx))
 	w.written = make(chan struct{})
 	go w.write(ctx)
