@@ -78,10 +78,9 @@ type host struct {
 	wire    *wire.Transport
 	profile *uploadProfile
 	// head is what is known about its HEAD, seen the kind of its lister as its answers tell; nil for none yet.
-	head atomic.Int32
-	seen atomic.Pointer[string]
-	// unlisted counts repositories in a row that it did not list.
-	unlisted atomic.Int32
+	head     atomic.Int32
+	seen     atomic.Pointer[string]
+	unlisted unlisted
 }
 
 // endpoint is one registry with one credential.

@@ -173,10 +173,19 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 	}
 	begun := time.Now()
 	err := p.from(ctx, path, query)
-	if ctx.Err() == nil { // otherwise the caller has left
-		c.noteListed(ctx, e, repo, items, begun, err)
+	if !left(ctx) {
+		c.noteListed(ctx, e, repo, l, items, begun, err)
 	}
 	return held.sure(), err
+}
+
+// left reports whether the caller has left. Otherwise what has ended was too slow for it.
+func left(ctx context.Context) bool {
+	late, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](context.Cause(ctx))
+	return ctx.Err() != nil && (!ok || !late.Temporary())
 }
 
 // sender returns what sends the requests of a listing; nil for what sends all others.
@@ -190,7 +199,7 @@ func (l *lister) sender(e *endpoint) func(*http.Request, wire.Call) (*http.Respo
 }
 
 // noteListed remembers how a listing ended.
-func (c *Client) noteListed(ctx context.Context, e *endpoint, repo image.Repository, items int, begun time.Time, err error) {
+func (c *Client) noteListed(ctx context.Context, e *endpoint, repo image.Repository, l *lister, items int, begun time.Time, err error) {
 	rests, missing := restAfter(err, begun, time.Now()), errors.Is(err, image.ErrAbsent)
 	c.findings.change(ctx, repo.String(), func(f *finding) bool {
 		size := items
@@ -202,29 +211,86 @@ func (c *Client) noteListed(ctx context.Context, e *endpoint, repo image.Reposit
 		return changed
 	})
 	if err == nil {
-		e.unlisted.Store(0)
+		e.unlisted.listed()
 		return
 	}
 	c.options.Log.LogAttrs(ctx, slog.LevelDebug, "the listing is not used for a while", slog.String("registry", repo.Registry), slog.String("source", repo.String()),
 		slog.Any("err", err), slog.Time("retry_at", rests))
-	if e.unlisted.Add(1) < unlistedMost {
+	if l.concerns(err) || !e.unlisted.add(repo, refused(err)) {
 		return
 	}
 	c.findings.change(ctx, repo.Registry, func(f *finding) bool { f.Rests, f.Missing = rests, missing; return true })
 }
 
-// restAfter returns until when a listing is not asked for that was begun at a time, and ended with an error.
+// concerns reports whether an error says something of the one repository, and nothing of whether its registry lists others.
+func (l *lister) concerns(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound: // without a code there may be no such listing at all
+		return l.kind == google || l.signed == bare || e.ErrorCode != ""
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return l.signed == bare
+	}
+	return false
+}
+
+// refused reports whether an error is a refusal, and no failure.
+func refused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == 0 && e.Lasting || e.Status >= http.StatusBadRequest && e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests)
+}
+
+// unlisted are the repositories that a registry has not listed since it last listed one.
+type unlisted struct {
+	mu    sync.Mutex
+	repos map[image.Repository]bool
+	// lists says that it has listed one.
+	lists bool
+}
+
+// add notes one that is refused, or fails, and reports whether the registry counts as one that lists none.
+func (u *unlisted) add(repo image.Repository, refused bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if refused && u.lists {
+		return false
+	}
+	if u.repos == nil {
+		u.repos = map[image.Repository]bool{}
+	}
+	u.repos[repo] = true
+	return len(u.repos) >= unlistedMost
+}
+
+// listed notes that the registry has listed one.
+func (u *unlisted) listed() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lists, u.repos = true, nil
+}
+
+func (u *unlisted) drop(repo image.Repository) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.repos, repo)
+}
+
+// restAfter returns until when a listing is not asked for that was begun at a time, and ended with an error, or late; zero for no such time.
 func restAfter(err error, begun, now time.Time) time.Time {
-	if err == nil {
+	slow := now.Sub(begun) > slowAfter // each run would wait for it
+	if err == nil && !slow {
 		return time.Time{}
 	}
 	e, ok := errors.AsType[*Error](err)
 	switch {
 	case ok && e.NotBefore.After(now):
 		return now.Add(min(e.NotBefore.Sub(now), longestRest))
-	case ok && (e.Status == 0 && e.Lasting || e.Status >= http.StatusBadRequest && e.Status < http.StatusInternalServerError && e.Status != http.StatusTooManyRequests):
+	case refused(err):
 		return now.Add(refusedFor)
-	case now.Sub(begun) > slowAfter: // each run would wait for it
+	case slow:
 		return now.Add(slowFor)
 	}
 	return now.Add(failedFor)
@@ -234,6 +300,7 @@ func restAfter(err error, begun, now time.Time) time.Time {
 // be there.
 func (c *Client) pushed(ctx context.Context, e *endpoint, r image.Reference) {
 	c.read.drop(r.Repository)
+	e.unlisted.drop(r.Repository)
 	if c.lister(ctx, e) == nil {
 		return
 	}
@@ -242,7 +309,6 @@ func (c *Client) pushed(ctx context.Context, e *endpoint, r image.Reference) {
 			missing := f.Missing
 			if missing {
 				f.Rests, f.Missing = time.Time{}, false
-				e.unlisted.Store(0)
 			}
 			return missing
 		})
@@ -338,8 +404,8 @@ func (c *Client) isProxied(ctx context.Context, e *endpoint, repo image.Reposito
 		return err //nolint:wrapcheck // the wire says what is wrong
 	}}
 	_, err := e.auth.DoWith(req, call, l.signed == bare)
-	if err == nil && !proxies(document) || ctx.Err() != nil {
-		return ctx.Err() != nil
+	if err == nil && !proxies(document) || left(ctx) {
+		return left(ctx)
 	}
 	until := time.Now().Add(offFor)
 	c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Off = until; return true })

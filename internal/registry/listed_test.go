@@ -217,3 +217,160 @@ func TestListingsBehindARedirect(t *testing.T) {
 		}
 	})
 }
+
+// A registry that lists some repositories is asked for all, though others are absent or refused.
+func TestRepositoriesThatAreNotListed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for _, kind := range []string{emulator.GoogleListing, emulator.ZotListing, emulator.QuayListing, emulator.GitLabListing} {
+			for _, first := range []bool{false, true} {
+				r, c := stand(t, emulator.Options{Listing: emulator.ListingOptions{Kind: kind}}, Options{})
+				tags := manyTags(t, r, "app", 50)
+				c.endpoint(at("app")).seen.Store(&kind)
+				refused := r.Inject(emulator.Fault{Status: http.StatusForbidden, Match: func(r *http.Request) bool { return strings.Contains(r.URL.String(), "secret") }})
+				list := func(path string) int { return len(c.Listed(t.Context(), at(path), tags, time.Now())) }
+				if first && list("app") != 50 {
+					t.Errorf("%s: app is not listed", kind)
+				}
+				for _, path := range []string{"secret", "gone"} {
+					for n := range 2 * unlistedMost {
+						if path == "secret" && !first && kind != emulator.QuayListing {
+							continue // it may be that it lists none
+						}
+						if list(fmt.Sprintf("%s%d", path, n)) != 0 {
+							t.Errorf("%s: %s is listed", kind, path)
+						}
+					}
+				}
+				if n := list("app"); n != 50 {
+					t.Errorf("%s, first: %t: %d tags are listed after others are not", kind, first, n)
+				}
+				refused()
+			}
+		}
+	})
+}
+
+// One that refuses or fails all is left alone.
+func TestRegistriesThatListNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for _, status := range []int{http.StatusForbidden, http.StatusInternalServerError} {
+			kind := emulator.ZotListing
+			r, c := stand(t, emulator.Options{Listing: emulator.ListingOptions{Kind: kind}}, Options{})
+			tags := manyTags(t, r, "app", 50)
+			c.endpoint(at("app")).seen.Store(&kind)
+			if status >= http.StatusInternalServerError && len(c.Listed(t.Context(), at("app"), tags, time.Now())) != 50 {
+				t.Error("app is not listed")
+			}
+			r.Reset()
+			r.Inject(emulator.Fault{Status: status, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "_zot") }})
+			for n := range 2 * unlistedMost {
+				for range 2 { // it is the repositories that count
+					c.Listed(t.Context(), at(fmt.Sprintf("app%d", n)), tags, time.Now())
+				}
+			}
+			if n, _ := asked(r); n != unlistedMost {
+				t.Errorf("%d: %d listings are asked for, want %d", status, n, unlistedMost)
+			}
+		}
+	})
+}
+
+// late is how the time of a mapping ends.
+type late struct{}
+
+func (late) Error() string   { return "timeout" }
+func (late) Temporary() bool { return true }
+
+// A listing that is too slow is not waited for each time; one whose caller left tells nothing.
+func TestSlowListings(t *testing.T) {
+	for name, c := range map[string]struct {
+		trickles time.Duration // for each byte
+		ends     error
+		asks     bool
+	}{
+		"done late":       {trickles: 5 * time.Millisecond},
+		"the time is up":  {trickles: time.Second, ends: late{}},
+		"the caller left": {trickles: time.Second, ends: errors.New("stopped"), asks: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				kind := emulator.ZotListing
+				r, client := stand(t, emulator.Options{Listing: emulator.ListingOptions{Kind: kind}}, Options{})
+				tags := manyTags(t, r, "app", 50)
+				client.endpoint(at("app")).seen.Store(&kind)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				if c.ends != nil {
+					time.AfterFunc(slowAfter+time.Second, func() { cancel(c.ends) })
+				}
+				slow := r.Inject(emulator.Fault{Trickle: c.trickles, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "_zot") }})
+				client.Listed(ctx, at("app"), tags, time.Now())
+				slow()
+				r.Reset()
+				time.Sleep(slowFor - time.Minute - 2*slowAfter)
+				client.Listed(t.Context(), at("app"), tags, time.Now())
+				if n, _ := asked(r); (n > 0) != c.asks {
+					t.Errorf("%d listings are asked for within %s", n, slowFor)
+				}
+			})
+		})
+	}
+}
+
+// Only a second listing that succeeds, whole, shows that the first was wrong.
+func TestSecondListings(t *testing.T) {
+	const tag = "v9" // of the last page
+	other := string(content([]byte("other")).Digest)
+	for name, c := range map[string]struct {
+		wrong                    int // listings that are wrong
+		deleted                  bool
+		second                   emulator.Fault
+		want                     int
+		repositoryOff, hostIsOff bool
+	}{
+		"is wrong, too": {wrong: 2, hostIsOff: true},
+		"is right":      {wrong: 1, repositoryOff: true},
+		"fails":         {wrong: 1, second: emulator.Fault{Status: http.StatusInternalServerError}},
+		"is refused":    {wrong: 1, second: emulator.Fault{Status: http.StatusTooManyRequests}},
+		"has no such":   {deleted: true, want: 49},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				const pages = 3
+				kind, listed := emulator.QuayListing, 0
+				var r *emulator.Registry
+				alter := func(_ string, tags []emulator.ListedTag) []emulator.ListedTag {
+					listed++
+					for i := range tags {
+						if tags[i].Name == tag && listed <= pages*c.wrong {
+							tags[i].Digest = other
+						}
+					}
+					if listed == pages && c.deleted {
+						r.DeleteTag("app", tag)
+					}
+					return tags
+				}
+				var client *Client
+				r, client = stand(t, emulator.Options{Listing: emulator.ListingOptions{Kind: kind, PageSize: 20, Alter: alter}}, Options{})
+				tags := manyTags(t, r, "app", 50)
+				client.endpoint(at("app")).seen.Store(&kind)
+				client.Differs(t.Context(), at("app").Tag(tag))
+				c.second.Match = func(q *http.Request) bool {
+					return c.second.Status > 0 && listed == pages && strings.Contains(q.URL.Path, "/api/")
+				}
+				r.Inject(c.second)
+				if n := len(client.Listed(t.Context(), at("app"), tags, time.Now())); n != c.want {
+					t.Errorf("%d tags are listed, want %d", n, c.want)
+				}
+				host, repository := client.findings.get(t.Context(), home), client.findings.get(t.Context(), at("app").String())
+				if host.Off.IsZero() == c.hostIsOff || repository.Off.IsZero() == c.repositoryOff {
+					t.Errorf("off are the registry until %s, the repository until %s", host.Off, repository.Off)
+				}
+				if agreed := c.want > 0; repository.Checked.IsZero() == agreed {
+					t.Errorf("the listing counts as right until %s", repository.Checked)
+				}
+			})
+		})
+	}
+}
