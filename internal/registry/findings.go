@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -41,51 +42,88 @@ type findings struct {
 	log  *slog.Logger
 
 	mu    sync.Mutex
-	known map[string]finding
+	known map[string]*known
 	// silent is until when the store is left alone, since it did not answer.
 	silent time.Time
 }
 
-// findingsName is what the names of states begin with.
-const findingsName = "listing "
+// known is a finding with what this process has found since it was read from the store; read is when, and zero if the store has not answered.
+type known struct {
+	finding
+	read time.Time
+}
+
+const (
+	// findingsName is what the names of states begin with.
+	findingsName = "listing "
+	// maxFindings limits the findings in memory: more than both sides of ten thousand mappings have.
+	maxFindings = 50_000
+	// rereadAfter is when a registry's finding is read again, since another process may have switched its listing off.
+	rereadAfter = time.Minute
+)
 
 // get returns what is known.
 func (f *findings) get(ctx context.Context, name string) finding {
+	before := f.have(name)
+	if before != nil && !before.read.IsZero() && (strings.Contains(name, "/") || time.Since(before.read) < rereadAfter) {
+		return before.finding
+	}
+	var stored finding
+	answered := f.store(ctx, name, func(of finding) (finding, bool) { stored = of; return of, false })
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known, ok := f.known[name]
-	if !ok {
-		f.store(ctx, name, func(stored finding) (finding, bool) { known = stored; return stored, false })
-		f.put(name, known)
+	now := f.known[name]
+	if answered && now == before {
+		if before != nil && before.Off.After(stored.Off) {
+			stored.Off = before.Off // the store did not take it
+		}
+		now = &known{stored, time.Now()}
+		f.put(name, now)
 	}
-	return known
+	if now == nil {
+		return finding{}
+	}
+	return now.finding
 }
 
-// maxFindings limits the findings in memory: more than both sides of ten thousand mappings have.
-const maxFindings = 50_000
+func (f *findings) have(name string) *known {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.known[name]
+}
 
 // put keeps a finding. The caller holds the lock.
-func (f *findings) put(name string, known finding) {
-	if f.known == nil || len(f.known) >= maxFindings {
-		f.known = map[string]finding{}
+func (f *findings) put(name string, of *known) {
+	if f.known == nil || f.known[name] == nil && len(f.known) >= maxFindings {
+		f.known = map[string]*known{}
 	}
-	f.known[name] = known
+	f.known[name] = of
 }
 
-// change changes what is known, if apply reports that it has. apply is called again if another process has changed it meanwhile.
+// change changes what is known, if apply reports that it has. apply is then called again with what is stored.
 func (f *findings) change(ctx context.Context, name string, apply func(*finding) bool) {
-	known := f.get(ctx, name)
-	if !apply(&known) {
-		return
+	f.get(ctx, name)
+	if f.changed(name, apply) {
+		f.store(ctx, name, func(stored finding) (finding, bool) {
+			changed := apply(&stored)
+			return stored, changed
+		})
 	}
+}
+
+// changed changes what is known here.
+func (f *findings) changed(name string, apply func(*finding) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.store(ctx, name, func(stored finding) (finding, bool) {
-		changed := apply(&stored)
-		known = stored
-		return stored, changed
-	})
-	f.put(name, known)
+	var now known
+	if before := f.known[name]; before != nil {
+		now = *before
+	}
+	changed := apply(&now.finding)
+	if changed {
+		f.put(name, &now)
+	}
+	return changed
 }
 
 // storePatience is how long a store may take, and storeRests how long one is left alone that took longer: it is a help, not the truth.
@@ -94,10 +132,13 @@ const (
 	storeRests    = time.Minute
 )
 
-// store lets change see what is stored, and stores what it returns, if that has changed. The caller holds the lock.
-func (f *findings) store(ctx context.Context, name string, change func(finding) (finding, bool)) {
-	if f.kept == nil || time.Now().Before(f.silent) {
-		return
+// store lets change see what is stored, and stores what it returns, if that has changed. It reports whether the store has answered.
+func (f *findings) store(ctx context.Context, name string, change func(finding) (finding, bool)) bool {
+	f.mu.Lock()
+	silent := f.kept == nil || time.Now().Before(f.silent)
+	f.mu.Unlock()
+	if silent {
+		return false
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
 	defer cancel()
@@ -111,8 +152,12 @@ func (f *findings) store(ctx context.Context, name string, change func(finding) 
 		state, _ = json.Marshal(changed) // of times, texts and numbers
 		return state
 	})
-	if err != nil {
-		f.silent = time.Now().Add(storeRests)
-		f.log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
+	if err == nil {
+		return true
 	}
+	f.mu.Lock()
+	f.silent = time.Now().Add(storeRests)
+	f.mu.Unlock()
+	f.log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
+	return false
 }

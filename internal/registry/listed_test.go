@@ -101,6 +101,62 @@ func TestFindingsLast(t *testing.T) {
 	}
 }
 
+// A listing that is switched off stays off: for another process that shares the store, and where the store does not answer.
+func TestListingsStayOff(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		kept := &states{}
+		of := func() *findings { return &findings{kept: kept, log: slog.New(slog.DiscardHandler)} }
+		here, there := of(), of()
+		off := time.Now().Add(offFor)
+		switchOff := func(f *finding) bool { f.Off = off; return true }
+		is := func(what string, f *findings, want time.Time) {
+			t.Helper()
+			if got := f.get(t.Context(), home).Off; !got.Equal(want) {
+				t.Errorf("%s: off until %s, want %s", what, got, want)
+			}
+		}
+		is("before", here, time.Time{})
+		there.change(t.Context(), home, switchOff)
+		is("there", there, off)
+		time.Sleep(rereadAfter)
+		is("a minute after another process", here, off)
+
+		kept.by, kept.broken = nil, true
+		here = of()
+		is("a store that does not answer", here, time.Time{})
+		kept.broken = false
+		there = of()
+		there.change(t.Context(), home, switchOff)
+		time.Sleep(storeRests)
+		is("a store that answers again", here, off)
+
+		kept.by, kept.broken = nil, true
+		there.change(t.Context(), home, switchOff)
+		kept.broken = false
+		time.Sleep(storeRests + rereadAfter)
+		there.change(t.Context(), home, func(f *finding) bool { f.Checked = time.Now(); return true })
+		is("a store that had not answered", there, off)
+	})
+}
+
+// No change is lost, with a store or without.
+func TestFindingsOfMany(t *testing.T) {
+	const changes = 100
+	for _, kept := range []Findings{nil, &states{}} {
+		f := &findings{kept: kept, log: slog.New(slog.DiscardHandler)}
+		var group sync.WaitGroup
+		for range changes {
+			group.Go(func() {
+				f.change(t.Context(), "app", func(f *finding) bool { f.Size++; return true })
+			})
+		}
+		group.Wait()
+		if n := f.get(t.Context(), "app").Size; n != changes {
+			t.Errorf("%d changes, want %d", n, changes)
+		}
+	}
+}
+
 func TestListingsAreSwitchedOff(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		for _, off := range []bool{false, true} {
