@@ -375,6 +375,32 @@ func TestListingsThatFail(t *testing.T) {
 	}
 }
 
+// A listing that is wrong about a single tag is found out within a week.
+func TestListingThatIsWrongAboutOneTag(t *testing.T) {
+	old := ""
+	stale := func(_ string, tags []emulator.ListedTag) []emulator.ListedTag {
+		for i := range tags {
+			if old != "" && tags[i].Name == "v7" {
+				tags[i].Digest = old
+			}
+		}
+		return tags
+	}
+	inListings(t, 60, emulator.ListingOptions{Alter: stale}, func(t *testing.T, s *listingStand, _ listingKind) {
+		defer func() { old = "" }()
+		j := s.job(t, s.literals()...)
+		s.sync(t, j)
+		old = s.source.Digest(listedPath, "v7")
+		tiny(t, s.source, "v7", 1000)
+		time.Sleep(8 * 24 * time.Hour)
+		changed, _, _ := s.sync(t, j)
+		want(t, changed, "v7 moved imported")
+		if !strings.Contains(s.log.String(), "listing is wrong") {
+			t.Errorf("log:\n%s", s.log.String())
+		}
+	}, differently()...)
+}
+
 // A cache looks at the registry behind it only if it is asked for a tag, and lists what it found then.
 func TestListingsOfCaches(t *testing.T) {
 	inListings(t, 60, emulator.ListingOptions{Cached: true}, func(t *testing.T, s *listingStand, _ listingKind) {

@@ -28,7 +28,7 @@ type finding struct {
 	Missing bool `json:"missing,omitzero"`
 	// Refreshed is when the listing of a repository last showed what a tag holds only after a HEAD.
 	Refreshed time.Time `json:"refreshed,omitzero"`
-	// Swept is when every tag of a repository was last asked for by HEAD.
+	// Swept is when every tag of a repository was last compared by HEAD.
 	Swept time.Time `json:"swept,omitzero"`
 	// Size is how many items the listing of a repository had.
 	Size int `json:"size,omitzero"`

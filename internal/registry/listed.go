@@ -27,7 +27,7 @@ const (
 )
 
 // How long findings about listings last: that HEADs agree with one, that one is wrong, that one was refused, that one failed or is missing,
-// which a push may change, that one has failed after more than slowAfter, and that a repository seems to be a cache. After sweepEvery all tags are asked for by HEAD, whatever a listing says.
+// which a push may change, that one has failed after more than slowAfter, and that a repository seems to be a cache. After sweepEvery all tags are compared by HEAD.
 const (
 	checkedFor  = 24 * time.Hour
 	offFor      = 24 * time.Hour
@@ -41,11 +41,12 @@ const (
 )
 
 // The tags that are compared by HEAD when a registry's listing is used for the first time in a day, and a repository's; and the repositories in
-// a row that a registry does not list until it counts as one that lists none.
+// a row that a registry does not list until it counts as one that lists none; and the tags that are compared at the same time in a sweep.
 const (
 	firstSamples = 3
 	samples      = 2
 	unlistedMost = 3
+	sweptAtOnce  = 64
 )
 
 // Listed returns what the registry's own listing says that tags of a repository hold, if it has one, and if that costs less than a HEAD for
@@ -320,32 +321,67 @@ func (c *Client) pushed(ctx context.Context, e *endpoint, r image.Reference) {
 func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Digest) bool {
 	now := time.Now()
 	f, host := c.findings.get(ctx, repo.String()), c.findings.get(ctx, repo.Registry)
-	switch {
-	case f.Swept.IsZero(): // repositories that were first seen together are not swept together
-		c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Swept = now.Add(-rand.N(sweepEvery / 2)); return true }) //nolint:gosec // spreads load
-	case now.Sub(f.Swept) >= sweepEvery:
-		c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Swept = now; return true })
-		return false
-	}
-	if now.Before(f.Checked) {
+	sweeps := !f.Swept.IsZero() && now.Sub(f.Swept) >= sweepAfter(len(held), f.Size)
+	if !sweeps && now.Before(f.Checked) {
 		return true
 	}
 	if l.proxied != nil && c.isProxied(ctx, e, repo, l) {
 		return false
 	}
-	n := samples
-	if now.After(host.Checked) {
-		n = firstSamples
+	var tags []string
+	switch {
+	case sweeps:
+		c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Swept = now; return true })
+		tags = c.differing(ctx, repo, held)
+	case now.After(host.Checked):
+		tags = sample(held, f.Doubted, firstSamples)
+	default:
+		tags = sample(held, f.Doubted, samples)
 	}
-	for _, tag := range sample(held, f.Doubted, n) {
+	for _, tag := range tags {
 		if !c.compare(ctx, e, repo, l, held, tag) {
 			return false
 		}
 	}
 	until := now.Add(checkedFor)
-	c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Checked, f.Doubted = until, ""; return true })
+	c.findings.change(ctx, repo.String(), func(f *finding) bool {
+		f.Checked, f.Doubted = until, ""
+		if f.Swept.IsZero() { // repositories that were first seen together are not swept together
+			f.Swept = now.Add(-rand.N(sweepEvery / 2)) //nolint:gosec // spreads load
+		}
+		return true
+	})
 	c.findings.change(ctx, repo.Registry, func(f *finding) bool { f.Checked = until; return true })
 	return true
+}
+
+// sweepAfter returns after which time since the last sweep so many tags of a repository are swept. A run for less than half of it leaves others
+// a day to do that.
+func sweepAfter(tags, size int) time.Duration {
+	if 2*tags < size {
+		return sweepEvery + 24*time.Hour
+	}
+	return sweepEvery
+}
+
+// differing asks for all tags by HEAD, and returns those with which the listing does not agree.
+func (c *Client) differing(ctx context.Context, repo image.Repository, held map[string]image.Digest) (tags []string) {
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	slots := make(chan struct{}, sweptAtOnce)
+	for tag, digest := range held {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if d, err := c.Head(ctx, repo.Tag(tag)); err != nil || d.Digest != digest {
+				mu.Lock()
+				defer mu.Unlock()
+				tags = append(tags, tag)
+			}
+		})
+	}
+	group.Wait()
+	return tags
 }
 
 // compare reports whether a HEAD agrees with what is listed of a tag. If it does not, a second listing tells why.
