@@ -23,7 +23,13 @@ func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Out
 	sources := l.sources.Load()
 	outcomes := make([]receiver.Outcome, len(tags))
 	wanted := map[string][]image.Reference{}
+	first := map[image.Reference]int{}
 	for i, tag := range tags {
+		if j, again := first[tag]; again {
+			outcomes[i] = outcomes[j]
+			continue
+		}
+		first[tag] = i
 		jobs, known := sources.Wanting(tag)
 		switch {
 		case len(jobs) > 0:

@@ -142,7 +142,7 @@ func TestReceivers(t *testing.T) {
 		t.Errorf("the event of GitHub: %d", status)
 	}
 	arrives("tools", "latest", latest)
-	for image, want := range map[string]int{from + "/acme/app:other": http.StatusOK, from + "/acme/none:v1": http.StatusOK, "none": http.StatusBadRequest} {
+	for image, want := range map[string]int{from + "/acme/app:other": http.StatusOK, from + "/acme/none:v1": http.StatusOK, "none": http.StatusOK} {
 		if status := s.build(image); status != want {
 			t.Errorf("%s: %d", image, status)
 		}

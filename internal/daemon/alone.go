@@ -80,10 +80,14 @@ func (a *Alone) load(ctx context.Context) {
 	}
 	a.past = make(map[string]record.State, len(states))
 	for name, s := range states {
-		if !s.Begun.IsZero() {
+		if !s.Begun.IsZero() && s.BegunBy == record.Event {
+			run := record.Run{Started: s.Begun, Ended: s.Begun, Trigger: record.Event, Outcome: record.RunCutOff, Error: errCutOff.Error()}
+			s.Begun, s.BegunBy, s.Deferred = time.Time{}, "", s.Begun
+			a.writer.run(record.JobRun{Job: name, Run: run}, s)
+		} else if !s.Begun.IsZero() {
 			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
 			s = ended(s, result, "", true, s.Begun)
-			a.writer.run(runOf(name, result, s).JobRun, s)
+			a.writer.run(runOf(name, *s.Last, result, s).JobRun, s)
 		}
 		a.past[name] = s
 	}
@@ -139,12 +143,7 @@ func (a *Alone) put(e *entry, now time.Time) {
 	a.scheduled(status(e.Job, e.state, now))
 }
 
-// save writes a job's state. After a crash, all tags are looked at instead of those that events had named.
-func (a *Alone) save(e *entry) {
-	s := e.state
-	s.Asked = s.Asked || len(s.Looks) > 0
-	a.writer.state(e.Name, s)
-}
+func (a *Alone) save(e *entry) { a.writer.state(e.Name, saved(e.state, clock())) }
 
 // Take claims the first job that is due, of those between registries that are not full. If there is none it returns nil, and when the next
 // one is due, zero for never.
@@ -174,7 +173,8 @@ func (a *Alone) Take(ctx context.Context, full []string) (claim *record.Claim, n
 func (a *Alone) claim(e *entry, now time.Time) *record.Claim {
 	a.tokens++
 	e.token = a.tokens
-	claim := &record.Claim{Job: e.Name, Fingerprint: e.Fingerprint, Some: some(e.state, now), Token: e.token, Begun: now, State: e.state}
+	claim := &record.Claim{Job: e.Name, Fingerprint: e.Fingerprint, Token: e.token, Begun: now, State: e.state}
+	claim.Some, claim.Again = some(e.state, now)
 	e.state = claimed(claim)
 	a.save(e)
 	return claim
@@ -192,19 +192,17 @@ func (a *Alone) End(ctx context.Context, claim *record.Claim, run record.JobRun,
 		return err
 	}
 	now := clock()
-	same, asked := e.Fingerprint == claim.Fingerprint, e.state.Asked
+	same := e.Fingerprint == claim.Fingerprint
 	e.state = merged(e.state, state, same)
 	switch {
 	case e.removed:
-	case same && !asked:
+	case same && !e.state.Asked:
 		a.put(e, now)
 	default:
 		a.plan(e, now)
 	}
 	a.forget(e)
-	kept := e.state
-	kept.Asked = kept.Asked || len(kept.Looks) > 0
-	a.writer.run(run, kept)
+	a.writer.run(run, saved(e.state, now))
 	return nil
 }
 
@@ -260,9 +258,11 @@ func (a *Alone) Look(_ context.Context, job string, tags []string) error {
 		return nil
 	}
 	now := clock()
-	e.state = withLooks(e.state, tags, now.Add(gathered))
-	a.plan(e, now)
-	a.save(e)
+	if at := now.Add(gathered); len(e.state.Looks) == 0 || at.Before(e.state.LookAt) || !containsAll(e.state.Looks, tags) {
+		e.state = withLooks(e.state, tags, at)
+		a.plan(e, now)
+		a.save(e)
+	}
 	return nil
 }
 

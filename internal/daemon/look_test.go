@@ -92,12 +92,7 @@ func TestLook(t *testing.T) {
 		if d := cmp.Diff([]string{fmt.Sprintf("%s all", began.Add(-hour).Sub(began)), "2s v0 v1 v2 v3 v4"}, s.seen("x", began)); d != "" {
 			t.Errorf("runs (-want +got):\n%s", d)
 		}
-		after := s.status(t, "x")
-		if after.Last == nil || after.Last.Trigger != record.Event {
-			t.Errorf("the last run is %+v", after.Last)
-		}
-		after.Last, before.Last = nil, nil
-		if d := cmp.Diff(before, after); d != "" {
+		if d := cmp.Diff(before, s.status(t, "x")); d != "" {
 			t.Errorf("besides (-before +after):\n%s", d)
 		}
 	})
@@ -141,18 +136,86 @@ func TestLookAgain(t *testing.T) {
 		s.push(t, "x", "a", "b", "kept", "gone")
 		time.Sleep(5 * hour)
 		synctest.Wait()
-		want := []string{"2s a b gone kept", "1m2s a b", "3m2s b", "7m2s b", "3h0m0s b"}
+		want := []string{"2s a b gone kept", "7s a b gone", "22s b gone", "1m7s b gone", "3h0m0s b"}
 		if d := cmp.Diff(want, s.seen("x", began)[1:]); d != "" {
 			t.Errorf("runs (-want +got):\n%s", d)
 		}
-		if now := s.status(t, "x"); now.Failures != 0 || now.State != record.JobScheduled {
-			t.Errorf("%d failures, %s", now.Failures, now.State)
+		if now := s.status(t, "x"); now.Failures != 0 || now.State != record.JobScheduled || now.Last.Trigger != record.First {
+			t.Errorf("%d failures, %s, the last run is %+v", now.Failures, now.State, now.Last)
 		}
 		s.push(t, "x", "c") // the pauses begin anew
 		time.Sleep(minute)
 		synctest.Wait()
 		if all := s.seen("x", began); all[len(all)-1] != "5h0m2s c" {
 			t.Errorf("the last run is %s", all[len(all)-1])
+		}
+	})
+}
+
+// Events that go on during an outage do not make the pauses longer, and one that can be followed afterwards has the rest tried again.
+func TestLookAfterOutage(t *testing.T) {
+	var down atomic.Bool
+	c := config{jobs: []Job{job(t, "x", "@daily")}, result: func(string, int) mirror.Result {
+		if down.Load() {
+			return mirror.Result{Err: errBad}
+		}
+		return mirror.Result{}
+	}}
+	inBubble(t, c, func(t *testing.T, s *stand) {
+		time.Sleep(minute)
+		down.Store(true)
+		for i := range 100 {
+			s.push(t, "x", fmt.Sprintf("v%d", i))
+			time.Sleep(3 * time.Second)
+		}
+		down.Store(false)
+		over := time.Now()
+		time.Sleep(7 * minute) // of which the tries are 6m45s apart by now
+		s.push(t, "x", "last")
+		time.Sleep(2 * minute)
+		synctest.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		seen := map[string]bool{}
+		for _, b := range s.begun {
+			for _, tag := range b.some {
+				if b.at.After(over) {
+					seen[tag] = true
+				}
+			}
+		}
+		if len(seen) != 101 {
+			t.Errorf("%d tags were looked at after the outage", len(seen))
+		}
+		if n := len(s.begun); n > 120 {
+			t.Errorf("%d runs", n)
+		}
+	})
+}
+
+// Too many tags together make a run for all, also when they come together at the end of one.
+func TestLookAtTooManyAgain(t *testing.T) {
+	c := config{jobs: []Job{job(t, "x", "@daily")}, takes: minute, result: func(_ string, run int) mirror.Result {
+		if run == 2 {
+			return mirror.Result{Err: errBad}
+		}
+		return mirror.Result{}
+	}}
+	inBubble(t, c, func(t *testing.T, s *stand) {
+		time.Sleep(hour)
+		began := time.Now()
+		push := func(from, n int) {
+			for i := range n {
+				s.push(t, "x", fmt.Sprintf("v%d", from+i))
+			}
+		}
+		push(0, 600)
+		time.Sleep(10 * time.Second)
+		push(600, 600)
+		time.Sleep(10 * minute)
+		synctest.Wait()
+		if all := s.seen("x", began); len(all) != 3 || all[2] != "1m2s all" {
+			t.Errorf("runs: %d, the last %s", len(all), all[len(all)-1])
 		}
 	})
 }
@@ -226,7 +289,7 @@ func TestLookOverRestarts(t *testing.T) {
 			s.mu.Unlock()
 			s.change(func(*config) {})
 			s.push(t, "x", "a")
-			time.Sleep(minute + 10*time.Second) // it has failed
+			time.Sleep(minute + 3*time.Second) // it has failed
 			synctest.Wait()
 			s.crash()
 			s.config.result = nil

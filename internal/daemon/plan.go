@@ -35,7 +35,7 @@ func adopted(s record.State, was schedule.Schedule, job Job, now time.Time) reco
 func begun(s record.State, now time.Time) record.State {
 	s.Begun, s.BegunBy = now, s.Trigger
 	s.Asked, s.Due, s.Deferred = false, time.Time{}, time.Time{}
-	s.Looks, s.LookAt, s.Looked = nil, time.Time{}, 0 // it looks at all tags
+	s.Looks, s.Again, s.Tried = nil, nil, 0 // it looks at all tags
 	return s
 }
 
@@ -146,7 +146,7 @@ func ended(s record.State, result mirror.Result, fingerprint string, stopping bo
 // Until when something is deferred, and when the job runs next, holds only if the job is still the same.
 func merged(present, claimant record.State, same bool) record.State {
 	claimant.Anchor, claimant.Asked = present.Anchor, present.Asked
-	claimant = withLooks(claimant, present.Looks, present.LookAt)
+	claimant = withLooks(claimant, present.Looks, present.LookAt) // there may be too many now
 	if !same {
 		claimant.Deferred, claimant.Due, claimant.Trigger, claimant.Planned = present.Deferred, present.Due, present.Trigger, present.Planned
 	}
@@ -196,8 +196,8 @@ func turn(at, lastGiven, now time.Time) time.Time {
 }
 
 // runOf returns the record of a run that has ended, with the state that its job has after it. Actions that changed nothing are left out.
-func runOf(job string, result mirror.Result, state record.State) Run {
-	run := Run{JobRun: record.JobRun{Job: job, Run: *state.Last}, Result: result, State: state}
+func runOf(job string, last record.Run, result mirror.Result, state record.State) Run {
+	run := Run{JobRun: record.JobRun{Job: job, Run: last}, Result: result, State: state}
 	run.Duration = record.Seconds(run.Ended.Sub(run.Started))
 	for _, out := range result.Outcomes {
 		if out.Status != record.Kept {

@@ -104,14 +104,16 @@ func (d *Daemon) end(r *running, result mirror.Result) {
 	r.built.release()
 	d.ended = now
 	state := claimed(r.claim)
+	var last record.Run
 	if r.claim.Some == nil {
 		state = ended(state, result, r.claim.Fingerprint, d.stopped, now)
+		last = *state.Last
 	} else {
-		state = looked(state, result, r.claim.Some, d.stopped, now)
+		state, last = looked(state, result, r.claim, d.stopped, now)
 	}
 	state.Due, state.Trigger = next(r.job, state, now)
 	state.Planned = r.job.Fingerprint
-	run := runOf(r.job.Name, result, state)
+	run := runOf(r.job.Name, last, result, state)
 	if err := d.alone.End(context.WithoutCancel(d.ctx), r.claim, run.JobRun, state); err == nil && d.current.jobs[r.job.Name] != nil {
 		d.options.Events.Ran(run, r.claim.State)
 	}

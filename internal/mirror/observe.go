@@ -219,7 +219,7 @@ func (r *run) order(i int) Order {
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefusesMove(action.Target.Tag), Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
 		Alike: r.alike[r.likenessOf(action)], Offered: r.offered[action.Source.Digest],
-		Fresh: len(held) == 0 && !r.stocked[action.Target.Repository], Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
+		Fresh: r.some == nil && len(held) == 0 && !r.stocked[action.Target.Repository], Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}
 }
 

@@ -13,7 +13,19 @@ import (
 func (m *Mirror) SyncSome(ctx context.Context, job plan.Job, others []plan.Job, tags []image.Reference) Result {
 	r := newRun(job)
 	r.some = tags
-	return m.syncOne(ctx, r, others)
+	return m.syncOne(ctx, r, writersOf(job, tags, others))
+}
+
+// writersOf returns those of the jobs that may write the targets of some tags of a job: the others need not list theirs.
+func writersOf(job plan.Job, tags []image.Reference, others []plan.Job) (writers []plan.Job) {
+	for _, other := range others {
+		if slices.ContainsFunc(tags, func(tag image.Reference) bool {
+			return slices.ContainsFunc(job.TargetsOf(tag), other.MayWrite)
+		}) {
+			writers = append(writers, other)
+		}
+	}
+	return writers
 }
 
 // asksOfSome lists those of the tags that the job selects.

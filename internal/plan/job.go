@@ -138,10 +138,34 @@ func (j Job) RouteOf(source image.Repository) (Route, bool) {
 		return j.route(""), source == j.Source.Repository
 	}
 	name, ok := j.below(source.Path)
-	if !ok || source.Registry != j.Source.Registry {
+	if !ok || source.Registry != j.Source.Registry || !slices.ContainsFunc(j.Repositories, func(pattern string) bool { return pattern == name || matches(pattern, name) }) {
 		return Route{}, false
 	}
-	return j.route(name), slices.ContainsFunc(j.Repositories, func(pattern string) bool { return pattern == name || matches(pattern, name) })
+	return j.route(name), true
+}
+
+// TargetsOf returns where a tag of the job's sources goes.
+func (j Job) TargetsOf(tag image.Reference) []image.Reference {
+	if j.Image() {
+		return j.Targets
+	}
+	route, ok := j.RouteOf(tag.Repository)
+	if !ok {
+		return nil
+	}
+	targets := make([]image.Reference, 0, len(route.Targets))
+	for _, target := range route.Targets {
+		targets = append(targets, target.Tag(tag.Tag))
+	}
+	return targets
+}
+
+// MayWrite tells whether a tag is, or may be, one that the job writes.
+func (j Job) MayWrite(target image.Reference) bool {
+	if j.Image() {
+		return slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Repository == target.Repository && t.Tag == target.Tag })
+	}
+	return j.Writes(target.Repository) && j.Tags.CanChoose(target.Tag)
 }
 
 // match returns the names below the source's path that the pattern matches; '*' does not cross a '/'.

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,9 @@ type event struct {
 	// pushed are the references that the pushed tag may have: it is not always known how the registry is addressed. Empty for what is
 	// no push of a tag.
 	pushed []image.Reference
-	// why is why nothing was pushed.
-	why string
+	// why is why nothing was pushed, or what is wrong with the event: others of the same body may be good.
+	why       string
+	malformed bool
 }
 
 // reader returns the events of a body. The registry is the one of the config, empty if the events name it.
@@ -31,26 +33,30 @@ func ignored(format string, args ...any) []event {
 
 // decode reads a JSON object into a struct.
 func decode[T any](body []byte) (v T, err error) {
-	if err := json.Unmarshal(body, &v); err != nil {
-		return v, fmt.Errorf("the body is no JSON of this kind: %w", err)
+	err = json.Unmarshal(body, &v)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // whose own text is for programmers
+		return v, fmt.Errorf("it is no event of this kind: %s is a JSON %s", cmp.Or(wrong.Field, "it"), wrong.Value)
+	}
+	if err != nil {
+		return v, fmt.Errorf("it is no JSON: %w", err)
 	}
 	return v, nil
 }
 
 // push returns the event of a tag. The registry of the config goes before the host of the event.
-func push(registry, host, tag string, paths ...string) (event, error) {
+func push(registry, host, tag string, paths ...string) event {
 	if tag == "" || strings.Contains(tag, ":") { // some senders put the digest there
-		return event{why: "it names no tag"}, nil
+		return event{why: "it names no tag"}
 	}
 	if !image.ValidTag(tag) {
-		return event{}, errors.New("it names a tag that is none")
+		return malformed("it names a tag that is none")
 	}
 	if registry == "" {
 		registry = host
 	}
 	registry, err := image.CanonicalHost(strings.ToLower(registry))
 	if err != nil {
-		return event{}, errors.New("it names a registry that is none")
+		return malformed("it names a registry that is none")
 	}
 	var e event
 	for _, path := range paths {
@@ -58,27 +64,36 @@ func push(registry, host, tag string, paths ...string) (event, error) {
 			path = "library/" + path
 		}
 		if !image.ValidPath(path) {
-			return event{}, errors.New("it names a repository that is none")
+			return malformed("it names a repository that is none")
 		}
 		e.pushed = append(e.pushed, image.Repository{Registry: registry, Path: path}.Tag(tag))
 	}
-	return e, nil
+	return e
 }
 
+func malformed(why string) event { return event{why: why, malformed: true} }
+
 // one returns the events of a body with one event.
-func one(e event, err error) ([]event, error) {
-	if err != nil {
-		return nil, err
+func one(e event) ([]event, error) { return []event{e}, nil }
+
+// each returns the events of a list.
+func each[T any](all []T, read func(T) event) ([]event, error) {
+	if len(all) > maxEvents {
+		return nil, fmt.Errorf("it has more than %d events", maxEvents)
 	}
-	return []event{e}, nil
+	events := make([]event, 0, len(all))
+	for _, v := range all {
+		events = append(events, read(v))
+	}
+	return events, nil
 }
 
 // named returns the event of a reference as it is written in full: host/path:tag.
-func named(registry, name string) (event, error) {
+func named(registry, name string) event {
 	name, _, _ = strings.Cut(name, "@")
 	host, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(name, "https://"), "http://"), "/")
 	if !ok {
-		return event{}, errors.New("it names no image in full, as host/repository:tag")
+		return malformed("it names no image in full, as host/repository:tag")
 	}
 	path, tag, _ := strings.Cut(rest, ":")
 	return push(registry, host, tag, path)

@@ -91,23 +91,7 @@ func readQuay(body []byte, _ http.Header, registry string) ([]event, error) {
 			tags = append(tags, tag)
 		}
 	}
-	return each(tags, func(tag string) (event, error) { return named(registry, v.DockerURL+":"+tag) })
-}
-
-// each returns the events of a list.
-func each[T any](all []T, read func(T) (event, error)) ([]event, error) {
-	if len(all) > maxEvents {
-		return nil, fmt.Errorf("it has more than %d events", maxEvents)
-	}
-	events := make([]event, 0, len(all))
-	for _, v := range all {
-		e, err := read(v)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, e)
-	}
-	return events, nil
+	return each(tags, func(tag string) event { return named(registry, v.DockerURL+":"+tag) })
 }
 
 // harborData is what Harbor's events have, in its own form and in CloudEvents.
@@ -123,7 +107,7 @@ func (d harborData) events(registry string) ([]event, error) {
 		Tag         string `json:"tag"`
 		ResourceURL string `json:"resource_url"`
 	}
-	return each(d.Resources, func(r resource) (event, error) { return named(registry, r.ResourceURL) })
+	return each(d.Resources, func(r resource) event { return named(registry, r.ResourceURL) })
 }
 
 // Harbor: goharbor.io, "Configure Webhook Notifications"; its payload format may be its own or CloudEvents.
@@ -239,9 +223,9 @@ func readDistribution(body []byte, _ http.Header, registry string) ([]event, err
 	if err != nil {
 		return nil, err
 	}
-	return each(v.Events, func(e entry) (event, error) {
+	return each(v.Events, func(e entry) event {
 		if e.Action != "push" {
-			return event{why: fmt.Sprintf("it is the action %q, and no push", e.Action)}, nil
+			return event{why: fmt.Sprintf("it is the action %q, and no push", e.Action)}
 		}
 		return push(registry, e.Request.Host, e.Target.Tag, e.Target.Repository)
 	})
@@ -302,7 +286,7 @@ func readGeneric(body []byte, _ http.Header, registry string) ([]event, error) {
 	if len(v.Images) == 0 {
 		return nil, errors.New(`it names no image: send {"image": "host/repository:tag"}`)
 	}
-	return each(v.Images, func(name string) (event, error) { return named(registry, name) })
+	return each(v.Images, func(name string) event { return named(registry, name) })
 }
 
 // cloudEvent is a CloudEvent of any of these.
@@ -337,7 +321,7 @@ func readCloudEvents(body []byte, header http.Header, registry string) ([]event,
 	for _, e := range all {
 		some, err := e.read(registry)
 		if err != nil {
-			return nil, err
+			some = []event{malformed(err.Error())}
 		}
 		events = append(events, some...)
 	}
@@ -371,17 +355,18 @@ func (e cloudEvent) read(registry string) ([]event, error) {
 			return nil, err
 		}
 		return one(purl(registry, v.Subject.ID))
-	case strings.Contains(e.Type, ".image."), strings.Contains(e.Type, ".repository."), strings.HasPrefix(e.Type, "harbor."), strings.HasPrefix(e.Type, "dev.cdevents."):
-		return ignored("it is the event %q, and no push", e.Type), nil
 	}
-	return readGeneric(e.Data, nil, registry)
+	if events, err := readGeneric(e.Data, nil, registry); err == nil {
+		return events, nil
+	}
+	return ignored("it is the event %q, and names no image", e.Type), nil
 }
 
 // purl reads a package URL of the type oci: its repository_url has the whole name.
-func purl(registry, id string) (event, error) {
+func purl(registry, id string) event {
 	u, err := url.Parse(id)
 	if err != nil || u.Scheme != "pkg" || !strings.HasPrefix(u.Opaque, "oci/") {
-		return event{}, errors.New("its subject is no package URL of the type oci")
+		return malformed("its subject is no package URL of the type oci")
 	}
 	q := u.Query()
 	return named(registry, q.Get("repository_url")+":"+q.Get("tag"))

@@ -76,8 +76,8 @@ type counts struct {
 type entry struct {
 	Receiver
 	kind kind
-	// lines bounds what is logged of its events.
-	lines *rate.Limiter
+	// lines bounds what is logged of its events, refusals what is logged of requests that are none.
+	lines, refusals *rate.Limiter
 }
 
 const (
@@ -104,7 +104,7 @@ func (s *Set) Replace(receivers []Receiver) {
 	next := make([]*entry, 0, len(receivers))
 	for _, r := range receivers {
 		k, _ := kindOf(r.Type)
-		next = append(next, &entry{Receiver: r, kind: k, lines: rate.NewLimiter(1, 20)})
+		next = append(next, &entry{Receiver: r, kind: k, lines: rate.NewLimiter(1, 20), refusals: rate.NewLimiter(1, 20)})
 	}
 	s.current.Store(&next)
 	s.mu.Lock()
@@ -155,7 +155,9 @@ func (s *Set) count(e *entry, outcome Outcome) {
 		s.counts[e.Name] = c
 	}
 	c.outcomes[string(outcome)]++
-	c.last = time.Now()
+	if outcome != Refused { // by which anybody could be meant
+		c.last = time.Now()
+	}
 }
 
 // refusal is why a request is not taken.
@@ -176,9 +178,11 @@ func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if no := s.serve(w, r, e, rest); no != nil {
 		s.count(e, no.outcome)
-		if e.lines.Allow() {
-			s.options.Log.LogAttrs(r.Context(), slog.LevelWarn, "an event was not taken", slog.String("receiver", e.Name), slog.String("reason", no.text))
+		level := slog.LevelWarn
+		if !e.refusals.Allow() {
+			level = slog.LevelDebug
 		}
+		s.options.Log.LogAttrs(r.Context(), level, "an event was not taken", slog.String("receiver", e.Name), slog.String("reason", no.text))
 		if no.status != http.StatusServiceUnavailable && r.Body != nil {
 			w.Header().Set("Connection", "close") // the rest of the body is not read
 		}
@@ -190,24 +194,14 @@ func (s *Set) serve(w http.ResponseWriter, r *http.Request, e *entry, rest strin
 	if no := s.proven(r, e, rest, nil); no != nil {
 		return no
 	}
-	size := r.ContentLength
-	if size < 0 || size > maxBody {
-		size = maxBody
-	}
 	room := s.known
 	if e.kind.signed {
 		room = s.unknown
 	}
-	if !room.TryAcquire(size) {
-		return &refusal{Unavailable, http.StatusServiceUnavailable, "too much is being received"}
-	}
-	defer room.Release(size)
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return &refusal{Malformed, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody)}
-	}
-	if err != nil {
-		return &refusal{Malformed, http.StatusRequestTimeout, "the body did not come"}
+	body, no := read(http.MaxBytesReader(w, r.Body, maxBody), room)
+	defer func() { room.Release(int64(len(body))) }()
+	if no != nil {
+		return no
 	}
 	if no := s.proven(r, e, rest, body); no != nil {
 		return no
@@ -216,7 +210,32 @@ func (s *Set) serve(w http.ResponseWriter, r *http.Request, e *entry, rest strin
 	if err != nil {
 		return &refusal{Malformed, http.StatusBadRequest, record.Text(err.Error())}
 	}
+	if len(events) == 0 {
+		events = ignored("it names no push")
+	}
 	return s.take(w, r, e, events)
+}
+
+// read reads a body. Its bytes take place in the room as they come, so that one that does not come takes none; the caller releases them.
+func read(r io.Reader, room *semaphore.Weighted) (body []byte, no *refusal) {
+	piece := make([]byte, 32<<10)
+	body = []byte{}
+	for {
+		n, err := r.Read(piece)
+		if !room.TryAcquire(int64(n)) {
+			return body, &refusal{Unavailable, http.StatusServiceUnavailable, "too much is being received"}
+		}
+		body = append(body, piece[:n]...)
+		_, large := errors.AsType[*http.MaxBytesError](err)
+		switch {
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case large:
+			return body, &refusal{Malformed, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody)}
+		case err != nil:
+			return body, &refusal{Malformed, http.StatusRequestTimeout, "the body did not come"}
+		}
+	}
 }
 
 // proven checks who sends, before the body is read if that is enough to tell, and with the body otherwise.
@@ -288,6 +307,9 @@ func (s *Set) take(w http.ResponseWriter, r *http.Request, e *entry, events []ev
 // outcome returns what became of an event, by what became of its references, and why it leads to nothing.
 func (ev event) outcome(each []Outcome) (best Outcome, why string) {
 	best, why = Ignored, record.Text(ev.why)
+	if ev.malformed {
+		best = Malformed
+	}
 	for i, o := range each {
 		switch {
 		case o == Accepted:

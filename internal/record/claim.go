@@ -12,6 +12,8 @@ type Claim struct {
 	Fingerprint string
 	// Some are the only tags to look at, as references to the source, sorted; nil for all that the job selects.
 	Some []string
+	// Again says that Some has tags that were to be tried again.
+	Again bool
 	// Token tells this claim from the others of the job.
 	Token int64
 	// Begun is when the job was taken, State its state until then.

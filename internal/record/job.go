@@ -14,7 +14,7 @@ type State struct {
 	Succeeded time.Time
 	// Failures counts the runs with failures since then.
 	Failures int
-	// Last is the last run that ended; nil for none. The store reads it from the history, and does not write it.
+	// Last is the last run for all tags that ended; nil for none. The store reads it from the history, and does not write it.
 	Last *Run
 	// Deferred is until when deferred actions wait for a registry's budget; zero for none. Given is when a run last imported any of them,
 	// Vain how many runs in a row have deferred some and imported none.
@@ -26,11 +26,14 @@ type State struct {
 	Planned string
 	// Asked is set if someone has requested a run that has not begun.
 	Asked bool
-	// Looks are tags that events have named and that no run has looked at since, as references to the source, sorted. LookAt is when a run
-	// for them begins, Looked how many such runs in a row have left some undone. The store has no place for them: it has Asked set instead.
-	Looks  []string
-	LookAt time.Time
-	Looked int
+	// Looks are tags that events have named and that no run has looked at since, as references to the source, sorted, and LookAt is when a
+	// run for them begins. Again are those that such a run has left undone, AgainAt is when the next try begins, and Tried how many tries in
+	// a row have left some undone. The store has no place for these: it has Deferred instead, so that a run for all tags begins.
+	Looks   []string
+	LookAt  time.Time
+	Again   []string
+	AgainAt time.Time
+	Tried   int
 	// Begun is when the current run began, zero for none, BegunBy why.
 	Begun   time.Time
 	BegunBy Trigger

@@ -79,7 +79,7 @@ func (s *Server) Serve(listener net.Listener) error {
 func (s *Server) caution() {
 	if s.exposed.Load() && s.token.Load() == nil {
 		s.warn.Do(func() {
-			s.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "every POST is refused: the server listens beyond the loopback",
+			s.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "every POST but events is refused: the server listens beyond the loopback",
 				slog.String("reason", "server.token is not set"))
 		})
 	}

@@ -1,0 +1,68 @@
+package plan
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+)
+
+func TestSources(t *testing.T) {
+	cfg, err := config.Parse("dray.yaml", []byte(`
+version: 1
+mappings:
+- {name: one, source: "a.io/x:1", target: "t.io/x"}
+- {name: pinned, source: "a.io/x@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", target: "t.io/pinned:1"}
+- {name: pattern, source: a.io/x, target: t.io/pattern, tags: ["1*"]}
+- {name: newest, source: a.io/x, target: t.io/newest, tags: {semver: ">= 2", newest: 1}}
+- {name: below, source: a.io/team, target: t.io/team, repositories: ["app-*", tool], tags: ["*"]}
+`), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := Compile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := SourcesOf(jobs)
+	for _, c := range []struct {
+		tag   string
+		want  []string
+		known bool
+	}{
+		{"a.io/x:1", []string{"one", "pattern"}, true},
+		{"a.io/x:10", []string{"pattern", "newest"}, true},
+		{"a.io/x:2.0", []string{"newest"}, true},
+		{"a.io/x:y", nil, true},
+		{"a.io/team/app-1:y", []string{"below"}, true},
+		{"a.io/team/tool:y", []string{"below"}, true},
+		{"a.io/team/other:y", nil, false},
+		{"a.io/team/app-1/x:y", nil, false},
+		{"b.io/x:1", nil, false},
+	} {
+		tag, err := image.Parse(c.tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, known := sources.Wanting(tag)
+		if !slices.Equal(names, c.want) || known != c.known {
+			t.Errorf("%s: %v, %v", c.tag, names, known)
+		}
+	}
+	for _, c := range []struct {
+		job    int
+		target string
+		want   bool
+	}{
+		{0, "t.io/x:1", true}, {0, "t.io/x:2", false}, {2, "t.io/pattern:11", true}, {2, "t.io/pattern:2", false}, {2, "t.io/x:1", false}, {4, "t.io/team/tool:z", true}, {4, "t.io/tool:z", false},
+	} {
+		target, err := image.Parse(c.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := jobs[c.job].MayWrite(target); got != c.want {
+			t.Errorf("%s may write %s: %v", jobs[c.job].Name, c.target, got)
+		}
+	}
+}
