@@ -69,7 +69,7 @@ func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []strin
 	}
 	held := c.read.take(repo, since)
 	left := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != "" })
-	if !now.Before(of.Rests) && l.worth(len(left), of.Size) {
+	if !now.Before(of.Rests) && l.worth(len(left), of.Size) && !c.isProxied(ctx, e, repo, l) {
 		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(len(left)))
 		maps.Copy(more, held)
 		held = more
@@ -325,9 +325,6 @@ func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository,
 	if !sweeps && now.Before(f.Checked) {
 		return true
 	}
-	if l.proxied != nil && c.isProxied(ctx, e, repo, l) {
-		return false
-	}
 	var tags []string
 	switch {
 	case sweeps:
@@ -426,11 +423,19 @@ func (c *Client) refreshed(ctx context.Context, repo image.Repository, tag strin
 // maxDocument limits a document about a repository, in bytes.
 const maxDocument = 1 << 20
 
-// isProxied reports whether a repository is a cache of another registry, or may be one. That is remembered like a listing that is wrong.
+// isProxied reports whether a repository is a cache of another registry, or may be one. A project is asked for that once a day.
 func (c *Client) isProxied(ctx context.Context, e *endpoint, repo image.Repository, l *lister) bool {
+	if l.proxied == nil {
+		return false
+	}
 	place, proxies := l.proxied(repo.Path)
+	project, now := repo.Registry+place, time.Now()
+	if f := c.findings.get(ctx, project); now.Before(f.Checked) || now.Before(f.Off) || now.Before(f.Rests) {
+		return !now.Before(f.Checked)
+	}
 	req := e.request(ctx, http.MethodGet, "", nil, nil)
 	req.URL.Path = place
+	req.Header.Set("X-Is-Resource-Name", "true") // and no number, which a name may look like
 	var document map[string]any
 	call := wire.Call{Operation: getListing, Deadline: listedDeadline, Once: true, Read: func(resp *http.Response) error {
 		raw, err := wire.ReadAll(resp, maxDocument)
@@ -440,12 +445,26 @@ func (c *Client) isProxied(ctx context.Context, e *endpoint, repo image.Reposito
 		return err //nolint:wrapcheck // the wire says what is wrong
 	}}
 	_, err := e.auth.DoWith(req, call, l.signed == bare)
-	if err == nil && !proxies(document) || left(ctx) {
-		return left(ctx)
+	if left(ctx) {
+		return true
 	}
-	until := time.Now().Add(offFor)
-	c.findings.change(ctx, repo.String(), func(f *finding) bool { f.Off = until; return true })
-	return true
+	cached := err == nil && proxies(document)
+	c.findings.change(ctx, project, func(f *finding) bool {
+		switch {
+		case err != nil:
+			f.Rests = restAfter(err, now, time.Now())
+		case cached:
+			f.Off = now.Add(offFor)
+		default:
+			f.Checked = now.Add(checkedFor)
+		}
+		return true
+	})
+	if err != nil {
+		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "the project does not say whether it is a cache, so its listings are not used for a while",
+			slog.String("registry", repo.Registry), slog.String("source", repo.String()), slog.Any("err", err))
+	}
+	return cached || err != nil
 }
 
 // distrust turns the listing of a registry off.

@@ -231,8 +231,19 @@ func TestHarborsCachesAreAskedByHead(t *testing.T) {
 					t.Errorf("proxied: %t, %d tags are listed", proxied, n)
 				}
 			}
-			if n, _ := asked(r); proxied && n != 2 {
-				t.Errorf("%d requests, want a listing and the project once", n)
+			if n, _ := asked(r); proxied && n != 1 {
+				t.Errorf("%d requests, want the project once", n)
+			}
+			// A project that does not answer now is asked again.
+			time.Sleep(offFor + time.Minute)
+			fails := r.Inject(emulator.Fault{Status: http.StatusInternalServerError, Match: func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, "/projects/project") }})
+			if n := len(c.Listed(t.Context(), repo, tags, time.Now())); n != 0 {
+				t.Errorf("proxied: %t, %d tags are listed while the project does not answer", proxied, n)
+			}
+			fails()
+			time.Sleep(failedFor + time.Minute)
+			if n := len(c.Listed(t.Context(), repo, tags, time.Now())); (n == 0) != proxied {
+				t.Errorf("later: proxied: %t, %d tags are listed", proxied, n)
 			}
 		}
 	})

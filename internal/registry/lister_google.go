@@ -20,13 +20,13 @@ func googleLister() *lister {
 		read: func(page *listing, each func(tag, digest string)) (items int, more bool, err error) {
 			page.held = each
 			err = page.names("tags", func(string) error { items++; return nil })
-			return items, false, err
+			return max(items, page.manifests), false, err
 		},
 	}
 }
 
 // manifestsOf reads the field "manifest" of Google's list of tags, and skips one that is something else.
-func manifestsOf(dec *json.Decoder, each func(tag, digest string)) error {
+func (l *listing) manifestsOf(dec *json.Decoder) error {
 	token, err := dec.Token()
 	switch {
 	case err != nil:
@@ -41,6 +41,7 @@ func manifestsOf(dec *json.Decoder, each func(tag, digest string)) error {
 		if err != nil {
 			return err //nolint:wrapcheck // noList describes it
 		}
+		l.manifests++
 		var manifest struct {
 			Tag []string `json:"tag"`
 		}
@@ -51,7 +52,7 @@ func manifestsOf(dec *json.Decoder, each func(tag, digest string)) error {
 			return err //nolint:wrapcheck // noList describes it
 		}
 		for _, tag := range manifest.Tag {
-			each(tag, digest.(string)) // keys are texts
+			l.held(tag, digest.(string)) // keys are texts
 		}
 	}
 	_, err = dec.Token()

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -44,6 +45,23 @@ func TestListersReadTheirPages(t *testing.T) {
 			if _, _, err := readPage(l.kind, wrong); err == nil && wrong != "[]x" {
 				t.Errorf("%s reads %q", l.kind, wrong)
 			}
+		}
+	}
+}
+
+// What Google's list costs is its manifests, most of which may have no tag.
+func TestGooglesItemsAreManifests(t *testing.T) {
+	const manifests = 300
+	var page strings.Builder
+	page.WriteString(`{"manifest":{`)
+	for n := range manifests {
+		fmt.Fprintf(&page, `"sha256:%064x":{"tag":[]},`, n)
+	}
+	page.WriteString(`"` + digestA + `":{"tag":["v1"]}},"tags":["v1"]}`)
+	for _, body := range []string{page.String(), page.String()[:page.Len()-100]} {
+		items, _, err := googleLister().read(&listing{Reader: strings.NewReader(body)}, func(string, string) {})
+		if items < manifests || (err == nil) != (body == page.String()) {
+			t.Errorf("%d items, %v", items, err)
 		}
 	}
 }

@@ -39,7 +39,9 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 		chosen.begin()
 		named.begin()
 		page.held = held.add
-		return page.names("tags", func(tag string) error { all++; return errors.Join(chosen.add(tag), named.add(tag)) })
+		err := page.names("tags", func(tag string) error { all++; return errors.Join(chosen.add(tag), named.add(tag)) })
+		all = max(all, page.manifests)
+		return err
 	}, done: func() { chosen.end(); named.end() }}.all(ctx, repo.Path+"/tags/list", query)
 	if err != nil {
 		return nil, err

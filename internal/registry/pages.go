@@ -63,6 +63,8 @@ type listing struct {
 	total int
 	// held is called with the tags of a digest, if the list names any; nil to skip them.
 	held func(tag, digest string)
+	// manifests is how many manifests the list has named, tagged or not.
+	manifests int
 }
 
 // all requests all pages of a list of the distribution spec, with a path below /v2/.
@@ -242,7 +244,7 @@ func (l *listing) names(field string, each func(string) error) error {
 		case key == field:
 			err = textsOf(dec, each)
 		case key == "manifest" && l.held != nil:
-			err = manifestsOf(dec, l.held)
+			err = l.manifestsOf(dec)
 		default:
 			err = skipValue(dec)
 		}
