@@ -55,7 +55,9 @@ type checkedRegistry struct {
 	PullsLeft  int `json:"pulls_left,omitempty"`
 	// Listing is the kind of the registry's own listing of tags with digests; empty where each tag is asked for by HEAD.
 	Listing string `json:"listing,omitempty"`
-	Error   string `json:"error"`
+	// listed says that HEADs have agreed with such a listing.
+	listed bool
+	Error  string `json:"error"`
 
 	cause error // of Error
 }
@@ -172,6 +174,9 @@ func (r checkedRegistry) lists() string {
 	if r.Listing == "" {
 		return ""
 	}
+	if !r.listed {
+		return "; may list tags with digests (" + r.Listing + ")"
+	}
 	return "; lists tags with digests (" + r.Listing + ")"
 }
 
@@ -215,7 +220,7 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 				answers[i].Error, answers[i].cause = err.Error(), err
 				return
 			}
-			answers[i].Listing = built.client.Listing(ctx, repos[answers[i].Registry])
+			answers[i].Listing, answers[i].listed = built.client.Listing(ctx, repos[answers[i].Registry])
 			if b, ok := built.limits.probe(ctx, built.client, answers[i].Registry); ok {
 				answers[i].PullsLimit, answers[i].PullsLeft = b.Limit, b.Remaining
 			}

@@ -88,16 +88,17 @@ func (c *Client) Differs(ctx context.Context, tag image.Reference) {
 	})
 }
 
-// Listing returns the kind of the registry's own listing, as far as is known; empty where each tag is asked for by HEAD.
-func (c *Client) Listing(ctx context.Context, repo image.Repository) string {
+// Listing returns the kind of the registry's own listing, as far as is known, and whether HEADs have agreed with one; empty where each tag is
+// asked for by HEAD.
+func (c *Client) Listing(ctx context.Context, repo image.Repository) (kind string, checked bool) {
 	if repo.IsLayout() || c.options.ByHead[repo.Registry] {
-		return ""
+		return "", false
 	}
 	l, f := c.lister(ctx, c.endpoint(repo)), c.findings.get(ctx, repo.Registry)
 	if now := time.Now(); l == nil || now.Before(f.Off) || now.Before(f.Rests) {
-		return ""
+		return "", false
 	}
-	return l.kind
+	return l.kind, !f.Checked.IsZero()
 }
 
 // lister returns the lister of a registry: by its name, by what its answers have told, or as was found earlier; nil for none.
@@ -502,39 +503,49 @@ func sample(held map[string]image.Digest, doubted string, n int) []string {
 	return chosen
 }
 
-// readLists are the digests that lists of tags have named by the way, until they are taken, or for a while.
+// readLists are the digests that lists of tags have named by the way, until they are taken, or for a minute.
 type readLists struct {
 	mu    sync.Mutex
-	lists map[image.Repository]readList
+	lists map[image.Repository]*readList
+	size  int64
 }
 
 type readList struct {
 	held  map[string]image.Digest
+	size  int64
 	begun time.Time
 }
 
-// put keeps what a list said that was asked for at a time.
-func (r *readLists) put(repo image.Repository, held map[string]image.Digest, begun time.Time) {
+// put keeps what a list said that was asked for at a time, unless there is too much.
+func (r *readLists) put(repo image.Repository, said *digests, begun time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for other, list := range r.lists {
-		if begun.Sub(list.begun) > recentFor {
-			delete(r.lists, other)
-		}
+	r.remove(repo)
+	if r.size+said.size > maxKept {
+		return
 	}
 	if r.lists == nil {
-		r.lists = map[image.Repository]readList{}
+		r.lists = map[image.Repository]*readList{}
 	}
-	r.lists[repo] = readList{held, begun}
+	list := &readList{said.sure(), said.size, begun}
+	r.lists[repo] = list
+	r.size += list.size
+	time.AfterFunc(recentFor, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.lists[repo] == list {
+			r.remove(repo)
+		}
+	})
 }
 
 // take returns what a list said that was asked for since a time, and forgets it; nil for none.
 func (r *readLists) take(repo image.Repository, since time.Time) map[string]image.Digest {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list, ok := r.lists[repo]
-	delete(r.lists, repo)
-	if !ok || list.begun.Before(since) {
+	list := r.lists[repo]
+	r.remove(repo)
+	if list == nil || list.begun.Before(since) {
 		return nil
 	}
 	return list.held
@@ -543,5 +554,13 @@ func (r *readLists) take(repo image.Repository, since time.Time) map[string]imag
 func (r *readLists) drop(repo image.Repository) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.lists, repo)
+	r.remove(repo)
+}
+
+// remove forgets a list. The caller holds the lock.
+func (r *readLists) remove(repo image.Repository) {
+	if list := r.lists[repo]; list != nil {
+		r.size -= list.size
+		delete(r.lists, repo)
+	}
 }

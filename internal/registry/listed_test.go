@@ -166,8 +166,15 @@ func TestListingsAreSwitchedOff(t *testing.T) {
 			if _, err := c.Tags(t.Context(), at("app"), everything); err != nil {
 				t.Fatal(err)
 			}
-			if n := len(c.Listed(t.Context(), at("app"), tags, since)); (n == 0) != off || (c.Listing(t.Context(), at("app")) == "") != off {
-				t.Errorf("off: %t: %d tags are listed", off, n)
+			kept := len(c.read.lists)
+			before, checkedBefore := c.Listing(t.Context(), at("app"))
+			n := len(c.Listed(t.Context(), at("app"), tags, since))
+			after, checked := c.Listing(t.Context(), at("app"))
+			if (n == 0) != off || (before == "") != off || (after == "") != off || (kept == 0) != off {
+				t.Errorf("off: %t: %d tags are listed, %d lists kept, %q and %q", off, n, kept, before, after)
+			}
+			if checkedBefore || checked == off {
+				t.Errorf("off: %t: checked before: %t, and then: %t", off, checkedBefore, checked)
 			}
 		}
 	})
@@ -208,6 +215,17 @@ func TestListsThatWereReadBefore(t *testing.T) {
 		}
 		if lists(start) != 2 {
 			t.Error("a list is used that was read before a push")
+		}
+		read()
+		time.Sleep(recentFor + time.Second)
+		c.read.mu.Lock()
+		if n := len(c.read.lists); n > 0 || c.read.size != 0 {
+			t.Errorf("%d lists of %d bytes are kept that nobody takes", n, c.read.size)
+		}
+		c.read.size = maxKept
+		c.read.mu.Unlock()
+		if read(); c.read.take(at("app"), start) != nil {
+			t.Error("a list is kept though there are too many")
 		}
 	})
 }

@@ -51,7 +51,9 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 	if len(held.held) > 0 {
 		kind := google
 		e.seen.CompareAndSwap(nil, &kind)
-		c.read.put(repo, held.sure(), begun)
+		if !c.options.ByHead[repo.Registry] {
+			c.read.put(repo, &held, begun)
+		}
 	}
 	return sorted(chosen.names), nil
 }
