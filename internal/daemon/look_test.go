@@ -152,45 +152,57 @@ func TestLookAgain(t *testing.T) {
 	})
 }
 
-// Events that go on during an outage do not make the pauses longer, and one that can be followed afterwards has the rest tried again.
+// Events that go on during an outage do not make the pauses longer; and when a later one can be followed, the rest is tried again soon.
 func TestLookAfterOutage(t *testing.T) {
-	var down atomic.Bool
-	c := config{jobs: []Job{job(t, "x", "@daily")}, result: func(string, int) mirror.Result {
-		if down.Load() {
-			return mirror.Result{Err: errBad}
-		}
-		return mirror.Result{}
-	}}
-	inBubble(t, c, func(t *testing.T, s *stand) {
-		time.Sleep(minute)
-		down.Store(true)
-		for i := range 100 {
-			s.push(t, "x", fmt.Sprintf("v%d", i))
-			time.Sleep(3 * time.Second)
-		}
-		down.Store(false)
-		over := time.Now()
-		time.Sleep(7 * minute) // of which the tries are 6m45s apart by now
-		s.push(t, "x", "last")
-		time.Sleep(2 * minute)
-		synctest.Wait()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		seen := map[string]bool{}
-		for _, b := range s.begun {
-			for _, tag := range b.some {
-				if b.at.After(over) {
-					seen[tag] = true
+	for name, c := range map[string]struct {
+		events int
+		every  time.Duration
+		later  bool // an event comes after the outage
+		within time.Duration
+	}{
+		"many events, and none after it": {100, 3 * time.Second, false, 10 * minute},
+		"few events, and one after it":   {10, hour, true, 2 * minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var down atomic.Bool
+			inBubble(t, config{jobs: []Job{job(t, "x", "")}, result: func(string, int) mirror.Result {
+				if down.Load() {
+					return mirror.Result{Err: errBad}
 				}
-			}
-		}
-		if len(seen) != 101 {
-			t.Errorf("%d tags were looked at after the outage", len(seen))
-		}
-		if n := len(s.begun); n > 120 {
-			t.Errorf("%d runs", n)
-		}
-	})
+				return mirror.Result{}
+			}}, func(t *testing.T, s *stand) {
+				time.Sleep(minute)
+				down.Store(true)
+				for i := range c.events {
+					s.push(t, "x", fmt.Sprintf("v%d", i))
+					time.Sleep(c.every)
+				}
+				down.Store(false)
+				over := time.Now()
+				if c.later {
+					s.push(t, "x", "last")
+				}
+				time.Sleep(c.within)
+				synctest.Wait()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				seen := map[string]bool{}
+				for _, b := range s.begun {
+					for _, tag := range b.some {
+						seen[tag] = seen[tag] || b.at.After(over)
+					}
+				}
+				for tag, again := range seen {
+					if !again {
+						t.Errorf("%s was not looked at within %s after the outage", tag, c.within)
+					}
+				}
+				if n := len(s.begun); n > c.events+20 {
+					t.Errorf("%d runs", n)
+				}
+			})
+		})
+	}
 }
 
 // Too many tags together make a run for all, also when they come together at the end of one.
