@@ -157,14 +157,11 @@ func (b *builder) credentialKind(c azureCredentialSection) {
 	}
 }
 
-// resourceID is the ID of a registry (Azure/acr documentation; names have 5 to 50 letters and digits).
-var resourceID = regexp.MustCompile(`^(?i:/subscriptions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/resourceGroups/[-\w._()]{1,90}/providers/Microsoft\.ContainerRegistry/registries/[a-z0-9]{5,50})$`)
-
 func (b *builder) registryAzure(s registryAzureSection) *RegistryAzure {
 	if !s.origin.set {
 		return nil
 	}
-	if t := s.ResourceID; t.set && !resourceID.MatchString(t.value) {
+	if t := s.ResourceID; t.set && !image.IsAzureRegistry(t.value) {
 		b.invalid(t, fmt.Errorf("%s is not the resource ID of a registry: it has the form /subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/registries/NAME, as `az acr show --name NAME --query id` tells", quote(t.raw)),
 			"the resource ID of a registry")
 	}

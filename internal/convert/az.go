@@ -424,9 +424,6 @@ func registryOf(ref string) string {
 
 const azSuffix = ".azurecr.io"
 
-// wholeID matches a resource ID as a config takes it; a variable, or a name that Azure does not allow, makes none.
-var wholeID = regexp.MustCompile(`^(?i:/subscriptions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/resourceGroups/[-\w._()]{1,90}/providers/Microsoft\.ContainerRegistry/registries/[a-z0-9]{5,50})$`)
-
 // azTarget is the host of the target's registry, which gets an entry where its name is known; else the mapping says that Azure imports.
 func (d *document) azTarget(i azImport, name string) (host, engine string) {
 	name = strings.TrimSuffix(name, azSuffix)
@@ -440,12 +437,13 @@ func (d *document) azTarget(i azImport, name string) (host, engine string) {
 	}
 	r.azure = true
 	id := "/subscriptions/" + i.one("--subscription") + "/resourceGroups/" + i.one("--resource-group") + "/providers/Microsoft.ContainerRegistry/registries/" + name
-	if r.resourceID == "" && wholeID.MatchString(id) {
+	if r.resourceID == "" && image.IsAzureRegistry(id) {
 		r.resourceID = id
 	}
 	return r.key, ""
 }
 
+// registryID finds a registry's name in what looks like its resource ID, which may have variables.
 var registryID = regexp.MustCompile(`^(?i:/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/([a-z0-9]{5,50}))$`)
 
 // azSource is the whole name of the source.
@@ -472,8 +470,11 @@ func (d *document) azSource(i azImport, source string) (string, error) {
 	if !strings.Contains(host, "${") {
 		if r := d.registry(i.at, host); r != nil {
 			r.azure = true
-			if m != nil && !strings.Contains(registry, "${") {
+			switch {
+			case image.IsAzureRegistry(registry):
 				r.resourceID = registry
+			case m != nil:
+				d.remark(i.at, "--registry is no resource ID that Azure gives; write it as registries.%s: {azure: {resourceID: …}}", host)
 			}
 		}
 	}
