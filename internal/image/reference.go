@@ -13,13 +13,11 @@ const (
 	LayoutScheme = "ocidir://"
 
 	maxRepositoryLength = 255
+	maxTagLength        = 128
 )
 
-var (
-	// The grammar of names, tags: OCI distribution spec, "Pulling manifests".
-	repositoryPath = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagName        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-)
+// The grammar of names: OCI distribution spec, "Pulling manifests".
+var repositoryPath = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 
 // Repository names one repository: a path at a registry, or an OCI image layout directory. It is comparable.
 type Repository struct {
@@ -81,8 +79,14 @@ func (r Reference) WithDigest(d Digest) Reference {
 	return r
 }
 
-// ValidTag reports whether s is a valid tag (OCI distribution spec).
-func ValidTag(s string) bool { return tagName.MatchString(s) }
+// ValidTag reports whether s is a valid tag: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} (OCI distribution spec, "Pulling manifests").
+func ValidTag(s string) bool {
+	return s != "" && len(s) <= maxTagLength && s[0] != '.' && s[0] != '-' && strings.IndexFunc(s, notOfTags) < 0
+}
+
+func notOfTags(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+}
 
 // Parse reads a repository or a reference: "alpine", "docker.io/library/alpine:3.20", "ghcr.io/acme/base@sha256:…",
 // "ocidir:///srv/stage:edge". It follows Docker's rules: a first part without a dot or a port is not a host but a part of a Docker Hub

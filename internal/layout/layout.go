@@ -7,6 +7,7 @@
 package layout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,8 @@ type Store struct{ sound sound }
 // New returns a store.
 func New() *Store { return &Store{} }
 
-// Tags returns the tags, sorted. A directory that is not a layout is absent.
+// Tags returns the tags, sorted, and the names that contain none, such as that of an image with its digest. A directory that is not a layout
+// is absent.
 func (s *Store) Tags(repo image.Repository) ([]string, error) {
 	ix, err := readIndex(repo.Path)
 	if err != nil {
@@ -52,7 +54,7 @@ func (s *Store) Tags(repo image.Repository) ([]string, error) {
 	}
 	var tags []string
 	for _, e := range ix.entries {
-		if tag := e.tag(); tag != "" {
+		if tag := cmp.Or(e.tag(), e.name()); tag != "" {
 			tags = append(tags, tag)
 		}
 	}

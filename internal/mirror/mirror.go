@@ -52,6 +52,9 @@ type Mirror struct {
 	// Draining is closed when nothing new may begin: what is under way continues, the rest is deferred with ErrStopping. nil is never
 	// closed.
 	Draining <-chan struct{}
+
+	// nameless is what was logged of repositories, so that each run does not repeat it.
+	nameless sync.Map
 }
 
 // Limits of concurrent work. They only limit memory: the number of requests at one registry is limited per registry, below the Observer and

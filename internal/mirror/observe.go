@@ -326,8 +326,12 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 	}
 	near := job.Tags.Nearest()
 	found := false // by a pattern, so that nothing else is needed
+	var odd nameless
 	all, err := m.Observer.Tags(ctx, repo, func(tag string) bool {
 		keep := job.Tags.CanChoose(tag)
+		if !keep {
+			odd.add(tag)
+		}
 		if found = found || keep && !job.Tags.Names(tag); !found && !keep {
 			near.Add(tag)
 		}
@@ -339,10 +343,13 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 	if size(all) > maxNames {
 		return nil, nil, At(Source, repo, tooMany("tags"))
 	}
+	m.warn(ctx, job, repo, &odd)
 	instead := ""
 	switch nearest := near.Tags(); {
 	case len(nearest) > 0:
 		instead = "; the nearest there are " + strings.Join(nearest, ", ")
+	case len(all) == 0 && odd.String() != "":
+		instead = "; the source has no tags, and " + odd.String()
 	case len(all) == 0:
 		instead = "; the source has no tags"
 	}
