@@ -35,7 +35,8 @@ the source lead to a rebuilt image.
 
 The answer is a table for each corpus, scenario and latency: medians, and in brackets how many times dray's they are.
 
-"draybench faults" tells instead what each program makes of registries that misbehave.`
+"draybench faults" tells instead what each program makes of registries that misbehave, and "draybench scale" what dray takes for a million
+tags.`
 
 // choice is what the flags say.
 type choice struct {
@@ -72,7 +73,7 @@ func command() *cobra.Command {
 	flags.StringVar(&f.json, "json", "", "write every single run to this file")
 	flags.BoolVar(&f.markdown, "markdown", false, "print the tables as Markdown")
 	flags.BoolVar(&f.require, "require", false, "fail where dray misses one of its limits")
-	c.AddCommand(faults())
+	c.AddCommand(faults(), scaling())
 	return c
 }
 

@@ -52,6 +52,9 @@ func TestRefuses(t *testing.T) {
 		{"latency", []string{"--latency", "fast"}, "--latency"},
 		{"registry", []string{"--registry", "harbor"}, "--registry must be one of [debian v3]"},
 		{"faults with a tool that is not here", []string{"faults", "--tools", "dray"}, "find dray:"},
+		{"scale of odd tags", []string{"scale", "--tags", "150"}, "--tags must be multiples of 100"},
+		{"scale of few", []string{"scale", "--mappings", "few"}, "--mappings must be of many, one"},
+		{"scale with other registries", []string{"scale", "--registries", "harbor"}, "--registries must be of heads, listed"},
 		{"registry that is not here", []string{}, "find registry debian:"},
 	}
 	for _, test := range tests {

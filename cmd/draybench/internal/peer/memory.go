@@ -39,6 +39,25 @@ func highWater(pid string) int64 {
 	return kib << 10
 }
 
+// CPU is the CPU time of a running process, user and system; 0 is unknown, as where there is no /proc.
+func (p *Process) CPU() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may have spaces
+	fields := bytes.Fields(after)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(string(fields[11]), 10, 64)
+	system, _ := strconv.ParseInt(string(fields[12]), 10, 64)
+	return time.Duration(user+system) * (time.Second / clockTicks)
+}
+
+// clockTicks is how many units of /proc's times there are in a second; it is the same on all that Go runs on.
+const clockTicks = 100
+
 // peakWatch looks at a process again and again.
 type peakWatch struct {
 	end  chan struct{}

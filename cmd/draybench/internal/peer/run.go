@@ -64,27 +64,86 @@ func (u *Usage) add(one Usage) {
 
 // process runs one command line to its end.
 func (t Tool) process(ctx context.Context, w Work, arguments []string, stderr io.Writer) (Usage, error) {
+	p, err := t.begin(ctx, w, arguments, stderr)
+	if err != nil {
+		return Usage{}, err
+	}
+	return p.Wait()
+}
+
+// Process is a tool that runs.
+type Process struct {
+	command *exec.Cmd
+	floor   int64
+	started time.Time
+	watch   *peakWatch
+	stderr  *tail // nil where another has it
+	ended   chan struct{}
+	err     error
+}
+
+// Begin starts the tool with arguments in the home of the work, until it ends, End, or the context's end.
+func (t Tool) Begin(ctx context.Context, w Work, arguments ...string) (*Process, error) {
+	if err := os.MkdirAll(w.TempDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	stderr := &tail{limit: 8 << 10}
+	p, err := t.begin(ctx, w, arguments, stderr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	p.stderr = stderr
+	return p, nil
+}
+
+func (t Tool) begin(ctx context.Context, w Work, arguments []string, stderr io.Writer) (*Process, error) {
 	command := exec.CommandContext(ctx, t.Path, arguments...)
 	command.Dir = w.Dir
 	command.Env = w.environment(os.Getenv("PATH"))
 	command.Stderr = stderr
 	command.WaitDelay = 5 * time.Second // for a grandchild that holds the pipe
-	floor := lowerPeak()
-	start := time.Now()
+	p := &Process{command: command, floor: lowerPeak(), started: time.Now(), ended: make(chan struct{})}
 	if err := command.Start(); err != nil {
-		return Usage{}, err
+		return nil, err
 	}
-	watch := watchPeak(command.Process.Pid)
-	err := command.Wait()
-	wall := time.Since(start)
-	seen := watch.stop()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited && command.ProcessState == nil {
-		return Usage{}, err
+	p.watch = watchPeak(command.Process.Pid)
+	go func() {
+		defer close(p.ended)
+		p.err = command.Wait()
+	}()
+	return p, nil
+}
+
+// Wait returns what the tool took, once it has ended.
+func (p *Process) Wait() (Usage, error) {
+	<-p.ended
+	wall := time.Since(p.started)
+	seen := p.watch.stop()
+	state := p.command.ProcessState
+	if _, exited := errors.AsType[*exec.ExitError](p.err); p.err != nil && !exited && state == nil {
+		return Usage{}, p.err
 	}
-	state := command.ProcessState
-	return Usage{
-		Wall: wall, CPU: state.UserTime() + state.SystemTime(), PeakRSS: peakRSS(state, floor, seen), Exit: state.ExitCode(),
-	}, nil
+	usage := Usage{Wall: wall, CPU: state.UserTime() + state.SystemTime(), PeakRSS: peakRSS(state, p.floor, seen), Exit: state.ExitCode()}
+	if p.stderr != nil {
+		usage.Stderr = p.stderr.String()
+	}
+	return usage, nil
+}
+
+// Ended returns an error once the tool has ended.
+func (p *Process) Ended() error {
+	select {
+	case <-p.ended:
+		return errors.New("it has ended")
+	default:
+		return nil
+	}
+}
+
+// End asks the tool to end, and returns what it took.
+func (p *Process) End() (Usage, error) {
+	_ = p.command.Process.Signal(os.Interrupt) // it may have ended
+	return p.Wait()
 }
 
 // tail keeps the end of what is written to it.
