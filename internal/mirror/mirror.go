@@ -55,6 +55,8 @@ type Mirror struct {
 
 	// nameless is what was logged of repositories, so that each run does not repeat it.
 	nameless sync.Map
+	// claims are what a job has listed that decided without knowing what another may write, by its name.
+	claims sync.Map
 }
 
 // Limits of concurrent work. They only limit memory: the number of requests at one registry is limited per registry, below the Observer and

@@ -86,16 +86,21 @@ func (m *Mirror) observe(ctx context.Context, r *run, slots chan struct{}, other
 	r.list(nil)
 	r.result.Duration = time.Since(r.result.Started)
 	if r.result.Err == nil {
-		r.decide(r.contested(ctx, others))
+		r.decide(m.contested(ctx, r, others))
 	}
 }
 
 // contested finds the target tags that others would write as well. What a pattern chooses is known only now. One of the others that cannot
-// list its tags in time cannot write any now, and finds what this job has written when it can.
-func (r *run) contested(ctx context.Context, others []*run) map[image.Reference][]string {
+// list its tags in time cannot write any now, and sees this job's claims when it can. In runs of their own, two jobs may each see the other's
+// list too late: then each goes by what the other's last such run listed, or they would write the tag in turns.
+func (m *Mirror) contested(ctx context.Context, r *run, others []*run) map[image.Reference][]string {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if r.some == nil {
+		m.claims.Store(r.job.Name, r.claims)
+	}
 	var claims []diff.Claim
+	late := false
 	for _, other := range others {
 		if other == r {
 			continue
@@ -108,7 +113,14 @@ func (r *run) contested(ctx context.Context, others []*run) map[image.Reference]
 		case <-other.claimed:
 			claims = append(claims, other.claims...)
 		default:
+			late = true
+			if listed, ok := m.claims.Load(other.job.Name); ok {
+				claims = append(claims, listed.([]diff.Claim)...) //nolint:forcetypeassert // only claims are stored
+			}
 		}
+	}
+	if !late && r.some == nil {
+		m.claims.Delete(r.job.Name)
 	}
 	for _, o := range r.seen {
 		claims = append(claims, diff.Claim{Job: r.job.Name, Target: o.Target})
