@@ -127,7 +127,7 @@ func (r *download) accept(resp *http.Response) error {
 	default:
 		return r.e.refused(getBlob, nil, "it answered %d instead of sending the blob", resp.StatusCode)
 	}
-	if strings.Contains(strings.ToLower(resp.Header.Get("Content-Encoding")), "gzip") && resp.ContentLength != r.size {
+	if resp.ContentLength != r.size {
 		if err := r.decode(resp); err != nil {
 			return err
 		}
@@ -143,31 +143,44 @@ func (r *download) accept(resp *http.Response) error {
 	return nil
 }
 
-// decode removes a content coding. The header alone does not tell: object stores also send it with a blob that is compressed itself. If the
-// length does not tell either, a body that is compressed twice had a coding; otherwise the media type decides.
+// decode removes a content coding.
 func (r *download) decode(resp *http.Response) error {
-	body := bufio.NewReader(resp.Body)
-	r.body = readCloser{body, resp.Body}
-	if start, _ := body.Peek(2); string(start) != gzipMagic { // the reader meets the error
-		return nil
-	}
-	if resp.ContentLength < 0 && strings.Contains(r.mediaType, "gzip") {
-		begun, _ := body.Peek(body.Size())
-		inner := make([]byte, 2)
-		if once, err := gzip.NewReader(bytes.NewReader(begun)); err == nil {
-			_, _ = io.ReadFull(once, inner) // what is too short has no second coding
-		}
-		if string(inner) != gzipMagic {
+	open := wire.Inflated
+	switch coding := wire.CodingOf(resp.Header); {
+	case strings.Contains(coding, "gzip"):
+		if !r.zipped(resp) {
 			return nil
 		}
+		open = func(body io.Reader) (io.Reader, error) { return gzip.NewReader(body) }
+	case coding != wire.Deflate:
+		return nil
 	}
 	most := 2*r.size + 1<<20 // limits bodies that never end
-	coded, err := gzip.NewReader(wire.Ration{Reader: body, Left: &most})
+	coded, err := open(wire.Ration{Reader: r.body, Left: &most})
 	if err != nil {
 		return r.e.refused(getBlob, err, "its content coding cannot be decoded: %v", err)
 	}
 	r.whole, r.body = true, readCloser{coded, resp.Body}
 	return nil
+}
+
+// zipped reports whether a body has the content coding gzip. The header alone does not tell: object stores also send it with a blob that is
+// compressed itself. If the length does not tell either, a body that is compressed twice had a coding; otherwise the media type decides.
+func (r *download) zipped(resp *http.Response) bool {
+	body := bufio.NewReader(resp.Body)
+	r.body = readCloser{body, resp.Body}
+	if start, _ := body.Peek(2); string(start) != gzipMagic { // the reader meets the error
+		return false
+	}
+	if resp.ContentLength >= 0 || !strings.Contains(r.mediaType, "gzip") {
+		return true
+	}
+	begun, _ := body.Peek(body.Size())
+	inner := make([]byte, 2)
+	if once, err := gzip.NewReader(bytes.NewReader(begun)); err == nil {
+		_, _ = io.ReadFull(once, inner) // what is too short has no second coding
+	}
+	return string(inner) == gzipMagic
 }
 
 type readCloser struct {

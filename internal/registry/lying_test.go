@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -179,16 +178,15 @@ func TestHostSpelledOtherwise(t *testing.T) {
 	}
 }
 
-// bomb is an answer of gzip that comes to nothing and does not end.
-func bomb(w http.ResponseWriter, _ *http.Request) {
-	var empty bytes.Buffer
-	coded := gzip.NewWriter(&empty)
-	_ = coded.Close()
-	w.Header().Set("Content-Encoding", "gzip")
-	member := bytes.Repeat(empty.Bytes(), 1000)
-	for {
-		if _, err := w.Write(member); err != nil {
-			return
+// bomb is an answer with a content coding that comes to nothing and does not end.
+func bomb(coding string, nothing []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", coding)
+		member := bytes.Repeat(nothing, 1000)
+		for {
+			if _, err := w.Write(member); err != nil {
+				return
+			}
 		}
 	}
 }
@@ -196,19 +194,29 @@ func bomb(w http.ResponseWriter, _ *http.Request) {
 // TestAnswersWithoutEnd: what is compressed to nothing, and what is nested without an end, is given up.
 func TestAnswersWithoutEnd(t *testing.T) {
 	fulltest.Long(t)
-	c := client(t, emulator.Network{home: http.HandlerFunc(bomb)}, Options{})
-	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil {
-		t.Error("a list of nothing")
+	for coding, nothing := range map[string][]byte{
+		"gzip":    emulator.Gzip.Encode(nil),
+		"deflate": {0, 0, 0, 0xff, 0xff}, // a stored block without bytes (RFC 1951, 3.2.4)
+	} {
+		c := client(t, emulator.Network{home: bomb(coding, nothing)}, Options{})
+		if coding == "gzip" { // it reads 256 MiB, in the same way for both
+			if _, err := c.Tags(t.Context(), at("app"), everything); err == nil {
+				t.Errorf("%s: a list of nothing", coding)
+			}
+		}
+		if _, err := c.Manifest(t.Context(), at("app").Tag("1")); err == nil {
+			t.Errorf("%s: a manifest of nothing", coding)
+		}
+		body, err := c.OpenBlob(t.Context(), at("app"), content([]byte("x")), 0, nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, body)
+			_ = body.Close()
+		}
+		if err == nil {
+			t.Errorf("%s: a blob of nothing", coding)
+		}
 	}
-	body, err := c.OpenBlob(t.Context(), at("app"), content([]byte("x")), 0, nil)
-	if err == nil {
-		_, err = io.Copy(io.Discard, body)
-		_ = body.Close()
-	}
-	if err == nil {
-		t.Error("a blob of nothing")
-	}
-	c = client(t, emulator.Network{home: answer(200, nil, `{"x":`+strings.Repeat("[", 1<<20))}, Options{})
+	c := client(t, emulator.Network{home: answer(200, nil, `{"x":`+strings.Repeat("[", 1<<20))}, Options{})
 	if _, err := c.Tags(t.Context(), at("app"), everything); err == nil || !strings.Contains(err.Error(), "the answer is too long") {
 		t.Errorf("a list that is nested: %v", err)
 	}
@@ -265,26 +273,34 @@ func TestPartialAnswer(t *testing.T) {
 
 // TestCodingOfABlob: a blob arrives as it is, whether it was compressed on its way, or is compressed and its store says so of it.
 func TestCodingOfABlob(t *testing.T) {
-	zip := func(data []byte) []byte {
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		_, _ = w.Write(data)
-		_ = w.Close()
-		return b.Bytes()
-	}
+	const layerType, configType, tarType = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar"
+	zip, deflate, bare := emulator.Gzip.Encode, emulator.Deflate.Encode, emulator.BareDeflate.Encode
 	config, layer := []byte(`{"architecture":"amd64"}`), zip(bytes.Repeat([]byte("a layer"), 5000))
+	tar := bytes.Repeat([]byte("./etc/hostname\x00\x00\x00\x00"), 2000)
 	for name, tt := range map[string]struct {
+		coding     string
 		blob, sent []byte
 		mediaType  string
 	}{
-		"a layer as it is stored":   {layer, layer, "application/vnd.oci.image.layer.v1.tar+gzip"},
-		"a layer, compressed again": {layer, zip(layer), "application/vnd.oci.image.layer.v1.tar+gzip"},
-		"a config, compressed":      {config, zip(config), "application/vnd.oci.image.config.v1+json"},
-		"a config, not compressed":  {config, config, "application/vnd.oci.image.config.v1+json"},
+		"a layer as it is stored":    {"gzip", layer, layer, layerType},
+		"a layer, compressed again":  {"gzip", layer, zip(layer), layerType},
+		"a config, compressed":       {"gzip", config, zip(config), configType},
+		"a config, not compressed":   {"gzip", config, config, configType},
+		"a layer, deflated":          {"deflate", layer, deflate(layer), layerType},
+		"a layer, deflated bare":     {"Deflate", layer, bare(layer), layerType},
+		"a layer, not deflated":      {"deflate", layer, layer, layerType},
+		"a config, deflated":         {"deflate", config, deflate(config), configType},
+		"a config, deflated bare":    {"deflate", config, bare(config), configType},
+		"a config, not deflated":     {"deflate", config, config, configType},
+		"an empty config, bare":      {"deflate", []byte("{}"), bare([]byte("{}")), configType},
+		"an empty config, as it is":  {"deflate", []byte("{}"), []byte("{}"), configType},
+		"a plain layer, bare":        {"deflate", tar, bare(tar), tarType},
+		"a plain layer, as it is":    {"deflate", tar, tar, tarType},
+		"one byte, which is nothing": {"deflate", []byte("x"), []byte("x"), tarType},
 	} {
 		for _, length := range []bool{true, false} {
 			h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Encoding", "gzip")
+				w.Header().Set("Content-Encoding", tt.coding)
 				if length {
 					w.Header().Set("Content-Length", fmt.Sprint(len(tt.sent)))
 				}

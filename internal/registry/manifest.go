@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -89,10 +90,18 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 // readManifest reads an answer. It decodes a compression that was not asked for, unless the digest is that of the encoded bytes.
 func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
 	raw, err := wire.Bounded(resp.Body, maxManifest)
-	if err != nil || !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) || want != "" && image.DigestOf(raw, want) == want {
+	if err != nil || want != "" && image.DigestOf(raw, want) == want {
 		return raw, err
 	}
-	coded, err := gzip.NewReader(bytes.NewReader(raw))
+	var coded io.Reader
+	switch {
+	case bytes.HasPrefix(raw, []byte(gzipMagic)):
+		coded, err = gzip.NewReader(bytes.NewReader(raw))
+	case wire.CodingOf(resp.Header) == wire.Deflate:
+		coded, err = wire.Inflated(bytes.NewReader(raw))
+	default:
+		return raw, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}

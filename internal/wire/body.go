@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +43,7 @@ func Bounded(r io.Reader, most int64) ([]byte, error) {
 func Decoded(resp *http.Response, most int64) (io.Reader, error) {
 	most++ // one byte more shows that the body is too long
 	body := Ration{resp.Body, &most}
-	coding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
+	coding := CodingOf(resp.Header)
 	switch coding {
 	case "", "identity":
 		return body, nil
@@ -52,8 +55,37 @@ func Decoded(resp *http.Response, most int64) (io.Reader, error) {
 			return whole, nil //nolint:nilerr // the reader meets the error
 		}
 		return gzip.NewReader(whole)
+	case Deflate:
+		return Inflated(body)
 	}
 	return nil, fmt.Errorf("its body has the content coding %s, which was not requested", Clean(coding))
+}
+
+// Deflate is the content coding that [Inflated] decodes.
+const Deflate = "deflate"
+
+// CodingOf returns the content coding that an answer names, in lower case.
+func CodingOf(h http.Header) string {
+	return strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding")))
+}
+
+// Inflated decodes a body with the content coding deflate: the zlib format (RFC 9110, 8.4.1.2), or bare deflate, which some servers send
+// instead. It returns a body that is neither as it is.
+func Inflated(body io.Reader) (io.Reader, error) {
+	const probed = 64 << 10 // bytes of the trial, which may decode to much
+	in := bufio.NewReader(body)
+	start, _ := in.Peek(in.Size()) // the reader meets the error
+	switch {
+	case len(start) < 2 || start[0] == '{' || start[0] == '[': // bare deflate that begins so is no text
+		return in, nil
+	case start[0]&0x0f == 8 && (int(start[0])<<8|int(start[1]))%31 == 0: // RFC 1950, 2.2
+		return zlib.NewReader(in)
+	}
+	_, err := io.CopyN(io.Discard, flate.NewReader(bytes.NewReader(start)), probed)
+	if _, corrupt := errors.AsType[flate.CorruptInputError](err); corrupt {
+		return in, nil
+	}
+	return flate.NewReader(in), nil
 }
 
 // Ration reads at most *Left bytes, a budget that several readers can share.

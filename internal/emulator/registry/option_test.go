@@ -1,7 +1,9 @@
 package registry_test
 
 import (
+	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -189,18 +191,27 @@ func TestLists(t *testing.T) {
 	}
 }
 
-func TestGzip(t *testing.T) {
-	c, _, i := with(t, registry.Options{Gzip: true})
-	a := c.do("GET", "/v2/a/manifests/1", "", "Accept-Encoding", "identity")
-	reader, err := gzip.NewReader(strings.NewReader(a.Body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body, err := io.ReadAll(reader); err != nil || string(body) != string(i.Root().Body) || a.Header.Get("Content-Encoding") != "gzip" {
-		t.Errorf("%q, %v, %v", body, err, a.Header)
-	}
-	if head := c.do("HEAD", "/v2/a/manifests/1", ""); head.Header.Get("Content-Length") != fmt.Sprint(len(i.Root().Body)) {
-		t.Errorf("HEAD: %v", head.Header)
+func TestCoding(t *testing.T) {
+	for coding, decode := range map[registry.Coding]func(io.Reader) (io.ReadCloser, error){
+		registry.Gzip:        func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) },
+		registry.Deflate:     zlib.NewReader,
+		registry.BareDeflate: func(r io.Reader) (io.ReadCloser, error) { return flate.NewReader(r), nil },
+	} {
+		c, _, i := with(t, registry.Options{Coding: coding})
+		for path, want := range map[string][]byte{"manifests/1": i.Root().Body, "blobs/" + i.Blobs[0].Digest: i.Blobs[0].Data} {
+			a := c.do("GET", "/v2/a/"+path, "", "Accept-Encoding", "identity")
+			reader, err := decode(strings.NewReader(a.Body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(reader)
+			if err != nil || string(body) != string(want) || a.Header.Get("Content-Encoding") != strings.TrimPrefix(string(coding), "bare ") {
+				t.Errorf("%s: %q, %v, %v", coding, body, err, a.Header)
+			}
+		}
+		if head := c.do("HEAD", "/v2/a/manifests/1", ""); head.Header.Get("Content-Length") != fmt.Sprint(len(i.Root().Body)) {
+			t.Errorf("HEAD: %v", head.Header)
+		}
 	}
 }
 

@@ -30,8 +30,8 @@ type Options struct {
 	ReferrersAnswer *Answer
 	// Store, where set, has the bytes of blobs: the registry redirects there.
 	Store *Store
-	// Gzip encodes manifests and lists, whether or not the client asks for it.
-	Gzip bool
+	// Coding encodes manifests, lists and whole blobs, whether or not the client asks for it; empty is none.
+	Coding Coding
 	// OCIOnly refuses manifests of Docker's media types.
 	OCIOnly bool
 	// ReadOnly refuses all that writes, as a pull-through cache does.
@@ -102,10 +102,13 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 		notAllowed(w)
 		return
 	}
-	if r.options.Gzip && (to.kind == KindManifest || to.kind == KindTags || to.kind == KindCatalog || to.kind == KindReferrers) {
-		zipped := &gzipWriter{ResponseWriter: w}
-		defer zipped.finish(req)
-		w = zipped
+	switch to.kind {
+	case KindManifest, KindTags, KindCatalog, KindReferrers, KindBlob:
+		if r.options.Coding != "" {
+			coded := &codingWriter{ResponseWriter: w, coding: r.options.Coding}
+			defer coded.finish(req)
+			w = coded
+		}
 	}
 	switch to.kind {
 	case KindPing:
