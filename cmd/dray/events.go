@@ -40,9 +40,6 @@ func (e *events) Ran(run daemon.Run, before record.State) {
 	}
 }
 
-// Scheduled implements daemon.Events.
-func (e *events) Scheduled(job record.JobStatus) { e.metrics.Scheduled(job) }
-
 // Removed implements daemon.Events.
 func (e *events) Removed(job string) { e.metrics.Removed(job) }
 

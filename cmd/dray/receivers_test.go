@@ -301,8 +301,9 @@ func TestTargetFollowsEvents(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		alone := daemon.NewAlone(forgetful{}, func(record.JobStatus) {}, log)
 		d := daemon.New(daemon.Options{
-			Build: build, Memory: forgetful{}, Events: &events{metrics: metrics.New("1", "copy"), hooks: hooks},
+			Build: build, Work: alone, Plans: alone, View: alone, Events: &events{metrics: metrics.New("1", "copy"), hooks: hooks},
 			Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
 		})
 		set := receiver.New(receiver.Options{Look: looks{d, &sources}.look, Count: func(string, receiver.Outcome) {}, Log: log})

@@ -134,8 +134,9 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	}
 	s.atClose(s.hooks.Close)
 	s.metrics.Budgets(s.limits.budgets)
+	alone := daemon.NewAlone(memory, s.metrics.Scheduled, s.log)
 	s.daemon = daemon.New(daemon.Options{
-		Build: s.build, Memory: memory, Events: &events{metrics: s.metrics, hooks: s.hooks}, Manager: notify.New(s.env),
+		Build: s.build, Work: alone, Plans: alone, View: alone, Events: &events{metrics: s.metrics, hooks: s.hooks}, Manager: notify.New(s.env),
 		Changed: s.watch.Changed(), Log: s.log,
 	})
 	if cfg.Server.Listen == "" {

@@ -49,8 +49,7 @@ func NewAlone(memory Memory, scheduled func(record.JobStatus), log *slog.Logger)
 	return &Alone{writer: newWriter(memory, log), scheduled: scheduled, log: log, entries: map[string]*entry{}, aside: map[string]*schedule.Queue{}}
 }
 
-// Offer switches to other jobs: it drops those that are gone, and keeps the state of unchanged ones. It returns when the first of them is
-// due, zero for never.
+// Offer implements [Plans].
 func (a *Alone) Offer(ctx context.Context, jobs []Job) (next time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,8 +144,7 @@ func (a *Alone) put(e *entry, now time.Time) {
 
 func (a *Alone) save(e *entry) { a.writer.state(e.Name, saved(e.state, clock())) }
 
-// Take claims the first job that is due, of those between registries that are not full. If there is none it returns nil, and when the next
-// one is due, zero for never.
+// Take implements [Work].
 func (a *Alone) Take(ctx context.Context, full []string) (claim *record.Claim, next time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -180,7 +178,7 @@ func (a *Alone) claim(e *entry, now time.Time) *record.Claim {
 	return claim
 }
 
-// End records the run of a claim, and the state of its job after it.
+// End implements [Work].
 func (a *Alone) End(ctx context.Context, claim *record.Claim, run record.JobRun, state record.State) error {
 	if err := a.writer.room(ctx); err != nil {
 		return err
@@ -206,7 +204,10 @@ func (a *Alone) End(ctx context.Context, claim *record.Claim, run record.JobRun,
 	return nil
 }
 
-// GiveBack ends a claim as if its job had not been taken.
+// Wake implements [Work]: nobody else makes jobs due.
+func (a *Alone) Wake() <-chan struct{} { return nil }
+
+// GiveBack implements [Work].
 func (a *Alone) GiveBack(_ context.Context, claim *record.Claim) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -235,7 +236,7 @@ func (a *Alone) free(claim *record.Claim) (*entry, error) {
 	return e, nil
 }
 
-// Ask has a job run now, or right after its current run. It returns false if there is no such job.
+// Ask implements [Plans].
 func (a *Alone) Ask(_ context.Context, job string) (found bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -249,7 +250,7 @@ func (a *Alone) Ask(_ context.Context, job string) (found bool, err error) {
 	return true, nil
 }
 
-// Look has a job look at tags soon, in a run for them if no other begins before. It ignores jobs that there are not.
+// Look implements [Plans]: a run looks at the tags, unless another begins before.
 func (a *Alone) Look(_ context.Context, job string, tags []string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -266,7 +267,7 @@ func (a *Alone) Look(_ context.Context, job string, tags []string) error {
 	return nil
 }
 
-// Board returns the status of all jobs, without the progress of runs.
+// Board implements [View].
 func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -279,7 +280,7 @@ func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
 	return jobs, nil
 }
 
-// Leave makes the remaining writes, as far as ctx allows.
+// Leave implements [Plans].
 func (a *Alone) Leave(ctx context.Context) { a.writer.stop(ctx) }
 
 func (a *Alone) setAside(e *entry) {

@@ -35,7 +35,9 @@ func newCrowd(b *testing.B) *crowd {
 			return mirror.Result{Job: job}
 		}}, nil
 	}
-	c.Daemon = New(Options{Build: build, Memory: nothing{}, Events: quiet{c.ran}, Manager: (*manager)(&stand{}), Log: slog.New(slog.DiscardHandler)})
+	log := slog.New(slog.DiscardHandler)
+	alone := NewAlone(nothing{}, func(record.JobStatus) {}, log)
+	c.Daemon = New(Options{Build: build, Work: alone, Plans: alone, View: alone, Events: quiet{c.ran}, Manager: (*manager)(&stand{}), Log: log})
 	go func() { c.end <- c.Run(context.WithoutCancel(b.Context()), c.halt) }()
 	return c
 }
@@ -98,6 +100,5 @@ func (nothing) KeepJobs(context.Context, map[string]record.State) error    { ret
 type quiet struct{ ran chan<- struct{} }
 
 func (q quiet) Ran(Run, record.State)        { q.ran <- struct{}{} }
-func (quiet) Scheduled(record.JobStatus)     {}
 func (quiet) Removed(string)                 {}
 func (quiet) Reloaded(time.Time, int, error) {}

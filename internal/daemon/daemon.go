@@ -12,8 +12,11 @@ import (
 
 // Options of a [Daemon]. All are required except Changed.
 type Options struct {
-	Build   Build
-	Memory  Memory
+	Build Build
+	// Work, Plans and View keep the jobs, as Alone does.
+	Work    Work
+	Plans   Plans
+	View    View
 	Events  Events
 	Manager Manager
 	// Changed receives when the inputs of Build may have changed; nil for never.
@@ -24,22 +27,29 @@ type Options struct {
 // Daemon runs the jobs of a config. Its methods may be called from any goroutine during Run.
 type Daemon struct {
 	options Options
-	// asks are calls from other goroutines, done the ends of runs and of builds; the loop executes them. Nothing receives once gone is
-	// closed.
+	// asks are calls from other goroutines, done what has ended in those that the loop has begun; the loop executes them. Nothing receives
+	// once gone is closed.
 	asks chan func()
 	done chan func()
 	gone chan struct{}
+	// orders are what the taker executes, one at a time.
+	orders chan func()
 
 	// The loop owns what follows.
 	ctx      context.Context //nolint:containedctx // Run's, for what it starts
 	building context.Context //nolint:containedctx // the same, for builds, which a stop cancels at once
-	alone    *Alone
+	last     context.Context //nolint:containedctx // for what is to be recorded: a moment longer
 	current  *built
 	// running are the jobs that run, by name; between counts them by registries.
 	running map[string]*running
 	between map[string]int
 	// next is when the next job is due, zero for never.
 	next time.Time
+	// ordered is set while the taker executes an order, offer is the next one where jobs are to be offered, and returning counts claims that
+	// are given back.
+	ordered   bool
+	offer     *offer
+	returning int
 	// ended is when the last run ended.
 	ended     time.Time
 	reload    reload
@@ -52,8 +62,7 @@ type Daemon struct {
 // New returns a daemon, which does nothing before Run.
 func New(options Options) *Daemon {
 	return &Daemon{
-		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}),
-		alone:   NewAlone(options.Memory, options.Events.Scheduled, options.Log),
+		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}), orders: make(chan func(), 1),
 		running: map[string]*running{}, between: map[string]int{}, draining: make(chan struct{}),
 	}
 }
@@ -72,7 +81,8 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	d.ctx, d.building, d.started = runs, building, time.Now()
 	last, drop := lastingOn(ctx, lastWrites)
 	defer drop()
-	defer d.alone.Leave(last)
+	d.last = last
+	defer d.options.Plans.Leave(last)
 	first, err := d.options.Build(building)
 	switch {
 	case err == nil && building.Err() != nil:
@@ -84,7 +94,7 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 		return err
 	}
 	d.adopt(first)
-	if d.next, err = d.alone.Offer(building, first.Jobs); err != nil {
+	if d.next, err = d.options.Plans.Offer(building, first.Jobs); err != nil {
 		first.Close()
 		return nil
 	}
@@ -124,7 +134,10 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 	grace := time.NewTimer(time.Hour)
 	grace.Stop()
 	defer grace.Stop()
-	for !d.stopped || len(d.running) > 0 || d.reload.busy {
+	d.soon(clock()) // also where no job is due
+	go d.take()
+	defer close(d.orders)
+	for !d.stopped || len(d.running) > 0 || d.reload.busy || d.ordered || d.returning > 0 {
 		d.start()
 		d.say()
 		d.arm(due)
@@ -134,6 +147,8 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 			f()
 		case f := <-d.asks:
 			f()
+		case <-d.options.Work.Wake():
+			d.soon(clock())
 		case <-d.options.Changed:
 			d.requestReload("file", nil)
 		case <-pulse.C:
@@ -172,10 +187,10 @@ func (d *Daemon) pulse() *time.Ticker {
 // longestSleep is how long a changed clock, or a sleep of the machine, may go unnoticed.
 const longestSleep = time.Minute
 
-// arm sets the timer to the time when the next job is due and has a free slot.
+// arm sets the timer to the time when the next job is due and has a free slot. The end of an order needs none.
 func (d *Daemon) arm(timer *time.Timer) {
 	at := d.next
-	if at.IsZero() || d.stopped {
+	if at.IsZero() || d.stopped || d.ordered {
 		timer.Stop()
 		return
 	}
@@ -217,8 +232,11 @@ func (d *Daemon) tell(err error) {
 	}
 }
 
-// say tells the service manager what the daemon does, if that has changed.
+// say tells the service manager what the daemon does, if that has changed and is not about to.
 func (d *Daemon) say() {
+	if d.ordered && !d.stopped {
+		return
+	}
 	if words := d.words(); words != d.lastWords {
 		d.lastWords = words
 		d.tell(d.options.Manager.Status(words))

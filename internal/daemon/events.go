@@ -15,12 +15,10 @@ type Run struct {
 	State record.State
 }
 
-// Events receives what happens. Calls come one at a time, but for those of Scheduled, and must not block.
+// Events receives what happens. Calls come one at a time, and must not block.
 type Events interface {
 	// Ran is called when a run has ended; before is the job's state before it.
 	Ran(run Run, before record.State)
-	// Scheduled is called when a job's status or next run has changed.
-	Scheduled(job record.JobStatus)
 	// Removed is called when a job is gone.
 	Removed(job string)
 	// Reloaded is called after each attempt to load a config; err is why it was rejected, generation the one that runs.

@@ -82,23 +82,40 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 		if err == nil {
 			g.Close()
 		}
-		for _, answer := range answers {
-			answer <- ErrStopping
-		}
+		d.refuse(answers)
 		return
 	}
 	if err != nil {
 		d.reject(trigger, err, now)
-	} else {
-		gone := d.adopt(g)
-		d.next, _ = d.alone.Offer(d.ctx, g.Jobs)
+		d.reloaded(trigger, err, now, answers)
+		return
+	}
+	d.reload.busy = true // until the jobs have been offered
+	gone := d.adopt(g)
+	d.offer = &offer{jobs: g.Jobs, done: func(err error) {
+		d.reload.busy = false
 		for _, job := range gone {
 			d.options.Events.Removed(job)
 		}
+		if err != nil {
+			d.refuse(answers)
+			return
+		}
 		d.reload.succeeded(now)
 		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))
-	}
-	d.options.Events.Reloaded(now, d.current.number, err)
+		d.reloaded(trigger, nil, now, answers)
+	}}
+}
+
+// offer is what the taker is to offer, and what the loop does then; err is set if the daemon stops.
+type offer struct {
+	jobs []Job
+	done func(err error)
+}
+
+// reloaded answers those who wait for a build that has ended.
+func (d *Daemon) reloaded(trigger string, err error, at time.Time, answers []chan error) {
+	d.options.Events.Reloaded(at, d.current.number, err)
 	for _, answer := range answers {
 		answer <- err
 	}
@@ -106,6 +123,13 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 	if d.reload.again {
 		d.reload.again = false
 		d.requestReload(trigger, nil)
+	}
+}
+
+// refuse answers those who ask while the daemon stops.
+func (d *Daemon) refuse(answers []chan error) {
+	for _, answer := range answers {
+		answer <- ErrStopping
 	}
 }
 
@@ -121,36 +145,36 @@ func (d *Daemon) reject(trigger string, err error, now time.Time) {
 }
 
 // Look has jobs look at tags of their sources soon, by the jobs' names. All are noted once it returns without an error.
-func (d *Daemon) Look(ctx context.Context, tags map[string][]image.Reference) (err error) {
-	asked := d.do(ctx, func() {
-		if d.stopped {
-			err = ErrStopping
-			return
-		}
+func (d *Daemon) Look(ctx context.Context, tags map[string][]image.Reference) error {
+	return d.ask(ctx, func() (err error) {
 		for job, some := range tags {
 			names := make([]string, 0, len(some))
 			for _, tag := range some {
 				names = append(names, tag.String())
 			}
-			err = cmp.Or(err, d.alone.Look(ctx, job, names))
+			err = cmp.Or(err, d.options.Plans.Look(ctx, job, names))
 		}
-		d.next = clock()
+		return err
 	})
-	return cmp.Or(asked, err)
 }
 
 // Trigger runs a job now, or right after its current run. It returns false if there is no such job.
 func (d *Daemon) Trigger(ctx context.Context, job string) (found bool, err error) {
-	asked := d.do(ctx, func() {
-		if d.stopped {
-			err = ErrStopping
-			return
-		}
-		found, err = d.alone.Ask(ctx, job)
-		d.next = clock()
+	err = d.ask(ctx, func() (err error) {
+		found, err = d.options.Plans.Ask(ctx, job)
+		return err
 	})
-	if asked != nil {
-		return false, asked
-	}
 	return found, err
+}
+
+// ask has jobs taken that may be due after f, unless the daemon stops.
+func (d *Daemon) ask(ctx context.Context, f func() error) error {
+	if err := d.do(ctx, func() {}); err != nil { // the jobs have been offered
+		return err
+	}
+	err := ErrStopping
+	if !isClosed(d.draining) {
+		err = f()
+	}
+	return cmp.Or(err, d.do(ctx, func() { d.soon(clock()) }))
 }

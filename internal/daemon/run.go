@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -11,7 +10,9 @@ import (
 
 // running is a current run.
 type running struct {
-	claim   *record.Claim
+	claim *record.Claim
+	// next is the job's next claim, if that was there before the end of this run was told of.
+	next    *record.Claim
 	job     Job
 	built   *built
 	tracker *tracker
@@ -38,33 +39,6 @@ func (d *Daemon) adopt(g Generation) (gone []string) {
 	return gone
 }
 
-// start begins the runs of due jobs while there are free slots. Runs that wait for their registries take no slots, but there are at most
-// as many runs between the same registries as there are slots.
-func (d *Daemon) start() {
-	if d.stopped {
-		return
-	}
-	for free, _ := d.slots(); free > 0; free-- {
-		claim, next, err := d.alone.Take(d.ctx, d.full())
-		if claim == nil || err != nil {
-			d.next = next
-			return
-		}
-		d.begin(claim)
-		d.next = claim.Begun // there may be more
-	}
-}
-
-// full returns the registries between which no more jobs may run.
-func (d *Daemon) full() (full []string) {
-	for registries, n := range d.between {
-		if n >= d.current.Parallel {
-			full = append(full, registries)
-		}
-	}
-	return full
-}
-
 // slots returns the number of free slots, and when the next one becomes free at the latest unless its run makes progress: a run that waits
 // for its registries takes no slot.
 func (d *Daemon) slots() (free int, next time.Time) {
@@ -86,35 +60,68 @@ func (d *Daemon) begin(claim *record.Claim) {
 	d.between[r.job.Registries]++
 	r.built.runs++
 	d.options.Log.LogAttrs(d.ctx, slog.LevelDebug, "job started", slog.String("job", claim.Job), slog.String("reason", string(claimed(claim).BegunBy)))
-	ctx := d.ctx
 	go func() {
-		result := r.built.Run(ctx, claim.Job, claim.Some, d.draining, r.tracker)
-		d.done <- func() { d.end(r, result) }
+		run, err := d.work(r)
+		d.done <- func() { d.end(r, run, err) }
 	}()
 }
 
-// end records the result of a run.
-func (d *Daemon) end(r *running, result mirror.Result) {
-	now := clock()
+// work runs a job, and records the run. If the claim is lost meanwhile, the run ends and is not recorded.
+func (d *Daemon) work(r *running) (Run, error) {
+	ctx := d.ctx
+	if r.claim.Lost != nil {
+		claimed, cancel := until(ctx, r.claim.Lost)
+		defer cancel()
+		ctx = claimed
+	}
+	result := r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker)
+	if isClosed(r.claim.Lost) {
+		d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
+		return Run{}, record.ErrLost
+	}
+	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil, clock())
+	return run, d.options.Work.End(d.last, r.claim, run.JobRun, run.State)
+}
+
+// ended returns the record of a run that ends now; stopping says that the daemon stops.
+func (r *running) ended(result mirror.Result, stopping bool, now time.Time) Run {
+	state := claimed(r.claim)
+	var last record.Run
+	if r.claim.Some == nil {
+		state = ended(state, result, r.claim.Fingerprint, stopping, now)
+		last = *state.Last
+	} else {
+		state, last = looked(state, result, r.claim, stopping, now)
+	}
+	state.Due, state.Trigger = next(r.job, state, now)
+	state.Planned = r.job.Fingerprint
+	return runOf(r.job.Name, last, result, state)
+}
+
+// isClosed reports whether a channel that only ever is closed is so.
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// end notes that a run has ended; err is why it was not recorded.
+func (d *Daemon) end(r *running, run Run, err error) {
 	delete(d.running, r.job.Name)
 	if d.between[r.job.Registries]--; d.between[r.job.Registries] == 0 {
 		delete(d.between, r.job.Registries)
 	}
 	r.built.runs--
 	r.built.release()
-	d.ended = now
-	state := claimed(r.claim)
-	var last record.Run
-	if r.claim.Some == nil {
-		state = ended(state, result, r.claim.Fingerprint, d.stopped, now)
-		last = *state.Last
-	} else {
-		state, last = looked(state, result, r.claim, d.stopped, now)
-	}
-	state.Due, state.Trigger = next(r.job, state, now)
-	state.Planned = r.job.Fingerprint
-	run := runOf(r.job.Name, last, result, state)
-	if err := d.alone.End(context.WithoutCancel(d.ctx), r.claim, run.JobRun, state); err == nil && d.current.jobs[r.job.Name] != nil {
+	d.ended = time.Now()
+	if err == nil && d.current.jobs[r.job.Name] != nil {
 		d.options.Events.Ran(run, r.claim.State)
 	}
+	if r.next != nil {
+		d.accept(r.next)
+	}
+	d.soon(clock())
 }

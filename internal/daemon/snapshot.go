@@ -15,7 +15,7 @@ func (d *Daemon) Snapshot(ctx context.Context) (s record.Snapshot, err error) {
 	if err := d.do(ctx, func() { s = d.snapshot(time.Now(), trackers) }); err != nil {
 		return record.Snapshot{}, err
 	}
-	if s.Jobs, err = d.alone.Board(ctx); err != nil {
+	if s.Jobs, err = d.options.View.Board(ctx); err != nil {
 		return record.Snapshot{}, err
 	}
 	for i := range s.Jobs {

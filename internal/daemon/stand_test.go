@@ -44,6 +44,8 @@ type stand struct {
 	told       []string // by the service manager's words
 	events     []string
 	watchdog   time.Duration
+	// wrap changes what hands out jobs; nil for not.
+	wrap func(Work) Work
 }
 
 // config is what Build finds.
@@ -102,9 +104,14 @@ func newStand(c config) *stand {
 func (s *stand) start(t *testing.T) {
 	t.Helper()
 	s.changed, s.halt, s.ended = make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	log := slog.New(slog.NewTextHandler(s.log, nil))
+	alone := NewAlone((*memory)(s), (*recorder)(s).Scheduled, log)
+	work := Work(alone)
+	if s.wrap != nil {
+		work = s.wrap(work)
+	}
 	s.Daemon = New(Options{
-		Build: s.build, Memory: (*memory)(s), Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed,
-		Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		Build: s.build, Work: work, Plans: alone, View: alone, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log,
 	})
 	ctx, kill := context.WithCancel(t.Context())
 	s.kill = kill
