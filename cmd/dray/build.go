@@ -16,6 +16,7 @@ import (
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/spelling"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/transfer"
 )
@@ -193,6 +194,20 @@ func (a *app) stateDir() string {
 	return ""
 }
 
+// shownNames is how many mappings are named to whoever asks for one that is not there.
+const shownNames = 10
+
+// unknownMapping names what may have been meant instead, or else what there is.
+func unknownMapping(name string, all []string) error {
+	if near := spelling.Nearest(name, all, maxNearest); len(near) > 0 {
+		return usage("no mapping is named %q%s", name, spelling.Suggestion(near))
+	}
+	if more := len(all) - shownNames; more > 0 {
+		return usage("no mapping is named %q; there are: %q and %d more", name, all[:shownNames], more)
+	}
+	return usage("no mapping is named %q; there are: %q", name, all)
+}
+
 // choose returns the jobs with the given names, all where none is given.
 func choose(jobs []plan.Job, names []string) ([]plan.Job, error) {
 	if len(names) == 0 {
@@ -208,7 +223,7 @@ func choose(jobs []plan.Job, names []string) ([]plan.Job, error) {
 	for _, name := range names {
 		job, ok := known[name]
 		if !ok {
-			return nil, usage("no mapping is named %q; there are: %q", name, all)
+			return nil, unknownMapping(name, all)
 		}
 		delete(known, name)
 		chosen = append(chosen, job)

@@ -1,7 +1,14 @@
 package main
 
 import (
+	"context"
+	"slices"
+	"time"
+
 	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/web"
 )
 
 func (a *app) completionCommand() *cobra.Command {
@@ -39,4 +46,49 @@ func (a *app) completionCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// completeValues completes the values of flags.
+func completeValues(c *cobra.Command, values map[string][]string) {
+	for flag, allowed := range values {
+		if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(allowed, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+}
+
+// completionTime bounds how long a completion asks the daemon.
+const completionTime = 2 * time.Second
+
+// completeJobs completes up to n names of the daemon's jobs.
+func (a *app) completeJobs(at *daemonAddress, n int) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		if len(args) >= n {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), completionTime)
+		defer cancel()
+		_ = a.withClient(*at, func(client *web.Client) error { // there is nobody to tell
+			status, err := client.Status(ctx)
+			for i := range status.Jobs {
+				names = append(names, status.Jobs[i].Job)
+			}
+			return err
+		})
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeMappings completes names of the config's mappings.
+func (a *app) completeMappings(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if _, jobs, err := a.loadWith(config.Options{Getenv: a.getenv, NoSecrets: true}); err == nil {
+		for _, job := range jobs {
+			if !slices.Contains(args, job.Name) {
+				names = append(names, job.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -136,7 +136,9 @@ func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
 		return err
 	case <-stage.synced(life):
 	}
-	err := a.demoStep("status", func() error { return a.status(life, asked{server: stage.listen}) })
+	err := a.demoStep("status", func() error {
+		return a.withClient(daemonAddress{server: stage.listen}, func(client *web.Client) error { return a.status(life, client, "", false) })
+	})
 	if err == nil && keep {
 		a.say("It goes on until Ctrl-C, and a tag moves every 20 seconds. Edit %s, and look at http://%s/ or:", stage.file, stage.listen)
 		fmt.Fprintf(a.out, "    dray status --watch -c %s\n    crane digest --insecure %s/mirror/base:latest\n", stage.file, stage.target.Host)

@@ -27,6 +27,7 @@ counts such pulls, so there plan fetches one index of each unknown repository an
 platforms are selected it also fetches the indexes of changed tags. The sync reuses them.
 
 ` + exitHelp,
+		ValidArgsFunction: a.completeMappings,
 		RunE: func(c *cobra.Command, names []string) error {
 			cfg, jobs, err := a.load(nil)
 			if err != nil {
@@ -87,6 +88,7 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exi
 		return err
 	}
 	if a.output == "json" {
+		a.answered = true
 		err = report.JSON(a.out, "plan", started, time.Since(started), results)
 	} else {
 		err = report.Plan(a.out, results, a.style())

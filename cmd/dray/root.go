@@ -10,10 +10,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/spelling"
 )
 
 // The exit codes; they are part of the contract with scripts and in every command's help.
@@ -75,6 +77,8 @@ type flags struct {
 type app struct {
 	streams
 	flags
+	// answered is set once a document was written.
+	answered bool
 }
 
 // run executes a command line and returns the exit code.
@@ -87,7 +91,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetArgs(args)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
@@ -101,28 +105,43 @@ func run(ctx context.Context, args []string, s streams) int {
 			exit.err = why
 		}
 	}
-	a.explain(exit, args)
+	a.explain(exit, args, command)
 	return exit.code
 }
 
-// explain writes an error, each of its lines as its own, with what to do about it. An argument that may hold a password is not
-// repeated.
-func (a *app) explain(exit *exitError, args []string) {
+// failed is the answer in JSON of a command that could not give its own.
+type failed struct {
+	Version int    `json:"version"`
+	Command string `json:"command"`
+	Error   string `json:"error"`
+	// Errors has each mistake of a config.
+	Errors []checkedError `json:"errors"`
+}
+
+// explain writes an error, each of its lines as its own, with what to do about it; with --output json also as a document, unless the command
+// has written one. An argument that may hold a password is not repeated.
+func (a *app) explain(exit *exitError, args []string, command *cobra.Command) {
 	if exit.err == nil {
 		return
 	}
+	text := withoutUserinfo(exit.err.Error(), args)
+	answer := failed{Version: 1, Command: strings.TrimPrefix(command.CommandPath(), "dray "), Error: report.Line(text), Errors: []checkedError{}}
 	var invalid config.Errors
 	if errors.As(exit.err, &invalid) {
 		for _, e := range invalid {
 			fmt.Fprintln(a.err, report.Line(e.Error()))
 		}
-		return
+		answer.Errors = mistakes(invalid)
+	} else {
+		for line := range strings.SplitSeq(text, "\n") {
+			fmt.Fprintln(a.err, "dray: "+report.Line(line))
+		}
+		if exit.code == exitUsage {
+			fmt.Fprintf(a.err, "Run %s --help to see how it is used.\n", command.CommandPath())
+		}
 	}
-	for line := range strings.SplitSeq(withoutUserinfo(exit.err.Error(), args), "\n") {
-		fmt.Fprintln(a.err, "dray: "+report.Line(line))
-	}
-	if exit.code == exitUsage {
-		fmt.Fprintln(a.err, "Run dray --help for the commands and their flags.")
+	if a.output == "json" && !a.answered {
+		_ = a.writeJSON(answer) // the exit code says it too
 	}
 }
 
@@ -136,7 +155,11 @@ func withoutUserinfo(text string, args []string) string {
 	return text
 }
 
+// maxNearest is how many names are suggested in place of one that is not there.
+const maxNearest = 3
+
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "dray",
 		Short: "Import container images into your own registries, as a YAML file declares",
@@ -150,8 +173,14 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArguments,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if showVersion {
+				return a.printVersion()
+			}
+			return c.Help()
+		},
 	}
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	config, ok := a.getenv("DRAY_CONFIG")
 	if !ok || config == "" {
 		config = "dray.yaml"
@@ -166,19 +195,24 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 		a.work.begin(c.CommandPath())
 		return a.checkFlags()
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.layoutCommand(), a.statusCommand(), a.demoCommand(),
-		a.schemaCommand(), a.versionCommand(), a.completionCommand())
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &exitError{exitUsage, unknownFlag(c, err)} })
+	root.AddCommand(a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.convertCommand(), a.layoutCommand(), a.statusCommand(),
+		a.historyCommand(), a.triggerCommand(), a.reloadCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand())
+	completeValues(root, map[string][]string{"output": outputs(), "log-level": logLevels(), "log-format": logFormats()})
 	root.AddCommand(a.buildCommands()...)
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
 
+func outputs() []string    { return []string{"text", "json"} }
+func logLevels() []string  { return []string{"debug", "info", "warn", "error"} }
+func logFormats() []string { return []string{"auto", "text", "json"} }
+
 func (a *app) checkFlags() error {
 	return errors.Join(
-		oneOf("--output", a.output, "text", "json"),
-		oneOf("--log-level", a.logLevel, "", "debug", "info", "warn", "error"),
-		oneOf("--log-format", a.logFormat, "", "auto", "text", "json"),
+		oneOf("--output", a.output, outputs()...),
+		oneOf("--log-level", a.logLevel, append([]string{""}, logLevels()...)...),
+		oneOf("--log-format", a.logFormat, append([]string{""}, logFormats()...)...),
 	)
 }
 
@@ -191,15 +225,39 @@ func oneOf(flag, value string, allowed ...string) error {
 	return usage("%s %q: write one of %s", flag, value, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
 }
 
+// noArguments refuses arguments. To a command that has others below it, an argument is the name of one of them.
 func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage("unknown command %q for %q", args[0], c.CommandPath())
+	switch {
+	case len(args) == 0:
+		return nil
+	case !c.HasAvailableSubCommands():
+		return usage("%s takes no arguments (got %q)", c.CommandPath(), args[0])
 	}
-	return nil
+	var names []string
+	for _, below := range c.Commands() {
+		names = append(names, below.Name())
+	}
+	return usage("unknown command %q for %q%s", args[0], c.CommandPath(), spelling.Suggestion(spelling.Nearest(args[0], names, maxNearest)))
+}
+
+// unknownFlag adds the flags that may have been meant to an error about one that is not there.
+func unknownFlag(c *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return err
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, "--"+f.Name)
+		}
+	})
+	return fmt.Errorf("%w%s", err, spelling.Suggestion(spelling.Nearest("--"+unknown.GetSpecifiedName(), names, maxNearest)))
 }
 
 // writeJSON writes an answer to stdout as one document.
 func (a *app) writeJSON(answer any) error {
+	a.answered = true
 	encoder := json.NewEncoder(a.out)
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(answer); err != nil {

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/web"
@@ -18,62 +22,142 @@ import (
 // usualAddress is the default of server.listen.
 const usualAddress = "127.0.0.1:8484"
 
+// maxTokenFile is the largest file of a token that is read, in bytes.
+const maxTokenFile = 64 << 10
+
 // watchEvery is how often status --watch looks.
 const watchEvery = 2 * time.Second
 
-// asked is what the flags of status say.
-type asked struct {
-	server string
-	watch  bool
-}
-
 func (a *app) statusCommand() *cobra.Command {
-	var f asked
+	var at daemonAddress
+	var watch bool
 	c := &cobra.Command{
-		Use:   "status",
+		Use:   "status [JOB]",
 		Short: "Show what the daemon does, waits for and did last",
 		Long: `Show what the daemon does: each mapping with its last result, the age of its last success, its next run or what
-it waits for, and the running imports. dray finds the daemon by the config's server.listen, or by --server.
+it waits for, and the running imports. With JOB, only that and its last runs. dray finds the daemon by the config's
+server.listen, or by --server.
 
 ` + exitHelp,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.status(c.Context(), f) },
+		Args:              atMostOne("status", "JOB"),
+		ValidArgsFunction: a.completeJobs(&at, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			job := ""
+			if len(args) > 0 {
+				job = args[0]
+			}
+			return a.withClient(at, func(client *web.Client) error { return a.status(c.Context(), client, job, watch) })
+		},
 	}
-	c.Flags().StringVar(&f.server, "server", "", "the daemon's `ADDRESS`, host:port or unix:PATH, instead of the config's server.listen")
-	c.Flags().BoolVar(&f.watch, "watch", false, "refresh every 2 seconds until interrupted")
+	addServer(c, &at)
+	c.Flags().BoolVar(&watch, "watch", false, "refresh every 2 seconds until interrupted")
 	return c
 }
 
-func (a *app) status(ctx context.Context, f asked) error {
-	client, err := a.client(f.server)
+// daemonAddress says where the daemon answers, instead of the config.
+type daemonAddress struct {
+	server, tokenFile string
+}
+
+// addServer adds the flags that say where the daemon answers.
+func addServer(c *cobra.Command, at *daemonAddress) {
+	c.Flags().StringVar(&at.server, "server", "", "the daemon's `ADDRESS`, host:port or unix:PATH, instead of the config's server.listen")
+	c.Flags().StringVar(&at.tokenFile, "token-file", "", "a `FILE` with the daemon's server.token, for --server")
+}
+
+// atMostOne refuses more than one argument.
+func atMostOne(command, argument string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usage("%s takes at most one %s (got %d)", command, argument, len(args))
+		}
+		return nil
+	}
+}
+
+// withClient calls f with a client of the daemon. An error of the daemon, or that there is none, is exit code 1, if f says nothing else.
+func (a *app) withClient(at daemonAddress, f func(*web.Client) error) error {
+	client, err := a.client(at)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	err = f(client)
+	if _, ok := errors.AsType[*exitError](err); err == nil || ok {
+		return err
+	}
+	if unknown, ok := errors.AsType[*web.UnknownJobError](err); ok {
+		return &exitError{exitUsage, unknown}
+	}
+	return &exitError{exitFailed, err}
+}
+
+// recentRuns is how many runs of a job are shown with its status.
+const recentRuns = 5
+
+func (a *app) status(ctx context.Context, client *web.Client, job string, watch bool) error {
 	for {
 		status, err := client.Status(ctx)
-		if err != nil {
-			return &exitError{exitFailed, err}
+		if err == nil && job != "" {
+			status, err = statusOf(status, job)
 		}
-		if err := a.showStatus(status, f.watch); err != nil {
-			return &exitError{exitFailed, err}
+		var runs []record.JobRun
+		if err == nil && job != "" && a.output != "json" {
+			runs, err = client.History(ctx, job, recentRuns)
 		}
-		if !f.watch {
-			return nil
+		if err == nil {
+			err = a.showStatus(status, runs, watch)
 		}
-		select {
-		case <-time.After(watchEvery):
-		case <-ctx.Done():
-			return &exitError{exitFailed, ctx.Err()}
+		if err != nil || !watch {
+			return err
+		}
+		if err := pause(ctx, watchEvery); err != nil {
+			return err
 		}
 	}
 }
 
+// pause waits, and returns an error if ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// statusOf returns a status with one job only, and nothing that is about all.
+func statusOf(status record.Snapshot, job string) (record.Snapshot, error) {
+	i := slices.IndexFunc(status.Jobs, func(j record.JobStatus) bool { return j.Job == job })
+	if i < 0 {
+		names := make([]string, 0, len(status.Jobs))
+		for i := range status.Jobs {
+			names = append(names, status.Jobs[i].Job)
+		}
+		return record.Snapshot{}, web.UnknownJob(job, names)
+	}
+	status.Jobs = status.Jobs[i : i+1]
+	status.Budgets, status.Closed, status.Receivers = nil, nil, nil
+	return status, nil
+}
+
 // client asks the daemon of the config. A config that is bad now may well have a daemon that runs the one before it: then it is
 // looked for at the usual address.
-func (a *app) client(server string) (*web.Client, error) {
-	if server != "" {
-		return web.NewClient(server, ""), nil
+func (a *app) client(at daemonAddress) (*web.Client, error) {
+	switch {
+	case at.server == "" && at.tokenFile != "":
+		return nil, usage("--token-file needs --server; without it the config has both")
+	case at.tokenFile != "" && !web.Local(at.server):
+		return nil, usage("--token-file: the token would cross the network in plain text to %s; use a tunnel, such as ssh -L or kubectl port-forward, and its address on this machine", at.server)
+	case at.tokenFile != "":
+		token, err := file.Read(at.tokenFile, maxTokenFile)
+		if err != nil {
+			return nil, usage("--token-file: %v", err)
+		}
+		return web.NewClient(at.server, strings.TrimSpace(string(token))), nil
+	case at.server != "":
+		return web.NewClient(at.server, ""), nil
 	}
 	cfg, _, err := a.load(nil)
 	switch {
@@ -87,14 +171,15 @@ func (a *app) client(server string) (*web.Client, error) {
 	return web.NewClient(cfg.Server.Listen, cfg.Server.Token.Reveal()), nil
 }
 
-// showStatus writes the answer; a next one replaces it on a terminal.
-func (a *app) showStatus(status record.Snapshot, again bool) error {
+// showStatus writes the answer, and the last runs of the one job; a next one replaces it on a terminal.
+func (a *app) showStatus(status record.Snapshot, runs []record.JobRun, again bool) error {
 	var b bytes.Buffer
 	_, onTerminal := terminal(a.out)
 	if again && onTerminal {
 		b.WriteString("\x1b[H\x1b[2J") // home, and clear (ECMA-48)
 	}
 	if a.output == "json" {
+		a.answered = true
 		encoder := json.NewEncoder(&b)
 		if !again {
 			encoder.SetIndent("", "  ")
@@ -104,6 +189,11 @@ func (a *app) showStatus(status record.Snapshot, again bool) error {
 		}
 	} else if err := report.Status(&b, status, a.style()); err != nil {
 		return err
+	} else if len(runs) > 0 {
+		b.WriteByte('\n')
+		if err := report.History(&b, runs, status.Now, a.style()); err != nil {
+			return err
+		}
 	}
 	_, err := io.Copy(a.out, &b)
 	return err

@@ -23,6 +23,7 @@ func (a *app) syncCommand() *cobra.Command {
 does not allow now is deferred; dray says until when. With --wait, sync waits and imports that too.
 
 ` + exitHelp,
+		ValidArgsFunction: a.completeMappings,
 		RunE: func(c *cobra.Command, names []string) error {
 			cfg, jobs, err := a.load(nil)
 			if err != nil {
@@ -53,6 +54,7 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 	}
 	took := time.Since(started)
 	if a.output == "json" {
+		a.answered = true
 		err = report.JSON(a.out, command, started, took, results)
 	} else {
 		style := a.style()

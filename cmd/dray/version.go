@@ -69,22 +69,25 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Long:  "Print the version of dray, the commit that it was built from, and the versions of Go and of the main libraries.\n\n" + exitHelp,
 		Args:  noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			b := buildVersion()
-			var err error
-			if a.output == "json" {
-				err = json.NewEncoder(a.out).Encode(b)
-			} else {
-				_, err = fmt.Fprintf(a.out, "dray %s\ncommit %s\n%s %s\n", b.Version, cmp.Or(b.Commit, "unknown"), b.Go, b.Platform)
-				for _, name := range slices.Sorted(maps.Keys(b.Libraries)) {
-					_, printed := fmt.Fprintf(a.out, "%s %s\n", name, b.Libraries[name])
-					err = errors.Join(err, printed)
-				}
-			}
-			if err != nil {
-				return &exitError{exitFailed, err}
-			}
-			return nil
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.printVersion() },
 	}
+}
+
+func (a *app) printVersion() error {
+	b := buildVersion()
+	var err error
+	if a.output == "json" {
+		a.answered = true
+		err = json.NewEncoder(a.out).Encode(b)
+	} else {
+		_, err = fmt.Fprintf(a.out, "dray %s\ncommit %s\n%s %s\n", b.Version, cmp.Or(b.Commit, "unknown"), b.Go, b.Platform)
+		for _, name := range slices.Sorted(maps.Keys(b.Libraries)) {
+			_, printed := fmt.Fprintf(a.out, "%s %s\n", name, b.Libraries[name])
+			err = errors.Join(err, printed)
+		}
+	}
+	if err != nil {
+		return &exitError{exitFailed, err}
+	}
+	return nil
 }

@@ -209,7 +209,7 @@ func (v *views) compare(where string) {
 	v.must(json.Unmarshal([]byte(v.get("/api/v1/jobs")), &jobs))
 	page, scrape := v.get("/?refresh=off"), v.get("/metrics")
 	var text bytes.Buffer
-	v.must((&app{streams: streams{out: &text}}).showStatus(status, false))
+	v.must((&app{streams: streams{out: &text}}).showStatus(status, nil, false))
 	for i, j := range snapshot.Jobs {
 		if status.Jobs[i].Job != j.Job || jobs.Jobs[i].Job != j.Job {
 			v.t.Fatalf("%s: other jobs", where)

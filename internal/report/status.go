@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/draysync/dray/internal/record"
 )
@@ -41,79 +40,47 @@ func statusRejection(b *strings.Builder, s record.Config, now time.Time, style S
 	b.WriteByte('\n')
 }
 
-// statusRow is the line about one job.
-type statusRow struct {
-	cells [5]string
-	// colors are those of the cells, empty for none.
-	colors [5]color
-}
-
-const minJobColumn = 12
-
 func statusTable(b *strings.Builder, jobs []record.JobStatus, now time.Time, style Style) {
 	if len(jobs) == 0 {
 		b.WriteString("There are no jobs: the config has no mappings.\n")
 		return
 	}
-	rows := []statusRow{{cells: [5]string{"JOB", "STATE", "LAST", "SUCCESS", "NEXT"}, colors: [5]color{bold, bold, bold, bold, bold}}}
+	rows := []cells{heads("JOB", "STATE", "LAST", "SUCCESS", "NEXT")}
 	for _, j := range jobs {
-		rows = append(rows, statusRowOf(j, now))
+		rows = append(rows, statusRow(j, now))
 	}
-	var widths [5]int
-	for _, r := range rows {
-		for i, cell := range r.cells {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	widths[0] = min(widths[0], maxAligned)
-	if style.Width > 0 {
-		room := style.Width - widths[1] - widths[2] - widths[3] - widths[4] - 2*(len(widths)-1)
-		widths[0] = min(widths[0], max(minJobColumn, room))
-	}
-	for _, r := range rows {
-		if style.Width > 0 {
-			r.cells[0] = middle(r.cells[0], widths[0])
-		}
-		var line strings.Builder
-		for i, cell := range r.cells {
-			gap := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(cell))+2)
-			if i == len(r.cells)-1 {
-				gap = ""
-			}
-			line.WriteString(style.paint(r.colors[i], cell) + gap)
-		}
-		b.WriteString(line.String() + "\n")
-	}
+	columns(b, rows, 0, style)
 }
 
-func statusRowOf(j record.JobStatus, now time.Time) statusRow {
-	r := statusRow{cells: [5]string{Line(j.Job), Line(string(j.State)), "–", "never", nextText(j, now)}}
+// statusRow is the line about one job.
+func statusRow(j record.JobStatus, now time.Time) cells {
+	row := cells{{text: Line(j.Job)}, {text: Line(string(j.State))}, {text: "–"}, {text: "never"}, {text: nextText(j, now)}}
 	switch j.State {
 	case record.JobRunning:
-		r.colors[1] = green
+		row[1].color = green
 	case record.JobWaiting, record.JobDeferred:
-		r.colors[1] = yellow
+		row[1].color = yellow
 	case record.JobScheduled, record.JobIdle:
 	}
 	if last := j.Last; last != nil {
-		r.cells[2] = Line(string(last.Outcome))
+		text := Line(string(last.Outcome))
 		if j.Failures > 1 {
-			r.cells[2] += fmt.Sprintf(" ×%d", j.Failures)
+			text += fmt.Sprintf(" ×%d", j.Failures)
 		}
-		r.cells[2] += " " + ago(last.Ended, now)
+		text += " " + ago(last.Ended, now)
 		if n := last.Counts.Unverified; n > 0 {
-			r.cells[2] += fmt.Sprintf(", %d unverified", n)
+			text += fmt.Sprintf(", %d unverified", n)
 		}
-		r.colors[2] = outcomeColor(last.Outcome)
+		row[2] = cell{text, outcomeColor(last.Outcome)}
 	}
 	if !j.LastSuccess.IsZero() {
-		r.cells[3] = ago(j.LastSuccess, now)
+		row[3].text = ago(j.LastSuccess, now)
 	}
 	if j.Overdue {
-		r.cells[3] += ", overdue"
-		r.colors[3] = red
+		row[3].text += ", overdue"
+		row[3].color = red
 	}
-	return r
+	return row
 }
 
 func outcomeColor(outcome record.Result) color {

@@ -25,7 +25,7 @@ func statusImports(b *strings.Builder, jobs []record.JobStatus, style Style) {
 			column = max(column, min(maxAligned, utf8.RuneCountInString(Line(i.Target))))
 		}
 		if style.Width > 0 {
-			column = min(column, max(minJobColumn, style.Width-barWidth-24))
+			column = min(column, max(minShortened, style.Width-barWidth-24))
 		}
 		for _, i := range p.UnderWay {
 			name := Line(i.Target)

@@ -28,7 +28,7 @@ const (
 )
 
 func (s Style) paint(c color, text string) string {
-	if !s.Color || text == "" {
+	if !s.Color || c == "" || text == "" {
 		return text
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"

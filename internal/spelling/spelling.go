@@ -4,6 +4,7 @@ package spelling
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +44,26 @@ func Nearest(word string, known []string, most int) []string {
 		names = append(names, c.name)
 	}
 	return names
+}
+
+// Suggestion asks whether one of some names was meant, as an end to a sentence: `; did you mean "a", "b" or "c"?`. It is empty for no names.
+func Suggestion(names []string) string {
+	var b strings.Builder
+	for i, name := range names {
+		switch i {
+		case 0:
+			b.WriteString("; did you mean ")
+		case len(names) - 1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Quote(name))
+	}
+	if b.Len() > 0 {
+		b.WriteByte('?')
+	}
+	return b.String()
 }
 
 // distance counts the bytes to insert, remove, replace or swap with their neighbour.

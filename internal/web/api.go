@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/record"
-	"github.com/draysync/dray/internal/spelling"
 )
 
 // healthTimeout is how long the daemon's loop may take to answer before it counts as hung.
@@ -99,15 +98,16 @@ func (s *Server) inTurn(w http.ResponseWriter, r *http.Request, do func(context.
 
 const (
 	defaultRuns = 50
-	maxRuns     = 1000
+	// MaxRuns is the largest limit of a history.
+	MaxRuns = 1000
 )
 
 func (s *Server) serveHistory(w http.ResponseWriter, r *http.Request) {
 	query, limit := r.URL.Query(), defaultRuns
 	if text := query.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxRuns {
-			refuse(w, http.StatusBadRequest, fmt.Sprintf("limit is a number from 1 to %d", maxRuns))
+		if err != nil || n < 1 || n > MaxRuns {
+			refuse(w, http.StatusBadRequest, fmt.Sprintf("limit is a number from 1 to %d", MaxRuns))
 			return
 		}
 		limit = n
@@ -147,7 +147,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 			for _, j := range status.Jobs {
 				names = append(names, j.Job)
 			}
-			unknown := &UnknownJobError{Job: job, Nearest: spelling.Nearest(job, names, maxNearest)}
+			unknown := UnknownJob(job, names)
 			answer(w, http.StatusNotFound, failure{Error: unknown.Error(), Nearest: unknown.Nearest})
 		})
 	}

@@ -68,6 +68,16 @@ func reachable(address string) string {
 	return address
 }
 
+// Local reports whether an address, as server.listen has it, is a socket or of the loopback: what is sent there crosses no network.
+func Local(address string) bool {
+	if strings.HasPrefix(address, socketPrefix) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(reachable(address))
+	ip, notAddress := netip.ParseAddr(host)
+	return err == nil && (host == "localhost" || notAddress == nil && ip.Unmap().IsLoopback())
+}
+
 // Close closes the connections that idle.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

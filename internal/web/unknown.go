@@ -2,6 +2,8 @@ package web
 
 import (
 	"fmt"
+
+	"github.com/draysync/dray/internal/spelling"
 )
 
 // maxNearest is how many names are named to somebody who asks for a job that is not there.
@@ -14,21 +16,11 @@ type UnknownJobError struct {
 	Nearest []string
 }
 
+// UnknownJob returns the error about a job that is none of those that there are.
+func UnknownJob(job string, names []string) *UnknownJobError {
+	return &UnknownJobError{Job: job, Nearest: spelling.Nearest(job, names, maxNearest)}
+}
+
 func (e *UnknownJobError) Error() string {
-	text := fmt.Sprintf("there is no job %q", e.Job)
-	for i, name := range e.Nearest {
-		switch i {
-		case 0:
-			text += "; did you mean "
-		case len(e.Nearest) - 1:
-			text += " or "
-		default:
-			text += ", "
-		}
-		text += fmt.Sprintf("%q", name)
-	}
-	if len(e.Nearest) > 0 {
-		text += "?"
-	}
-	return text
+	return fmt.Sprintf("there is no job %q%s", e.Job, spelling.Suggestion(e.Nearest))
 }
