@@ -96,7 +96,7 @@ func (r *running) ranAgain(t *testing.T, jobs ...string) []record.JobStatus {
 	t.Helper()
 	before := r.runs(t)
 	for _, job := range jobs {
-		if err := r.client.Sync(t.Context(), job); err != nil {
+		if _, err := r.client.Sync(t.Context(), job); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -70,7 +70,7 @@ func TestThousandReloads(t *testing.T) {
 		}
 		if n%3 == 0 {
 			move()
-			if err := r.client.Sync(t.Context(), "steady"); err != nil {
+			if _, err := r.client.Sync(t.Context(), "steady"); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -73,10 +73,10 @@ func TestKilledDaemon(t *testing.T) {
 		case 1:
 			what = "reload and sync"
 			write(round + 1)
-			_ = r.client.Sync(t.Context(), "app") // it may be gone already
+			_, _ = r.client.Sync(t.Context(), "app") // it may be gone already
 		default:
-			_ = r.client.Sync(t.Context(), "app")
-			_ = r.client.Sync(t.Context(), "other")
+			_, _ = r.client.Sync(t.Context(), "app")
+			_, _ = r.client.Sync(t.Context(), "other")
 		}
 		select {
 		case <-r.ended:
@@ -100,7 +100,7 @@ func TestKilledDaemon(t *testing.T) {
 	}
 	r := launch(t, d.config, d.socket)
 	for _, job := range []string{"app", "other"} {
-		if err := r.client.Sync(t.Context(), job); err != nil {
+		if _, err := r.client.Sync(t.Context(), job); err != nil {
 			t.Fatal(err)
 		}
 	}

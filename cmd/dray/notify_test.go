@@ -62,7 +62,7 @@ func TestNotifies(t *testing.T) {
 	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{}).Push(source, "app", "v1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.client.Sync(t.Context(), "app"); err != nil {
+	if _, err := r.client.Sync(t.Context(), "app"); err != nil {
 		t.Fatal(err)
 	}
 	hears("recovered app")

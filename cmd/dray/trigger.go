@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,16 +52,16 @@ func (a *app) triggerCommand() *cobra.Command {
 }
 
 func (a *app) trigger(ctx context.Context, client *web.Client, job string, wait bool) error {
-	before, err := client.Status(ctx)
+	asked, err := client.Sync(ctx, job)
 	if err != nil {
-		return err
-	}
-	if err := client.Sync(ctx, job); err != nil {
 		return err
 	}
 	answer := triggered{Version: 1, Command: "trigger", Job: job}
 	if wait {
-		if answer.Run, err = a.runAfter(ctx, client, job, before.Now); err != nil {
+		if asked.IsZero() {
+			return errors.New("the daemon is older than this program, and does not say when it was asked: use its own dray, or leave --wait out")
+		}
+		if answer.Run, err = a.runAfter(ctx, client, job, asked); err != nil {
 			return err
 		}
 	}
@@ -73,8 +74,8 @@ func (a *app) trigger(ctx context.Context, client *web.Client, job string, wait 
 	return nil
 }
 
-// runAfter waits for the end of a run of a job that has begun after a time of the daemon's clock.
-func (a *app) runAfter(ctx context.Context, client *web.Client, job string, begun time.Time) (*record.Run, error) {
+// runAfter waits for the end of a run of a job that began when the daemon was asked for it, or later, by the daemon's clock.
+func (a *app) runAfter(ctx context.Context, client *web.Client, job string, asked time.Time) (*record.Run, error) {
 	for {
 		status, err := client.Status(ctx)
 		if err == nil {
@@ -83,8 +84,7 @@ func (a *app) runAfter(ctx context.Context, client *web.Client, job string, begu
 		if err != nil {
 			return nil, fmt.Errorf("wait for the run of %s: %w", job, err)
 		}
-		// Times of runs are exact to a millisecond.
-		if last := status.Jobs[0].Last; last != nil && !last.Started.Before(begun.Truncate(time.Millisecond)) {
+		if last := status.Jobs[0].Last; last != nil && !last.Started.Before(asked) {
 			return last, nil
 		}
 		if err := pause(ctx, waitEvery); err != nil {

@@ -130,17 +130,20 @@ func (s *Server) serveHistory(w http.ResponseWriter, r *http.Request) {
 // accepted is the document of an answer to a job that is to run.
 type accepted struct {
 	Job string `json:"job"`
+	// Asked is when the request came; the run begins later.
+	Asked time.Time `json:"asked"`
 }
 
 func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.limits.Answer)
 	defer cancel()
+	asked := exact(time.Now())
 	found, err := s.options.Daemon.Sync(ctx, job)
 	switch {
 	case err != nil:
 		fail(w, err)
 	case found:
-		answer(w, http.StatusAccepted, accepted{Job: job})
+		answer(w, http.StatusAccepted, accepted{Job: job, Asked: asked})
 	default:
 		s.withStatus(w, r, func(status *record.Snapshot) {
 			var names []string

@@ -116,19 +116,21 @@ func (c *Client) check(version int) error {
 	return nil
 }
 
-// Sync has a job run now, and does not wait for it. The error is an [*UnknownJobError] where there is none of that name.
-func (c *Client) Sync(ctx context.Context, job string) error {
+// Sync has a job run now, and does not wait for it. It returns when the daemon was asked, by the daemon's clock: the run begins later. The error is
+// an [*UnknownJobError] if there is no job of that name.
+func (c *Client) Sync(ctx context.Context, job string) (asked time.Time, err error) {
 	status, body, err := c.do(ctx, http.MethodPost, jobPath(job))
+	var a accepted
 	var f failure
 	switch {
 	case err != nil:
-		return err
-	case status == http.StatusAccepted:
-		return nil
+		return time.Time{}, err
+	case status == http.StatusAccepted && json.Unmarshal(body, &a) == nil:
+		return a.Asked, nil
 	case status == http.StatusNotFound && json.Unmarshal(body, &f) == nil && f.Error != "":
-		return &UnknownJobError{Job: job, Nearest: f.Nearest}
+		return time.Time{}, &UnknownJobError{Job: job, Nearest: f.Nearest}
 	}
-	return c.refusal(status, body)
+	return time.Time{}, c.refusal(status, body)
 }
 
 // RejectedError says why a config was rejected.

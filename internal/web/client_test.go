@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -21,14 +22,16 @@ func TestClientChanges(t *testing.T) {
 	client := NewClient(address, token)
 	defer client.Close()
 	for _, job := range jobs {
-		if err := client.Sync(t.Context(), job); err != nil {
-			t.Errorf("%q: %v", job, err)
+		before := time.Now().Truncate(time.Millisecond)
+		if asked, err := client.Sync(t.Context(), job); err != nil || asked.Before(before) || asked.After(time.Now()) {
+			t.Errorf("%q: asked at %v, %v", job, asked, err)
 		}
 	}
 	if d := cmp.Diff(jobs, daemon.synced); d != "" {
 		t.Error(d)
 	}
-	unknown, ok := errors.AsType[*UnknownJobError](client.Sync(t.Context(), "alpine"))
+	_, err := client.Sync(t.Context(), "alpine")
+	unknown, ok := errors.AsType[*UnknownJobError](err)
 	if want := (&UnknownJobError{Job: "alpine", Nearest: []string{"library/alpine"}}); !ok || cmp.Diff(want, unknown) != "" {
 		t.Errorf("got %v", unknown)
 	}
@@ -40,7 +43,7 @@ func TestClientChanges(t *testing.T) {
 	if want := (&RejectedError{Lines: []string{"dray.yaml:1:1: a", "dray.yaml:2:1: b"}}); !ok || cmp.Diff(want, rejected) != "" {
 		t.Errorf("got %v", rejected)
 	}
-	if err := client.Sync(t.Context(), "stopping"); err == nil || !strings.Contains(err.Error(), "503: the daemon cannot do that now") {
+	if _, err := client.Sync(t.Context(), "stopping"); err == nil || !strings.Contains(err.Error(), "503: the daemon cannot do that now") {
 		t.Errorf("got %v", err)
 	}
 	stranger := NewClient(address, "")

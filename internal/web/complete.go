@@ -9,7 +9,7 @@ import (
 // runTime is what a run is granted, beyond when its job is due, before its job is called overdue.
 const runTime = 10 * time.Minute
 
-// complete fills what follows from the rest, and makes times UTC, in whole seconds.
+// complete fills what follows from the rest, and makes times UTC, in whole seconds, but those of runs, which are exact to a millisecond.
 func complete(s *record.Snapshot) {
 	now := s.Now
 	s.Version = documentVersion
@@ -45,7 +45,7 @@ func completeJob(j *record.JobStatus, now time.Time) {
 	j.Due, j.DeferredUntil, j.ExpectedBy = future(j.Due), future(j.DeferredUntil), future(j.ExpectedBy)
 	j.Started, j.LastSuccess = past(j.Started), past(j.LastSuccess)
 	if j.Last != nil {
-		j.Last.Started, j.Last.Ended = past(j.Last.Started), past(j.Last.Ended)
+		j.Last.Started, j.Last.Ended = exact(j.Last.Started), exact(j.Last.Ended)
 	}
 	if j.Progress == nil {
 		return
@@ -60,7 +60,7 @@ func completeJob(j *record.JobStatus, now time.Time) {
 
 // completeRun does for a run what complete does for a snapshot.
 func completeRun(r *record.JobRun) {
-	r.Started, r.Ended, r.Since = past(r.Started), past(r.Ended), past(r.Since)
+	r.Started, r.Ended, r.Since = exact(r.Started), exact(r.Ended), exact(r.Since)
 	if r.Actions == nil {
 		r.Actions = []record.Action{}
 	}
@@ -69,6 +69,14 @@ func completeRun(r *record.JobRun) {
 			r.Actions[i].RetryAt = new(record.WholeSecond(*at))
 		}
 	}
+}
+
+// exact has a millisecond's precision, so that a run can be told from the one before.
+func exact(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Millisecond)
 }
 
 func past(t time.Time) time.Time {

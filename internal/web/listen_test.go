@@ -55,7 +55,7 @@ func TestSocket(t *testing.T) {
 	go func() { both <- s.Serve(tcp) }()
 	for _, address := range []string{socketPrefix + path, tcp.Addr().String()} {
 		client := NewClient(address, "")
-		if err := client.Sync(t.Context(), "library/alpine"); err != nil {
+		if _, err := client.Sync(t.Context(), "library/alpine"); err != nil {
 			t.Error(err)
 		}
 		client.Close()
