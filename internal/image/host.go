@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -108,6 +109,9 @@ func canonicalName(s, name string) (string, error) {
 
 // asciiName returns the DNS form of an international name.
 func asciiName(name string) (string, error) {
+	if !utf8.ValidString(name) { // IDNA takes each such byte for a letter
+		return "", errors.New("is not UTF-8")
+	}
 	for i := range len(name) {
 		if name[i] >= utf8.RuneSelf {
 			return idna.Lookup.ToASCII(name)

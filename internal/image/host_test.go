@@ -44,7 +44,7 @@ func TestCanonicalHostRefuses(t *testing.T) {
 	cases := map[string]string{
 		"": "write host or host:port", "a b": "write host or host:port", "a_b.example": "write host or host:port", "-a.example": "write host or host:port",
 		"a..b": "write host or host:port", "a.example..": "write host or host:port", ".": "write host or host:port", "a.example/b": "write host or host:port",
-		"a.example:": "write host or host:port", "a.example:x": "write host or host:port", "a.example:+5": "write host or host:port", "a:1:2": "write host or host:port",
+		"a\x80.example": "write host or host:port", "a.example:": "write host or host:port", "a.example:x": "write host or host:port", "a.example:+5": "write host or host:port", "a:1:2": "write host or host:port",
 		"[::1": "write host or host:port", "[::1]5000": "write host or host:port", "xn--\u00fc.example": "write host or host:port",
 		"a.example:0": "from 1 to 65535", "a.example:99999": "from 1 to 65535", "[::1]:65536": "from 1 to 65535", "a.example:18446744073709551616": "from 1 to 65535",
 		"[]": "in brackets", "[127.0.0.1]": "in brackets", "[fe80::1%eth0]:5000": "in brackets", "[g::]": "in brackets",
