@@ -96,6 +96,43 @@ func TestWaysToUpload(t *testing.T) {
 	}
 }
 
+// resets are the steps of an upload at a proxy that resets connections for what is larger than a MiB.
+func resets(blobMiB int, refused ...int) []string {
+	lines := []string{"POST 0 202"}
+	for _, mib := range refused {
+		lines = append(lines, fmt.Sprintf("%s 65536 0", map[bool]string{true: "PUT", false: "PATCH"}[mib == blobMiB]), "GET 0 204")
+	}
+	for range blobMiB {
+		lines = append(lines, "PATCH 1048576 202")
+	}
+	return append(lines, "PUT 0 201")
+}
+
+// TestTooLargeIsReset: a proxy closes the connection within a body that is too large for it, and no 413 is read. The chunks get smaller until
+// they pass, within the usual attempts, and a second blob is sent so from the start.
+func TestTooLargeIsReset(t *testing.T) {
+	for _, mib := range []int{2, 40, 70} {
+		t.Run(fmt.Sprint(mib), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := standAs(t, home, emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 1 << 20, ResetTooLarge: true}})
+				refused := map[int][]int{2: {2, 2}, 40: {40, 40, 10, 2}, 70: {70, 70, 16, 4}}[mib]
+				data := layer(mib << 20)
+				for i, want := range [][]string{resets(mib, refused...), resets(mib)} {
+					data[0] = byte(i)
+					opened := 0
+					r.Reset()
+					if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil); err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(want, steps(r.Gate)); diff != "" {
+						t.Error(diff)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestLimitIsLearned: a second blob is sent in chunks from the start.
 func TestLimitIsLearned(t *testing.T) {
 	r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 5 << 20}}, Options{})

@@ -56,6 +56,16 @@ func (p *payload) taken() int64 {
 	return p.last.at - p.last.start
 }
 
+// asked returns how many bytes the last part has.
+func (p *payload) asked() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		return 0
+	}
+	return p.last.end - p.last.start
+}
+
 // seek moves the next read to a position. The caller holds the lock.
 func (p *payload) seek(at int64) error {
 	if p.at != at {

@@ -53,8 +53,8 @@ func uploadingOf(registry string) uploading {
 	return uploading{}
 }
 
-// The limits of a chunk where a registry, or a proxy before it, answers 413 to more: Cloudflare passes 100 MB. brokenChunk and leastBroken
-// are for one that breaks larger requests off.
+// The limits of a chunk where a registry, or a proxy before it, answers 413 to more: Cloudflare passes 100 MB, nginx 1 MiB. brokenChunk
+// and leastBroken are for one that breaks larger requests off.
 const (
 	firstChunk  = 95_000_000
 	brokenChunk = 16 << 20
@@ -77,7 +77,7 @@ type uploadProfile struct {
 	trying  bool  // one such POST is under way
 	noMount bool  // the registry refuses mounts that name no source
 	beyond  bool  // it counts one byte more than it has
-	torn    int   // requests with a whole blob that broke off since the last that succeeded
+	torn    int   // requests whose bytes were lost since the last blob that was accepted
 }
 
 func newUploadProfile(table uploading) *uploadProfile {
@@ -116,6 +116,21 @@ func (p *uploadProfile) tore(sent int64) {
 	defer p.mu.Unlock()
 	if p.torn++; p.torn > 1 && !p.table.unbroken {
 		p.narrow(max(min(sent/2, brokenChunk), leastBroken, p.least))
+	}
+}
+
+// swallowed records that a request of so many bytes broke off, and that the registry has none of them: a proxy may close the connection
+// instead of answering 413, or pass on only what has arrived completely. After the second time, smaller requests are tried; they reach
+// leastChunk within the usual five attempts.
+func (p *uploadProfile) swallowed(size int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	least := int64(leastChunk)
+	if size <= least {
+		least = leastBroken
+	}
+	if p.torn++; p.torn > 1 && !p.table.unbroken {
+		p.narrow(max(min(size/4, brokenChunk), least, p.least))
 	}
 }
 

@@ -334,7 +334,7 @@ func (u *upload) send(ctx context.Context) (lost bool, err error) {
 
 // goOn resumes a session after a failure, or abandons it. One that was resumed and fails again has lost its count, or its parts.
 func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) {
-	forgotten := gone(failure)
+	forgotten, had := gone(failure), u.offset
 	if u.resumed && failure.Status == http.StatusRequestedRangeNotSatisfiable && !u.recounted {
 		u.recounted = true
 		u.profile.countsBeyond()
@@ -342,6 +342,9 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 	}
 	if !forgotten && (!u.resumed || failure.Status == 0 || narrows(failure)) {
 		if on, forgotten, err = u.awaitOffset(ctx); on || err != nil {
+			if on && u.offset <= had && failure.Unanswered && u.taken() > 0 {
+				u.profile.swallowed(u.asked())
+			}
 			return on, err
 		}
 	}

@@ -20,6 +20,8 @@ type UploadOptions struct {
 	Plain bool
 	// MaxBody is the most bytes that a request may carry, as a proxy before a registry has it; more is answered 413. 0 is no limit.
 	MaxBody int64
+	// ResetTooLarge closes the connection within the body instead of the answer 413, as a proxy does that does not wait for the client.
+	ResetTooLarge bool
 	// MinChunk is announced as OCI-Chunk-Min-Length; a PATCH with less is refused. 0 is none.
 	MinChunk int64
 	// OnlyLastPatch keeps of several PATCHes the last one.
@@ -120,6 +122,11 @@ func (u *uploads) drop(id string) {
 // serveUpload answers POST (start, mount, or all at once), PATCH, PUT, GET (how far) and DELETE (give up).
 func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to route) {
 	if most := r.options.Uploads.MaxBody; most > 0 && req.ContentLength > most {
+		if r.options.Uploads.ResetTooLarge {
+			_, _ = io.CopyN(io.Discard, req.Body, min(most, 64<<10)) // it begins, so that the client is within its body
+			reset(w)
+			return
+		}
 		fail(w, http.StatusRequestEntityTooLarge, "SIZE_INVALID", "the request is too large")
 		return
 	}
