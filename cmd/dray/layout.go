@@ -67,8 +67,8 @@ missing or broken, each with a tag that needs it, and changes nothing.
 		Use:   "gc PATH",
 		Short: "Remove what no tag needs",
 		Long: `Remove the blobs and manifests of an OCI image layout that no tag needs, such as those of tags that have moved, and
-the remains of interrupted writes. Files younger than --grace stay, because a waiting sync may need them. dray removes
-nothing while another process writes to the layout, or if something in it is missing.
+the remains of interrupted writes. Files younger than --grace stay, because a waiting sync may need them. dray
+removes nothing while another process writes to the layout, or if something in it is missing.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -95,8 +95,8 @@ func (a *app) layoutRepairCommand() *cobra.Command {
 		Use:   "repair PATH",
 		Short: "Remove what is broken, so that the next sync imports it again",
 		Long: `Read every blob of an OCI image layout, and remove those that do not match their digests, with the tags that need
-one of these or a missing one. The next sync into the layout imports exactly these again. An unreadable index.json is
-renamed to index.json.damaged; that loses no blob.
+one of these or a missing one. The next sync into the layout imports exactly these again. An unreadable index.json
+is renamed to index.json.damaged; that loses no blob.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
