@@ -38,6 +38,8 @@ const (
 	cachedFor   = 7 * 24 * time.Hour
 	sweepEvery  = 7 * 24 * time.Hour
 	slowAfter   = 30 * time.Second
+	// notedEvery is how often it is written down at the most that HEADs agree with some listing of a registry.
+	notedEvery = time.Hour
 )
 
 // The tags that are compared by HEAD when a registry's listing is used for the first time in a day, and a repository's; and the repositories in
@@ -349,7 +351,13 @@ func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository,
 		}
 		return true
 	})
-	c.findings.change(ctx, repo.Registry, func(f *finding) bool { f.Checked = until; return true })
+	c.findings.change(ctx, repo.Registry, func(f *finding) bool {
+		late := until.Sub(f.Checked) >= notedEvery // not for each of a thousand repositories: they would all write one state at once
+		if late {
+			f.Checked = until
+		}
+		return late
+	})
 	return true
 }
 

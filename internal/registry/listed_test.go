@@ -23,6 +23,7 @@ import (
 type states struct {
 	mu     sync.Mutex
 	by     map[string][]byte
+	writes map[string]int
 	broken bool
 }
 
@@ -33,10 +34,11 @@ func (s *states) Change(_ context.Context, name string, change func([]byte, time
 		return errors.New("broken")
 	}
 	if s.by == nil {
-		s.by = map[string][]byte{}
+		s.by, s.writes = map[string][]byte{}, map[string]int{}
 	}
 	if state := change(s.by[name], time.Now()); state != nil {
 		s.by[name] = state
+		s.writes[name]++
 	}
 	return nil
 }
@@ -99,6 +101,28 @@ func TestFindingsLast(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A thousand repositories of one registry, each compared for the first time, do not all write that down for the registry.
+func TestRegistryIsWrittenOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := emulator.New(emulator.Options{Listing: emulator.ListingOptions{Kind: emulator.ZotListing}})
+		kept := &states{}
+		c := client(t, emulator.Network{home: r}, Options{Findings: kept})
+		for i := range 20 {
+			name := fmt.Sprintf("app-%d", i)
+			tags := manyTags(t, r, name, 50)
+			if _, err := c.Head(t.Context(), at(name).Tag("v1")); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(c.Listed(t.Context(), at(name), tags, time.Now())); n != 50 {
+				t.Errorf("%s: %d tags", name, n)
+			}
+		}
+		if n := kept.writes[findingsName+home]; n != 2 { // its kind, and that HEADs agree
+			t.Errorf("%d writes", n)
+		}
+	})
 }
 
 // A listing that is switched off stays off: for another process that shares the store, and where the store does not answer.
