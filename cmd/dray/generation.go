@@ -46,7 +46,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
 		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
 			m := built.mirror(watcher)
-			m.Draining = draining
+			m.Draining, m.CountKept = draining, true
 			what := fmt.Sprintf("the mapping %q", name)
 			s.work.begin(what)
 			defer s.work.end(what)

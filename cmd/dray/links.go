@@ -45,7 +45,7 @@ func (l *links) mirror() *mirror.Mirror {
 	if l.copying == nil || l.copying.Size() > engineLasts {
 		l.engines, l.copying = l.newEngines()
 	}
-	return &mirror.Mirror{Observer: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines}
+	return &mirror.Mirror{Observer: l.client, Pages: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines}
 }
 
 // release gives the links back; the last user closes them.

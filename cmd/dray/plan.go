@@ -80,6 +80,7 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exi
 	started := time.Now()
 	var outlooks []report.Outlook
 	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation, m *mirror.Mirror) []mirror.Result {
+		m.CountKept = a.output != "json"
 		results := m.Plan(ctx, jobs)
 		outlooks = g.outlooks(results, time.Now())
 		return results

@@ -43,6 +43,7 @@ does not allow now is deferred; dray says until when. With --wait, sync waits an
 func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job, wait bool) error {
 	started := time.Now()
 	results, err := a.withMirror(ctx, cfg, jobs, func(_ *generation, m *mirror.Mirror) []mirror.Result {
+		m.CountKept = a.output != "json" && !wait
 		results := m.Sync(ctx, jobs)
 		if wait {
 			results = untilDone(ctx, m, jobs, results)

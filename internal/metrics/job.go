@@ -68,6 +68,11 @@ func (m *Metrics) Ran(result mirror.Result) {
 			m.imported(own, job, imported{out.Engine, out.Status}).Inc()
 		}
 	}
+	for _, k := range result.Kept {
+		if own != nil {
+			m.action(own, job, action{diff.Keep, k.Reason}).Add(float64(k.Count))
+		}
+	}
 }
 
 // countImport counts what has no label of a job. Bytes also move where nothing was to import and no engine is named: those of what has

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
@@ -22,6 +23,19 @@ func TestScheduledTakesBack(t *testing.T) {
 	want := []string{`dray_job_consecutive_failures{job="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, `job="alpine"`)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestCountedKept: kept tags that a result only counts are counted as others are.
+func TestCountedKept(t *testing.T) {
+	m := metrics.New("")
+	m.Scheduled(record.JobStatus{Job: "alpine"})
+	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()[:1], Kept: []mirror.Kept{{Reason: diff.Unchanged, Count: 41}, {Reason: diff.Immutable, Count: 7}}})
+	want := []string{
+		`dray_actions_total{job="alpine",op="keep",reason="immutable"} 7`, `dray_actions_total{job="alpine",op="keep",reason="unchanged"} 42`,
+	}
+	if d := cmp.Diff(want, series(t, m, "dray_actions_total")); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -49,7 +49,7 @@ func (r Result) Progress() bool {
 }
 
 // Merge updates results with those of a later run of some of the jobs. It drops deferred outcomes that are gone, and adds new ones. What
-// was imported, and then found unchanged, stays imported.
+// was imported, and then found unchanged, stays imported. Both have all outcomes: see [Mirror.CountKept].
 func Merge(first, later []Result) []Result {
 	merged := slices.Clone(first)
 	for i, r := range merged {
@@ -77,7 +77,7 @@ func mergeOne(first, later Result) Result {
 		now, there := ended[wayOf(out)]
 		delete(ended, wayOf(out))
 		switch {
-		case later.Err != nil && out.Status == record.Deferred:
+		case !there && later.Err != nil && out.Status == record.Deferred:
 			out.Status, out.Err, out.RetryAt = record.Failed, later.Err, time.Time{}
 		case !there && out.Status == record.Deferred:
 			continue // gone at the source

@@ -23,8 +23,8 @@ const (
 )
 
 // importOne makes one import, with its retries, and settles its outcome. It calls moved with the number of bytes.
-func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes int64)) {
-	out := &r.result.Outcomes[i]
+func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes int64)) {
+	out := &r.outcomes[i]
 	if m.stopping() {
 		out.Engine = m.last().Name()
 		m.settleError(out, ErrStopping)
@@ -37,8 +37,8 @@ func (m *Mirror) importOne(ctx context.Context, r *run, i int, moved func(bytes 
 	order := r.order(i)
 	engine := m.choose(ctx, order)
 	out.Engine, out.EngineReason = engine.Name(), engine.reason
-	m.sayEngine(r, engine)
-	receipt, err := m.tries(ctx, r, order, func(ctx context.Context) (Receipt, error) { return engine.Import(ctx, order, meter) })
+	m.sayEngine(r.run, engine)
+	receipt, err := m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) { return engine.Import(ctx, order, meter) })
 	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
 	out.Engine = cmp.Or(receipt.Engine, out.Engine)
 	out.Duration = time.Since(started)

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
 )
 
 // Listings ask registries what many tags hold at once.
@@ -18,6 +20,8 @@ type Listings interface {
 	Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Digest
 	// Differs reports that a tag does not hold what was listed.
 	Differs(ctx context.Context, tag image.Reference)
+	// Listing returns which listing a registry is known to have; empty for none.
+	Listing(ctx context.Context, repo image.Repository) (kind string, checked bool)
 }
 
 // listed is what listings say of the tags of a run. It can only say that nothing is to be done: what differs is asked for.
@@ -31,14 +35,22 @@ func (l listed) of(r image.Reference) image.Digest {
 	return l[r.Repository][r.Tag]
 }
 
+// mayList reports whether the source or a target of a route is known to list digests.
+func (m *Mirror) mayList(ctx context.Context, job plan.Job, route plan.Route) bool {
+	return m.Listings != nil && !job.ResolveServer && slices.ContainsFunc(append([]image.Repository{route.Source}, route.Targets...), func(repo image.Repository) bool {
+		kind, _ := m.Listings.Listing(ctx, repo)
+		return kind != ""
+	})
+}
+
 // listings asks for the listings of all repositories whose tags are asked for. Tags that a list of referrers could have are not looked up there,
 // since what they hold has to be looked at. Nor is anything in a run for some tags, which have just moved.
-func (m *Mirror) listings(ctx context.Context, r *run, asks []ask) listed {
+func (m *Mirror) listings(ctx context.Context, r *run, all selection) listed {
 	if m.Listings == nil || r.some != nil || r.job.ResolveServer {
 		return nil
 	}
 	wanted := map[image.Repository][]string{}
-	for _, a := range asks {
+	for a := range all.asks() {
 		if a.source.Tag == "" || a.source.Digest != "" || byPattern(r.job, a.source.Tag) {
 			continue
 		}
@@ -50,7 +62,7 @@ func (m *Mirror) listings(ctx context.Context, r *run, asks []ask) listed {
 		}
 	}
 	var mu sync.Mutex
-	all := listed{}
+	found := listed{}
 	var group errgroup.Group
 	group.SetLimit(observedTags)
 	for repo, tags := range wanted {
@@ -61,17 +73,17 @@ func (m *Mirror) listings(ctx context.Context, r *run, asks []ask) listed {
 			if held := m.Listings.Listed(ctx, repo, tags, r.result.Started); len(held) > 0 {
 				mu.Lock()
 				defer mu.Unlock()
-				all[repo] = held
+				found[repo] = held
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	return all
+	return found
 }
 
 // offerListed fills in what the source is listed to offer, if that takes no request.
-func (m *Mirror) offerListed(ctx context.Context, r *run, o *diff.Observation) bool {
+func (m *Mirror) offerListed(ctx context.Context, r *part, o *diff.Observation) bool {
 	digest := r.listed.of(o.Source)
 	if digest == "" {
 		return false
@@ -103,7 +115,7 @@ func (s *sight) agrees(i int) bool {
 
 // confirm asks for whatever of a sight a listing has said, unless that leaves a target as it is. A difference may mean that the listing is
 // late, or that a tag has moved since.
-func (m *Mirror) confirm(ctx context.Context, r *run, a ask, s *sight) {
+func (m *Mirror) confirm(ctx context.Context, r *part, a ask, s *sight) {
 	all := true
 	for i := range a.targets {
 		all = all && s.agrees(i)

@@ -102,7 +102,7 @@ func newListingStand(t *testing.T, kind listingKind, tags int, options emulator.
 	t.Cleanup(func() { _ = client.Close() })
 	s.client = client
 	engine := transfer.New(transfer.Options{Source: client, Artifacts: client, Target: client, Presence: client, Log: log})
-	s.mirror = &mirror.Mirror{Observer: client, Listings: client, Manifests: engine, Engines: []mirror.Engine{engine}, Watcher: &records{}, Log: log}
+	s.mirror = &mirror.Mirror{Observer: client, Pages: client, Listings: client, Manifests: engine, Engines: []mirror.Engine{engine}, Watcher: &records{}, Log: log}
 	return s
 }
 

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
@@ -151,6 +153,38 @@ func TestManyTags(t *testing.T) {
 		t.Errorf("%d bytes for each tag", each)
 	}
 	t.Logf("%d goroutines, %d MB", goroutines.Load(), (heap.Load()-before)>>20)
+}
+
+// A tag that is kept takes nothing once that is decided, if only counted: 100,000 take less than a hundred bytes each, with their names, and the
+// counts are those of a run that has an outcome for each.
+func TestKeptTagsAreCounted(t *testing.T) {
+	const n = 100_000
+	tags := make([]string, 0, n)
+	for i := range n {
+		tags = append(tags, fmt.Sprintf("v%06d", i))
+	}
+	job := plainJob(t, "big", 0, tags...)
+	var calls, heap atomic.Int64
+	before := heapNow()
+	m := plain{head: func(image.Reference) bool {
+		if calls.Add(1) == 2*n-1000 {
+			heap.Store(heapNow())
+		}
+		return true
+	}}.mirror()
+	m.CountKept = true
+	r := m.Sync(t.Context(), []plan.Job{job})[0]
+	repo := func(host string) image.Repository {
+		return image.Repository{Registry: at(host, "big").Registry, Path: at(host, "big").Path}
+	}
+	want := []mirror.Kept{{Source: repo("source"), Target: repo("target"), Reason: diff.Unchanged, Count: n}}
+	if r.Err != nil || len(r.Outcomes) != 0 || !slices.Equal(r.Kept, want) || r.Counts().Keep != n {
+		t.Errorf("%v, %d outcomes, %v", r.Err, len(r.Outcomes), r.Kept)
+	}
+	if each := (heap.Load() - before) / n; each > 100 {
+		t.Errorf("%d bytes for each tag", each)
+	}
+	t.Logf("%d bytes for each tag", (heap.Load()-before)/n)
 }
 
 func heapNow() int64 {

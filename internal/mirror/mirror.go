@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,12 @@ type Observer interface {
 	Catalog(ctx context.Context, prefix image.Repository, keep func(path string) bool) ([]string, error)
 }
 
+// Pager lists tags page by page.
+type Pager interface {
+	// TagPages is Tags of an [Observer], but calls each with the tags of every page as soon as that has been read. A tag may come twice.
+	TagPages(ctx context.Context, repo image.Repository, keep func(tag string) bool, each func(tags []string)) error
+}
+
 // Manifests resolves and fetches manifests of sources.
 type Manifests interface {
 	// Resolve returns the digest that a target will hold after an import of offered with these platforms, or a *RefusedError if it cannot
@@ -39,9 +46,11 @@ type Manifests interface {
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 }
 
-// Mirror runs jobs. All fields but Listings and Draining are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Pages, Listings, CountKept and Draining are required; they are not changed after the first run.
 type Mirror struct {
 	Observer Observer
+	// Pages let imports begin while a list is still being read; nil to read lists as a whole.
+	Pages Pager
 	// Listings save requests; nil to ask for each tag.
 	Listings  Listings
 	Manifests Manifests
@@ -49,6 +58,8 @@ type Mirror struct {
 	Engines []Engine
 	Watcher Watcher
 	Log     *slog.Logger
+	// CountKept has results only count the tags that are kept and of which there is nothing else to tell, so that a million of them take no memory.
+	CountKept bool
 	// Draining is closed when nothing new may begin: what is under way continues, the rest is deferred with ErrStopping. nil is never
 	// closed.
 	Draining <-chan struct{}
@@ -67,6 +78,9 @@ const (
 	observedJobs    = 256
 	observedTags    = 12
 	importsPerQueue = 16
+	// tagsOfPart is how many tags of a job are observed, decided and imported together, and partsAtOnce how many such parts are under way.
+	tagsOfPart  = 1000
+	partsAtOnce = 2
 	// importsIntoOne is the initial number of imports into one target, shared by its queues, each of which begins at least leastImports.
 	importsIntoOne = 32
 	leastImports   = 2
@@ -79,12 +93,12 @@ const (
 
 // Plan returns what Sync would do and cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(runs []*run, queues *queues) {
-		m.each(runs, queues, func(r *run, i int, _ func(int64)) {
-			out := &r.result.Outcomes[i]
+	return m.inGroups(ctx, jobs, func(p *part, queues *queues) {
+		m.each(p, queues, func(i int, _ func(int64)) {
+			out := &p.outcomes[i]
 			ctx := shared(ctx, &out.Action)
 			started := time.Now()
-			order := r.order(i)
+			order := p.order(i)
 			engine := m.choose(ctx, order)
 			out.Engine, out.EngineReason = engine.Name(), engine.reason
 			cost, err := engine.Measure(ctx, order)
@@ -94,13 +108,13 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			}
 			out.Duration = time.Since(started)
 		})
-	})
+	}, func(*run) {})
 }
 
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It never fails as a whole: the results
 // say what went wrong.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(runs []*run, queues *queues) { m.bring(ctx, runs, queues) })
+	return m.inGroups(ctx, jobs, func(p *part, queues *queues) { m.bring(ctx, p, queues) }, m.report)
 }
 
 // SyncOne is Sync for one of several jobs. It refuses to write what another of the jobs would also write, as if they ran together; for that
@@ -111,24 +125,24 @@ func (m *Mirror) SyncOne(ctx context.Context, job plan.Job, others []plan.Job) R
 
 func (m *Mirror) syncOne(ctx context.Context, r *run, others []plan.Job) Result {
 	listing, listed := context.WithCancel(ctx)
-	m.observe(ctx, r, make(chan struct{}, 1), m.rivals(listing, others))
-	listed()
-	m.bring(ctx, []*run{r}, newQueues())
+	defer listed()
+	r.others = m.rivals(listing, others)
+	queues := newQueues()
+	m.work(ctx, r, make(chan struct{}, 1), queues, func(p *part) { m.bring(ctx, p, queues) })
+	m.report(r)
 	return r.result
 }
 
-// bring makes the imports of observed runs, and ends the runs.
-func (m *Mirror) bring(ctx context.Context, runs []*run, queues *queues) {
-	m.each(runs, queues, func(r *run, i int, moved func(int64)) { m.importOne(ctx, r, i, moved) })
-	m.refresh(ctx, runs, queues)
-	for _, r := range runs {
-		m.report(r)
-	}
+// bring makes the imports of an observed part.
+func (m *Mirror) bring(ctx context.Context, p *part, queues *queues) {
+	m.each(p, queues, func(i int, moved func(int64)) { m.importOne(ctx, p, i, moved) })
+	m.refresh(ctx, p, queues)
+	m.reportPart(p)
 }
 
-// inGroups observes the jobs and calls work on each. Jobs that may write one repository wait until the others have listed what they write, but
-// not longer than patience, so that a registry that does not answer delays no one else for long.
-func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run, *queues)) []Result {
+// inGroups observes the jobs, calls bring for each part of them, and end for each job. Jobs that may write one repository wait until the others
+// have listed what they write, but not longer than patience, so that a registry that does not answer delays no one else for long.
+func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part, *queues), end func(*run)) []Result {
 	all := make([]Result, len(jobs))
 	queues := newQueues(jobs...)
 	timer := time.AfterFunc(patience, queues.hurry)
@@ -142,8 +156,9 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run
 		}
 		for k, i := range members {
 			group.Go(func() {
-				m.observe(ctx, runs[k], observing, runs)
-				work(runs[k:k+1], queues)
+				runs[k].others = slices.Concat(runs[:k], runs[k+1:])
+				m.work(ctx, runs[k], observing, queues, func(p *part) { bring(p, queues) })
+				end(runs[k])
 				all[i] = runs[k].result
 			})
 		}
@@ -152,29 +167,22 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, work func([]*run
 	return all
 }
 
-// each calls f for all imports of the runs.
-func (m *Mirror) each(runs []*run, queues *queues, f func(r *run, i int, moved func(bytes int64))) {
-	imports := 0
-	for _, r := range runs {
-		imports += r.pending()
-	}
-	m.Watcher.Planned(imports)
-	queues.each(runs, func(_ *run, out *Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
-	for _, r := range runs {
-		r.result.Duration = time.Since(r.result.Started)
-	}
+// each calls f for all imports of a part.
+func (m *Mirror) each(p *part, queues *queues, f func(i int, moved func(bytes int64))) {
+	m.Watcher.Planned(p.pending())
+	queues.each(p, func(out *Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
 }
 
 // refresh has the engine look for new attachments of unchanged images.
-func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
-	wanted := func(r *run, out *Outcome) bool {
+func (m *Mirror) refresh(ctx context.Context, r *part, queues *queues) {
+	wanted := func(out *Outcome) bool {
 		return out.Status == record.Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
 	}
-	queues.each(runs, wanted, func(r *run, i int, moved func(int64)) {
+	queues.each(r, wanted, func(i int, moved func(int64)) {
 		if m.stopping() {
 			return // the next run looks
 		}
-		out := &r.result.Outcomes[i]
+		out := &r.outcomes[i]
 		ctx := shared(ctx, &out.Action)
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
@@ -183,7 +191,7 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 			m.Watcher.Planned(1)
 			return counted{m.Watcher.Begin(out.Action), moved}
 		})}
-		receipt, err := m.tries(ctx, r, order, func(ctx context.Context) (Receipt, error) {
+		receipt, err := m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) {
 			cost, err := engine.Refresh(ctx, order, meter)
 			if err != nil && cost == (Cost{}) {
 				err = looked{err}
@@ -204,19 +212,22 @@ func (m *Mirror) refresh(ctx context.Context, runs []*run, queues *queues) {
 	})
 }
 
-// report settles what was neither imported nor refused by an engine, and logs the job's line.
-func (m *Mirror) report(r *run) {
-	counts := map[record.Status]int{}
-	for _, out := range r.result.Outcomes {
-		counts[out.Status]++
+// reportPart settles what was neither imported nor refused by an engine.
+func (m *Mirror) reportPart(p *part) {
+	for i := range p.outcomes {
+		out := &p.outcomes[i]
 		if out.Op != diff.Keep && out.Engine != "" {
 			continue // settled by then
 		}
 		if out.Status != record.Kept {
-			m.logOutcome(&out)
+			m.logOutcome(out)
 		}
-		m.Watcher.End(out)
+		m.Watcher.End(*out)
 	}
+}
+
+// report logs the job's line, and why what of it has failed.
+func (m *Mirror) report(r *run) {
 	job, duration := slog.String("job", r.job.Name), slog.Duration("duration", r.result.Duration)
 	for _, c := range Causes(Result{Job: r.job.Name, Outcomes: r.result.Outcomes}) {
 		m.Log.LogAttrs(context.Background(), slog.LevelError, "failed", job, slog.String("target", strings.Join(c.References, ", ")), slog.String("err", c.String()))
@@ -229,7 +240,7 @@ func (m *Mirror) report(r *run) {
 		m.Log.LogAttrs(context.Background(), slog.LevelError, "job failed", job, slog.Any("err", r.result.Err), duration)
 		return
 	}
-	m.Log.LogAttrs(context.Background(), slog.LevelInfo, "job done", job, slog.String("reason", tally(counts)), duration)
+	m.Log.LogAttrs(context.Background(), slog.LevelInfo, "job done", job, slog.String("reason", tally(r.counts)), duration)
 }
 
 func tally(counts map[record.Status]int) string {

@@ -17,6 +17,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/tagfilter"
 	"github.com/draysync/dray/internal/wire"
 )
 
@@ -26,22 +27,23 @@ type run struct {
 	result Result
 	// some are the only tags to look at; nil for all.
 	some []image.Reference
+	// others are the runs of jobs that may write the same repositories; shared finds out once, by reference, which tags they write as well, too.
+	others []*run
+	shared func() map[image.Reference][]string
 
-	mu     sync.Mutex
-	seen   []diff.Observation
-	failed []Outcome
-	// held is what the target repositories were observed to hold, with a tag; observed are the tags that were asked for.
-	held     map[image.Repository]map[image.Digest]string
-	observed map[image.Repository]map[string]image.Digest
-	// stocked are the target repositories with a tag whose digest was not asked for.
+	mu sync.Mutex
+	// sibling is a digest that a target repository was observed to hold, the smallest of those that were seen; stocked are those with a tag.
+	sibling map[image.Repository]image.Digest
 	stocked map[image.Repository]bool
-	// listed is what listings say of both sides; it does not change once tags are observed.
-	listed listed
-	// offered are the indexes at the source.
-	offered map[image.Digest]image.Descriptor
-	// alike are the imports of the run; they do not change once importing has begun.
-	alike map[likeness][]Alike
-	// arrived is set once others no longer wait for it to be observed; the queues' lock guards it.
+	// there are the immutable tags that target repositories list, sorted.
+	there map[image.Repository]func() []string
+	// counts are of all outcomes so far.
+	counts map[record.Status]int
+	// kept counts the tags that are counted only.
+	kept map[Kept]int
+	// left counts the parts that are not queued yet, and one for those to come. arrived is set once others no longer wait for the run to be
+	// observed. The queues' lock guards both.
+	left    int
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
@@ -51,6 +53,29 @@ type run struct {
 	claims   []diff.Claim
 }
 
+// part is some of the tags of a run, from asking for them until they are imported. All that is known of a tag ends with its part, but for outcomes
+// that somebody wants to see.
+type part struct {
+	*run
+	asks []ask
+	// listed is what listings say of both sides.
+	listed   listed
+	outcomes []Outcome
+
+	mu     sync.Mutex
+	seen   []diff.Observation
+	failed []Outcome
+	// held is what the target repositories were observed to hold, with a tag; observed are the tags that were asked for.
+	held     map[image.Repository]map[image.Digest]string
+	observed map[image.Repository]map[string]image.Digest
+	// offered are the indexes at the source.
+	offered map[image.Digest]image.Descriptor
+	// alike are the imports of the part; they do not change once importing has begun.
+	alike map[likeness][]Alike
+	// queued is set once the part is queued for the first time; the queues' lock guards it.
+	queued bool
+}
+
 // ask is one tag or digest at the source, with its targets.
 type ask struct {
 	source  image.Reference
@@ -58,36 +83,28 @@ type ask struct {
 }
 
 func newRun(job plan.Job) *run {
-	return &run{
-		job: job, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
-		stocked: map[image.Repository]bool{}, offered: map[image.Digest]image.Descriptor{}, result: Result{Job: job.Name, Started: time.Now()},
-		claimed: make(chan struct{}),
+	r := &run{job: job, left: 1, result: Result{Job: job.Name, Started: time.Now()}, claimed: make(chan struct{})}
+	r.shared = func() map[image.Reference][]string { return nil }
+	return r
+}
+
+func (r *run) part(asks []ask) *part {
+	return &part{
+		run: r, asks: asks, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
+		offered: map[image.Digest]image.Descriptor{},
 	}
 }
 
 // list notes what the job may write. Only the first call counts.
-func (r *run) list(asks []ask) {
+func (r *run) list(wanted selection) {
 	r.listOnce.Do(func() {
-		for _, a := range asks {
+		for a := range wanted.asks() {
 			for _, target := range a.targets {
 				r.claims = append(r.claims, diff.Claim{Job: r.job.Name, Target: target})
 			}
 		}
 		close(r.claimed)
 	})
-}
-
-// observe runs the first half of a job: it asks both sides and lets diff decide. While it asks, it holds a slot. Others are the jobs that
-// may write the same repositories.
-func (m *Mirror) observe(ctx context.Context, r *run, slots chan struct{}, others []*run) {
-	slots <- struct{}{}
-	r.result.Err = m.observeJob(ctx, r)
-	<-slots
-	r.list(nil)
-	r.result.Duration = time.Since(r.result.Started)
-	if r.result.Err == nil {
-		r.decide(m.contested(ctx, r, others))
-	}
 }
 
 // contested finds the target tags that others would write as well. What a pattern chooses is known only now. One of the others that cannot
@@ -102,9 +119,6 @@ func (m *Mirror) contested(ctx context.Context, r *run, others []*run) map[image
 	var claims []diff.Claim
 	late := false
 	for _, other := range others {
-		if other == r {
-			continue
-		}
 		select {
 		case <-other.claimed:
 		case <-ctx.Done():
@@ -122,12 +136,7 @@ func (m *Mirror) contested(ctx context.Context, r *run, others []*run) map[image
 	if !late && r.some == nil {
 		m.claims.Delete(r.job.Name)
 	}
-	for _, o := range r.seen {
-		claims = append(claims, diff.Claim{Job: r.job.Name, Target: o.Target})
-	}
-	for _, out := range r.failed {
-		claims = append(claims, diff.Claim{Job: r.job.Name, Target: out.Target})
-	}
+	claims = append(claims, r.claims...)
 	return diff.Contested(claims)
 }
 
@@ -142,11 +151,11 @@ func (m *Mirror) rivals(ctx context.Context, jobs []plan.Job) []*run {
 		group.SetLimit(observedJobs)
 		for _, r := range runs {
 			group.Go(func() error {
-				asks, _, err := m.asks(wire.Share(ctx, r.job.Source.Registry), r.job)
+				wanted, _, err := m.selected(wire.Share(ctx, r.job.Source.Registry), r.job)
 				if err != nil {
-					asks = nil // it writes nothing now
+					wanted = nil // it writes nothing now
 				}
-				r.list(asks)
+				r.list(wanted)
 				return nil
 			})
 		}
@@ -155,7 +164,8 @@ func (m *Mirror) rivals(ctx context.Context, jobs []plan.Job) []*run {
 	return runs
 }
 
-func (r *run) decide(contested map[image.Reference][]string) {
+func (r *part) decide() {
+	contested := r.shared()
 	for i, o := range r.seen {
 		if jobs, ok := contested[diff.TagOrDigest(o.Target)]; ok {
 			r.seen[i].Declined = diff.TwoWriters
@@ -163,8 +173,8 @@ func (r *run) decide(contested map[image.Reference][]string) {
 		}
 	}
 	actions := diff.Actions(r.job, r.seen)
-	r.result.Outcomes = slices.Grow(r.failed, len(actions))
-	r.seen, r.failed, r.listed = nil, nil, nil // the outcomes have what is needed of them
+	r.outcomes = slices.Grow(r.failed, len(actions))
+	r.seen, r.failed, r.asks, r.listed = nil, nil, nil, nil // the outcomes have what is needed of them
 	for _, a := range actions {
 		out := Outcome{Action: a, Job: r.job.Name}
 		switch a.Op {
@@ -174,16 +184,16 @@ func (r *run) decide(contested map[image.Reference][]string) {
 			out.Status = record.Refused
 		case diff.Import:
 		}
-		r.result.Outcomes = append(r.result.Outcomes, out)
+		r.outcomes = append(r.outcomes, out)
 	}
 	r.likewise()
-	slices.SortStableFunc(r.result.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
+	slices.SortStableFunc(r.outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
 }
 
 // likewise records which imports copy the same manifest to the same registry.
-func (r *run) likewise() {
+func (r *part) likewise() {
 	r.alike = map[likeness][]Alike{}
-	for _, out := range r.result.Outcomes {
+	for _, out := range r.outcomes {
 		if out.Op == diff.Import && out.Status == "" {
 			key := r.likenessOf(out.Action)
 			r.alike[key] = append(r.alike[key], Alike{Target: out.Target, Was: out.Was})
@@ -198,7 +208,7 @@ type likeness struct {
 	refuseMoved bool
 }
 
-func (r *run) likenessOf(a diff.Action) likeness {
+func (r *part) likenessOf(a diff.Action) likeness {
 	source := a.Source
 	if source.Digest != "" {
 		source.Tag = ""
@@ -207,9 +217,9 @@ func (r *run) likenessOf(a diff.Action) likeness {
 }
 
 // pending counts the actions that still have to be imported.
-func (r *run) pending() int {
+func (r *part) pending() int {
 	n := 0
-	for _, out := range r.result.Outcomes {
+	for _, out := range r.outcomes {
 		if out.Op == diff.Import && out.Status == "" {
 			n++
 		}
@@ -218,77 +228,39 @@ func (r *run) pending() int {
 }
 
 // order returns what the engine needs to know about the outcome at i.
-func (r *run) order(i int) Order {
-	action := r.result.Outcomes[i].Action
+func (r *part) order(i int) Order {
+	action := r.outcomes[i].Action
 	held := r.held[action.Target.Repository]
-	sibling := action.Was
-	for digest := range held {
-		if action.Was == "" && (sibling == "" || digest < sibling) {
-			sibling = digest
-		}
-	}
+	r.run.mu.Lock()
+	sibling, stocked := r.sibling[action.Target.Repository], r.stocked[action.Target.Repository]
+	r.run.mu.Unlock()
 	return Order{
 		Action: action, Platforms: r.job.Platforms, Referrers: r.job.Referrers, ReferrersInterval: r.job.ReferrersInterval,
 		ForeignLayers: r.job.ForeignLayers, RefuseMoved: r.job.RefusesMove(action.Target.Tag), Job: r.job.Name, Engine: r.job.Engine, ResolveServer: r.job.ResolveServer,
 		Alike: r.alike[r.likenessOf(action)], Offered: r.offered[action.Source.Digest],
-		Fresh: r.some == nil && len(held) == 0 && !r.stocked[action.Target.Repository], Sibling: sibling, HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
+		Fresh: r.some == nil && !stocked, Sibling: cmp.Or(action.Was, sibling), HeldAs: held[action.Digest], Observed: r.observed[action.Target.Repository], Since: r.result.Started,
 	}
 }
 
-func (m *Mirror) observeJob(ctx context.Context, r *run) error {
-	if m.stopping() {
-		return ErrStopping
-	}
-	ctx = wire.Share(ctx, r.job.Source.Registry)
-	listing, listed := within(ctx, toLook(r.job))
-	defer listed()
-	asks, short, err := m.asksOfRun(listing, r)
-	if err != nil {
-		return late(listing, toLook(r.job), err)
-	}
-	r.failed = short
-	r.list(asks)
-	m.Watcher.Observing(len(asks))
-	asks = m.settle(listing, r, asks)
-	r.listed = m.listings(listing, r, asks)
-	var group errgroup.Group
-	group.SetLimit(observedTags)
-	for _, a := range asks {
-		group.Go(func() error {
-			if m.stopping() {
-				return ErrStopping
-			}
-			m.observeOne(ctx, r, a)
-			m.Watcher.Observed()
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// asksOfRun lists the references of a run.
-func (m *Mirror) asksOfRun(ctx context.Context, r *run) (asks []ask, short []Outcome, err error) {
-	if r.some == nil {
-		return m.asks(ctx, r.job)
-	}
-	asks, err = m.asksOfSome(ctx, r.job, r.some)
-	return asks, nil, err
-}
-
-// asks lists the references of the job: the tags that its filter selects in each of its repositories. If it selects too few, an outcome
+// selected lists what the job asks for: the tags that its filter selects in each of its repositories. If it selects too few, an outcome
 // says so.
-func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, error) {
+func (m *Mirror) selected(ctx context.Context, job plan.Job) (selection, []Outcome, error) {
+	return m.selectedBy(ctx, job, func(route plan.Route) (tags []string, few, err error) { return m.tags(ctx, job, route.Source) })
+}
+
+// selectedBy is selected with another way to list the tags of a route.
+func (m *Mirror) selectedBy(ctx context.Context, job plan.Job, list func(plan.Route) (tags []string, few, err error)) (selection, []Outcome, error) {
 	if job.Image() {
-		return []ask{{source: job.Source, targets: job.Targets}}, nil, nil
+		return selection{{image: true, source: job.Source, targets: job.Targets}}, nil, nil
 	}
 	routes, short, err := m.routes(ctx, job)
 	if err != nil {
 		return nil, nil, err
 	}
-	var all []ask
+	var all selection
 	chosen := 0
 	for _, route := range routes {
-		tags, few, err := m.tags(ctx, job, route.Source)
+		tags, few, err := list(route)
 		if errors.Is(err, image.ErrAbsent) && len(routes) > 1 { // the others can still be asked
 			for _, target := range route.Targets {
 				short = append(short, unobserved(job.Name, image.Reference{Repository: route.Source}, image.Reference{Repository: target}, err))
@@ -304,7 +276,7 @@ func (m *Mirror) asks(ctx context.Context, job plan.Job) ([]ask, []Outcome, erro
 		if chosen += size(tags); chosen > maxNames {
 			return nil, nil, At(Source, route.Source, tooMany("tags"))
 		}
-		all = append(all, asksOf(route, tags)...)
+		all = append(all, selectedOf(route, tags))
 	}
 	return all, short, nil
 }
@@ -336,37 +308,51 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 		}
 		return literals, few, nil
 	}
-	near := job.Tags.Nearest()
-	found := false // by a pattern, so that nothing else is needed
-	var odd nameless
-	all, err := m.Observer.Tags(ctx, repo, func(tag string) bool {
-		keep := job.Tags.CanChoose(tag)
-		if !keep {
-			odd.add(tag)
-		}
-		if found = found || keep && !job.Tags.Names(tag); !found && !keep {
-			near.Add(tag)
-		}
-		return keep
-	})
+	sieve := newSieve(job)
+	all, err := m.Observer.Tags(ctx, repo, sieve.keep)
 	if err != nil {
 		return nil, nil, At(Source, repo, fmt.Errorf("list tags: %w", err))
 	}
 	if size(all) > maxNames {
 		return nil, nil, At(Source, repo, tooMany("tags"))
 	}
-	m.warn(ctx, job, repo, &odd)
-	instead := ""
-	switch nearest := near.Tags(); {
-	case len(nearest) > 0:
-		instead = "; the nearest there are " + strings.Join(nearest, ", ")
-	case len(all) == 0 && odd.String() != "":
-		instead = "; the source has no tags, and " + odd.String()
-	case len(all) == 0:
-		instead = "; the source has no tags"
-	}
+	m.warn(ctx, job, repo, &sieve.odd)
 	choice := job.Tags.Choose(all)
-	return slices.Concat(choice.Tags, choice.Absent), fewTags(choice.Short, instead), nil
+	return slices.Concat(choice.Tags, choice.Absent), fewTags(choice.Short, sieve.instead(len(all) == 0)), nil
+}
+
+// sieve keeps the names of a list that a job can select, and knows what the others are.
+type sieve struct {
+	job   plan.Job
+	near  *tagfilter.Nearest
+	odd   nameless
+	found bool // by a pattern, so that nothing else is needed
+}
+
+func newSieve(job plan.Job) *sieve { return &sieve{job: job, near: job.Tags.Nearest()} }
+
+func (s *sieve) keep(tag string) bool {
+	keep := s.job.Tags.CanChoose(tag)
+	if !keep {
+		s.odd.add(tag)
+	}
+	if s.found = s.found || keep && !s.job.Tags.Names(tag); !s.found && !keep {
+		s.near.Add(tag)
+	}
+	return keep
+}
+
+// instead says what there is that looks like what was looked for; none says that nothing was kept.
+func (s *sieve) instead(none bool) string {
+	switch nearest := s.near.Tags(); {
+	case len(nearest) > 0:
+		return "; the nearest there are " + strings.Join(nearest, ", ")
+	case none && s.odd.String() != "":
+		return "; the source has no tags, and " + s.odd.String()
+	case none:
+		return "; the source has no tags"
+	}
+	return ""
 }
 
 // size returns how many bytes a list of names takes.
@@ -384,7 +370,7 @@ func tooMany(key string) error {
 }
 
 // observeOne asks the source and every target for one tag, all at once, as far as no listing has said enough.
-func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
+func (m *Mirror) observeOne(ctx context.Context, r *part, a ask) {
 	ctx, cancel := within(ctx, toLook(r.job))
 	defer cancel()
 	s := sight{
@@ -415,7 +401,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *run, a ask) {
 }
 
 // note records what is known of one tag.
-func (r *run) note(ctx context.Context, a ask, s *sight) {
+func (r *part) note(ctx context.Context, a ask, s *sight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, target := range a.targets {
@@ -434,7 +420,7 @@ func (r *run) note(ctx context.Context, a ask, s *sight) {
 }
 
 // noteHeld records what a tag of a target holds. That a listing says so does not show that the image is there. The caller holds the lock.
-func (r *run) noteHeld(o diff.Observation, listed bool) {
+func (r *part) noteHeld(o diff.Observation, listed bool) {
 	repo := o.Target.Repository
 	if !o.Hidden && o.Target.Tag != "" {
 		if r.observed[repo] == nil {
@@ -442,20 +428,33 @@ func (r *run) noteHeld(o diff.Observation, listed bool) {
 		}
 		r.observed[repo][o.Target.Tag] = o.Held
 	}
-	switch {
-	case o.Held == "":
-	case listed:
-		r.stocked[repo] = true
-	default:
-		if r.held[repo] == nil {
-			r.held[repo] = map[image.Digest]string{}
-		}
+	if o.Held == "" {
+		return
+	}
+	if !listed && r.held[repo] == nil {
+		r.held[repo] = map[image.Digest]string{}
+	}
+	if !listed {
 		r.held[repo][o.Held] = o.Target.Tag
+	}
+	r.stock(repo, o.Held, listed)
+}
+
+// stock records that a target repository has a tag, and, unless only a listing says so, a digest.
+func (r *run) stock(repo image.Repository, held image.Digest, listed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stocked == nil {
+		r.stocked, r.sibling = map[image.Repository]bool{}, map[image.Repository]image.Digest{}
+	}
+	r.stocked[repo] = true
+	if known := r.sibling[repo]; !listed && held != "" && (known == "" || held < known) {
+		r.sibling[repo] = held
 	}
 }
 
 // noteOffered records what the source offers, if it is an index.
-func (r *run) noteOffered(d image.Descriptor) {
+func (r *part) noteOffered(d image.Descriptor) {
 	if !image.IsIndex(d.MediaType) {
 		return
 	}
@@ -465,7 +464,7 @@ func (r *run) noteOffered(d image.Descriptor) {
 }
 
 // offer asks the source, and determines what a target would hold.
-func (m *Mirror) offer(ctx context.Context, r *run, o *diff.Observation) error {
+func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error {
 	job := r.job
 	if job.ResolveServer {
 		o.Unresolved = true

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -62,13 +63,37 @@ type Outcome struct {
 // Result is how the run of one job ended.
 type Result struct {
 	Job string
-	// Outcomes are sorted by target. They are empty if Err is set.
+	// Outcomes are sorted by target. If Err is set, they are those until then.
 	Outcomes []Outcome
-	// Err says why the job could not observe anything, such as an unreadable tag list.
+	// Kept are the kept tags that are not in Outcomes, if [Mirror.CountKept] is set, sorted by target.
+	Kept []Kept
+	// Err says why the job could not observe anything, or not all, such as an unreadable tag list.
 	Err error
 	// Started and Duration cover observing and importing.
 	Started  time.Time
 	Duration time.Duration
+}
+
+// Kept counts tags of one repository that were kept for one reason, without anything else to tell of them.
+type Kept struct {
+	Source, Target image.Repository
+	Reason         diff.Reason
+	// Unverified says that the target was not read.
+	Unverified bool
+	Count      int
+}
+
+func (k Kept) compare(other Kept) int {
+	return cmp.Or(diff.Compare(k.action(), other.action()), cmp.Compare(k.Reason, other.Reason))
+}
+
+func (k Kept) action() diff.Action {
+	return diff.Action{Source: image.Reference{Repository: k.Source}, Target: image.Reference{Repository: k.Target}}
+}
+
+// plainlyKept reports whether there is no more to tell of an outcome than that its tag was kept.
+func (out *Outcome) plainlyKept() bool {
+	return out.Op == diff.Keep && out.Status == record.Kept && out.Engine == "" && out.Cost == Cost{} && out.Err == nil && out.Detail == ""
 }
 
 // Record returns the outcome as other programs see it.
@@ -107,6 +132,12 @@ func (r Result) Counts() (c record.Counts) {
 		c.Mounted += out.Mounted
 		if out.Unverified {
 			c.Unverified++
+		}
+	}
+	for _, k := range r.Kept {
+		c.Keep += k.Count
+		if k.Unverified {
+			c.Unverified += k.Count
 		}
 	}
 	return c

@@ -48,14 +48,18 @@ type queue struct {
 	came  int
 }
 
-// line holds the waiting imports of one run, in order: the indexes of their outcomes, and what to do with them. It holds numbers instead of
-// goroutines, since a job may have 200,000.
+// line holds the waiting imports of one run, in order: the indexes of their outcomes in parts, and what to do with them. It holds numbers instead
+// of goroutines, since a job may have 200,000.
 type line struct {
 	run     *run
-	waiting []int
-	do      func(i int, moved func(bytes int64))
+	waiting []waiting
 	had     int // number of turns
 	since   int // when it was last empty, by the queue's count
+}
+
+type waiting struct {
+	i  int
+	do func(i int, moved func(bytes int64))
 }
 
 // newQueues returns queues for jobs that are not observed yet.
@@ -76,14 +80,30 @@ func newQueues(jobs ...plan.Job) *queues {
 	return qs
 }
 
-// observed records that the jobs of some runs have been observed, and that their imports are queued. The caller holds the lock.
-func (qs *queues) observed(runs []*run) {
-	for _, r := range runs {
-		if of := qs.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
-			of[r.job.Priority]--
-		}
-		r.arrived = true
+// observed records that one of the parts of a run has been queued, or that no more come; with the last of these the job no longer counts as one
+// that is not observed. The caller holds the lock.
+func (qs *queues) observed(r *run) {
+	if r.left--; r.left > 0 {
+		return
 	}
+	if of := qs.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
+		of[r.job.Priority]--
+	}
+	r.arrived = true
+}
+
+// expect records that one more part of a run comes, and whole that no more do.
+func (qs *queues) expect(r *run) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	r.left++
+}
+
+func (qs *queues) whole(r *run) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	qs.observed(r)
+	qs.nextOfAll()
 }
 
 // hurry ends the wait for jobs that are not observed yet.
@@ -91,6 +111,11 @@ func (qs *queues) hurry() {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	clear(qs.expected)
+	qs.nextOfAll()
+}
+
+// nextOfAll gives free slots of all queues to the next imports. The caller holds the lock.
+func (qs *queues) nextOfAll() {
 	for _, q := range qs.queues {
 		qs.next(q)
 	}
@@ -138,8 +163,7 @@ func (q *queue) wait(r *run, i int, do func(i int, moved func(bytes int64))) {
 		own = &line{run: r}
 		q.lines[r] = own
 	}
-	own.do = do
-	if own.waiting = append(own.waiting, i); len(own.waiting) == 1 {
+	if own.waiting = append(own.waiting, waiting{i, do}); len(own.waiting) == 1 {
 		q.came++
 		own.since = q.came
 		q.ready.push(own)
@@ -150,7 +174,7 @@ func (q *queue) wait(r *run, i int, do func(i int, moved func(bytes int64))) {
 func (qs *queues) next(q *queue) {
 	for q.free > 0 && len(q.ready) > 0 && !qs.outranked(q.queueKey, q.ready[0].run) {
 		first := q.ready.pop()
-		i, do := first.waiting[0], first.do
+		i, do := first.waiting[0].i, first.waiting[0].do
 		first.waiting = first.waiting[1:]
 		first.had++
 		q.free--
@@ -203,27 +227,26 @@ func (qs *queues) of(a *diff.Action) *queue {
 	return qs.queues[key]
 }
 
-// each calls f for the wanted outcomes of observed runs, concurrently, and returns when all calls have returned. f calls moved with the
-// number of bytes moved.
-func (qs *queues) each(runs []*run, wanted func(*run, *Outcome) bool, f func(r *run, i int, moved func(bytes int64))) {
+// each calls f for the wanted outcomes of an observed part, concurrently, and returns when all calls have returned. f calls moved with the number
+// of bytes moved.
+func (qs *queues) each(p *part, wanted func(*Outcome) bool, f func(i int, moved func(bytes int64))) {
 	var group sync.WaitGroup
 	qs.mu.Lock()
-	for _, r := range runs {
-		do := func(i int, moved func(int64)) {
-			defer group.Done()
-			f(r, i, moved)
-		}
-		for i := range r.result.Outcomes {
-			if out := &r.result.Outcomes[i]; wanted(r, out) {
-				group.Add(1)
-				qs.of(&out.Action).wait(r, i, do)
-			}
+	do := func(i int, moved func(int64)) {
+		defer group.Done()
+		f(i, moved)
+	}
+	for i := range p.outcomes {
+		if out := &p.outcomes[i]; wanted(out) {
+			group.Add(1)
+			qs.of(&out.Action).wait(p.run, i, do)
 		}
 	}
-	qs.observed(runs)
-	for _, q := range qs.queues {
-		qs.next(q)
+	if !p.queued {
+		p.queued = true
+		qs.observed(p.run)
 	}
+	qs.nextOfAll()
 	qs.mu.Unlock()
 	group.Wait()
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/draysync/dray/internal/plan"
 )
 
-// ready is a run of a job that has observed, with so many imports to make.
-func ready(job plan.Job, imports int) *run {
-	r := newRun(job)
-	r.result.Outcomes = make([]Outcome, imports)
-	for i := range r.result.Outcomes {
-		r.result.Outcomes[i].Source = job.Source
+// ready is the only part of a run of a job that has observed, with so many imports to make.
+func ready(job plan.Job, imports int) *part {
+	p := newRun(job).part(nil)
+	p.outcomes = make([]Outcome, imports)
+	for i := range p.outcomes {
+		p.outcomes[i].Source = job.Source
 	}
-	return r
+	return p
 }
 
-func all(*run, *Outcome) bool { return true }
+func all(*Outcome) bool { return true }
 
 // TestTurns has jobs of one queue go by priority, and those of one priority in turns, whatever their number of tags.
 func TestTurns(t *testing.T) {
@@ -32,7 +32,7 @@ func TestTurns(t *testing.T) {
 		var group sync.WaitGroup
 		goOn := make(chan struct{})
 		group.Go(func() {
-			qs.each([]*run{ready(plan.Job{Name: "hold"}, importsPerQueue)}, all, func(*run, int, func(int64)) { <-goOn })
+			qs.each(ready(plan.Job{Name: "hold"}, importsPerQueue), all, func(int, func(int64)) { <-goOn })
 		})
 		synctest.Wait()
 		var mu sync.Mutex
@@ -43,7 +43,7 @@ func TestTurns(t *testing.T) {
 			imports  int
 		}{{"huge", 0, 60}, {"small", 0, 3}, {"urgent", 5, 4}, {"late", -1, 2}} {
 			group.Go(func() {
-				qs.each([]*run{ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports)}, all, func(*run, int, func(int64)) {
+				qs.each(ready(plan.Job{Name: job.name, Priority: job.priority}, job.imports), all, func(int, func(int64)) {
 					mu.Lock()
 					defer mu.Unlock()
 					order = append(order, job.name)
@@ -77,8 +77,8 @@ func TestFewAtFirst(t *testing.T) {
 		for sources, want := range map[int][2]int{1: {16, 16}, 2: {16, 16}, 4: {8, 11}, 17: {2, 5}} {
 			qs := newQueues(jobs[:sources]...)
 			r := ready(jobs[0], 100)
-			for i := range r.result.Outcomes {
-				r.result.Outcomes[i].Target = target[0]
+			for i := range r.outcomes {
+				r.outcomes[i].Target = target[0]
 			}
 			under := 0
 			ends := make(chan struct{})
@@ -86,7 +86,7 @@ func TestFewAtFirst(t *testing.T) {
 			var begun func(int64)
 			var group sync.WaitGroup
 			group.Go(func() {
-				qs.each([]*run{r}, all, func(_ *run, i int, moved func(int64)) {
+				qs.each(r, all, func(i int, moved func(int64)) {
 					if i == 0 {
 						begun = moved
 					}
@@ -125,23 +125,23 @@ func TestTurnsWaitForPriority(t *testing.T) {
 		low := plan.Job{Name: "low", Source: source("one")}
 		qs := newQueues(urgent, slow, low, plan.Job{Name: "elsewhere", Priority: 9, Source: source("two")})
 		entered := make(chan struct{})
-		go qs.each([]*run{ready(low, 1)}, all, func(*run, int, func(int64)) { close(entered) })
+		go qs.each(ready(low, 1), all, func(int, func(int64)) { close(entered) })
 		r := ready(urgent, 1)
-		qs.each([]*run{r}, all, func(*run, int, func(int64)) {}) // its imports
-		qs.each([]*run{r}, all, func(*run, int, func(int64)) {}) // and what refers to what is kept
+		qs.each(r, all, func(int, func(int64)) {}) // its imports
+		qs.each(r, all, func(int, func(int64)) {}) // and what refers to what is kept
 		synctest.Wait()
 		select {
 		case <-entered:
 			t.Error("it did not wait")
 		default:
 		}
-		qs.each([]*run{newRun(slow)}, all, func(*run, int, func(int64)) {})
+		qs.each(ready(slow, 0), all, func(int, func(int64)) {})
 		<-entered
 
 		qs = newQueues(slow, low)
 		time.AfterFunc(patience, qs.hurry)
 		started := time.Now()
-		qs.each([]*run{ready(low, 1)}, all, func(*run, int, func(int64)) {})
+		qs.each(ready(low, 1), all, func(int, func(int64)) {})
 		if took := time.Since(started); took != patience {
 			t.Errorf("what is never observed delays others for %s", took)
 		}

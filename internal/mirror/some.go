@@ -28,13 +28,13 @@ func writersOf(job plan.Job, tags []image.Reference, others []plan.Job) (writers
 	return writers
 }
 
-// asksOfSome lists those of the tags that the job selects.
-func (m *Mirror) asksOfSome(ctx context.Context, job plan.Job, tags []image.Reference) ([]ask, error) {
+// selectedOfSome lists those of the tags that the job selects.
+func (m *Mirror) selectedOfSome(ctx context.Context, job plan.Job, tags []image.Reference) (selection, error) {
 	if job.Image() {
 		if !slices.Contains(tags, job.Source) {
 			return nil, nil
 		}
-		return []ask{{source: job.Source, targets: job.Targets}}, nil
+		return selection{{image: true, targets: job.Targets, source: job.Source}}, nil
 	}
 	named := map[image.Repository][]string{}
 	var order []image.Repository
@@ -44,7 +44,7 @@ func (m *Mirror) asksOfSome(ctx context.Context, job plan.Job, tags []image.Refe
 		}
 		named[tag.Repository] = append(named[tag.Repository], tag.Tag)
 	}
-	var all []ask
+	var all selection
 	for _, repo := range order {
 		route, ok := job.RouteOf(repo)
 		if !ok {
@@ -58,20 +58,7 @@ func (m *Mirror) asksOfSome(ctx context.Context, job plan.Job, tags []image.Refe
 			}
 			selected = slices.DeleteFunc(listed, func(tag string) bool { return !slices.Contains(named[repo], tag) })
 		}
-		all = append(all, asksOf(route, selected)...)
+		all = append(all, selectedOf(route, selected))
 	}
 	return all, nil
-}
-
-// asksOf returns what to ask about tags of a route.
-func asksOf(route plan.Route, tags []string) []ask {
-	all := make([]ask, 0, len(tags))
-	for _, tag := range tags {
-		a := ask{source: route.Source.Tag(tag)}
-		for _, target := range route.Targets {
-			a.targets = append(a.targets, target.Tag(tag))
-		}
-		all = append(all, a)
-	}
-	return all
 }

@@ -96,7 +96,7 @@ func (s *stand) renew(t *testing.T) {
 	s.client, s.records, s.log = client, &records{}, &bytes.Buffer{}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	engine := transfer.New(transfer.Options{Source: client, Artifacts: client, Target: client, Presence: client, Log: log})
-	s.mirror = &mirror.Mirror{Observer: client, Manifests: engine, Engines: []mirror.Engine{engine}, Watcher: s.records, Log: log}
+	s.mirror = &mirror.Mirror{Observer: client, Pages: client, Manifests: engine, Engines: []mirror.Engine{engine}, Watcher: s.records, Log: log}
 }
 
 func at(host, path string) image.Reference {

@@ -24,9 +24,22 @@ const (
 // Tags returns the tags of a repository that keep selects, sorted and without duplicates. It reads the list as a stream: only selected tags
 // take memory, and their number is limited.
 func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag string) bool) ([]string, error) {
+	var all []string
+	if err := c.TagPages(ctx, repo, keep, func(tags []string) { all = append(all, tags...) }); err != nil {
+		return nil, err
+	}
+	return sorted(all), nil
+}
+
+// TagPages is Tags page by page: it calls each with the selected tags of a page when that has been read to its end, in the order of the registry,
+// which may list a tag twice.
+func (c *Client) TagPages(ctx context.Context, repo image.Repository, keep func(tag string) bool, each func(tags []string)) error {
 	if repo.IsLayout() {
 		tags, err := c.layouts.Tags(repo)
-		return slices.DeleteFunc(tags, func(tag string) bool { return !keep(tag) }), err
+		if err == nil {
+			each(slices.DeleteFunc(tags, func(tag string) bool { return !keep(tag) }))
+		}
+		return err
 	}
 	e := c.endpoint(repo)
 	chosen, named, held := gathered{keep: keep}, gathered{keep: image.NamesDigest}, digests{keep: keep}
@@ -42,9 +55,13 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 		err := page.names("tags", func(tag string) error { all++; return errors.Join(chosen.add(tag), named.add(tag)) })
 		all = max(all, page.manifests)
 		return err
-	}, done: func() { chosen.end(); named.end() }}.all(ctx, repo.Path+"/tags/list", query)
+	}, done: func() {
+		each(chosen.page)
+		chosen.page = nil
+		named.end()
+	}}.all(ctx, repo.Path+"/tags/list", query)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.named.Put(repo, sorted(named.names), recentFor)
 	c.noteSize(ctx, e, repo, all)
@@ -55,7 +72,7 @@ func (c *Client) Tags(ctx context.Context, repo image.Repository, keep func(tag 
 			c.read.put(repo, &held, begun)
 		}
 	}
-	return sorted(chosen.names), nil
+	return nil
 }
 
 func sorted(names []string) []string {

@@ -29,7 +29,7 @@ type Document struct {
 // Job is the result of one job in a [Document].
 type Job struct {
 	Job string `json:"job"`
-	// Error is why the job as a whole failed; Actions is empty then.
+	// Error is why the job as a whole failed; Actions are those until then, if any.
 	Error   string          `json:"error"`
 	Actions []record.Action `json:"actions"`
 }

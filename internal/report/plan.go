@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -50,46 +51,71 @@ func planJob(r mirror.Result, style Style) string {
 		b.WriteString(job + "\n")
 		table(&b, []row{{sign: "x", color: red, label: "failed:", note: errorLine(r.Err)}}, 2, style)
 		return b.String()
-	case len(r.Outcomes) == 0:
+	case countOf(r) == 0:
 		return job + ": no tags chosen\n"
-	case kept == len(r.Outcomes):
+	case kept == countOf(r):
 		return fmt.Sprintf("%s: %d unchanged\n", job, kept)
 	}
 	var b strings.Builder
 	b.WriteString(job + "\n")
-	for _, g := range groups(r.Outcomes) {
+	for _, g := range groups(r) {
 		g.write(&b, style)
 	}
 	return b.String()
+}
+
+// countOf is the number of a job's outcomes, with those that are only counted.
+func countOf(r mirror.Result) int {
+	n := len(r.Outcomes)
+	for _, k := range r.Kept {
+		n += k.Count
+	}
+	return n
 }
 
 // group is what a job does from one repository to another.
 type group struct {
 	source, target image.Repository
 	outcomes       []mirror.Outcome
+	// kept counts tags that are not among the outcomes.
+	kept int
 }
 
-// groups keeps the order in which target and source repositories first occur.
-func groups(outcomes []mirror.Outcome) []*group {
+// groups are in the order of target and source repositories.
+func groups(r mirror.Result) []*group {
 	type route struct{ source, target image.Repository }
 	var list []*group
 	known := map[route]*group{}
-	for _, out := range outcomes {
-		key := route{out.Source.Repository, out.Target.Repository}
+	of := func(source, target image.Repository) *group {
+		key := route{source, target}
 		g := known[key]
 		if g == nil {
-			g = &group{source: key.source, target: key.target}
+			g = &group{source: source, target: target}
 			known[key] = g
 			list = append(list, g)
 		}
+		return g
+	}
+	for _, out := range r.Outcomes {
+		g := of(out.Source.Repository, out.Target.Repository)
 		g.outcomes = append(g.outcomes, out)
 	}
+	for _, k := range r.Kept {
+		of(k.Source, k.Target).kept += k.Count
+	}
+	slices.SortStableFunc(list, func(a, b *group) int {
+		return cmp.Or(compare(a.target, b.target), compare(a.source, b.source))
+	})
 	return list
+}
+
+func compare(a, b image.Repository) int {
+	return cmp.Or(strings.Compare(a.Registry, b.Registry), strings.Compare(a.Path, b.Path))
 }
 
 func (g *group) write(b *strings.Builder, style Style) {
 	var rows []row
-	kept, interrupted := 0, 0
+	kept, interrupted := g.kept, 0
 	for _, out := range g.outcomes {
 		if out.Settled() == record.Kept {
 			kept++

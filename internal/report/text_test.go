@@ -42,6 +42,34 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestCountedKept: a plan, a summary and a verdict say the same of kept tags that are only counted.
+func TestCountedKept(t *testing.T) {
+	each := planResults(t)
+	each = append(each, mirror.Result{Job: "one", Outcomes: []mirror.Outcome{kept(t, "1"), kept(t, "2")}})
+	counted := make([]mirror.Result, len(each))
+	for i, r := range each {
+		counted[i] = r
+		counted[i].Outcomes = nil
+		for _, out := range r.Outcomes {
+			if out.Settled() != record.Kept {
+				counted[i].Outcomes = append(counted[i].Outcomes, out)
+				continue
+			}
+			counted[i].Kept = append(counted[i].Kept, mirror.Kept{Source: out.Source.Repository, Target: out.Target.Repository, Reason: out.Reason, Count: 1})
+		}
+	}
+	var want, got strings.Builder
+	if err := errors.Join(Plan(&want, each, Style{}), Summary(&want, "sync", each, time.Second, Style{}), Plan(&got, counted, Style{}), Summary(&got, "sync", counted, time.Second, Style{})); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+		t.Error(diff)
+	}
+	if Judge(each) != Judge(counted) {
+		t.Errorf("%+v, %+v", Judge(each), Judge(counted))
+	}
+}
+
 // TestHints: dray check --online is named only where a registry is the reason.
 func TestHints(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -99,19 +99,23 @@ func (s *chooser) choose(tags []string, c *Choice) {
 	}
 	all, named = unique(all), unique(named)
 	c.Tags = append(c.Tags, all...)
+	s.lack(c, len(all), len(chosen), named)
+}
+
+// lack adds what is missing if the set chooses so many tags, and so many of these by patterns; named are the literals that there are, sorted.
+func (s *chooser) lack(c *Choice, all, byPattern int, named []string) {
 	for _, tag := range s.named {
 		if _, there := slices.BinarySearch(named, tag); !there {
 			c.Absent = append(c.Absent, tag)
 		}
 	}
 	// A literal that is absent is told by its name. Patterns have to choose something, also beside literals.
-	short := len(all)+len(s.named)-len(named) < s.min
-	if idle := !s.include.none() && len(chosen) == 0 && s.min > 0; short || idle {
-		n := len(all)
+	short := all+len(s.named)-len(named) < s.min
+	if idle := !s.include.none() && byPattern == 0 && s.min > 0; short || idle {
 		if idle {
-			n = 0
+			all = 0
 		}
-		c.Short = append(c.Short, Short{Set: s.text, Chosen: n, Min: s.min})
+		c.Short = append(c.Short, Short{Set: s.text, Chosen: all, Min: s.min})
 	}
 }
 

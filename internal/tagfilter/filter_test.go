@@ -265,3 +265,35 @@ func TestCanChoose(t *testing.T) {
 		t.Errorf("%d tags were dropped, %d chosen: the worlds are too tame", dropped, chosen)
 	}
 }
+
+// A counter lacks what Choose lacks, if the filter does not rank.
+func TestCounter(t *testing.T) {
+	two, none := 2, 0
+	lists := [][]string{nil, {"1"}, {"1", "latest"}, {"1", "2", "a"}, {"a", "no tag"}, {"latest", "x"}, {"1.0-rc1", "1.0", "1.1"}}
+	specs := []Spec{
+		{Include: []string{"*"}},
+		{Include: []string{"latest"}},
+		{Include: []string{"latest", "1*"}},
+		{Include: []string{"latest", "l*"}, Min: &two},
+		{Include: []string{"*"}, Exclude: []string{"l*"}, Min: &two},
+		{Include: []string{"latest", "z*"}, Min: &none},
+		{Semver: ">= 1.0", Min: &two},
+	}
+	for _, a := range specs {
+		for _, b := range specs {
+			f := Union(mustCompile(t, a), mustCompile(t, b))
+			for _, list := range lists {
+				want := f.Choose(list)
+				counter := f.Counter()
+				for _, tag := range list {
+					counter.Add(tag)
+				}
+				got := counter.Lacks()
+				got.Tags = want.Tags
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s of %q: %s", f, list, diff)
+				}
+			}
+		}
+	}
+}
