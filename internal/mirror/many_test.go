@@ -193,3 +193,43 @@ func heapNow() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// A thousand jobs that wait for one registry take no goroutine for each of their tags, and none for each job; those of another registry go on.
+func TestManyJobsTakeFewGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var jobs []plan.Job
+		for i := range 1000 {
+			jobs = append(jobs, plainJob(t, fmt.Sprintf("job%d", i), 0, "1", "2", "3", "4", "5", "6", "7", "8"))
+		}
+		for i := range 3 {
+			job := plainJob(t, fmt.Sprintf("other%d", i), 0, "1")
+			job.Targets[0].Registry = "elsewhere"
+			jobs = slices.Insert(jobs, i*20, job)
+		}
+		start := time.Now()
+		var most, others atomic.Int64
+		p := plain{head: func(r image.Reference) bool {
+			if r.Registry == "elsewhere" {
+				others.Add(1)
+			} else if r.Registry == at("target", "x").Registry {
+				time.Sleep(time.Minute)
+			}
+			most.Store(max(most.Load(), int64(runtime.NumGoroutine())))
+			return true
+		}}
+		time.AfterFunc(time.Second, func() {
+			if others.Load() != 3 {
+				t.Errorf("after a second %d of another registry's tags have been looked at", others.Load())
+			}
+		})
+		for _, r := range p.mirror().Sync(t.Context(), jobs) {
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		if n := most.Load(); n > 1500 {
+			t.Errorf("%d goroutines", n)
+		}
+		t.Logf("%d goroutines, %s", most.Load(), time.Since(start))
+	})
+}

@@ -74,9 +74,11 @@ type Mirror struct {
 // the Importer.
 const (
 	// patience is how long a job waits until others have listed what they write, and until those of higher priority are observed.
-	patience        = 10 * time.Second
-	observedJobs    = 256
-	observedTags    = 12
+	patience     = 10 * time.Second
+	observedJobs = 256
+	observedTags = 12
+	// observedBetween is how many tags are looked at together between the same registries, by all jobs: more than these take requests at once.
+	observedBetween = 256
 	importsPerQueue = 16
 	// tagsOfPart is how many tags of a job are observed, decided and imported together, and partsAtOnce how many such parts are under way.
 	tagsOfPart  = 1000
@@ -128,7 +130,9 @@ func (m *Mirror) syncOne(ctx context.Context, r *run, others []plan.Job) Result 
 	defer listed()
 	r.others = m.rivals(listing, others)
 	queues := newQueues()
-	m.work(ctx, r, make(chan struct{}, 1), queues, func(p *part) { m.bring(ctx, p, queues) })
+	observing := make(chan struct{}, 1)
+	observing <- struct{}{}
+	m.work(ctx, r, observing, queues, func(p *part) { m.bring(ctx, p, queues) })
 	m.report(r)
 	return r.result
 }
@@ -147,7 +151,7 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part
 	queues := newQueues(jobs...)
 	timer := time.AfterFunc(patience, queues.hurry)
 	defer timer.Stop()
-	observing := make(chan struct{}, observedJobs)
+	observing, looks := make(chan struct{}, observedJobs), looks{}
 	var group sync.WaitGroup
 	for _, members := range plan.Groups(jobs) {
 		runs := make([]*run, 0, len(members))
@@ -155,8 +159,10 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part
 			runs = append(runs, newRun(jobs[i]))
 		}
 		for k, i := range members {
+			runs[k].others = slices.Concat(runs[:k], runs[k+1:])
+			runs[k].looks = looks.of(jobs[i])
+			observing <- struct{}{} // before there is a goroutine, as there may be ten thousand jobs
 			group.Go(func() {
-				runs[k].others = slices.Concat(runs[:k], runs[k+1:])
 				m.work(ctx, runs[k], observing, queues, func(p *part) { bring(p, queues) })
 				end(runs[k])
 				all[i] = runs[k].result
@@ -165,6 +171,20 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part
 	}
 	group.Wait()
 	return all
+}
+
+// looks limit the tags that are looked at, for each set of registries, so that one which hangs leaves room for the others.
+type looks map[string]chan struct{}
+
+func (l looks) of(job plan.Job) chan struct{} {
+	key := job.Source.Registry
+	for _, target := range job.Targets {
+		key += " " + target.Registry
+	}
+	if l[key] == nil {
+		l[key] = make(chan struct{}, observedBetween)
+	}
+	return l[key]
 }
 
 // each calls f for all imports of a part.

@@ -31,6 +31,9 @@ type run struct {
 	others []*run
 	shared func() map[image.Reference][]string
 
+	// looks has room for tags that are looked at.
+	looks chan struct{}
+
 	mu sync.Mutex
 	// sibling is a digest that a target repository was observed to hold, the smallest of those that were seen; stocked are those with a tag.
 	sibling map[image.Repository]image.Digest
@@ -83,7 +86,7 @@ type ask struct {
 }
 
 func newRun(job plan.Job) *run {
-	r := &run{job: job, left: 1, result: Result{Job: job.Name, Started: time.Now()}, claimed: make(chan struct{})}
+	r := &run{job: job, left: 1, result: Result{Job: job.Name, Started: time.Now()}, claimed: make(chan struct{}), looks: make(chan struct{}, observedBetween)}
 	r.shared = func() map[image.Reference][]string { return nil }
 	return r
 }

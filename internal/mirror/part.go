@@ -71,7 +71,7 @@ func (s *selected) ask(tag string) ask {
 	return a
 }
 
-// work observes a run in parts, and calls bring with each. While it asks for what there is, it holds a slot.
+// work observes a run in parts, and calls bring with each. While it asks for what there is, it holds a slot, which the caller has taken.
 func (m *Mirror) work(ctx context.Context, r *run, slots chan struct{}, queues *queues, bring func(*part)) {
 	w := &worker{m: m, run: r, slots: slots, queues: queues, bring: bring, parts: make(chan struct{}, partsAtOnce)}
 	err := w.all(wire.Share(ctx, r.job.Source.Registry))
@@ -104,9 +104,9 @@ type worker struct {
 func (w *worker) all(ctx context.Context) error {
 	m, r := w.m, w.run
 	if m.stopping() {
+		<-w.slots
 		return ErrStopping
 	}
-	w.slots <- struct{}{}
 	wanted, short, err := w.selected(ctx)
 	<-w.slots
 	if err != nil {
@@ -245,7 +245,9 @@ func (m *Mirror) observe(ctx context.Context, p *part) error {
 	var group errgroup.Group
 	group.SetLimit(observedTags)
 	for _, a := range asks {
+		p.looks <- struct{}{}
 		group.Go(func() error {
+			defer func() { <-p.looks }()
 			if m.stopping() {
 				return ErrStopping
 			}
