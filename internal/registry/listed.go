@@ -20,9 +20,10 @@ import (
 
 const getListing = "GET listing"
 
-// The bounds of a listing, over all its pages, and of one of its requests.
+// The bounds of a listing, over all its pages: bytes, with more for each wanted tag, and time.
 const (
 	maxListed      = 64 << 20
+	listedPerTag   = 512
 	listedDeadline = 90 * time.Second
 )
 
@@ -55,7 +56,7 @@ const (
 // each. What it does not say, or not clearly, is missing. since is when the run began: nothing that was read earlier is used.
 //
 // What it says is good for leaving a tag alone, and for nothing else: HEADs of some tags have agreed with it today, not of all.
-func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Digest {
+func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Sum {
 	if repo.IsLayout() || c.options.ByHead[repo.Registry] || len(tags) == 0 {
 		return nil
 	}
@@ -70,7 +71,7 @@ func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []strin
 		return nil
 	}
 	held := c.read.take(repo, since)
-	left := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != "" })
+	left := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != image.Sum{} })
 	if !now.Before(of.Rests) && l.worth(len(left), of.Size) && !c.isProxied(ctx, e, repo, l) {
 		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(len(left)))
 		maps.Copy(more, held)
@@ -140,23 +141,20 @@ func (c *Client) noteKind(ctx context.Context, registry, kind string) {
 }
 
 // list asks for the listing of a repository. The pages before an error stay good.
-func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (map[string]image.Digest, error) {
+func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (map[string]image.Sum, error) {
 	path, query := l.place(repo.Path, 1)
 	if path == "" {
-		return map[string]image.Digest{}, nil
+		return map[string]image.Sum{}, nil
 	}
-	wanted := make(map[string]bool, len(tags))
-	for _, tag := range tags {
-		wanted[tag] = true
-	}
-	held := digests{keep: func(tag string) bool { return wanted[tag] }}
+	wanted := sorted(slices.Clone(tags))
+	held := digests{keep: func(tag string) bool { _, found := slices.BinarySearch(wanted, tag); return found }, names: wanted}
 	part := held // of one page: a page that breaks off says nothing
 	number, items, more := 1, 0, false
 	p := pages{
 		endpoint: e, operation: getListing, need: auth.Pull(repo.Path), send: l.sender(e),
-		listLimits: listLimits{bytes: maxListed, pages: most, deadline: listedDeadline, once: true},
+		listLimits: listLimits{bytes: maxListed + listedPerTag*int64(len(tags)), pages: most, deadline: listedDeadline, once: true},
 		read: func(page *listing) error {
-			part = digests{keep: held.keep}
+			part = digests{keep: held.keep, names: wanted}
 			n, another, err := l.read(page, part.add)
 			items += n
 			more = another && (page.total <= 0 || items < page.total)
@@ -321,7 +319,7 @@ func (c *Client) pushed(ctx context.Context, e *endpoint, r image.Reference) {
 
 // agrees reports whether a listing may be believed: whether HEADs agree with some of it, of which a registry is asked once a day for each
 // repository. If not, no listing of the registry is used for a day.
-func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Digest) bool {
+func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Sum) bool {
 	now := time.Now()
 	f, host := c.findings.get(ctx, repo.String()), c.findings.get(ctx, repo.Registry)
 	sweeps := !f.Swept.IsZero() && now.Sub(f.Swept) >= sweepAfter(len(held), f.Size)
@@ -371,15 +369,15 @@ func sweepAfter(tags, size int) time.Duration {
 }
 
 // differing asks for all tags by HEAD, and returns those with which the listing does not agree.
-func (c *Client) differing(ctx context.Context, repo image.Repository, held map[string]image.Digest) (tags []string) {
+func (c *Client) differing(ctx context.Context, repo image.Repository, held map[string]image.Sum) (tags []string) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	slots := make(chan struct{}, sweptAtOnce)
-	for tag, digest := range held {
+	for tag, sum := range held {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			if d, err := c.Head(ctx, repo.Tag(tag)); err != nil || d.Digest != digest {
+			if d, err := c.Head(ctx, repo.Tag(tag)); err != nil || d.Digest != sum.Digest() {
 				mu.Lock()
 				defer mu.Unlock()
 				tags = append(tags, tag)
@@ -391,19 +389,19 @@ func (c *Client) differing(ctx context.Context, repo image.Repository, held map[
 }
 
 // compare reports whether a HEAD agrees with what is listed of a tag. If it does not, a second listing tells why.
-func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Digest, tag string) bool {
+func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Sum, tag string) bool {
 	d, err := c.Head(ctx, repo.Tag(tag))
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
 		return false // it will be asked again, and then say why
 	}
-	if d.Digest == held[tag] {
+	if d.Digest == held[tag].Digest() {
 		return true
 	}
-	again, err := c.list(ctx, e, repo, l, []string{tag}, l.maxRequests(len(held)))
+	again, err := c.list(ctx, e, repo, l, slices.Collect(maps.Keys(held)), l.maxRequests(len(held)))
 	switch {
 	case err != nil: // it shows nothing
-	case again[tag] != d.Digest:
-		c.distrust(ctx, repo, tag, held[tag], d.Digest)
+	case again[tag] != image.SumOf(d.Digest):
+		c.distrust(ctx, repo, tag, held[tag].Digest(), d.Digest)
 	case d.Digest == "": // it was deleted meanwhile
 		delete(held, tag)
 		return true
@@ -492,7 +490,7 @@ func (c *Client) distrust(ctx context.Context, repo image.Repository, tag string
 }
 
 // sample chooses n tags: the one in doubt, the one that moves most often, and others at random, of which there is always one.
-func sample(held map[string]image.Digest, doubted string, n int) []string {
+func sample(held map[string]image.Sum, doubted string, n int) []string {
 	var chosen []string
 	for _, tag := range []string{doubted, "latest"} {
 		if _, ok := held[tag]; ok && !slices.Contains(chosen, tag) {
@@ -519,7 +517,7 @@ type readLists struct {
 }
 
 type readList struct {
-	held  map[string]image.Digest
+	held  map[string]image.Sum
 	size  int64
 	begun time.Time
 }
@@ -548,7 +546,7 @@ func (r *readLists) put(repo image.Repository, said *digests, begun time.Time) {
 }
 
 // take returns what a list said that was asked for since a time, and forgets it; nil for none.
-func (r *readLists) take(repo image.Repository, since time.Time) map[string]image.Digest {
+func (r *readLists) take(repo image.Repository, since time.Time) map[string]image.Sum {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.lists[repo]

@@ -3,6 +3,7 @@ package registry
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/draysync/dray/internal/auth"
@@ -120,47 +121,60 @@ func (r recognising) CloseIdleConnections() {
 // digests gathers what a list says of wanted tags. Its zero value gathers nothing.
 type digests struct {
 	keep func(tag string) bool
-	held map[string]image.Digest
-	size int64
+	// names, where not nil, are the wanted tags, sorted: what is gathered shares them.
+	names []string
+	held  map[string]image.Sum
+	size  int64
 }
 
-// add notes what a tag holds. A tag for which a list names several digests, or none that is valid, is left out: it has to be asked for.
-func (d *digests) add(tag, digest string) {
+// add notes what a tag holds. A tag for which a list names several digests, or none that is a valid one of sha256, is left out: it has to be asked
+// for.
+func (d *digests) add(tag, digest string) { d.put(tag, image.SumOf(image.Digest(digest))) }
+
+func (d *digests) put(tag string, sum image.Sum) {
 	if d.keep == nil || !d.keep(tag) || d.size > maxKept {
 		return
-	}
-	parsed, err := image.ParseDigest(digest)
-	if err != nil {
-		parsed = ""
 	}
 	held, ok := d.held[tag]
 	switch {
 	case !ok:
 		if d.held == nil {
-			d.held = map[string]image.Digest{}
+			d.held = map[string]image.Sum{}
 		}
-		tag = strings.Clone(tag)
-		d.size += int64(len(tag)+len(parsed)) + nameCost
-	case held != parsed:
-		parsed = ""
+		tag = d.name(tag)
+		d.size += int64(len(tag)+len(sum)) + nameCost
+	case held != sum:
+		sum = image.Sum{}
 	}
-	d.held[tag] = parsed
+	d.held[tag] = sum
+}
+
+// name returns a tag that does not hold on to what was read.
+func (d *digests) name(tag string) string {
+	if i, found := slices.BinarySearch(d.names, tag); found {
+		return d.names[i]
+	}
+	return strings.Clone(tag)
 }
 
 // merge adds what another page says.
 func (d *digests) merge(page digests) {
-	for tag, digest := range page.held {
-		d.add(tag, string(digest))
+	if d.held == nil {
+		*d = page
+		return
+	}
+	for tag, sum := range page.held {
+		d.put(tag, sum)
 	}
 }
 
 // sure returns what is known of the tags; nothing if there was too much.
-func (d *digests) sure() map[string]image.Digest {
+func (d *digests) sure() map[string]image.Sum {
 	if d.held == nil || d.size > maxKept {
-		return map[string]image.Digest{}
+		return map[string]image.Sum{}
 	}
-	for tag, digest := range d.held {
-		if digest == "" {
+	for tag, sum := range d.held {
+		if sum == (image.Sum{}) {
 			delete(d.held, tag)
 		}
 	}
