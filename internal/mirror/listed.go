@@ -49,18 +49,7 @@ func (m *Mirror) listings(ctx context.Context, r *run, all selection) listed {
 	if m.Listings == nil || r.some != nil || r.job.ResolveServer {
 		return nil
 	}
-	wanted := map[image.Repository][]string{}
-	for a := range all.asks() {
-		if a.source.Tag == "" || a.source.Digest != "" || byPattern(r.job, a.source.Tag) {
-			continue
-		}
-		wanted[a.source.Repository] = append(wanted[a.source.Repository], a.source.Tag)
-		for _, target := range a.targets {
-			if engine := m.remote(r.job, a.source, target.Repository); engine == nil || !engine.Closed(target.Repository) {
-				wanted[target.Repository] = append(wanted[target.Repository], target.Tag)
-			}
-		}
-	}
+	wanted := m.listable(r.job, all)
 	var mu sync.Mutex
 	found := listed{}
 	var group errgroup.Group
@@ -80,6 +69,45 @@ func (m *Mirror) listings(ctx context.Context, r *run, all selection) listed {
 	}
 	_ = group.Wait()
 	return found
+}
+
+// listable returns the tags to look up in listings, by repository. They share the lists of a selection, which are long.
+func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository][]string {
+	wanted := map[image.Repository][]string{}
+	add := func(repo image.Repository, tags []string) {
+		if before := wanted[repo]; before != nil {
+			tags = slices.Concat(before, tags)
+		}
+		wanted[repo] = tags
+	}
+	for _, one := range all {
+		tags := one.listable(job)
+		if len(tags) == 0 {
+			continue
+		}
+		add(one.source.Repository, tags)
+		for _, target := range one.targets {
+			if one.image {
+				tags = []string{target.Tag}
+			}
+			if engine := m.remote(job, one.source, target.Repository); engine == nil || !engine.Closed(target.Repository) {
+				add(target.Repository, tags)
+			}
+		}
+	}
+	return wanted
+}
+
+// listable returns the tags of a source that may be looked up in a listing.
+func (s *selected) listable(job plan.Job) []string {
+	if s.image && s.source.Tag != "" && s.source.Digest == "" {
+		return []string{s.source.Tag}
+	}
+	odd := func(tag string) bool { return byPattern(job, tag) }
+	if slices.ContainsFunc(s.tags, odd) {
+		return slices.DeleteFunc(slices.Clone(s.tags), odd)
+	}
+	return s.tags
 }
 
 // offerListed fills in what the source is listed to offer, if that takes no request.

@@ -71,7 +71,10 @@ func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []strin
 		return nil
 	}
 	held := c.read.take(repo, since)
-	left := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != image.Sum{} })
+	left := tags
+	if len(held) > 0 {
+		left = slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != image.Sum{} })
+	}
 	if !now.Before(of.Rests) && l.worth(len(left), of.Size) && !c.isProxied(ctx, e, repo, l) {
 		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(len(left)))
 		maps.Copy(more, held)
@@ -146,7 +149,10 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 	if path == "" {
 		return map[string]image.Sum{}, nil
 	}
-	wanted := sorted(slices.Clone(tags))
+	wanted := tags
+	if !slices.IsSorted(tags) {
+		wanted = sorted(slices.Clone(tags))
+	}
 	held := digests{keep: func(tag string) bool { _, found := slices.BinarySearch(wanted, tag); return found }, names: wanted}
 	part := held // of one page: a page that breaks off says nothing
 	number, items, more := 1, 0, false
