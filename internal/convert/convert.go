@@ -95,7 +95,15 @@ func Convert(files []File, options Options) (*Result, error) {
 	}
 	d.read(inputs, options)
 	d.check()
-	if errs := d.mistakes(inputs); len(errs) > 0 {
+	errs := d.mistakes(inputs)
+	if len(errs) == 0 {
+		if err := d.settle(); err != nil {
+			errs = Errors{err}
+		} else {
+			errs = d.mistakes(inputs) // something has to be left
+		}
+	}
+	if len(errs) > 0 {
 		return nil, userinfo.outOfErrors(errs)
 	}
 	d.hoist()
@@ -154,7 +162,7 @@ func (d *document) mistakes(inputs []input) Errors {
 	for _, in := range inputs {
 		errs = append(errs, in.r.errs...)
 	}
-	live := slices.ContainsFunc(d.mappings, func(m *mapping) bool { return !m.disabled })
+	live := slices.ContainsFunc(d.mappings, (*mapping).live)
 	if len(errs) > 0 || live {
 		return errs
 	}

@@ -120,6 +120,7 @@ func TestErrors(t *testing.T) {
 		{"ours", "version: 1\nmappings: []\n", Options{}, "f.yml: is already a dray config; there is nothing to convert"},
 		{"a tool that is none", "sync: []\n", Options{From: "nosuch"}, `f.yml: "nosuch" is not a tool that dray can convert from; write one of [regsync`},
 		{"no target", "quay.io: {images: {a/b: []}}\n", Options{}, "f.yml: skopeo has the target on its command line, not in this file; add --target HOST/PATH"},
+		{"nothing that dray reads", "az acr import --name my/registry --source quay.io/a:1", Options{}, "f.yml: has nothing that dray can do"},
 		{"a target too many", "sync: []\n", Options{Target: "a.io/b"}, "f.yml: regsync has the target in its file; leave out --target"},
 		{"nothing to copy", "sync: []\n", Options{}, "f.yml: names no images; give the file that says what to copy"},
 		{"no equivalent at all", "sync:\n- {source: a.io, target: b.io, type: registry}\n", Options{}, "f.yml: has nothing that dray can do; write a config by hand (see config.example.yaml); the reasons are:\n  f.yml:2: sync[0]: no equivalent: all repositories of a registry"},
