@@ -83,6 +83,7 @@ func done(t *testing.T, args ...string) answer {
 // TestAirGap carries sixty tags out to a disk and in at the far side; a second trip after one tag has moved writes its new blobs only, and
 // what the old one had is removed by gc. Other programs read the disk.
 func TestAirGap(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	const tags = 60
 	g := newAirgap(t, tags)
@@ -256,6 +257,7 @@ func killed(t *testing.T, after time.Duration, args ...string) {
 // TestSyncToDiskKilled kills the sync that writes the disk with SIGKILL, at moments spread over all of it: the disk is whole after each,
 // also in the eyes of others, and the last sync completes it.
 func TestSyncToDiskKilled(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	const tags = 20
 	rounds := int(fulltest.Rounds(6, 25)) //nolint:gosec // a small number
@@ -327,6 +329,7 @@ func TestTwoWriters(t *testing.T) {
 
 // TestGCKilled kills gc with SIGKILL at random moments, after a sync has replaced all: the disk is whole after each.
 func TestGCKilled(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	g := newAirgap(t, 20)
 	for round := range int(fulltest.Rounds(6, 20)) { //nolint:gosec // a small number

@@ -12,6 +12,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/azure"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -106,6 +107,7 @@ func (r *running) ranAgain(t *testing.T, jobs ...string) []record.JobStatus {
 
 // TestAzureClosedDaemon runs a daemon, over several runs and a restart, whose target's data plane is closed. Status, history and page say so.
 func TestAzureClosedDaemon(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	for name, shut := range closings() {
 		t.Run(name, func(t *testing.T) {

@@ -231,6 +231,7 @@ mappings:
 // TestAzureDocument runs each config of docs/azure.md as it stands, and compares what it asks Azure for with what Azure's own command line
 // sends for the line beside it: the program itself where it is installed, and what was recorded of it in any case.
 func TestAzureDocument(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	all := scenarios(t)
 	sent := azSends(t, all)

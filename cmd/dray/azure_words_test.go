@@ -11,6 +11,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/azure"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // said runs dray with a config, and returns what it says on both streams and how long that took.
@@ -95,6 +96,7 @@ func TestAzureNoCredential(t *testing.T) {
 
 // TestAzureStopped: an import that Azure goes on with while dray is stopped is no error, since the next start takes it up, and begins no other.
 func TestAzureStopped(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	for _, command := range []string{"sync", "run"} {
 		t.Run(command, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // fence is a block of a document that is a config or a part of one, or commands; what a reader cannot run offline is marked as text.
@@ -20,6 +21,7 @@ var fence = regexp.MustCompile("(?s)```(sh|yaml)\n(.*?)```")
 // TestDocumentedCommands does what the documents tell a reader to do, in their order: each whole config becomes dray.yaml, each command is
 // run by a shell. Registries with the same content stand in for those that are named.
 func TestDocumentedCommands(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	documents, err := filepath.Glob("../../docs/*.md")
 	if err != nil {

@@ -79,6 +79,7 @@ func (s sender) build(image string) int {
 
 // TestReceivers: a daemon whose schedule is far away brings what events name, over a restart too, and no stranger's.
 func TestReceivers(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	d := newDesk(t)
 	source, target := emulator.New(emulator.Options{}), emulator.New(emulator.Options{})

@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/azure"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
 	registries "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -367,6 +368,7 @@ func TestConflict(t *testing.T) {
 
 // TestTwoHundred imports 200 images: never more at once than configured, as many a second, and Azure's pause is obeyed.
 func TestTwoHundred(t *testing.T) {
+	fulltest.Long(t)
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		var tags []string
 		for i := range 200 {

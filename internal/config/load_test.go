@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 const small = "version: 1\nmappings:\n- {source: alpine, target: x.io/alpine, tags: ['*']}\n"
@@ -143,6 +145,7 @@ func TestLoadUnreadable(t *testing.T) {
 
 // TestHostileIsQuick fills a large file with what parsers dislike: what grows with its square would take minutes.
 func TestHostileIsQuick(t *testing.T) {
+	fulltest.Long(t)
 	const size = 1 << 18
 	for _, piece := range []string{
 		"[", "{", "- ", "? ", "a: ", "&a ", "!a ", "*a ", "\"", "'", "|", "#\n", "\n", "\r", "a\n", "- a\n", "[a],", "{a: ", "%a\n", ": ", ", ", "? a\n", "&a a: *a\n", "- &a\n", "\t", "\u0085", "k: v\n", "<<: ", "a: ${env:", "- {}\n", "{},", "- source: a\n", "- source: a\n  target: x.io/a\n  tags: [a]\n",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
 )
@@ -16,7 +17,7 @@ import (
 // Two hundred random sequences of run, defer, fail, ask, reload, stop and kill: after each restart the record of every job is what it was,
 // but that a run under way was cut off, and no job is due later than before.
 func TestRandomRestarts(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range fulltest.Rounds(200, 200) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // reproducible
 			result := func(name string, run int) mirror.Result {

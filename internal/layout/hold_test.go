@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -60,6 +61,7 @@ func holder(t *testing.T, dir string) (pid int, end func()) {
 
 // Only one process writes to a layout: another is told by whom it is kept out, reads meanwhile, and may write afterwards.
 func TestOneWriter(t *testing.T) {
+	fulltest.Long(t)
 	repo := image.Repository{Path: filepath.Join(t.TempDir(), "layout")}
 	pid, end := holder(t, repo.Path)
 	m := manifestOf(`{}`)

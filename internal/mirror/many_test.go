@@ -121,6 +121,7 @@ func TestSlowUrgentJobGoesFirst(t *testing.T) {
 
 // A job of 200,000 tags, half of which are there, takes no goroutine for each of them, and less than a kilobyte.
 func TestManyTags(t *testing.T) {
+	fulltest.Long(t)
 	n := 40_000
 	if fulltest.AllRounds() {
 		n = 200_000

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/record"
 )
@@ -33,6 +34,7 @@ func (l lists) Catalog(_ context.Context, _ image.Repository, keep func(string) 
 // Of a long list only what can be chosen is kept; where that is too much, the job says which repository has it and what to narrow, and
 // asks for no tag.
 func TestTooManyNames(t *testing.T) {
+	fulltest.Long(t)
 	long := strings.Repeat("v", 128)
 	repositories := make([]string, 0, 600)
 	for i := range 600 {

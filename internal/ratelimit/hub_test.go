@@ -222,6 +222,7 @@ func (s *stand) checkLog(t *testing.T) {
 // 300 images of three manifests at a hundred pulls a window arrive in the least number of windows, plus at most one, and no pull is
 // wasted: whatever the window does and the hub says of it, and with somebody else who spends, and a process that ends in the midst of it.
 func TestNineHundredPulls(t *testing.T) {
+	fulltest.Long(t)
 	const tags, pulls = 300, 900
 	for name, tt := range map[string]struct {
 		options hub.Options

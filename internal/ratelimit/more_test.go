@@ -118,6 +118,7 @@ func TestFinishedBeforeBegun(t *testing.T) {
 // While the hub allows nothing, 200 tags of another registry take the time that they take without it, and that of the hub's own looks at the
 // target.
 func TestOthersGoOn(t *testing.T) {
+	fulltest.Long(t)
 	took := map[bool]time.Duration{}
 	for _, beside := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

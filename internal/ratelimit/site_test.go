@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/emulator/hub"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/ratelimit"
 )
 
@@ -39,6 +40,7 @@ func (s *stand) onSite(t *testing.T, options hub.Options, password string) *hub.
 // A whole Docker Hub: tokens of another host that end after five minutes, blobs of a third one that takes no credential, an account beside
 // an address. No pull is wasted, the credential goes nowhere else, and what the account has left is its own.
 func TestSite(t *testing.T) {
+	fulltest.Long(t)
 	for _, password := range []string{"", "secret"} {
 		t.Run("password "+password, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -143,6 +144,7 @@ func TestBrokenOffIsTemporary(t *testing.T) {
 
 // TestReadAgainFromAnOffset: wherever reading starts anew, what is handed on is right in the end, or refused.
 func TestReadAgainFromAnOffset(t *testing.T) {
+	fulltest.Long(t)
 	good := make([]byte, 2*markEvery+12_345)
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
 	for i := range good {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -83,6 +84,7 @@ func TestIndexesThatLieTooDeep(t *testing.T) {
 
 // More manifests than any image has are refused, before all of them are fetched.
 func TestTooManyManifests(t *testing.T) {
+	fulltest.Long(t)
 	inBubble(t, emulator.Options{LaxManifests: true}, func(t *testing.T, s *stand) {
 		var entries []string
 		for list := range 2 {

@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestRandom does anything to the file and to what it leads through, and expects a report of each new content, by events alone.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range fulltest.Rounds(4, 4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			m := &meddler{root: tree(t, "conf"), rnd: rand.New(rand.NewPCG(seed, 0))}

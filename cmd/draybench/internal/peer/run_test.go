@@ -54,6 +54,7 @@ func start(t *testing.T) (*registry.Registry, *registry.Server) {
 
 // TestRun has every tool copy to the same names: another folder, another name, no folder at all.
 func TestRun(t *testing.T) {
+	fulltest.Long(t)
 	source, from := start(t)
 	corpus := registry.Corpus{Repositories: 3, Tags: 3, SharedLayers: 1}
 	digests, err := source.Fill(corpus)
