@@ -205,7 +205,7 @@ func TestManyJobsTakeFewGoroutines(t *testing.T) {
 		for i := range 3 {
 			job := plainJob(t, fmt.Sprintf("other%d", i), 0, "1")
 			job.Targets[0].Registry = "elsewhere"
-			jobs = slices.Insert(jobs, i*20, job)
+			jobs = slices.Insert(jobs, i*400, job) // also behind those that take all slots
 		}
 		start := time.Now()
 		var most, others atomic.Int64

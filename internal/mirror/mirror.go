@@ -151,40 +151,59 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part
 	queues := newQueues(jobs...)
 	timer := time.AfterFunc(patience, queues.hurry)
 	defer timer.Stop()
-	observing, looks := make(chan struct{}, observedJobs), looks{}
-	var group sync.WaitGroup
+	lots := map[string]*between{}
 	for _, members := range plan.Groups(jobs) {
 		runs := make([]*run, 0, len(members))
 		for _, i := range members {
 			runs = append(runs, newRun(jobs[i]))
 		}
 		for k, i := range members {
-			runs[k].others = slices.Concat(runs[:k], runs[k+1:])
-			runs[k].looks = looks.of(jobs[i])
-			observing <- struct{}{} // before there is a goroutine, as there may be ten thousand jobs
-			group.Go(func() {
-				m.work(ctx, runs[k], observing, queues, func(p *part) { bring(p, queues) })
+			l := betweenOf(lots, jobs[i])
+			runs[k].others, runs[k].looks = slices.Concat(runs[:k], runs[k+1:]), l.looks
+			l.runs = append(l.runs, func() {
+				runs[k].result.Started = time.Now()
+				m.work(ctx, runs[k], l.observing, queues, func(p *part) { bring(p, queues) })
 				end(runs[k])
 				all[i] = runs[k].result
 			})
 		}
 	}
+	var group sync.WaitGroup
+	for _, l := range lots {
+		group.Go(func() { l.begin(&group) })
+	}
 	group.Wait()
 	return all
 }
 
-// looks limit the tags that are looked at, for each set of registries, so that one which hangs leaves room for the others.
-type looks map[string]chan struct{}
+// between has the runs between the same registries. Their limits are their own, so that a registry which hangs leaves room for the others.
+type between struct {
+	// observing has room for jobs that are observed, looks for tags that are looked at.
+	observing, looks chan struct{}
+	runs             []func()
+}
 
-func (l looks) of(job plan.Job) chan struct{} {
+// betweenOf returns that of a job.
+func betweenOf(lots map[string]*between, job plan.Job) *between {
 	key := job.Source.Registry
 	for _, target := range job.Targets {
 		key += " " + target.Registry
 	}
-	if l[key] == nil {
-		l[key] = make(chan struct{}, observedBetween)
+	l := lots[key]
+	if l == nil {
+		l = &between{observing: make(chan struct{}, observedJobs), looks: make(chan struct{}, observedBetween)}
+		lots[key] = l
 	}
-	return l[key]
+	return l
+}
+
+// begin begins the runs in their order, each with a slot and not before, since there may be ten thousand.
+func (l *between) begin(group *sync.WaitGroup) {
+	for i, run := range l.runs {
+		l.observing <- struct{}{}
+		l.runs[i] = nil
+		group.Go(run)
+	}
 }
 
 // each calls f for all imports of a part.
