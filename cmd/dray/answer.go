@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/receiver"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
@@ -22,6 +24,8 @@ type answers struct {
 	limits *limits
 	events *receiver.Set
 	azure  *atomic.Pointer[azureJobs]
+	// sources are those of the config that runs.
+	sources *atomic.Pointer[plan.Sources]
 }
 
 // Status implements web.Daemon.
@@ -46,9 +50,23 @@ func (a answers) History(ctx context.Context, job string, limit int) ([]record.J
 }
 
 // Sync implements web.Daemon.
-func (a answers) Sync(ctx context.Context, job string) (bool, error) {
-	found, err := a.daemon.Trigger(ctx, job)
-	return found, unavailable(err)
+func (a answers) Sync(ctx context.Context, job string, tags []string) (bool, error) {
+	if len(tags) == 0 {
+		found, err := a.daemon.Trigger(ctx, job)
+		return found, unavailable(err)
+	}
+	refs := make([]image.Reference, 0, len(tags))
+	for _, tag := range tags {
+		ref, found, err := a.sources.Load().Named(job, tag)
+		switch {
+		case err != nil:
+			return found, fmt.Errorf("%w: %w", web.ErrUnchosen, err)
+		case !found:
+			return false, nil
+		}
+		refs = append(refs, ref)
+	}
+	return true, unavailable(a.daemon.Look(ctx, map[string][]image.Reference{job: refs}))
 }
 
 // Reload implements web.Daemon.

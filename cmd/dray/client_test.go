@@ -65,6 +65,19 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	if target.Digest("app", "v1") != source.Digest("acme/app", "v1") {
 		t.Error("trigger --wait has not waited")
 	}
+	again := emulator.SingleArch(3, "linux/amd64", emulator.ImageOptions{LayerSize: 5000})
+	for _, tag := range []string{"v1", "v2"} {
+		if err := again.Push(source, "acme/app", tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a = say(exitDone, "trigger", "app", "v2", "--wait")
+	has(a.out, "app", "event", "ok", "1 imported, 0 unchanged")
+	if target.Digest("app", "v2") == "" || target.Digest("app", "v1") == source.Digest("acme/app", "v1") {
+		t.Error("trigger app v2 has looked at other tags")
+	}
+	has(say(exitFailed, "trigger", "app", "v1", "x1").err, `422: nothing was asked for: the mapping "app" does not choose `+from+"/acme/app:x1")
+	has(say(exitUsage, "trigger", "apq", "v1").err, `there is no job "apq"; did you mean "app"?`)
 	has(say(exitPartly, "trigger", "gone", "--wait").out, "gone", "manual", "failed", "error: job gone")
 	has(say(exitDone, "trigger", "app").out, "app runs now")
 	has(say(exitUsage, "trigger", "ap").err, `there is no job "ap"; did you mean "app"?`)

@@ -150,7 +150,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
+		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
 	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
 	return nil

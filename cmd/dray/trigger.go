@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,8 @@ type triggered struct {
 	Version int    `json:"version"`
 	Command string `json:"command"`
 	Job     string `json:"job"`
+	// Tags are those that the run looks at; empty for all.
+	Tags []string `json:"tags"`
 	// Run is nil unless trigger has waited for it.
 	Run *record.Run `json:"run"`
 }
@@ -29,21 +32,23 @@ func (a *app) triggerCommand() *cobra.Command {
 	var at daemonAddress
 	var wait bool
 	c := &cobra.Command{
-		Use:   "trigger JOB",
+		Use:   "trigger JOB [TAG…]",
 		Short: "Have the daemon run a job now",
 		Long: `Have the daemon run a job now, whatever its schedule says; if the job is running, it runs once more afterwards.
---wait waits for the end of that run and exits with 3 unless it ended well.
+With TAGs the run looks at these only, and its schedule stays. A tag of a mapping with several repositories is
+written as in the source, registry.example/team/app:v1. --wait waits for the end of the run and exits with 3 unless
+it ended well.
 
 ` + exitHelp,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usage("trigger takes one JOB (got %d); dray status lists the jobs", len(args))
+			if len(args) == 0 {
+				return usage("trigger takes a JOB; dray status lists the jobs")
 			}
 			return nil
 		},
 		ValidArgsFunction: a.completeJobs(&at, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withClient(at, func(client *web.Client) error { return a.trigger(c.Context(), client, args[0], wait) })
+			return a.withClient(at, func(client *web.Client) error { return a.trigger(c.Context(), client, args[0], args[1:], wait) })
 		},
 	}
 	addServer(c, &at)
@@ -51,17 +56,17 @@ func (a *app) triggerCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) trigger(ctx context.Context, client *web.Client, job string, wait bool) error {
-	asked, err := client.Sync(ctx, job)
+func (a *app) trigger(ctx context.Context, client *web.Client, job string, tags []string, wait bool) error {
+	asked, err := client.Sync(ctx, job, tags...)
 	if err != nil {
 		return err
 	}
-	answer := triggered{Version: 1, Command: "trigger", Job: job}
+	answer := triggered{Version: 1, Command: "trigger", Job: job, Tags: slices.Concat([]string{}, tags)}
 	if wait {
 		if asked.IsZero() {
 			return errors.New("the daemon is older than this program, and does not say when it was asked: use its own dray, or leave --wait out")
 		}
-		if answer.Run, err = a.runAfter(ctx, client, job, asked); err != nil {
+		if answer.Run, err = a.runAfter(ctx, client, job, len(tags) > 0, asked); err != nil {
 			return err
 		}
 	}
@@ -74,18 +79,20 @@ func (a *app) trigger(ctx context.Context, client *web.Client, job string, wait 
 	return nil
 }
 
-// runAfter waits for the end of a run of a job that began when the daemon was asked for it, or later, by the daemon's clock.
-func (a *app) runAfter(ctx context.Context, client *web.Client, job string, asked time.Time) (*record.Run, error) {
+// runAfter waits for the end of a run of a job, or of one for some of its tags, that began when the daemon was asked for it, or later, by the
+// daemon's clock.
+func (a *app) runAfter(ctx context.Context, client *web.Client, job string, some bool, asked time.Time) (*record.Run, error) {
+	last := lastRun
+	if some {
+		last = lastLook
+	}
 	for {
-		status, err := client.Status(ctx)
-		if err == nil {
-			status, err = statusOf(status, job)
-		}
+		run, err := last(ctx, client, job)
 		if err != nil {
 			return nil, fmt.Errorf("wait for the run of %s: %w", job, err)
 		}
-		if last := status.Jobs[0].Last; last != nil && !last.Started.Before(asked) {
-			return last, nil
+		if run != nil && !run.Started.Before(asked) {
+			return run, nil
 		}
 		if err := pause(ctx, waitEvery); err != nil {
 			return nil, err
@@ -93,12 +100,33 @@ func (a *app) runAfter(ctx context.Context, client *web.Client, job string, aske
 	}
 }
 
+// lastRun returns the last run of a job that looked at all its tags, nil for none.
+func lastRun(ctx context.Context, client *web.Client, job string) (*record.Run, error) {
+	status, err := client.Status(ctx)
+	if err == nil {
+		status, err = statusOf(status, job)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return status.Jobs[0].Last, nil
+}
+
+// lastLook returns the last run of a job that looked at some of its tags, nil for none; or a later one of all.
+func lastLook(ctx context.Context, client *web.Client, job string) (*record.Run, error) {
+	runs, err := client.History(ctx, job, 1)
+	if err != nil || len(runs) == 0 {
+		return nil, err
+	}
+	return &runs[0].Run, nil
+}
+
 func (a *app) printTriggered(answer triggered) error {
 	if a.output == "json" {
 		return a.writeJSON(answer)
 	}
 	if answer.Run == nil {
-		_, err := fmt.Fprintf(a.out, "%s runs now, or after its current run. See dray status %[1]s.\n", report.Line(answer.Job))
+		_, err := fmt.Fprintf(a.out, "%s runs now, or after its current run. See dray history %[1]s.\n", report.Line(answer.Job))
 		return err
 	}
 	run := record.JobRun{Job: answer.Job, Run: *answer.Run}

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -42,6 +44,32 @@ func (s Sources) Wanting(tag image.Reference) (names []string, known bool) {
 		}
 	}
 	return names, len(of) > 0
+}
+
+// Named returns the reference of a tag of a job's source, by the tag or, of a job of several repositories, by REPOSITORY:TAG as references have it;
+// found is false if there is no such job. The error says why the job does not choose the tag.
+func (s Sources) Named(name, tag string) (ref image.Reference, found bool, err error) {
+	i := slices.IndexFunc(s.jobs, func(j Job) bool { return j.Name == name })
+	if i < 0 {
+		return image.Reference{}, false, nil
+	}
+	switch job := s.jobs[i]; {
+	case strings.ContainsAny(tag, "/:"):
+		ref, err = image.Parse(tag)
+	case len(job.Repositories) > 0:
+		err = fmt.Errorf("the mapping %q has several repositories: write %s/REPOSITORY:TAG", name, job.Source)
+	case !image.ValidTag(tag):
+		err = fmt.Errorf("%q is not a tag", tag)
+	default:
+		ref = job.Source.Repository.Tag(tag)
+	}
+	if err != nil {
+		return image.Reference{}, true, err
+	}
+	if jobs, _ := s.Wanting(ref); !slices.Contains(jobs, name) {
+		return image.Reference{}, true, fmt.Errorf("the mapping %q does not choose %s", name, ref)
+	}
+	return ref, true, nil
 }
 
 // wants tells whether the job may choose a tag of one of its sources. What is pinned to a digest does not move.

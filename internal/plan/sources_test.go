@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/draysync/dray/internal/config"
@@ -64,5 +65,27 @@ mappings:
 		if got := jobs[c.job].MayWrite(target); got != c.want {
 			t.Errorf("%s may write %s: %v", jobs[c.job].Name, c.target, got)
 		}
+	}
+	for _, c := range []struct{ job, tag, want, why string }{
+		{"one", "1", "a.io/x:1", ""},
+		{"one", "2", "", `the mapping "one" does not choose a.io/x:2`},
+		{"pinned", "1", "", "does not choose"},
+		{"pattern", "10", "a.io/x:10", ""},
+		{"pattern", "a.io/x:11", "a.io/x:11", ""},
+		{"pattern", "a.io/y:11", "", "does not choose a.io/y:11"},
+		{"pattern", "", "", `"" is not a tag`},
+		{"pattern", "1 1", "", `"1 1" is not a tag`},
+		{"pattern", "a.io/x:", "", "reference"},
+		{"below", "y", "", `the mapping "below" has several repositories: write a.io/team/REPOSITORY:TAG`},
+		{"below", "a.io/team/app-1:y", "a.io/team/app-1:y", ""},
+		{"below", "a.io/team/other:y", "", "does not choose"},
+	} {
+		ref, found, err := sources.Named(c.job, c.tag)
+		if !found || c.why == "" && (err != nil || ref.String() != c.want) || c.why != "" && (err == nil || !strings.Contains(err.Error(), c.why)) {
+			t.Errorf("%s %q: %v, %t, %v", c.job, c.tag, ref, found, err)
+		}
+	}
+	if _, found, err := sources.Named("none", "1"); found || err != nil {
+		t.Errorf("%t, %v", found, err)
 	}
 }

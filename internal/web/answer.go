@@ -69,6 +69,8 @@ func fail(w http.ResponseWriter, err error) {
 		status, err = http.StatusServiceUnavailable, fmt.Errorf("the daemon has no answer in time: %w", err)
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled):
 		status = http.StatusServiceUnavailable
+	case errors.Is(err, ErrUnchosen):
+		status = http.StatusUnprocessableEntity
 	}
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")

@@ -138,7 +138,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.limits.Answer)
 	defer cancel()
 	asked := exact(time.Now())
-	found, err := s.options.Daemon.Sync(ctx, job)
+	found, err := s.options.Daemon.Sync(ctx, job, r.URL.Query()["tag"])
 	switch {
 	case err != nil:
 		fail(w, err)

@@ -116,10 +116,14 @@ func (c *Client) check(version int) error {
 	return nil
 }
 
-// Sync has a job run now, and does not wait for it. It returns when the daemon was asked, by the daemon's clock: the run begins later. The error is
-// an [*UnknownJobError] if there is no job of that name.
-func (c *Client) Sync(ctx context.Context, job string) (asked time.Time, err error) {
-	status, body, err := c.do(ctx, http.MethodPost, jobPath(job))
+// Sync has a job run now, and does not wait for it; with tags, the run looks at these only. It returns when the daemon was asked, by the daemon's
+// clock: the run begins later. The error is an [*UnknownJobError] if there is no job of that name.
+func (c *Client) Sync(ctx context.Context, job string, tags ...string) (asked time.Time, err error) {
+	path := jobPath(job)
+	if len(tags) > 0 {
+		path += "?" + url.Values{"tag": tags}.Encode()
+	}
+	status, body, err := c.do(ctx, http.MethodPost, path)
 	var a accepted
 	var f failure
 	switch {

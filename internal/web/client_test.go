@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,12 @@ func TestClientChanges(t *testing.T) {
 	rejected, ok := errors.AsType[*RejectedError](client.Reload(t.Context()))
 	if want := (&RejectedError{Lines: []string{"dray.yaml:1:1: a", "dray.yaml:2:1: b"}}); !ok || cmp.Diff(want, rejected) != "" {
 		t.Errorf("got %v", rejected)
+	}
+	if _, err := client.Sync(t.Context(), "x/sync", "v1", "a/b:v 2&tag=v3"); err != nil || !slices.Equal(daemon.tags, []string{"v1", "a/b:v 2&tag=v3"}) {
+		t.Errorf("got %q, %v", daemon.tags, err)
+	}
+	if _, err := client.Sync(t.Context(), "x/sync", "v9"); err == nil || !strings.Contains(err.Error(), "422: nothing was asked for: the mapping does not choose v9") {
+		t.Errorf("got %v", err)
 	}
 	if _, err := client.Sync(t.Context(), "stopping"); err == nil || !strings.Contains(err.Error(), "503: the daemon cannot do that now") {
 		t.Errorf("got %v", err)

@@ -13,8 +13,8 @@ type Daemon interface {
 	Status(ctx context.Context) (record.Snapshot, error)
 	// History returns the newest runs first, at most limit (1 to 1000) of them; of all jobs where job is empty.
 	History(ctx context.Context, job string, limit int) ([]record.JobRun, error)
-	// Sync has a job run now, or right after the run under way. It does not wait for it.
-	Sync(ctx context.Context, job string) (found bool, err error)
+	// Sync has a job run now, or right after the run under way; with tags, a run soon that looks at these only. It does not wait for it.
+	Sync(ctx context.Context, job string, tags []string) (found bool, err error)
 	// Reload reads the config anew. Its error is why the config was rejected, a line for each mistake, unless it is [ErrUnavailable] or
 	// the context's.
 	Reload(ctx context.Context) error
@@ -24,6 +24,9 @@ type Daemon interface {
 	// Alive returns an error unless the daemon's loop answers before the context ends.
 	Alive(ctx context.Context) error
 }
+
+// ErrUnchosen is in the chain of the error about a tag that a job does not choose: the answer is 422.
+var ErrUnchosen = errors.New("nothing was asked for")
 
 // ErrUnavailable is in the chain of the errors of a daemon that cannot do it now, such as one that stops: the answer is 503.
 var ErrUnavailable = errors.New("the daemon cannot do that now")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -54,6 +55,7 @@ type fake struct {
 	reloads atomic.Int64
 	mu      sync.Mutex
 	synced  []string
+	tags    []string
 }
 
 func (f *fake) Status(ctx context.Context) (record.Snapshot, error) {
@@ -75,9 +77,13 @@ func (f *fake) History(_ context.Context, job string, limit int) ([]record.JobRu
 	return f.history(job, limit)
 }
 
-func (f *fake) Sync(_ context.Context, job string) (bool, error) {
+func (f *fake) Sync(_ context.Context, job string, tags []string) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(tags) > 0 && tags[0] == "v9" {
+		return true, fmt.Errorf("%w: the mapping does not choose v9", ErrUnchosen)
+	}
+	f.tags = append(f.tags, tags...)
 	for _, name := range f.jobs {
 		if name == job {
 			f.synced = append(f.synced, job)
