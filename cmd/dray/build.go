@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -115,7 +117,7 @@ func (a *app) load(readFile func(string) ([]byte, error)) (*config.Config, []pla
 }
 
 func (a *app) loadWith(options config.Options) (*config.Config, []plan.Job, error) {
-	cfg, err := config.Load(a.config, options)
+	cfg, err := a.readConfig(options)
 	if err != nil {
 		return cfg, nil, &exitError{exitUsage, err}
 	}
@@ -124,6 +126,35 @@ func (a *app) loadWith(options config.Options) (*config.Config, []plan.Job, erro
 		return cfg, nil, &exitError{exitUsage, err}
 	}
 	return cfg, jobs, nil
+}
+
+// fromStdin is the name of stdin as a config file.
+const fromStdin = "-"
+
+// readConfig reads the config file, or stdin, once.
+func (a *app) readConfig(options config.Options) (*config.Config, error) {
+	if a.config != fromStdin {
+		return config.Load(a.config, options)
+	}
+	if a.stdin == nil {
+		if a.in == nil {
+			return &config.Config{}, errors.New("--config -: stdin is closed")
+		}
+		text, err := io.ReadAll(io.LimitReader(a.in, config.MaxFile+1))
+		if err != nil {
+			return &config.Config{}, fmt.Errorf("--config -: read stdin: %w", err)
+		}
+		a.stdin = text
+	}
+	return config.Parse(a.configName(), a.stdin, options)
+}
+
+// configName is what the config is called.
+func (a *app) configName() string {
+	if a.config == fromStdin {
+		return "stdin"
+	}
+	return a.config
 }
 
 // build builds the only generation of a command. The caller closes it.

@@ -82,7 +82,7 @@ without secrets: dray reads no variable and no other file, and builds nothing.
 }
 
 func (a *app) check(ctx context.Context, online, noSecrets bool) error {
-	answer := checked{Version: 1, Command: "check", Config: a.config, Errors: []checkedError{}, Registries: []checkedRegistry{}, Warnings: []string{}}
+	answer := checked{Version: 1, Command: "check", Config: a.configName(), Errors: []checkedError{}, Registries: []checkedRegistry{}, Warnings: []string{}}
 	cfg, jobs, err := a.loadWith(config.Options{Getenv: a.getenv, NoSecrets: noSecrets})
 	switch {
 	case err != nil:

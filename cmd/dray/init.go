@@ -34,8 +34,8 @@ func (a *app) initCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init [SOURCE TARGET]",
 		Short: "Write a first config file",
-		Long: `Write a commented config file with one mapping, to dray.yaml or the file that --config names. On a terminal, init
-asks for what the command line does not say. It replaces no file, and asks no registry.
+		Long: `Write a commented config file with one mapping, to dray.yaml or the file that --config names, - for stdout. On a
+terminal, init asks for what the command line does not say. It replaces no file, and asks no registry.
 
   dray init docker.io/library/alpine registry.example/mirror/alpine --tags '3.*' --tags latest
   dray init ghcr.io/acme/base:1.4 ocidir:///srv/stage
@@ -48,7 +48,7 @@ asks for what the command line does not say. It replaces no file, and asks no re
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := os.Lstat(a.config); err == nil {
+			if _, err := os.Lstat(a.config); err == nil && a.config != fromStdin {
 				return usage("%s exists already; init replaces no file: name another with --config", a.config)
 			}
 			if len(args) == 2 {
@@ -159,13 +159,21 @@ func (q *questions) line() string {
 
 // writeFirst writes the file if dray can use it.
 func (a *app) writeFirst(m firstMapping) error {
-	text := m.yaml(a.config)
-	cfg, err := config.Parse(a.config, text, config.Options{Getenv: a.getenv})
+	name := a.config
+	if name == fromStdin {
+		name = "dray.yaml"
+	}
+	text := m.yaml(name)
+	cfg, err := config.Parse(name, text, config.Options{Getenv: a.getenv})
 	if err == nil {
 		_, err = plan.Compile(cfg)
 	}
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("nothing was written, since dray could not read it: %w", withoutPlaces(err))}
+	}
+	if a.config == fromStdin {
+		_, err := a.out.Write(text)
+		return err
 	}
 	f, err := os.OpenFile(a.config, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // the user names it, and it has no secret
 	switch {

@@ -77,6 +77,8 @@ type flags struct {
 type app struct {
 	streams
 	flags
+	// stdin is the config that was read from there.
+	stdin []byte
 	// answered is set once a document was written.
 	answered bool
 }
@@ -186,7 +188,7 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 		config = "dray.yaml"
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&a.config, "config", "c", config, "the config `FILE`; $DRAY_CONFIG changes the default")
+	f.StringVarP(&a.config, "config", "c", config, "the config `FILE`, - for stdin; $DRAY_CONFIG changes the default")
 	f.StringVarP(&a.output, "output", "o", "text", "output format: text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
 	f.BoolVar(&a.verbose, "verbose", false, "print each failure, not only each cause")

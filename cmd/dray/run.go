@@ -42,7 +42,12 @@ the daemon does; server.listen in the config sets its address.
 
 ` + exitHelp,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if a.config == fromStdin {
+				return usage("run follows its config file, and cannot follow stdin: name a file with --config")
+			}
+			return a.serve(c.Context())
+		},
 	}
 }
 

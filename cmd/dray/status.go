@@ -166,7 +166,7 @@ func (a *app) client(at daemonAddress) (*web.Client, error) {
 		fmt.Fprintf(a.err, "dray: %s has mistakes (see dray check); asking at %s, or name the daemon with --server\n", a.config, usualAddress)
 		return web.NewClient(usualAddress, ""), nil
 	case cfg.Server.Listen == "":
-		return nil, usage("the daemon answers nowhere: server.listen in %s is empty", a.config)
+		return nil, usage("the daemon answers nowhere: server.listen in %s is empty", a.configName())
 	}
 	return web.NewClient(cfg.Server.Listen, cfg.Server.Token.Reveal()), nil
 }

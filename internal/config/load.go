@@ -15,8 +15,8 @@ import (
 	"github.com/draysync/dray/internal/file"
 )
 
-// maxFile is the largest config file, in bytes: some ten thousands of mappings.
-const maxFile = 16 << 20
+// MaxFile is the largest config file, in bytes: some ten thousands of mappings.
+const MaxFile = 16 << 20
 
 // Options say where values outside of the file come from.
 type Options struct {
@@ -83,7 +83,7 @@ func readBounded(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	return io.ReadAll(io.LimitReader(f, MaxFile+1))
 }
 
 func unreadable(err error) error {

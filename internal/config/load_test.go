@@ -57,7 +57,7 @@ func TestLoadWholeFile(t *testing.T) {
 		"BOM":           {"\ufeff@: 1\n", `dray.yaml:1:1: is not valid YAML, here or just before: found character that cannot start any token; put a text that starts with @, ` + "`" + ` or % into quotes`},
 		"NUL after BOM": {"\ufeffa\x00", `dray.yaml:1:2: the character U+0000 cannot be in a config file; is it a text file?`},
 		"BOM within":    {"version: 1 \ufeff\n", `dray.yaml:1:12: the character U+FEFF cannot be in a config file; is it a text file?`},
-		"large":         {small + strings.Repeat("#", maxFile), `dray.yaml:1:1: the file is larger than 16 MiB; is it a config file?`},
+		"large":         {small + strings.Repeat("#", MaxFile), `dray.yaml:1:1: the file is larger than 16 MiB; is it a config file?`},
 		"many values":   {small + strings.Repeat("a,", maxMarks), `dray.yaml:1:1: the file has more than 1000000 lines and values; is it a config file?`},
 		"two documents": {small + "---\n" + small, `dray.yaml:4:1: a second YAML document starts here; put everything into one, without a line "---" in between`},
 		"alias bomb":    {bomb, `dray.yaml:11:8: the aliases in this file stand for more than 100000 values; write out what is meant`},
@@ -135,7 +135,7 @@ func TestLoadUnreadable(t *testing.T) {
 	if err := os.Truncate(sparse, 100<<20); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := readBounded(sparse); err != nil || len(data) != maxFile+1 {
+	if data, err := readBounded(sparse); err != nil || len(data) != MaxFile+1 {
 		t.Errorf("of 100 MB %d bytes are read (%v)", len(data), err)
 	}
 	if got := refused(t, sparse); got != "dray.yaml:1:1: the file is larger than 16 MiB; is it a config file?" {

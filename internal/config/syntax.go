@@ -17,8 +17,8 @@ const maxMarks = 1_000_000
 
 // checkText refuses what is no text that YAML allows, which the YAML parser does without a position, and what is too much.
 func checkText(name string, data []byte) *Error {
-	if len(data) > maxFile {
-		return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", maxFile>>20), Hint: "is it a config file?"}
+	if len(data) > MaxFile {
+		return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", MaxFile>>20), Hint: "is it a config file?"}
 	}
 	pos := Position{File: name, Line: 1, Col: 1}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
