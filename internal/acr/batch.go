@@ -10,12 +10,12 @@ import (
 // batch is the import of one manifest under all its tags at one registry. The first import runs it, the others wait.
 type batch struct {
 	done chan struct{}
-	// taken are the targets whose imports have taken their outcome.
+	// taken are the targets that have joined the batch.
 	taken    map[image.Reference]bool
 	outcomes map[image.Reference]outcome
 }
 
-// outcome is how it ended for one target.
+// outcome is the outcome of a batch for one target.
 type outcome struct {
 	digest image.Digest
 	kept   bool
@@ -24,13 +24,13 @@ type outcome struct {
 	err        error
 }
 
-// together makes an import along with those that are alike.
+// together runs an import in one batch with the others of the same manifest.
 func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Receipt, error) {
 	key := order.Job + "\n" + order.Source.Repository.Digest(order.Source.Digest).String() + "\n" + order.Target.Registry
 	if order.Source.Digest == "" {
 		key = order.Job + "\n" + order.Source.String() + "\n" + order.Target.Registry
 	}
-	if order.RefuseMoved { // tags that must not move are alike only among themselves
+	if order.RefuseMoved { // tags that must not move share batches only with each other
 		key += "\n!"
 	}
 	b, mine := e.join(key, order)
@@ -49,8 +49,7 @@ func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Recei
 	return receipt, got.err
 }
 
-// join returns the batch of an import, and whether the caller must run it. An import that comes again has failed before, and gets a new
-// batch.
+// join returns the batch of an import, and whether the caller must run it. An import that is retried has failed before, and gets a new batch.
 func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,7 +65,7 @@ func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
 	return next, true
 }
 
-// leave forgets a batch whose outcomes were all taken.
+// leave forgets a batch that all its targets have joined.
 func (e *Engine) leave(key string, b *batch, order mirror.Order) {
 	if len(b.taken) >= len(order.Alike) && e.batches[key] == b {
 		delete(e.batches, key)

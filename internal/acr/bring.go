@@ -27,7 +27,7 @@ type acrImport struct {
 	known bool
 }
 
-// attempts limits how often an import is requested whose tags turn out to differ from what was observed.
+// attempts limits how often an import is requested if its tags differ from what was observed.
 const attempts = 3
 
 // bring has the registry import the manifest under all its tags, and returns the outcome of each. It treats readable and unreadable targets
@@ -126,8 +126,8 @@ func (t *acrImport) rested() error {
 	return mirror.At(mirror.Source, t.order.Source, &failed{Failure: f, at: until})
 }
 
-// observe reads tags again that exist according to Azure, or that do not hold what was imported, and returns those that may be imported
-// once more.
+// observe reads again the tags that Azure reports as existing, or that do not have the imported digest, and returns those that may be
+// imported once more.
 func (t *acrImport) observe(ctx context.Context, members []mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	var again []mirror.Alike
 	for _, m := range members {
@@ -158,7 +158,7 @@ func (t *acrImport) observe(ctx context.Context, members []mirror.Alike, settle 
 	return again
 }
 
-// unseen settles an unreadable tag that exists according to Azure's Conflict; it returns one that may be overwritten.
+// unseen settles an unreadable tag that exists according to Azure's Conflict, or returns it if it may be overwritten.
 func (t *acrImport) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)) []mirror.Alike {
 	switch {
 	case !t.order.RefuseMoved:
@@ -167,7 +167,7 @@ func (t *acrImport) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)
 	case t.order.Digest == "":
 		settle(outcome{kept: true, unverified: true}, m)
 	default:
-		settle(outcome{err: &mirror.RefusedError{Reason: diff.Moved, Detail: "the target has the tag, which dray does not know to have set and cannot look at, " +
+		settle(outcome{err: &mirror.RefusedError{Reason: diff.Moved, Detail: "the target has the tag, which dray cannot read and has no record of setting, " +
 			"and the mapping says moved: refuse"}}, m)
 	}
 	return nil
@@ -177,8 +177,8 @@ func (t *acrImport) unseen(m mirror.Alike, settle func(outcome, ...mirror.Alike)
 const danglingDetail = "the registry has the tag without its manifest, which an import by tag may leave (Azure/azure-cli#29974), and the mapping " +
 	"says moved: refuse: remove it with az acr repository untag, and dray imports it then; or write moved: follow, and dray overwrites it"
 
-// held returns what a tag holds that exists according to Azure: empty if the tag has no manifest even after the time by which a registry of
-// several regions may lag.
+// held returns the digest of a tag that Azure reports as existing. It is empty if the tag still has no manifest after the time by which the
+// regions of a registry may lag.
 func (t *acrImport) held(ctx context.Context, ref image.Reference) (image.Digest, error) {
 	for _, pause := range grace() {
 		if err := backoff.Sleep(ctx, pause); err != nil {
@@ -192,7 +192,7 @@ func (t *acrImport) held(ctx context.Context, ref image.Reference) (image.Digest
 	return "", nil
 }
 
-// split separates missing tags from those to be overwritten.
+// split separates missing tags from those to overwrite.
 func (t *acrImport) split(members []mirror.Alike) (groups [][]mirror.Alike) {
 	var absent, held []mirror.Alike
 	for _, m := range members {

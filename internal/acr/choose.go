@@ -11,14 +11,14 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// Registry is what the config says about a registry, for the choice of an engine.
+// Registry is the configuration of a registry, as far as it matters for the choice of an engine.
 type Registry struct {
-	// Azure says that it is an Azure Container Registry of ours, Issued that it has the suffix of the cloud's registries.
+	// Azure says that the config marks it as an Azure Container Registry, Issued that it has the suffix of the cloud's registries.
 	Azure, Issued bool
-	// Plain says that it is used without TLS, Private that it needs a private certificate authority or a client certificate.
+	// Plain says that dray uses it without TLS, Private that it needs a private certificate authority or a client certificate.
 	Plain, Private bool
 	// Signed says that the config has a username and password for it, which can be passed to Azure; Stored that the credential store has a
-	// credential, which stays here.
+	// credential, which is not passed to Azure.
 	Signed, Stored bool
 }
 
@@ -27,12 +27,12 @@ const (
 	maxManifests    = 50
 	manyManifests   = (maxManifests - 1) * 150
 	needsNothing    = ""
-	whyNotTarget    = "the target is no Azure Container Registry of registries.HOST.azure"
+	whyNotTarget    = "the target is not configured as an Azure Container Registry (registries.HOST.azure)"
 	whyNotPlatforms = "some platforms are chosen, and Azure imports all of them"
-	whyNotLayout    = "the source is a folder"
+	whyNotLayout    = "the source is an OCI layout"
 )
 
-// Fits reports whether Azure can make an import, or the first reason why not.
+// Fits reports whether Azure can do an import, or the first reason why not.
 func (e *Engine) Fits(ctx context.Context, order mirror.Order) (ok bool, reason string) {
 	named := order.Engine == e.Name()
 	switch target := e.options.Registry(order.Target.Repository); {
@@ -49,7 +49,7 @@ func (e *Engine) Fits(ctx context.Context, order mirror.Order) (ok bool, reason 
 		return false, why
 	}
 	if err := e.options.SignIn(ctx); err != nil {
-		return false, "Azure cannot be signed in to: " + err.Error()
+		return false, "dray cannot sign in to Azure: " + err.Error()
 	}
 	reason = "Azure can import it by itself"
 	if named {
@@ -61,7 +61,7 @@ func (e *Engine) Fits(ctx context.Context, order mirror.Order) (ok bool, reason 
 	return true, reason
 }
 
-// unfitSource checks what the config says about the source.
+// unfitSource returns why Azure cannot import from the source, judging by the config.
 func unfitSource(order mirror.Order, known func(image.Repository) Registry) string {
 	source := order.Source
 	switch {
@@ -70,25 +70,26 @@ func unfitSource(order mirror.Order, known func(image.Repository) Registry) stri
 	case source.IsLayout():
 		return whyNotLayout
 	case order.ForeignLayers:
-		return "layers by URLs are wanted, which Azure leaves where they are"
+		return "the mapping has foreignLayers, and Azure does not import layers by URL"
 	}
 	r := known(source.Repository)
 	switch {
 	case r.Azure:
 		return needsNothing
 	case r.Plain:
-		return source.Registry + " is spoken to without TLS, and Azure speaks TLS only"
+		return "dray uses no TLS for " + source.Registry + ", and Azure requires it"
 	case r.Private:
 		return source.Registry + " has a certificate that Azure does not trust"
 	case !public(source.Registry):
-		return source.Registry + " is no public host, and Azure cannot reach it"
+		return source.Registry + " is not a public host, so Azure cannot reach it"
 	case r.Stored && !r.Signed:
-		return "the credential for " + source.Registry + " is of the credential store, of a helper or a token, and stays here: put a username and a password into registries." + source.Registry + " to have Azure use them"
+		return "dray does not pass the credential for " + source.Registry + " to Azure, since it comes from the credential store or a helper, or is a token: " +
+			"set registries." + source.Registry + ".username and password"
 	}
 	return needsNothing
 }
 
-// public reports whether a host may be reachable from anywhere, by its name alone.
+// public reports whether a host may be reachable from anywhere, judging by its name alone.
 func public(registry string) bool {
 	host := registry
 	if h, _, err := net.SplitHostPort(registry); err == nil {
@@ -106,8 +107,7 @@ func public(registry string) bool {
 	return strings.Contains(host, ".")
 }
 
-// tooMany reports whether an image has more manifests than Azure imports at once, by the size of its index and, if that may be so, by its
-// content.
+// tooMany returns why Azure cannot import an image with too many manifests. It reads the index only if its size suggests that.
 func (e *Engine) tooMany(ctx context.Context, order mirror.Order) string {
 	if order.Offered.Size <= manyManifests {
 		return needsNothing
@@ -120,5 +120,5 @@ func (e *Engine) tooMany(ctx context.Context, order mirror.Order) string {
 	if err != nil || len(children) < maxManifests {
 		return needsNothing
 	}
-	return fmt.Sprintf("it has %d manifests with its index, and Azure imports %d at the most", len(children)+1, maxManifests)
+	return fmt.Sprintf("it has %d manifests including its index, and Azure imports at most %d", len(children)+1, maxManifests)
 }

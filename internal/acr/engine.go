@@ -19,7 +19,7 @@ type Azure interface {
 	Poll(ctx context.Context, op azure.Operation) (azure.Operation, error)
 }
 
-// Plane asks registries what they have. Held asks a target, which may not say ([image.ErrHidden]).
+// Plane reads from registries. Held reads a target, which may hide its content ([image.ErrHidden]).
 type Plane interface {
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	Held(ctx context.Context, ref image.Reference) (image.Descriptor, error)
@@ -37,7 +37,7 @@ type Locks interface {
 type Memory interface {
 	Operation(ctx context.Context, name string) (state []byte, ok bool, err error)
 	PutOperation(ctx context.Context, name string, state []byte) error
-	// Tagged returns what was put under tags, PutTag records it.
+	// Tagged returns the recorded digests of tags, PutTag records one.
 	Tagged(ctx context.Context, repo image.Repository, tags []string) (map[string]image.Digest, error)
 	PutTag(ctx context.Context, ref image.Reference) error
 	// ReferrersSeen returns when referrers were last read for a target, PutReferrersSeen records that they were read just now.
@@ -58,25 +58,25 @@ type Options struct {
 	Azure Azure
 	Plane Plane
 	Locks Locks
-	// Memory is nil where there is none.
+	// Memory is nil if there is no store.
 	Memory Memory
 	// Target returns the resource ID of a target's registry.
 	Target func(ctx context.Context, registry string) (azure.ResourceID, error)
 	// Origin returns how Azure reaches a source.
 	Origin func(ctx context.Context, source image.Repository) (Origin, error)
-	// Registry returns what the config says about the registry of a repository; SignIn checks the sign-in to Azure.
+	// Registry returns the configuration of a repository's registry; SignIn checks the sign-in to Azure.
 	Registry func(repo image.Repository) Registry
 	SignIn   func(ctx context.Context) error
 	// Manifest fetches a manifest of a source by digest.
 	Manifest func(ctx context.Context, ref image.Reference) (image.Manifest, error)
-	// Access says how far to rely on a target's data plane; nil for AccessAuto.
+	// Access says whether to use a target's data plane; nil for AccessAuto.
 	Access func(registry string) Access
-	// Planes is the knowledge about data planes, shared by successive engines; nil for none.
+	// Planes remembers the states of data planes across successive engines; nil for none.
 	Planes *Planes
 	// Metered reports whether a registry counts fetched manifests.
 	Metered func(registry string) bool
-	// Fallback makes imports that Azure could not make, if the mapping leaves the engine to dray; it also copies later attachments. nil for
-	// none.
+	// Fallback does the imports that Azure could not do, if the mapping leaves the choice of engine to dray; it also copies later
+	// attachments. nil for none.
 	Fallback mirror.Importer
 	// Parallel limits the concurrent imports of one registry, Rate the import requests per second, Timeout the time of one import.
 	Parallel, Rate int
@@ -92,7 +92,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	batches map[string]*batch
-	// refreshes are the current looks for referrers; one serves all tags of an image.
+	// refreshes are the current reads of referrers; one serves all tags of an image.
 	refreshes flight.Group[struct{}]
 }
 
@@ -108,7 +108,7 @@ func New(options Options) *Engine {
 // Name returns "acr".
 func (*Engine) Name() string { return "acr" }
 
-// Measure returns zero: what Azure imports costs dray no request.
+// Measure returns zero: an import by Azure costs dray no requests.
 func (*Engine) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 
 // Refresh copies new attachments: through dray, since they are small, or by an import if the target cannot be read.

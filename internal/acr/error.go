@@ -21,7 +21,7 @@ func (f *failed) Unwrap() error { return f.Failure }
 // RetryAt returns when to try again, zero if unknown.
 func (f *failed) RetryAt() time.Time { return f.at }
 
-// deferredFrom is the pause from which on an import is deferred instead of waiting.
+// deferredFrom is the shortest pause for which an import is deferred instead of waiting.
 const deferredFrom = time.Minute
 
 // fail adds the side at fault to a failure.
@@ -42,8 +42,8 @@ type lookupError struct{ error }
 // Unwrap returns the cause.
 func (l *lookupError) Unwrap() error { return l.error }
 
-// copyCures reports whether the engine copy may succeed where Azure did not. A source that allows Azure no more pulls may allow dray some;
-// if it does not, the copy is deferred.
+// copyCures reports whether the engine copy may succeed after Azure failed. A source that allows Azure no more pulls may still allow dray
+// some; if not, the copy is deferred.
 func copyCures(err error) bool {
 	if _, ok := errors.AsType[*lookupError](err); ok {
 		return true

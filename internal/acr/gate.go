@@ -10,8 +10,8 @@ import (
 	"github.com/draysync/dray/internal/worktime"
 )
 
-// gate keeps imports within Azure's limits: concurrent imports per registry, and requests per second. It knows which sources refuse Azure
-// for a while, and when Azure itself asks for a pause.
+// gate keeps imports within Azure's limits: concurrent imports per registry, and requests per second. It remembers which sources refuse
+// Azure for a while, and until when Azure itself asks for a pause.
 type gate struct {
 	parallel int
 	rate     int
@@ -27,7 +27,7 @@ type gate struct {
 const (
 	// fewWrites is the number of remaining writes of the subscription at which the request rate is halved.
 	fewWrites = 20
-	// sourceRests is how long a source is left alone at least after it refused Azure more pulls.
+	// sourceRests is the minimum pause after a source refused Azure more pulls.
 	sourceRests = 15 * time.Minute
 )
 
@@ -81,7 +81,7 @@ func (g *gate) start(ctx context.Context) error {
 	}
 }
 
-// heard reads how much more Azure accepts from an answer.
+// heard reads from an answer how many more requests Azure accepts.
 func (g *gate) heard(op azure.Operation) {
 	if op.RemainingWrites < 0 {
 		return
@@ -100,7 +100,7 @@ func (g *gate) pause(d time.Duration) {
 	}
 }
 
-// refused records that a source allows Azure no more pulls for a while.
+// refused records that a source allows Azure no pulls for a while.
 func (g *gate) refused(source string, d time.Duration) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -111,7 +111,7 @@ func (g *gate) refused(source string, d time.Duration) time.Time {
 	return g.sources[source]
 }
 
-// rests returns until when a source is left alone; zero if it is not.
+// rests returns until when a source allows Azure no pulls; zero if it allows some now.
 func (g *gate) rests(source string) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// lockedError says that an import was not requested because tags that it would overwrite are locked, or may be: Azure itself would move
-// them. It has an error for each.
+// lockedError says that an import was not requested because it would overwrite tags that are locked or may be: Azure overwrites them in
+// spite of the lock. It has an error for each.
 type lockedError struct{ tags map[image.Reference]error }
 
 func (*lockedError) Error() string { return "tags are locked" }
@@ -28,7 +28,7 @@ func (l *lockedError) unlocked(members []mirror.Alike, settle func(outcome, ...m
 	})
 }
 
-// locks checks the locks of tags that are about to be overwritten.
+// locks checks the locks of tags before they are overwritten.
 func (t *acrImport) locks(ctx context.Context, members []mirror.Alike) error {
 	errs := make([]error, len(members))
 	var group sync.WaitGroup
@@ -55,7 +55,7 @@ func (t *acrImport) locked(ctx context.Context, tag image.Reference) error {
 	locked, err := t.options.Locks.Locked(ctx, tag)
 	switch {
 	case err != nil:
-		return mirror.At(mirror.Target, tag, fmt.Errorf("look whether the tag is locked: %w", err))
+		return mirror.At(mirror.Target, tag, fmt.Errorf("check whether the tag is locked: %w", err))
 	case locked:
 		return &mirror.RefusedError{
 			Reason: diff.Locked,

@@ -16,7 +16,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// kept is an operation as saved in the store.
+// kept is an operation as the store has it.
 type kept struct {
 	azure.Operation
 	Began time.Time `json:"began"`
@@ -46,12 +46,12 @@ func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.
 		return digest, nil
 	}
 	if err != nil {
-		return "", err // of an import that never ended: what the target holds says no more
+		return "", err // of an import that never ended: the target's content is no better evidence
 	}
 	if !repairable(missing) || ctx.Err() != nil || t.order.RefuseMoved {
 		return "", missing
 	}
-	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "an import that Azure calls succeeded is not there, importing again", slog.String("job", t.order.Job),
+	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "Azure reported success, but the target lacks the image, importing again", slog.String("job", t.order.Job),
 		slog.String("source", t.order.Source.String()), slog.String("target", members[0].Target.String()), slog.Any("err", missing))
 	request.Force = true
 	if err := t.carry(ctx, t.name(request), request, members); err != nil {
@@ -60,7 +60,7 @@ func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.
 	return t.verify(ctx, members)
 }
 
-// shutNow reports whether the target has become unreadable, so that Azure's report cannot be verified.
+// shutNow reports whether the target has become unreadable, so that dray cannot verify Azure's report.
 func (t *acrImport) shutNow(ctx context.Context, err error) bool {
 	t.closed = t.closed || t.shut(ctx, t.order.Target.Repository, err)
 	return t.closed
@@ -91,7 +91,7 @@ func (t *acrImport) request(members []mirror.Alike) azure.Import {
 	return i
 }
 
-// force reports whether a tag is to be overwritten: never if it must not move.
+// force reports whether to overwrite a tag: never if it must not move.
 func (t *acrImport) force(m mirror.Alike) bool {
 	return !t.order.RefuseMoved && (m.Was != "" || t.dangling[m.Target] || t.closed)
 }
@@ -107,7 +107,7 @@ func (t *acrImport) name(i azure.Import) string {
 	return "import " + t.target.String() + " " + hex.EncodeToString(sum[:16])
 }
 
-// carry completes an operation, and resumes one that was started before.
+// carry runs an operation to its end, and resumes one that was started before.
 func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, members []mirror.Alike) error {
 	leave, err := t.gate.enter(ctx, t.order.Target.Registry)
 	if err != nil {
@@ -125,7 +125,7 @@ func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, memb
 		t.remember(ctx, name, &k)
 		err = t.wait(ctx, name, &k)
 	}
-	if ctx.Err() == nil { // the next start resumes an operation that is under way when dray ends
+	if ctx.Err() == nil { // if dray ends during an operation, the next start resumes it
 		t.remember(ctx, name, nil)
 	}
 	return err
@@ -168,7 +168,7 @@ func (t *acrImport) start(ctx context.Context, i azure.Import, members []mirror.
 	}
 }
 
-// turn waits until the import may be requested. Since that may take long, it then checks again what the source allows, and locks.
+// turn waits until the import may be requested. Since that may take long, it then checks the source's limit and the locks again.
 func (t *acrImport) turn(ctx context.Context, i azure.Import, members []mirror.Alike) error {
 	if err := t.gate.start(ctx); err != nil {
 		return err
@@ -234,7 +234,7 @@ func (t *acrImport) wait(ctx context.Context, name string, k *kept) error {
 	return nil
 }
 
-// goesOn reports whether an operation may be under way although polling it failed.
+// goesOn reports whether an operation may still be running although polling it failed.
 func (*acrImport) goesOn(err error) bool {
 	if refused, ok := errors.AsType[*azure.ResponseError](err); ok {
 		return refused.MayPass()
@@ -259,13 +259,13 @@ func (t *acrImport) ended(err error) error {
 	return fail(f, t.order.Source, t.order.Target)
 }
 
-// settledByLooking reports whether the target's content decides rather than the error: for an operation that never ended.
+// settledByLooking reports whether the target's content decides instead of the error, as for an operation that never ended.
 func settledByLooking(err error) bool {
 	f, ok := errors.AsType[*failed](err)
 	return ok && f.Kind == azure.CodeTimeout
 }
 
-// recall returns an operation that was started before, and has not taken too long.
+// recall returns an operation that was started before and has not passed its deadline.
 func (t *acrImport) recall(ctx context.Context, name string) (kept, bool) {
 	var k kept
 	if t.options.Memory == nil {

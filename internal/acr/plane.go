@@ -20,10 +20,10 @@ import (
 	"github.com/draysync/dray/internal/wire"
 )
 
-// Access says how far dray may rely on the data plane of a target's registry, by which it reads tags.
+// Access says whether dray reads tags through the data plane of a target's registry.
 type Access string
 
-// The accesses: depending on its answers, always, or never.
+// AccessAuto uses it if it answers, AccessRequired always, and AccessNone never.
 const (
 	AccessAuto     Access = "auto"
 	AccessRequired Access = "required"
@@ -33,21 +33,21 @@ const (
 // notLooked is why a repository is not read if the config says so.
 const notLooked = "dataPlane: none"
 
-// closedFor is how long an unreadable repository is not tried again.
+// closedFor is the pause before an unreadable repository is tried again.
 const closedFor = 5 * time.Minute
 
-// Planes knows which repositories cannot be read: their registry accepts no requests from here, or not from this identity. The zero value
-// knows none.
+// Planes records the repositories that dray cannot read, because their registry accepts no requests from this machine or this identity. The
+// zero value is ready.
 type Planes struct {
 	mu    sync.Mutex
 	known map[image.Repository]*planeState
 }
 
-// planeState is what is known about one repository.
+// planeState is the state of one repository.
 type planeState struct {
 	looking chan struct{} // held while someone asks about an unknown repository
 	open    bool
-	met     bool   // it was readable: if it does not answer now, its data plane is not closed
+	met     bool   // it was readable before, so a failure to answer does not mean a closed data plane
 	why     string // why it cannot be read; empty if it can
 	until   time.Time
 }
@@ -95,7 +95,7 @@ func (p *Planes) Closed(wanted func(image.Repository) bool) []ClosedRegistry {
 	return list
 }
 
-// closed returns why a repository cannot be read; empty if it can, as far as is known.
+// closed returns why a repository cannot be read; empty if no reason is known.
 func (e *Engine) closed(repo image.Repository) string {
 	if repo.IsLayout() {
 		return ""
@@ -167,7 +167,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// Reaches reports whether Azure can import for a job, by the configuration of source and target.
+// Reaches reports whether Azure can import for a job, judging by the configuration of source and target.
 func (e *Engine) Reaches(job plan.Job, source image.Reference, target image.Repository) bool {
 	order := mirror.Order{Platforms: job.Platforms, ForeignLayers: job.ForeignLayers}
 	order.Source = source
@@ -177,12 +177,12 @@ func (e *Engine) Reaches(job plan.Job, source image.Reference, target image.Repo
 // Unreachable reports whether an error means that a registry does not answer dray. Azure may reach it.
 func (*Engine) Unreachable(err error) bool { return Closed(err) }
 
-// unasked reports whether the referrers of an image cannot be read, since its source has a digest and is not reached.
+// unasked reports whether the referrers of an image cannot be read because dray cannot reach the source, which has a digest.
 func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) bool {
 	if err == nil || ctx.Err() != nil || order.Source.Tag != "" || !Closed(err) {
 		return false
 	}
-	e.options.Log.LogAttrs(ctx, slog.LevelWarn, "the source cannot be reached, so that what refers to the image is not brought", slog.String("job", order.Job),
+	e.options.Log.LogAttrs(ctx, slog.LevelWarn, "the source cannot be reached, so the image's referrers are not imported", slog.String("job", order.Job),
 		slog.String("source", order.Source.String()), slog.Any("err", err))
 	return true
 }
@@ -190,8 +190,8 @@ func (e *Engine) unasked(ctx context.Context, order mirror.Order, err error) boo
 // Closed reports whether the data plane of a target is known to be closed.
 func (e *Engine) Closed(target image.Repository) bool { return e.closed(target) != "" }
 
-// Look returns what a target holds: from its data plane or, if that is closed, what dray itself has put there, which is not verified. If
-// that is unknown, the error wraps [image.ErrUnseen].
+// Look returns a target's manifest from its data plane. If that is closed, it returns the one that dray itself has put there, unverified; if
+// none is known, the error wraps [image.ErrUnseen].
 func (e *Engine) Look(ctx context.Context, target image.Reference) (d image.Descriptor, verified bool, err error) {
 	s := e.planes.of(target.Repository)
 	if e.access(target.Registry) == AccessNone {
@@ -247,10 +247,10 @@ func (e *Engine) probe(ctx context.Context, s *planeState, target image.Referenc
 type closedError struct{ cause error }
 
 func (e *closedError) Error() string {
-	return fmt.Sprintf("%v; write registries.HOST.azure.dataPlane: auto to import without looking at the target", e.cause)
+	return fmt.Sprintf("%v; write registries.HOST.azure.dataPlane: auto to import without reading the target", e.cause)
 }
 
-// remembered returns what dray itself has put under a tag.
+// remembered returns the manifest that dray itself has put under a tag.
 func (e *Engine) remembered(ctx context.Context, target image.Reference) (image.Descriptor, error) {
 	if e.options.Memory != nil {
 		key := memorable(target)
@@ -262,7 +262,7 @@ func (e *Engine) remembered(ctx context.Context, target image.Reference) (image.
 	return image.Descriptor{}, image.ErrUnseen
 }
 
-// note records what the tags hold now.
+// note records the digest that the tags have now.
 func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alike) {
 	if e.options.Memory == nil || d == "" {
 		return

@@ -26,7 +26,7 @@ type attachment struct {
 	tag string
 }
 
-// referrers has the registry import the attachments of the manifest, each by digest, before the manifest itself: so a tag is never there
+// referrers has the registry import the attachments of the manifest, each by digest, before the manifest itself, so that no tag exists
 // without its signatures. A registry accepts a manifest whose subject it does not have (OCI distribution spec, "Pushing Manifests with
 // Subject").
 func (t *acrImport) referrers(ctx context.Context) error {
@@ -47,7 +47,7 @@ func (t *acrImport) referrers(ctx context.Context) error {
 	return nil
 }
 
-// refreshClosed has the registry import new attachments, if that is due and the target cannot be read. The store knows which were imported
+// refreshClosed has the registry import new attachments if a check is due and the target cannot be read. The store knows which were imported
 // before.
 func (e *Engine) refreshClosed(ctx context.Context, order mirror.Order) error {
 	if e.options.Memory == nil || order.Referrers.None() || order.Source.Digest == "" {
@@ -56,7 +56,7 @@ func (e *Engine) refreshClosed(ctx context.Context, order mirror.Order) error {
 	repo, of := order.Target.Repository, order.Source.Digest
 	_, err := e.refreshes.Do(ctx, repo.Digest(of).String(), func(ctx context.Context) (none struct{}, _ error) {
 		seen, ok, err := e.options.Memory.ReferrersSeen(ctx, repo, of)
-		if err != nil || ok && time.Since(seen) < order.ReferrersInterval { // it is unknown what was imported, or it is not due
+		if err != nil || ok && time.Since(seen) < order.ReferrersInterval { // the earlier imports are unknown, or the check is not due
 			e.heed(ctx, err)
 			return none, nil
 		}
@@ -67,7 +67,7 @@ func (e *Engine) refreshClosed(ctx context.Context, order mirror.Order) error {
 	return err
 }
 
-// looked records that the referrers were read, if later looks are not made by the engine copy.
+// looked records that the referrers were read, unless the engine copy does the later checks.
 func (t *acrImport) looked(ctx context.Context) {
 	if !t.closed || t.options.Memory == nil {
 		return
@@ -80,14 +80,14 @@ func (t *acrImport) looked(ctx context.Context) {
 // heed logs an error of the memory, which is only a cache.
 func (e *Engine) heed(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		e.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; going on without it", slog.Any("err", err))
+		e.options.Log.LogAttrs(ctx, slog.LevelDebug, "the store did not answer; continuing without it", slog.Any("err", err))
 	}
 }
 
 // bringAttachment has the registry import an attachment into each repository that lacks it.
 func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 	of := &acrImport{Engine: t.Engine, order: t.order, dangling: map[image.Reference]bool{}, closed: t.closed}
-	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // otherwise as the engine copy does
+	of.order.Source, of.order.Digest, of.order.RefuseMoved = t.order.Source.Repository.Digest(c.digest), c.digest, t.order.RefuseMoved && t.closed // otherwise it moves, as with the engine copy
 	absent, held, err := t.lacking(ctx, c)
 	if err != nil {
 		return err
@@ -108,14 +108,14 @@ func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 		}
 		switch {
 		case err == nil:
-			t.options.Log.LogAttrs(ctx, slog.LevelInfo, "imported what refers to an image", slog.String("job", t.order.Job),
+			t.options.Log.LogAttrs(ctx, slog.LevelInfo, "imported a referrer of an image", slog.String("job", t.order.Job),
 				slog.String("source", t.order.Source.String()), slog.String("target", group[0].Target.String()))
 		case !isConflict(err):
 			return err
 		case len(group) > 1: // it is unknown which of them has it
 			groups = slices.AppendSeq(groups, slices.Chunk(group, 1))
 			continue
-		case c.tag != "": // someone has set it, to whatever
+		case c.tag != "": // someone else has set it; its digest is unknown
 			continue
 		}
 		t.note(ctx, c.digest, group) // it is there, whoever copied it
@@ -123,8 +123,8 @@ func (t *acrImport) bringAttachment(ctx context.Context, c attachment) error {
 	return nil
 }
 
-// lacking returns where to import an attachment: into repositories that do not have it, and under tags that hold something else. If the
-// target cannot be read, what was imported before counts as present.
+// lacking returns where to import an attachment: repositories that lack it, and tags that have another digest. If the target cannot be read,
+// an attachment that was imported before counts as present.
 func (t *acrImport) lacking(ctx context.Context, c attachment) (absent, held []mirror.Alike, err error) {
 	seen := map[string]bool{}
 	for _, m := range members(t.order) {
@@ -154,8 +154,8 @@ func (t *acrImport) lacking(ctx context.Context, c attachment) (absent, held []m
 	return absent, held, nil
 }
 
-// attachments finds the attachments of the manifest and, if that costs no pull, of those below it, by the referrers API or its fallback,
-// and by cosign's tags; subjects come before their attachments.
+// attachments finds the attachments of the manifest and, if that costs no pulls, of its children. It uses the referrers API or its fallback,
+// and cosign's tags. Subjects come before their attachments.
 func (t *acrImport) attachments(ctx context.Context) ([]attachment, error) {
 	subjects, err := t.subjects(ctx)
 	if err != nil {
@@ -206,7 +206,7 @@ func (t *acrImport) digestTags(ctx context.Context, of image.Digest) ([]string, 
 	return tags, nil
 }
 
-// subjects returns the manifest and those below it, as far as that costs no pull.
+// subjects returns the manifest and, if that costs no pulls, its children.
 func (t *acrImport) subjects(ctx context.Context) ([]image.Digest, error) {
 	source := t.order.Source
 	subjects := []image.Digest{source.Digest}

@@ -15,12 +15,12 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// grace are the pauses between looks at the target, which may lag if its registry has several regions.
+// grace returns the pauses between reads of the target, which may lag if its registry has several regions.
 func grace() []time.Duration {
 	return []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 }
 
-// verify checks that the tags hold the manifest, and that it and those below it are there; it returns its digest.
+// verify checks that the tags have the manifest's digest, and that the manifest and its children exist. It returns the digest.
 func (t *acrImport) verify(ctx context.Context, members []mirror.Alike) (digest image.Digest, err error) {
 	for _, pause := range grace() {
 		if waitErr := backoff.Sleep(ctx, pause); waitErr != nil {
@@ -39,31 +39,31 @@ func repairable(err error) bool {
 	return ok && f.Kind == azure.CodeVerifyFailed
 }
 
-// look asks the target once.
+// look verifies once.
 func (t *acrImport) look(ctx context.Context, members []mirror.Alike) (image.Digest, error) {
 	want := t.order.Digest
 	for _, m := range members {
 		d, err := t.options.Plane.Head(ctx, m.Target)
 		switch {
 		case isAbsent(err):
-			return "", t.notThere(m.Target, "it is not there")
+			return "", t.notThere(m.Target, "it does not exist")
 		case err != nil:
 			return "", mirror.At(mirror.Target, m.Target, err)
 		case want == "":
 			want = d.Digest
 		case d.Digest != want:
-			return "", t.notThere(m.Target, fmt.Sprintf("it holds %s, and %s was imported", d.Digest, want))
+			return "", t.notThere(m.Target, fmt.Sprintf("it has %s, but %s was imported", d.Digest, want))
 		}
 	}
 	return want, t.whole(ctx, members[0].Target.Repository, want)
 }
 
-// whole checks that a manifest is there, with those below it. The registry is responsible for blobs.
+// whole checks that a manifest and its children exist. The registry is responsible for blobs.
 func (t *acrImport) whole(ctx context.Context, repo image.Repository, d image.Digest) error {
 	ref := repo.Digest(d)
 	m, err := t.options.Plane.Manifest(ctx, ref)
 	if isAbsent(err) {
-		return t.notThere(ref, "the tag is there, and its manifest is not")
+		return t.notThere(ref, "the tag exists, but its manifest does not")
 	}
 	if err != nil {
 		return mirror.At(mirror.Target, ref, err)
@@ -81,7 +81,7 @@ func (t *acrImport) whole(ctx context.Context, repo image.Repository, d image.Di
 		group.Go(func() error {
 			_, err := t.options.Plane.Head(ctx, repo.Digest(child))
 			if isAbsent(err) {
-				return t.notThere(repo.Digest(child), "the index is there, and this manifest of it is not")
+				return t.notThere(repo.Digest(child), "the index exists, but this manifest of it does not")
 			}
 			return mirror.At(mirror.Target, repo.Digest(child), err)
 		})
