@@ -23,13 +23,13 @@ import (
 type Options struct {
 	Cloud      Cloud
 	Credential Credential
-	// Transport carries all requests; nil for the usual one.
+	// Transport sends all requests; nil for the default.
 	Transport http.RoundTripper
 	UserAgent string
 	Log       *slog.Logger
 }
 
-// Client talks to Azure's Resource Manager, and signs in to registries. It is safe for concurrent use.
+// Client sends requests to Azure's Resource Manager, and signs in to registries. It is safe for concurrent use.
 type Client struct {
 	options  Options
 	endpoint *url.URL
@@ -39,14 +39,14 @@ type Client struct {
 	mu         sync.Mutex
 	registries map[string]*kept
 	entra      *kept
-	// finding looks registries up, and found is what came of it.
+	// finding holds the lookups under way, found their results.
 	finding flight.Group[ResourceID]
 	found   map[string]lookup
-	// gone are registries that were found and that the Resource Manager no longer knew, and until when that counts.
+	// gone has the registries that were found but that the Resource Manager no longer knew, and until when that counts.
 	gone map[ResourceID]time.Time
 }
 
-// The version of the registries' API, that of the list of subscriptions, and the bounds of what is read and listed.
+// The API versions for registries and for subscriptions, and the limits of answers and lists.
 const (
 	apiVersion           = "2025-11-01"
 	subscriptionsVersion = "2022-12-01"
@@ -54,7 +54,7 @@ const (
 	maxPages             = 200
 )
 
-// New checks the options. It asks nobody.
+// New checks the options. It sends no request.
 func New(o Options) (*Client, error) {
 	endpoint, err := o.Cloud.endpoint()
 	if err != nil {
@@ -92,12 +92,12 @@ func (c *Client) SignIn(ctx context.Context) error {
 	return err
 }
 
-// ResponseError is a refusal of Azure.
+// ResponseError is an error that Azure answered with.
 type ResponseError struct {
 	Status        int
 	Code, Message string
 	CorrelationID string
-	// RetryAfter is how long Azure asks to wait; 0 where it does not.
+	// RetryAfter is how long Azure asks to wait; 0 if it does not.
 	RetryAfter time.Duration
 }
 
@@ -106,21 +106,21 @@ func (e *ResponseError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("Azure answered %d %s: %s %s", e.Status, http.StatusText(e.Status), e.Code, plainLine(e.Message)))
 }
 
-// MayPass tells whether the same request may be answered otherwise soon.
+// MayPass reports whether the same request may soon succeed.
 func (e *ResponseError) MayPass() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= http.StatusInternalServerError
 }
 
-// plainLine makes a text of Azure's fit for one line, without what is secret in URLs.
+// plainLine returns a text of Azure's on one line, without the secrets in URLs.
 func plainLine(text string) string { return truncated(redacted(oneLine(text)), 500) }
 
-// errorDoc is the error of an answer (Azure's REST API guidelines, "Error condition responses").
+// errorDoc is the error object of an answer (Azure's REST API guidelines, "Error condition responses").
 type errorDoc struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
-// answer is what is of use of an HTTP answer.
+// answer has the parts of an HTTP response that callers need.
 type answer struct {
 	status      int
 	body        []byte
@@ -130,7 +130,7 @@ type answer struct {
 	remaining   int
 }
 
-// url is that of a path at Resource Manager.
+// url returns the URL of a path at Resource Manager.
 func (c *Client) url(path, version string) *url.URL {
 	u := *c.endpoint
 	u.Path = path
@@ -138,7 +138,7 @@ func (c *Client) url(path, version string) *url.URL {
 	return &u
 }
 
-// do sends a request with a token, and once more with a new one where it is refused.
+// do sends a request with a token, and once more with a new token if the first is refused.
 func (c *Client) do(ctx context.Context, method string, u *url.URL, body []byte, header http.Header) (answer, error) {
 	for first := true; ; first = false {
 		token, err := c.arm.get(ctx)
@@ -165,7 +165,7 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, body []byt
 	if err != nil {
 		return answer{}, err
 	}
-	r.GetBody = nil // net/http would send it again by itself
+	r.GetBody = nil // net/http would resend it by itself
 	for name, values := range header {
 		r.Header[name] = values
 	}
@@ -200,7 +200,7 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, body []byt
 	return a, nil
 }
 
-// withoutURL takes the URL off an error of net/http, which has a signature in its query.
+// withoutURL removes the URL from an error of net/http, since its query may hold a signature.
 func withoutURL(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
@@ -208,7 +208,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// maxRefusalText bounds what is kept of an error that is no JSON.
+// maxRefusalText limits the text of an error that is not JSON.
 const maxRefusalText = 64 << 10
 
 func refusalOf(a answer) *ResponseError {
@@ -224,7 +224,7 @@ func refusalOf(a answer) *ResponseError {
 	return e
 }
 
-// retryAfter reads how long to wait; 0 where it is not said.
+// retryAfter returns how long to wait; 0 if the answer does not say.
 func retryAfter(header http.Header) time.Duration {
 	wait, _ := backoff.RetryAfter(header, time.Now())
 	return wait
@@ -262,7 +262,7 @@ func (c *Client) get(ctx context.Context, u *url.URL, into any) error {
 		return err
 	}
 	if err := json.Unmarshal(a.body, into); err != nil {
-		return fmt.Errorf("the answer of Azure cannot be read: %w", err)
+		return fmt.Errorf("cannot read Azure's answer: %w", err)
 	}
 	return nil
 }

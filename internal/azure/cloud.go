@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// Cloud is one of the Azures that exist, each with hosts of its own. The URLs have no path; a slash at the end is fine.
+// Cloud is an Azure cloud, such as the public one. Each has its own hosts. The URLs have no path; a slash at the end is fine.
 type Cloud struct {
 	// ARMEndpoint is the URL of Resource Manager.
 	ARMEndpoint string
-	// ARMAudience is the resource that tokens for it are for; the scope is this with "/.default" behind it.
+	// ARMAudience is the resource that tokens for it are for; the scope is this followed by "/.default".
 	ARMAudience string
 	// AuthorityHost is the URL of Entra.
 	AuthorityHost string
-	// RegistrySuffix is what login servers end with, without a dot in front. Tokens for registries go to no other host.
+	// RegistrySuffix is the suffix of login servers, without a leading dot. Tokens for registries are sent to no other host.
 	RegistrySuffix string
 }
 
-// PublicCloud is the name of the one that most use.
+// PublicCloud is the name of the public cloud.
 const PublicCloud = "public"
 
-// CloudNames are the clouds that every installation of Azure's tools knows.
+// CloudNames returns the names of Microsoft's own clouds.
 func CloudNames() []string { return []string{PublicCloud, "china", "usgov"} }
 
 // CloudNamed returns one of [CloudNames].
@@ -44,8 +44,8 @@ const (
 	usgovAuthority  = "https://login.microsoftonline.us/"
 )
 
-// known tells whether Entra's public directory of clouds has this authority. Others must not be asked about there: a cloud
-// that is cut off has no way to it.
+// known reports whether Entra's public directory of clouds has this authority. The directory must not be queried for others, since an
+// isolated cloud cannot reach it.
 func (c Cloud) known() bool {
 	switch strings.TrimRight(c.AuthorityHost, "/") + "/" {
 	case publicAuthority, chinaAuthority, usgovAuthority:
@@ -54,10 +54,10 @@ func (c Cloud) known() bool {
 	return false
 }
 
-// armScope is that of tokens for Resource Manager. An audience that ends in a slash keeps it, as Entra wants it.
+// armScope returns the scope of tokens for Resource Manager. Entra requires that an audience keeps its trailing slash.
 func (c Cloud) armScope() string { return c.ARMAudience + "/.default" }
 
-// registryScope is that of tokens for the data plane of registries, the same in all clouds. Registries can be told to refuse
+// registryScope is the scope of tokens for the data plane of registries, the same in all clouds. A registry can be configured to refuse
 // tokens for Resource Manager, but not these.
 const registryScope = "https://containerregistry.azure.net/.default"
 
@@ -67,8 +67,8 @@ var (
 	regional     = regexp.MustCompile(`^([a-z0-9-]+)\.[a-z0-9]+\.geo\.`)
 )
 
-// LoginServer brings a host to the form in which Resource Manager names it: in lower case, and without the region of a regional
-// endpoint (NAME.REGION.geo.azurecr.io). ok is false for a host that is no registry of this cloud.
+// LoginServer returns a host as Resource Manager writes it: in lower case, and without the region of a regional endpoint
+// (NAME.REGION.geo.azurecr.io). ok is false for a host that is not a registry of this cloud.
 func (c Cloud) LoginServer(host string) (loginServer string, ok bool) {
 	host = strings.ToLower(host)
 	name, found := strings.CutSuffix(host, "."+c.RegistrySuffix)
@@ -94,7 +94,7 @@ func (c Cloud) endpoint() (*url.URL, error) {
 		return nil, fmt.Errorf("the cloud has no audience for Resource Manager tokens")
 	}
 	if !suffixForm.MatchString(c.RegistrySuffix) {
-		return nil, fmt.Errorf("%q is no suffix of registries: want one like azurecr.io", c.RegistrySuffix)
+		return nil, fmt.Errorf("%q is not a registry suffix: want one like azurecr.io", c.RegistrySuffix)
 	}
 	return arm, nil
 }

@@ -12,8 +12,8 @@ import (
 
 // The kinds of a [Credential].
 const (
-	// KindDefault takes the first that works: what the environment names, workload identity, managed identity, Azure CLI, azd,
-	// PowerShell. AZURE_TOKEN_CREDENTIALS narrows it.
+	// KindDefault uses the first that works: environment variables, workload identity, managed identity, Azure CLI, azd, PowerShell.
+	// AZURE_TOKEN_CREDENTIALS narrows it.
 	KindDefault           = "default"
 	KindWorkloadIdentity  = "workload-identity"
 	KindManagedIdentity   = "managed-identity"
@@ -22,8 +22,8 @@ const (
 	KindAzureCLI          = "azure-cli"
 )
 
-// Credential is how to sign in. What a kind does not need is ignored; what workload-identity needs and is not given comes from
-// the environment, as AKS sets it.
+// Credential says how to sign in. Fields that a kind does not need are ignored; fields that workload-identity needs but lacks come from the
+// environment variables that AKS sets.
 type Credential struct {
 	// Kind is one of the constants; empty is [KindDefault].
 	Kind     string
@@ -31,16 +31,16 @@ type Credential struct {
 	// ClientID names the application, or a user-assigned managed identity.
 	ClientID     string
 	ClientSecret string `json:"-"`
-	// CertificateFile is PEM or PKCS#12, with the key in it. It is read again after a sign-in that failed.
+	// CertificateFile is a PEM or PKCS#12 file with certificate and key. It is read again after a failed sign-in.
 	CertificateFile     string
 	CertificatePassword string `json:"-"`
-	// TokenFile has the token of a Kubernetes service account, which Kubernetes replaces before it lapses.
+	// TokenFile has the token of a Kubernetes service account, which Kubernetes replaces before it expires.
 	TokenFile string
-	// ResourceID names a user-assigned managed identity where ClientID does not.
+	// ResourceID names a user-assigned managed identity if ClientID is empty.
 	ResourceID string
 }
 
-// String says which credential it is, without secrets.
+// String describes the credential, without secrets.
 func (c Credential) String() string {
 	text := c.kind()
 	if c.TenantID != "" {
@@ -52,7 +52,7 @@ func (c Credential) String() string {
 	return text
 }
 
-// GoString is String: %#v shows no secrets either.
+// GoString returns the same as String, so that %#v shows no secrets either.
 func (c Credential) GoString() string { return c.String() }
 
 func (c Credential) kind() string {
@@ -62,7 +62,7 @@ func (c Credential) kind() string {
 	return c.Kind
 }
 
-// check finds what is missing without reading anything.
+// check returns an error if a required field is missing. It reads no file.
 func (c Credential) check() error {
 	need := map[string]string{}
 	switch c.kind() {
@@ -72,7 +72,7 @@ func (c Credential) check() error {
 	case KindClientCertificate:
 		need = map[string]string{"tenant ID": c.TenantID, "client ID": c.ClientID, "certificate file": c.CertificateFile}
 	default:
-		return fmt.Errorf("%q is no kind of Azure credential", c.Kind)
+		return fmt.Errorf("%q is not a kind of Azure credential", c.Kind)
 	}
 	for _, what := range []string{"tenant ID", "client ID", "client secret", "certificate file"} {
 		if value, needed := need[what]; needed && value == "" {
@@ -82,7 +82,7 @@ func (c Credential) check() error {
 	return nil
 }
 
-// build makes azidentity's form of it. That calls nobody, but reads a certificate's file.
+// build returns the credential as azidentity's type. It sends no request, but reads the certificate file.
 func (c Credential) build(client azcore.ClientOptions, isolated bool) (azcore.TokenCredential, error) {
 	switch c.kind() {
 	case KindWorkloadIdentity:
@@ -112,7 +112,7 @@ func (c Credential) build(client azcore.ClientOptions, isolated bool) (azcore.To
 	})
 }
 
-// maxCertificate is the largest file of a certificate that is read, in bytes.
+// maxCertificate is the size limit of a certificate file, in bytes.
 const maxCertificate = 16 << 20
 
 func (c Credential) buildCertificate(client azcore.ClientOptions, isolated bool) (azcore.TokenCredential, error) {
@@ -123,7 +123,7 @@ func (c Credential) buildCertificate(client azcore.ClientOptions, isolated bool)
 	certificates, key, err := azidentity.ParseCertificates(data, []byte(c.CertificatePassword))
 	if err != nil {
 		// azidentity's own text may quote the data
-		return nil, errors.New("the certificate's file has no certificate with its private key in PEM or PKCS#12, or the password is wrong")
+		return nil, errors.New("the certificate file does not hold a certificate with its private key in PEM or PKCS#12, or the password is wrong")
 	}
 	return azidentity.NewClientCertificateCredential(c.TenantID, c.ClientID, certificates, key, &azidentity.ClientCertificateCredentialOptions{
 		ClientOptions: client, DisableInstanceDiscovery: isolated,

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// FailureCode is a stable short code for why an import failed; it goes into reports, logs and metrics.
+// FailureCode is a stable short code of the reason why an import failed, for reports, logs and metrics.
 type FailureCode string
 
-// The codes. docs/azure-errors.md explains each; it is generated from the table that [Classify] goes by.
+// The codes. docs/azure-errors.md explains each; it is generated from the table that [Classify] uses.
 const (
 	CodeSourceRateLimited  FailureCode = "source-rate-limited"
 	CodeSourceUnauthorized FailureCode = "source-unauthorized"
@@ -32,55 +32,55 @@ const (
 	CodeImportFailed       FailureCode = "import-failed"
 )
 
-// The sides of an import. Azure's own text names the target whichever of them failed.
+// The sides of an import. Azure's own text always names the target, whichever side failed.
 const (
 	SideSource = "source"
 	SideTarget = "target"
-	// SideAzure is Resource Manager, Entra, or the import service between the registries.
+	// SideAzure is Resource Manager, Entra, or Azure's import service.
 	SideAzure = "azure"
 )
 
-// Refusal is what Azure said, unread. Its texts are not to be trusted: they quote what the source answered.
+// Refusal is an error answer of Azure, not yet interpreted. Its texts are untrusted, since they quote the source's answer.
 type Refusal struct {
-	// Status is the HTTP status; 0 where there was none, as for a credential that could not be had.
+	// Status is the HTTP status; 0 if there was none, as for a credential that was not available.
 	Status int
-	// Code is error.code of the body, or whatever stands in its place; may be empty.
+	// Code is error.code of the body, or its equivalent; may be empty.
 	Code string
-	// Message is error.message of the body, or all of a body that has no such thing.
+	// Message is error.message of the body, or the entire body if it has none.
 	Message string
-	// CorrelationID is x-ms-correlation-request-id, by which Microsoft's support finds the request.
+	// CorrelationID is the header x-ms-correlation-request-id, which Microsoft's support asks for.
 	CorrelationID string
-	// RetryAfter is how long Azure asks to wait; 0 where it does not.
+	// RetryAfter is how long Azure asks to wait; 0 if it does not.
 	RetryAfter time.Duration
-	// Polled is set for an answer about an import that was accepted, of whatever status.
+	// Polled is set for an answer about an accepted import, whatever its status.
 	Polled bool
-	// Target is the name or login server of the target's registry, by which a host that a text names is told from the source's.
-	// Where it is empty, the resource that the message names is taken for the target, as it always was in practice.
+	// Target is the name or login server of the target's registry. It serves to tell whether a host in a text is the target's or the
+	// source's. If it is empty, the resource in the message counts as the target, which was always right in practice.
 	Target string
-	// Source is the source's registry; advice for Docker Hub is given where it is that or empty.
+	// Source is the source's registry; advice for Docker Hub is given if it is Docker Hub or empty.
 	Source string
 }
 
-// Failure is a refusal understood. Its texts are of one line each, bounded, and carry no credential.
+// Failure is an interpreted refusal. Its texts are one line each, of limited length, and hold no credential.
 type Failure struct {
 	Kind FailureCode
 	// Side is [SideSource], [SideTarget] or [SideAzure].
 	Side string
-	// Text tells a person what happened, and what the side at fault said of it.
+	// Text describes what happened, and quotes the side at fault.
 	Text string
-	// Advice tells what to do about it: a setting to change, or a role to grant with the line that grants it.
+	// Advice says what to do: a setting to change, or a role to grant with its command.
 	Advice string
-	// Again is what [Failure.Temporary] returns.
+	// Again is the result of [Failure.Temporary].
 	Again bool
-	// CopyCures is set where the engine copy may well succeed. For [CodeSourceRateLimited] that takes an account at the source.
+	// CopyCures is set if the engine copy may succeed. For [CodeSourceRateLimited] that takes an account at the source.
 	CopyCures bool
-	// RetryAfter is the least time to wait before another try, Azure's own or what experience tells; 0 where nothing tells.
+	// RetryAfter is the minimum pause before another try, from Azure or from experience; 0 if unknown.
 	RetryAfter time.Duration
-	// CorrelationID is the refusal's, without what does not belong into one.
+	// CorrelationID is the refusal's, without invalid characters.
 	CorrelationID string
 }
 
-// Error returns text, advice and correlation id in one line.
+// Error returns text, advice and correlation ID on one line.
 func (f Failure) Error() string {
 	var b strings.Builder
 	b.WriteString(f.Text)
@@ -96,18 +96,18 @@ func (f Failure) Error() string {
 // Code is the stable short code for reports.
 func (f Failure) Code() string { return string(f.Kind) }
 
-// Temporary tells whether the same import may succeed later without anybody doing anything, after RetryAfter.
+// Temporary reports whether the same import may succeed after RetryAfter without anyone's intervention.
 func (f Failure) Temporary() bool { return f.Again }
 
-// Classify finds out what a refusal means: by its error code where that says enough, else by the HTTP status of the request,
-// else by patterns of the message. What nothing matches is [CodeImportFailed], with Azure's words.
+// Classify interprets a refusal: by its error code if that is specific, else by the HTTP status of the request, else by patterns of the
+// message. A refusal that matches no rule gets [CodeImportFailed] and Azure's own text.
 func Classify(r Refusal) Failure {
 	said := hear(r)
 	rule, found := ruleFor(said)
 	return rule.failure(said, found)
 }
 
-// ruleFor is the first rule of the table that matches; its last one matches everything.
+// ruleFor returns the first rule of the table that matches; the last one matches everything.
 func ruleFor(h heard) (*failureRule, map[string]string) {
 	for i := range taxonomy {
 		if found, ok := taxonomy[i].match(h); ok {
@@ -117,8 +117,8 @@ func ruleFor(h heard) (*failureRule, map[string]string) {
 	return &taxonomy[len(taxonomy)-1], nil
 }
 
-// NewFailure is a failure that dray finds by itself rather than Azure telling of it, such as [CodeVerifyFailed]. The detail is
-// cleaned as Azure's texts are; it may be empty.
+// NewFailure returns a failure that dray detects by itself, such as [CodeVerifyFailed]. The detail is sanitized like Azure's texts; it may
+// be empty.
 func NewFailure(kind FailureCode, detail string) Failure {
 	said := heard{detail: detail}
 	is := func(r failureRule) bool { return r.kind == kind }

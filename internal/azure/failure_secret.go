@@ -10,18 +10,18 @@ import (
 const redaction = "[redacted]"
 
 var (
-	// JSON within JSON, or HTML: & = ? " as they are escaped there.
+	// The characters & = ? " as escaped in JSON within JSON, in HTML and in URLs.
 	escapedRune = regexp.MustCompile(`(?i)\\u00([2-7][0-9a-f])|&(amp|quot|#38|#34|#61);|%(26|3d|3f)`)
-	// Any query: signed URLs (SAS: sig, se, sp…; the Location of an import: t, c, s, h) and what Resource Manager may invent yet.
+	// Any query: signed URLs (SAS: sig, se, sp…; the Location of an import: t, c, s, h) and future forms of Resource Manager.
 	queryValue = regexp.MustCompile(`([?&][\w.~%-]{1,64}=)[^&\s"'<>)]+`)
 	urlUser    = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@"']*@`)
-	// The same where neither ? nor & stands before it.
+	// The same without a preceding ? or &.
 	looseSigned = regexp.MustCompile(`(?i)(^|[\s"'(,;])((?:sig|sas|se|st|sp|sv|sr|t|c|s|h)=)[^&\s"'<>)]+`)
 	secretField = regexp.MustCompile(`(?i)((?:pass(?:word|wd|phrase)?|pwd|secret|token|assertion|api[_-]?key|account[_-]?key|access[_-]?key|` +
 		`private[_-]?key|signature|authorization|cookie)["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,;&"'{}\[\]]+)`)
 	bearerValue = regexp.MustCompile(`(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{4,}`)
 	jsonWebPart = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{4,}[A-Za-z0-9_.=-]*`)
-	// Tokens that are known by how they begin: Docker Hub, GitHub, GitLab, Amazon, Slack.
+	// Tokens with known prefixes: Docker Hub, GitHub, GitLab, Amazon, Slack.
 	knownToken = regexp.MustCompile(`\b(?:dckr_[a-z]+_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|ASIA)[A-Za-z0-9_=-]{6,}`)
 	// Docker Hub names the account in its 429s: "as 'user'".
 	accountName = regexp.MustCompile(`\bas '[^']*'`)
@@ -32,8 +32,8 @@ var (
 	guid        = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 )
 
-// redacted takes out of a text what is, or looks like, a credential: values of queries, fields that are named like one, tokens of
-// known forms, and long runs that no name, digest or GUID looks like.
+// redacted removes from a text whatever is, or looks like, a credential: query values, fields with a telling name, tokens of known forms,
+// and long runs of characters that are not a name, digest or GUID.
 func redacted(s string) string {
 	s = escapedRune.ReplaceAllStringFunc(s, unescaped)
 	s = queryValue.ReplaceAllString(urlUser.ReplaceAllString(s, "$1"), "${1}"+redaction)
@@ -66,7 +66,7 @@ func unescaped(s string) string {
 	return string(rune(n))
 }
 
-// replaceOpaque redacts the runs that look like a key. A digest does not: its algorithm stands before it.
+// replaceOpaque redacts the runs that look like a key. Digests are recognized by the preceding algorithm.
 func replaceOpaque(run *regexp.Regexp, s string) string {
 	var b strings.Builder
 	end := 0
@@ -93,8 +93,8 @@ func digestFollows(before, run string) bool {
 	return named && !strings.ContainsFunc(run, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
 }
 
-// opaque tells whether a run of characters looks like a key: letters of both cases with digits, or nothing but hexadecimal.
-// GUIDs, resource ids and cosign's tags do not.
+// opaque reports whether a run of characters looks like a key: letters of both cases with digits, or only hexadecimal digits. GUIDs,
+// resource IDs and cosign's tags do not.
 func opaque(run string) bool {
 	if namedDigest.MatchString(run) || resourcePath.MatchString(run) {
 		return false

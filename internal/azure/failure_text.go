@@ -9,40 +9,40 @@ import (
 	"unicode/utf8"
 )
 
-// heard is a refusal taken apart.
+// heard is a parsed refusal.
 type heard struct {
 	Refusal
-	// detail is the message without what Azure puts before every failure of an import.
+	// detail is the message without the preamble that Azure gives every failed import.
 	detail string
-	// target is the first label of the target's login server, in lower case; empty where nothing tells.
+	// target is the first label of the target's login server, in lower case; empty if unknown.
 	target string
-	// signIn is the AADSTS code of Entra that the message carries; empty where it carries none.
+	// signIn is the AADSTS code of Entra in the message; empty if there is none.
 	signIn string
-	// ended is set where the message is of an import that has run and failed: then the status is not the request's own.
+	// ended is set if the message is about an import that ran and failed: the status is then not that of the request.
 	ended bool
 }
 
 const (
-	// maxHeard bounds what is looked at of a message, in bytes: nothing that matters comes later.
+	// maxHeard limits how much of a message is parsed, in bytes: nothing relevant comes later.
 	maxHeard = 16 << 10
-	// maxSaid bounds what is kept of a message, in runes.
+	// maxSaid limits how much of a message is kept, in runes.
 	maxSaid = 300
-	// maxID bounds ids and codes, in bytes.
+	// maxID limits the length of IDs and codes, in bytes.
 	maxID = 64
-	// maxNested is how deep an error within an error's message is looked for.
+	// maxNested limits the depth of errors nested in error messages.
 	maxNested = 3
 )
 
 var (
-	// "Deployment failed. Correlation ID: G. " is how old clients hand it on, "(Conflict) " how newer ones do.
+	// Old clients add "Deployment failed. Correlation ID: G. ", newer ones "(Conflict) ".
 	clientPreamble = regexp.MustCompile(`^(?:Deployment failed\. Correlation ID: [0-9a-fA-F-]{8,64}\. |\([A-Za-z]{1,64}\) )`)
-	// The resource is the target's, whichever side failed (azure-cli#31412).
+	// The resource is always the target's, whichever side failed (azure-cli#31412).
 	preamble = regexp.MustCompile(`^Operation registries-\S{1,80} failed\. Resource /\S{0,400}/registries/(\S{1,100}) `)
-	// A status line of Entra, as azidentity hands it on.
+	// A status line of Entra in azidentity's errors.
 	signInCode = regexp.MustCompile(`\bAADSTS[0-9]{4,9}\b`)
 )
 
-// hear takes a refusal apart.
+// hear parses a refusal.
 func hear(r Refusal) heard {
 	h := heard{Refusal: r}
 	h.detail = truncated(strings.ToValidUTF8(r.Message, "?"), maxHeard)
@@ -78,15 +78,15 @@ func hear(r Refusal) heard {
 	return h
 }
 
-// label is the first label of a host in lower case, without the hash of a login server such as name-1a2b3c.azurecr.io: names of
-// registries have no hyphen.
+// label returns the first label of a host in lower case, without the hash of a login server such as name-1a2b3c.azurecr.io: registry names
+// have no hyphen.
 func label(host string) string {
 	first, _, _ := strings.Cut(strings.ToLower(host), ".")
 	name, _, _ := strings.Cut(first, "-")
 	return name
 }
 
-// errorBodies are the forms in which registries and Resource Manager tell of errors.
+// errorBodies are the error formats of registries and Resource Manager.
 type errorBodies struct {
 	Errors []struct {
 		Code    any    `json:"code"`
@@ -97,7 +97,7 @@ type errorBodies struct {
 	Text    string          `json:"error_description"`
 }
 
-// innerError finds the error in the first JSON object of a text; ok is false where there is none that says something.
+// innerError returns the error in the first JSON object of a text; ok is false if there is none with content.
 func innerError(text string) (code, message string, ok bool) {
 	_, rest, found := strings.Cut(text, "{")
 	if !found {
@@ -121,7 +121,7 @@ func innerError(text string) (code, message string, ok bool) {
 	case json.Unmarshal(body.Error, &nested) == nil:
 		code, message = nested.Code, nested.Message
 	case body.Text != "":
-		_ = json.Unmarshal(body.Error, &code) // OAuth's: error is a string, and may well be missing
+		_ = json.Unmarshal(body.Error, &code) // in OAuth, error is a string, and may be missing
 		message = body.Text
 	default:
 		message = body.Details
@@ -134,7 +134,7 @@ var (
 	brokenMessage = regexp.MustCompile(`"message"\s*:\s*"((?:[^"\\]|\\.)*)`)
 )
 
-// brokenError reads what it can of an object that breaks off.
+// brokenError reads as much as possible of a truncated object.
 func brokenError(text string) (code, message string, ok bool) {
 	if m := brokenCode.FindStringSubmatch(text); m != nil {
 		code = m[1]
@@ -148,8 +148,7 @@ func brokenError(text string) (code, message string, ok bool) {
 	return code, message, code != "" || message != ""
 }
 
-// useful is the part of a message that tells a person something, as one line: the words before the answer that it quotes, and the
-// code and message of that.
+// useful returns the informative part of a message on one line: the words before the quoted answer, and the code and message of that answer.
 func (h heard) useful() string {
 	if h.signIn != "" {
 		return h.entraSays()
@@ -164,14 +163,14 @@ func (h heard) useful() string {
 	}
 	inner := strings.TrimPrefix(strings.Trim(code+": "+message, ": "), "UNKNOWN: ")
 	words = strings.TrimSpace(strings.TrimPrefix(words, "Invalid message "))
-	// "Unauthorized Unauthorized": the name of a status, and its phrase.
+	// "Unauthorized Unauthorized" is the name of a status and its reason phrase.
 	if name, phrase, two := strings.Cut(words, " "); two && strings.EqualFold(name, strings.ReplaceAll(phrase, " ", "")) {
 		words = phrase
 	}
 	return oneLine(strings.Trim(words+": "+inner, ": "))
 }
 
-// entraSays is the sentence of Entra's that begins with its code, without the ids and times after it.
+// entraSays returns Entra's sentence that begins with its code, without the IDs and times that follow.
 func (h heard) entraSays() string {
 	text := h.detail
 	if _, message, ok := innerError(text); ok && strings.Contains(message, h.signIn) {
@@ -193,7 +192,7 @@ func truncated(s string, n int) string {
 	return s[:n]
 }
 
-// oneLine makes an untrusted text fit for a line of a log: no control or format characters, no secrets, and no more than maxSaid runes.
+// oneLine sanitizes an untrusted text for one line of a log: no control or format characters, no secrets, at most maxSaid runes.
 func oneLine(s string) string {
 	s = strings.ToValidUTF8(truncated(s, maxHeard), "?")
 	s = strings.Map(func(r rune) rune {
@@ -212,7 +211,7 @@ func oneLine(s string) string {
 	return string([]rune(s)[:maxSaid-1]) + "…"
 }
 
-// identifier keeps of an id or a code what may be in one.
+// identifier removes the characters that cannot be in an ID or code.
 func identifier(s string) string {
 	return truncated(strings.Map(func(r rune) rune {
 		if r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_.", r)) {

@@ -14,18 +14,17 @@ import (
 	"time"
 )
 
-// Import is what a registry is asked to import.
+// Import is a request to a registry to import an image.
 type Import struct {
 	Source ImportSource
-	// TargetTags are repository:tag, UntaggedRepositories repositories that get the manifest without a tag.
+	// TargetTags have the form repository:tag; UntaggedRepositories get the manifest without a tag.
 	TargetTags           []string
 	UntaggedRepositories []string
-	// Force moves tags that are there.
+	// Force overwrites existing tags.
 	Force bool
 }
 
-// ImportSource is the registry that an image comes from, by its resource ID or by its host, and the image: repository:tag or
-// repository@digest.
+// ImportSource is the source registry, by its resource ID or by its host, and the image: repository:tag or repository@digest.
 type ImportSource struct {
 	ResourceID         string
 	RegistryURI        string
@@ -33,7 +32,7 @@ type ImportSource struct {
 	Image              string
 }
 
-// MarshalJSON writes it as Azure's command line does.
+// MarshalJSON encodes the import as the Azure CLI does.
 func (i Import) MarshalJSON() ([]byte, error) {
 	type credentials struct {
 		Username string `json:"username,omitempty"`
@@ -64,7 +63,7 @@ func (i Import) MarshalJSON() ([]byte, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
-// wire is the import as Azure's command line sends it: to the byte, which is the form that the service sees most.
+// wire is the body that the Azure CLI sends, byte for byte, since the service sees that form most.
 func (i Import) wire() ([]byte, error) {
 	raw, err := i.MarshalJSON()
 	if err != nil {
@@ -84,7 +83,7 @@ func (i Import) wire() ([]byte, error) {
 	return spaced, nil
 }
 
-// escaped tells whether the byte at i has an odd number of backslashes before it.
+// escaped reports whether an odd number of backslashes precedes the byte at i.
 func escaped(raw []byte, i int) bool {
 	n := 0
 	for i > 0 && raw[i-1] == '\\' {
@@ -94,18 +93,18 @@ func escaped(raw []byte, i int) bool {
 	return n%2 == 1
 }
 
-// Operation is an import under way. It can be written down, and taken up by another process.
+// Operation is an import under way. It can be saved, and resumed by another process.
 type Operation struct {
 	ID       string `json:"id"`
 	Location string `json:"location"`
-	// RetryAfter is how long to wait before it is polled; 0 where Azure does not say.
+	// RetryAfter is how long to wait before polling; 0 if Azure does not say.
 	RetryAfter time.Duration `json:"retryAfter"`
 	// Done is set once it has succeeded.
 	Done   bool   `json:"done"`
 	Status string `json:"status,omitempty"`
-	// CorrelationID is by which Microsoft's support finds the request.
+	// CorrelationID identifies the request to Microsoft's support.
 	CorrelationID string `json:"correlationID,omitempty"`
-	// RemainingWrites is how many writes the subscription has left, -1 where Azure did not say.
+	// RemainingWrites is the number of writes that the subscription has left; -1 if Azure did not say.
 	RemainingWrites int `json:"-"`
 }
 
@@ -118,18 +117,18 @@ func NewOperationID() string {
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }
 
-// ForeignLocationError says that Azure's answer sends us to another host, which is not asked: it would be shown the token.
+// ForeignLocationError says that Azure's answer points to another host. The client sends it no request, since that would reveal the token.
 type ForeignLocationError struct{ Host string }
 
 // Error names the host.
 func (e *ForeignLocationError) Error() string {
-	return "the answer of Resource Manager points to another host, " + strconv.Quote(truncated(e.Host, 200)) + ", which is not asked"
+	return "Resource Manager's answer points to another host, " + strconv.Quote(truncated(e.Host, 200)) + ", to which dray sends no token"
 }
 
-// Temporary tells that trying again does not help.
+// Temporary returns false: a retry does not help.
 func (*ForeignLocationError) Temporary() bool { return false }
 
-// LostError says that it is not known whether Azure has taken a request up.
+// LostError says that it is unknown whether Azure has accepted a request.
 type LostError struct{ cause error }
 
 // Error returns one line.
@@ -140,11 +139,11 @@ func (e *LostError) Error() string {
 // Unwrap returns the cause.
 func (e *LostError) Unwrap() error { return e.cause }
 
-// Unknown tells that the request may have been taken up.
+// Unknown returns true: Azure may have accepted the request.
 func (*LostError) Unknown() bool { return true }
 
-// Start asks a registry for an import, once: it is not known whether a request that is lost was taken up. The operation's ID is the
-// caller's, by [NewOperationID].
+// Start requests an import. It sends the request once, since Azure may have accepted a lost one. The caller makes the operation's ID with
+// [NewOperationID].
 func (c *Client) Start(ctx context.Context, target ResourceID, operation string, i Import) (Operation, error) {
 	body, err := i.wire()
 	if err != nil {
@@ -161,7 +160,8 @@ func (c *Client) Start(ctx context.Context, target ResourceID, operation string,
 	return op.after(answer, c.endpoint)
 }
 
-// Poll asks how an operation goes. The error is a [*ResponseError] where it has failed, or where Azure could not say: status 429 and 5xx.
+// Poll requests the state of an operation. The error is a [*ResponseError] if the operation has failed, or if Azure could not answer: status
+// 429 and 5xx.
 func (c *Client) Poll(ctx context.Context, op Operation) (Operation, error) {
 	location, err := c.sameHost(op.Location)
 	if err != nil {
@@ -174,7 +174,7 @@ func (c *Client) Poll(ctx context.Context, op Operation) (Operation, error) {
 	return op.after(answer, c.endpoint)
 }
 
-// after is the operation after an answer.
+// after returns the operation's state after an answer.
 func (op Operation) after(a answer, endpoint *url.URL) (Operation, error) {
 	op.RetryAfter, op.CorrelationID, op.RemainingWrites = a.retryAfter, a.correlation, a.remaining
 	var body struct {
@@ -191,7 +191,7 @@ func (op Operation) after(a answer, endpoint *url.URL) (Operation, error) {
 	}
 	if a.status == http.StatusAccepted {
 		if op.Location == "" {
-			return op, &ResponseError{Status: a.status, Code: "NoLocation", Message: "the import was accepted, and nothing says where to ask for it", CorrelationID: a.correlation}
+			return op, &ResponseError{Status: a.status, Code: "NoLocation", Message: "the import was accepted, but the answer has no Location to poll", CorrelationID: a.correlation}
 		}
 		return op, nil
 	}
@@ -206,7 +206,7 @@ func (op Operation) after(a answer, endpoint *url.URL) (Operation, error) {
 	return op, nil
 }
 
-// sameHost checks that a URL is one of Resource Manager's.
+// sameHost checks that a URL has Resource Manager's host.
 func (c *Client) sameHost(text string) (*url.URL, error) { return within(c.endpoint, text) }
 
 func within(endpoint *url.URL, text string) (*url.URL, error) {

@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// granted is a token and how long it is good for. Times are those of this machine's clock.
+// granted is a token with its lifetime, by this machine's clock.
 type granted struct {
 	token string
 	from  time.Time
-	until time.Time // as the token has it
+	until time.Time // the token's expiry
 }
 
-// refresh is when the token is to be replaced, and lapse from when on it is not used any more.
+// refresh returns when to replace the token, lapse when to stop using it.
 func (g granted) refresh() time.Time { return g.from.Add(g.until.Sub(g.from) * 4 / 5) }
 func (g granted) lapse() time.Time   { return g.from.Add(g.until.Sub(g.from) * 19 / 20) }
 
-// again is how long a token that could not be replaced is used before the next try.
+// again is the pause before the next attempt to replace a token.
 const again = time.Minute
 
-// kept is a token that is fetched when needed, once for all who wait for it, and replaced before it lapses.
+// kept is a token that is fetched when needed, once for all waiting callers, and replaced before it expires.
 type kept struct {
-	// fetch gets a new token. renew is set when the last one was refused though it had not lapsed, or could not be had.
+	// fetch gets a new token. renew is set if the last one was refused before its expiry, or fetching it failed.
 	fetch func(ctx context.Context, renew bool) (granted, error)
 
 	mu      sync.Mutex
-	now     granted // its token is empty where there is none
+	now     granted // its token is empty if there is none
 	next    time.Time
 	suspect bool
 	flight  *fetching
@@ -37,10 +37,10 @@ type fetching struct {
 	done   chan struct{}
 	got    granted
 	err    error
-	missed bool // the one who fetched went away
+	missed bool // the fetching caller gave up
 }
 
-// get returns the token; whoever comes first fetches it, in its own context.
+// get returns the token. The first caller fetches it, in its own context.
 func (k *kept) get(ctx context.Context) (granted, error) {
 	for {
 		k.mu.Lock()
@@ -70,9 +70,9 @@ func (k *kept) get(ctx context.Context) (granted, error) {
 	}
 }
 
-// land fetches and tells those who wait. A token that is still good outlives a failure.
+// land fetches and wakes the waiting callers. If that fails, a token that is still valid stays.
 func (k *kept) land(ctx context.Context, f *fetching, renew bool) (granted, error) {
-	f.missed = true // should fetch panic
+	f.missed = true // in case fetch panics
 	defer func() {
 		k.mu.Lock()
 		k.flight = nil
@@ -95,7 +95,7 @@ func (k *kept) land(ctx context.Context, f *fetching, renew bool) (granted, erro
 	return f.got, f.err
 }
 
-// refuse drops a token that was not accepted; a newer one stays.
+// refuse drops a token that was not accepted, unless it has been replaced since.
 func (k *kept) refuse(token string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// lookup is what came of looking a registry up.
+// lookup is the result of looking up a registry.
 type lookup struct {
 	id  ResourceID
 	err error
-	// until is how long a failure is believed.
+	// until is when a failure expires.
 	until time.Time
 }
 
-// The version of Resource Graph, how long it is waited for, how long a registry that was not found is not looked for again, and how long one
-// that could not be looked for.
+// The API version of Resource Graph, its timeout, and the pauses before another lookup of a registry that was not found, and of one whose
+// lookup failed.
 const (
 	graphVersion = "2022-10-01"
 	graphWait    = 10 * time.Second
@@ -30,15 +30,15 @@ const (
 	failedFor    = 10 * time.Second
 )
 
-// Find looks a registry up by its login server: in one subscription, or, where that is empty, in all that this identity can see. Each is
-// looked up once, whoever asks.
+// Find looks up a registry by its login server: in one subscription or, if that is empty, in all that this identity can see. Concurrent and
+// later callers share one lookup.
 func (c *Client) Find(ctx context.Context, subscription, loginServer string) (ResourceID, error) {
 	key := subscription + " " + strings.ToLower(loginServer)
 	if l, ok := c.known(key); ok {
 		return l.id, l.err
 	}
 	return c.finding.Do(ctx, key, func(ctx context.Context) (ResourceID, error) {
-		if l, ok := c.known(key); ok { // it was found while this flight was about to begin
+		if l, ok := c.known(key); ok { // it was found before this flight began
 			return l.id, l.err
 		}
 		id, err := c.find(ctx, subscription, loginServer)
@@ -63,9 +63,9 @@ func (c *Client) known(key string) (lookup, bool) {
 	return l, ok && (l.err == nil || time.Now().Before(l.until))
 }
 
-// forget drops what is known of registries, by their IDs, of which the Resource Manager knew one not: it was moved, or made anew. Resource
-// Graph may be behind, and is not believed again for a while that they are there. Nor are they looked up again within that time: it may be the
-// other one of two that the Resource Manager does not know.
+// forget drops the lookups of registries with these IDs, one of which the Resource Manager did not know: it was moved or recreated. Resource
+// Graph may lag, so for a while its entries for them do not count. They are not looked up again within that time either: the Resource
+// Manager may be missing the other one of two.
 func (c *Client) forget(ids ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,11 +83,11 @@ func (c *Client) isGone(id ResourceID) bool {
 	return time.Now().Before(c.gone[id])
 }
 
-// goneFor is how long the Resource Manager's word that it does not know a registry counts.
+// goneFor is how long a registry counts as unknown to the Resource Manager.
 const goneFor = 10 * time.Minute
 
-// find asks: Resource Graph, which knows all subscriptions, where there are several, and then each of them. What Resource Graph does not know
-// may be too new for it.
+// find queries Resource Graph, which covers all subscriptions, if there are several, and then each subscription, since a registry may be too
+// new for Resource Graph.
 func (c *Client) find(ctx context.Context, subscription, loginServer string) (ResourceID, error) {
 	subscriptions := []string{subscription}
 	if subscription == "" {
@@ -101,7 +101,7 @@ func (c *Client) find(ctx context.Context, subscription, loginServer string) (Re
 		if err == nil && !c.isGone(id) {
 			return id, nil
 		}
-		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "a registry is not known to Resource Graph; each subscription is asked", slog.String("registry", loginServer), slog.Any("err", err))
+		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "Resource Graph does not know a registry; querying each subscription", slog.String("registry", loginServer), slog.Any("err", err))
 	}
 	var skipped []string
 	var passing error
@@ -112,34 +112,34 @@ func (c *Client) find(ctx context.Context, subscription, loginServer string) (Re
 		}
 		refused, ok := errors.AsType[*ResponseError](err)
 		if err != nil && !ok {
-			return ResourceID{}, fmt.Errorf("look up %s: %w", loginServer, err) // the others are behind the same host
+			return ResourceID{}, fmt.Errorf("look up %s: %w", loginServer, err) // the other subscriptions are at the same host
 		}
 		if err != nil {
 			skipped = append(skipped, fmt.Sprintf("subscription %s: %v", s, err))
 			if refused.MayPass() {
 				passing = cmp.Or(passing, err)
 			}
-			c.options.Log.LogAttrs(ctx, slog.LevelWarn, "looking a registry up without a subscription that cannot be asked", slog.String("registry", loginServer),
+			c.options.Log.LogAttrs(ctx, slog.LevelWarn, "looking up a registry without a subscription that cannot be queried", slog.String("registry", loginServer),
 				slog.String("err", skipped[len(skipped)-1]))
 		}
 	}
 	if passing != nil {
-		return ResourceID{}, fmt.Errorf("look up %s: subscriptions could not be asked: %s: %w", loginServer, strings.Join(skipped, "; "), passing)
+		return ResourceID{}, fmt.Errorf("look up %s: some subscriptions could not be queried: %s: %w", loginServer, strings.Join(skipped, "; "), passing)
 	}
 	return ResourceID{}, notFound(loginServer, len(subscriptions)-len(skipped), skipped)
 }
 
-// notFound says where a registry was looked for.
+// notFound returns an error that says where a registry was looked for.
 func notFound(loginServer string, asked int, skipped []string) error {
 	text := ""
 	if len(skipped) > 0 {
-		text = fmt.Sprintf("; not to be asked were %s", strings.Join(skipped, "; "))
+		text = fmt.Sprintf("; could not query %s", strings.Join(skipped, "; "))
 	}
 	return fmt.Errorf("no registry with the login server %s in %d subscriptions that this identity can read: it may lack the right Microsoft.ContainerRegistry/registries/read, "+
 		"or write registries.%s.azure.resourceID%s: %w", loginServer, asked, loginServer, text, ErrNotFound)
 }
 
-// inSubscription looks through one subscription.
+// inSubscription searches one subscription.
 func (c *Client) inSubscription(ctx context.Context, subscription, loginServer string) (found ResourceID, err error) {
 	err = list(ctx, c, c.url("/subscriptions/"+subscription+"/providers/Microsoft.ContainerRegistry/registries", apiVersion), func(doc registryDoc) bool {
 		r, err := doc.registry()
@@ -151,9 +151,9 @@ func (c *Client) inSubscription(ctx context.Context, subscription, loginServer s
 	return found, err
 }
 
-// graph asks Resource Graph.
+// graph queries Resource Graph.
 func (c *Client) graph(ctx context.Context, loginServer string) (ResourceID, error) {
-	if !registryHost.MatchString(loginServer) { // it becomes a part of the query
+	if !registryHost.MatchString(loginServer) { // it becomes part of the query
 		return ResourceID{}, ErrNotFound
 	}
 	body, err := json.Marshal(map[string]any{

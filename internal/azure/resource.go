@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrNotFound says that Azure knows no such registry, or does not let this identity see it.
+// ErrNotFound says that the registry does not exist, or that this identity cannot see it.
 var ErrNotFound = errors.New("not found")
 
 // ResourceID names a registry.
@@ -16,7 +16,7 @@ type ResourceID struct{ Subscription, ResourceGroup, Name string }
 
 var resourceID = regexp.MustCompile(`^(?i:/subscriptions/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/resourceGroups/([-\w._()]{1,90})/providers/Microsoft\.ContainerRegistry/registries/([a-z0-9]{5,50}))$`)
 
-// ParseResourceID reads the ID of a registry, in any case.
+// ParseResourceID parses the ID of a registry, ignoring case.
 func ParseResourceID(s string) (ResourceID, error) {
 	m := resourceID.FindStringSubmatch(s)
 	if m == nil {
@@ -30,12 +30,12 @@ func (id ResourceID) String() string {
 	return "/subscriptions/" + id.Subscription + "/resourceGroups/" + id.ResourceGroup + "/providers/Microsoft.ContainerRegistry/registries/" + id.Name
 }
 
-// Registry is what Resource Manager says of a registry.
+// Registry has a registry's properties from Resource Manager.
 type Registry struct {
 	ID ResourceID
 	// LoginServer is its host; SKU is Basic, Standard, Premium or something else.
 	LoginServer, SKU string
-	// Public tells whether it can be reached from anywhere.
+	// Public says that the registry can be reached from anywhere.
 	Public bool
 }
 
@@ -55,7 +55,7 @@ func (d registryDoc) registry() (Registry, error) {
 	return Registry{ID: id, LoginServer: strings.ToLower(d.Properties.LoginServer), SKU: d.SKU.Name, Public: !strings.EqualFold(d.Properties.PublicNetworkAccess, "Disabled")}, err
 }
 
-// Registry asks for a registry by its ID.
+// Registry returns a registry by its ID.
 func (c *Client) Registry(ctx context.Context, id ResourceID) (Registry, error) {
 	var doc registryDoc
 	if err := c.get(ctx, c.url(id.String(), apiVersion), &doc); err != nil {

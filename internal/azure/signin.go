@@ -14,7 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
-// signer gets tokens of Entra with one credential.
+// signer gets tokens from Entra with one credential.
 type signer struct {
 	credential Credential
 	client     azcore.ClientOptions
@@ -42,17 +42,17 @@ func newSigner(o Options, base http.RoundTripper) (*signer, error) {
 	return s, nil
 }
 
-// product is the part of a User-Agent that azidentity has room for.
+// product is the part of the User-Agent that azidentity accepts.
 func product(agent string) string {
 	name, _, _ := strings.Cut(agent, " ")
 	return truncated(name, 24)
 }
 
-// defaultWait bounds the search through all that may have a credential: some of it waits long for who is not there.
+// defaultWait limits the search for a credential: some sources take long to time out if they are absent.
 const defaultWait = 9 * time.Second
 
-// fetch gets a token for a scope. azidentity gives out the one that it has until that is about to lapse; renew starts over
-// with an empty memory, and reads files again.
+// fetch gets a token for a scope. azidentity returns a cached token until it is about to expire; renew starts with an empty cache, and reads
+// files again.
 func (s *signer) fetch(ctx context.Context, scope string, renew bool) (granted, error) {
 	credential, options, err := s.use(scope, renew)
 	if err != nil {
@@ -93,25 +93,25 @@ func (s *signer) use(scope string, renew bool) (azcore.TokenCredential, policy.T
 	s.current = fresh
 	s.mu.Unlock()
 	if s.credential.kind() == KindManagedIdentity {
-		options.Claims = "{}" // its memory is the process's, and only claims pass it by
+		options.Claims = "{}" // its cache is shared by the process, and only claims bypass it
 	}
 	return fresh, options, nil
 }
 
-// maxSignIn bounds what is read of an answer to a sign-in.
+// maxSignIn limits the size of an answer to a sign-in.
 const maxSignIn = 1 << 20
 
-// carrier takes azidentity's requests. It follows no redirect, as they carry secrets in their bodies.
+// carrier sends azidentity's requests. It follows no redirects, since the bodies hold secrets.
 type carrier struct {
 	client    *http.Client
 	authority string
 }
 
-// trip is what is to be known about a sign-in beside azidentity's own error, which tells little of the network.
+// trip records details of a sign-in, since azidentity's own error says little about the network.
 type trip struct {
 	mu   sync.Mutex
-	err  error         // of the way to Entra
-	skew time.Duration // how far Entra's clock is ahead of ours; 0 where it did not say
+	err  error         // of the connection to Entra
+	skew time.Duration // how far Entra's clock is ahead of ours; 0 if unknown
 }
 
 type tripKey struct{}
@@ -140,11 +140,11 @@ func (t *trip) note(response *http.Response, err error) {
 	}
 }
 
-// bounded is a body of which no more than so much is read.
+// bounded is a body with a limit on how much is read.
 type bounded struct {
 	io.Reader
 	io.Closer
 }
 
-// stay keeps a client from following redirects.
+// stay stops a client from following redirects.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

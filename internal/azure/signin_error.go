@@ -12,13 +12,13 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
-// SignInError tells why Azure gave no token, or none that it accepts. Its text is one line and has no secret in it.
+// SignInError says why Azure issued no token, or none that it accepts. Its text is one line without secrets.
 type SignInError struct {
-	// Kind is that of the credential.
+	// Kind is the kind of the credential.
 	Kind string
-	// Number is Entra's, such as AADSTS7000215; empty where Entra was not asked.
+	// Number is Entra's code, such as AADSTS7000215; empty if Entra did not answer.
 	Number string
-	// Failure has text, advice, and whether to try again.
+	// Failure has the text, the advice, and whether to try again.
 	Failure Failure
 }
 
@@ -30,16 +30,16 @@ func (e *SignInError) Error() string {
 // Code is azure-sign-in.
 func (e *SignInError) Code() string { return string(CodeSignIn) }
 
-// Hint is what a person can do about it.
+// Hint returns what the user can do about it.
 func (e *SignInError) Hint() string { return e.Failure.Advice }
 
-// Temporary tells whether the same sign-in may succeed later without anybody doing anything.
+// Temporary reports whether the same sign-in may succeed later without anyone's intervention.
 func (e *SignInError) Temporary() bool { return e.Failure.Again }
 
-// skewed is how far clocks may be apart: Entra allows for five minutes.
+// skewed is the tolerated difference between clocks: Entra allows five minutes.
 const skewed = 5 * time.Minute
 
-// signInError makes one line of azidentity's pages.
+// signInError condenses azidentity's long errors to one line.
 func signInError(c Credential, err error, t *trip) *SignInError {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,13 +76,13 @@ func offBy(ahead time.Duration) string {
 	return strings.TrimSuffix(ahead.String(), "0s") + " behind"
 }
 
-// refused reads an answer of Entra or of the metadata service.
+// refused interprets an error answer of Entra or of the metadata service.
 func (e *SignInError) refused(response *http.Response) {
 	body, err := runtime.Payload(response)
 	if err != nil {
 		body = nil
 	}
-	text := fmt.Sprintf("the sign-in was answered with status %d", response.StatusCode)
+	text := fmt.Sprintf("the sign-in failed with status %d", response.StatusCode)
 	e.judge(Refusal{Status: response.StatusCode, Message: string(body), CorrelationID: response.Header.Get("X-Ms-Request-Id"), RetryAfter: retryAfter(response.Header)}, text)
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 {
 		e.Failure.Again, e.Failure.Advice = true, "dray tries again"
@@ -90,18 +90,18 @@ func (e *SignInError) refused(response *http.Response) {
 	}
 }
 
-// judge asks the table of failures about a number of Entra's; without one the text has to do.
+// judge looks up Entra's code in the table of failures; without a code it uses the text.
 func (e *SignInError) judge(r Refusal, text string) {
 	e.Number = signInCode.FindString(r.Message)
 	if e.Number == "" {
 		e.Failure = Failure{Text: text, Advice: "check azure.credential and azure.cloud", CorrelationID: identifier(r.CorrelationID)}
 		return
 	}
-	// Status and code would be taken for those of Resource Manager.
+	// Status and code would be mistaken for those of Resource Manager.
 	e.Failure = Classify(Refusal{Status: http.StatusUnauthorized, Message: r.Message, CorrelationID: r.CorrelationID, RetryAfter: r.RetryAfter})
 }
 
-// unavailable is for a credential that this machine does not have.
+// unavailable returns the failure for a credential that this machine does not have.
 func unavailable(c Credential, text string) Failure {
 	switch c.kind() {
 	case KindDefault:
@@ -118,10 +118,10 @@ func unavailable(c Credential, text string) Failure {
 	case KindAzureCLI:
 		return Failure{Text: "Azure CLI has no token: " + oneLine(text), Advice: "install az and run az login as the user that runs dray; for a daemon use an identity of its own"}
 	}
-	return Failure{Text: "the credential is not there: " + oneLine(text), Advice: "check azure.credential"}
+	return Failure{Text: "the credential does not exist: " + oneLine(text), Advice: "check azure.credential"}
 }
 
-// unusable is for a credential that cannot be made.
+// unusable returns the error for a credential that cannot be built.
 func unusable(c Credential, err error) *SignInError {
 	f := Failure{Kind: CodeSignIn, Side: SideAzure, CopyCures: true, Text: "the credential cannot be used: " + oneLine(plain(err)), Advice: "check azure.credential"}
 	if c.kind() == KindWorkloadIdentity {
@@ -130,7 +130,7 @@ func unusable(c Credential, err error) *SignInError {
 	return &SignInError{Kind: c.kind(), Failure: f}
 }
 
-// plain is an error's text without azidentity's name in front and its link behind.
+// plain returns an error's text without azidentity's prefix and its link at the end.
 func plain(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "To troubleshoot, visit")
 	if name, rest, found := strings.Cut(text, "Credential: "); found && !strings.Contains(name, " ") {
@@ -139,7 +139,7 @@ func plain(err error) string {
 	return strings.Trim(text, " .\n")
 }
 
-// cause is an error of net/http without the URL that it puts in front, whose query may be signed.
+// cause returns an error of net/http without its URL, whose query may be signed.
 func cause(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

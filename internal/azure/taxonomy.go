@@ -10,53 +10,53 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// decision is by which part of a refusal a rule decides; rules are asked in this order.
+// decision is the part of a refusal that a rule tests; rules are tried in this order.
 type decision int
 
 const (
-	// byCode is for error codes that say what is wrong, or whose messages have one form.
+	// byCode is for specific error codes, and for codes whose messages have one form.
 	byCode decision = iota
-	// byStatus is for a request that failed; an import that ended has no status of its own.
+	// byStatus is for a failed request; an import that ended has no status of its own.
 	byStatus
-	// byMessage is for InvalidParameters, which the service says of whatever befell an import.
+	// byMessage is for InvalidParameters, the code of nearly every failed import.
 	byMessage
-	// byDefault is for what is left.
+	// byDefault is for everything else.
 	byDefault
 )
 
-// failureRule is a line of the table. All conditions that are set must hold.
+// failureRule is a row of the table. All conditions that are set must hold.
 type failureRule struct {
 	name string
 	by   decision
-	// codes are values of error.code, or Entra's AADSTS codes wherever they stand.
+	// codes are values of error.code, or Entra's AADSTS codes anywhere in the refusal.
 	codes []string
-	// from and to are the least and the largest HTTP status; both 0 for any.
+	// from and to are the lowest and highest HTTP status; both 0 for any.
 	from, to int
-	// polled and posted are set where only answers about an accepted import match, or only others.
+	// polled is set if only answers about an accepted import match, posted if only others do.
 	polled, posted bool
 	// text matches the message after its preamble.
 	text *regexp.Regexp
-	// at is the side at which the registry must be that the group "registry" of text names.
+	// at is the required side of the registry in the group "registry" of text.
 	at string
 
 	kind FailureCode
 	side string
-	// what and advice may hold {names} of groups of text, and {status} and {code}.
+	// what and advice may contain {names} of groups of text, and {status} and {code}.
 	what, advice string
-	// hub is the advice where the source is Docker Hub.
+	// hub is the advice if the source is Docker Hub.
 	hub           string
 	again, copies bool
-	// wait is the least time before another try.
+	// wait is the minimum pause before another try.
 	wait time.Duration
-	// mute is set where Azure's words add nothing, raw where they are all there is.
+	// mute is set if Azure's text adds nothing, raw if there is nothing else to show.
 	mute, raw bool
 
 	example Refusal
-	// seen tells where the example, or what it is made after, was seen.
+	// seen is where the example, or its model, was observed.
 	seen string
 }
 
-// match tells whether the rule is for what was said, and what the groups of its pattern found.
+// match reports whether the rule matches, and returns the groups of its pattern.
 func (r *failureRule) match(h heard) (map[string]string, bool) {
 	switch {
 	case r.by == byStatus && h.ended,
@@ -83,12 +83,12 @@ func (r *failureRule) match(h heard) (map[string]string, bool) {
 // anySignIn stands for every AADSTS code.
 const anySignIn = "AADSTS"
 
-// hasCode tells whether a code is the refusal's, or Entra's within it.
+// hasCode reports whether a code is the refusal's, or Entra's within it.
 func (h heard) hasCode(code string) bool {
 	return strings.EqualFold(code, h.Code) || h.signIn != "" && (code == h.signIn || code == anySignIn)
 }
 
-// sideOf is the side of a registry that a message names: the target where nothing tells otherwise.
+// sideOf returns the side of a registry that a message names: the target unless the message says otherwise.
 func (h heard) sideOf(registry string) string {
 	if h.target != "" && registry != "" && label(registry) != h.target {
 		return SideSource
@@ -96,7 +96,7 @@ func (h heard) sideOf(registry string) string {
 	return SideTarget
 }
 
-// failure is what the rule makes of a refusal.
+// failure returns the failure that the rule derives from a refusal.
 func (r failureRule) failure(h heard, found map[string]string) Failure {
 	values := map[string]string{"code": identifier(h.Code)}
 	if h.Status != 0 {
@@ -134,8 +134,8 @@ func (r failureRule) failure(h heard, found map[string]string) Failure {
 
 var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
 
-// filled puts values in the place of {names}. A value that has not the form of what it stands for, as whoever wrote the message
-// may have meant it to be copied into a shell, is left for the reader to fill in.
+// filled replaces {names} by values. A value with an unexpected form is left for the reader to fill in, since the message's author may want
+// it copied into a shell.
 func filled(text string, values map[string]string) string {
 	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
 		form, blank := blankOf(strings.Trim(name, "{}"))
@@ -157,7 +157,7 @@ var (
 	codeForm    = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 )
 
-// blankOf is the form of the value that a name stands for, and what stands there where there is no such value.
+// blankOf returns the form of a name's value, and the placeholder that is shown without a valid value.
 func blankOf(name string) (form *regexp.Regexp, blank string) {
 	switch name {
 	case "client":

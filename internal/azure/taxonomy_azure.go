@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// taxonomy is the table that [Classify] goes by and docs/azure-errors.md is made from, in the order of its decisions.
+// taxonomy is the table that [Classify] uses and docs/azure-errors.md is generated from, in the order of its decisions.
 var taxonomy = slices.Concat(
 	signInRules(), tokenRules(), permissionRules(), registryRules(), loadRules(), // by code
 	statusRules(),                                                            // by status
@@ -63,7 +63,7 @@ func signInRules() []failureRule {
 	}
 }
 
-// tokenRules are what is left of Entra's refusals, and Resource Manager's refusals of a token.
+// tokenRules are the other refusals of Entra, and Resource Manager's refusals of a token.
 func tokenRules() []failureRule {
 	return []failureRule{
 		{
@@ -212,7 +212,7 @@ func registryRules() []failureRule {
 	}
 }
 
-// loadRules are about what Resource Manager can take now.
+// loadRules are about Resource Manager's rate limits and outages.
 func loadRules() []failureRule {
 	return []failureRule{
 		{

@@ -198,7 +198,7 @@ func knownBy(r failureRule) string {
 	return strings.Join(parts, "; ")
 }
 
-// onHub is the advice for Docker Hub where there is another.
+// onHub returns the separate advice for Docker Hub, if there is any.
 func onHub(r failureRule) string {
 	if r.hub == "" {
 		return ""

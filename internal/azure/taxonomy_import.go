@@ -6,22 +6,22 @@ import (
 )
 
 const (
-	// importEnd is how the message of every import that ended begins.
+	// importEnd begins the message of every import that ended.
 	importEnd = "Operation registries-8a819782-be6e-11f1-993e-ee0880be6ca1 failed. Resource /subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/" +
 		"providers/Microsoft.ContainerRegistry/registries/target "
 	invalidParameters = "InvalidParameters"
 	likeOthers        = "modelled on Azure/acr#457; not observed itself"
 	learnImport       = "Microsoft's article on importing, Troubleshooting"
-	// sourcePause is how long a source's limit is left alone: Docker Hub's windows are of hours.
+	// sourcePause is the pause after a source's limit was reached: Docker Hub's windows last hours.
 	sourcePause = 15 * time.Minute
 )
 
-// ended is the example of an import that failed with a text.
+// ended returns the example of an import that failed with a text.
 func ended(text string) Refusal {
 	return Refusal{Status: 400, Code: invalidParameters, Message: importEnd + text, Polled: true}
 }
 
-// limitRules are about what the source allows to pull.
+// limitRules are about the source's pull limits.
 func limitRules() []failureRule {
 	return []failureRule{
 		{
@@ -43,7 +43,7 @@ func limitRules() []failureRule {
 	}
 }
 
-// sourceRules are the source's own answers, which Azure hands on.
+// sourceRules are the source's own answers, which Azure passes on.
 func sourceRules() []failureRule {
 	return []failureRule{
 		{
@@ -189,7 +189,7 @@ func formRules() []failureRule {
 	}
 }
 
-// remainingRules are for what nothing else knows.
+// remainingRules match everything else.
 func remainingRules() []failureRule {
 	return []failureRule{
 		{
@@ -211,7 +211,7 @@ func remainingRules() []failureRule {
 	}
 }
 
-// foundByDray are failures that no answer tells of.
+// foundByDray are failures that dray detects by itself.
 var foundByDray = []failureRule{
 	{
 		name: "digest-differs", kind: CodeVerifyFailed, side: SideTarget, again: true, copies: true,

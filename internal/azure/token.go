@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// RegistryToken returns a token that signs in to a registry, as its refresh token, and when it is to be asked for again. It is made of
-// Entra's (Azure/acr, docs/AAD-OAuth.md), once for all who wait for it.
+// RegistryToken returns a refresh token of a registry, and when to ask for the next. It exchanges Entra's token for it (Azure/acr,
+// docs/AAD-OAuth.md), once for all waiting callers.
 func (c *Client) RegistryToken(ctx context.Context, host string) (token string, expires time.Time, err error) {
 	loginServer, err := c.loginServer(host)
 	if err != nil {
@@ -28,13 +28,13 @@ func (c *Client) RegistryToken(ctx context.Context, host string) (token string, 
 	}
 	c.mu.Unlock()
 	got, err := k.get(ctx)
-	if expires = got.refresh(); !expires.After(time.Now()) { // another is on its way
+	if expires = got.refresh(); !expires.After(time.Now()) { // another is being fetched
 		expires = got.lapse()
 	}
 	return got.token, expires, err
 }
 
-// Trade makes a registry's refresh token of somebody's token of Entra, and tells when it ends.
+// Trade exchanges a caller's Entra token for a refresh token of a registry, and returns its expiry.
 func (c *Client) Trade(ctx context.Context, host, entra string) (token string, expires time.Time, err error) {
 	loginServer, err := c.loginServer(host)
 	if err != nil {
@@ -44,16 +44,16 @@ func (c *Client) Trade(ctx context.Context, host, entra string) (token string, e
 	return got.token, got.until, err
 }
 
-// loginServer is the form of a host that tokens are sent to.
+// loginServer returns a host in the form to which tokens are sent.
 func (c *Client) loginServer(host string) (string, error) {
 	loginServer, ok := c.options.Cloud.LoginServer(host)
 	if !ok {
-		return "", fmt.Errorf("%s is no registry of this cloud, whose registries end with .%s: no token is sent there", host, c.options.Cloud.RegistrySuffix)
+		return "", fmt.Errorf("%s is not a registry of this cloud, whose registries end with .%s: dray sends it no token", host, c.options.Cloud.RegistrySuffix)
 	}
 	return loginServer, nil
 }
 
-// exchange makes a registry's refresh token of our own of Entra.
+// exchange trades dray's own Entra token for a registry's refresh token.
 func (c *Client) exchange(ctx context.Context, loginServer string, renew bool) (granted, error) {
 	entra, err := c.entra.get(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (c *Client) exchange(ctx context.Context, loginServer string, renew bool) (
 	return got, err
 }
 
-// trade asks a registry for its refresh token.
+// trade requests a refresh token from a registry.
 func (c *Client) trade(ctx context.Context, loginServer string, form url.Values) (granted, error) {
 	form.Set("grant_type", "access_token")
 	form.Set("service", loginServer)
@@ -90,10 +90,10 @@ func (c *Client) trade(ctx context.Context, loginServer string, form url.Values)
 	return granted{token: got.RefreshToken, from: from, until: lapses(got.RefreshToken, from)}, nil
 }
 
-// usualLife is how long a registry's refresh token lives that does not say.
+// usualLife is the lifetime of a registry's refresh token without an expiry.
 const usualLife = 3 * time.Hour
 
-// lapses reads from a token how long it lives (RFC 7519, section 4.1), by this machine's clock. It is not checked: it is for the registry.
+// lapses reads a token's expiry (RFC 7519, section 4.1), converted to this machine's clock. The token is not verified: that is for the registry.
 func lapses(token string, now time.Time) time.Time {
 	parts := strings.Split(token, ".")
 	var claims struct {
@@ -102,7 +102,7 @@ func lapses(token string, now time.Time) time.Time {
 	}
 	if len(parts) == 3 {
 		if raw, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
-			_ = json.Unmarshal(raw, &claims) // or else it does not say
+			_ = json.Unmarshal(raw, &claims) // without claims, the default applies
 		}
 	}
 	if life := time.Duration(claims.Expires-claims.Issued) * time.Second; claims.Issued > 0 && life > 0 && life < 24*time.Hour {
@@ -111,7 +111,7 @@ func lapses(token string, now time.Time) time.Time {
 	return now.Add(usualLife)
 }
 
-// form posts a form to a registry, and reads the answer.
+// form posts a form to a registry, and decodes the answer.
 func (c *Client) form(ctx context.Context, to string, form url.Values, into any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *Client) send(r *http.Request, into any) error {
 		return registryRefusal(response, raw)
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return errors.New("its answer cannot be read")
+		return errors.New("cannot read its answer")
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func registryRefusal(response *http.Response, raw []byte) *ResponseError {
 	return e
 }
 
-// Locked tells whether a tag of a registry may not be written. One that is not there is not locked.
+// Locked reports whether a tag of a registry is locked against writes. A missing tag is not locked.
 func (c *Client) Locked(ctx context.Context, host, repository, tag string) (bool, error) {
 	refresh, _, err := c.RegistryToken(ctx, host)
 	if err != nil {
