@@ -1,47 +1,43 @@
-// Package schedule decides when jobs run. It takes values and returns values; what time it is, it is told.
-//
-// # What can be written
+// Package schedule computes when jobs run. It is pure: the caller passes the current time.
+// # Syntax
 //
 // A schedule is one of
 //
 //   - five fields, minute, hour, day of the month, month and day of the week, each a "*", a number, a range (1-5), a step
 //     (*/15, 8-18/2, 5/15 for 5-59/15) or a list of these. Months and days of the week have names (JAN, mon); Sunday is 0 and 7.
-//     Where both kinds of day are restricted, a day that matches one of them matches: "0 0 13 * FRI" is every 13th and every Friday.
+//     If both kinds of day are restricted, a day matches if either matches: "0 0 13 * FRI" is every 13th and every Friday.
 //   - @hourly, @daily (@midnight), @weekly, @monthly, @yearly (@annually), which stand for five fields.
-//   - @every and a duration in whole seconds, from 10s to 87600h. Its occurrences are the anchor and whole intervals from there,
-//     however long that is ago, and whatever the clock on the wall does.
-//   - "", which is never: such a job runs once when it is new, and when it has changed.
+//   - @every and a duration in whole seconds, from 10s to 87600h. Its occurrences are the anchor plus whole intervals, however long ago the
+//     anchor is, and regardless of changes of the wall clock.
+//   - "", which means never: such a job runs once when it is new, and again when it changes.
 //
-// The time zone is an IANA name, and UTC by default. The database of zones is the machine's, or the built-in one where it has none.
+// The time zone is an IANA name, and UTC by default. The database of zones is the machine's, or the built-in one if the machine has none.
+// The underlying parser, robfig/cron, panics on some texts, and accepts others that never run or run at unexpected times. So this package
+// checks each text first. It refuses these, and each error says what to write instead:
 //
-// The parser below, robfig/cron, panics on some texts, and accepts others that run never or at other times than they seem to say.
-// It only gets to see what this package has checked. Refused are, each with what to write instead:
-//
-//   - what never runs (30 February; an empty list), and what runs less often than it says (*/90: one step leaves the range)
+//   - schedules that never run (30 February; an empty list), or run less often than they say (*/90: one step leaves the range)
 //   - "@every" below 10 s or above ten years, with fractions of a second, or in days
-//   - TZ= and CRON_TZ= before the fields, as the zone has a key of its own, and the zones that differ from machine to machine (Local)
-//   - seconds, years, @reboot, and what other crons know: ? L W # ~ H
+//   - TZ= and CRON_TZ= before the fields, since the zone has a key of its own, and zones that differ from machine to machine (Local)
+//   - seconds, years, @reboot, and the extensions of other crons: ? L W # ~ H
 //   - ranges that run backwards (22-2), but not FRI-SUN
 //   - a step from "*" for one kind of day while the other is restricted ("0 0 */2 * MON"): crons disagree on what that means
 //
 // # When clocks change
+// The rules are those of Vixie cron and cronie, with one gap closed. They depend on which fields have a "*", with or without a step:
 //
-// The rules are those of Vixie cron and cronie, with one gap closed. They depend on where there is a "*", be it one with a step:
+//   - Neither the minute nor the hour has a "*" ("30 2 * * *", @daily): the job runs once for each of its wall clock times. If the clock
+//     skips such times, one run at the first instant after the gap makes up for them, even if the gap is a whole day (Pacific/Apia, 30
+//     December 2011). If the clock shows a time twice, only the first counts.
+//   - The hour has a "*" ("*/15 * * * *", "0 */2 * * *", @hourly): the job follows real time. It runs whenever the clock shows a match, even
+//     for the second time, and makes up for nothing: every 15 minutes stays every 15 minutes.
+//   - Only the minute has a "*" ("*/15 1-5 * * *"): the same, but one run at the first instant after the gap makes up for skipped times.
+//     cronie lacks this; without it, "*/15 2 * * *" would not run for a whole day.
 //
-//   - Neither the minute nor the hour has a "*" ("30 2 * * *", @daily): the job runs once for each of its times on the wall.
-//     Times that the clock skips are made up for by one run at the first instant after the gap, also where that is a whole day
-//     (Pacific/Apia, 30 December 2011); of a time that it shows twice, only the first counts.
-//   - The hour has a "*" ("*/15 * * * *", "0 */2 * * *", @hourly): the job follows the real time. It runs whenever the clock shows
-//     a match, also for the second time, and nothing is made up for: every 15 minutes stays every 15 minutes.
-//   - Only the minute has a "*" ("*/15 1-5 * * *"): the same, but skipped times are made up for by one run at the first instant
-//     after the gap. Without that, which cronie does not do, "*/15 2 * * *" would not run for a whole day.
+// So a daily job runs once on each day of the calendar, and an hourly job once in each hour that passes (except in zones that change by half
+// an hour).
+// # Jitter and missed runs
 //
-// So a daily job runs once on each day of the calendar, and an hourly job once in each hour that passes (but for zones that change by
-// half an hour).
-//
-// # Jitter, and what was missed
-//
-// A job runs later than its schedule by its [Offset] within the jitter, always by the same. [Due] has the rules: what is new or has
-// changed is due at once, and what was missed, however often, is made up for once, within the jitter; no occurrence counts twice,
-// however long a job has waited for its turn or a run took. What is due waits in a [Queue].
+// A job runs later than its schedule by its [Offset], which is below the jitter and always the same. [Due] has the rules: a new or changed
+// job is due at once; one run, within the jitter, makes up for any number of missed ones; and no occurrence counts twice, however long a job
+// waited for its turn or a run took. Jobs wait in a [Queue] until they are due and started.
 package schedule

@@ -2,21 +2,20 @@ package schedule
 
 import "time"
 
-// Due returns when a job is due that last started at last, the zero time if it never did, or not as it now is. The anchor is that
-// of [Schedule.Next]. The zero time means never.
+// Due returns when a job is due. The job last started at last, which is zero if it never did or has changed since. The anchor is that of
+// [Schedule.Next]. The zero time means never.
 //
-//   - A job that never ran is due now, whatever its schedule and its jitter.
-//   - Otherwise it is due at the first occurrence after the one that it ran for, plus its [Offset].
+//   - A job that never ran is due now, whatever its schedule and jitter.
+//   - Otherwise it is due at the first occurrence after the one of its last run, plus its [Offset].
 //   - If that has passed, however often, it is due once, at now + offset, or at its next regular time if that comes first.
 //
-// The result depends on now in the first and the third case: call it when a job has ended, is new or has changed, and keep what
-// it says. Asked again and again, it would put the job off each time.
-//
-// The job ran for the last occurrence that was not later than last minus its offset, however long it had to wait beyond that. A
-// last after now, as the clock was set back, counts for as much as one occurrence to come; from further ahead it is not believed.
+// The result depends on now in the first and the third case: call Due when a job has ended, is new or has changed, and keep the result.
+// Repeated calls would postpone the job each time.
+// The last run belongs to the last occurrence not later than last minus the offset, however long the job had to wait beyond that. If last is
+// after now because the clock was set back, it covers at most the next occurrence; a time further ahead is ignored.
 func Due(s Schedule, key string, jitter time.Duration, last, anchor, now time.Time) time.Time {
 	offset := Offset(key, jitter)
-	last, now = last.Round(0), now.Round(0) // of what the clock shows, not of what has passed
+	last, now = last.Round(0), now.Round(0) // drop the monotonic clock: wall clock times count
 	if last.IsZero() {
 		return now
 	}
@@ -37,8 +36,8 @@ func Due(s Schedule, key string, jitter time.Duration, last, anchor, now time.Ti
 	return due
 }
 
-// Deadline returns by when the next success is expected after one at lastSuccess, the end of that run: when the job is due for the
-// occurrence after it. To that come the time that a run takes, and what it waits for. The zero time means that none is.
+// Deadline returns when the next success is expected after one at lastSuccess, the end of that run: when the job is due for the next
+// occurrence. The duration and the waits of a run are not included. The zero time means that no success is expected.
 func Deadline(s Schedule, key string, jitter time.Duration, lastSuccess, anchor time.Time) time.Time {
 	if s.IsZero() || lastSuccess.IsZero() {
 		return time.Time{}
@@ -46,7 +45,7 @@ func Deadline(s Schedule, key string, jitter time.Duration, lastSuccess, anchor 
 	return s.nextWith(Offset(key, jitter), lastSuccess, anchor)
 }
 
-// nextWith returns the first occurrence, put off by an offset, that is after a time.
+// nextWith returns the first occurrence that, delayed by an offset, is after a time.
 func (s Schedule) nextWith(offset time.Duration, after, anchor time.Time) time.Time {
 	next := s.Next(after.Add(-offset), anchor)
 	if next.IsZero() {

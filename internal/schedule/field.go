@@ -11,9 +11,9 @@ import (
 type kind struct {
 	what     string
 	min, max int
-	// names are those of the numbers from min on, three letters each.
+	// names are the names of the numbers from min on, three letters each.
 	names string
-	// unit is that of an "@every" that a too wide step may have meant, in hours; 0 for minutes.
+	// unit is the unit, in hours, of the "@every" to suggest for a step that is too wide; 0 for minutes.
 	unit int
 }
 
@@ -28,11 +28,11 @@ func kinds() [5]kind {
 	}
 }
 
-// field is a field that was checked.
+// field is a checked field.
 type field struct {
-	// text is what it is to the parser: numbers in range only.
+	// text is the field as written for the parser: only numbers within range.
 	text string
-	// star is set where it has a "*", and whole where it is nothing but that.
+	// star is set if the field has a "*", whole if it is just "*".
 	star, whole bool
 }
 
@@ -76,7 +76,7 @@ func parseTerm(k kind, text string) (field, error) {
 	return f, nil
 }
 
-// write returns the numbers of a term for the parser, to which 7 is no day of the week.
+// write returns the numbers of a term for the parser, which does not know 7 as a day of the week.
 func write(k kind, low, high, step int) string {
 	if high < 7 || k.max != 7 {
 		return fmt.Sprintf("%d-%d/%d", low, high, step)
@@ -101,7 +101,7 @@ func parseRange(k kind, text string, stepped bool) (low, high int, err error) {
 	}
 	lowText, highText, isRange := strings.Cut(text, "-")
 	if isRange && (lowText == "" || highText == "") {
-		return 0, 0, fmt.Errorf("%s is no range: write it as %d-%d", quote(text), k.min, last)
+		return 0, 0, fmt.Errorf("%s is not a range: write it as %d-%d", quote(text), k.min, last)
 	}
 	if low, err = parseNumber(k, lowText); err != nil {
 		return 0, 0, err
@@ -143,7 +143,7 @@ func parseStep(k kind, text string, low, high int, star bool) (int, error) {
 	step, ok := digits(text)
 	switch {
 	case !ok || step == 0:
-		return 0, fmt.Errorf("%s is no step: write a number from 1 on", quote(text))
+		return 0, fmt.Errorf("%s is not a step: write a number from 1 on", quote(text))
 	case step == 1 || step <= high-low:
 		return step, nil
 	case !star || k.names != "":
@@ -168,7 +168,7 @@ func parseNumber(k kind, text string) (int, error) {
 	return n, nil
 }
 
-// named returns the number that a name stands for, in upper or lower case.
+// named returns the number of a name, in upper or lower case.
 func (k kind) named(text string) (int, bool) {
 	if len(text) != 3 {
 		return 0, false
@@ -177,7 +177,7 @@ func (k kind) named(text string) (int, bool) {
 	return k.min + i/3, i >= 0 && i%3 == 0
 }
 
-// digits returns a number of at most four digits, and nothing but digits.
+// digits parses a number of one to four digits.
 func digits(text string) (int, bool) {
 	if text == "" || len(text) > 4 || strings.Trim(text, "0123456789") != "" {
 		return 0, false
@@ -186,7 +186,7 @@ func digits(text string) (int, bool) {
 	return n, err == nil
 }
 
-// explain says what to write instead of something that is no number, which other crons may know.
+// explain says what to write instead of a text that is not a number but may mean something to other crons.
 func (k kind) explain(text string) string {
 	upper := strings.ToUpper(text)
 	_, longName := k.named(upper[:min(len(upper), 3)])

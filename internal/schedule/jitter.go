@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Offset returns by how much later than its schedule a job runs: whole seconds from 0 to below jitter, which only the key and the
-// jitter decide. It is the same on every machine, and with every version. Whole seconds, so that no store loses a part of it.
+// Offset returns a job's delay after its schedule: whole seconds, from 0 to less than jitter. It depends only on key and jitter, and is the
+// same on every machine and with every version. Whole seconds survive any store.
 func Offset(key string, jitter time.Duration) time.Duration {
 	if jitter <= time.Second {
 		return 0
@@ -20,12 +20,12 @@ func Offset(key string, jitter time.Duration) time.Duration {
 	return time.Duration(binary.BigEndian.Uint64(sum[:])%seconds) * time.Second
 }
 
-// CheckJitter refuses a jitter that is longer than what lies between two runs of a schedule, which then would say nothing, and one
-// below zero. Changes of the clock, which can bring two runs closer, are left out of account.
+// CheckJitter returns an error if the jitter is negative, or longer than the time between two runs of the schedule, which would make the
+// schedule meaningless. It ignores clock changes, which can bring two runs closer together.
 func CheckJitter(s Schedule, jitter time.Duration) error {
 	switch {
 	case jitter < 0:
-		return fmt.Errorf("jitter %s is below zero", jitter)
+		return fmt.Errorf("jitter %s is negative", jitter)
 	case s.IsZero():
 		return nil
 	}
@@ -35,7 +35,7 @@ func CheckJitter(s Schedule, jitter time.Duration) error {
 	return nil
 }
 
-// shortest returns the shortest time between two occurrences, or any that is at least enough.
+// shortest returns the shortest time between two occurrences, or any value of at least enough.
 func (s Schedule) shortest(enough time.Duration) time.Duration {
 	if s.every != 0 {
 		return s.every
@@ -50,7 +50,7 @@ func (s Schedule) shortest(enough time.Duration) time.Duration {
 	return time.Duration(min(inside, overnight)) * time.Minute
 }
 
-// day24 returns the first and the last match of a day, in minutes since midnight, and the shortest time between two.
+// day24 returns the first and the last match of a day, in minutes since midnight, and the shortest time between two matches.
 func (w *wall) day24() (first, last, inside int) {
 	first, last, inside = -1, -1, 1<<30
 	for hours := w.hour; hours != 0; hours &= hours - 1 {
@@ -67,8 +67,8 @@ func (w *wall) day24() (first, last, inside int) {
 	return first, last, inside
 }
 
-// days returns the fewest days from one that matches to the next. The calendar repeats every 400 years, but what is closest
-// does so within 28 years, and over the leap year of 2000.
+// days returns the smallest number of days from one match to the next. The calendar repeats every 400 years, but 28 years that include the
+// leap year 2000 have all the shortest distances.
 func (w *wall) days() int {
 	shortest, last := 1<<20, -1
 	for day := range 29 * 366 {
@@ -87,7 +87,7 @@ func (w *wall) days() int {
 	return shortest
 }
 
-// brief writes a duration without the units that are zero at its end.
+// brief formats a duration without trailing zero units.
 func brief(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {

@@ -73,8 +73,8 @@ func TestCheckJitter(t *testing.T) {
 		{"@hourly", 2 * time.Hour, `jitter 2h is longer than the 1h between two runs of "@hourly": write 1h or less`},
 		{"*/20 * * * *", 20*time.Minute + time.Second, `jitter 20m1s is longer than the 20m between two runs of "*/20 * * * *": write 20m or less`},
 		{"@every 90s", time.Hour, `jitter 1h is longer than the 1m30s between two runs of "@every 90s": write 1m30s or less`},
-		{"@daily", -time.Second, "jitter -1s is below zero"},
-		{"", -time.Second, "jitter -1s is below zero"},
+		{"@daily", -time.Second, "jitter -1s is negative"},
+		{"", -time.Second, "jitter -1s is negative"},
 		{"", 1000 * time.Hour, "<nil>"},
 	} {
 		if got := fmt.Sprint(CheckJitter(mustParse(t, tc.spec, ""), tc.jitter)); got != tc.want {

@@ -11,13 +11,13 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Parser parses many schedules and reads each time zone once. The zero value is ready. It is not for several goroutines at once.
+// Parser parses many schedules and reads each time zone once. The zero value is ready. It is not safe for concurrent use.
 type Parser struct {
 	zones map[string]*time.Location
 }
 
-// Parse returns the schedule that a text stands for; "" is the zero Schedule. The timezone is an IANA name, "" for UTC. An error is
-// about the text, without saying which key of a config it stands at, unless it begins with "timezone".
+// Parse parses a schedule; "" is the zero Schedule. The timezone is an IANA name, "" for UTC. An error is about the text and does not name
+// the config key, unless it begins with "timezone".
 func Parse(spec, timezone string) (Schedule, error) { return new(Parser).Parse(spec, timezone) }
 
 // Parse is like the function [Parse].
@@ -33,7 +33,7 @@ func (p *Parser) Parse(spec, timezone string) (Schedule, error) {
 	case len(words) == 0:
 		return Schedule{}, errors.New(`is blank: write "" for no schedule`)
 	case len(spec) > longest || !utf8.ValidString(spec):
-		return Schedule{}, fmt.Errorf("is no schedule: %s", quote(spec))
+		return Schedule{}, fmt.Errorf("is not a schedule: %s", quote(spec))
 	}
 	s := Schedule{spec: strings.Join(words, " "), zone: location.String()}
 	if words[0] == "@every" {
@@ -50,7 +50,7 @@ func (p *Parser) Parse(spec, timezone string) (Schedule, error) {
 	return s, nil
 }
 
-// longest bounds a text, in bytes: each field written out as a list fits.
+// longest limits a text, in bytes. Each field may be written out as a list.
 const longest = 1000
 
 // The bounds of "@every".
@@ -70,7 +70,7 @@ func parseEvery(words []string) (time.Duration, error) {
 	every, err := time.ParseDuration(words[0])
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%s: %s is no duration: %s", spec, quote(words[0]), durationHint(words[0]))
+		return 0, fmt.Errorf("%s: %s is not a duration: %s", spec, quote(words[0]), durationHint(words[0]))
 	case every < shortestEvery:
 		return 0, fmt.Errorf(`%s is too short: "@every 10s" is the shortest`, spec)
 	case every > longestEvery:
@@ -81,7 +81,7 @@ func parseEvery(words []string) (time.Duration, error) {
 	return every, nil
 }
 
-// durationHint says what to write instead of a duration that is none, above all of days and weeks.
+// durationHint says what to write instead of an invalid duration, in particular days and weeks.
 func durationHint(text string) string {
 	hours := map[byte]int{'d': 24, 'w': 7 * 24}[text[len(text)-1]]
 	if n, err := strconv.Atoi(text[:len(text)-1]); err == nil && hours != 0 && 0 < n && n < 10_000 {
@@ -90,7 +90,7 @@ func durationHint(text string) string {
 	return "write hours, minutes and seconds, such as 90m or 1h30m"
 }
 
-// parseWall parses five fields, or a word that stands for them.
+// parseWall parses five fields, or a word for them.
 func parseWall(words []string) (*wall, error) {
 	if strings.HasPrefix(words[0], "@") {
 		fields, err := shorthand(strings.Join(words, " "))
@@ -113,7 +113,7 @@ func parseWall(words []string) (*wall, error) {
 	if err != nil {
 		return nil, err
 	}
-	const star = 1 << 63 // what the parser marks a "*" with
+	const star = 1 << 63 // the parser's mark of a "*"
 	w := &wall{
 		minute: parsed.Minute &^ star, hour: parsed.Hour &^ star, day: parsed.Dom &^ star, month: parsed.Month &^ star, weekday: parsed.Dow &^ star,
 		either:  !fields[2].whole && !fields[4].whole,
@@ -123,7 +123,7 @@ func parseWall(words []string) (*wall, error) {
 	return w, w.check(words)
 }
 
-// shorthand returns the five fields that a word stands for.
+// shorthand returns the five fields for a word.
 func shorthand(word string) (string, error) {
 	switch word {
 	case "@hourly":
@@ -137,7 +137,7 @@ func shorthand(word string) (string, error) {
 	case "@yearly", "@annually":
 		return "0 0 1 1 *", nil
 	case "@reboot":
-		return "", errors.New(`"@reboot" is not supported: what has no schedule runs once, when it is new and when it changes`)
+		return "", errors.New(`"@reboot" is not supported: a mapping without a schedule runs once when it is new, and again when it changes`)
 	}
 	return "", fmt.Errorf("%s is not known: write @hourly, @daily, @weekly, @monthly, @yearly, or @every and a duration", quote(word))
 }
@@ -148,7 +148,7 @@ func checkWords(words []string) error {
 		if zone == "" {
 			zone = "Europe/Berlin"
 		}
-		return fmt.Errorf("%s: a time zone stands at a key of its own: write timezone: %s", quote(first), quote(zone))
+		return fmt.Errorf("%s: the time zone has a key of its own: write timezone: %s", quote(first), quote(zone))
 	}
 	const form = "minute, hour, day of the month, month, day of the week"
 	switch n := len(words); n {
@@ -161,7 +161,7 @@ func checkWords(words []string) error {
 	}
 }
 
-// guarded has the fields parsed. They are checked, so that it fails on nothing; should it nevertheless, then not the process.
+// guarded calls the parser. Its input is checked, so it should not fail; if it panics anyway, the process survives.
 func guarded(fields [5]field) (parsed *cron.SpecSchedule, err error) {
 	texts := make([]string, len(fields))
 	for i, f := range fields {
@@ -184,7 +184,7 @@ func guarded(fields [5]field) (parsed *cron.SpecSchedule, err error) {
 	return parsed, nil
 }
 
-// check refuses what never runs, and what crons disagree about.
+// check refuses schedules that never run, and those on which crons disagree.
 func (w *wall) check(words []string) error {
 	if day, weekday := words[2], words[4]; w.either && (strings.Contains(day, "*") || strings.Contains(weekday, "*")) {
 		return fmt.Errorf(`%s for the day of the month and %s for that of the week: crons disagree whether a day must match one of them or both: `+
@@ -202,7 +202,7 @@ func (w *wall) check(words []string) error {
 	return fmt.Errorf("never runs: no month of %s has a day %s", quote(words[3]), quote(words[2]))
 }
 
-// quote bounds what an error repeats.
+// quote quotes a text for an error, shortened if it is long.
 func quote(text string) string {
 	const most = 60
 	if len(text) > most {

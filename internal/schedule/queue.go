@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Queue holds keys until they are due. The zero value is ready. It is not for several goroutines at once.
-//
-// Of what is due, the highest priority comes first; but what has been due for more than an hour comes before all else, the longest
-// due first, so that no stream of others holds it up for ever.
+// Queue holds keys until they are due. The zero value is ready. It is not safe for concurrent use.
+// Of the due keys, the one with the highest priority comes first. But keys that have been due for more than an hour come before all others,
+// the longest due first, so that no stream of others delays them forever.
 type Queue struct {
 	items map[string]*item
 	// An item is in coming, or in both ready and late. All of ready was due at turned.
@@ -17,7 +16,7 @@ type Queue struct {
 	turned              time.Time
 }
 
-// patience is how long an item is due before priorities do not matter any more.
+// patience is how long an item is due before it comes first regardless of priorities.
 const patience = time.Hour
 
 // item is a key in a queue.
@@ -26,11 +25,11 @@ type item struct {
 	due      time.Time
 	priority int
 	ready    bool
-	// place is where it stands in a pile, by the pile's slot.
+	// place is the item's index in each pile, by the pile's slot.
 	place [2]int
 }
 
-// Put inserts a key, or moves it.
+// Put inserts a key, or changes when it is due.
 func (q *Queue) Put(key string, due time.Time, priority int) {
 	q.Remove(key)
 	if q.items == nil {
@@ -43,7 +42,7 @@ func (q *Queue) Put(key string, due time.Time, priority int) {
 	heap.Push(&q.coming, it)
 }
 
-// Remove takes a key out, if it is in.
+// Remove removes a key, if present.
 func (q *Queue) Remove(key string) {
 	if it, ok := q.items[key]; ok {
 		q.take(it)
@@ -65,7 +64,7 @@ func (q *Queue) Next() (time.Time, bool) {
 	return first.due, true
 }
 
-// Pop takes out at most n keys that are due at now, in the order in which they are to run; none if n is not positive.
+// Pop removes and returns at most n keys that are due at now, in the order in which to run them; none if n is not positive.
 func (q *Queue) Pop(now time.Time, n int) (keys []string) {
 	q.turn(now.Round(0))
 	for len(keys) < n && len(q.ready.items) > 0 {
@@ -80,7 +79,7 @@ func (q *Queue) Pop(now time.Time, n int) (keys []string) {
 	return keys
 }
 
-// turn makes ready what is due at now, and only that: the clock may have been set back.
+// turn makes ready exactly the items that are due at now. It also takes items back, since the clock may have been set back.
 func (q *Queue) turn(now time.Time) {
 	if now.Before(q.turned) {
 		for len(q.ready.items) > 0 {
@@ -99,7 +98,7 @@ func (q *Queue) turn(now time.Time) {
 	}
 }
 
-// take takes an item out of the piles that it is in.
+// take removes an item from its piles.
 func (q *Queue) take(it *item) {
 	if !it.ready {
 		heap.Remove(&q.coming, it.place[q.coming.slot])
@@ -118,7 +117,7 @@ func highest(a, b *item) int {
 	return cmp.Or(cmp.Compare(b.priority, a.priority), a.due.Compare(b.due), cmp.Compare(a.key, b.key))
 }
 
-// pile is a heap of items that know their place in it.
+// pile is a heap of items that record their index in it.
 type pile struct {
 	items []*item
 	first func(a, b *item) int

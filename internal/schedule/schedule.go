@@ -2,26 +2,26 @@ package schedule
 
 import "time"
 
-// Schedule is when a job runs. The zero Schedule is never; all others come from [Parse]. It is read-only, and may be copied.
+// Schedule says when a job runs. The zero Schedule means never; all others come from [Parse]. It is read-only, and may be copied.
 type Schedule struct {
 	spec, zone string
-	// Exactly one of them is set, unless the Schedule is zero.
+	// Exactly one of these is set, unless the Schedule is zero.
 	every time.Duration
 	wall  *wall
 }
 
-// IsZero tells whether the schedule is never.
+// IsZero reports whether the schedule means never.
 func (s Schedule) IsZero() bool { return s.every == 0 && s.wall == nil }
 
-// Every returns the interval of an "@every" schedule, and false for all others, "@hourly" among them: those follow the clock on
-// the wall and need no anchor.
+// Every returns the interval of an "@every" schedule, and false for all others, including "@hourly": those follow the wall clock and need no
+// anchor.
 func (s Schedule) Every() (time.Duration, bool) { return s.every, s.every != 0 }
 
-// Equal tells whether two schedules were written alike, down to the time zone: "@daily" and "0 0 * * *" differ.
+// Equal reports whether two schedules have the same text and time zone: "@daily" and "0 0 * * *" differ.
 func (s Schedule) Equal(other Schedule) bool { return s.spec == other.spec && s.zone == other.zone }
 
-// String returns the schedule as it was written, with single spaces, followed by its time zone unless that is UTC or says
-// nothing, as with "@every"; "never" for the zero Schedule.
+// String returns the schedule as it was written, with single spaces, followed by its time zone unless that is UTC or irrelevant, as with
+// "@every"; "never" for the zero Schedule.
 func (s Schedule) String() string {
 	switch {
 	case s.IsZero():
@@ -33,9 +33,8 @@ func (s Schedule) String() string {
 }
 
 // Next returns the first occurrence after a time, in UTC and on a whole second; the zero time for the zero Schedule.
-//
-// The anchor matters to "@every" only, whose occurrences are anchor + k × interval for every whole k, also before the anchor. Its
-// fraction of a second is dropped, so that a store that keeps less than nanoseconds shifts nothing.
+// Only "@every" uses the anchor: its occurrences are anchor + k × interval for every integer k, negative ones too. The anchor's fraction of
+// a second is dropped, so that a store of lower precision shifts no occurrence.
 func (s Schedule) Next(after, anchor time.Time) time.Time {
 	switch {
 	case s.every != 0:

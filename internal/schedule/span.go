@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// span is a time during which a zone's clock runs evenly, in seconds since 1970.
+// span is a period, in seconds since 1970, during which a zone's offset from UTC does not change.
 type span struct {
 	start, end int64
-	// offset is what the clock shows beyond UTC, and before what it showed beyond UTC until start.
+	// offset is the offset from UTC in the span, before the one until start.
 	offset, before int64
 }
 
-// spanAt returns the span that a time is in. Other than the times that ZoneBounds returns, it does contain that time: where a zone
-// has only a rule for the years to come, these can lie before 31 December of a leap year (golang.org/issue/81583), and before the
-// last change that the rule does not know of.
+// spanAt returns the span that contains a time. The bounds of ZoneBounds need not contain it: if a zone has only a rule for future years,
+// they can lie before 31 December of a leap year (golang.org/issue/81583), and before the last change that the rule does not cover.
 func spanAt(at int64, location *time.Location) span {
 	start, end := time.Unix(at, 0).In(location).ZoneBounds()
 	s := span{start: math.MinInt64, end: math.MaxInt64, offset: offsetAt(at, location)}
@@ -40,7 +39,7 @@ func offsetAt(at int64, location *time.Location) int64 {
 	return int64(offset)
 }
 
-// changeBefore returns when a clock came to show what it shows at a time, given an earlier one at which it did not.
+// changeBefore returns when a zone's offset changed to its value at a time, given an earlier time with another offset.
 func changeBefore(earlier, at int64, location *time.Location) int64 {
 	for offset := offsetAt(at, location); at-earlier > 1; {
 		if middle := earlier + (at-earlier)/2; offsetAt(middle, location) == offset {

@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// wall are the fields of cron: sets of numbers, one bit each, that a clock on the wall is compared with.
+// wall has the fields of cron, each a set of numbers as bits, to compare with a wall clock.
 type wall struct {
 	minute, hour, day, month, weekday uint64
-	// either is set where a day matches that is in one of day and weekday, as opposed to both.
+	// either is set if a day must match only one of day and weekday, not both.
 	either bool
-	// makesUp is set where the wall times that the clock skips are made up for, once and right after.
+	// makesUp is set if one run right after the gap makes up for skipped wall clock times.
 	makesUp bool
-	// repeats is set where the wall times that the clock shows twice count twice.
+	// repeats is set if wall clock times that the clock shows twice count twice.
 	repeats  bool
 	location *time.Location
 }
 
-// horizon is how far ahead an occurrence is looked for, in seconds. The 29th of February can be eight years away.
+// horizon is how far ahead to search for an occurrence, in seconds. The 29th of February can be eight years away.
 const horizon = 9 * 366 * 24 * 60 * 60
 
-// next returns the first occurrence after a time. It goes from one change of the clock to the next: in between, the wall's clock
-// differs from UTC by a constant only.
+// next returns the first occurrence after a time. It searches span by span, since within a span the wall clock differs from UTC by a constant.
 func (w *wall) next(after time.Time) time.Time {
 	from := after.Unix() + 1
 	for limit := from + horizon; from < limit; {
@@ -34,7 +33,7 @@ func (w *wall) next(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// within returns the first occurrence from one time of a span to before another.
+// within returns the first occurrence in a span from one time (inclusive) to another (exclusive).
 func (w *wall) within(s span, from, to int64) (int64, bool) {
 	switch {
 	case s.offset > s.before && w.makesUp && from <= s.start:
@@ -48,7 +47,7 @@ func (w *wall) within(s span, from, to int64) (int64, bool) {
 	return at - s.offset, ok
 }
 
-// match returns the first time from one to before another at which a clock without any changes matches.
+// match returns the first matching time from one (inclusive) to another (exclusive), on a clock without changes.
 func (w *wall) match(from, to int64) (int64, bool) {
 	for at := -floor(-from, 60) * 60; at < to; {
 		t := time.Unix(at, 0).UTC()
@@ -75,7 +74,7 @@ func (w *wall) on(day int, weekday time.Weekday) bool {
 	return inMonth && inWeek
 }
 
-// inDay returns the first match from a time of the day on, in minutes since midnight.
+// inDay returns the first match at or after a time of the day, in minutes since midnight.
 func (w *wall) inDay(hour, minute int) (int, bool) {
 	if w.hour>>hour&1 != 0 {
 		if rest := w.minute >> minute; rest != 0 {

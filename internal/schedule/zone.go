@@ -7,11 +7,11 @@ import (
 	_ "time/tzdata" // for machines without a time zone database, such as an empty container
 )
 
-// utc is the zone of schedules that name none.
+// utc is the zone of schedules without one.
 const utc = "UTC"
 
-// Zone returns the time zone with an IANA name, "" being UTC. It is the machine's own where the machine has one, as that may be
-// newer, and otherwise the one of the Go release that built this.
+// Zone returns the time zone with an IANA name, UTC for "". It prefers the machine's database, which may be newer, to the one built in from
+// the Go release.
 func (p *Parser) Zone(name string) (*time.Location, error) {
 	switch {
 	case name == "" || name == utc:
@@ -26,8 +26,8 @@ func (p *Parser) Zone(name string) (*time.Location, error) {
 		return known, nil
 	}
 	location, err := time.LoadLocation(name)
-	if err != nil { // which says where it has looked
-		return nil, fmt.Errorf("%s is no known time zone: write an IANA name such as Europe/Berlin or America/New_York", quote(name))
+	if err != nil { // its own text lists the searched directories
+		return nil, fmt.Errorf("%s is not a known time zone: write an IANA name such as Europe/Berlin or America/New_York", quote(name))
 	}
 	if p.zones == nil {
 		p.zones = map[string]*time.Location{}
