@@ -1,22 +1,22 @@
 package tagfilter
 
-// Counter tells of a list that is read piece by piece what [Filter.Choose] tells of one that is there as a whole. It keeps no tags but the
-// filter's literals.
+// Counter returns for a list that is read piece by piece what [Filter.Choose] returns for a complete list. It keeps no tags but the filter's
+// literals.
 type Counter struct {
 	filter Filter
 	counts []count
 }
 
-// count is what one set of the filter chooses.
+// count counts the tags that one set of the filter chooses.
 type count struct {
 	all, byPattern int
 	named          []string
 }
 
-// Counter returns a counter for a filter that does not rank: what it chooses are the tags for which CanChoose is true.
+// Counter returns a counter for a filter that does not rank: it chooses the tags for which CanChoose is true.
 func (f Filter) Counter() *Counter { return &Counter{f, make([]count, len(f.sets))} }
 
-// Add counts a tag of the list; each only once.
+// Add counts a tag of the list. Each tag must be added only once.
 func (c *Counter) Add(tag string) {
 	if !isTag(tag) {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// Filter chooses tags: what any of its sets chooses. It is made by Compile and Union and never changes, so that it may be shared; the zero
+// Filter chooses the tags that any of its sets chooses. Compile and Union make filters, which never change and may be shared. The zero
 // Filter chooses nothing.
 type Filter struct {
 	sets []chooser
@@ -16,17 +16,17 @@ type Filter struct {
 
 // chooser is one set of a filter.
 type chooser struct {
-	named   []string // the literals of include but for the excluded ones; sorted, unique
+	named   []string // the literals of include except the excluded ones; sorted, unique
 	include patterns
 	exclude set
 	narrow  narrowing
-	min     int // how many tags there have to be
+	min     int // minimum number of tags
 	text    string
 	spec    string   // its identity
-	pieces  []string // what include writes literally within patterns, for the search of what looks like it
+	pieces  []string // literal parts of include's patterns, to find similar tags
 }
 
-// narrowing is what candidates must obey.
+// narrowing has the conditions that candidates must meet.
 type narrowing struct {
 	suffix   string
 	versions *semver.Constraints // nil for any version
@@ -34,7 +34,7 @@ type narrowing struct {
 	scheme   scheme
 }
 
-// Union returns a filter that chooses what any of the filters does.
+// Union returns a filter that chooses the tags that any of the filters chooses.
 func Union(filters ...Filter) Filter {
 	var f Filter
 	for _, other := range filters {
@@ -43,27 +43,27 @@ func Union(filters ...Filter) Filter {
 	return f
 }
 
-// Choice is what a filter chooses of a list.
+// Choice is the result of applying a filter to a list.
 type Choice struct {
-	// Tags are the chosen ones, in byte order and each once; nil for none.
+	// Tags are the chosen tags, in byte order and without duplicates; nil for none.
 	Tags []string
 	// Absent are the literals that the list lacks, in byte order.
 	Absent []string
-	// Short are the sets that choose less than there has to be.
+	// Short are the sets that choose too few tags.
 	Short []Short
 }
 
-// Short is a set of a filter that chooses less than there has to be.
+// Short is a set of a filter that chooses too few tags.
 type Short struct {
 	Set         string // as [Filter.String] writes it
 	Chosen, Min int
 }
 
-// Select returns the chosen ones among the tags, in byte order and each once; nil for none. The order of the tags, what is
-// there twice and what is no valid tag change nothing. The tags are only read.
+// Select returns the chosen tags, in byte order and without duplicates; nil for none. The order of the tags, duplicates and invalid tags do
+// not affect the result. Select does not modify tags.
 func (f Filter) Select(tags []string) []string { return f.Choose(tags).Tags }
 
-// Choose is Select, and tells what is missing.
+// Choose is like Select, and also reports what is missing.
 func (f Filter) Choose(tags []string) Choice {
 	var c Choice
 	for i := range f.sets {
@@ -102,14 +102,14 @@ func (s *chooser) choose(tags []string, c *Choice) {
 	s.lack(c, len(all), len(chosen), named)
 }
 
-// lack adds what is missing if the set chooses so many tags, and so many of these by patterns; named are the literals that there are, sorted.
+// lack adds what is missing, given how many tags the set chooses in total and how many by patterns; named are the existing literals, sorted.
 func (s *chooser) lack(c *Choice, all, byPattern int, named []string) {
 	for _, tag := range s.named {
 		if _, there := slices.BinarySearch(named, tag); !there {
 			c.Absent = append(c.Absent, tag)
 		}
 	}
-	// A literal that is absent is told by its name. Patterns have to choose something, also beside literals.
+	// A missing literal is reported by its name. Patterns must choose something, even if there are literals.
 	short := all+len(s.named)-len(named) < s.min
 	if idle := !s.include.none() && byPattern == 0 && s.min > 0; short || idle {
 		if idle {
@@ -119,13 +119,13 @@ func (s *chooser) lack(c *Choice, all, byPattern int, named []string) {
 	}
 }
 
-// AllowsNone tells whether none of the sets has to choose anything.
+// AllowsNone reports whether every set may choose nothing.
 func (f Filter) AllowsNone() bool {
 	return !slices.ContainsFunc(f.sets, func(s chooser) bool { return s.min > 0 })
 }
 
-// CanChoose tells whether Select can choose a tag, whatever else there is: of a long list the others need not be kept. Select returns the
-// same of all tags and of those that it can choose.
+// CanChoose reports whether Select would choose a tag from at least some list. A caller with a long list may drop the other tags: Select
+// returns the same with and without them.
 func (f Filter) CanChoose(tag string) bool {
 	if !isTag(tag) {
 		return false
@@ -138,7 +138,7 @@ func (f Filter) CanChoose(tag string) bool {
 	return false
 }
 
-// Names tells whether include has a tag by its name, and exclude leaves it.
+// Names reports whether include has a tag as a literal and exclude does not match it.
 func (f Filter) Names(tag string) bool {
 	return slices.ContainsFunc(f.sets, func(s chooser) bool { return s.names(tag) })
 }
@@ -148,7 +148,7 @@ func (s *chooser) names(tag string) bool {
 	return named
 }
 
-// candidate tells whether patterns choose a valid tag, unless newest cuts it off.
+// candidate reports whether patterns choose a valid tag, before newest is applied.
 func (s *chooser) candidate(tag string) (candidate, bool) {
 	stem, ok := strings.CutSuffix(tag, s.narrow.suffix)
 	if !ok || !s.include.match(tag) || s.exclude.matches(tag) {
@@ -170,7 +170,7 @@ func (s *chooser) candidate(tag string) (candidate, bool) {
 	return c, true
 }
 
-// cut keeps the newest. It may reorder the candidates.
+// cut keeps the newest candidates. It may reorder them.
 func (n narrowing) cut(candidates []candidate) []candidate {
 	if n.newest == 0 {
 		return candidates
@@ -180,13 +180,13 @@ func (n narrowing) cut(candidates []candidate) []candidate {
 	return candidates[:min(n.newest, len(candidates))]
 }
 
-// Ranks reports whether one tag is chosen or not depending on which others there are.
+// Ranks reports whether the choice of a tag depends on which other tags exist.
 func (f Filter) Ranks() bool {
 	return slices.ContainsFunc(f.sets, func(c chooser) bool { return c.narrow.newest > 0 })
 }
 
-// Literals returns the exact tags that are wanted, sorted, and true where no list of tags is needed to know them. They may
-// be none, where exclude takes all. Whether they exist is for the caller to find out.
+// Literals returns the chosen tags, sorted, and true if the filter has only literals, so that no list of tags is needed. There may be none,
+// if exclude removes all. The caller has to check that they exist.
 func (f Filter) Literals() ([]string, bool) {
 	var all []string
 	for i := range f.sets {
@@ -198,7 +198,7 @@ func (f Filter) Literals() ([]string, bool) {
 	return unique(all), true
 }
 
-// Identity returns the identity of the specs that the filter was made of; it is empty for the zero Filter.
+// Identity returns the identity of the filter's specs; it is empty for the zero Filter.
 func (f Filter) Identity() string {
 	switch len(f.sets) {
 	case 0:
@@ -209,8 +209,8 @@ func (f Filter) Identity() string {
 	return "[" + f.each(",", func(s chooser) string { return s.spec }) + "]"
 }
 
-// String returns a short form for people, as in "include 3.*, latest; exclude *_rc*; semver >= 3.19; newest 5". A long list
-// is cut short, so it does not identify a filter.
+// String returns a short form for display, as in "include 3.*, latest; exclude *_rc*; semver >= 3.19; newest 5". It shortens long lists, so
+// it does not identify a filter.
 func (f Filter) String() string {
 	if len(f.sets) == 0 {
 		return "nothing"

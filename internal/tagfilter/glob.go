@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxNesting bounds braces within braces.
+// maxNesting limits the nesting of braces.
 const maxNesting = 16
 
 // globToRE2 translates a glob into an expression that matches the same valid tags.
@@ -28,7 +28,7 @@ func globToRE2(text string) (string, error) {
 	return g.re2.String(), nil
 }
 
-// glob is a translation under way.
+// glob is the state of a translation.
 type glob struct {
 	rest  string
 	re2   strings.Builder
@@ -84,7 +84,7 @@ func (g *glob) open() error {
 	return nil
 }
 
-// class translates [a-z] or [!a-z].
+// class translates a character class, [a-z] or [!a-z].
 func (g *glob) class() error {
 	inner, rest, ok := strings.Cut(g.rest[1:], "]")
 	if !ok {
@@ -114,7 +114,7 @@ func (g *glob) class() error {
 	return nil
 }
 
-// members translates what stands between brackets; a hyphen at either end is itself.
+// members translates the content of brackets; a hyphen at either end is literal.
 func (g *glob) members(inner string) error {
 	for inner != "" {
 		low, high, size := inner[0], inner[0], 1
@@ -130,7 +130,7 @@ func (g *glob) members(inner string) error {
 	return nil
 }
 
-// checkStart refuses an entry that says that tags start with a character that none starts with.
+// checkStart refuses an entry that starts with a character that no tag starts with.
 func checkStart(entry string) error {
 	if canStart(entry[0]) {
 		return nil
@@ -138,7 +138,7 @@ func checkStart(entry string) error {
 	return fmt.Errorf("starts with %q, and no tag does; write %s to allow any prefix", entry[0], quote("*"+entry))
 }
 
-// checkRune refuses a character that can never be in a tag, and guesses what was meant.
+// checkRune refuses a character that can never be in a tag, and suggests a fix.
 func checkRune(r rune) error {
 	if r < utf8.RuneSelf && isTagByte(byte(r)) {
 		return nil

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// maxNearest is how many tags are named to somebody whose filter chooses nothing.
+// maxNearest is how many tags a message suggests if a filter chooses nothing.
 const maxNearest = 3
 
-// Nearest gathers, of tags that a filter does not choose, those that look most like what it asks for, for a message. It keeps a few.
+// Nearest collects, for a message, a few tags that a filter does not choose but that resemble its patterns most.
 type Nearest struct {
 	filter Filter
 	kept   []near
@@ -45,7 +45,7 @@ func (n *Nearest) Add(tag string) {
 	}
 }
 
-// Tags returns the nearest first.
+// Tags returns the collected tags, the nearest first.
 func (n *Nearest) Tags() []string {
 	var tags []string
 	for _, one := range n.kept {
@@ -54,7 +54,7 @@ func (n *Nearest) Tags() []string {
 	return tags
 }
 
-// compareNear puts what is most alike first, then the highest versions, then what is no version.
+// compareNear orders the most similar tags first, then the highest versions, then tags that are not versions.
 func compareNear(a, b near) int {
 	switch {
 	case a.alike != b.alike:
@@ -70,7 +70,7 @@ func compareNear(a, b near) int {
 	return cmp.Compare(a.tag, b.tag)
 }
 
-// likeness is how much of what include and suffix write literally a tag has, in bytes.
+// likeness returns how much of the literal text of include and suffix a tag contains, in bytes.
 func (s *chooser) likeness(tag string) int {
 	n := 0
 	for _, piece := range s.pieces {
@@ -85,7 +85,7 @@ func (s *chooser) likeness(tag string) int {
 	return n
 }
 
-// pieces are the longest texts that each entry writes literally.
+// pieces returns the longest literal text of each entry.
 func pieces(entries []string) []string {
 	const enough = 16
 	var all []string

@@ -11,17 +11,16 @@ import (
 
 const (
 	maxPattern = 1 << 10 // the longest entry of include or exclude, in bytes
-	// maxSteps bounds what an entry expands to, and so how long it takes for a character of a tag at the worst. A glob of
-	// maxPattern bytes stays below.
+	// maxSteps limits the size of an expanded entry, and so the worst time per character of a tag. A glob of maxPattern bytes stays below it.
 	maxSteps = 4096
 )
 
-// isLiteral tells whether an entry is meant to be one tag. It need not be a valid one.
+// isLiteral reports whether an entry is meant to be one tag, valid or not.
 func isLiteral(entry string) bool {
 	return entry != "" && entry[0] != '/' && !strings.ContainsAny(entry, "*?[]{}")
 }
 
-// set is what a list of entries stands for.
+// set is a compiled list of entries.
 type set struct {
 	literals []string // sorted and unique after sort
 	patterns patterns
@@ -61,7 +60,7 @@ func (s *set) matches(tag string) bool {
 	return found || s.patterns.match(tag)
 }
 
-// patterns are the entries of a list that are no literals.
+// patterns are the entries of a list that are not literals.
 type patterns struct {
 	every       bool // "*" is among them
 	expressions []*regexp.Regexp
@@ -69,7 +68,7 @@ type patterns struct {
 
 func (p patterns) none() bool { return !p.every && len(p.expressions) == 0 }
 
-// match wants a valid tag: the expressions made of globs rely on it.
+// match requires a valid tag: the expressions translated from globs rely on it.
 func (p patterns) match(tag string) bool {
 	return p.every || slices.ContainsFunc(p.expressions, func(e *regexp.Regexp) bool { return e.MatchString(tag) })
 }
@@ -126,15 +125,15 @@ func compileRE2(entry string) (*regexp.Regexp, error) {
 	return anchored(inner)
 }
 
-// anchored compiles an expression so that it matches whole tags. The expression must be valid by itself: a)|(b is only
-// within parentheses.
+// anchored compiles an expression so that it matches complete tags. The expression must be valid by itself: a)|(b would be valid only within
+// parentheses.
 func anchored(re2 string) (*regexp.Regexp, error) {
 	parsed, err := syntax.Parse(re2, syntax.Perl)
 	if err != nil {
 		if e, ok := errors.AsType[*syntax.Error](err); ok && e.Code == syntax.ErrInvalidRepeatSize {
 			return nil, fmt.Errorf("repeats more than 1000 times (at %s); write * or + for a long repetition, as a tag has %d characters at most", quote(e.Expr), maxTag)
 		}
-		return nil, fmt.Errorf("is not an expression in RE2 syntax, which knows neither look-around nor back references: %w", err)
+		return nil, fmt.Errorf("is not an expression in RE2 syntax, which has neither look-around nor back references: %w", err)
 	}
 	if steps(parsed) > maxSteps {
 		return nil, fmt.Errorf("expands to more than %d steps; use shorter repetitions, or split it into several entries", maxSteps)
@@ -146,8 +145,8 @@ func anchored(re2 string) (*regexp.Regexp, error) {
 	return compiled, nil
 }
 
-// steps estimates the size of the program that an expression becomes, before memory is spent on it: a repetition is
-// written out. Above maxSteps it only says so.
+// steps estimates the size of an expression's compiled program, in which repetitions are expanded, without allocating it. Above maxSteps the
+// result is not exact.
 func steps(re *syntax.Regexp) int {
 	n := 1
 	if re.Op == syntax.OpLiteral {

@@ -11,23 +11,23 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// Spec is what a config file says under `tags`. The package documentation says what it means.
+// Spec is the section `tags` of a config file. The package documentation explains it.
 type Spec struct {
-	Include []string `json:"include,omitempty"` // literals, globs and /RE2/ expressions; empty means "*" where Semver, Suffix or Newest is set
+	Include []string `json:"include,omitempty"` // literals, globs and /RE2/ expressions; empty means "*" if Semver, Suffix or Newest is set
 	Exclude []string `json:"exclude,omitempty"` // as Include; removes literals too
 	Semver  string   `json:"semver,omitempty"`  // a range in Masterminds syntax; "" for any version
-	Suffix  string   `json:"suffix,omitempty"`  // what a tag ends in after its version; "" for none
-	Newest  int      `json:"newest,omitempty"`  // how many tags to keep of those that patterns match; 0 for all
-	Sort    string   `json:"sort,omitempty"`    // what newest goes by: semver, date or numeric; "" for semver
-	Min     *int     `json:"min,omitempty"`     // how many tags there have to be; nil for 1
+	Suffix  string   `json:"suffix,omitempty"`  // the end of a tag after its version; "" for none
+	Newest  int      `json:"newest,omitempty"`  // how many of the tags that patterns match to keep; 0 for all
+	Sort    string   `json:"sort,omitempty"`    // the order for newest: semver, date or numeric; "" for semver
+	Min     *int     `json:"min,omitempty"`     // the minimum number of tags; nil for 1
 }
 
-// Compile checks the spec and makes it ready for use. The error joins every mistake, each an *Error, in the order of the
-// fields of Spec. The filter keeps nothing of the spec's slices.
+// Compile compiles the spec. The error joins all mistakes, each an *Error, in the order of the fields of Spec. The filter does not keep the
+// spec's slices.
 func Compile(spec Spec) (Filter, error) { return new(Compiler).Compile(spec) }
 
-// Compiler compiles many specs, of which those with a pattern or a range in common share it. The zero value is ready. It is not for
-// several goroutines at once; the filters are.
+// Compiler compiles many specs, which share equal patterns and ranges. The zero value is ready. A Compiler is not safe for concurrent use;
+// the filters are.
 type Compiler struct {
 	expressions map[string]*regexp.Regexp
 	ranges      map[string]*semver.Constraints
@@ -67,8 +67,8 @@ func (k *Compiler) Compile(spec Spec) (Filter, error) {
 	}}}, nil
 }
 
-// Identity returns a text that two specs have in common only if both say the same, in the same order of entries. It stays what it is
-// from one version of the program to the next, so that it can be kept. JSON takes what is no UTF-8 as U+FFFD, and no tag has either.
+// Identity returns a text that is equal for two specs only if they are equal, including the order of entries. It does not change between
+// versions of the program, so it can be stored. JSON turns invalid UTF-8 into U+FFFD, but no tag contains either.
 func (s Spec) Identity() string {
 	s.Include = withDefault(s)
 	if s.Sort == sortSemver {
@@ -77,14 +77,14 @@ func (s Spec) Identity() string {
 	if s.Min != nil && *s.Min == 1 {
 		s.Min = nil
 	}
-	text, _ := json.Marshal(s) // nothing in it can fail
+	text, _ := json.Marshal(s) // cannot fail for these types
 	return string(text)
 }
 
-// narrows tells whether the spec says anything that only patterns can obey.
+// narrows reports whether the spec has a condition that applies only to patterns.
 func (s Spec) narrows() bool { return s.Semver != "" || s.Suffix != "" || s.Newest != 0 }
 
-// onlyLiterals tells whether every entry of include, and at least one, is meant to be one tag.
+// onlyLiterals reports whether include has entries and all are meant to be single tags.
 func (s Spec) onlyLiterals() bool {
 	for _, entry := range s.Include {
 		if !isLiteral(entry) {
@@ -99,7 +99,7 @@ func (s Spec) literals() []string {
 	return slices.DeleteFunc(slices.Clone(s.Include), func(entry string) bool { return !isLiteral(entry) })
 }
 
-// withDefault returns the entries of include, which may be left out beside what narrows it.
+// withDefault returns the entries of include, or "*" if it is omitted because a condition narrows the tags.
 func withDefault(spec Spec) []string {
 	if len(spec.Include) == 0 && spec.narrows() {
 		return []string{"*"}
@@ -144,7 +144,7 @@ func (c *compiler) checkInclude(spec Spec) {
 	}
 }
 
-// narrowedBy lists the fields that are set and obeyed by patterns only.
+// narrowedBy lists the set fields that apply only to patterns.
 func (s Spec) narrowedBy() []string {
 	var fields []string
 	if s.Semver != "" {
@@ -162,7 +162,7 @@ func (s Spec) narrowedBy() []string {
 // fourNumbers matches a version that has more numbers than semantic versions have.
 var fourNumbers = regexp.MustCompile(`\d+(\.\d+){3}`)
 
-// constraints reads a range. It is nil for none.
+// constraints parses a range. The result is nil for none.
 func (c *compiler) constraints(text string) *semver.Constraints {
 	if text == "" {
 		return nil
@@ -177,7 +177,7 @@ func (c *compiler) constraints(text string) *semver.Constraints {
 		return nil
 	}
 	if err != nil {
-		// The library's own text repeats the range, however long, and says nothing more.
+		// The library's own text just repeats the range, however long.
 		c.add("semver", -1, fmt.Errorf(`%s is not a version range; write one such as ">= 3.19", "~1.4", "1.x" or ">= 2, < 4 || 6.x"`, quote(text)))
 		return nil
 	}
@@ -222,13 +222,13 @@ func (c *compiler) checkNewest(spec Spec) {
 	case !slices.Contains([]string{"", sortSemver, sortDate, sortNumeric}, spec.Sort):
 		c.add("sort", -1, fmt.Errorf("%s is not one of %s, %s, %s", quote(spec.Sort), sortSemver, sortDate, sortNumeric))
 	case spec.Sort != "" && spec.Newest == 0:
-		c.add("sort", -1, errors.New("is the order that newest goes by; add newest, or remove it"))
+		c.add("sort", -1, errors.New("is the order for newest; add newest, or remove it"))
 	}
 	switch {
 	case spec.Min == nil:
 	case *spec.Min < 0:
-		c.add("min", -1, fmt.Errorf("%d is negative; write how many tags there have to be, 0 to allow none", *spec.Min))
+		c.add("min", -1, fmt.Errorf("%d is negative; write the minimum number of tags, or 0 to allow none", *spec.Min))
 	case spec.Newest > 0 && *spec.Min > spec.Newest+len(spec.literals()):
-		c.add("min", -1, fmt.Errorf("%d tags can never be there, as newest keeps %d; make min smaller, or newest larger", *spec.Min, spec.Newest))
+		c.add("min", -1, fmt.Errorf("%d tags are impossible, since newest keeps only %d; make min smaller, or newest larger", *spec.Min, spec.Newest))
 	}
 }

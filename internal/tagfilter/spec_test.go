@@ -84,7 +84,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"an unknown order", Spec{Newest: 1, Sort: "age"}, []mistake{{"sort", -1, "is not one of semver, date, numeric"}}},
 		{"an order of nothing", Spec{Include: list("*"), Sort: "date"}, []mistake{{"sort", -1, "add newest"}}},
 		{"min below zero", Spec{Newest: 1, Min: ptr(-1)}, []mistake{{"min", -1, "0 to allow none"}}},
-		{"more than newest keeps", Spec{Include: list("* a"), Newest: 2, Min: ptr(4)}, []mistake{{"min", -1, "can never be there"}}},
+		{"more than newest keeps", Spec{Include: list("* a"), Newest: 2, Min: ptr(4)}, []mistake{{"min", -1, "are impossible"}}},
 
 		{"only literals with semver", Spec{Include: list("a"), Semver: "1"}, []mistake{{"semver", -1, `add a pattern such as "*" to include`}}},
 		{"only literals with all", Spec{Include: list("a b"), Semver: "1", Suffix: "-a", Newest: 1}, []mistake{

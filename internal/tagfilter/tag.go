@@ -3,7 +3,7 @@ package tagfilter
 // maxTag is the longest tag that the OCI distribution spec allows, in bytes.
 const maxTag = 128
 
-// isTag tells whether the OCI distribution spec allows the tag: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}.
+// isTag reports whether the OCI distribution spec allows the tag: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}.
 func isTag(tag string) bool {
 	if tag == "" || len(tag) > maxTag || !canStart(tag[0]) {
 		return false
@@ -16,12 +16,12 @@ func isTag(tag string) bool {
 	return true
 }
 
-// isTagByte tells whether the character can be in a tag.
+// isTagByte reports whether the character can be in a tag.
 func isTagByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || isDigit(c) || c == '.' || c == '_' || c == '-'
 }
 
-// canStart tells whether a character of tags can be the first one.
+// canStart reports whether a tag can start with the character.
 func canStart(c byte) bool { return c != '.' && c != '-' }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

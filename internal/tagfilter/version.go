@@ -9,23 +9,23 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// minDate is the number of digits from which a number without dots is a date or a build number.
+// minDate is the minimum number of digits of a date or build number without dots.
 const minDate = 6
 
-// version is a version as tags have it: semver, and what tags add to it.
+// version is the version of a tag: semver, with the extensions that tags use.
 type version struct {
 	*semver.Version
 	fourth uint64 // 5458 of 10.0.17763.5458
 }
 
-// preRelease is what Alpine's packages have behind an underscore before a release.
+// preRelease matches the suffix after an underscore with which Alpine's packages mark pre-releases.
 var preRelease = regexp.MustCompile(`^(?:alpha|beta|pre|rc)[0-9]*$`)
 
-// parseVersion reads a version loosely. It is false for what is none.
+// parseVersion parses a version loosely. It returns false for a tag that is not a version.
 func parseVersion(text string) (version, bool) {
 	core := strings.TrimPrefix(text, "v")
 	if core == "" || !isDigit(core[0]) {
-		return version{}, false // told without the expression of the library, which is slow, as most other tags are no version
+		return version{}, false // decided without the library's expression, which is slow, since most other tags are not versions
 	}
 	end := strings.IndexAny(core, "-_")
 	if end < 0 {
@@ -44,7 +44,7 @@ func parseVersion(text string) (version, bool) {
 		}
 		v.fourth, core = fourth, core[:dot]
 	}
-	// A tag cannot have the "+" of a version, for which Helm writes "_".
+	// A tag cannot contain the "+" of a version; Helm writes "_" instead.
 	if before, meta, ok := strings.Cut(rest, "_"); ok {
 		if before == "" && preRelease.MatchString(meta) {
 			rest = "-" + meta
@@ -60,9 +60,9 @@ func parseVersion(text string) (version, bool) {
 	return v, true
 }
 
-// compare orders the lower version first: by semver, then by the fourth part, then by what Helm writes behind "_".
+// compare orders the lower version first: by semver, then by the fourth part, then by the part after Helm's "_".
 func (v version) compare(w version) int {
-	// The fourth part stands before the pre-release, which semver compares last.
+	// The fourth part precedes the pre-release, which semver compares last.
 	return cmp.Or(
 		cmp.Compare(v.Major(), w.Major()), cmp.Compare(v.Minor(), w.Minor()), cmp.Compare(v.Patch(), w.Patch()),
 		cmp.Compare(v.fourth, w.fourth),
@@ -74,11 +74,11 @@ func (v version) compare(w version) int {
 // candidate is a tag that a pattern matched.
 type candidate struct {
 	tag     string
-	version version // where one is asked for
-	key     string  // what another scheme orders by
+	version version // if needed
+	key     string  // the sort key of another scheme
 }
 
-// byVersion orders the highest version first. It is total: only one and the same tag is equal.
+// byVersion orders the highest version first. The order is total: different tags are never equal.
 func byVersion(a, b candidate) int {
 	return cmp.Or(b.version.compare(a.version), byLength(a, b))
 }
