@@ -9,9 +9,8 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Compile makes a job of each mapping, in their order. It refuses two mappings of which the config alone shows that they
-// write one target tag; what only the tags at the source show is refused when the jobs run together. The error is a
-// config.Errors, with a position each.
+// Compile compiles each mapping to a job, in their order. It refuses two mappings if the config alone shows that they write the same target
+// tag; conflicts that depend on the tags at the source are refused when the jobs run together. The error is a config.Errors, each with a position.
 func Compile(cfg *config.Config) ([]Job, error) {
 	jobs := make([]Job, 0, len(cfg.Mappings))
 	for _, m := range cfg.Mappings {
@@ -31,7 +30,7 @@ func Compile(cfg *config.Config) ([]Job, error) {
 	return jobs, nil
 }
 
-// twoWriters reports each mapping that writes a tag which an earlier one writes.
+// twoWriters reports each mapping that writes the same tag as an earlier one.
 func twoWriters(mappings []config.Mapping, jobs []Job) config.Errors {
 	writer := map[image.Reference]int{}
 	var errs config.Errors

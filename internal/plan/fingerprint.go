@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// fingerprintLength is in hex digits: 128 bits, of which no two jobs have the same by chance.
+// fingerprintLength is the length in hex digits: 128 bits, so that no two jobs have the same fingerprint by chance.
 const fingerprintLength = 32
 
-// fingerprint returns what [Job.Fingerprint] is to be. What a job does not have leaves no trace in it, so that a field that is new in
-// a later version changes the fingerprints of those jobs only that use it, and no daemon runs everything after an update.
+// fingerprint computes [Job.Fingerprint]. Unset fields do not affect it, so that a new field of a later version changes only the
+// fingerprints of the jobs that use it, and a daemon does not run everything after an update.
 func (j *Job) fingerprint() string {
 	m := mark{hash: sha256.New()}
 	m.text("name", j.Name)
@@ -53,7 +53,7 @@ func (j *Job) fingerprint() string {
 	return hex.EncodeToString(m.hash.Sum(nil))[:fingerprintLength]
 }
 
-// mark is a fingerprint in the making: a list of labelled texts, each with its length, so that no two lists are alike.
+// mark is the input of a fingerprint: a list of labelled texts, each with its length, so that different lists never encode alike.
 type mark struct {
 	hash   hash.Hash
 	buffer []byte

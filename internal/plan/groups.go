@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Groups parts the jobs by what they write: two jobs that may write one repository are in one group, with all that are linked
-// to them so. Jobs of different groups can never contend for a tag, so none has to wait for another's observations. A group
-// has the indexes of its jobs, in their order.
+// Groups divides the jobs by the repositories that they may write: jobs that share one, directly or through other jobs, are in the same
+// group. Jobs of different groups can never contend for a tag, so they need not wait for each other's observations. A group has the indexes
+// of its jobs, in their order.
 func Groups(jobs []Job) [][]int {
 	type claim struct {
 		territory string // a repository, or the prefix of several, with a slash at the end

@@ -12,51 +12,50 @@ import (
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
-// Job is a mapping made ready to run. It is read-only.
+// Job is a compiled mapping. It is read-only.
 type Job struct {
 	// Name is the mapping's, unique in a config.
 	Name string
-	// Source is a repository whose tags are chosen by Tags; one image where it has a tag or a digest; or, where
-	// Repositories is set, the prefix below which they lie.
+	// Source is a repository whose tags are chosen by Tags; one image if it has a tag or a digest; or, if Repositories is set, their common prefix.
 	Source image.Reference
 	// Targets correspond to Source: repositories, images with a tag, or prefixes.
 	Targets []image.Reference
-	// Repositories are paths below Source; an entry with glob characters is matched against the registry's catalog.
+	// Repositories are paths below Source; an entry with glob characters matches repositories of the registry's catalog.
 	Repositories []string
 	Tags         tagfilter.Filter
-	// Platforms are those to keep of an index; empty for all.
+	// Platforms are the platforms of an index to keep; empty for all.
 	Platforms []image.Platform
-	// RefuseMoved declines to move a tag that the target has and that points elsewhere at the source.
+	// RefuseMoved refuses to move a tag that exists at the target and has another digest at the source.
 	RefuseMoved bool
-	// Immutable matches the tags that never move: one that a target has is not looked at.
+	// Immutable matches the tags that never move: dray does not check those that the target has.
 	Immutable tagfilter.Filter
 	Referrers Referrers
-	// ReferrersInterval is how often an unchanged image is looked at for new referrers.
+	// ReferrersInterval is how often to check an unchanged image for new referrers.
 	ReferrersInterval time.Duration
-	// ForeignLayers brings layers that a manifest names by URLs as well.
+	// ForeignLayers also imports layers that a manifest refers to by URL.
 	ForeignLayers bool
 	// Engine is "auto", "copy" or "acr".
 	Engine string
-	// ResolveServer leaves it to the target's registry to ask the source, which cannot be reached from here.
+	// ResolveServer has the target's registry resolve the tags, since dray cannot reach the source.
 	ResolveServer bool
-	// Timeout bounds one try of one import.
+	// Timeout limits one attempt of one import.
 	Timeout time.Duration
-	// Retries is how often an import is tried again after a failure that may pass.
+	// Retries is how often to retry an import after a temporary failure.
 	Retries int
-	// Schedule is zero for a job that runs only when it is new, or changes, or is asked for.
+	// Schedule is zero for a job that runs only when it is new, when it changes, or on request.
 	Schedule schedule.Schedule
-	// Jitter is how much later than its schedule, or than when it is new, the job may run.
+	// Jitter is the maximum delay of a run after the scheduled time.
 	Jitter time.Duration
-	// Priority orders jobs that are due at one time, the highest first.
+	// Priority orders jobs that are due at the same time, the highest first.
 	Priority int
-	// Fingerprint tells whether two jobs are the same in all fields above. It lasts across restarts. [Compile] sets it.
+	// Fingerprint is equal for two jobs if all fields above are equal. It is stable across restarts. [Compile] sets it.
 	Fingerprint string
 }
 
 // Referrers says which referrers are copied with an image; the zero value is none.
 type Referrers struct {
 	All bool
-	// Types are the artifact types to take where All is false.
+	// Types are the artifact types to copy if All is false.
 	Types []string
 }
 
@@ -73,16 +72,16 @@ func (r Referrers) Wants(artifactType string) bool {
 	return false
 }
 
-// None tells whether no referrer can be wanted, so that none need be looked for.
+// None reports whether no referrers are wanted, so that dray need not look for any.
 func (r Referrers) None() bool { return !r.All && len(r.Types) == 0 }
 
-// Image tells whether the job is about one image, not about chosen tags of a repository.
+// Image reports whether the job's source is one image instead of chosen tags of a repository.
 func (j Job) Image() bool { return j.Source.Tag != "" || j.Source.Digest != "" }
 
-// RefusesMove tells whether a tag that a target has is to stay where it is.
+// RefusesMove reports whether the job must not move an existing tag of a target.
 func (j Job) RefusesMove(tag string) bool { return j.RefuseMoved || j.Immutable.CanChoose(tag) }
 
-// NeedsCatalog tells whether a repository of the job is named by a pattern.
+// NeedsCatalog reports whether the job names a repository by a pattern.
 func (j Job) NeedsCatalog() bool {
 	for _, r := range j.Repositories {
 		if isGlob(r) {
@@ -92,15 +91,15 @@ func (j Job) NeedsCatalog() bool {
 	return false
 }
 
-// Route is one source repository with the target repositories that it goes to.
+// Route is a source repository with its target repositories.
 type Route struct {
 	Source  image.Repository
 	Targets []image.Repository
 }
 
-// Routes returns the routes of the job, in the order of the config. The catalog holds the paths of all repositories at the
-// source's registry; it may be nil where NeedsCatalog is false. Each repository occurs once, also when several patterns
-// match it. It also returns the patterns that match nothing.
+// Routes returns the routes of the job, in the order of the config. The catalog holds the paths of all repositories at the source's
+// registry; it may be nil if NeedsCatalog is false. Each repository occurs once, even if several patterns match it. Routes also returns the
+// patterns that match nothing.
 func (j Job) Routes(catalog []string) (routes []Route, unmatched []string) {
 	if len(j.Repositories) == 0 {
 		return []Route{j.route("")}, nil
@@ -144,7 +143,7 @@ func (j Job) RouteOf(source image.Repository) (Route, bool) {
 	return j.route(name), true
 }
 
-// TargetsOf returns where a tag of the job's sources goes.
+// TargetsOf returns the targets of a tag of the job's sources.
 func (j Job) TargetsOf(tag image.Reference) []image.Reference {
 	if j.Image() {
 		return j.Targets
@@ -160,7 +159,7 @@ func (j Job) TargetsOf(tag image.Reference) []image.Reference {
 	return targets
 }
 
-// MayWrite tells whether a tag is, or may be, one that the job writes.
+// MayWrite reports whether the job may write a tag.
 func (j Job) MayWrite(target image.Reference) bool {
 	if j.Image() {
 		return slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Repository == target.Repository && t.Tag == target.Tag })
@@ -190,13 +189,13 @@ func matches(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// CanRoute tells whether a pattern of the job matches a repository of the catalog: the others need not be kept for Routes.
+// CanRoute reports whether a pattern of the job matches a repository of the catalog: a caller may drop the others before Routes.
 func (j Job) CanRoute(repository string) bool {
 	name, ok := j.below(repository)
 	return ok && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return isGlob(pattern) && matches(pattern, name) })
 }
 
-// Writes tells whether a repository is, or may be, a target of the job.
+// Writes reports whether a repository is, or may be, a target of the job.
 func (j Job) Writes(repo image.Repository) bool {
 	return slices.ContainsFunc(j.Targets, func(target image.Reference) bool {
 		if len(j.Repositories) == 0 {

@@ -8,10 +8,10 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Sources finds the jobs that may want a tag of a source.
+// Sources finds the jobs that may choose a tag of a source.
 type Sources struct {
 	jobs []Job
-	// exact are the jobs of one repository, by it; below are those of several, by their registry.
+	// exact has the jobs with one source repository, by repository; below has those with several, by registry.
 	exact map[image.Repository][]int
 	below map[string][]int
 }
@@ -46,8 +46,8 @@ func (s Sources) Wanting(tag image.Reference) (names []string, known bool) {
 	return names, len(of) > 0
 }
 
-// Named returns the reference of a tag of a job's source, by the tag or, of a job of several repositories, by REPOSITORY:TAG as references have it;
-// found is false if there is no such job. The error says why the job does not choose the tag.
+// Named returns the source reference for a tag of a job. A job of several repositories needs REPOSITORY:TAG, with the registry. found is false if there
+// is no such job. The error says why the job does not choose the tag.
 func (s Sources) Named(name, tag string) (ref image.Reference, found bool, err error) {
 	i := slices.IndexFunc(s.jobs, func(j Job) bool { return j.Name == name })
 	if i < 0 {
@@ -72,7 +72,7 @@ func (s Sources) Named(name, tag string) (ref image.Reference, found bool, err e
 	return ref, true, nil
 }
 
-// wants tells whether the job may choose a tag of one of its sources. What is pinned to a digest does not move.
+// wants reports whether the job may choose a tag of one of its sources. A source pinned to a digest does not move.
 func (j Job) wants(tag string) bool {
 	if j.Image() {
 		return j.Source.Digest == "" && j.Source.Tag == tag
