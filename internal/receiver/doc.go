@@ -1,4 +1,4 @@
-// Package receiver takes events of registries: a registry that says that a tag was pushed spares its mapping the wait for the schedule. An
-// event is a hint to look now and never a truth: it can be forged, late, doubled or lost. So one is taken only from a sender that proves who it
-// is, in the way that its type of sender can, and it leads to nothing but a look at the tag that it names.
+// Package receiver accepts events from registries. If a registry reports that a tag was pushed, its mapping need not wait for the schedule.
+// An event is only a hint: it can be forged, late, duplicated or lost. So the package accepts events only from senders that authenticate, in
+// the way that their type supports, and an event leads to no more than a check of the tag that it names.
 package receiver

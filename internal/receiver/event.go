@@ -11,12 +11,12 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// event is what an entry of a body says.
+// event is an entry of a body.
 type event struct {
-	// pushed are the references that the pushed tag may have: it is not always known how the registry is addressed. Empty for what is
-	// no push of a tag.
+	// pushed are the possible references of the pushed tag, since it is not always known how the registry is addressed. Empty if the event
+	// is not a push of a tag.
 	pushed []image.Reference
-	// why is why nothing was pushed, or what is wrong with the event: others of the same body may be good.
+	// why says why nothing was pushed, or why the event is invalid: other events of the same body may be valid.
 	why       string
 	malformed bool
 }
@@ -24,7 +24,7 @@ type event struct {
 // reader returns the events of a body. The registry is the one of the config, empty if the events name it.
 type reader func(body []byte, header http.Header, registry string) ([]event, error)
 
-// maxEvents is how many events a body may have, far more than any sender puts into one.
+// maxEvents limits the events of a body, far above what any sender puts into one.
 const maxEvents = 10_000
 
 func ignored(format string, args ...any) []event {
@@ -34,29 +34,29 @@ func ignored(format string, args ...any) []event {
 // decode reads a JSON object into a struct.
 func decode[T any](body []byte) (v T, err error) {
 	err = json.Unmarshal(body, &v)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // whose own text is for programmers
-		return v, fmt.Errorf("it is no event of this kind: %s is a JSON %s", cmp.Or(wrong.Field, "it"), wrong.Value)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its own text is for programmers
+		return v, fmt.Errorf("it is not an event of this kind: %s is a JSON %s", cmp.Or(wrong.Field, "it"), wrong.Value)
 	}
 	if err != nil {
-		return v, fmt.Errorf("it is no JSON: %w", err)
+		return v, fmt.Errorf("it is not JSON: %w", err)
 	}
 	return v, nil
 }
 
-// push returns the event of a tag. The registry of the config goes before the host of the event.
+// push returns the event of a tag. The registry of the config takes precedence over the host of the event.
 func push(registry, host, tag string, paths ...string) event {
 	if tag == "" || strings.Contains(tag, ":") { // some senders put the digest there
 		return event{why: "it names no tag"}
 	}
 	if !image.ValidTag(tag) {
-		return malformed("it names a tag that is none")
+		return malformed("it names an invalid tag")
 	}
 	if registry == "" {
 		registry = host
 	}
 	registry, err := image.CanonicalHost(strings.ToLower(registry))
 	if err != nil {
-		return malformed("it names a registry that is none")
+		return malformed("it names an invalid registry")
 	}
 	var e event
 	for _, path := range paths {
@@ -64,7 +64,7 @@ func push(registry, host, tag string, paths ...string) event {
 			path = "library/" + path
 		}
 		if !image.ValidPath(path) {
-			return malformed("it names a repository that is none")
+			return malformed("it names an invalid repository")
 		}
 		e.pushed = append(e.pushed, image.Repository{Registry: registry, Path: path}.Tag(tag))
 	}
@@ -88,12 +88,12 @@ func each[T any](all []T, read func(T) event) ([]event, error) {
 	return events, nil
 }
 
-// named returns the event of a reference as it is written in full: host/path:tag.
+// named returns the event of a complete reference: host/path:tag.
 func named(registry, name string) event {
 	name, _, _ = strings.Cut(name, "@")
 	host, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(name, "https://"), "http://"), "/")
 	if !ok {
-		return malformed("it names no image in full, as host/repository:tag")
+		return malformed("it does not name an image in full, as host/repository:tag")
 	}
 	path, tag, _ := strings.Cut(rest, ":")
 	return push(registry, host, tag, path)

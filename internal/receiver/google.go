@@ -14,9 +14,9 @@ import (
 
 const (
 	googleIssuer = "https://accounts.google.com"
-	// googleKeys is where the issuer's discovery document says that its keys are.
+	// googleKeys is the URL of the issuer's keys according to its discovery document.
 	googleKeys = "https://www.googleapis.com/oauth2/v3/certs"
-	// keysPatience is how long the keys may take, and maxKeys how many bytes they may have.
+	// keysPatience is the timeout for fetching the keys, and maxKeys their size limit in bytes.
 	keysPatience = 10 * time.Second
 	maxKeys      = 1 << 20
 )
@@ -24,10 +24,10 @@ const (
 // errUnproven is the error of a request that may be genuine, but could not be checked.
 var errUnproven = errors.New("the sender's token cannot be checked now")
 
-// tokens checks the tokens that Google's Pub/Sub sends along.
+// tokens checks the tokens that Google's Pub/Sub sends with its requests.
 type tokens struct{ keys *oidc.RemoteKeySet }
 
-// newTokens asks nobody anything yet.
+// newTokens sends no request.
 func newTokens(transport http.RoundTripper, keys string) *tokens {
 	client := &http.Client{
 		Timeout: keysPatience, Transport: &sparing{transport, rate.NewLimiter(rate.Every(5*time.Second), 3)},
@@ -36,7 +36,7 @@ func newTokens(transport http.RoundTripper, keys string) *tokens {
 	return &tokens{oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), client), keys)}
 }
 
-// proves checks that a request has a token of this audience and service account. The error is in the chain of [errUnproven] if nobody knows.
+// proves checks that a request has a token of this audience and service account. The error wraps [errUnproven] if the token could not be checked.
 func (t *tokens) proves(r *http.Request, audience, account string) error {
 	scheme, raw, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
@@ -48,7 +48,7 @@ func (t *tokens) proves(r *http.Request, audience, account string) error {
 	case keys.unreachable != nil:
 		return fmt.Errorf("%w: %w", errUnproven, keys.unreachable)
 	case err != nil:
-		return errors.New("the token is none of Google's for this audience, or has expired")
+		return errors.New("the token is not one of Google's for this audience, or has expired")
 	}
 	var claims struct {
 		Email    string `json:"email"`
@@ -60,7 +60,7 @@ func (t *tokens) proves(r *http.Request, audience, account string) error {
 	return nil
 }
 
-// noting notes that keys could not be fetched, which the verifier's error does not tell from a wrong signature.
+// noting records that keys could not be fetched, which the verifier's error does not distinguish from a wrong signature.
 type noting struct {
 	oidc.KeySet
 	unreachable error
@@ -75,7 +75,7 @@ func (n *noting) VerifySignature(ctx context.Context, token string) ([]byte, err
 	return payload, err
 }
 
-// sparing bounds requests for keys, since everybody can send a token of a key that nobody knows, and what is read of their answers.
+// sparing limits the requests for keys, since anyone can send a token with an unknown key, and the size of their answers.
 type sparing struct {
 	http.RoundTripper
 	rate *rate.Limiter
@@ -84,7 +84,7 @@ type sparing struct {
 // RoundTrip implements [http.RoundTripper].
 func (s *sparing) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !s.rate.Allow() {
-		return nil, errors.New("the keys were asked for just now")
+		return nil, errors.New("the keys were requested just now")
 	}
 	answer, err := s.RoundTripper.RoundTrip(r)
 	if err == nil {

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// proof tells whether a request comes from who knows the secret.
+// proof reports whether a request proves knowledge of the secret.
 type proof func(r *http.Request, body []byte, secret string) bool
 
-// same compares hashes of one length, so that the time tells nothing of the secret.
+// same compares hashes of equal length, so that the time reveals nothing about the secret.
 func same(shown, secret string) bool {
 	a, b := sha256.Sum256([]byte(shown)), sha256.Sum256([]byte(secret))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// authorization takes the secret as the whole of Authorization, after Bearer, or as the password of Basic.
+// authorization accepts the secret as the entire Authorization header, after Bearer, or as the password of Basic.
 func authorization(r *http.Request, _ []byte, secret string) bool {
 	shown := r.Header.Get("Authorization")
 	if shown == "" {
@@ -35,7 +35,7 @@ func authorization(r *http.Request, _ []byte, secret string) bool {
 	return same(shown, secret)
 }
 
-// signature tells whether a text is the HMAC of the body in hex, after a prefix.
+// signature reports whether a text is the HMAC of the body in hex, after a prefix.
 func signature(sum func() hash.Hash, shown, prefix string, body []byte, secret string) bool {
 	text, ok := strings.CutPrefix(shown, prefix)
 	if !ok {
@@ -58,13 +58,13 @@ func nexus(r *http.Request, body []byte, secret string) bool {
 	return signature(sha1.New, r.Header.Get("X-Nexus-Webhook-Signature"), "", body, secret)
 }
 
-// jfrog takes the secret itself, or, where the webhook signs its payload, the HMAC.
+// jfrog accepts the secret itself or, if the webhook signs its payload, the HMAC.
 func jfrog(r *http.Request, body []byte, secret string) bool {
 	shown := r.Header.Get("X-Jfrog-Event-Auth")
 	return shown != "" && (same(shown, secret) || signature(sha256.New, strings.TrimPrefix(shown, "sha256="), "", body, secret))
 }
 
-// generic takes what tools of all sorts can send.
+// generic accepts the proofs that common tools can send.
 func generic(r *http.Request, body []byte, secret string) bool {
 	if token := r.Header.Get("X-Gitlab-Token"); token != "" && same(token, secret) {
 		return true
@@ -73,7 +73,7 @@ func generic(r *http.Request, body []byte, secret string) bool {
 		signature(sha256.New, r.Header.Get("X-Signature"), "sha256=", body, secret)
 }
 
-// key is the part of the path that proves a sender which can prove nothing else: it needs the secret, and does not tell it.
+// key returns the part of the path that authenticates a sender without other means. It is derived from the secret without revealing it.
 func key(name, secret string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte("dray receiver " + name))

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Docker Hub: docs.docker.com, "Webhooks". Its callback_url names any host, and is never asked.
+// Docker Hub: docs.docker.com, "Webhooks". Its callback_url may name any host, so dray never calls it.
 func readDockerHub(body []byte, _ http.Header, registry string) ([]event, error) {
 	v, err := decode[struct {
 		PushData struct {
@@ -27,8 +27,8 @@ func readDockerHub(body []byte, _ http.Header, registry string) ([]event, error)
 	return one(push(registry, "docker.io", v.PushData.Tag, v.Repository.RepoName))
 }
 
-// GitHub: docs.github.com, the events registry_package and package. A version without a tag names none. It
-// sends JSON, or by default a form with it.
+// GitHub: docs.github.com, the events registry_package and package. A version without a tag names none. GitHub sends JSON or, by default, a
+// form that contains it.
 func readGitHub(body []byte, header http.Header, registry string) ([]event, error) {
 	if kind, _, _ := mime.ParseMediaType(header.Get("Content-Type")); kind == "application/x-www-form-urlencoded" {
 		form, err := url.ParseQuery(string(body))
@@ -63,16 +63,16 @@ func readGitHub(body []byte, header http.Header, registry string) ([]event, erro
 	p := v.RegistryPackage
 	switch kind := header.Get("X-Github-Event"); {
 	case p == nil:
-		return ignored("it is GitHub's event %q, and not one of a package", kind), nil
+		return ignored("it is GitHub's event %q, not one of a package", kind), nil
 	case v.Action != "published" && v.Action != "updated":
 		return ignored("a package was %q, not published", v.Action), nil
 	case !strings.EqualFold(p.PackageType, "container") && !strings.EqualFold(p.PackageType, "docker"):
-		return ignored("it is a package of the type %q, and no container", p.PackageType), nil
+		return ignored("it is a package of the type %q, not a container", p.PackageType), nil
 	}
 	return one(push(registry, "ghcr.io", p.PackageVersion.Container.Tag.Name, strings.ToLower(p.Namespace+"/"+p.Name)))
 }
 
-// Quay: docs.quay.io, "Repository notifications". updated_tags is a list; of old versions a mapping of tag to ID.
+// Quay: docs.quay.io, "Repository notifications". updated_tags is a list, in old versions a mapping of tag to ID.
 func readQuay(body []byte, _ http.Header, registry string) ([]event, error) {
 	v, err := decode[struct {
 		DockerURL   string          `json:"docker_url"`
@@ -94,7 +94,7 @@ func readQuay(body []byte, _ http.Header, registry string) ([]event, error) {
 	return each(tags, func(tag string) event { return named(registry, v.DockerURL+":"+tag) })
 }
 
-// harborData is what Harbor's events have, in its own form and in CloudEvents.
+// harborData is the data of Harbor's events, both in its own format and in CloudEvents.
 type harborData struct {
 	Resources []struct {
 		Tag         string `json:"tag"`
@@ -123,7 +123,7 @@ func readHarbor(body []byte, header http.Header, registry string) ([]event, erro
 	case v.SpecVersion != "" || header.Get("Ce-Type") != "":
 		return readCloudEvents(body, header, registry)
 	case v.Type != "PUSH_ARTIFACT":
-		return ignored("it is Harbor's event %q, and no push", v.Type), nil
+		return ignored("it is Harbor's event %q, not a push", v.Type), nil
 	}
 	return v.EventData.events(registry)
 }
@@ -141,7 +141,7 @@ func readACR(body []byte, _ http.Header, registry string) ([]event, error) {
 	case err != nil:
 		return nil, err
 	case v.Action != "push":
-		return ignored("it is the action %q, and no push", v.Action), nil
+		return ignored("it is the action %q, not a push", v.Action), nil
 	}
 	return one(push(registry, v.Request.Host, v.Target.Tag, v.Target.Repository))
 }
@@ -158,7 +158,7 @@ func readGoogle(body []byte, _ http.Header, registry string) ([]event, error) {
 	}
 	data, err := base64.StdEncoding.DecodeString(v.Message.Data)
 	if err != nil {
-		return nil, errors.New("the message's data is no base64")
+		return nil, errors.New("the message's data is not base64")
 	}
 	m, err := decode[struct {
 		Action string `json:"action"`
@@ -168,7 +168,7 @@ func readGoogle(body []byte, _ http.Header, registry string) ([]event, error) {
 	case err != nil:
 		return nil, err
 	case m.Action != "INSERT":
-		return ignored("it is the action %q, and no push", m.Action), nil
+		return ignored("it is the action %q, not a push", m.Action), nil
 	case m.Tag == "":
 		return ignored("it names no tag"), nil
 	}
@@ -192,9 +192,9 @@ func readECR(body []byte, _ http.Header, registry string) ([]event, error) {
 	case err != nil:
 		return nil, err
 	case v.DetailType != "ECR Image Action":
-		return ignored("it is the event %q, and none of an image", v.DetailType), nil
+		return ignored("it is the event %q, not one of an image", v.DetailType), nil
 	case v.Detail.Action != "PUSH" || v.Detail.Result != "SUCCESS":
-		return ignored("it is the action %q with the result %q, and no push", v.Detail.Action, v.Detail.Result), nil
+		return ignored("it is the action %q with the result %q, not a push", v.Detail.Action, v.Detail.Result), nil
 	}
 	host := v.Account + ".dkr.ecr." + v.Region + ".amazonaws.com"
 	if strings.HasPrefix(v.Region, "cn-") {
@@ -208,7 +208,7 @@ type distributionTarget struct {
 	Tag        string `json:"tag"`
 }
 
-// distribution, and what is built on it: distribution.github.io, "Work with notifications". Blobs, and manifests of an index, have no tag.
+// distribution and registries built on it: distribution.github.io, "Work with notifications". Blobs, and manifests of an index, have no tag.
 func readDistribution(body []byte, _ http.Header, registry string) ([]event, error) {
 	type entry struct {
 		Action  string             `json:"action"`
@@ -225,7 +225,7 @@ func readDistribution(body []byte, _ http.Header, registry string) ([]event, err
 	}
 	return each(v.Events, func(e entry) event {
 		if e.Action != "push" {
-			return event{why: fmt.Sprintf("it is the action %q, and no push", e.Action)}
+			return event{why: fmt.Sprintf("it is the action %q, not a push", e.Action)}
 		}
 		return push(registry, e.Request.Host, e.Target.Tag, e.Target.Repository)
 	})
@@ -246,7 +246,7 @@ func readArtifactory(body []byte, _ http.Header, registry string) ([]event, erro
 	case err != nil:
 		return nil, err
 	case v.Domain != "docker" || v.Type != "pushed":
-		return ignored("it is the event %q of the domain %q, and no push of an image", v.Type, v.Domain), nil
+		return ignored("it is the event %q of the domain %q, not a push of an image", v.Type, v.Domain), nil
 	}
 	return one(push(registry, "", v.Data.Tag, v.Data.Repository+"/"+v.Data.Image, v.Data.Image))
 }
@@ -266,12 +266,12 @@ func readNexus(body []byte, _ http.Header, registry string) ([]event, error) {
 	case err != nil:
 		return nil, err
 	case v.Component.Format != "docker" || v.Action != "CREATED" && v.Action != "UPDATED":
-		return ignored("it is the action %q on a component of the format %q, and no push of an image", v.Action, v.Component.Format), nil
+		return ignored("it is the action %q on a component of the format %q, not a push of an image", v.Action, v.Component.Format), nil
 	}
 	return one(push(registry, "", v.Component.Version, v.Component.Name, v.Repository+"/"+v.Component.Name))
 }
 
-// readGeneric reads what scripts and CI jobs send.
+// readGeneric reads events of scripts and CI jobs.
 func readGeneric(body []byte, _ http.Header, registry string) ([]event, error) {
 	v, err := decode[struct {
 		Image  string   `json:"image"`
@@ -289,14 +289,14 @@ func readGeneric(body []byte, _ http.Header, registry string) ([]event, error) {
 	return each(v.Images, func(name string) event { return named(registry, name) })
 }
 
-// cloudEvent is a CloudEvent of any of these.
+// cloudEvent is a CloudEvent of any supported sender.
 type cloudEvent struct {
 	Type string          `json:"type"`
 	Data json.RawMessage `json:"data"`
 }
 
-// readCloudEvents reads zot's, Harbor's and CDEvents, and those with an image as the generic receiver has it: in the structured, the batched and
-// the binary mode of CloudEvents' HTTP binding.
+// readCloudEvents reads CloudEvents of zot and Harbor, CDEvents, and those with an image in the form of the generic receiver. It accepts the
+// structured, batched and binary modes of CloudEvents' HTTP binding.
 func readCloudEvents(body []byte, header http.Header, registry string) ([]event, error) {
 	var all []cloudEvent
 	switch kind := header.Get("Ce-Type"); {
@@ -359,7 +359,7 @@ func (e cloudEvent) read(registry string) ([]event, error) {
 	if events, err := readGeneric(e.Data, nil, registry); err == nil {
 		return events, nil
 	}
-	return ignored("it is the event %q, and names no image", e.Type), nil
+	return ignored("it is the event %q, which names no image", e.Type), nil
 }
 
 // purl reads a package URL of the type oci: its repository_url has the whole name.

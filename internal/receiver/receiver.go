@@ -13,24 +13,24 @@ import (
 type Receiver struct {
 	// Name is a part of the path, and unique.
 	Name string
-	// Type is who sends: one of [Types].
+	// Type is the type of the sender, one of [Types].
 	Type string
-	// Secret is what the sender signs with or sends along. Only Google's has none.
+	// Secret is the sender's signing key, or a token that it sends. Only Google's type has none.
 	Secret string
-	// Registry is the host of the mappings' sources. It replaces the one that an event names; some name none.
+	// Registry is the host of the mappings' sources. It replaces the host in an event, which some events lack.
 	Registry string
-	// Audience and ServiceAccount are what Google's token must be for and of.
+	// Audience and ServiceAccount are the required audience and account of Google's token.
 	Audience, ServiceAccount string
 }
 
-// kind is what a type of sender is like.
+// kind has the properties of a type of sender.
 type kind struct {
 	name string
-	// proof checks that a request comes from who knows the secret. The body is nil if it need not be read for that.
+	// proof checks that a request proves knowledge of the secret. The body is nil if the proof does not need it.
 	proof proof
 	// signed is set if the proof needs the body.
 	signed bool
-	// path is set if the sender can prove nothing, so that the path has to.
+	// path is set if the sender cannot authenticate itself, so that the path must hold the proof.
 	path bool
 	// hostless is set if the events do not name the registry.
 	hostless bool
@@ -72,9 +72,9 @@ func kindOf(name string) (kind, bool) {
 	return kinds[i], true
 }
 
-// Mistake is what is wrong with one of the receivers. It can be told to anybody: it holds nothing secret.
+// Mistake is a mistake in one of the receivers. It holds no secrets and can be shown to anyone.
 type Mistake struct {
-	// Index is the receiver's, from 0.
+	// Index is the receiver's index, from 0.
 	Index int
 	// Field is the key in the config.
 	Field string
@@ -84,7 +84,7 @@ type Mistake struct {
 // Error names the field by its path in the config.
 func (m *Mistake) Error() string { return fmt.Sprintf("receivers[%d].%s: %v", m.Index, m.Field, m.Err) }
 
-// Unwrap returns the mistake without its place.
+// Unwrap returns the mistake without its position.
 func (m *Mistake) Unwrap() error { return m.Err }
 
 const minSecret = 16
@@ -101,14 +101,14 @@ func Check(receivers []Receiver) []*Mistake {
 		}
 		switch {
 		case !nameText.MatchString(r.Name):
-			wrong("name", "%q is no name: write up to 63 of a-z, 0-9 and -, as it is a part of a path", r.Name)
+			wrong("name", "%q is not a valid name: write up to 63 of a-z, 0-9 and -, since it is part of a path", r.Name)
 		case seen[r.Name]:
 			wrong("name", "there are two receivers %q: give each a name of its own", r.Name)
 		}
 		seen[r.Name] = true
 		k, ok := kindOf(r.Type)
 		if !ok {
-			wrong("type", "%q is none of %v", r.Type, Types())
+			wrong("type", "%q is not one of %v", r.Type, Types())
 			continue
 		}
 		for _, m := range k.mistakes(r) {
@@ -118,15 +118,15 @@ func Check(receivers []Receiver) []*Mistake {
 	return all
 }
 
-// mistakes returns what a receiver of this kind lacks, or has and cannot use.
+// mistakes returns the required fields that a receiver of this kind lacks, and the fields that it cannot use.
 func (k kind) mistakes(r Receiver) (all []*Mistake) {
 	wrong := func(field, text string) { all = append(all, &Mistake{Field: field, Err: errors.New(text)}) }
 	isGoogle := k.name == google
 	switch {
 	case isGoogle && r.Secret != "":
-		wrong("secret", "is not used: Google proves itself by a token")
+		wrong("secret", "is not used: Google authenticates by a token")
 	case !isGoogle && r.Secret == "":
-		wrong("secret", "is missing: anybody could send events without it")
+		wrong("secret", "is missing: without it, anyone could send events")
 	case !isGoogle && len(r.Secret) < minSecret:
 		wrong("secret", fmt.Sprintf("is too short to be safe: write at least %d characters", minSecret))
 	}
@@ -135,12 +135,12 @@ func (k kind) mistakes(r Receiver) (all []*Mistake) {
 		wrong("registry", "is missing: the events of "+k.name+" do not name their registry")
 	case r.Registry != "":
 		if _, err := image.CanonicalHost(r.Registry); err != nil {
-			wrong("registry", err.Error()) // which repeats no password
+			wrong("registry", err.Error()) // it repeats no password
 		}
 	}
 	for _, f := range []struct{ field, value, why string }{
-		{"audience", r.Audience, "without it, a token of Google's for anybody else would do"},
-		{"serviceAccount", r.ServiceAccount, "without it, every customer of Google's could send events"},
+		{"audience", r.Audience, "without it, a Google token for any other audience would be accepted"},
+		{"serviceAccount", r.ServiceAccount, "without it, every Google customer could send events"},
 	} {
 		switch {
 		case isGoogle && f.value == "":

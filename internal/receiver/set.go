@@ -23,12 +23,12 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Outcome is what became of an event.
+// Outcome is the outcome of an event.
 type Outcome string
 
-// The outcomes: Accepted is looked at soon, Unwanted is of a repository that no mapping has as its source, Unchosen a tag that none of its
-// mappings chooses, Ignored no push of a tag, Refused of a sender that proves nothing, Malformed no event, and Unavailable one that could not
-// be taken now.
+// The outcomes. Accepted: dray checks the tag soon. Unwanted: no mapping has the repository as its source. Unchosen: no mapping of the
+// repository chooses the tag. Ignored: it is not a push of a tag. Refused: the sender did not authenticate. Malformed: it is not a valid
+// event. Unavailable: dray could not accept it now.
 const (
 	Accepted    Outcome = "accepted"
 	Unwanted    Outcome = "unwanted"
@@ -41,19 +41,19 @@ const (
 
 // Options of a [Set]. All but Transport are required.
 type Options struct {
-	// Look has the mappings that want them look at tags soon, and returns for each tag Accepted, Unwanted or Unchosen. An error means that
-	// none of them is accepted.
+	// Look has the mappings that choose the tags check them soon, and returns for each tag Accepted, Unwanted or Unchosen. If it returns an
+	// error, it has accepted none.
 	Look func(ctx context.Context, tags []image.Reference) ([]Outcome, error)
 	// Count counts an event.
 	Count func(receiver string, outcome Outcome)
 	Log   *slog.Logger
 	// Transport fetches Google's keys; nil for the default.
 	Transport http.RoundTripper
-	// Keys is where Google's keys are; empty for Google.
+	// Keys is the URL of Google's keys; empty for the default.
 	Keys string
 }
 
-// Set takes events for the receivers of a config. It is an [http.Handler] for POST requests to the paths that [Set.Status] shows.
+// Set accepts events for the receivers of a config. It is an [http.Handler] for POST requests to the paths that [Set.Status] shows.
 type Set struct {
 	options Options
 	tokens  *tokens
@@ -61,12 +61,12 @@ type Set struct {
 	// mu guards counts, by the receivers' names.
 	mu     sync.Mutex
 	counts map[string]*counts
-	// known and unknown bound the bodies that are in memory, in bytes: of senders that have proved themselves, and of those whose proof is in
-	// the body, so that strangers take no place of the others.
+	// known and unknown limit the bodies in memory, in bytes: known those of authenticated senders, unknown those of senders whose proof is
+	// in the body, so that strangers cannot use up the room of the others.
 	known, unknown *semaphore.Weighted
 }
 
-// counts are events by what became of them.
+// counts are the numbers of events by outcome.
 type counts struct {
 	outcomes map[string]int64
 	last     time.Time
@@ -76,13 +76,13 @@ type counts struct {
 type entry struct {
 	Receiver
 	kind kind
-	// lines bounds what is logged of its events, refusals what is logged of requests that are none.
+	// lines limits the log lines about its events, refusals those about refused requests.
 	lines, refusals *rate.Limiter
 }
 
 const (
 	prefix = "/hook/"
-	// maxBody bounds a body, and maxBodies all of known and of unknown senders that are read at once, in bytes.
+	// maxBody limits a body, and maxBodies all bodies of known and of unknown senders at a time, in bytes.
 	maxBody   = 1 << 20
 	maxBodies = 16 << 20
 )
@@ -125,7 +125,7 @@ func (s *Set) named(name string) *entry {
 	return nil
 }
 
-// Status returns the receivers with their paths, which may hold what proves a sender.
+// Status returns the receivers with their paths, which may hold a sender's proof.
 func (s *Set) Status() []record.Receiver {
 	var all []record.Receiver
 	s.mu.Lock()
@@ -155,20 +155,20 @@ func (s *Set) count(e *entry, outcome Outcome) {
 		s.counts[e.Name] = c
 	}
 	c.outcomes[string(outcome)]++
-	if outcome != Refused { // by which anybody could be meant
+	if outcome != Refused { // anyone could have sent a refused one
 		c.last = time.Now()
 	}
 }
 
-// refusal is why a request is not taken.
+// refusal is the reason why a request is not accepted.
 type refusal struct {
 	outcome Outcome
 	status  int
 	text    string
 }
 
-// ServeHTTP answers once the events of a request are accepted. The status 202 says that, 200 that they lead to nothing, and 503 that the
-// sender should send them again.
+// ServeHTTP answers once the events of a request are accepted. The status is 202 if events were accepted, 200 if they lead to nothing, and
+// 503 if the sender should send them again.
 func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, prefix), "/")
 	e := s.named(name)
@@ -182,7 +182,7 @@ func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !e.refusals.Allow() {
 			level = slog.LevelDebug
 		}
-		s.options.Log.LogAttrs(r.Context(), level, "an event was not taken", slog.String("receiver", e.Name), slog.String("reason", no.text))
+		s.options.Log.LogAttrs(r.Context(), level, "an event was not accepted", slog.String("receiver", e.Name), slog.String("reason", no.text))
 		if no.status != http.StatusServiceUnavailable && r.Body != nil {
 			w.Header().Set("Connection", "close") // the rest of the body is not read
 		}
@@ -216,7 +216,7 @@ func (s *Set) serve(w http.ResponseWriter, r *http.Request, e *entry, rest strin
 	return s.take(w, r, e, events)
 }
 
-// read reads a body. Its bytes take place in the room as they come, so that one that does not come takes none; the caller releases them.
+// read reads a body. It reserves memory as bytes arrive, so that a stalled body reserves none; the caller releases it.
 func read(r io.Reader, room *semaphore.Weighted) (body []byte, no *refusal) {
 	piece := make([]byte, 32<<10)
 	body = []byte{}
@@ -233,17 +233,17 @@ func read(r io.Reader, room *semaphore.Weighted) (body []byte, no *refusal) {
 		case large:
 			return body, &refusal{Malformed, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody)}
 		case err != nil:
-			return body, &refusal{Malformed, http.StatusRequestTimeout, "the body did not come"}
+			return body, &refusal{Malformed, http.StatusRequestTimeout, "the body did not arrive in time"}
 		}
 	}
 }
 
-// proven checks who sends, before the body is read if that is enough to tell, and with the body otherwise.
+// proven authenticates the sender: before the body is read if possible, and with the body otherwise.
 func (s *Set) proven(r *http.Request, e *entry, rest string, body []byte) *refusal {
-	wrong := &refusal{Refused, http.StatusUnauthorized, "the request does not prove that it comes from who knows the secret"}
+	wrong := &refusal{Refused, http.StatusUnauthorized, "the request does not prove knowledge of the secret"}
 	switch {
 	case e.kind.signed != (body != nil):
-		return nil // it is checked at the other time
+		return nil // checked by the other call
 	case e.kind.path:
 		if !same(rest, key(e.Name, e.Secret)) {
 			return &refusal{Refused, http.StatusNotFound, "the path is wrong: dray status shows it"}
@@ -264,14 +264,14 @@ func (s *Set) proven(r *http.Request, e *entry, rest string, body []byte) *refus
 	return nil
 }
 
-// document is an answer.
+// document is the JSON of an answer.
 type document struct {
 	Accepted int    `json:"accepted"`
 	Reason   string `json:"reason,omitempty"`
 	Error    string `json:"error,omitempty"`
 }
 
-// take hands over what was pushed, and answers.
+// take passes on the pushed tags, and answers.
 func (s *Set) take(w http.ResponseWriter, r *http.Request, e *entry, events []event) *refusal {
 	var tags []image.Reference
 	for _, ev := range events {
@@ -304,7 +304,7 @@ func (s *Set) take(w http.ResponseWriter, r *http.Request, e *entry, events []ev
 	return nil
 }
 
-// outcome returns what became of an event, by what became of its references, and why it leads to nothing.
+// outcome returns the outcome of an event from those of its references, and why it leads to nothing.
 func (ev event) outcome(each []Outcome) (best Outcome, why string) {
 	best, why = Ignored, record.Text(ev.why)
 	if ev.malformed {
@@ -318,7 +318,7 @@ func (ev event) outcome(each []Outcome) (best Outcome, why string) {
 			best = o
 		}
 	}
-	switch best { //nolint:exhaustive // the others have their reason
+	switch best { //nolint:exhaustive // the others have a reason already
 	case Unwanted:
 		why = fmt.Sprintf("no mapping has %s as its source", ev.pushed[0].Repository)
 	case Unchosen:
@@ -327,7 +327,7 @@ func (ev event) outcome(each []Outcome) (best Outcome, why string) {
 	return best, why
 }
 
-// log says what an event leads to. Of much at once it says a part.
+// log logs the outcome of an event, within a rate limit.
 func (s *Set) log(ctx context.Context, e *entry, ev event, outcome Outcome, why string) {
 	level := slog.LevelInfo
 	if outcome == Ignored || !e.lines.Allow() {
@@ -350,5 +350,5 @@ func answer(w http.ResponseWriter, status int, d document) {
 		w.Header().Set("Retry-After", "5")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // the client may be gone
+	_, _ = w.Write(append(b, '\n')) // the client may have gone away
 }

@@ -228,7 +228,7 @@ func TestOutcomes(t *testing.T) {
 		{"of a repository that nobody mirrors", `{"image":"h.io/a/b:1"}`, func(s *stand) { s.unwanted = "a/b" }, http.StatusOK, "hub unwanted", "no mapping has h.io/a/b as its source"},
 		{"of a tag that nobody chooses", `{"image":"h.io/a/b:1"}`, func(s *stand) { s.unchosen = ":1" }, http.StatusOK, "hub unchosen", "no mapping of h.io/a/b chooses the tag 1"},
 		{"no push", `{"image":"h.io/a/b@sha256:1"}`, nil, http.StatusOK, "hub ignored", "it names no tag"},
-		{"nonsense", `{`, nil, http.StatusBadRequest, "hub malformed", "no JSON"},
+		{"nonsense", `{`, nil, http.StatusBadRequest, "hub malformed", "not JSON"},
 		{"while nothing can be taken", `{"image":"h.io/a/b:1"}`, func(s *stand) { s.down = errors.New("the daemon is stopping") }, http.StatusServiceUnavailable, "hub unavailable", "the daemon is stopping"},
 		{"huge", `{"image":"` + strings.Repeat("x", maxBody) + `"}`, nil, http.StatusRequestEntityTooLarge, "hub malformed", "more than 1048576 bytes"},
 	} {
