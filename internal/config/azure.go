@@ -14,23 +14,23 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Azure says which Azure there is, and how to use it.
+// Azure has the settings of the Azure cloud.
 type Azure struct {
-	// Set tells that the config says anything of Azure.
+	// Set says that the config has Azure settings.
 	Set bool
-	// Everywhere takes each registry of the cloud for one of ours, also without an entry; no file says so.
+	// Everywhere treats each registry of the cloud as one of ours, even without an entry; no file can set it.
 	Everywhere bool
 	// Cloud is public, china, usgov, or empty where Hosts says more.
 	Cloud      string
 	Hosts      AzureHosts
 	Credential AzureCredential
-	// Parallel is how many imports one registry makes at once, Rate how many are asked for in a second, Timeout how long one takes;
-	// all are positive.
+	// Parallel is the maximum of concurrent imports per registry, Rate of imports started per second, Timeout the time limit of one; all
+	// are positive.
 	Parallel, Rate int
 	Timeout        time.Duration
 }
 
-// Issues tells whether a registry has the suffix of the cloud's.
+// Issues reports whether a registry has the cloud's suffix.
 func (a Azure) Issues(registry string) bool {
 	suffix, ok := map[string]string{"public": "azurecr.io", "china": "azurecr.cn", "usgov": "azurecr.us"}[a.Cloud]
 	if !ok {
@@ -39,19 +39,19 @@ func (a Azure) Issues(registry string) bool {
 	return suffix != "" && strings.HasSuffix(registry, "."+suffix)
 }
 
-// DefaultAzure is what a config has that says nothing of Azure.
+// DefaultAzure returns the settings of a config without a section for Azure.
 func DefaultAzure() Azure {
 	b := &builder{}
 	return b.azure(&azureSection{})
 }
 
-// AzureHosts are those of an Azure of one's own; URLs are https and have no path.
+// AzureHosts are the hosts of a custom Azure cloud; URLs are https and have no path.
 type AzureHosts struct {
 	ARMEndpoint, ARMAudience, AuthorityHost, RegistrySuffix string
 	CAFile                                                  string
 }
 
-// AzureCredential is how to sign in to Azure.
+// AzureCredential says how to sign in to Azure.
 type AzureCredential struct {
 	Kind                string
 	TenantID, ClientID  string
@@ -62,23 +62,23 @@ type AzureCredential struct {
 
 // RegistryAzure says that a registry is an Azure Container Registry.
 type RegistryAzure struct {
-	// ResourceID is empty where the registry is to be looked up.
+	// ResourceID is empty if dray has to look up the registry.
 	ResourceID string
 	// DataPlane is auto, required or none.
 	DataPlane string
 }
 
-// Engine is who brings the images of a mapping.
+// Engine names the engine that imports the images of a mapping.
 type Engine string
 
-// The engines; auto takes acr where it can.
+// The engines; auto uses acr if possible.
 const (
 	EngineAuto Engine = "auto"
 	EngineCopy Engine = "copy"
 	EngineACR  Engine = "acr"
 )
 
-// Engines are the engines that a mapping may name, and auto.
+// Engines returns the engines that a mapping may name, including auto.
 func Engines() []string {
 	field, _ := reflect.TypeFor[options]().FieldByName("Engine")
 	return split(field.Tag.Get("enum"))
@@ -119,7 +119,7 @@ func (b *builder) azure(s *azureSection) Azure {
 			b.httpsURL(t)
 		}
 		if t := h.RegistrySuffix; t.set && !registrySuffix.MatchString(t.value) {
-			b.invalid(t, fmt.Errorf("%s is not what hosts end with: write one such as azurecr.io, without a dot in front", quote(t.raw)), "what hosts end with, such as azurecr.io")
+			b.invalid(t, fmt.Errorf("%s is not a suffix of hosts: write one such as azurecr.io, without a leading dot", quote(t.raw)), "a suffix of hosts, such as azurecr.io")
 		}
 	}
 	return a
@@ -135,7 +135,7 @@ func (b *builder) httpsURL(t text) {
 	}
 }
 
-// credentialKind checks that a kind of credential has what it needs.
+// credentialKind checks that a credential has the fields that its kind requires.
 func (b *builder) credentialKind(c azureCredentialSection) {
 	needs := map[string][]struct {
 		key string
@@ -168,7 +168,7 @@ func (b *builder) registryAzure(s registryAzureSection) *RegistryAzure {
 	return &RegistryAzure{ResourceID: s.ResourceID.value, DataPlane: s.DataPlane.value}
 }
 
-// engine reads who brings the images, and checks that acr can.
+// engine reads the engine, and checks that acr can do the imports.
 func (b *builder) engine(s *mappingSection, m *Mapping, registries map[string]Registry) {
 	all := b.all
 	m.Engine = Engine(all.Engine.value)
@@ -186,7 +186,7 @@ func (b *builder) engine(s *mappingSection, m *Mapping, registries map[string]Re
 	}
 	at := all.Engine.origin
 	if len(m.Platforms) > 0 {
-		b.fail(at, errors.New("acr brings all platforms of an image, and the mapping keeps some"), "remove platforms, or write engine: copy")
+		b.fail(at, errors.New("acr imports all platforms of an image, but the mapping keeps only some"), "remove platforms, or write engine: copy")
 	}
 	if m.Source.IsLayout() {
 		b.fail(at, errors.New("acr imports from registries, and the source is a folder"), "write engine: copy")
@@ -199,14 +199,14 @@ func (b *builder) engine(s *mappingSection, m *Mapping, registries map[string]Re
 	}
 }
 
-// untagged checks what is to arrive without a tag.
+// untagged checks a mapping whose targets have no tag.
 func (b *builder) untagged(s *mappingSection, m *Mapping) {
 	if own := s.Untagged; own.set && own.value && !m.Source.IsZero() && (m.Source.Digest == "" || m.Source.Tag != "") {
 		b.fail(own.origin, errors.New("is for a source with a digest and without a tag"), "remove it, or write the source as repository@sha256:…")
 	}
 }
 
-// mayBeUntagged tells whether a target of the mapping needs no tag.
+// mayBeUntagged reports whether a target of the mapping needs no tag.
 func (b *builder) mayBeUntagged(source, target image.Reference) bool {
 	return b.all.Untagged.value && source.Digest != "" && source.Tag == "" && !target.IsLayout()
 }

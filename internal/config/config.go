@@ -8,19 +8,19 @@ import (
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
-// Config is what one reading of a config file says, with all defaults filled in. It is read-only.
+// Config is the content of a config file, with all defaults filled in. It is read-only.
 type Config struct {
 	// Path is the file's name as given to [Load].
 	Path string
-	// Files are the config file and all that it names by ${file:} and tls, readable or not: absolute, sorted, each once.
+	// Files are the config file and all files that it names by ${file:} and tls, readable or not: absolute, sorted, without duplicates.
 	Files []string
-	// StateDir is where dray remembers; empty where the file does not say.
+	// StateDir is the directory of the store; empty if the file does not set it.
 	StateDir string
 	Log      Log
 	Server   Server
-	// Jobs is how many may run at once; it is positive.
+	// Jobs limits how many jobs run at once; it is positive.
 	Jobs int
-	// ShutdownGrace is how long a stop waits for what is under way; 0 for not at all.
+	// ShutdownGrace is how long a stop waits for running imports; 0 for not at all.
 	ShutdownGrace time.Duration
 	Notifications []Notification
 	Receivers     []Receiver
@@ -39,57 +39,57 @@ type Log struct {
 	Format string
 }
 
-// Mapping says what is brought where. What its file leaves out is filled in from the file's defaults.
+// Mapping is an entry of mappings. Omitted keys are filled in from the file's defaults.
 type Mapping struct {
 	Name string
 	Pos  Position
-	// Source is one image where it has a tag or a digest, and otherwise a repository, or with Repositories a prefix.
+	// Source is one image if it has a tag or a digest, and otherwise a repository or, with Repositories, a prefix.
 	Source image.Reference
-	// Targets are as Source is: images, each with a tag, or with the source's digest where it arrives without one; repositories; or
-	// prefixes.
+	// Targets are of the same kind as Source: images, each with a tag, or with the source's digest if imported without a tag; repositories;
+	// or prefixes.
 	Targets []image.Reference
-	// Repositories are paths below the prefixes; a glob among them has '*', '?' or '['.
+	// Repositories are paths below the prefixes; an entry with '*', '?' or '[' is a glob.
 	Repositories []string
-	// Tags chooses tags of the repositories; it is the zero Filter where Source is one image.
+	// Tags chooses tags of the repositories; it is the zero Filter if Source is one image.
 	Tags tagfilter.Filter
-	// Platforms are those to keep, in normal form and each once; empty for all.
+	// Platforms are the platforms to keep, in normal form and without duplicates; empty for all.
 	Platforms []image.Platform
 	Moved     Moved
 	// Immutable matches the tags that never move; it is the zero Filter for none.
 	Immutable tagfilter.Filter
 	Referrers Referrers
-	// ReferrersInterval is how often an unchanged image is looked at for new referrers; it is positive.
+	// ReferrersInterval is how often to check an unchanged image for new referrers; it is positive.
 	ReferrersInterval time.Duration
-	// ForeignLayers brings layers that a manifest names by URLs as well.
+	// ForeignLayers also imports layers that a manifest refers to by URL.
 	ForeignLayers bool
 	Engine        Engine
-	// ResolveServer leaves it to the target's registry to ask the source; Engine is then EngineACR, and all tags are named.
+	// ResolveServer has the target's registry resolve the tags; Engine is then EngineACR, and all tags are literals.
 	ResolveServer bool
-	// Timeout bounds one try of one import; it is positive.
+	// Timeout limits one attempt of one import; it is positive.
 	Timeout time.Duration
-	// Retries is how often an import is tried again.
+	// Retries is how often to retry an import.
 	Retries int
-	// Schedule is zero for a mapping that runs only when it is new, or changes, or is asked for.
+	// Schedule is zero for a mapping that runs only when it is new, when it changes, or on request.
 	Schedule schedule.Schedule
-	// Jitter is how much later than its schedule, or than when it is new, the mapping may run.
+	// Jitter is the maximum delay of a run after the scheduled time.
 	Jitter time.Duration
-	// Priority orders mappings that are due at one time, the highest first.
+	// Priority orders mappings that are due at the same time, the highest first.
 	Priority int
 }
 
-// Moved says what to do about a tag that the target has and that points elsewhere at the source.
+// Moved says what to do with a tag that exists at the target and has another digest at the source.
 type Moved string
 
 const (
-	// MovedFollow moves the target's tag, too.
+	// MovedFollow moves the target's tag too.
 	MovedFollow Moved = "follow"
-	// MovedRefuse leaves the target's tag where it is and reports it.
+	// MovedRefuse keeps the target's tag and reports the move.
 	MovedRefuse Moved = "refuse"
 )
 
 // Referrers says which referrers are copied with an image; the zero value is none.
 type Referrers struct {
 	All bool
-	// Types are the artifact types to take where All is false.
+	// Types are the artifact types to copy if All is false.
 	Types []string
 }

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// maxErrors bounds what one file reports; a file with more mistakes is no config file.
+// maxErrors limits the mistakes reported for one file; a file with more is not a config file.
 const maxErrors = 200
 
-// Error is one mistake in a config file. Its text never holds a value that came from a variable or another file.
+// Error is one mistake in a config file. Its text never contains a value from a variable or another file.
 type Error struct {
 	Pos Position
 	// Key is the path of the key, as in mappings[2].tags.semver; empty for the file as a whole.
 	Key string
 	Err error
-	// Hint is the way out where it is not part of Err.
+	// Hint says how to fix the mistake, if Err does not.
 	Hint string
 }
 
@@ -38,10 +38,10 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the mistake without its place.
+// Unwrap returns the mistake without its position.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errors are all mistakes of a file, in the order of the file, but a wrong version is always the first.
+// Errors are all mistakes of a file, in the order of the file, except that a wrong version comes first.
 type Errors []*Error
 
 // Error returns one line for each mistake.
@@ -53,7 +53,7 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap makes each mistake known to errors.Is and errors.As.
+// Unwrap returns the mistakes, for errors.Is and errors.As.
 func (e Errors) Unwrap() []error {
 	errs := make([]error, len(e))
 	for i, err := range e {
@@ -62,12 +62,12 @@ func (e Errors) Unwrap() []error {
 	return errs
 }
 
-// report collects mistakes. What is reported twice, as a mistake in defaults is by each mapping, counts once.
+// report collects mistakes. It ignores duplicates, such as a mistake in defaults that each mapping reports.
 type report struct {
 	errs    Errors
 	seen    map[string]bool
-	unsure  map[Position]bool // where texts stand whose values are not known: what is wrong with them is not either
-	dropped int               // mistakes beyond maxErrors, or what was not looked at for them
+	unsure  map[Position]bool // positions of texts with unknown values, for which mistakes are ignored
+	dropped int               // mistakes beyond maxErrors, and entries that were not checked because of them
 }
 
 func (r *report) add(e *Error) {
@@ -100,7 +100,7 @@ func (r *report) result() Errors {
 	return r.errs
 }
 
-// errVersion marks a file of another version, all of whose other mistakes may be none.
+// errVersion marks a file of another version, whose other mistakes may not be mistakes there.
 var errVersion = errors.New("this version of dray reads version 1")
 
 func rank(e *Error) int {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// maxExpanded bounds a value with what it refers to, in bytes.
+// maxExpanded limits an expanded value, in bytes.
 const maxExpanded = 1 << 20
 
 // expander replaces ${env:NAME} and ${file:PATH} in texts.
@@ -18,11 +18,11 @@ type expander struct {
 	getenv   func(string) (string, bool)
 	readFile func(string) ([]byte, error)
 	files    files
-	// noSecrets has each reference stand for its own name.
+	// noSecrets replaces each reference by a placeholder made of its name.
 	noSecrets bool
 }
 
-// text returns s with its references replaced, each once: what is put in is not looked at again. Errors show names only.
+// text returns s with its references replaced. It does not expand the inserted values again. Errors show names only.
 func (e expander) text(s string) (string, error) {
 	var b strings.Builder
 	rest := s
@@ -71,13 +71,13 @@ func (e expander) reference(inner string) (string, error) {
 	return "", fmt.Errorf("%s is not known: write ${env:NAME} or ${file:PATH}, or $${ for the characters ${ themselves", quote("${"+inner+"}"))
 }
 
-// placeholder stands for a variable or a file that is not available: its name, in a form that a reference can contain.
+// placeholder returns a value for a variable or file that is not read: its name, in a form that an image reference can contain.
 func placeholder(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	return strings.Join(append([]string{"value"}, words...), "-")
 }
 
-// content returns what a file holds, without the line break at its end.
+// content returns the content of a file, without the line break at its end.
 func (e expander) content(name string) (string, error) {
 	path, err := e.locate(name)
 	if err != nil {
@@ -97,11 +97,11 @@ func (e expander) content(name string) (string, error) {
 	return value, nil
 }
 
-// credentialsDirectory is where systemd puts what a unit's LoadCredential= and SetCredential= name. Its path differs from unit to
-// unit and is known to the running service only.
+// credentialsDirectory is the variable with the directory in which systemd puts a unit's credentials (LoadCredential= and SetCredential=).
+// The path differs from unit to unit and is known only to the running service.
 const credentialsDirectory = "CREDENTIALS_DIRECTORY"
 
-// credential returns the name of a file in the credentials directory: what follows the one variable that a path can begin with.
+// credential returns the name of a file in the credentials directory: the rest of a path after that variable, the only one allowed in a path.
 func credential(path string) (name string, ok bool) {
 	name, ok = strings.CutPrefix(path, "$"+credentialsDirectory+"/")
 	return name, ok && name != "" && !strings.Contains(name, "$")
@@ -121,7 +121,7 @@ func (e expander) locate(path string) (string, error) {
 	return filepath.Join(e.folder, path), nil
 }
 
-// reason takes the path out of an error that is shown behind the path.
+// reason removes the path from an error, for a message that already has it.
 func reason(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
@@ -129,7 +129,7 @@ func reason(err error) error {
 	return err
 }
 
-// lookup returns the way to variables and files that the options say.
+// lookup returns an expander that uses the options' functions for variables and files.
 func (o Options) lookup() Options {
 	if o.Getenv == nil {
 		o.Getenv = os.LookupEnv

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// files are the absolute paths of what a config is made of, whether it could be read or not.
+// files are the absolute paths of a config's files, readable or not.
 type files map[string]struct{}
 
-// add takes the absolute path of a file in, and returns it.
+// add adds a file, and returns its absolute path.
 func (f files) add(path string) string {
 	path = absolute(path)
 	if f != nil {
@@ -22,7 +22,7 @@ func (f files) add(path string) string {
 
 func (f files) sorted() []string { return slices.Sorted(maps.Keys(f)) }
 
-// absolute leaves ".." where it is: what that means behind a symlink is for the file system to say.
+// absolute keeps "..", since only the file system knows its meaning after a symlink.
 func absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return path

@@ -10,13 +10,13 @@ import (
 	"github.com/draysync/dray/internal/spelling"
 )
 
-// shape is what there is to know of a struct of the grammar to read it. Finding that out takes longer than reading.
+// shape is the reflected structure of a struct of the grammar. It is cached, since reflection takes longer than reading.
 type shape struct {
 	fields map[string]reflect.StructField // by key
-	rules  []reflect.StructField          // those that ask something of the company of keys
+	rules  []reflect.StructField          // fields with rules about other keys
 }
 
-// shapes keeps those of one reading, by type.
+// shapes caches the shapes of one reading, by type.
 type shapes map[reflect.Type]shape
 
 func (s shapes) of(t reflect.Type) shape {
@@ -51,7 +51,7 @@ func keysOf(t reflect.Type) []string {
 	return keys
 }
 
-// section is a struct of the grammar and where it stands: "mappings[].tags".
+// section is a struct of the grammar with its path, such as "mappings[].tags".
 type section struct {
 	path string
 	t    reflect.Type
@@ -74,7 +74,7 @@ func sections() []section {
 	return all
 }
 
-// sectionType returns the struct of the grammar that a field's value has or holds, and how a path shows that.
+// sectionType returns the struct of the grammar that a field's value is or contains, and its notation in a path.
 func sectionType(t reflect.Type) (reflect.Type, string) {
 	if len(keysOf(t)) > 0 {
 		return t, ""
@@ -89,7 +89,7 @@ func sectionType(t reflect.Type) (reflect.Type, string) {
 	return nil, ""
 }
 
-// unknown reports a key that the section does not have, with what may have been meant.
+// unknown reports a key that the section does not have, with a suggestion.
 func (w *walker) unknown(p pair, at origin, t reflect.Type) {
 	if w.full() {
 		w.dropped++
@@ -105,7 +105,7 @@ func (w *walker) unknown(p pair, at origin, t reflect.Type) {
 	w.fail(w.at(p.key, join(at.key, clip(p.name))), errors.New("unknown key"), hint)
 }
 
-// elsewhere says where in a file a key belongs, if anywhere; of several places the one closest to where it was found.
+// elsewhere returns where in a file a key belongs, if anywhere; of several places, the one closest to where it was found.
 func elsewhere(key, found string) (string, bool) {
 	best, closest := "", -1
 	for _, s := range sections() {
@@ -133,7 +133,7 @@ func common(a, b string) int {
 	return n
 }
 
-// nearest returns the hint for a misspelt word; empty where nothing is near.
+// nearest returns the hint for a misspelt word; empty if no known word is similar.
 func nearest(word string, known []string) string {
 	for _, name := range spelling.Nearest(word, known, 1) {
 		return fmt.Sprintf("did you mean %q?", name)

@@ -15,24 +15,23 @@ import (
 	"github.com/draysync/dray/internal/file"
 )
 
-// MaxFile is the largest config file, in bytes: some ten thousands of mappings.
+// MaxFile is the size limit of a config file, in bytes: tens of thousands of mappings.
 const MaxFile = 16 << 20
 
-// Options say where values outside of the file come from.
+// Options say how to read values from outside the file.
 type Options struct {
 	// Getenv looks up a variable; nil for the environment of the process.
 	Getenv func(string) (string, bool)
-	// ReadFile reads the config file and what it refers to, each by its absolute path, as it is in [Config.Files]; nil for the
-	// file system, of which it reads 16 MiB and a byte at the most.
+	// ReadFile reads the config file and the files that it refers to, by the absolute paths of [Config.Files]; nil for the file system,
+	// from which Load reads at most 16 MiB and a byte of each.
 	ReadFile func(string) ([]byte, error)
-	// NoSecrets has no variable looked up and no file read but the config file: a text stands for each of them, and no value that depends on one
-	// is a mistake.
+	// NoSecrets reads no variables, and no files but the config file. A placeholder replaces each, and values that depend on one are never
+	// reported as mistakes.
 	NoSecrets bool
 }
 
-// Load reads a file. The error is of the type [Errors] and holds every mistake. The config beside it has Path and Files, since
-// whoever waits for the mistakes to be fixed follows these files; and Server where that has none, since a daemon may listen there
-// that runs the config of before.
+// Load reads a file. The error is of the type [Errors] and holds every mistake. Even then the config has Path and Files, since a caller that
+// waits for fixes has to watch these files, and Server if that has no mistakes, since a daemon that runs the previous config may listen there.
 func Load(path string, opts Options) (*Config, error) {
 	opts = opts.lookup()
 	named := files{}
@@ -44,7 +43,7 @@ func Load(path string, opts Options) (*Config, error) {
 	return Parse(path, data, opts)
 }
 
-// Parse is [Load] for content that has been read. Relative paths in it are relative to the folder of the name.
+// Parse is like [Load], for content that has been read. Relative paths in it are relative to the directory of the name.
 func Parse(name string, data []byte, opts Options) (*Config, error) {
 	named, errs := files{}, &report{}
 	named.add(name)
@@ -60,7 +59,7 @@ func Parse(name string, data []byte, opts Options) (*Config, error) {
 	return cfg, nil
 }
 
-// parse notes what files the content names, and its mistakes. Where there are some, what it returns means nothing.
+// parse records the files that the content names, and its mistakes. If there are mistakes, its result is meaningless.
 func parse(name string, data []byte, opts Options, named files, errs *report) *Config {
 	root, err := parseYAML(name, data)
 	if err != nil {
@@ -76,7 +75,7 @@ func parse(name string, data []byte, opts Options, named files, errs *report) *C
 	return b.config(name, &doc)
 }
 
-// readBounded reads a regular file, but not much more than any file may have.
+// readBounded reads a regular file, up to a little more than the size limit.
 func readBounded(path string) ([]byte, error) {
 	f, err := file.Open(path)
 	if err != nil {
@@ -134,7 +133,7 @@ func emptyFile(name string) *Error {
 	return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: errors.New("the file is empty"), Hint: "write at least version and mappings"}
 }
 
-// decodeNode is dec.Decode, which panics on what its parser did not foresee.
+// decodeNode is dec.Decode, with its panics on unexpected input turned into errors.
 func decodeNode(dec *yaml.Decoder, n *yaml.Node) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

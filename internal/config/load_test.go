@@ -63,9 +63,9 @@ func TestLoadWholeFile(t *testing.T) {
 		"alias bomb":    {bomb, `dray.yaml:11:8: the aliases in this file stand for more than 100000 values; write out what is meant`},
 		"merge bomb":    {merges, `dray.yaml:26:13: the aliases in this file stand for more than 100000 values; write out what is meant`},
 		"long lists":    {lists, `dray.yaml:4:3: the aliases in this file stand for more than 100000 values; write out what is meant`},
-		"own alias":     {"version: 1\nmappings: &a [*a]\n", `dray.yaml:2:15: the alias *a stands within what it stands for`},
-		"own merge":     {"version: 1\nlog: &a {<<: *a}\n", `dray.yaml:2:14: the alias *a stands within what it stands for`},
-		"no anchor":     {"version: 1\nmappings: [*base]\n", `dray.yaml:2:12: the alias *base stands for nothing; an anchor &base must stand before it, and a text that starts with * needs quotes`},
+		"own alias":     {"version: 1\nmappings: &a [*a]\n", `dray.yaml:2:15: the alias *a contains itself`},
+		"own merge":     {"version: 1\nlog: &a {<<: *a}\n", `dray.yaml:2:14: the alias *a contains itself`},
+		"no anchor":     {"version: 1\nmappings: [*base]\n", `dray.yaml:2:12: the alias *base has no anchor; an anchor &base must stand before it, and a text that starts with * needs quotes`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ const maxName = 128
 
 var mappingName = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
 
-// builder makes the config of a document that fits the grammar, and reports what has no meaning.
+// builder builds the config from a document that fits the grammar, and reports invalid values.
 type builder struct {
 	*report
 	folder    string
@@ -25,9 +25,9 @@ type builder struct {
 	schedules schedules
 	known     map[string]Registry
 	cloud     Azure
-	plain     map[string]bool // registries that are spoken to without TLS
+	plain     map[string]bool // registries that are used without TLS
 	dirs      file.DirNames   // where layouts are
-	all       options         // those of the mapping at hand, with what it inherits
+	all       options         // those of the current mapping, with inherited ones
 }
 
 func (b *builder) config(name string, doc *document) *Config {
@@ -52,7 +52,7 @@ func (b *builder) config(name string, doc *document) *Config {
 	b.schedule(defaults, defaults, &Mapping{})
 	b.tags(doc.Defaults.Tags)
 	taken := map[string]Position{}
-	const usual = 10_000 // more than that may be nonsense
+	const usual = 10_000 // more may be nonsense
 	c.Mappings = make([]Mapping, 0, min(doc.Mappings.len(), usual))
 	doc.Mappings.each(func(s *mappingSection) {
 		m := b.mapping(s, defaults)
@@ -62,7 +62,7 @@ func (b *builder) config(name string, doc *document) *Config {
 	return c
 }
 
-// mapping makes the mapping; what of it is wrong has been reported.
+// mapping builds the mapping, and reports its mistakes.
 func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
 	m := Mapping{Pos: s.origin.pos, Name: s.Name.value}
 	b.all = s.options
@@ -88,7 +88,7 @@ func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
 	return m
 }
 
-// defaultName is the path of the source's repository; of a layout, the directory's own name.
+// defaultName returns the path of the source's repository or, for a layout, the directory's base name.
 func defaultName(source image.Reference) string {
 	if source.IsLayout() {
 		return path.Base(source.Path)
@@ -96,7 +96,7 @@ func defaultName(source image.Reference) string {
 	return source.Path
 }
 
-// takeName checks the name, and that no mapping before has it.
+// takeName checks the name, and that no earlier mapping has it.
 func (b *builder) takeName(s *mappingSection, m Mapping, taken map[string]Position) {
 	t := s.Name
 	if !t.set {
@@ -120,11 +120,12 @@ func (b *builder) takeName(s *mappingSection, m Mapping, taken map[string]Positi
 	taken[m.Name] = m.Pos
 }
 
-// invalid reports a text that does not parse. The parser's words repeat the value, which one from elsewhere must not be.
+// invalid reports a text that does not parse. The parser's error repeats the value, so it is not shown if the value came from a variable or
+// another file.
 func (b *builder) invalid(t text, err error, wanted string) {
 	const enough = 4 * maxReference
 	switch {
-	case errors.Is(err, image.ErrUserinfo): // which repeats nothing
+	case errors.Is(err, image.ErrUserinfo): // this error does not repeat the value
 	case t.expanded():
 		err = fmt.Errorf("%s does not expand to %s", quote(t.raw), wanted)
 	case len(err.Error()) > enough:

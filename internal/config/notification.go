@@ -8,20 +8,20 @@ import (
 	"github.com/draysync/dray/internal/webhook"
 )
 
-// Notification says whom to tell what. It has been checked by [webhook.Check].
+// Notification says which events to send where. It has been checked by [webhook.Check].
 type Notification struct {
 	Pos Position
-	// URL is http or https, and may be a secret as a whole.
+	// URL is http or https, and may itself be a secret.
 	URL Secret
-	// Secret signs; empty for no signature.
+	// Secret is the signing key; empty for no signature.
 	Secret Secret
 	// On are kinds of events; empty for the default.
 	On []string
-	// Template makes the body; empty for a CloudEvent.
+	// Template is the template of the body; empty for a CloudEvent.
 	Template string
 }
 
-// notifications returns the entries of the list and reports what of them is wrong.
+// notifications returns the entries of the list and reports their mistakes.
 func (b *builder) notifications(l *series[notificationSection]) []Notification {
 	var all []Notification
 	var sections []notificationSection
@@ -45,7 +45,7 @@ func (b *builder) notifications(l *series[notificationSection]) []Notification {
 	return all
 }
 
-// hookMistakes gives each mistake its place in the file.
+// hookMistakes reports each mistake at its position in the file.
 func (b *builder) hookMistakes(sections []notificationSection, err error) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
@@ -57,7 +57,7 @@ func (b *builder) hookMistakes(sections []notificationSection, err error) {
 			continue
 		}
 		t, wanted := sections[e.Index].culprit(e.Field)
-		// What a template's parser repeats of it may have several lines.
+		// The error of a template's parser may quote several lines of it.
 		b.invalid(t, errors.New(strings.Join(strings.Fields(e.Err.Error()), " ")), wanted)
 	}
 }

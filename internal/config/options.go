@@ -9,7 +9,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// preset gives the keys that are not there their defaults.
+// preset sets missing keys to their defaults.
 func preset(v reflect.Value) {
 	for _, f := range reflect.VisibleFields(v.Type()) {
 		value, ok := f.Tag.Lookup("default")
@@ -26,7 +26,7 @@ func preset(v reflect.Value) {
 	}
 }
 
-// inherit takes what the options leave out from the defaults, which are complete.
+// inherit copies omitted options from the defaults, which are complete.
 func inherit(own, defaults *options) {
 	o, d := reflect.ValueOf(own).Elem(), reflect.ValueOf(defaults).Elem()
 	for i := range o.NumField() {
@@ -36,7 +36,7 @@ func inherit(own, defaults *options) {
 	}
 }
 
-// options reads complete options into the mapping, but for the tags.
+// options reads complete options into the mapping, except the tags.
 func (b *builder) options(o *options, m *Mapping) {
 	seen := map[image.Platform]int{}
 	for i, t := range o.Platforms.Want.items {

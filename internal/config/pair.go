@@ -13,7 +13,7 @@ type pair struct {
 	value *yaml.Node
 }
 
-// pairs returns what a mapping holds, merges included, and reports what is no key or is there twice.
+// pairs returns the pairs of a mapping, including merged ones, and reports invalid and duplicate keys.
 func (w *walker) pairs(n *yaml.Node, at origin) ([]pair, bool) {
 	if n.Kind != yaml.MappingNode {
 		w.wrong(n, at, "a mapping")
@@ -43,7 +43,7 @@ func (w *walker) pairs(n *yaml.Node, at origin) ([]pair, bool) {
 	return withMerged(own, merged, seen), true
 }
 
-// withMerged adds what is merged and not there already: the mapping's own keys win, then what is merged first.
+// withMerged adds merged pairs whose keys are not present: the mapping's own keys win, then those merged first.
 func withMerged(own, merged []pair, seen map[string]int) []pair {
 	for _, p := range merged {
 		if _, ok := seen[p.name]; !ok {
@@ -58,7 +58,7 @@ func isMerge(key *yaml.Node) bool {
 	return key.Kind == yaml.ScalarNode && key.Value == "<<" && key.ShortTag() == "!!merge"
 }
 
-// merge returns the pairs of what stands behind "<<": a mapping, or a list of them.
+// merge returns the pairs of the value of "<<": a mapping, or a list of mappings.
 func (w *walker) merge(n *yaml.Node, at origin) []pair {
 	at = w.at(n, join(at.key, "<<"))
 	sources := []*yaml.Node{n}

@@ -12,7 +12,7 @@ type Position struct {
 	Col  int
 }
 
-// String returns file:line:col, which editors and terminals make a link of.
+// String returns file:line:col, which editors and terminals turn into a link.
 func (p Position) String() string {
 	if p.Line == 0 {
 		return p.File

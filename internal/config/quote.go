@@ -8,10 +8,10 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// maxQuote bounds what a message repeats of the file, in bytes.
+// maxQuote limits a quotation of the file in a message, in bytes.
 const maxQuote = 80
 
-// quote makes any text of the file fit for a message.
+// quote returns a text of the file for use in a message: quoted and short.
 func quote(s string) string {
 	s = withoutUserinfo(s)
 	if short := clip(s); short != s {
@@ -20,8 +20,8 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// withoutUserinfo takes out what may be a user's name and password, wherever somebody has put it. What follows white space is none,
-// as in "CRON_TZ=UTC @daily".
+// withoutUserinfo removes what may be a user name and password from any position. Text after white space is not userinfo, as in "CRON_TZ=UTC
+// @daily".
 func withoutUserinfo(s string) string {
 	first, last := strings.IndexByte(s, '@'), strings.LastIndexByte(s, '@')
 	if first <= 0 || s[first-1] == ' ' || !image.HoldsUserinfo(s) {
@@ -30,7 +30,7 @@ func withoutUserinfo(s string) string {
 	return redacted + s[last:]
 }
 
-// clip shortens a text and takes line breaks and the like out of it.
+// clip shortens a text and removes line breaks and other control characters.
 func clip(s string) string {
 	s = withoutUserinfo(s)
 	if len(s) > maxQuote {

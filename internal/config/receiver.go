@@ -5,22 +5,22 @@ import (
 	"github.com/draysync/dray/internal/receiver"
 )
 
-// Receiver says whose events are taken. It has been checked by [receiver.Check].
+// Receiver describes a sender whose events are accepted. It has been checked by [receiver.Check].
 type Receiver struct {
 	Pos Position
 	// Name is a part of the path.
 	Name string
 	// Type is one of [receiver.Types].
 	Type string
-	// Secret is what the sender knows; empty for the type gcr only.
+	// Secret is the secret shared with the sender; empty only for the type gcr.
 	Secret Secret
-	// Registry is the canonical host that replaces the one in events; empty for theirs.
+	// Registry is the canonical host that replaces the one in events; empty to keep that.
 	Registry string
 	// Audience and ServiceAccount are those of Google's tokens.
 	Audience, ServiceAccount string
 }
 
-// receivers returns the entries of the list and reports what of them is wrong.
+// receivers returns the entries of the list and reports their mistakes.
 func (b *builder) receivers(l *series[receiverSection]) []Receiver {
 	var all []Receiver
 	var sections []receiverSection
@@ -51,7 +51,7 @@ func (b *builder) receivers(l *series[receiverSection]) []Receiver {
 	return all
 }
 
-// Options returns what the receiver needs to know.
+// Options returns the settings for package receiver.
 func (r Receiver) Options() receiver.Receiver {
 	return receiver.Receiver{
 		Name: r.Name, Type: r.Type, Secret: r.Secret.Reveal(), Registry: r.Registry, Audience: r.Audience, ServiceAccount: r.ServiceAccount,

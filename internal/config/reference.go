@@ -7,10 +7,10 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// single tells whether a source is one image.
+// single reports whether a source is one image.
 func single(r image.Reference) bool { return r.Tag != "" || r.Digest != "" }
 
-// source reads the source, which is a prefix where repositories are listed.
+// source reads the source, which is a prefix if repositories are listed.
 func (b *builder) source(s *mappingSection, m *Mapping) {
 	if !s.Source.set {
 		return
@@ -26,7 +26,7 @@ func (b *builder) source(s *mappingSection, m *Mapping) {
 	m.Source = ref
 }
 
-// maxReference bounds a reference, so that messages about it stay readable.
+// maxReference limits a reference, so that messages about it stay readable.
 const maxReference = 1024
 
 func (b *builder) reference(value string, prefix bool) (image.Reference, error) {
@@ -92,7 +92,7 @@ func (b *builder) target(t text, s *mappingSection, m *Mapping) (image.Reference
 	case ref.Tag != "" && !single(m.Source):
 		wrong, hint = "%s must not have a tag, because the source's tags are kept", "remove the tag, or add one to the source"
 	case ref.Repository == m.Source.Repository:
-		wrong, hint = "%s is the repository that the source is", "write another repository"
+		wrong, hint = "%s is the same repository as the source", "write another repository"
 	case ref.Tag == "" && m.Source.Tag == "" && m.Source.Digest != "":
 		if b.mayBeUntagged(m.Source, ref) {
 			return ref.WithDigest(m.Source.Digest), nil

@@ -12,36 +12,36 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Registry is what the file says about one registry, or about the repositories below one path of it.
+// Registry has the settings of one registry, or of the repositories below one path of it.
 type Registry struct {
 	// Key is the canonical host, or host/path.
 	Key string
 	Pos Position
-	// Username and Password are both set or both empty in a file. A password alone is somebody's token of Entra, for a registry of Azure's.
+	// Username and Password are both set or both empty in a file. A password alone is an Entra token, for an Azure registry.
 	Username string
 	Password Secret
-	// IdentityToken is a refresh token of the registry's token server, CredentialHelper what stands behind docker-credential- in the name
-	// of a program, Anonymous not to sign in. At most one of these and Username is set.
+	// IdentityToken is a refresh token of the registry's token server, CredentialHelper the name of a program after docker-credential-,
+	// Anonymous says not to sign in. At most one of these and Username is set.
 	IdentityToken    Secret
 	CredentialHelper string
 	Anonymous        bool
 	TLS              TLS
-	// PlainHTTP talks HTTP without TLS.
+	// PlainHTTP uses HTTP without TLS.
 	PlainHTTP bool
-	// Concurrency is how many requests may be in flight; 0 for the default.
+	// Concurrency limits the requests in flight; 0 for the default.
 	Concurrency int
 	RateLimit   RateLimit
 	// Mirrors are canonical hosts, or host/path.
 	Mirrors []string
-	// ByHead asks for each tag by HEAD, and not for the registry's own listing.
+	// ByHead resolves each tag by HEAD instead of using the registry's own listing.
 	ByHead bool
-	// Azure is nil for a registry that is none of Azure's.
+	// Azure is nil for a registry that is not one of Azure's.
 	Azure *RegistryAzure
 }
 
-// RateLimit says what to keep within. A number that is 0 is not said.
+// RateLimit has the limits to keep within. A number is 0 if it is not set.
 type RateLimit struct {
-	// Keep pulls of a window are left to others, or KeepPercent of the limit.
+	// Keep is the number of pulls of a window to leave to others, KeepPercent the percentage of the limit.
 	Keep, KeepPercent int
 	RequestsPerSecond int
 	// PullsPerWindow and Window are both set or both zero.
@@ -49,8 +49,7 @@ type RateLimit struct {
 	Window         time.Duration
 }
 
-// TLS says whom to trust and how to identify oneself. Relative paths in the file are relative to its folder; here they are
-// joined with it.
+// TLS has the certificates to trust and to present. Relative paths in the file are relative to its directory; here they are joined with it.
 type TLS struct {
 	CAFile             string
 	CertFile           string
@@ -58,7 +57,7 @@ type TLS struct {
 	InsecureSkipVerify bool
 }
 
-// registries turns the section into values by canonical key.
+// registries returns the section's values by canonical key.
 func (b *builder) registries(section dict[registrySection]) map[string]Registry {
 	keys := make([]string, len(section.entries))
 	b.plain = map[string]bool{}
@@ -87,14 +86,14 @@ func (b *builder) registries(section dict[registrySection]) map[string]Registry 
 	return all
 }
 
-// isPlain tells whether a registry is spoken to without TLS.
+// isPlain reports whether a registry is used without TLS.
 func (b *builder) isPlain(host string) bool { return b.plain[host] }
 
-// tlsPort is a host with the port of HTTPS, which its canonical form leaves out.
+// tlsPort matches a host with the port of HTTPS, which the canonical form omits.
 var tlsPort = regexp.MustCompile(`:0*443$`)
 
-// bare returns a canonical host, or host/path, without the port 80 where the host without it is spoken to without TLS: it is the same
-// connection then.
+// bare returns a canonical host, or host/path, without the port 80 if the host without a port is used without TLS, since the connection is
+// then the same.
 func bare(key string, plain func(host string) bool) string {
 	host, path, _ := strings.Cut(key, "/")
 	if short, ok := strings.CutSuffix(host, ":80"); ok && plain(short) {
@@ -103,7 +102,7 @@ func bare(key string, plain func(host string) bool) string {
 	return key
 }
 
-// Canonical returns the reference with the one name that its registry has in this config.
+// Canonical returns the reference with the name that this config uses for its registry.
 func (c *Config) Canonical(r image.Reference) image.Reference {
 	r.Registry = bare(r.Registry, func(host string) bool { return c.Registries[host].PlainHTTP })
 	return r
@@ -168,12 +167,12 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	}
 }
 
-// helperName is what may stand behind docker-credential-: a part of a program's name, and no path.
+// helperName matches a helper's name after docker-credential-: part of a program's name, not a path.
 var helperName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 func (b *builder) helper(t text) string {
 	if t.set && !helperName.MatchString(t.value) {
-		b.invalid(t, fmt.Errorf("%s is no name of a credential helper: write what stands behind docker-credential-, such as ecr-login", quote(t.raw)), "the name of a program behind docker-credential-")
+		b.invalid(t, fmt.Errorf("%s is not a credential helper: write its name after docker-credential-, such as ecr-login", quote(t.raw)), "the name of a program after docker-credential-")
 	}
 	return t.value
 }
@@ -197,14 +196,14 @@ func (b *builder) mirrors(key string, l list[text]) []string {
 		if first, ok := seen[name]; !ok {
 			seen[name] = t
 			mirrors = append(mirrors, name)
-		} else if first.value != t.value { // or else the list has said so
+		} else if first.value != t.value { // equal texts have been reported by the list
 			b.fail(t.origin, fmt.Errorf("%s is the same mirror as %s in line %d", quote(t.raw), quote(first.raw), first.pos.Line), "remove one of them")
 		}
 	}
 	return mirrors
 }
 
-// The most of a limit that can be kept for others, in percent, and the longest window.
+// The largest part of a limit that can be kept for others, in percent, and the longest window.
 const (
 	maxKeep   = 90
 	maxWindow = 31 * 24 * time.Hour
@@ -226,13 +225,13 @@ func (b *builder) rateLimit(s rateLimitSection) RateLimit {
 	}
 	if s.Window.set {
 		if r.Window = b.duration(s.Window); r.Window > maxWindow {
-			b.invalid(s.Window, fmt.Errorf("%s is too long: write 744h at the most", quote(s.Window.raw)), "a duration of 744h at the most")
+			b.invalid(s.Window, fmt.Errorf("%s is too long: write at most 744h", quote(s.Window.raw)), "a duration of at most 744h")
 		}
 	}
 	return r
 }
 
-// path returns a file's name, relative to the folder of the config file unless absolute.
+// path returns a file's name joined with the directory of the config file, unless absolute.
 func (b *builder) path(t text) string {
 	if t.value == "" || filepath.IsAbs(t.value) {
 		return t.value
@@ -240,7 +239,7 @@ func (b *builder) path(t text) string {
 	return filepath.Join(b.folder, t.value)
 }
 
-// file is path for what is read.
+// file is like path, for a file that is read.
 func (b *builder) file(t text) string {
 	path := b.path(t)
 	if path != "" {

@@ -14,7 +14,7 @@ var (
 
 const (
 	globClass = `\[(?:[a-z0-9._](?:-[a-z0-9._])?)+\]`
-	// globPart is one part of a path with *, ? and [a-z].
+	// globPart matches one part of a path with *, ? and [a-z].
 	globPart = `(?:[a-z0-9._*?-]|` + globClass + `)+`
 )
 
@@ -31,7 +31,7 @@ func (b *builder) repositories(l list[text], m *Mapping) {
 	}
 }
 
-// checkRepository accepts the path of a repository, and a glob of what both path.Match and people read alike.
+// checkRepository accepts the path of a repository, and a glob if path.Match reads it the way people do.
 func checkRepository(s string) error {
 	if !strings.ContainsAny(s, "*?[]{}") {
 		if !repositoryLiteral.MatchString(s) {

@@ -9,7 +9,7 @@ import (
 	"github.com/draysync/dray/internal/schedule"
 )
 
-// schedules are those of one file, by spec and time zone: in a long file most are the same.
+// schedules caches the schedules of one file, by spec and time zone: in a long file most are the same.
 type schedules struct {
 	parser schedule.Parser
 	known  map[[2]string]scheduled
@@ -41,10 +41,10 @@ func (s *schedules) checkZone(name string) error {
 	return err
 }
 
-// zoneName is what the names of time zones look like. Without it, other spellings of a file's path would be names, too.
+// zoneName matches the names of time zones. Without it, other spellings of a file's path would pass as names.
 var zoneName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*$`)
 
-// schedule reads when a mapping runs. Own are the options that it does not have from the defaults.
+// schedule reads when a mapping runs. own are the options that it does not inherit from the defaults.
 func (b *builder) schedule(all, own *options, m *Mapping) {
 	m.Priority = all.Priority.value
 	jitter, ok := b.span(all.Jitter)
@@ -63,19 +63,19 @@ func (b *builder) schedule(all, own *options, m *Mapping) {
 	}
 }
 
-// jitterMistake blames the mapping's own key where the other one is that of the defaults: others may be fine with it.
+// jitterMistake blames the mapping's own key if the other one is from the defaults, which may suit other mappings.
 func (b *builder) jitterMistake(all, own *options, err error) {
 	at, hint := all.Jitter, ""
 	if own.Schedule.set && !own.Jitter.set {
 		at, hint = all.Schedule, fmt.Sprintf("the jitter is that of line %d: give this mapping one of its own, 0s for none", all.Jitter.pos.Line)
 	}
 	if all.Jitter.expanded() || all.Schedule.expanded() {
-		err = errors.New("the jitter is longer than what lies between two runs of the schedule")
+		err = errors.New("the jitter is longer than the time between two runs of the schedule")
 	}
 	b.fail(at.origin, err, hint)
 }
 
-// span reads a duration that may be none, and tells whether it is one.
+// span reads a duration that may be zero, and reports whether it is valid.
 func (b *builder) span(t text) (time.Duration, bool) {
 	d, err := time.ParseDuration(t.value)
 	if err != nil || d < 0 || t.value[0] == '-' {
@@ -91,7 +91,7 @@ const maxGrace = 10 * time.Minute
 func (b *builder) grace(t text) time.Duration {
 	d, _ := b.span(t)
 	if d > maxGrace {
-		b.invalid(t, fmt.Errorf("%s is too long: write 10m at the most", quote(t.raw)), "a duration of 10m at the most")
+		b.invalid(t, fmt.Errorf("%s is too long: write at most 10m", quote(t.raw)), "a duration of at most 10m")
 	}
 	return d
 }

@@ -21,7 +21,7 @@ func (s Secret) String() string { return redacted }
 // GoString hides the text from %#v.
 func (s Secret) GoString() string { return redacted }
 
-// Format hides the text from all verbs: %d, for one, would not ask String.
+// Format hides the text from all verbs: %d, for example, would not call String.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue hides the text from log handlers.

@@ -13,17 +13,17 @@ import (
 
 // Server says where `dray run` listens.
 type Server struct {
-	// Listen is host:port, where the host may be empty for all addresses and the port 0 for any free one; or "unix:" and an
-	// absolute path; or empty for nowhere.
+	// Listen is host:port, with an empty host for all addresses and port 0 for any free port; or "unix:" and an absolute path; or empty to
+	// not listen.
 	Listen string
-	// Token is what a request that changes something has to show; empty for nothing.
+	// Token is the token that a request must send to change something; empty if none is required.
 	Token Secret
 }
 
 const (
 	minToken = 16
 	maxToken = 512
-	// maxSocket is the longest path that every system takes for a socket, in bytes.
+	// maxSocket is the longest socket path that every system accepts, in bytes.
 	maxSocket = 103
 )
 
@@ -46,7 +46,7 @@ func (b *builder) server(s serverSection) Server {
 	return Server{Listen: s.Listen.value, Token: Secret(s.Token.value)}
 }
 
-// checkListen accepts an address, and what means none.
+// checkListen accepts an address, or "" for none.
 func checkListen(s string) error {
 	if s == "" {
 		return nil
@@ -56,7 +56,7 @@ func checkListen(s string) error {
 		case !filepath.IsAbs(path) || strings.HasSuffix(path, "/"):
 			return fmt.Errorf("%s names no socket: write unix: and its absolute path, such as unix:/run/dray/dray.sock", quote(s))
 		case len(path) > maxSocket:
-			return fmt.Errorf("%s is a path of %d bytes, and a socket's has at most %d", quote(s), len(path), maxSocket)
+			return fmt.Errorf("%s is a path of %d bytes, but a socket's path has at most %d", quote(s), len(path), maxSocket)
 		}
 		return nil
 	}
@@ -70,7 +70,7 @@ func checkListen(s string) error {
 	return nil
 }
 
-// isHost accepts a name, an address, and nothing, which means all addresses.
+// isHost accepts a name, an address, or "" for all addresses.
 func isHost(s string) bool {
 	if s == "" || hostName.MatchString(s) {
 		return true
@@ -79,7 +79,7 @@ func isHost(s string) bool {
 	return err == nil && address.Zone() == "" || err == nil && hostName.MatchString(address.Zone())
 }
 
-// checkToken says nothing of what the token is.
+// checkToken returns errors that do not reveal the token.
 func checkToken(s string) error {
 	switch {
 	case !tokenText.MatchString(s):

@@ -15,7 +15,7 @@ import (
 // maxMarks is how many values a config file can have, roughly, before the YAML parser takes hundreds of MiB for them.
 const maxMarks = 1_000_000
 
-// checkText refuses what is no text that YAML allows, which the YAML parser does without a position, and what is too much.
+// checkText refuses text that YAML does not allow, which the YAML parser reports without a position, and text that is too large.
 func checkText(name string, data []byte) *Error {
 	if len(data) > MaxFile {
 		return &Error{Pos: Position{File: name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", MaxFile>>20), Hint: "is it a config file?"}
@@ -42,7 +42,7 @@ func checkText(name string, data []byte) *Error {
 	return nil
 }
 
-// marks counts what sets values apart in YAML. There are never more values than that, but for a few.
+// marks counts the characters that separate values in YAML. Apart from a few, there are never more values than that.
 func marks(data []byte) int {
 	n := 0
 	for i, c := range data {
@@ -69,12 +69,12 @@ func allowed(r rune) bool {
 
 var (
 	yamlLine = regexp.MustCompile(`^line (\d+): `)
-	// yamlGrammar are the messages of the parser proper; all others are the scanner's.
+	// yamlGrammar matches the messages of the parser itself; all others are the scanner's.
 	yamlGrammar = regexp.MustCompile(`^did not find expected (?:',' or|key|'-'|node content|<)`)
 	yamlAnchor  = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
 )
 
-// syntaxError finds the place in the message of the YAML parser, and says what it means.
+// syntaxError returns the position in the YAML parser's message, and explains the message.
 func syntaxError(name string, data []byte, err error) *Error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	pos := Position{File: name, Line: 1, Col: 1}
@@ -89,13 +89,13 @@ func syntaxError(name string, data []byte, err error) *Error {
 	pos.Line = min(max(pos.Line, 1), len(lines))
 	line := string(lines[pos.Line-1])
 	if m := yamlAnchor.FindStringSubmatch(text); m != nil {
-		return &Error{Pos: find(pos, lines, "*"+m[1]), Err: fmt.Errorf("the alias *%s stands for nothing", clip(m[1])), Hint: "an anchor &" + clip(m[1]) + " must stand before it, and a text that starts with * needs quotes"}
+		return &Error{Pos: find(pos, lines, "*"+m[1]), Err: fmt.Errorf("the alias *%s has no anchor", clip(m[1])), Hint: "an anchor &" + clip(m[1]) + " must stand before it, and a text that starts with * needs quotes"}
 	}
 	pos.Col = 1 + utf8.RuneCountInString(line) - utf8.RuneCountInString(strings.TrimLeft(line, " \t"))
 	return &Error{Pos: pos, Err: errors.New("is not valid YAML, here or just before: " + clip(text)), Hint: syntaxHint(text, line)}
 }
 
-// find returns where a word first stands.
+// find returns the first position of a word.
 func find(pos Position, lines [][]byte, word string) Position {
 	for i, line := range lines {
 		if j := bytes.Index(line, []byte(word)); j >= 0 {
@@ -105,7 +105,7 @@ func find(pos Position, lines [][]byte, word string) Position {
 	return pos
 }
 
-// syntaxHint guesses what is behind the messages that people meet.
+// syntaxHint guesses the cause of common messages.
 func syntaxHint(text, line string) string {
 	indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
 	switch {
@@ -127,10 +127,10 @@ func syntaxHint(text, line string) string {
 	return ""
 }
 
-// maxAliased bounds what aliases may add to a file, in nodes.
+// maxAliased limits the nodes that aliases may add to a file.
 const maxAliased = 100_000
 
-// checkAliases refuses aliases that stand for enormously much, or for themselves.
+// checkAliases refuses aliases that expand to too many nodes, or that contain themselves.
 func checkAliases(name string, root *yaml.Node) *Error {
 	s := sizes{name: name, known: map[*yaml.Node]int{}}
 	plain := s.of(root, false)
@@ -143,8 +143,8 @@ func checkAliases(name string, root *yaml.Node) *Error {
 // sizes counts the nodes below a node, with the aliases followed or not.
 type sizes struct {
 	name  string
-	known map[*yaml.Node]int // of what aliases stand for; -1 while it is counted
-	// largest is the alias that stands for the most, the first of several.
+	known map[*yaml.Node]int // sizes of aliased nodes; -1 while being counted
+	// largest is the alias of the most nodes, the first of several.
 	largest *yaml.Node
 	err     *Error
 }
@@ -176,7 +176,7 @@ func (s *sizes) alias(n *yaml.Node) int {
 	size, ok := s.known[n.Alias]
 	switch {
 	case ok && size < 0:
-		s.fail(n, fmt.Errorf("the alias *%s stands within what it stands for", clip(n.Value)), "")
+		s.fail(n, fmt.Errorf("the alias *%s contains itself", clip(n.Value)), "")
 		return 1
 	case !ok:
 		size = s.of(n.Alias, true)

@@ -7,7 +7,7 @@ import (
 	"github.com/draysync/dray/internal/tagfilter"
 )
 
-// onlyForRepositories reports keys that mean nothing for one image.
+// onlyForRepositories reports keys that do not apply to one image.
 func (b *builder) onlyForRepositories(s *mappingSection) {
 	for _, at := range []origin{s.Tags.origin, s.Repositories.origin} {
 		if at.set {
@@ -16,7 +16,7 @@ func (b *builder) onlyForRepositories(s *mappingSection) {
 	}
 }
 
-// chooseTags compiles what a mapping or its defaults say about tags.
+// chooseTags compiles the tags of a mapping or its defaults.
 func (b *builder) chooseTags(s *mappingSection, m *Mapping) {
 	switch missing := s.origin.below("tags"); {
 	case b.all.Tags.set:
@@ -26,7 +26,7 @@ func (b *builder) chooseTags(s *mappingSection, m *Mapping) {
 	}
 }
 
-// reported tells whether something within a section has been reported.
+// reported reports whether a mistake in a section has been reported.
 func (b *builder) reported(at origin) bool {
 	for _, e := range b.errs {
 		rest, within := strings.CutPrefix(e.Key, at.key)
@@ -37,7 +37,7 @@ func (b *builder) reported(at origin) bool {
 	return false
 }
 
-// filters are those of one file, by identity: in a long file most are the same.
+// filters caches the filters of one file, by identity: in a long file most are the same.
 type filters struct {
 	compiler tagfilter.Compiler
 	known    map[string]tagfilter.Filter
@@ -58,7 +58,7 @@ func (f *filters) compile(spec tagfilter.Spec) (tagfilter.Filter, error) {
 	return filter, err
 }
 
-// tags compiles the section; it is the zero Filter where something is wrong, which has been reported then.
+// tags compiles the section. If it has mistakes, tags reports them and returns the zero Filter.
 func (b *builder) tags(s tagsSection) tagfilter.Filter {
 	if !s.set {
 		return tagfilter.Filter{}
@@ -95,7 +95,7 @@ func (b *builder) tagSet(s tagsSection) tagfilter.Filter {
 	return filter
 }
 
-// tagMistakes gives each mistake its place in the file.
+// tagMistakes reports each mistake at its position in the file.
 func (b *builder) tagMistakes(s tagsSection, err error) {
 	incomplete := b.reported(s.origin)
 	var joined interface{ Unwrap() []error }

@@ -12,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// origin is where a value stands in the file. The zero origin is that of a value that is not there.
+// origin is the position of a value in the file. The zero origin is that of a missing value.
 type origin struct {
 	pos Position
 	key string
@@ -27,17 +27,17 @@ type decoder interface {
 	decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
 }
 
-// text is a string. Scalars of other kinds keep what is written: 1.10 is "1.10".
+// text is a string. Scalars of other kinds keep their spelling: 1.10 is "1.10".
 type text struct {
 	origin
 	raw   string // as written
 	value string // expanded
 }
 
-// broken tells whether the text is there and could not be read, which has been reported.
+// broken reports whether the text is present but could not be read, which has been reported.
 func (t text) broken() bool { return !t.set && t.pos != Position{} }
 
-// expanded tells whether the value came from elsewhere and must not be shown.
+// expanded reports whether the value came from a variable or another file and must not be shown.
 func (t text) expanded() bool { return t.raw != t.value }
 
 func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
@@ -75,7 +75,7 @@ func (t *text) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag)
 	*t = read
 }
 
-// doubt gives a text whose value is not known one that it may have.
+// doubt sets a text with an unknown value to a possible one.
 func (w *walker) doubt(t *text, tag reflect.StructTag) {
 	if w.unsure == nil {
 		w.unsure = map[Position]bool{}
@@ -93,7 +93,7 @@ func (w *walker) doubt(t *text, tag reflect.StructTag) {
 	}
 }
 
-// preset takes a default.
+// preset sets the default.
 func (t *text) preset(value string) { t.raw, t.value = value, value }
 
 // number is a whole number.
@@ -150,7 +150,7 @@ func (v *toggle) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag)
 
 func (v *toggle) preset(value string) { v.value = value == "true" }
 
-// list is a sequence. An entry that is wrong is reported and left as its zero value.
+// list is a sequence. A wrong entry is reported and left as its zero value.
 type list[T any] struct {
 	origin
 	items []T
@@ -174,7 +174,7 @@ func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructT
 	}
 }
 
-// sequence tells whether the node is a list with enough entries, and reports it otherwise.
+// sequence reports whether the node is a list with enough entries; if not, it records the mistake.
 func (w *walker) sequence(n *yaml.Node, at origin, tag reflect.StructTag) bool {
 	if n.Kind != yaml.SequenceNode {
 		w.wrong(n, at, "a list")
@@ -203,7 +203,7 @@ func (l *list[T]) texts() []text {
 	return texts
 }
 
-// values returns what the texts of a list expand to.
+// values returns the expanded texts of a list.
 func values(l list[text]) []string {
 	var all []string
 	for _, t := range l.items {
@@ -212,10 +212,10 @@ func values(l list[text]) []string {
 	return all
 }
 
-// series is a list of sections, which are read one at a time, when they are asked for. There may be very many.
+// series is a list of sections that are read one at a time, on demand, since there may be very many.
 type series[T any] struct {
 	origin
-	item   T // the one at hand
+	item   T // the current one
 	walker *walker
 	node   *yaml.Node
 	tag    reflect.StructTag
@@ -227,7 +227,7 @@ func (s *series[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.Struc
 	}
 }
 
-// len is how many sections there are.
+// len returns the number of sections.
 func (s *series[T]) len() int {
 	if s.node == nil {
 		return 0
@@ -235,8 +235,8 @@ func (s *series[T]) len() int {
 	return len(s.node.Content)
 }
 
-// each reads the sections, the one time it is called, and hands on those that are there. One that is wrong has been reported, and may lack anything. Nothing
-// may keep the pointer. What has been read is given free: the nodes of a file take many times its size.
+// each reads the sections and passes on those that are present. It may be called only once. A section with mistakes has been reported, and
+// may lack any field. f must not keep the pointer. each frees the nodes that it has read, since the nodes of a file take many times its size.
 func (s *series[T]) each(use func(*T)) {
 	for i := range s.len() {
 		if s.walker.full() {
@@ -249,7 +249,7 @@ func (s *series[T]) each(use func(*T)) {
 		if at, ok := any(&s.item).(interface{ where() origin }); ok && at.where().set {
 			use(&s.item)
 		}
-		if s.node.Anchor == "" { // or else it may stand for another list, too
+		if s.node.Anchor == "" { // an alias may refer to an anchored list
 			s.node.Content[i] = nil
 		}
 	}

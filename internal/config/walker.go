@@ -10,7 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// walker reads nodes into the types of the grammar and reports what does not fit.
+// walker reads nodes into the types of the grammar and reports mismatches.
 type walker struct {
 	*report
 	file   string
@@ -26,7 +26,7 @@ func (w *walker) at(n *yaml.Node, key string) origin {
 	return origin{pos: Position{File: w.file, Line: max(n.Line, 1), Col: max(n.Column, 1)}, key: key, set: true}
 }
 
-// value reads a node, wherever it is written, into a value of the grammar.
+// value reads a node, also through an alias, into a value of the grammar.
 func (w *walker) value(target any, n *yaml.Node, key string, tag reflect.StructTag) {
 	at := w.at(n, key)
 	n = resolve(n)
@@ -41,7 +41,7 @@ func (w *walker) value(target any, n *yaml.Node, key string, tag reflect.StructT
 	w.object(target, n, at, "")
 }
 
-// resolve follows an alias to what it stands for.
+// resolve follows an alias to its node.
 func resolve(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -49,7 +49,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// scalar tells whether the node is a scalar with one of the YAML tags, and reports it otherwise.
+// scalar reports whether the node is a scalar with one of the YAML tags; if not, it records the mistake.
 func (w *walker) scalar(n *yaml.Node, at origin, wanted string, tags ...string) bool {
 	if n.Kind == yaml.ScalarNode && slices.Contains(tags, n.ShortTag()) {
 		return true
@@ -65,13 +65,13 @@ func (w *walker) wrong(n *yaml.Node, at origin, wanted string) {
 		case strings.Contains(n.Value, "${"):
 			hint = "${…} stands for a text only"
 		case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
-			hint = "quotes make a text of it"
+			hint = "the quotes make it a text"
 		}
 	}
 	w.fail(at, fmt.Errorf("must be %s (got %s)", wanted, describe(n)), hint)
 }
 
-// describe says what a node is.
+// describe describes a node for a message.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.SequenceNode:
@@ -95,11 +95,10 @@ func describe(n *yaml.Node) string {
 	return "a value with the YAML tag " + clip(n.ShortTag())
 }
 
-// extension begins keys at the top of a file that are the user's own, such as those that hold anchors.
+// extension is the prefix of top-level keys for the user's own purposes, such as anchors.
 const extension = "x-"
 
-// object reads a mapping into a struct of the grammar. Where the node is none, the message says what is wanted: by default,
-// the keys.
+// object reads a mapping into a struct of the grammar. If the node is not a mapping, the message says what is wanted: by default, the keys.
 func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 	if n.Kind != yaml.MappingNode {
 		if wanted == "" {
@@ -130,7 +129,7 @@ func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 	w.company(of.rules, at, present)
 }
 
-// company reports keys that are missing beside others, or that must not stand beside others.
+// company reports keys that other keys require or exclude.
 func (w *walker) company(rules []reflect.StructField, at origin, present map[string]pair) {
 	has := func(key string) bool { _, ok := present[key]; return ok }
 	for _, f := range rules {
@@ -173,7 +172,7 @@ func (w *walker) oneOf(keys []string, at origin, present map[string]pair) {
 	}
 }
 
-// below returns the origin of a key that is not there: that of what it is missing from.
+// below returns the origin of a missing key: that of the section that lacks it.
 func (o origin) below(key string) origin {
 	o.key = join(o.key, key)
 	return o
