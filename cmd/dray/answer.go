@@ -17,10 +17,10 @@ import (
 	"github.com/draysync/dray/internal/web"
 )
 
-// answers are what the daemon says over HTTP.
+// answers implements the HTTP server's view of the daemon.
 type answers struct {
 	daemon *daemon.Daemon
-	store  *store.Store // nil where there is none
+	store  *store.Store // nil for none
 	limits *limits
 	events *receiver.Set
 	azure  *atomic.Pointer[azureJobs]
@@ -44,7 +44,7 @@ func (a answers) Status(ctx context.Context) (record.Snapshot, error) {
 // History implements web.Daemon.
 func (a answers) History(ctx context.Context, job string, limit int) ([]record.JobRun, error) {
 	if a.store == nil {
-		return nil, fmt.Errorf("there is no history without a store: %w", web.ErrUnavailable)
+		return nil, fmt.Errorf("without a store there is no history: %w", web.ErrUnavailable)
 	}
 	return a.store.History(ctx, store.HistoryQuery{Job: job, Limit: limit})
 }
@@ -72,7 +72,7 @@ func (a answers) Sync(ctx context.Context, job string, tags []string) (bool, err
 // Reload implements web.Daemon.
 func (a answers) Reload(ctx context.Context) error { return unavailable(a.daemon.Reload(ctx, "http")) }
 
-// nothingMoves is how long no run may get on before that is said.
+// nothingMoves is how long runs may make no progress before the daemon is not ready.
 const nothingMoves = 5 * time.Minute
 
 // Ready implements web.Daemon.
@@ -100,7 +100,7 @@ func (a answers) Ready(ctx context.Context) error {
 // Alive implements web.Daemon.
 func (a answers) Alive(ctx context.Context) error { return a.daemon.Alive(ctx) }
 
-// unavailable marks what is no fault of whoever asks.
+// unavailable marks an error that is not the client's fault.
 func unavailable(err error) error {
 	if errors.Is(err, daemon.ErrStopping) {
 		return fmt.Errorf("%w: %w", web.ErrUnavailable, err)

@@ -28,7 +28,7 @@ import (
 	"github.com/draysync/dray/internal/transfer"
 )
 
-// azureSide is what a config needs of Azure; nil where it needs nothing.
+// azureSide is the Azure client of a config, with its sign-in; nil if the config does not use Azure.
 type azureSide struct {
 	config *config.Config
 	cloud  azure.Cloud
@@ -39,25 +39,25 @@ type azureSide struct {
 	refusals map[string]refusal
 }
 
-// refusal is a sign-in that failed, and until when it is not tried again: at Entra, or at a registry.
+// refusal is a failed sign-in, at Entra or at a registry, and until when not to try it again.
 type refusal struct {
 	err   error
 	until time.Time
 }
 
-// How long a sign-in that failed is not tried again: one that may succeed by itself, and others.
+// The pauses after a failed sign-in: for one that may succeed by itself, and for others.
 const (
 	signInSoon  = time.Minute
 	signInAgain = 10 * time.Minute
 )
 
-// The keys of Entra's own refusals: of a token for registries, and of one for the Resource Manager, which it may give to others.
+// The keys of Entra's own refusals: of a token for registries, and of one for the Resource Manager. An identity may get one and not the other.
 const (
 	forRegistries = "Entra, for registries"
 	forManager    = "Entra, for the Resource Manager"
 )
 
-// refusal returns the one that there is for a registry, or at Entra; its error is nil for none.
+// refusal returns the current refusal by a registry, or by Entra; its error is nil for none.
 func (s *azureSide) refusal(at string) refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *azureSide) refusal(at string) refusal {
 	return refusal{}
 }
 
-// refuse keeps how a sign-in failed, or with nil that it did not.
+// refuse records how a sign-in failed or, with nil, that it succeeded.
 func (s *azureSide) refuse(at string, err error) refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,7 @@ func (s *azureSide) refuse(at string, err error) refusal {
 	return r
 }
 
-// passing tells whether a sign-in that failed may succeed by itself: only an answer that refuses for good, or a credential that is none, does not.
+// passing reports whether a failed sign-in may succeed by itself: any may, except after a permanent refusal or with an invalid credential.
 func passing(err error) bool {
 	if answer, ok := errors.AsType[*azure.ResponseError](err); ok {
 		return answer.MayPass()
@@ -97,7 +97,7 @@ func passing(err error) bool {
 	return true
 }
 
-// cloudOf is the Azure that a config is about.
+// cloudOf returns the Azure cloud of a config.
 func cloudOf(cfg *config.Config) azure.Cloud {
 	h := cfg.Azure.Hosts
 	if known, ok := azure.CloudNamed(cfg.Azure.Cloud); ok {
@@ -106,14 +106,14 @@ func cloudOf(cfg *config.Config) azure.Cloud {
 	return azure.Cloud{ARMEndpoint: h.ARMEndpoint, ARMAudience: h.ARMAudience, AuthorityHost: h.AuthorityHost, RegistrySuffix: h.RegistrySuffix}
 }
 
-// newAzure makes it where a registry of the config is Azure's, or the config says how to sign in to Azure.
+// newAzure builds the Azure side if the config has an Azure registry, or says how to sign in to Azure.
 func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTripper, log *slog.Logger) (*azureSide, error) {
 	wanted := cfg.Azure.Set || slices.ContainsFunc(cfg.Mappings, func(m config.Mapping) bool { return m.Engine == config.EngineACR })
 	for _, r := range cfg.Registries {
 		wanted = wanted || r.Azure != nil
 	}
 	if !wanted {
-		return nil, nil //nolint:nilnil // nothing is wanted of it
+		return nil, nil //nolint:nilnil // Azure is not used
 	}
 	s := &azureSide{config: cfg, cloud: cloudOf(cfg)}
 	base, err := azureTransport(cfg.Azure.Hosts.CAFile)
@@ -138,12 +138,12 @@ func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTrip
 	return s, nil
 }
 
-// maxCertificates is the largest file of certificates that is read, in bytes.
+// maxCertificates is the size limit of a certificate file, in bytes.
 const maxCertificates = 16 << 20
 
-// azureTransport trusts the certificates of a file besides the system's.
+// azureTransport returns a transport that trusts the certificates of a file besides the system's.
 func azureTransport(caFile string) (*http.Transport, error) {
-	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nobody sets another
+	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing replaces it
 	base.Proxy = proxyFor
 	if caFile == "" {
 		return base, nil
@@ -163,7 +163,7 @@ func azureTransport(caFile string) (*http.Transport, error) {
 	return base, nil
 }
 
-// proxyFor is the proxy that the environment names, but for the metadata service of this machine, which no proxy can reach.
+// proxyFor returns the environment's proxy, except for this machine's metadata service, which no proxy can reach.
 func proxyFor(r *http.Request) (*url.URL, error) {
 	if address, err := netip.ParseAddr(r.URL.Hostname()); err == nil && address.IsLinkLocalUnicast() {
 		return nil, nil //nolint:nilnil // none
@@ -171,7 +171,7 @@ func proxyFor(r *http.Request) (*url.URL, error) {
 	return http.ProxyFromEnvironment(r)
 }
 
-// engine makes the engine "acr", which has copying make what Azure could not.
+// engine builds the engine "acr", which falls back to copying if Azure fails.
 func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, memory *store.Store, limits *limits, copying *transfer.Engine, log *slog.Logger) *acr.Engine {
 	options := acr.Options{
 		Azure: s.client, Plane: client, Locks: locks{s.client}, Target: s.id,
@@ -189,7 +189,7 @@ func (s *azureSide) engine(client *registry.Client, credentials *auth.Store, mem
 	return acr.New(options)
 }
 
-// access is what the config says of the data plane of a target.
+// access returns the config's setting for the data plane of a target.
 func (s *azureSide) access(host string) acr.Access {
 	if r := s.config.Registries[host].Azure; r != nil {
 		return acr.Access(r.DataPlane)
@@ -197,13 +197,13 @@ func (s *azureSide) access(host string) acr.Access {
 	return acr.AccessAuto
 }
 
-// azureJobs is a side of Azure with the jobs of a generation.
+// azureJobs is the Azure side with the jobs of a generation.
 type azureJobs struct {
 	side *azureSide
 	jobs []plan.Job
 }
 
-// closed returns the registries whose data plane is closed to the jobs, as far as is known.
+// closed returns the registries whose data plane is known to be closed to the jobs.
 func (a *azureJobs) closed() []acr.ClosedRegistry {
 	if a == nil || a.side == nil {
 		return nil
@@ -213,7 +213,7 @@ func (a *azureJobs) closed() []acr.ClosedRegistry {
 	})
 }
 
-// locks asks registries of Azure for the locks of tags.
+// locks reads the locks of tags from Azure registries.
 type locks struct{ *azure.Client }
 
 // Locked implements acr.Locks.
@@ -221,7 +221,7 @@ func (l locks) Locked(ctx context.Context, ref image.Reference) (bool, error) {
 	return l.Client.Locked(ctx, ref.Registry, ref.Path, ref.Tag)
 }
 
-// known is what the config says of the registry of a repository.
+// known returns the configuration of a repository's registry.
 func (s *azureSide) known(repo image.Repository, client *registry.Client, credentials *auth.Store) acr.Registry {
 	host, part := s.config.Registries[repo.Registry], s.config.Registries[client.Account(repo)]
 	implied := s.config.Azure.Everywhere && s.issues(repo.Registry) && part.Password == "" && part.IdentityToken == "" && part.CredentialHelper == ""
@@ -233,7 +233,7 @@ func (s *azureSide) known(repo image.Repository, client *registry.Client, creden
 	}
 }
 
-// id returns the resource ID of a registry: the config's, or what Azure says to its login server.
+// id returns the resource ID of a registry: the config's or, by its login server, Azure's.
 func (s *azureSide) id(ctx context.Context, host string) (azure.ResourceID, error) {
 	if r := s.config.Registries[host].Azure; r != nil && r.ResourceID != "" {
 		return azure.ParseResourceID(r.ResourceID)
@@ -244,8 +244,8 @@ func (s *azureSide) id(ctx context.Context, host string) (azure.ResourceID, erro
 	return s.client.Find(ctx, "", host) //nolint:wrapcheck // it says what was done
 }
 
-// origin is how Azure reaches a source. A registry of Azure's that this identity can see is named by its ID; what the config has a
-// password for by that.
+// origin returns how Azure reaches a source: by the resource ID of an Azure registry that this identity can see, or by its host, with the
+// config's password if there is one.
 func (s *azureSide) origin(ctx context.Context, source image.Repository, client *registry.Client) (acr.Origin, error) {
 	if entry := s.config.Registries[client.Account(source)]; entry.Password != "" {
 		return acr.Origin{Host: source.Registry, Username: entry.Username, Password: entry.Password.Reveal()}, nil
@@ -258,13 +258,13 @@ func (s *azureSide) origin(ctx context.Context, source image.Repository, client 
 	switch {
 	case err == nil:
 		return acr.Origin{ResourceID: id.String()}, nil
-	case !ours && errors.Is(err, azure.ErrNotFound): // somebody else's, who may let everybody pull
+	case !ours && errors.Is(err, azure.ErrNotFound): // someone else's, which may allow anonymous pulls
 		return acr.Origin{Host: source.Registry}, nil
 	}
 	return acr.Origin{}, err
 }
 
-// signIn tells whether Azure can be signed in to, and does not ask again at once where it could not.
+// signIn returns an error if signing in to Azure fails. After a failure it does not try again for a while.
 func (s *azureSide) signIn(ctx context.Context) error {
 	if r := s.refusal(forManager); r.err != nil {
 		return r.err
@@ -276,7 +276,7 @@ func (s *azureSide) signIn(ctx context.Context) error {
 	return err //nolint:wrapcheck // it says what was done
 }
 
-// azureKey is what of a config the side of Azure is made of, for a comparison.
+// azureKey returns the parts of a config that the Azure side depends on, for comparison.
 func azureKey(cfg *config.Config) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%+v", cfg.Azure)

@@ -59,7 +59,7 @@ func TestAzureClosed(t *testing.T) {
 	a := newArticle(t)
 	a.target.Change(func(o *azure.RegistryOptions) { o.NoPublicAccess = true })
 	const mapping = "mappings:\n  - {source: docker.io/library/hello-world:latest, target: myregistry.azurecr.io/hello-world}\n"
-	for plane, want := range map[string]string{"auto": "cannot be looked at", "none": "is not looked at"} {
+	for plane, want := range map[string]string{"auto": "cannot be read", "none": "is not read"} {
 		text, _ := a.said(t, "version: 1\nregistries: {myregistry.azurecr.io: {azure: {dataPlane: "+plane+"}}}\n"+mapping, []string{"check", "--online"})
 		if !strings.Contains(text, "! myregistry.azurecr.io "+want) || strings.Contains(text, "x myregistry.azurecr.io") {
 			t.Errorf("%s:\n%s", plane, text)

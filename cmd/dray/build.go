@@ -23,7 +23,7 @@ import (
 	"github.com/draysync/dray/internal/transfer"
 )
 
-// watcher follows a run, and ends with it.
+// watcher follows a run. It is closed when the run ends.
 type watcher interface {
 	mirror.Watcher
 	Close()
@@ -35,13 +35,13 @@ type quiet struct{ report.Quiet }
 // Close does nothing.
 func (quiet) Close() {}
 
-// process is what commands and the daemon share, and lives as long as the process. It closes in the reverse of the order in which it was built:
-// the store, the limits, and what is built on them.
+// process has the parts that commands and the daemon share for the lifetime of the process: the store, the limits, and their dependents.
+// They are closed in reverse order.
 type process struct {
 	*app
 	log     *slog.Logger
 	store   *store.Store     // nil for none
-	metrics *metrics.Metrics // nil for nobody
+	metrics *metrics.Metrics // nil for none
 	limits  *limits
 	// readFile reads files that may change while the process runs; nil if changes do not matter.
 	readFile func(string) ([]byte, error)
@@ -50,7 +50,7 @@ type process struct {
 	closers []func(context.Context) error
 }
 
-// newProcess builds what does not depend on registries. m counts pulls and requests; nil for no metrics.
+// newProcess builds the parts that do not depend on registries. m counts pulls and requests; nil for no metrics.
 func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Metrics, log *slog.Logger) *process {
 	p := &process{app: a, log: log, store: a.remember(ctx, cfg), metrics: m}
 	var pulled func(registry, account string)
@@ -68,10 +68,10 @@ func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Met
 	return p
 }
 
-// atClose makes close call f, before what was registered earlier.
+// atClose makes close call f, before functions registered earlier.
 func (p *process) atClose(f func(context.Context) error) { p.closers = append(p.closers, f) }
 
-// close calls what was registered by atClose, the newest first.
+// close calls the functions registered by atClose, the newest first.
 func (p *process) close(ctx context.Context) error {
 	var errs []error
 	for _, f := range slices.Backward(p.closers) {
@@ -88,7 +88,7 @@ type generation struct {
 	jobs   []plan.Job
 }
 
-// build puts the packages together for a config.
+// build builds a generation from a config.
 func (p *process) build(cfg *config.Config, jobs []plan.Job) (*generation, error) {
 	links, err := p.link(cfg)
 	if err != nil {
@@ -110,8 +110,8 @@ func (g *generation) mirror(watch mirror.Watcher) *mirror.Mirror {
 	return m
 }
 
-// load reads and compiles the config. Its errors name their places in the file. readFile reads it and what it refers to; nil for
-// the file system. With an error the config has the files that it is made of, no more.
+// load reads and compiles the config. Its errors have positions in the file. readFile reads the config and the files that it refers to; nil
+// for the file system. With an error, the config has only the list of its files.
 func (a *app) load(readFile func(string) ([]byte, error)) (*config.Config, []plan.Job, error) {
 	return a.loadWith(config.Options{Getenv: a.getenv, ReadFile: readFile})
 }
@@ -184,13 +184,13 @@ func newEngine(client *registry.Client, memory *store.Store, limits *limits, log
 
 func userAgent() string { return "dray/" + buildVersion().Version }
 
-// How long the store keeps what nobody asks for, and how many bytes of manifests it keeps at the most.
+// How long the store keeps unused entries, and the maximum size of its manifests in bytes.
 const (
 	memoryLasts = 90 * 24 * time.Hour
 	memoryBytes = 512 << 20
 )
 
-// remember opens the store. It is a help, not the truth: where it cannot be opened that is said, and all goes on without it.
+// remember opens the store. The store is only a cache: if it cannot be opened, dray logs that and continues without it.
 func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
 	dir := a.memoryDir(cfg)
 	if dir == "" {
@@ -202,15 +202,15 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
 		err = prune(ctx, s)
 	}
 	if err != nil && ctx.Err() == nil {
-		log.LogAttrs(ctx, slog.LevelWarn, "going on without a memory of earlier runs", slog.Any("err", err))
+		log.LogAttrs(ctx, slog.LevelWarn, "continuing without a memory of earlier runs", slog.Any("err", err))
 	}
 	return s
 }
 
-// memoryDir is where the store is; empty for none.
+// memoryDir returns the directory of the store; empty for none.
 func (a *app) memoryDir(cfg *config.Config) string { return cmp.Or(cfg.StateDir, a.stateDir()) }
 
-// stateDir is the default of the config's key: what systemd gives, else the place of the XDG base directory specification.
+// stateDir returns the default of the config's key: systemd's directory, else that of the XDG base directory specification.
 func (a *app) stateDir() string {
 	if dirs := a.env("STATE_DIRECTORY"); dirs != "" {
 		first, _, _ := strings.Cut(dirs, ":")
@@ -225,10 +225,10 @@ func (a *app) stateDir() string {
 	return ""
 }
 
-// shownNames is how many mappings are named to whoever asks for one that is not there.
+// shownNames is how many mappings an error about an unknown name lists.
 const shownNames = 10
 
-// unknownMapping names what may have been meant instead, or else what there is.
+// unknownMapping returns an error with similar names or, if there are none, with the existing ones.
 func unknownMapping(name string, all []string) error {
 	if near := spelling.Nearest(name, all, maxNearest); len(near) > 0 {
 		return usage("no mapping is named %q%s", name, spelling.Suggestion(near))
@@ -239,7 +239,7 @@ func unknownMapping(name string, all []string) error {
 	return usage("no mapping is named %q; there are: %q", name, all)
 }
 
-// choose returns the jobs with the given names, all where none is given.
+// choose returns the jobs with the given names, or all if none is given.
 func choose(jobs []plan.Job, names []string) ([]plan.Job, error) {
 	if len(names) == 0 {
 		return jobs, nil

@@ -32,7 +32,7 @@ type checked struct {
 	Mappings   int               `json:"mappings"`
 	Errors     []checkedError    `json:"errors"`
 	Registries []checkedRegistry `json:"registries"`
-	// Warnings are about what is valid and yet will not do what is wanted.
+	// Warnings are about settings that are valid but will not work as intended.
 	Warnings []string `json:"warnings"`
 }
 
@@ -45,17 +45,17 @@ type checkedError struct {
 	Message string `json:"message"`
 }
 
-// checkedRegistry is how a registry answered; of one that was not asked, only the name is given.
+// checkedRegistry is a registry's answer; without --online it has only the name.
 type checkedRegistry struct {
 	Registry string `json:"registry"`
 	Account  string `json:"account"`
 	Asked    bool   `json:"asked"`
-	// PullsLeft of PullsLimit may be made; both are absent where the registry does not count.
+	// PullsLeft of PullsLimit pulls remain; both are absent if the registry does not count pulls.
 	PullsLimit int `json:"pulls_limit,omitempty"`
 	PullsLeft  int `json:"pulls_left,omitempty"`
-	// Listing is the kind of the registry's own listing of tags with digests; empty where each tag is asked for by HEAD.
+	// Listing is the kind of the registry's own listing of tags with digests; empty if each tag takes a HEAD request.
 	Listing string `json:"listing,omitempty"`
-	// listed says that HEADs have agreed with such a listing.
+	// listed says that HEAD requests have confirmed such a listing.
 	listed bool
 	Error  string `json:"error"`
 
@@ -114,7 +114,7 @@ func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 	return err
 }
 
-// checkBuilt builds everything, and asks what can be asked of it.
+// checkBuilt builds everything, and runs the checks that need that.
 func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Job, online bool, answer *checked) error {
 	built, err := a.build(ctx, cfg, jobs, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -161,7 +161,7 @@ func (a *app) printChecked(answer checked) {
 	}
 }
 
-// pulls says what is left of an allowance, where there is one.
+// pulls describes the remaining pulls, if the registry limits them.
 func (r checkedRegistry) pulls() string {
 	if r.PullsLimit == 0 {
 		return ""
@@ -169,7 +169,7 @@ func (r checkedRegistry) pulls() string {
 	return fmt.Sprintf("; %d of %d pulls left", r.PullsLeft, r.PullsLimit)
 }
 
-// lists says that tags are compared by the registry's own listing.
+// lists describes the registry's own listing, if tags are compared by it.
 func (r checkedRegistry) lists() string {
 	if r.Listing == "" {
 		return ""
@@ -180,7 +180,7 @@ func (r checkedRegistry) lists() string {
 	return "; lists tags with digests (" + r.Listing + ")"
 }
 
-// accounts are the registries of the jobs, and the parts of them that are signed in to in a way of their own, each with one of its repositories.
+// accounts returns the jobs' registries, and the parts of them with credentials of their own, each with one of its repositories.
 func accounts(account func(image.Repository) string, jobs []plan.Job) map[string]image.Repository {
 	repos := map[string]image.Repository{}
 	for _, job := range jobs {
@@ -230,7 +230,7 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 	return answers
 }
 
-// dataPlane is what the config says of the data plane of a registry that is only a target of Azure's imports; empty for any other.
+// dataPlane returns the config's setting for the data plane of a registry that is only a target of Azure's imports; empty for any other.
 func (g *generation) dataPlane(repo image.Repository) acr.Access {
 	of := g.config.Registries[repo.Registry].Azure
 	if of == nil || slices.ContainsFunc(g.jobs, func(j plan.Job) bool {
@@ -241,26 +241,25 @@ func (g *generation) dataPlane(repo image.Repository) acr.Access {
 	return acr.Access(of.DataPlane)
 }
 
-// closedPlanes takes the errors out of targets that Azure imports into all the same, and returns a warning for each.
+// closedPlanes clears the errors of targets that Azure can import into anyway, and returns a warning for each.
 func closedPlanes(built *generation, answers []checkedRegistry, repos map[string]image.Repository) (texts []string) {
 	for i := range answers {
 		a := &answers[i]
 		switch plane := built.dataPlane(repos[a.Registry]); {
 		case plane == acr.AccessNone:
-			texts = append(texts, a.Registry+" is not looked at, as dataPlane: none says: Azure imports into it, and what it says is not verified")
+			texts = append(texts, a.Registry+" is not read, because of dataPlane: none: Azure imports into it, unverified")
 		case plane == acr.AccessAuto && a.cause != nil && acr.Closed(a.cause):
-			texts = append(texts, fmt.Sprintf("%s cannot be looked at: Azure imports into it, and what it says is not verified (%s)", a.Registry, a.Error))
+			texts = append(texts, fmt.Sprintf("%s cannot be read: Azure imports into it, unverified (%s)", a.Registry, a.Error))
 			a.Error = ""
 		}
 	}
 	return texts
 }
 
-// askedTargets bounds the repositories that are asked for what they hold.
+// askedTargets limits the target repositories that are checked.
 const askedTargets = 200
 
-// hidden asks targets whether they say what they hold, and returns a warning for each registry that does not. What else goes wrong there is
-// for a plan to say.
+// hidden checks whether targets reveal their content, and returns a warning for each registry that does not. A plan reports other errors.
 func hidden(ctx context.Context, client *registry.Client, jobs []plan.Job) []string {
 	var mu sync.Mutex
 	unsaid := map[string][]string{}
@@ -281,13 +280,13 @@ func hidden(ctx context.Context, client *registry.Client, jobs []plan.Job) []str
 	for _, name := range slices.Sorted(maps.Keys(unsaid)) {
 		slices.Sort(unsaid[name])
 		of := plural(len(unsaid[name]), "repository", "repositories")
-		texts = append(texts, fmt.Sprintf("%s does not say what it holds in %s (%s): there is none yet, or the account may not read it; "+
-			"a sync tries the import, except where moved: refuse", name, of, strings.Join(unsaid[name][:min(3, len(unsaid[name]))], ", ")))
+		texts = append(texts, fmt.Sprintf("%s does not show its content in %s (%s): there is none yet, or the account may not read it; "+
+			"a sync tries the import, except with moved: refuse", name, of, strings.Join(unsaid[name][:min(3, len(unsaid[name]))], ", ")))
 	}
 	return texts
 }
 
-// someTargets are tags of the targets' repositories that may be there, one of each.
+// someTargets returns one possibly existing tag of each target repository.
 func someTargets(jobs []plan.Job) []image.Reference {
 	var refs []image.Reference
 	seen := map[image.Repository]bool{}

@@ -57,7 +57,7 @@ func completeValues(c *cobra.Command, values map[string][]string) {
 	}
 }
 
-// completionTime bounds how long a completion asks the daemon.
+// completionTime limits the daemon's time to answer a completion.
 const completionTime = 2 * time.Second
 
 // completeJobs completes up to n names of the daemon's jobs.
@@ -69,7 +69,7 @@ func (a *app) completeJobs(at *daemonAddress, n int) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), completionTime)
 		defer cancel()
-		_ = a.withClient(*at, func(client *web.Client) error { // there is nobody to tell
+		_ = a.withClient(*at, func(client *web.Client) error { // a completion cannot report errors
 			status, err := client.Status(ctx)
 			for i := range status.Jobs {
 				names = append(names, status.Jobs[i].Job)

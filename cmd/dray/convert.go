@@ -13,7 +13,7 @@ import (
 	"github.com/draysync/dray/internal/report"
 )
 
-// maxConverted is the largest file that is read, in bytes.
+// maxConverted is the size limit of a file, in bytes.
 const maxConverted = 16 << 20
 
 // converted is the answer of `dray convert` in JSON.
@@ -25,7 +25,7 @@ type converted struct {
 	Notes   []convertedNote `json:"notes"`
 }
 
-// convertedNote names a setting that has no equivalent, or something that is left to do.
+// convertedNote names a setting without an equivalent, or a remaining task.
 type convertedNote struct {
 	File string `json:"file"`
 	Line int    `json:"line"`

@@ -47,7 +47,7 @@ allows 8 pulls a minute, as Docker Hub allows 100 an hour, and you see how dray 
 	return c
 }
 
-// demo runs the story. Nothing in it is acted: plan and sync are the commands' own.
+// demo runs the demo. It uses the real plan and sync commands.
 func (a *app) demo(ctx context.Context, keep bool) error {
 	stage, err := newStage(nil)
 	if err != nil {
@@ -69,7 +69,7 @@ func (a *app) demo(ctx context.Context, keep bool) error {
 		},
 		func() error { return a.demoStep("sync", func() error { return a.demoRun(ctx, false) }) },
 		func() error {
-			a.say("Nothing has changed since, so the next one moves nothing.")
+			a.say("Nothing has changed since, so the next sync imports nothing.")
 			return a.demoStep("sync", func() error { return a.demoRun(ctx, false) })
 		},
 	}
@@ -85,13 +85,13 @@ func (a *app) demo(ctx context.Context, keep bool) error {
 	return nil
 }
 
-// The pulls that the demo's hub allows, and in which time.
+// The number of pulls that the demo's hub allows, and their window.
 const (
 	demoPulls  = 8
 	demoWindow = time.Minute
 )
 
-// demoHub syncs from a source that counts.
+// demoHub syncs from a source that counts pulls.
 func (a *app) demoHub(ctx context.Context) error {
 	var counter *hub.Hub
 	stage, err := newStage(func(content *registry.Registry) *registry.Gate {
@@ -103,7 +103,7 @@ func (a *app) demoHub(ctx context.Context) error {
 	}
 	defer stage.close()
 	a.config = stage.file
-	a.say("The source at %s allows %d manifests to be fetched in %s, and counts.", stage.source.Host, demoPulls, demoWindow)
+	a.say("The source at %s allows %d manifest fetches in %s, and counts them.", stage.source.Host, demoPulls, demoWindow)
 	a.say("The config file is %s:", stage.file)
 	fmt.Fprintln(a.out, indent(stage.text))
 	cfg, jobs, err := a.load(nil)
@@ -113,19 +113,19 @@ func (a *app) demoHub(ctx context.Context) error {
 	if err := a.demoStep("plan", func() error { return a.plan(ctx, cfg, jobs, false) }); err != nil {
 		return err
 	}
-	a.say("What does not fit is put off, and costs nothing; with --wait dray stays until all is done. This takes some minutes.")
+	a.say("Imports beyond the limit are deferred, which costs nothing; with --wait, dray waits until all are done. This takes some minutes.")
 	err = a.demoStep("sync --wait", func() error { return a.sync(ctx, "sync", cfg, jobs, true) })
 	seen := counter.Account()
-	a.say("The source has counted %d pulls, %d of them of what was pulled before, and refused %d requests.", seen.Pulled, seen.Repeated, seen.Refused)
+	a.say("The source has counted %d pulls, %d of them repeated, and refused %d requests.", seen.Pulled, seen.Repeated, seen.Refused)
 	return err
 }
 
-// demoDaemon runs the daemon on what has moved since the last sync.
+// demoDaemon runs the daemon after a tag has moved.
 func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
 	if err := stage.move(); err != nil {
 		return &exitError{exitFailed, err}
 	}
-	a.say("The tag moves once more, and this time a daemon looks after it, which runs each mapping every 10 seconds.")
+	a.say("The tag moves once more. This time a daemon imports it, which runs each mapping every 10 seconds.")
 	a.say("$ dray run -c %s", a.config)
 	life, stop := context.WithCancel(ctx)
 	defer stop()
@@ -140,7 +140,7 @@ func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
 		return a.withClient(daemonAddress{server: stage.listen}, func(client *web.Client) error { return a.status(life, client, "", false) })
 	})
 	if err == nil && keep {
-		a.say("It goes on until Ctrl-C, and a tag moves every 20 seconds. Edit %s, and look at http://%s/ or:", stage.file, stage.listen)
+		a.say("The daemon runs until Ctrl-C, and a tag moves every 20 seconds. Edit %s, and look at http://%s/ or:", stage.file, stage.listen)
 		fmt.Fprintf(a.out, "    dray status --watch -c %s\n    crane digest --insecure %s/mirror/base:latest\n", stage.file, stage.target.Host)
 		if failed := stage.keepMoving(ctx); failed != nil {
 			err = &exitError{exitFailed, failed}
@@ -155,7 +155,7 @@ func (a *app) demoStep(command string, run func() error) error {
 	return run()
 }
 
-// demoRun reads the config file anew, as a command does.
+// demoRun reads the config file again, as a command does.
 func (a *app) demoRun(ctx context.Context, only bool) error {
 	cfg, jobs, err := a.load(nil)
 	if err != nil {
@@ -175,18 +175,18 @@ func indent(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 }
 
-// stage is what the demo plays on.
+// stage has the demo's registries and files.
 type stage struct {
 	source, target  *registry.Server
 	content, mirror *registry.Registry
 	file, text      string
-	listen          string // where the daemon does
+	listen          string // the daemon's address
 	base            []registry.Layer
-	seed            int64  // of what latest is
-	limit           string // what the config says of the source's
+	seed            int64  // of the image of latest
+	limit           string // the source's limit in the config
 }
 
-// demoTags are the tags at the source, by repository; the number makes the content.
+// demoTags are the tags at the source, by repository; the number is the seed of the content.
 var demoTags = []struct {
 	repository, tag string
 	seed            int64
@@ -195,7 +195,7 @@ var demoTags = []struct {
 	{"team/base", "2.0.0-rc1", 20}, {"team/tool", "0.9", 90}, {"team/tool", "1.0", 91},
 }
 
-// newStage starts the registries. What before returns stands before the source; nil for nothing.
+// newStage starts the registries. before wraps the source's handler; nil for none.
 func newStage(before func(*registry.Registry) *registry.Gate) (*stage, error) {
 	options := registry.Options{Referrers: true}
 	s := &stage{content: registry.New(options), mirror: registry.New(options), base: []registry.Layer{registry.NewLayer(1, 300_000)}, seed: 12}
@@ -224,7 +224,7 @@ func newStage(before func(*registry.Registry) *registry.Gate) (*stage, error) {
 	return s, nil
 }
 
-// configure writes the config file, with an address for the daemon that is free now.
+// configure writes the config file, with a free address for the daemon.
 func (s *stage) configure() error {
 	folder, err := os.MkdirTemp("", "dray-demo-")
 	if err != nil {
@@ -251,13 +251,13 @@ func (s *stage) image(repository string, seed int64) registry.Image {
 	return registry.MultiArch(seed, options)
 }
 
-// move makes latest another image.
+// move moves latest to another image.
 func (s *stage) move() error {
 	s.seed++
 	return s.image("team/base", s.seed).Push(s.content, "team/base", "latest")
 }
 
-// keepMoving moves latest now and then, until ctx ends.
+// keepMoving moves latest repeatedly, until ctx ends.
 func (s *stage) keepMoving(ctx context.Context) error {
 	ticker := time.NewTicker(20 * time.Second)
 	defer ticker.Stop()

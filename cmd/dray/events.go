@@ -11,11 +11,11 @@ import (
 	"github.com/draysync/dray/internal/webhook"
 )
 
-// events tells metrics and hooks what happens in the daemon.
+// events reports the daemon's events to metrics and hooks.
 type events struct {
 	metrics *metrics.Metrics
 	hooks   *webhook.Sender
-	// rejected is why the config is, empty while it is not.
+	// rejected is why the config was rejected; empty if it was not.
 	rejected string
 }
 

@@ -28,10 +28,10 @@ func fixedOf(cfg *config.Config) []fixed {
 	return []fixed{{"stateDir", cfg.StateDir}, {"server.listen", cfg.Server.Listen}, {"log.format", cfg.Log.Format}}
 }
 
-// build reads the config, and makes a generation of it.
+// build reads the config, and builds a generation from it.
 func (s *service) build(context.Context) (daemon.Generation, error) {
 	cfg, jobs, err := s.read()
-	if cfg != nil { // also where it is rejected: what it names may be what has to change
+	if cfg != nil { // even if it is rejected: the fix may be in a file that it names
 		s.watch.SetFiles(append(auth.Files(s.env), cfg.Files...))
 	}
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 			s.sources.Store(new(plan.SourcesOf(jobs)))
 			s.take(cfg)
 			if text := unscheduled(jobs); text != "" {
-				// Aside, as a log that nobody reads must not keep the daemon from its start.
+				// In the background, since a blocked log must not delay the daemon's start.
 				go s.log.LogAttrs(context.Background(), slog.LevelInfo, "not every mapping has a schedule", slog.String("reason", text))
 			}
 		},
@@ -77,7 +77,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	return g, nil
 }
 
-// registriesOf names the registries between which a job runs.
+// registriesOf returns the source and target registries of a job.
 func registriesOf(j plan.Job) string {
 	names := []string{j.Source.Registry}
 	for _, target := range j.Targets {
@@ -87,7 +87,7 @@ func registriesOf(j plan.Job) string {
 	return strings.Join(slices.Compact(names), " ")
 }
 
-// read reads the config; the first time it is what the process was started with, which has just been read.
+// read reads the config. The first time it returns the one that the process has just read at its start.
 func (s *service) read() (*config.Config, []plan.Job, error) {
 	if first := s.started; first != nil {
 		s.started = nil
@@ -96,7 +96,7 @@ func (s *service) read() (*config.Config, []plan.Job, error) {
 	return s.load(s.readFile)
 }
 
-// take makes the rest of the process follow the config that runs now.
+// take applies the running config to the rest of the process.
 func (s *service) take(cfg *config.Config) {
 	s.level.Set(s.app.level(cfg.Log))
 	s.work.allow(cfg.ShutdownGrace)
@@ -104,12 +104,12 @@ func (s *service) take(cfg *config.Config) {
 		s.server.SetToken(cfg.Server.Token.Reveal())
 		s.receivers.Replace(receiversOf(cfg))
 	} else if len(cfg.Receivers) > 0 {
-		s.log.LogAttrs(context.Background(), slog.LevelWarn, "no events are taken", slog.String("reason", "server.listen is empty"))
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "no events are accepted", slog.String("reason", "server.listen is empty"))
 	}
 	_ = s.hooks.Reconfigure(hooksOf(cfg)) // config has checked them
 	for i, now := range fixedOf(cfg) {
 		if was := s.fixed[i].value; was != now.value {
-			s.log.LogAttrs(context.Background(), slog.LevelWarn, "a key of the config takes effect only when dray is started anew",
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "a key of the config takes effect only when dray is restarted",
 				slog.String("key", now.key), slog.String("was", was))
 		}
 	}
@@ -127,7 +127,7 @@ func hooksOf(cfg *config.Config) []webhook.Hook {
 	return hooks
 }
 
-// neighbours knows for each job which others may write to the same repositories.
+// neighbours has for each job the others that may write to the same repositories.
 type neighbours struct {
 	jobs   []plan.Job
 	groups [][]int

@@ -19,7 +19,7 @@ func TestHiddenTarget(t *testing.T) {
 	}})
 	from, to := start(t, source), start(t, target)
 	config := writeConfig(t, "mappings:", mapping("source: '%s/app', target: '%s/team/app', tags: [v1]", from, to))
-	if a := dray(t, "check", "--online", "-c", config); a.code != exitDone || !strings.Contains(a.out, to+" does not say what it holds in 1 repository (team/app)") {
+	if a := dray(t, "check", "--online", "-c", config); a.code != exitDone || !strings.Contains(a.out, to+" does not show its content in 1 repository (team/app)") {
 		t.Errorf("check: exit code %d\n%s%s", a.code, a.out, a.err)
 	}
 	if a := dray(t, "plan", "-c", config); !strings.Contains(a.out, "the registry does not say whether the tag is there") {

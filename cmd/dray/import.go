@@ -14,7 +14,7 @@ import (
 	"github.com/draysync/dray/internal/plan"
 )
 
-// What `dray import` does where a mapping would say: the defaults of a config file.
+// The settings of `dray import` that a mapping would have: the defaults of a config file.
 const (
 	importTimeout = time.Hour
 	importRetries = 3
@@ -77,7 +77,7 @@ type importFlags struct {
 	password, identityToken bool
 }
 
-// apply puts them into the config and the job.
+// apply sets the flags' values in the config and the job.
 func (f importFlags) apply(cfg *config.Config, job *plan.Job, stdin io.Reader) error {
 	if err := oneOf("--engine", f.engine, config.Engines()...); err != nil {
 		return err
@@ -90,12 +90,12 @@ func (f importFlags) apply(cfg *config.Config, job *plan.Job, stdin io.Reader) e
 		}
 	}
 	if _, ok := cloud.LoginServer(target.Registry); f.engine == string(config.EngineACR) && !ok && cfg.Registries[target.Registry].Azure == nil {
-		return usage("--engine acr: TARGET is no Azure Container Registry: %s does not end with .%s", target.Registry, cloud.RegistrySuffix)
+		return usage("--engine acr: TARGET is not an Azure Container Registry: %s does not end with .%s", target.Registry, cloud.RegistrySuffix)
 	}
 	return f.signIn(cfg, source, stdin)
 }
 
-// signIn puts the credential for the source into the config, which holds for its repository.
+// signIn adds the source's credential to the config, for its repository only.
 func (f importFlags) signIn(cfg *config.Config, source image.Reference, stdin io.Reader) error {
 	_, azures := cloudOf(cfg).LoginServer(source.Registry)
 	switch {
@@ -127,10 +127,10 @@ func (f importFlags) signIn(cfg *config.Config, source image.Reference, stdin io
 	return nil
 }
 
-// maxSecret is the longest secret that is read from stdin, in bytes; tokens have a few KiB.
+// maxSecret is the size limit of a secret from stdin, in bytes; tokens have a few KiB.
 const maxSecret = 64 << 10
 
-// secretOf reads a secret, which loses one line break at its end.
+// secretOf reads a secret, and removes one line break at its end.
 func secretOf(stdin io.Reader) (string, error) {
 	if stdin == nil {
 		return "", usage("stdin is closed")
@@ -142,16 +142,16 @@ func secretOf(stdin io.Reader) (string, error) {
 	secret := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
 	switch {
 	case len(raw) > maxSecret:
-		return "", usage("stdin has more than %d KiB, which is no secret", maxSecret>>10)
+		return "", usage("stdin has more than %d KiB, too long for a secret", maxSecret>>10)
 	case secret == "":
 		return "", usage("stdin has no secret")
 	case strings.ContainsAny(secret, "\r\n"):
-		return "", usage("stdin has more than one line, and a secret is one")
+		return "", usage("stdin has more than one line, but a secret has only one")
 	}
 	return secret, nil
 }
 
-// oneImage is the job of one import; the config says which of its names are one registry.
+// oneImage returns the job of one import; the config says which names mean the same registry.
 func oneImage(cfg *config.Config, from, to string) (plan.Job, error) {
 	source, err := image.ParseImage(from)
 	if err != nil {
@@ -167,9 +167,9 @@ func oneImage(cfg *config.Config, from, to string) (plan.Job, error) {
 	}
 	switch {
 	case target.Digest != "":
-		return plan.Job{}, usage("TARGET: %q names a digest, which follows from the source: write a tag", to)
+		return plan.Job{}, usage("TARGET: %q names a digest, but the source determines it: write a tag", to)
 	case target.Tag == "":
-		return plan.Job{}, usage("TARGET: %q names no tag, and the source has none to take over", to)
+		return plan.Job{}, usage("TARGET: %q names no tag, and neither does the source", to)
 	case target == source.WithDigest(""):
 		return plan.Job{}, usage("SOURCE and TARGET are the same image, %s", target)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/draysync/dray/internal/registry"
 )
 
-// reach is what a config says of registries: how to connect to them, and how to sign in. Two of them can be compared.
+// reach is a config's settings for connecting and signing in to registries. Two reaches can be compared.
 type reach struct {
 	hosts   map[string]registry.Host
 	mirrors map[string][]string
@@ -22,7 +22,7 @@ type reach struct {
 	signIns map[string]signIn
 }
 
-// signIn is how to sign in to a registry, or to a part of one.
+// signIn says how to sign in to a registry, or to a part of one.
 type signIn struct {
 	credential auth.Credential
 	helper     string
@@ -53,7 +53,7 @@ func reachOf(registries map[string]config.Registry) reach {
 	return r
 }
 
-// keychain finds credentials: by the config, and else in the store; for a registry of Azure that neither names, through Entra.
+// keychain finds credentials: in the config, else in the credential store, else, for an Azure registry, through Entra.
 func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
 	k.Implied = func(repo image.Repository) auth.Source {
@@ -77,10 +77,10 @@ func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 	return k
 }
 
-// entraAccount is what the account is called of a registry that is signed in to by a token of Entra.
+// entraAccount is the displayed account of a registry with a sign-in through Entra.
 const entraAccount = "Entra ID"
 
-// credential is the [auth.Source] of registries that are signed in to through Entra.
+// credential is the [auth.Source] of registries with a sign-in through Entra.
 func (s *azureSide) credential(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
 	token, expires, err := s.client.RegistryToken(ctx, repo.Registry)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *azureSide) credential(ctx context.Context, repo image.Repository) (auth
 	return auth.Credential{Username: entraAccount, IdentityToken: token}, expires, nil
 }
 
-// traded is the [auth.Source] of registries of Azure's for which there is somebody's token of Entra.
+// traded is the [auth.Source] of Azure registries for which the user has passed an Entra token.
 func (s *azureSide) traded(entra string) auth.Source {
 	return func(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
 		token, expires, err := s.client.Trade(ctx, repo.Registry, entra)
@@ -100,7 +100,7 @@ func (s *azureSide) traded(entra string) auth.Source {
 	}
 }
 
-// issues tells whether a registry is one of the cloud that the config can sign in to.
+// issues reports whether a registry belongs to the cloud that the config can sign in to.
 func (s *azureSide) issues(registry string) bool {
 	if s == nil {
 		return false
@@ -109,7 +109,7 @@ func (s *azureSide) issues(registry string) bool {
 	return ok
 }
 
-// implied is the [auth.Source] of registries of Azure's that the config does not name. They may be somebody else's, who lets everybody pull: where
+// implied is the [auth.Source] of Azure registries that the config does not name. They may be someone else's and allow anonymous pulls: if
 // no token is available, requests are anonymous for a while.
 func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
 	for _, at := range []string{forRegistries, repo.Registry} {
@@ -127,12 +127,12 @@ func (s *azureSide) implied(ctx context.Context, repo image.Repository) (auth.Cr
 	return s.refuse(repo.Registry, err).nobody()
 }
 
-// nobody is the credential of nobody, for as long as the refusal is kept.
+// nobody returns an anonymous credential, valid as long as the refusal is kept.
 func (r refusal) nobody() (auth.Credential, time.Time, error) {
 	return auth.Credential{Lacking: "Entra gave none: " + r.err.Error()}, r.until, nil
 }
 
-// unsigned is the [auth.Source] of registries of Azure's where the config does not say how to sign in to Azure; nil for others.
+// unsigned is the [auth.Source] of Azure registries if the config does not say how to sign in to Azure; nil for others.
 func unsigned(store *auth.Store, registry string) auth.Source {
 	hint := ""
 	for _, name := range azure.CloudNames() {

@@ -21,7 +21,7 @@ type surveyed struct {
 	Manifests int    `json:"manifests"`
 	Blobs     int    `json:"blobs"`
 	Bytes     int64  `json:"bytes"`
-	// Unreachable are files that no tag needs; gc has removed them, unless DryRun.
+	// Unreachable are files that no tag needs; gc has removed them, unless DryRun is set.
 	Unreachable      int               `json:"unreachable"`
 	UnreachableBytes int64             `json:"unreachable_bytes"`
 	DryRun           bool              `json:"dry_run"`
@@ -34,7 +34,7 @@ type surveyedProblem struct {
 	Text   string `json:"text"`
 }
 
-// layoutGrace is how old a file has to be that is removed: a writer may be about to need a younger one.
+// layoutGrace is the minimum age of a file to remove: a writer may be about to use a younger one.
 const layoutGrace = time.Hour
 
 func (a *app) layoutCommand() *cobra.Command {
@@ -93,7 +93,7 @@ func (a *app) layoutRepairCommand() *cobra.Command {
 	var dry bool
 	c := &cobra.Command{
 		Use:   "repair PATH",
-		Short: "Remove what is broken, so that the next sync imports it again",
+		Short: "Remove broken content, so that the next sync imports it again",
 		Long: `Read every blob of an OCI image layout, and remove those that do not match their digests, with the tags that need
 one of these or a missing one. The next sync into the layout imports exactly these again. An unreadable index.json
 is renamed to index.json.damaged; that loses no blob.
@@ -128,7 +128,7 @@ type repaired struct {
 	Files    []image.Digest `json:"files"`
 	Tags     []string       `json:"tags"`
 	Untagged int            `json:"untagged"`
-	// IndexReplaced says that index.json could not be read, and was put aside.
+	// IndexReplaced says that index.json could not be read and was moved aside.
 	IndexReplaced bool `json:"index_replaced"`
 }
 
@@ -141,19 +141,19 @@ func newRepaired(path string, r layout.Repaired, dry bool) repaired {
 
 func (a *app) repairedText(path string, r layout.Repaired, dry bool) {
 	for _, d := range r.Files {
-		fmt.Fprintf(a.out, "- %s: its bytes are others than that says\n", report.Line(string(d)))
+		fmt.Fprintf(a.out, "- %s: its content does not match the digest\n", report.Line(string(d)))
 	}
 	for _, tag := range r.Tags {
-		fmt.Fprintf(a.out, "- %s: it needs what is broken or missing\n", report.Line(tag))
+		fmt.Fprintf(a.out, "- %s: it needs a file that is broken or missing\n", report.Line(tag))
 	}
 	if r.Index {
-		fmt.Fprintln(a.out, "- index.json: it is missing or cannot be read (what there is of it is kept as index.json.damaged); with it go all tags")
+		fmt.Fprintln(a.out, "- index.json: it is missing or cannot be read (its remains are kept as index.json.damaged); this removes all tags")
 	}
 	state := "nothing to repair"
 	if !r.Nothing() {
-		verb := "taken out; the next sync into it brings them again"
+		verb := "removed; the next sync into it imports them again"
 		if dry {
-			verb = "would be taken out"
+			verb = "would be removed"
 		}
 		state = fmt.Sprintf("%s and %s %s", plural(len(r.Files), "file", "files"), plural(len(r.Tags)+r.Untagged, "entry of index.json", "entries of index.json"), verb)
 	}

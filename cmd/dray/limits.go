@@ -18,15 +18,15 @@ import (
 	"github.com/draysync/dray/internal/store"
 )
 
-// limits keep requests within what registries allow. They last as long as the process, over all generations.
+// limits keep requests within the registries' limits. They live as long as the process, across generations.
 type limits struct {
 	governor *ratelimit.Governor
 	rules    atomic.Pointer[map[string]ratelimit.Rule]
 	client   atomic.Pointer[registry.Client]
-	saved    func(by string) // nil for nobody
+	saved    func(by string) // nil for none
 }
 
-// newLimits makes the limits; pulled is told of each pull that counted, saved of each that was spared, nil for nobody.
+// newLimits returns the limits. pulled is called for each pull that counted, saved for each one avoided; nil for none.
 func newLimits(memory *store.Store, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
 	l := &limits{saved: saved}
 	options := ratelimit.Options{Rule: l.rule, Account: l.account, SignsIn: l.signsIn, Pulled: pulled, Log: log}
@@ -37,7 +37,7 @@ func newLimits(memory *store.Store, pulled func(registry, account string), saved
 	return l
 }
 
-// follow makes the limits those of a config, whose client knows what signs in where.
+// follow applies the limits of a config. Its client knows the account of each repository.
 func (l *limits) follow(cfg *config.Config, client *registry.Client) {
 	rules := map[string]ratelimit.Rule{}
 	for key, r := range cfg.Registries {
@@ -76,7 +76,7 @@ func (l *limits) signsIn(name, repository string) bool {
 	return client != nil && client.SignsIn(image.Repository{Registry: name, Path: repository})
 }
 
-// spared notes a manifest that was at hand, or came from a mirror.
+// spared records a manifest that was cached or came from a mirror.
 func (l *limits) spared(name, by string) {
 	if l.saved != nil && l.governor.Metered(name) {
 		l.saved(by)
@@ -88,12 +88,12 @@ func (l *limits) reserve(ctx context.Context, repo image.Repository, pulls int, 
 	return l.governor.Reserve(ctx, repo.Registry, repo.Path, pulls, begun)
 }
 
-// wrap puts the limits before a registry.
+// wrap returns a registry with the limits applied.
 func (l *limits) wrap(name string, next http.RoundTripper) http.RoundTripper {
 	return l.governor.Transport(name, next)
 }
 
-// budgets are those that are known, sorted.
+// budgets returns the known budgets, sorted.
 func (l *limits) budgets() []record.Budget {
 	list := slices.DeleteFunc(l.governor.Budgets(time.Now()), func(b record.Budget) bool { return b.Limit < 0 })
 	slices.SortFunc(list, func(a, b record.Budget) int {
@@ -102,7 +102,7 @@ func (l *limits) budgets() []record.Budget {
 	return list
 }
 
-// remembered are the budgets of the sources of a generation's jobs that are known from now or earlier.
+// remembered returns the budgets of a generation's sources, as known now or saved earlier.
 func (l *limits) remembered(g *generation) []record.Budget {
 	if g.store == nil {
 		return nil
@@ -115,7 +115,7 @@ func (l *limits) remembered(g *generation) []record.Budget {
 	return l.budgets()
 }
 
-// probe asks the registry what an account may pull, by a request that costs nothing.
+// probe asks the registry for an account's limit, by a request that costs no pull.
 func (l *limits) probe(ctx context.Context, client *registry.Client, account string) (record.Budget, bool) {
 	if account != image.DockerHub && !strings.HasPrefix(account, image.DockerHub+"/") {
 		return record.Budget{}, false

@@ -17,16 +17,15 @@ import (
 	"github.com/draysync/dray/internal/transfer"
 )
 
-// links are the connections to registries, with what is known of them: generations share them as long as nothing about the
-// registries changes.
+// links are the connections to registries, with their learned state. Generations share them as long as the registries' settings do not change.
 type links struct {
 	reach       reach
 	credentials *auth.Store
 	files       string // a digest of the certificates
 	side        *azureSide
-	azure       string // what of the config its side of Azure is made of
+	azure       string // the config's Azure settings
 	client      *registry.Client
-	// newEngines builds the engines, in the order in which they are asked; the last one copies, and makes what no other can.
+	// newEngines builds the engines, in order of preference; the last one copies, and can do any import.
 	newEngines func() ([]mirror.Engine, *transfer.Engine)
 
 	mu      sync.Mutex
@@ -35,10 +34,10 @@ type links struct {
 	copying *transfer.Engine
 }
 
-// engineLasts bounds what an engine has learned of blobs before a new one takes its place. What both know is in the store.
+// engineLasts limits what an engine may learn about blobs before a new one replaces it. The store keeps the shared knowledge.
 const engineLasts = 20_000
 
-// mirror returns a mirror without what belongs to a run.
+// mirror returns a mirror without the parts that belong to a run.
 func (l *links) mirror() *mirror.Mirror {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,7 +47,7 @@ func (l *links) mirror() *mirror.Mirror {
 	return &mirror.Mirror{Observer: l.client, Pages: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines}
 }
 
-// release gives the links back; the last user closes them.
+// release ends one use of the links; the last user closes them.
 func (l *links) release() {
 	l.mu.Lock()
 	l.users--
@@ -59,7 +58,7 @@ func (l *links) release() {
 	}
 }
 
-// link returns links for a config, those that there are where they do. They have one user more.
+// link returns links for a config, existing ones if they match, and counts one more user.
 func (p *process) link(cfg *config.Config) (*links, error) {
 	credentials, err := auth.Load(p.env)
 	if err != nil {

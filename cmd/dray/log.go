@@ -14,7 +14,7 @@ import (
 	"github.com/draysync/dray/internal/report"
 )
 
-// terminal returns the width of the terminal that w is; false where it is none.
+// terminal returns the width of the terminal w; false if w is not a terminal.
 func terminal(w io.Writer) (int, bool) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -27,7 +27,7 @@ func terminal(w io.Writer) (int, bool) {
 	return width, true
 }
 
-// style says how answers are laid out: with colours only on a terminal, and not where NO_COLOR is set (no-color.org).
+// style returns the layout of answers: with colours only on a terminal, and not if NO_COLOR is set (no-color.org).
 func (a *app) style() report.Style {
 	width, ok := terminal(a.out)
 	return report.Style{Color: ok && a.colors(), Width: width, Verbose: a.verbose}
@@ -35,7 +35,7 @@ func (a *app) style() report.Style {
 
 func (a *app) colors() bool { return a.env("NO_COLOR") == "" && a.env("TERM") != "dumb" }
 
-// logger makes the log by the config and the flags, which go before it.
+// logger returns the logger for the config and the flags; flags take precedence.
 func (a *app) logger(log config.Log) *slog.Logger { return a.loggerAt(log, a.level(log)) }
 
 // level is the least important level to log.
@@ -47,7 +47,7 @@ func (a *app) level(log config.Log) slog.Level {
 	return level
 }
 
-// loggerAt is logger with a level that may change.
+// loggerAt is like logger, with a variable level.
 func (a *app) loggerAt(log config.Log, level slog.Leveler) *slog.Logger {
 	format := cmp.Or(a.logFormat, log.Format)
 	_, onTerminal := terminal(a.err)
@@ -59,8 +59,8 @@ func (a *app) loggerAt(log config.Log, level slog.Leveler) *slog.Logger {
 	}))
 }
 
-// show returns how a one-shot command lets its work be followed: by progress bars on a terminal that can redraw lines, which leave no room
-// for a log; by the log elsewhere, and where a log level is asked for.
+// show returns how a one-shot command shows its progress: by progress bars, without a log, on a terminal that can redraw lines; otherwise,
+// or if a log level is set by flag, by the log.
 func (a *app) show(log config.Log) (watcher, *slog.Logger) {
 	if width, ok := a.draws(); ok {
 		return report.NewProgress(a.err, width), slog.New(slog.DiscardHandler)
@@ -68,7 +68,7 @@ func (a *app) show(log config.Log) (watcher, *slog.Logger) {
 	return quiet{}, a.logger(log)
 }
 
-// draws tells whether a one-shot command draws its progress, and how wide the terminal is.
+// draws reports whether a one-shot command draws progress bars, and the width of the terminal.
 func (a *app) draws() (width int, ok bool) {
 	width, ok = terminal(a.err)
 	return width, ok && a.logLevel == "" && a.env("TERM") != "dumb"

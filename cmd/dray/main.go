@@ -1,4 +1,4 @@
-// Command dray brings container images into one's own registry, declared in a YAML file.
+// Command dray imports container images into one's own registry, as declared in a YAML file.
 package main
 
 import (

@@ -43,7 +43,7 @@ platforms are selected it also fetches the indexes of changed tags. The sync reu
 	return c
 }
 
-// outlooks say what imports take of the budgets that are known, and when.
+// outlooks estimate how much of the known budgets the imports need, and when.
 func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.Outlook {
 	priority := make(map[string]int, len(g.jobs))
 	for _, j := range g.jobs {
@@ -75,7 +75,7 @@ func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.O
 	return list
 }
 
-// plan says what sync would do.
+// plan shows what sync would do.
 func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
 	started := time.Now()
 	var outlooks []report.Outlook

@@ -11,14 +11,14 @@ import (
 	"github.com/draysync/dray/internal/receiver"
 )
 
-// looks hands what events name to the jobs that want it.
+// looks passes the tags of events to the jobs that choose them.
 type looks struct {
 	daemon *daemon.Daemon
-	// sources are those of the config that runs.
+	// sources are the sources of the running config.
 	sources *atomic.Pointer[plan.Sources]
 }
 
-// look has the jobs that may choose the tags look at them soon.
+// look has the jobs that may choose the tags check them soon.
 func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Outcome, error) {
 	sources := l.sources.Load()
 	outcomes := make([]receiver.Outcome, len(tags))
@@ -57,7 +57,7 @@ func receiversOf(cfg *config.Config) []receiver.Receiver {
 	return all
 }
 
-// references reads what [image.Reference.String] has written.
+// references parses the output of [image.Reference.String].
 func references(names []string) []image.Reference {
 	all := make([]image.Reference, 0, len(names))
 	for _, name := range names {

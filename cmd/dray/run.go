@@ -51,13 +51,13 @@ the daemon does; server.listen in the config sets its address.
 	}
 }
 
-// pruneEvery is how often the store is tidied.
+// pruneEvery is how often the store is pruned.
 const pruneEvery = 6 * time.Hour
 
-// closing is how long after the grace what is left to do at the end may take: to record what has run, to answer, to notify.
+// closing limits the time after the grace for the final steps: to record runs, to answer requests, to notify.
 const closing = 500 * time.Millisecond
 
-// serve runs the daemon until ctx ends. What is under way then has its time to end, unless the work is abandoned.
+// serve runs the daemon until ctx ends. Running work then gets the grace period, unless it is abandoned.
 func (a *app) serve(ctx context.Context) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -85,16 +85,16 @@ func (a *app) serve(ctx context.Context) error {
 	return err
 }
 
-// service is a process that is a daemon.
+// service is the process of a daemon.
 type service struct {
 	*process
 	watch  *watch.Watcher
 	hooks  *webhook.Sender
 	level  *slog.LevelVar
 	daemon *daemon.Daemon
-	server *web.Server // nil where nothing is listened on
+	server *web.Server // nil if the daemon does not listen
 	door   net.Listener
-	// fixed is what cannot change while the process runs.
+	// fixed are the settings that cannot change while the process runs.
 	fixed []fixed
 	// started is the config that the process was started with, and its jobs, until they are taken.
 	started *reading
@@ -122,7 +122,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 	return s, nil
 }
 
-// assemble builds what only a daemon has.
+// assemble builds the parts that only a daemon has.
 func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
 	var memory daemon.Memory = forgetful{}
 	if s.store != nil {
@@ -131,7 +131,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		if err != nil {
 			return fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
 		}
-		// After the store is closed, so that the next daemon finds all that this one has written.
+		// After the store is closed, so that the next daemon finds everything that this one has written.
 		s.closers = slices.Insert(s.closers, 0, func(context.Context) error { release(); return nil })
 	}
 	if s.hooks, err = webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: s.log}); err != nil {
@@ -161,7 +161,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	return nil
 }
 
-// eventSource tells this dray from others in events.
+// eventSource identifies this dray in events.
 func eventSource() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -170,7 +170,7 @@ func eventSource() string {
 	return "/dray/" + host
 }
 
-// run runs the daemon, and beside it what it needs.
+// run runs the daemon and its background tasks.
 func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	beside, end := context.WithCancel(ctx)
 	var group sync.WaitGroup
@@ -178,7 +178,7 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	if s.server != nil {
 		group.Go(func() {
 			if err := s.server.Serve(s.door); err != nil {
-				s.log.LogAttrs(beside, slog.LevelError, "no answers by HTTP any more", slog.Any("err", err))
+				s.log.LogAttrs(beside, slog.LevelError, "the HTTP server has stopped", slog.Any("err", err))
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	err := s.daemon.Run(ctx, stop)
 	if s.server != nil {
 		brief, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_ = s.server.Shutdown(brief) // whoever still asks is told nothing new
+		_ = s.server.Shutdown(brief) // remaining clients would learn nothing new
 		cancel()
 	}
 	end()
@@ -199,7 +199,7 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
-// tidy prunes the store now and then.
+// tidy prunes the store periodically.
 func (s *service) tidy(ctx context.Context) {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
@@ -207,7 +207,7 @@ func (s *service) tidy(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			if err := s.prune(ctx); err != nil && ctx.Err() == nil {
-				s.log.LogAttrs(ctx, slog.LevelWarn, "the store cannot be tidied", slog.Any("err", err))
+				s.log.LogAttrs(ctx, slog.LevelWarn, "the store cannot be pruned", slog.Any("err", err))
 			}
 		case <-ctx.Done():
 			return
@@ -215,7 +215,7 @@ func (s *service) tidy(ctx context.Context) {
 	}
 }
 
-// listen reloads at a signal, and kills what a stop leaves, when its time is over or it is abandoned.
+// listen reloads at a signal, and ends the work that remains when the grace is over or the work is abandoned.
 func (s *service) listen(ctx context.Context, hangups <-chan os.Signal, stop <-chan struct{}, kill func()) {
 	var late <-chan time.Time
 	for {
@@ -241,11 +241,11 @@ func (s *service) shut(ctx context.Context) {
 	brief, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := s.close(brief); err != nil {
-		s.log.LogAttrs(brief, slog.LevelWarn, "something was left undone at the end", slog.Any("err", err))
+		s.log.LogAttrs(brief, slog.LevelWarn, "the shutdown was incomplete", slog.Any("err", err))
 	}
 }
 
-// prune forgets what nobody asks for any more. The jobs that there are stay.
+// prune deletes unused entries. Existing jobs stay.
 func (s *service) prune(ctx context.Context) error {
 	snapshot, err := s.daemon.Snapshot(ctx)
 	if err != nil {

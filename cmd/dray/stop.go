@@ -11,18 +11,17 @@ import (
 )
 
 const (
-	// stopTime is how long a command has to end by itself after a signal, beside its grace. The promise is two seconds, on a
-	// machine that is busy, too.
+	// stopTime is how long a command has to end by itself after a signal, in addition to its grace. dray promises two seconds, even on a
+	// busy machine.
 	stopTime = time.Second
-	// atOnce is how long it has after a second signal.
+	// atOnce is the time limit after a second signal.
 	atOnce = 300 * time.Millisecond
-	// lastWords is how long the last message may take: whoever should read it may hang as well.
+	// lastWords limits the time to write the last message, since its reader may hang as well.
 	lastWords = 100 * time.Millisecond
 )
 
-// supervise executes a command and returns its exit code. A signal ends the context of the command, a second one abandons its work. One that
-// does not end by itself then, for whatever reason, is not waited for any longer: supervise says what was under way, and returns, for
-// the process to exit.
+// supervise executes a command and returns its exit code. A signal ends the command's context, a second one abandons its work. If the
+// command still does not end, supervise reports what was under way, and returns so that the process can exit.
 func supervise(signals <-chan os.Signal, log io.Writer, command func(context.Context, *work) int) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -54,7 +53,7 @@ func supervise(signals <-chan os.Signal, log io.Writer, command func(context.Con
 	}
 }
 
-// say writes a line to whoever may not read it.
+// say writes a line to a writer that may block.
 func say(log io.Writer, line string) {
 	said := make(chan struct{})
 	go func() {
@@ -67,7 +66,7 @@ func say(log io.Writer, line string) {
 	}
 }
 
-// signalError is why a command was cut off.
+// signalError is the reason why a command was interrupted.
 type signalError struct{ signal os.Signal }
 
 func (e *signalError) Error() string {
@@ -77,10 +76,10 @@ func (e *signalError) Error() string {
 	return e.signal.String()
 }
 
-// Unwrap makes it known as what it is to those who only know contexts: net/http hands on the cause of one that has ended.
+// Unwrap returns context.Canceled for code that checks only for that: net/http passes on the cause of an ended context.
 func (e *signalError) Unwrap() error { return context.Canceled }
 
-// code is the exit code of what was cut off.
+// code returns the exit code of an interrupted command.
 func (e *signalError) code() int {
 	if e.signal == os.Interrupt {
 		return exitInterrupted

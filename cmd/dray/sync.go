@@ -79,7 +79,7 @@ func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results [
 			return results
 		}
 		at = mirror.Again(at, time.Now(), vain)
-		m.Log.LogAttrs(ctx, slog.LevelInfo, "waiting for what is deferred", slog.Time("next", at))
+		m.Log.LogAttrs(ctx, slog.LevelInfo, "waiting for deferred imports", slog.Time("next", at))
 		select {
 		case <-time.After(time.Until(at)):
 		case <-ctx.Done():
@@ -95,7 +95,7 @@ func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results [
 	}
 }
 
-// withMirror builds what runs the jobs, and takes it down when they have run.
+// withMirror builds a mirror, runs the jobs with it, and closes it.
 func (a *app) withMirror(ctx context.Context, cfg *config.Config, jobs []plan.Job, work func(*generation, *mirror.Mirror) []mirror.Result) ([]mirror.Result, error) {
 	watch, log := a.show(cfg.Log)
 	built, err := a.build(ctx, cfg, jobs, log)

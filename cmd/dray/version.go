@@ -13,21 +13,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version and commit are stamped in by -ldflags -X where the Go toolchain cannot know them, as in a container.
+// version and commit are set by -ldflags -X if the Go toolchain cannot know them, as in a container.
 var version, commit string
 
-// build tells what was built of what.
+// build describes how the binary was built.
 type build struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
 	Go      string `json:"go"`
 	// Platform is os/arch.
 	Platform string `json:"platform"`
-	// Libraries are the versions of those that matter to users, by the last part of their paths that is no version.
+	// Libraries are the versions of the main libraries, by the last part of their paths that is not a version.
 	Libraries map[string]string `json:"libraries"`
 }
 
-// libraries are those that talk to others or keep what is dray's.
+// libraries are those for the network and for the store.
 func libraries() map[string]string {
 	return map[string]string{
 		"github.com/regclient/regclient": "regclient", "github.com/Azure/azure-sdk-for-go/sdk/azcore": "azcore",
@@ -36,7 +36,7 @@ func libraries() map[string]string {
 	}
 }
 
-// buildVersion reads what the Go toolchain has stamped into the binary.
+// buildVersion reads the build information in the binary.
 func buildVersion() build {
 	b := build{Version: cmp.Or(version, "unknown"), Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Libraries: map[string]string{}}
 	info, ok := debug.ReadBuildInfo()

@@ -19,13 +19,13 @@ import (
 	"github.com/draysync/dray/internal/store"
 )
 
-// historyLooked bounds the runs by which a config is judged, and historyPage is how many are read at once.
+// historyLooked limits the runs that warnings consider, and historyPage is how many are read at a time.
 const (
 	historyLooked = 5000
 	historyPage   = 1000
 )
 
-// warnings say what is valid, and yet will not do what is wanted: by what registries have said, and by the runs of a daemon.
+// warnings returns warnings about settings that are valid but will not work as intended, judging by the registries' answers and a daemon's runs.
 func (g *generation) warnings(ctx context.Context, now time.Time) []string {
 	var texts []string
 	for _, b := range g.limits.budgets() {
@@ -46,7 +46,7 @@ func (g *generation) warnings(ctx context.Context, now time.Time) []string {
 	return texts
 }
 
-// missingHelpers says which credential helpers of the config, and of the files that docker login leaves, are not installed.
+// missingHelpers returns warnings about credential helpers of the config and of docker login's files that are not installed.
 func missingHelpers(cfg *config.Config, client *registry.Client, repos map[string]image.Repository) []string {
 	var texts []string
 	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
@@ -66,7 +66,7 @@ func missingHelpers(cfg *config.Config, client *registry.Client, repos map[strin
 	return texts
 }
 
-// unscheduled says which mappings dray run runs only at start and when they change; it is empty where each has a schedule.
+// unscheduled names the mappings that dray run runs only at start and when they change; it is empty if all have a schedule.
 func unscheduled(jobs []plan.Job) string {
 	const most = 3
 	var names []string
@@ -87,7 +87,7 @@ func unscheduled(jobs []plan.Job) string {
 	return text + " have no schedule: dray run runs them at start and when they change"
 }
 
-// runsFrom are the runs of the jobs whose source a budget is for.
+// runsFrom returns the runs of the jobs whose source has a budget.
 func (g *generation) runsFrom(ctx context.Context, b record.Budget) []record.JobRun {
 	of := map[string]bool{}
 	for _, j := range g.jobs {
@@ -99,7 +99,7 @@ func (g *generation) runsFrom(ctx context.Context, b record.Budget) []record.Job
 	for before := int64(0); len(of) > 0 && len(runs) < historyLooked; {
 		page, err := g.store.History(ctx, store.HistoryQuery{Limit: historyPage, Before: before})
 		if err != nil || len(page) == 0 {
-			break // without it nothing is said
+			break // no history, no warning
 		}
 		for _, r := range page {
 			if of[r.Job] {

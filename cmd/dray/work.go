@@ -12,9 +12,9 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 )
 
-// work is what a command has under way, as far as whoever ends the process has to know.
+// work records what a command has under way, for the message when the process is ended.
 type work struct {
-	// abandoned is closed when what is under way has to end at once.
+	// abandoned is closed when all work has to end at once.
 	abandoned chan struct{}
 
 	mu      sync.Mutex
@@ -24,7 +24,7 @@ type work struct {
 
 func newWork() *work { return &work{abandoned: make(chan struct{}), pending: map[string]int{}} }
 
-// allow says how long what is under way may take after a signal.
+// allow sets how long running work may take after a signal.
 func (w *work) allow(grace time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -40,14 +40,14 @@ func (w *work) grace() time.Duration {
 // abandon is called once.
 func (w *work) abandon() { close(w.abandoned) }
 
-// begin notes that something is under way, as people say it.
+// begin records that something, described in words, is under way.
 func (w *work) begin(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pending[what]++
 }
 
-// end notes that it is not any more, if it was.
+// end records that it has ended, if it was under way.
 func (w *work) end(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,10 +56,10 @@ func (w *work) end(what string) {
 	}
 }
 
-// maxNamed is how many things are named.
+// maxNamed limits how much of the work is named.
 const maxNamed = 12
 
-// String says what is under way.
+// String describes the work under way.
 func (w *work) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +80,7 @@ func (w *work) String() string {
 	return strings.Join(list, ", ")
 }
 
-// follow notes the imports of a run.
+// follow records the imports of a run.
 func (w *work) follow(watch mirror.Watcher) mirror.Watcher { return followed{watch, w} }
 
 type followed struct {
@@ -100,7 +100,7 @@ func (f followed) End(out mirror.Outcome) {
 	f.Watcher.End(out)
 }
 
-// transport notes the requests that pass through next until their answer has begun.
+// transport records the requests through next until their responses begin.
 func (w *work) transport(next http.RoundTripper) http.RoundTripper { return noted{next, w} }
 
 type noted struct {
@@ -116,7 +116,7 @@ func (n noted) RoundTrip(req *http.Request) (*http.Response, error) {
 	return n.next.RoundTrip(req)
 }
 
-// CloseIdleConnections is for those who close the transport below without knowing that it is wrapped.
+// CloseIdleConnections closes the idle connections of next, for callers that do not know that it is wrapped.
 func (n noted) CloseIdleConnections() {
 	if closer, ok := n.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
