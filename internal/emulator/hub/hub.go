@@ -1,9 +1,9 @@
-// Package hub is a Docker Hub for tests: a registry that counts the manifests which are fetched from it, says what is left in the ways
-// that were seen, refuses more, and counts wasted fetches.
+// Package hub emulates Docker Hub for tests: a registry that counts manifest fetches, reports the remaining pulls in the observed ways,
+// refuses further ones, and counts wasted fetches.
 //
 // What is real: each GET of a manifest counts one, HEAD and blobs are free, windows slide or are fixed, headers and refusals are as
-// recorded. A [Hub] takes everybody for one address, unless [Options.Who] says otherwise; a [Site] puts what else there is around it: a
-// host for tokens, on which accounts are locked, and one for blobs.
+// recorded. A [Hub] counts all clients as one address, unless [Options.Who] is set; a [Site] adds the other hosts: one for tokens, which
+// locks accounts, and one for blobs.
 package hub
 
 import (
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Headers is how the hub says what is left.
+// Headers says how the hub reports the remaining pulls.
 type Headers int
 
 // The spellings.
@@ -29,11 +29,11 @@ const (
 	Plain
 	// Mixed are both, but x-ratelimit-* only with a refusal.
 	Mixed
-	// None: nothing is said, as to an account without a limit; the limit holds all the same.
+	// None: the hub sends no headers, as to an account without a limit, but the limit still applies.
 	None
 )
 
-// RetryAfter is how a refusal says when to come again.
+// RetryAfter is the form of Retry-After in a refusal.
 type RetryAfter int
 
 // The forms of Retry-After.
@@ -61,7 +61,7 @@ type Options struct {
 	Exempt []string
 	// Half counts every other GET, as it once did.
 	Half bool
-	// Who names whom a request is counted for: an account, or an address. nil takes everybody for one address.
+	// Who returns the account or address for which a request counts. nil counts all requests as one address.
 	Who func(*http.Request) string
 }
 
@@ -88,7 +88,7 @@ type window struct {
 	gets  int
 }
 
-// Account is what the hub has seen, for tests to judge.
+// Account has the hub's counts, for tests to check.
 type Account struct {
 	// Pulled are GETs that counted, Refused those that were answered 429, and Vain those of them that came after another in the same
 	// window, before anything was given back.
@@ -118,7 +118,7 @@ func (h *Hub) Change(edit func(*Options)) {
 	edit(&h.options)
 }
 
-// Spend spends pulls as somebody else on the same address does, as far as there are any.
+// Spend spends pulls as another client of the same address does, up to the remaining number.
 func (h *Hub) Spend(n int) { h.SpendAs(address, n) }
 
 // SpendAs spends pulls of an account or address, as far as there are any.
@@ -273,7 +273,7 @@ func (h *Hub) refuse(w http.ResponseWriter, mine *window, now time.Time) {
 		`You may increase the limit by upgrading. https://www.docker.com/increase-rate-limit"}]}`, TokenID)
 }
 
-// TokenID is what the text of a refusal has in it, and no log or error may.
+// TokenID appears in the text of a refusal, and must not appear in any log or error.
 const TokenID = "dckr_jti_9Lg3-DN__PcJ-secret="
 
 // manifest reads the path of a manifest.

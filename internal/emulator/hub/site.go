@@ -19,7 +19,7 @@ const (
 	lockFor        = 10 * time.Minute
 )
 
-// Site is a whole Docker Hub: [Site.Registry], [Site.Auth] and [Site.Blobs] are its hosts.
+// Site is a complete Docker Hub with the hosts [Site.Registry], [Site.Auth] and [Site.Blobs].
 type Site struct {
 	*Hub
 	// AuthURL and BlobURL are where the other hosts are, scheme and host.
@@ -105,7 +105,7 @@ func (s *Site) Registry() http.Handler {
 	})
 }
 
-// Blobs is the host of the blobs, which takes no credential but that of the URL.
+// Blobs is the host of the blobs, which accepts no credential but that of the URL.
 func (s *Site) Blobs() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
