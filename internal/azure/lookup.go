@@ -101,7 +101,7 @@ func (c *Client) find(ctx context.Context, subscription, loginServer string) (Re
 		if err == nil && !c.isGone(id) {
 			return id, nil
 		}
-		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "Resource Graph does not know a registry; querying each subscription", slog.String("registry", loginServer), slog.Any("err", err))
+		c.options.Log.LogAttrs(ctx, slog.LevelDebug, "the registry is not in Resource Graph; querying each subscription", slog.String("registry", loginServer), slog.Any("err", err))
 	}
 	var skipped []string
 	var passing error
