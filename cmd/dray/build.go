@@ -16,6 +16,7 @@ import (
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/spelling"
@@ -40,7 +41,8 @@ func (quiet) Close() {}
 type process struct {
 	*app
 	log     *slog.Logger
-	store   *store.Store     // nil for none
+	store   *store.Store // nil for none
+	keep    func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error)
 	metrics *metrics.Metrics // nil for none
 	limits  *limits
 	// readFile reads files that may change while the process runs; nil if changes do not matter.
@@ -52,7 +54,8 @@ type process struct {
 
 // newProcess builds the parts that do not depend on registries. m counts pulls and requests; nil for no metrics.
 func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Metrics, log *slog.Logger) *process {
-	p := &process{app: a, log: log, store: a.remember(ctx, cfg), metrics: m}
+	memory := a.remember(ctx, cfg)
+	p := &process{app: a, log: log, store: memory.store, keep: memory.keep, metrics: m}
 	var pulled func(registry, account string)
 	var saved func(by string)
 	if m != nil {
@@ -189,23 +192,6 @@ const (
 	memoryLasts = 90 * 24 * time.Hour
 	memoryBytes = 512 << 20
 )
-
-// remember opens the store. The store is only a cache: if it cannot be opened, dray logs that and continues without it.
-func (a *app) remember(ctx context.Context, cfg *config.Config) *store.Store {
-	dir := a.memoryDir(cfg)
-	if dir == "" {
-		return nil
-	}
-	log := a.logger(cfg.Log)
-	s, err := store.Open(ctx, dir, store.Options{Log: log, Now: time.Now})
-	if err == nil {
-		err = prune(ctx, s)
-	}
-	if err != nil && ctx.Err() == nil {
-		log.LogAttrs(ctx, slog.LevelWarn, "continuing without a memory of earlier runs", slog.Any("err", err))
-	}
-	return s
-}
 
 // memoryDir returns the directory of the store; empty for none.
 func (a *app) memoryDir(cfg *config.Config) string { return cmp.Or(cfg.StateDir, a.stateDir()) }

@@ -21,6 +21,7 @@ import (
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/store"
 )
 
 // checked is the answer of `dray check` in JSON.
@@ -116,7 +117,9 @@ func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 
 // checkBuilt builds everything, and runs the checks that need that.
 func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Job, online bool, answer *checked) error {
-	built, err := a.build(ctx, cfg, jobs, slog.New(slog.DiscardHandler))
+	alone := *cfg
+	alone.Cluster = config.Cluster{} // to check joins nothing
+	built, err := a.build(ctx, &alone, jobs, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -124,11 +127,25 @@ func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Jo
 	repos := accounts(built.client.Account, jobs)
 	answer.Registries = ask(ctx, built, repos, online)
 	if online {
+		answer.Warnings = append(answer.Warnings, unreachable(ctx, cfg.Cluster)...)
 		answer.Warnings = append(answer.Warnings, closedPlanes(built, answer.Registries, repos)...)
 		answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
 	}
 	answer.Warnings = append(answer.Warnings, missingHelpers(cfg, built.client, repos)...)
 	answer.Warnings = append(answer.Warnings, built.warnings(ctx, time.Now())...)
+	return nil
+}
+
+// unreachable says why a cluster's ledger cannot be used. To find out, the ledger's tables are made if they are not there.
+func unreachable(ctx context.Context, c config.Cluster) []string {
+	if c.Ledger == "" {
+		return nil
+	}
+	l, err := store.Join(ctx, c.Ledger.Reveal(), store.Options{Now: time.Now})
+	if err != nil {
+		return []string{"cluster: " + err.Error()}
+	}
+	_ = l.Close() // nothing was written
 	return nil
 }
 

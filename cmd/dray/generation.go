@@ -22,10 +22,17 @@ type reading struct {
 }
 
 // fixed is a key of the config that takes effect only at a start.
-type fixed struct{ key, value string }
+type fixed struct {
+	key, value string
+	secret     bool
+}
 
 func fixedOf(cfg *config.Config) []fixed {
-	return []fixed{{"stateDir", cfg.StateDir}, {"server.listen", cfg.Server.Listen}, {"log.format", cfg.Log.Format}}
+	c := cfg.Cluster
+	return []fixed{
+		{"stateDir", cfg.StateDir, false}, {"server.listen", cfg.Server.Listen, false}, {"log.format", cfg.Log.Format, false},
+		{"cluster.ledger", c.Ledger.Reveal(), true}, {"cluster.name", c.Name, false}, {"cluster.lease", c.Lease.String(), false},
+	}
 }
 
 // build reads the config, and builds a generation from it.
@@ -109,6 +116,9 @@ func (s *service) take(cfg *config.Config) {
 	_ = s.hooks.Reconfigure(hooksOf(cfg)) // config has checked them
 	for i, now := range fixedOf(cfg) {
 		if was := s.fixed[i].value; was != now.value {
+			if now.secret {
+				was = "a secret"
+			}
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "a key of the config takes effect only when dray is restarted",
 				slog.String("key", now.key), slog.String("was", was))
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/draysync/dray/internal/postgrestest"
 	"github.com/draysync/dray/internal/report"
 )
 
@@ -23,7 +24,15 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	testscript.Main(m, map[string]func(){"dray": main})
+	testscript.Main(tests{m}, map[string]func(){"dray": main})
+}
+
+// tests stop PostgreSQL in the end.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer postgrestest.Stop()
+	return t.M.Run()
 }
 
 func TestScripts(t *testing.T) {

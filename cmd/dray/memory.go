@@ -2,9 +2,101 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
 
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/store"
 )
+
+// keeper keeps the jobs of a daemon.
+type keeper interface {
+	daemon.Work
+	daemon.Plans
+	daemon.View
+}
+
+// memory is what outlives the process.
+type memory struct {
+	store *store.Store // nil for none
+	// keep returns what keeps the jobs of a daemon, and what releases it once the store is closed.
+	keep func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error)
+}
+
+// remember opens the memory of the config: the store of a directory, or the ledger that several processes share. It is a help, not the truth:
+// where it cannot be opened that is said, and all goes on without it; but for a daemon that is to share its work.
+func (a *app) remember(ctx context.Context, cfg *config.Config) memory {
+	log := a.logger(cfg.Log)
+	options := store.Options{Log: log, Now: time.Now}
+	var m memory
+	var err error
+	if cfg.Cluster.Ledger != "" {
+		m, err = a.ledger(ctx, cfg.Cluster, options)
+	} else {
+		m, err = directory(ctx, a.memoryDir(cfg), options)
+	}
+	if err == nil && m.store != nil {
+		err = prune(ctx, m.store)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.LogAttrs(ctx, slog.LevelWarn, "without a memory of earlier runs", slog.Any("err", err))
+	}
+	return m
+}
+
+// directory opens the store of a directory; empty for none.
+func directory(ctx context.Context, dir string, options store.Options) (memory, error) {
+	forgets := memory{keep: func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error) {
+		return daemon.NewAlone(forgetful{}, scheduled, log), func() {}, nil
+	}}
+	if dir == "" {
+		return forgets, nil
+	}
+	s, err := store.Open(ctx, dir, options)
+	if s == nil {
+		return forgets, err
+	}
+	return memory{s, func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error) {
+		release, err := store.Claim(dir)
+		if err != nil {
+			return nil, nil, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
+		}
+		return daemon.NewAlone(s, scheduled, log), release, nil
+	}}, err
+}
+
+// ledger opens the store in a ledger.
+func (a *app) ledger(ctx context.Context, c config.Cluster, options store.Options) (memory, error) {
+	l, err := store.Join(ctx, c.Ledger.Reveal(), options)
+	if err != nil {
+		return memory{keep: func(context.Context, func(record.JobStatus), *slog.Logger) (keeper, func(), error) {
+			return nil, nil, fmt.Errorf("cluster: %w", err)
+		}}, err
+	}
+	return memory{l.Store, func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error) {
+		member, err := l.Enter(ctx, store.MemberOptions{Name: replicaName(c), Dray: buildVersion().Version, Lease: c.Lease})
+		if err != nil {
+			return nil, nil, fmt.Errorf("cluster: %w", err)
+		}
+		return daemon.NewShared(ctx, member, scheduled, log), func() {}, nil
+	}}, nil
+}
+
+// replicaName is the name of this process among those of a cluster.
+func replicaName(c config.Cluster) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "dray"
+	}
+	return host
+}
 
 // forgetful is the memory of a daemon without a store.
 type forgetful struct{}

@@ -124,24 +124,19 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 
 // assemble builds the parts that only a daemon has.
 func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
-	var memory daemon.Memory = forgetful{}
-	if s.store != nil {
-		memory = s.store
-		release, err := store.Claim(s.memoryDir(cfg))
-		if err != nil {
-			return fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
-		}
-		// After the store is closed, so that the next daemon finds everything that this one has written.
-		s.closers = slices.Insert(s.closers, 0, func(context.Context) error { release(); return nil })
+	keeper, release, err := s.keep(ctx, s.metrics.Scheduled, s.log)
+	if err != nil {
+		return err
 	}
+	// After the store is closed, so that the next daemon finds all that this one has written.
+	s.closers = slices.Insert(s.closers, 0, func(context.Context) error { release(); return nil })
 	if s.hooks, err = webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: s.log}); err != nil {
 		return err
 	}
 	s.atClose(s.hooks.Close)
 	s.metrics.Budgets(s.limits.budgets)
-	alone := daemon.NewAlone(memory, s.metrics.Scheduled, s.log)
 	s.daemon = daemon.New(daemon.Options{
-		Build: s.build, Work: alone, Plans: alone, View: alone, Events: &events{metrics: s.metrics, hooks: s.hooks}, Manager: notify.New(s.env),
+		Build: s.build, Work: keeper, Plans: keeper, View: keeper, Events: &events{metrics: s.metrics, hooks: s.hooks}, Manager: notify.New(s.env),
 		Changed: s.watch.Changed(), Log: s.log,
 	})
 	if cfg.Server.Listen == "" {

@@ -138,7 +138,7 @@ func statusOf(status record.Snapshot, job string) (record.Snapshot, error) {
 		return record.Snapshot{}, web.UnknownJob(job, names)
 	}
 	status.Jobs = status.Jobs[i : i+1]
-	status.Budgets, status.Closed, status.Receivers = nil, nil, nil
+	status.Budgets, status.Closed, status.Receivers, status.Replicas = nil, nil, nil, nil
 	return status, nil
 }
 

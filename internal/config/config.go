@@ -18,6 +18,7 @@ type Config struct {
 	StateDir string
 	Log      Log
 	Server   Server
+	Cluster  Cluster
 	// Jobs limits how many jobs run at once; it is positive.
 	Jobs int
 	// ShutdownGrace is how long a stop waits for running imports; 0 for not at all.

@@ -24,6 +24,9 @@ type document struct {
 	Log logSection `yaml:"log"`
 	// The HTTP address of `dray run`: health, metrics, status, and requests to run a job or to reload this file.
 	Server serverSection `yaml:"server"`
+	// Several `dray run` that share their work through one PostgreSQL database: each job runs at one of them at a time, and others take over
+	// what one that dies was at. Give all of them the same file. A change takes effect at the next start. See docs/replicas.md.
+	Cluster clusterSection `yaml:"cluster"`
 	// How many jobs `dray run` runs at once. A job that waits for its registries, moving less than a MiB in 250 ms, does not count,
 	// except among jobs between the same registries.
 	Jobs number `yaml:"jobs" min:"1" max:"64" default:"4"`
@@ -66,6 +69,18 @@ type serverSection struct {
 	// The token that a request must send to change something, as `Authorization: Bearer TOKEN`: 16 to 512 letters, digits and
 	// punctuation. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	Token text `yaml:"token" format:"token" example:"${env:DRAY_TOKEN}|${file:/run/secrets/dray}"`
+}
+
+type clusterSection struct {
+	origin
+	// The URL of the database, PostgreSQL 13 or later. Several hosts are written as `postgres://USER@/DATABASE?host=A,B&port=5432,5432`.
+	// Without `sslmode` in it the server must prove its name by TLS (`verify-full`), unless it is on this machine. Keep it out of this file,
+	// with `${env:NAME}` or `${file:PATH}`.
+	Ledger text `yaml:"ledger" required:"" format:"ledger" example:"${file:/run/secrets/dray-ledger}|postgres://dray@db.corp.example/dray"`
+	// The name of this process in status and logs. By default the host's.
+	Name text `yaml:"name" format:"replica" example:"${env:HOSTNAME}|dray-1"`
+	// After how long of silence others take over, from 10s to 25s. The same everywhere.
+	Lease text `yaml:"lease" format:"span" default:"20s" example:"20s|10s"`
 }
 
 type notificationSection struct {

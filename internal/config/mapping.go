@@ -25,6 +25,7 @@ type builder struct {
 	schedules schedules
 	known     map[string]Registry
 	cloud     Azure
+	clustered bool
 	plain     map[string]bool // registries that are used without TLS
 	dirs      file.DirNames   // where layouts are
 	all       options         // those of the current mapping, with inherited ones
@@ -32,7 +33,7 @@ type builder struct {
 
 func (b *builder) config(name string, doc *document) *Config {
 	defaults := &doc.Defaults.options
-	for _, section := range []any{doc, &doc.Log, &doc.Server, defaults} {
+	for _, section := range []any{doc, &doc.Log, &doc.Server, &doc.Cluster, defaults} {
 		preset(reflect.ValueOf(section).Elem())
 	}
 	c := &Config{
@@ -40,6 +41,7 @@ func (b *builder) config(name string, doc *document) *Config {
 		StateDir:      b.path(doc.StateDir),
 		Log:           Log{Level: doc.Log.Level.value, Format: doc.Log.Format.value},
 		Server:        b.server(doc.Server),
+		Cluster:       b.cluster(doc.Cluster),
 		Jobs:          doc.Jobs.value,
 		ShutdownGrace: b.grace(doc.ShutdownGrace),
 		Notifications: b.notifications(&doc.Notifications),
@@ -47,7 +49,7 @@ func (b *builder) config(name string, doc *document) *Config {
 		Registries:    b.registries(doc.Registries),
 		Azure:         b.azure(&doc.Azure),
 	}
-	b.known, b.cloud = c.Registries, c.Azure
+	b.known, b.cloud, b.clustered = c.Registries, c.Azure, doc.Cluster.Ledger.set
 	b.options(defaults, &Mapping{})
 	b.schedule(defaults, defaults, &Mapping{})
 	b.tags(doc.Defaults.Tags)
@@ -72,6 +74,7 @@ func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
 	b.source(s, &m)
 	b.repositories(s.Repositories, &m)
 	b.targets(s, &m)
+	b.shared(s, &m)
 	switch {
 	case m.Source.IsZero():
 		m.Tags = b.tags(s.Tags)

@@ -23,6 +23,8 @@ func TestNoSecrets(t *testing.T) {
 		"a choice":            {"log: {level: '${env:LEVEL}'}" + mapping, ""},
 		"a URL":               {"notifications: [{webhook: '${env:HOOK}'}]" + mapping, ""},
 		"a token":             {"server: {token: '${env:TOKEN}'}" + mapping, ""},
+		"a ledger":            {"cluster: {ledger: '${file:/run/secrets/l}', name: '${env:HOSTNAME}', lease: '${env:LEASE}'}" + mapping, ""},
+		"a layout in one":     {"cluster: {ledger: '${file:/run/secrets/l}'}\nmappings: [{source: docker.io/library/a:1, target: 'ocidir:///srv/a'}]", "one machine's disk"},
 		"an address":          {"server: {listen: '${env:LISTEN}'}" + mapping, ""},
 		"a whole source":      {"mappings: [{source: '${env:SOURCE}', target: r.example/a, tags: [latest]}]", ""},
 		"hosts":               {"mappings: [{source: '${env:FROM}/a', target: '${env:TO}/a', tags: [latest]}, {source: '${env:FROM}/b', target: '${env:TO}/b', tags: [latest]}]", ""},

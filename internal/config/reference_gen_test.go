@@ -30,6 +30,7 @@ var shown = map[string]string{
 	"version":       "version: 1",
 	"log":           "log: {level: debug}",
 	"server":        "server: {listen: \"127.0.0.1:8484\"}",
+	"cluster":       "cluster: {ledger: \"postgres://dray@db.corp.example/dray\"}",
 	"notifications": "notifications:\n  - webhook: ${file:/run/secrets/webhook}\n    on: [failed, recovered]",
 	"defaults":      "defaults:\n  schedule: \"17 */6 * * *\"\n  platforms: [linux/amd64, linux/arm64]",
 	"registries":    "registries:\n  docker.io:\n    username: ${env:DOCKERHUB_USERNAME}\n    password: ${file:/run/secrets/dockerhub}\n  ghcr.io/acme:\n    username: robot\n    password: ${env:GHCR_TOKEN}",

@@ -312,7 +312,7 @@ func (g *generator) text(tag reflect.StructTag) object {
 			written = written.with("minimum", 0)
 		case "span":
 			return object{{"anyOf", []object{{{"type", "string"}, {"pattern", patterns[format]}}, {{"enum", []int{0}}}, elsewhere}}}
-		case "webhook", "listen", "schedule":
+		case "webhook", "listen", "schedule", "ledger":
 			written = object{{"type", "string"}, {"pattern", patterns[format]}}
 		}
 		all := []object{written, elsewhere}
@@ -494,6 +494,8 @@ var patterns = func() map[string]string {
 		"timezone":     zoneName.String(),
 		"listen":       whole(address + `|unix:/(?:[^\n]*[^\n/])`),
 		"token":        whole(`[!-~]{16,512}`),
+		"ledger":       whole(`[pP][oO][sS][tT][gG][rR][eE][sS](?:[qQ][lL])?:.*`),
+		"replica":      whole(`[A-Za-z0-9][A-Za-z0-9._-]{0,252}`),
 		"webhook":      whole(`[hH][tT][tT][pP][sS]?://[^/?# ][^#]*#?`),
 		"receiverName": whole(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`),
 		"noTag":        `^(?:[^/}][^}]*)?\{[^}]*$|^[^/{][^{]*,`, // a brace without its other, a comma outside of braces

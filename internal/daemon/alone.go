@@ -280,6 +280,15 @@ func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
 	return jobs, nil
 }
 
+// Replicas implements [View]: there are no others.
+func (a *Alone) Replicas(context.Context) ([]record.Replica, error) { return nil, nil }
+
+// Away implements [View].
+func (a *Alone) Away() time.Time { return time.Time{} }
+
+// Now implements [View].
+func (a *Alone) Now() time.Time { return clock() }
+
 // Leave implements [Plans].
 func (a *Alone) Leave(ctx context.Context) { a.writer.stop(ctx) }
 

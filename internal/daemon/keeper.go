@@ -34,10 +34,16 @@ type Plans interface {
 	Leave(ctx context.Context)
 }
 
-// View shows all jobs.
+// View shows all jobs, and the processes that work on them.
 type View interface {
 	// Board returns the status of all jobs, without the progress of runs.
 	Board(ctx context.Context) ([]record.JobStatus, error)
+	// Replicas returns the processes that work on the jobs; none where this one is alone.
+	Replicas(ctx context.Context) ([]record.Replica, error)
+	// Away returns since when the others cannot be reached; zero if they can.
+	Away() time.Time
+	// Now is the clock by which jobs are due.
+	Now() time.Time
 }
 
 // order has the taker do what may wait, and then the loop what done says, before the taker gets another order.

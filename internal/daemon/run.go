@@ -79,7 +79,7 @@ func (d *Daemon) work(r *running) (Run, error) {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
 		return Run{}, record.ErrLost
 	}
-	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil, clock())
+	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil, d.options.View.Now())
 	return run, d.options.Work.End(d.last, r.claim, run.JobRun, run.State)
 }
 

@@ -18,6 +18,10 @@ func (d *Daemon) Snapshot(ctx context.Context) (s record.Snapshot, err error) {
 	if s.Jobs, err = d.options.View.Board(ctx); err != nil {
 		return record.Snapshot{}, err
 	}
+	if s.Replicas, err = d.options.View.Replicas(ctx); err != nil {
+		return record.Snapshot{}, err
+	}
+	s.Away = d.options.View.Away()
 	for i := range s.Jobs {
 		j := &s.Jobs[i]
 		if t := trackers[j.Job]; t != nil && j.State == record.JobRunning {

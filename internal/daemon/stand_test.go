@@ -46,6 +46,8 @@ type stand struct {
 	watchdog   time.Duration
 	// wrap changes what hands out jobs; nil for not.
 	wrap func(Work) Work
+	// member shares the jobs with others; nil for not.
+	member Member
 }
 
 // config is what Build finds.
@@ -105,13 +107,20 @@ func (s *stand) start(t *testing.T) {
 	t.Helper()
 	s.changed, s.halt, s.ended = make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	alone := NewAlone((*memory)(s), (*recorder)(s).Scheduled, log)
-	work := Work(alone)
+	var keeper interface {
+		Work
+		Plans
+		View
+	} = NewAlone((*memory)(s), (*recorder)(s).Scheduled, log)
+	if s.member != nil {
+		keeper = NewShared(t.Context(), s.member, (*recorder)(s).Scheduled, log)
+	}
+	work := Work(keeper)
 	if s.wrap != nil {
 		work = s.wrap(work)
 	}
 	s.Daemon = New(Options{
-		Build: s.build, Work: work, Plans: alone, View: alone, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log,
+		Build: s.build, Work: work, Plans: keeper, View: keeper, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log,
 	})
 	ctx, kill := context.WithCancel(t.Context())
 	s.kill = kill

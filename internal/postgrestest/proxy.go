@@ -30,6 +30,9 @@ type Proxy struct {
 	word  string
 	fault Fault
 	done  int
+	// down is set while the server is not to be there, and gone is closed when that begins.
+	down bool
+	gone chan struct{}
 }
 
 // Proxied makes a proxy for a database.
@@ -40,7 +43,7 @@ func Proxied(tb testing.TB, database string) *Proxy {
 		tb.Fatal(err)
 	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(database, "postgres://dray@/"), "?")
-	p := &Proxy{URL: "postgres://dray@" + l.Addr().String() + "/" + name + "?sslmode=disable", listener: l}
+	p := &Proxy{URL: "postgres://dray@" + l.Addr().String() + "/" + name + "?sslmode=disable", listener: l, gone: make(chan struct{})}
 	var open sync.WaitGroup
 	stopped := make(chan struct{})
 	open.Go(func() {
@@ -74,6 +77,28 @@ func (p *Proxy) Done() int {
 	return p.done
 }
 
+// Down ends all connections and accepts none, as a server that is stopped, until Up.
+func (p *Proxy) Down() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = true
+	close(p.gone)
+}
+
+// Up has the proxy accept connections again.
+func (p *Proxy) Up() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down, p.gone = false, make(chan struct{})
+}
+
+// isDown reports whether the server is not to be there, and what is closed when that is so.
+func (p *Proxy) isDown() (down bool, gone <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.down, p.gone
+}
+
 // Refuse has the proxy accept no more connections.
 func (p *Proxy) Refuse() { _ = p.listener.Close() }
 
@@ -90,6 +115,11 @@ func (p *Proxy) strikes(asked []byte) (fault Fault, now bool) {
 
 // serve passes on what comes until one of both sides ends the connection, or the tests are over.
 func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
+	down, gone := p.isDown()
+	if down {
+		_ = client.Close()
+		return
+	}
 	server, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.5432")) //nolint:noctx // a socket of this machine
 	if err != nil {
 		_ = client.Close()
@@ -102,6 +132,7 @@ func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
 	both.Go(func() { answer(client, server, mute); ended <- struct{}{} })
 	select {
 	case <-ended:
+	case <-gone:
 	case <-stopped:
 	}
 	_, _ = client.Close(), server.Close()

@@ -25,3 +25,34 @@ type Claim struct {
 
 // ErrLost says that a claim is lost, so that nothing about its job was changed.
 var ErrLost = errors.New("others have taken the job since")
+
+// Plan is a job as a generation has it. Its state says from when its schedule counts, when it is due and why; that holds for a job which is new,
+// has changed, or comes back.
+type Plan struct {
+	Name, Fingerprint string
+	Priority          int
+	// Registries are those between which the job copies.
+	Registries string
+	State      State
+}
+
+// SharedJob is a job that several processes work on.
+type SharedJob struct {
+	State State
+	// Replica is the name of the process that runs it, empty for none.
+	Replica string
+}
+
+// Replica is a process among several that work on the same jobs.
+type Replica struct {
+	Name string `json:"name"`
+	// Dray is the version of its program; Joined is when it joined the others, or joined them anew, and Expires until when it counts as alive.
+	Dray    string    `json:"dray"`
+	Joined  time.Time `json:"joined"`
+	Expires time.Time `json:"expires"`
+	// InForce says that its config is the one that decides. Jobs counts those that it runs.
+	InForce bool `json:"in_force"`
+	Jobs    int  `json:"jobs"`
+	// Me marks the process that answers.
+	Me bool `json:"me"`
+}

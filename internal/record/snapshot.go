@@ -23,6 +23,9 @@ type Snapshot struct {
 	Closed []ClosedRegistry `json:"closed_registries,omitempty"`
 	// Receivers take events of registries.
 	Receivers []Receiver `json:"receivers,omitempty"`
+	// Replicas are the processes that work on the jobs; none where there is only this one. Away is since when it cannot reach their ledger.
+	Replicas []Replica `json:"replicas,omitempty"`
+	Away     time.Time `json:"ledger_away_since,omitzero"`
 	// Jobs are sorted by name. They come last, so that the rest can be read without them.
 	Jobs []JobStatus `json:"jobs"`
 	// Moved is the time of the last progress of a current run, or of the end of a run; zero if none runs.
@@ -135,6 +138,8 @@ type JobStatus struct {
 	DeferredUntil time.Time `json:"deferred_until,omitzero"`
 	// Progress is the current run's progress.
 	Progress *Progress `json:"progress,omitempty"`
+	// Replica is the name of the process that runs it, empty where there is only one.
+	Replica string `json:"replica,omitempty"`
 }
 
 // Progress is the progress of a run.

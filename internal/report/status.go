@@ -22,11 +22,29 @@ func Status(w io.Writer, s record.Snapshot, style Style) error {
 	statusImports(&b, jobs, style)
 	statusClosed(&b, s.Closed, style)
 	statusReceivers(&b, s.Receivers, now)
+	statusReplicas(&b, s, now)
 	for _, budget := range s.Budgets {
 		b.WriteString(budgetLine(budget, now) + "\n\n")
 	}
 	statusTotals(&b, s, now)
 	return write(w, b.String())
+}
+
+// statusReplicas lists the replicas, and says where the ledger cannot be reached.
+func statusReplicas(b *strings.Builder, s record.Snapshot, now time.Time) {
+	if !s.Away.IsZero() {
+		fmt.Fprintf(b, "\nThe ledger cannot be reached for %s; this is what was known before.\n", span(now.Sub(s.Away)))
+	}
+	if len(s.Replicas) > 0 {
+		b.WriteString("\nReplicas:\n")
+	}
+	for _, r := range s.Replicas {
+		fmt.Fprintf(b, "  %s: dray %s, joined %s, %s under way", Line(r.Name), Line(r.Dray), ago(r.Joined, now), count(r.Jobs, "job"))
+		if !r.InForce {
+			b.WriteString(", has another config than the one in force")
+		}
+		b.WriteByte('\n')
+	}
 }
 
 func statusRejection(b *strings.Builder, s record.Config, now time.Time, style Style) {
@@ -55,6 +73,9 @@ func statusTable(b *strings.Builder, jobs []record.JobStatus, now time.Time, sty
 // statusRow is the line about one job.
 func statusRow(j record.JobStatus, now time.Time) cells {
 	row := cells{{text: Line(j.Job)}, {text: Line(string(j.State))}, {text: "–"}, {text: "never"}, {text: nextText(j, now)}}
+	if j.Replica != "" {
+		row[1].text += " at " + Line(j.Replica)
+	}
 	switch j.State {
 	case record.JobRunning:
 		row[1].color = green

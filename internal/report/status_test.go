@@ -63,15 +63,26 @@ func statusText(t *testing.T, s record.Snapshot, style Style) string {
 func TestStatus(t *testing.T) {
 	calm := service()
 	calm.Config.Rejected, calm.Closed, calm.Stopping, calm.Jobs = nil, nil, true, calm.Jobs[4:5]
+	shared := service()
+	shared.Jobs[0].Replica, shared.Jobs[6].Replica, shared.Jobs[7].Replica = "dray-1", "dray-2", hostile
+	shared.Replicas = []record.Replica{
+		{Name: "dray-1", Dray: "1.2.3", Joined: noon.Add(-77 * time.Hour), InForce: true, Jobs: 1, Me: true},
+		{Name: "dray-2", Dray: "1.2.3", Joined: noon.Add(-time.Minute), Jobs: 2},
+		{Name: hostile, Dray: hostile, Joined: noon, InForce: true},
+	}
+	away := shared
+	away.Away = noon.Add(-90 * time.Second)
 	tests := map[string]struct {
 		service record.Snapshot
 		style   Style
 	}{
-		"status":        {service(), Style{}},
-		"status-color":  {service(), Style{Color: true}},
-		"status-narrow": {service(), Style{Width: 80}},
-		"status-calm":   {calm, Style{Width: 200}},
-		"status-empty":  {record.Snapshot{Totals: record.Totals{Parallel: 4}, Started: noon, Now: noon, Config: record.Config{Loaded: noon}}, Style{}},
+		"status":          {service(), Style{}},
+		"status-color":    {service(), Style{Color: true}},
+		"status-narrow":   {service(), Style{Width: 80}},
+		"status-replicas": {shared, Style{}},
+		"status-away":     {away, Style{Width: 80}},
+		"status-calm":     {calm, Style{Width: 200}},
+		"status-empty":    {record.Snapshot{Totals: record.Totals{Parallel: 4}, Started: noon, Now: noon, Config: record.Config{Loaded: noon}}, Style{}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -148,3 +148,11 @@ func (m *Member) Ask(ctx context.Context, job string) (found bool, err error) {
 	changed, err := m.ledger.transact(ctx, do(query, now, record.Asked, job))
 	return changed > 0, m.ledger.failed(ctx, "ask for "+job, err)
 }
+
+// Look has a job run soon for what an event has told of, unless it runs sooner anyway.
+func (m *Member) Look(ctx context.Context, job string, soon time.Duration) error {
+	const query = "UPDATE {jobs} SET asked = true, due = CASE WHEN member IS NULL THEN ? ELSE due END, " +
+		"due_cause = CASE WHEN member IS NULL THEN ? ELSE due_cause END WHERE name = ? AND NOT removed AND (member IS NOT NULL OR due = 0 OR due > ?)"
+	_, err := m.ledger.transact(ctx, do(query, moment(soon), record.Event, job, moment(soon)))
+	return m.ledger.failed(ctx, "note an event of "+job, err)
+}

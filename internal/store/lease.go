@@ -52,6 +52,9 @@ type Member struct {
 	lost   chan struct{}
 	claims map[int64]*claimed // by token
 	force  inForce
+	// ahead is how far the ledger's clock is ahead of this process's; away is since when the ledger cannot be reached, zero if it can.
+	ahead time.Duration
+	away  time.Time
 }
 
 // inForce is the generation that decides, as the last renewal or offer has found it.
@@ -80,10 +83,52 @@ func (m *Member) enter(ctx context.Context) error {
 	if _, err := m.ledger.transact(ctx, do(query, id, m.options.Name, m.options.Dray, m.options.Guest, now, moment(m.options.Lease))); err != nil {
 		return err
 	}
+	if err := m.compareClocks(ctx); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.id, m.until, m.lost, m.claims = id, m.fenced(sent), make(chan struct{}), map[int64]*claimed{}
 	return nil
+}
+
+// compareClocks finds out how far the ledger's clock is ahead, to about half of the time that the answer takes.
+func (m *Member) compareClocks(ctx context.Context) error {
+	sent := m.ledger.options.Now()
+	var there int64
+	if err := m.ledger.queryRow(ctx, "SELECT ?::bigint", now).Scan(&there); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead = timeOf(there).Sub(sent.Add(m.ledger.options.Now().Sub(sent) / 2))
+	return nil
+}
+
+// Now returns the present time by the ledger's clock, with the precision of the tables.
+func (m *Member) Now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ledger.options.Now().Add(m.ahead).Truncate(time.Millisecond)
+}
+
+// Away returns since when the ledger cannot be reached, zero if it can.
+func (m *Member) Away() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.away
+}
+
+// noteAway notes whether the ledger could be reached.
+func (m *Member) noteAway(reached bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case reached:
+		m.away = time.Time{}
+	case m.away.IsZero():
+		m.away = m.ledger.options.Now()
+	}
 }
 
 // fenced returns until when this process counts itself alive after a renewal that was sent at a time.
@@ -140,8 +185,8 @@ func (m *Member) Keep(ctx context.Context) {
 }
 
 // turn does what a second asks for.
-func (m *Member) turn(ctx context.Context, turn int) {
-	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+func (m *Member) turn(outer context.Context, turn int) {
+	ctx, cancel := context.WithTimeout(outer, m.options.Lease/2)
 	defer cancel()
 	_, err := m.number()
 	every := max(1, int(m.options.Lease/renewals/sweepEvery))
@@ -150,12 +195,20 @@ func (m *Member) turn(ctx context.Context, turn int) {
 		m.giveUp()
 		err = m.enter(ctx)
 	case turn%every == 0:
-		err = m.renew(ctx)
+		if err = m.renew(ctx); err == nil {
+			err = m.compareClocks(ctx)
+		}
 	}
 	if err == nil && !m.options.Guest {
 		err = m.sweep(ctx)
 	}
 	_ = m.ledger.failed(ctx, "renew the lease", err) // it has logged the first of several
+	if err == nil {
+		m.ledger.works(ctx)
+	}
+	if outer.Err() == nil {
+		m.noteAway(err == nil || errors.Is(err, errNoMember))
+	}
 }
 
 // watch gives up when no renewal has come through for too long, also after a pause of the whole process.

@@ -38,9 +38,9 @@ func crew(t *testing.T, names ...string) (d *stand, members []*Member) {
 }
 
 // plans are jobs that are due now, each with a priority of its own.
-func plans(d *stand, fingerprint string, n int) (all []Plan) {
+func plans(d *stand, fingerprint string, n int) (all []record.Plan) {
 	for i := range n {
-		all = append(all, Plan{
+		all = append(all, record.Plan{
 			Name: fmt.Sprint("job", i), Fingerprint: fingerprint, Priority: i % 10, Registries: fmt.Sprint("r", i%3),
 			State: record.State{Anchor: d.Now(), Due: d.Now(), Trigger: record.First},
 		})
@@ -48,9 +48,13 @@ func plans(d *stand, fingerprint string, n int) (all []Plan) {
 	return all
 }
 
-func offer(t *testing.T, m *Member, hash string, all []Plan) bool {
+func planned(all []record.Plan) func(context.Context) ([]record.Plan, error) {
+	return func(context.Context) ([]record.Plan, error) { return all, nil }
+}
+
+func offer(t *testing.T, m *Member, hash string, all []record.Plan) bool {
 	t.Helper()
-	decides, err := m.Offer(t.Context(), hash, all)
+	decides, err := m.Offer(t.Context(), hash, planned(all))
 	must(t, err)
 	return decides
 }
@@ -299,11 +303,11 @@ func TestOffer(t *testing.T) {
 	claim := taken(t, a)
 	next := plans(d, "f", 2)
 	next[1].Fingerprint = "g"
-	next = append(next, Plan{Name: "new", Fingerprint: "h", State: record.State{Due: d.Now(), Trigger: record.First}})
+	next = append(next, record.Plan{Name: "new", Fingerprint: "h", State: record.State{Due: d.Now(), Trigger: record.First}})
 	if offer(t, b, "three", next) || !offer(t, c, "three", next) || !offer(t, b, "three", next) {
 		t.Error("a majority does not decide")
 	}
-	force, err := a.ledger.InForce(t.Context())
+	force, err := a.Fingerprints(t.Context())
 	must(t, err)
 	if want := map[string]string{"job0": "f", "job1": "g", "new": "h"}; !maps.Equal(force, want) {
 		t.Error(force)
@@ -350,7 +354,7 @@ func TestOfferRandom(t *testing.T) {
 				expires[m.id] = d.Now().Add(lease)
 			}
 			hash := fmt.Sprint("h", random.IntN(3))
-			decides, err := m.Offer(t.Context(), hash, plans(d, hash, 3))
+			decides, err := m.Offer(t.Context(), hash, planned(plans(d, hash, 3)))
 			if alive := expires[m.id].After(d.Now()); alive != (err == nil) {
 				t.Fatal(round, alive, err)
 			}
@@ -382,7 +386,7 @@ func TestOfferRandom(t *testing.T) {
 			}
 		}
 		if inForce != "" {
-			jobs, err := db.InForce(t.Context())
+			jobs, err := (&Member{ledger: db}).Fingerprints(t.Context())
 			must(t, err)
 			if len(jobs) != 3 || jobs["job1"] != inForce {
 				t.Fatal(round, inForce, jobs)

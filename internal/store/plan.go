@@ -8,28 +8,27 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Plan is a job as a generation has it. Its state says from when its schedule counts, when it is due and why; that holds for a job which is new,
-// has changed, or comes back.
-type Plan struct {
-	Name, Fingerprint string
-	Priority          int
-	// Registries are those between which the job copies.
-	Registries string
-	State      record.State
-}
-
 // vote notes which generation a member has, if it is alive.
 const vote = "UPDATE {members} SET generation = ? WHERE id = ? AND expires > ?"
 
-// putInForce puts a generation in force if more than half of the members have it. If none has the one in force, the one that most have wins, of
-// equal ones that of the first. Jobs that have not changed keep their claims, states and plans.
-const putInForce = `WITH alive AS (SELECT id, generation, joined FROM {members} WHERE expires > ? AND NOT guest),
-	votes AS (SELECT generation, count(*) AS n, min(joined) AS first, min(id) AS id FROM alive WHERE generation <> '' GROUP BY generation),
-	won AS (
-		INSERT INTO {inforce} AS f (id, hash, number, taken) SELECT 1, generation, 1, ? FROM votes WHERE generation = ? AND (
+// electorate are the members that have a say, and what they say; wins says whether a generation is to be put in force: more than half have it;
+// or none has the one in force, and this is the one that most have, of equal ones that of the first.
+const (
+	electorate = `WITH alive AS (SELECT id, generation, joined FROM {members} WHERE expires > ? AND NOT guest),
+	votes AS (SELECT generation, count(*) AS n, min(joined) AS first, min(id) AS id FROM alive WHERE generation <> '' GROUP BY generation)`
+	wins = `generation = ? AND (
 			2 * n > (SELECT count(*) FROM alive)
 			OR NOT EXISTS (SELECT 1 FROM alive WHERE generation = (SELECT hash FROM {inforce}))
-				AND generation = (SELECT generation FROM votes ORDER BY n DESC, first, id LIMIT 1))
+				AND generation = (SELECT generation FROM votes ORDER BY n DESC, first, id LIMIT 1))`
+)
+
+// poll returns the generation in force, and whether another one wins.
+const poll = electorate + ` SELECT coalesce((SELECT number FROM {inforce}), 0), coalesce((SELECT hash FROM {inforce}), ''), EXISTS (SELECT 1 FROM votes WHERE ` + wins + `)`
+
+// putInForce puts a generation in force if it wins. Jobs that have not changed keep their claims, states and plans.
+const putInForce = electorate + `,
+	won AS (
+		INSERT INTO {inforce} AS f (id, hash, number, taken) SELECT 1, generation, 1, ? FROM votes WHERE ` + wins + `
 		ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, number = f.number + 1, taken = excluded.taken
 			WHERE f.hash <> excluded.hash AND f.number = (SELECT number FROM {inforce}) RETURNING number),
 	plans AS (SELECT * FROM jsonb_to_recordset(?::text::jsonb) AS p (name TEXT, fingerprint TEXT, priority BIGINT, registries TEXT, anchor BIGINT, due BIGINT, cause TEXT)),
@@ -49,17 +48,15 @@ const putInForce = `WITH alive AS (SELECT id, generation, joined FROM {members} 
 	SELECT coalesce((SELECT number FROM won), (SELECT number FROM {inforce}), 0), coalesce((SELECT ? FROM won), (SELECT hash FROM {inforce}), '')`
 
 // Offer says which jobs this process has, as a generation with a hash, and reports whether that is in force. If it is not, the others have
-// another one: it is to be offered again from time to time, with states as they are then.
-func (m *Member) Offer(ctx context.Context, hash string, plans []Plan) (decides bool, err error) {
+// another one: it is to be offered again from time to time. It asks for the jobs only if they are about to be put in force.
+func (m *Member) Offer(ctx context.Context, hash string, plans func(context.Context) ([]record.Plan, error)) (decides bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+	defer cancel()
 	id, done, err := m.alone(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer done()
-	list, err := plansText(plans)
-	if err != nil {
-		return false, err
-	}
 	changed, err := m.ledger.transact(ctx, do(vote, hash, id, now))
 	if err == nil && changed == 0 {
 		err = errNoMember
@@ -68,8 +65,22 @@ func (m *Member) Offer(ctx context.Context, hash string, plans []Plan) (decides 
 		return false, m.ledger.failed(ctx, "offer jobs", err)
 	}
 	var force inForce
-	if err := m.ledger.queryRow(ctx, putInForce, now, now, hash, list, now, hash).Scan(&force.number, &force.hash); err != nil {
+	var wins bool
+	if err := m.ledger.queryRow(ctx, poll, now, hash).Scan(&force.number, &force.hash, &wins); err != nil {
 		return false, m.ledger.failed(ctx, "offer jobs", err)
+	}
+	if wins && force.hash != hash {
+		all, err := plans(ctx)
+		if err != nil {
+			return false, err
+		}
+		list, err := plansText(all)
+		if err != nil {
+			return false, err
+		}
+		if err := m.ledger.queryRow(ctx, putInForce, now, now, hash, list, now, hash).Scan(&force.number, &force.hash); err != nil {
+			return false, m.ledger.failed(ctx, "offer jobs", err)
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,8 +88,15 @@ func (m *Member) Offer(ctx context.Context, hash string, plans []Plan) (decides 
 	return force.hash == hash, nil
 }
 
+// InForce returns the number and the hash of the generation in force, as the last renewal or offer has found them.
+func (m *Member) InForce() (number int64, hash string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.force.number, m.force.hash
+}
+
 // plansText encodes plans for putInForce.
-func plansText(plans []Plan) (string, error) {
+func plansText(plans []record.Plan) (string, error) {
 	type row struct {
 		Name        string `json:"name"`
 		Fingerprint string `json:"fingerprint"`
@@ -102,20 +120,20 @@ func plansText(plans []Plan) (string, error) {
 	return string(text), err
 }
 
-// InForce returns the fingerprints of the jobs of the generation in force, by name.
-func (l *Ledger) InForce(ctx context.Context) (map[string]string, error) {
-	rows, err := l.query(ctx, "SELECT name, planned FROM {jobs} WHERE NOT removed")
+// Fingerprints returns those of the jobs of the generation in force, by name.
+func (m *Member) Fingerprints(ctx context.Context) (map[string]string, error) {
+	rows, err := m.ledger.query(ctx, "SELECT name, planned FROM {jobs} WHERE NOT removed")
 	if err != nil {
-		return nil, l.failed(ctx, "read which jobs there are", err)
+		return nil, m.ledger.failed(ctx, "read which jobs there are", err)
 	}
 	defer func() { _ = rows.Close() }()
 	jobs := map[string]string{}
 	for rows.Next() {
 		var name, fingerprint string
 		if err := rows.Scan(&name, &fingerprint); err != nil {
-			return nil, l.failed(ctx, "read which jobs there are", err)
+			return nil, m.ledger.failed(ctx, "read which jobs there are", err)
 		}
 		jobs[name] = fingerprint
 	}
-	return jobs, l.failed(ctx, "read which jobs there are", rows.Err())
+	return jobs, m.ledger.failed(ctx, "read which jobs there are", rows.Err())
 }

@@ -1,0 +1,336 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/postgrestest"
+	"github.com/draysync/dray/internal/record"
+)
+
+// cluster are several dray run over one PostgreSQL, as processes, and two registries.
+type cluster struct {
+	t              *testing.T
+	ledger         *postgrestest.Proxy
+	source, target *registry.Registry
+	from, to       string
+	replicas       []*running
+	desks          []desk
+	images         int64
+
+	mu sync.Mutex
+	// under counts the runs under way of each job, as its source sees them: each lists the tags once, and slowly; twice is set where there
+	// were two.
+	under map[string]int
+	twice string
+}
+
+// steady are jobs that run all the time; the job "asked" runs when it is asked for.
+const steady = 4
+
+func newCluster(t *testing.T, replicas int) *cluster {
+	t.Helper()
+	c := &cluster{
+		t: t, ledger: postgrestest.Proxied(t, postgrestest.Database(t)), under: map[string]int{},
+		source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
+	}
+	c.from, c.to = start(t, c.source), start(t, c.target)
+	for i := range steady {
+		c.push(fmt.Sprint("steady-", i))
+	}
+	c.push("asked")
+	c.source.Inject(registry.Fault{Delay: 300 * time.Millisecond, Match: func(r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/steady-") || !strings.HasSuffix(r.URL.Path, "/tags/list") {
+			return false
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.under[r.URL.Path]++; c.under[r.URL.Path] > 1 {
+			c.twice = r.URL.Path
+		}
+		go func() {
+			<-r.Context().Done()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.under[r.URL.Path]--
+		}()
+		return true
+	}})
+	for i := range replicas {
+		c.desks = append(c.desks, newDesk(t))
+		c.write(i)
+		c.replicas = append(c.replicas, nil)
+		c.launch(i)
+	}
+	c.alive(replicas)
+	return c
+}
+
+// write writes the config of a replica, with more jobs than the usual ones.
+func (c *cluster) write(replica int, more ...string) {
+	lines := []string{
+		"version: 1", serverLine(c.desks[replica].socket), "stateDir: " + filepath.Join(c.desks[replica].target, "state"), "shutdownGrace: 1s",
+		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", withPassword(c.ledger.URL), replica), "mappings:",
+	}
+	for i := range steady {
+		lines = append(lines, mapping("name: steady-%d, source: '%s/steady-%d', target: '%s/steady-%d', tags: ['v*'], schedule: '@every 10s', referrers: false", i, c.from, i, c.to, i))
+	}
+	for _, job := range append([]string{"asked"}, more...) {
+		lines = append(lines, mapping("name: %s, source: '%s/%s', target: '%s/%s', tags: ['v*'], referrers: false", job, c.from, job, c.to, job))
+	}
+	c.desks[replica].write(c.desks[replica].config, strings.Join(lines, "\n"))
+}
+
+func (c *cluster) launch(replica int) {
+	c.t.Helper()
+	c.replicas[replica] = launch(c.t, c.desks[replica].config, c.desks[replica].socket)
+}
+
+// push moves the tag of a job's source to a new image.
+func (c *cluster) push(job string) (digest string) {
+	c.t.Helper()
+	c.images++
+	image := registry.SingleArch(c.images, "linux/amd64", registry.ImageOptions{LayerSize: 1000})
+	if err := image.Push(c.source, job, "v1"); err != nil {
+		c.t.Fatal(err)
+	}
+	return image.Digest
+}
+
+// arrives waits until a job's target has an image, and returns how long that took.
+func (c *cluster) arrives(job, digest string, limit time.Duration) time.Duration {
+	c.t.Helper()
+	began := time.Now()
+	for c.target.Digest(job, "v1") != digest {
+		if took := time.Since(began); took > limit {
+			for _, r := range c.replicas {
+				c.t.Log(r.log)
+			}
+			c.t.Fatalf("%s has not arrived within %s", job, took)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+// alive waits until all replicas that run know of so many.
+func (c *cluster) alive(n int) {
+	c.t.Helper()
+	for _, r := range c.replicas {
+		r.until(c.t, fmt.Sprintf("it knows of %d replicas", n), func() bool { return len(r.status(c.t).Replicas) == n })
+	}
+}
+
+// hang has the job "asked" hang at its source, and returns which replica runs it. Its next run does not hang.
+func (c *cluster) hang(through int) (at int) {
+	c.t.Helper()
+	c.source.Inject(registry.Fault{Hang: true, Times: 1, Match: func(r *http.Request) bool { return r.URL.Path == "/v2/asked/tags/list" }})
+	if _, err := c.replicas[through].client.Sync(c.t.Context(), "asked"); err != nil {
+		c.t.Fatal(err)
+	}
+	r := c.replicas[through]
+	r.until(c.t, "the job runs", func() bool {
+		j := find(r.status(c.t), "asked")
+		at = slices.IndexFunc(c.desks, func(d desk) bool { return j.Replica != "" && c.desks[replicaOf(j.Replica)].config == d.config })
+		return at >= 0
+	})
+	return at
+}
+
+func replicaOf(name string) (n int) {
+	_, _ = fmt.Sscanf(name, "replica-%d", &n)
+	return n
+}
+
+func find(s record.Snapshot, job string) record.JobStatus {
+	i := slices.IndexFunc(s.Jobs, func(j record.JobStatus) bool { return j.Job == job })
+	if i < 0 {
+		return record.JobStatus{}
+	}
+	return s.Jobs[i]
+}
+
+// history returns how often a job has run.
+func (c *cluster) history(replica int, job string) []record.JobRun {
+	c.t.Helper()
+	runs, err := c.replicas[replica].client.History(c.t.Context(), job, 1000)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return runs
+}
+
+// get returns the status of an answer by HTTP, and the answer.
+func (c *cluster) get(replica int, path string) (int, string) {
+	c.t.Helper()
+	socket := c.desks[replica].socket
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	response, err := client.Get("http://localhost" + path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// ends checks that no job has run twice at once, and that no replica has told the ledger's password.
+func (c *cluster) ends() {
+	c.t.Helper()
+	for i, r := range c.replicas {
+		_, status := c.get(i, "/api/v1/status")
+		checkNoPassword(c.t, r.log.String(), status)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.twice != "" {
+		c.t.Errorf("two runs at once: %s", c.twice)
+	}
+	for i := range steady {
+		runs := c.history(0, fmt.Sprint("steady-", i))
+		for i := range runs[:len(runs)-1] {
+			if runs[i].Started.Before(runs[i+1].Ended) {
+				c.t.Errorf("%+v began before the end of %+v", runs[i].Run, runs[i+1].Run)
+			}
+		}
+	}
+}
+
+// TestReplicaIsKilled: the jobs of a replica that is killed, or paused for longer than its lease, are taken over, and nothing that it says later
+// holds; and any replica answers for all.
+func TestReplicaIsKilled(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	for i := range c.replicas { // whoever is asked
+		digest := c.push("asked")
+		if _, err := c.replicas[i].client.Sync(t.Context(), "asked"); err != nil {
+			t.Fatal(err)
+		}
+		c.arrives("asked", digest, 10*time.Second)
+	}
+	c.replicas[0].until(t, "the runs are recorded", func() bool { return len(c.history(0, "asked")) == 4 })
+
+	digest := c.push("asked")
+	dead := c.hang(0)
+	if err := c.replicas[dead].Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-c.replicas[dead].ended
+	t.Logf("taken over from the dead %s after the kill", c.arrives("asked", digest, 30*time.Second))
+	c.launch(dead)
+	c.alive(3)
+
+	digest = c.push("asked")
+	paused := c.hang(0)
+	if err := c.replicas[paused].Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("taken over from the paused %s after the stop", c.arrives("asked", digest, 30*time.Second))
+	if err := c.replicas[paused].Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	p := c.replicas[paused]
+	p.until(t, "it says that it was fenced", func() bool { return strings.Contains(p.log.String(), "fenced") })
+	p.until(t, "its run ends", func() bool { return strings.Contains(p.log.String(), "a run is not recorded") })
+	c.alive(3)
+	if n := len(c.history(paused, "asked")); n != 6 {
+		t.Errorf("%d runs are recorded, where 6 have ended", n)
+	}
+	p.stop(t)
+	c.replicas = slices.Delete(c.replicas, paused, paused+1)
+	c.alive(2)
+	c.ends()
+}
+
+// TestLedgerIsAway: a ledger that is away for a moment ends no run; one that is away for longer than a lease ends all, before others could begin,
+// and says so, and all goes on when it is back.
+func TestLedgerIsAway(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2)
+	digest := c.push("asked")
+	c.source.Inject(registry.Fault{Delay: 7 * time.Second, Times: 1, Match: func(r *http.Request) bool { return r.URL.Path == "/v2/asked/tags/list" }})
+	if _, err := c.replicas[0].client.Sync(t.Context(), "asked"); err != nil {
+		t.Fatal(err)
+	}
+	c.replicas[0].until(t, "it runs", func() bool { return find(c.replicas[0].status(t), "asked").State == record.JobRunning })
+	c.ledger.Down()
+	time.Sleep(5 * time.Second)
+	c.ledger.Up()
+	c.arrives("asked", digest, 10*time.Second)
+	c.replicas[0].until(t, "the run is recorded", func() bool { return len(c.history(0, "asked")) == 2 })
+	for _, r := range c.replicas {
+		if text := r.log.String(); strings.Contains(text, "fenced") || strings.Contains(text, "not recorded") {
+			t.Errorf("a ledger that is away for five seconds ends runs:\n%s", text)
+		}
+	}
+
+	c.ledger.Down()
+	for i, r := range c.replicas {
+		r.until(t, "it is fenced", func() bool { return strings.Contains(r.log.String(), "fenced") })
+		if status, text := c.get(i, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "the ledger cannot be reached since 20") {
+			t.Errorf("/readyz: %d %s", status, text)
+		}
+		if status, text := c.get(i, "/healthz"); status != http.StatusOK {
+			t.Errorf("/healthz: %d %s", status, text)
+		}
+	}
+	time.Sleep(3 * time.Second) // what was left of the lease
+	digest = c.push("steady-0")
+	if c.target.Digest("steady-0", "v1") == digest {
+		t.Error("jobs run without a ledger")
+	}
+	c.ledger.Up()
+	t.Logf("going on %s after the return", c.arrives("steady-0", digest, 10*time.Second))
+	c.alive(2)
+	for i, r := range c.replicas {
+		r.until(t, "it is ready", func() bool { status, _ := c.get(i, "/readyz"); return status == http.StatusOK })
+	}
+	c.ends()
+}
+
+// TestRollingConfig: a config that a minority has is not in force, and is once more than half have it; meanwhile what is the same in both runs.
+func TestRollingConfig(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	c.push("new")
+	c.write(0, "new")
+	first := c.replicas[0]
+	first.until(t, "it says that others have another config", func() bool { return strings.Contains(first.log.String(), "most replicas have another config") })
+	digest := c.push("steady-1")
+	c.arrives("steady-1", digest, 20*time.Second)
+	for _, r := range c.replicas {
+		if find(r.status(t), "new").Job != "" {
+			t.Error("a minority decides")
+		}
+	}
+	c.write(1, "new")
+	c.arrives("new", c.source.Digest("new", "v1"), 20*time.Second)
+	last := c.replicas[2]
+	last.until(t, "the one that has the config before shows what is in force", func() bool { return find(last.status(t), "new").Job != "" })
+	digest = c.push("new") // who has the config before runs no job that it does not have
+	if _, err := c.replicas[2].client.Sync(t.Context(), "new"); err != nil {
+		t.Fatal(err)
+	}
+	c.arrives("new", digest, 20*time.Second)
+	c.write(2, "new")
+	c.replicas[2].until(t, "all have it", func() bool {
+		return !slices.ContainsFunc(c.replicas[2].status(t).Replicas, func(r record.Replica) bool { return !r.InForce })
+	})
+	c.ends()
+}
