@@ -212,10 +212,19 @@ func (c *cluster) ends() {
 	}
 }
 
+// timed marks a test of processes that have to keep to a lease of ten seconds. .ci/run runs these by themselves.
+func timed(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("with the race detector, and beside all other tests, the processes are too slow for their lease")
+	}
+	t.Parallel()
+}
+
 // TestReplicaIsKilled: the jobs of a replica that is killed, or paused for longer than its lease, are taken over, and nothing that it says later
 // holds; and any replica answers for all.
 func TestReplicaIsKilled(t *testing.T) {
-	t.Parallel()
+	timed(t)
 	c := newCluster(t, 3)
 	for i := range c.replicas { // whoever is asked
 		digest := c.push("asked")
@@ -253,7 +262,7 @@ func TestReplicaIsKilled(t *testing.T) {
 		t.Errorf("%d runs are recorded, where 6 have ended", n)
 	}
 	p.stop(t)
-	c.replicas = slices.Delete(c.replicas, paused, paused+1)
+	c.replicas, c.desks = slices.Delete(c.replicas, paused, paused+1), slices.Delete(c.desks, paused, paused+1)
 	c.alive(2)
 	c.ends()
 }
@@ -261,7 +270,7 @@ func TestReplicaIsKilled(t *testing.T) {
 // TestLedgerIsAway: a ledger that is away for a moment ends no run; one that is away for longer than a lease ends all, before others could begin,
 // and says so, and all goes on when it is back.
 func TestLedgerIsAway(t *testing.T) {
-	t.Parallel()
+	timed(t)
 	c := newCluster(t, 2)
 	digest := c.push("asked")
 	c.source.Inject(registry.Fault{Delay: 7 * time.Second, Times: 1, Match: func(r *http.Request) bool { return r.URL.Path == "/v2/asked/tags/list" }})
@@ -306,7 +315,7 @@ func TestLedgerIsAway(t *testing.T) {
 
 // TestRollingConfig: a config that a minority has is not in force, and is once more than half have it; meanwhile what is the same in both runs.
 func TestRollingConfig(t *testing.T) {
-	t.Parallel()
+	timed(t)
 	c := newCluster(t, 3)
 	c.push("new")
 	c.write(0, "new")

@@ -51,7 +51,7 @@ func (t *acrImport) operate(ctx context.Context, members []mirror.Alike) (image.
 	if !repairable(missing) || ctx.Err() != nil || t.order.RefuseMoved {
 		return "", missing
 	}
-	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "Azure reported success, but the target lacks the image, importing again", slog.String("job", t.order.Job),
+	t.options.Log.LogAttrs(ctx, slog.LevelWarn, "the import ended well by Azure, and the target lacks the image; importing again", slog.String("job", t.order.Job),
 		slog.String("source", t.order.Source.String()), slog.String("target", members[0].Target.String()), slog.Any("err", missing))
 	request.Force = true
 	if err := t.carry(ctx, t.name(request), request, members); err != nil {
