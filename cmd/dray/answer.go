@@ -50,11 +50,18 @@ func (a answers) History(ctx context.Context, job string, limit int) ([]record.J
 }
 
 // Sync implements web.Daemon.
-func (a answers) Sync(ctx context.Context, job string, tags []string) (bool, error) {
+func (a answers) Sync(ctx context.Context, job string, tags []string) (asked time.Time, found bool, err error) {
+	asked = a.daemon.Now()
 	if len(tags) == 0 {
-		found, err := a.daemon.Trigger(ctx, job)
-		return found, unavailable(err)
+		found, err = a.daemon.Trigger(ctx, job)
+	} else {
+		found, err = a.look(ctx, job, tags)
 	}
+	return asked, found, unavailable(err)
+}
+
+// look has a job look at tags that it chooses.
+func (a answers) look(ctx context.Context, job string, tags []string) (found bool, err error) {
 	refs := make([]image.Reference, 0, len(tags))
 	for _, tag := range tags {
 		ref, found, err := a.sources.Load().Named(job, tag)
@@ -66,7 +73,7 @@ func (a answers) Sync(ctx context.Context, job string, tags []string) (bool, err
 		}
 		refs = append(refs, ref)
 	}
-	return true, unavailable(a.daemon.Look(ctx, map[string][]image.Reference{job: refs}))
+	return true, a.daemon.Look(ctx, map[string][]image.Reference{job: refs})
 }
 
 // Reload implements web.Daemon.

@@ -99,6 +99,10 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	}
 	has(say(exitUsage, "status", "agpp").err, `did you mean "app"?`)
 
+	source.Inject(emulator.Fault{Hang: true, Times: 1})
+	has(say(exitFailed, "trigger", "app", "--wait", "--timeout", "1500ms").err, "dray: the run has not ended within 1.5s; it goes on")
+	has(say(exitUsage, "trigger", "app", "--wait", "--timeout", "0s").err, "--timeout must be longer than 0s")
+
 	has(say(exitDone, "reload").out, "has read its config again")
 	d.write(d.config, strings.Replace(text, "tags: ['v*']", "tagz: ['v*']", 1))
 	has(say(exitUsage, "reload").err, "the config is rejected", `did you mean "tags"?`)

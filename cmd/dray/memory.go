@@ -20,15 +20,15 @@ type keeper interface {
 	daemon.View
 }
 
-// memory is what outlives the process.
+// memory is the state that outlives the process.
 type memory struct {
 	store *store.Store // nil for none
-	// keep returns what keeps the jobs of a daemon, and what releases it once the store is closed.
+	// keep returns the keeper of a daemon's jobs, and a function to call once the store is closed.
 	keep func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error)
 }
 
-// remember opens the memory of the config: the store of a directory, or the ledger that several processes share. It is a help, not the truth:
-// where it cannot be opened that is said, and all goes on without it; but for a daemon that is to share its work.
+// remember opens the store of a directory, or the ledger that several processes share. The store is only a cache: if it cannot be opened, dray logs
+// that and continues without it. Only a daemon that shares its work needs the ledger: then keep returns the error.
 func (a *app) remember(ctx context.Context, cfg *config.Config) memory {
 	log := a.logger(cfg.Log)
 	options := store.Options{Log: log, Now: time.Now}
@@ -43,7 +43,7 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) memory {
 		err = prune(ctx, m.store)
 	}
 	if err != nil && ctx.Err() == nil {
-		log.LogAttrs(ctx, slog.LevelWarn, "without a memory of earlier runs", slog.Any("err", err))
+		log.LogAttrs(ctx, slog.LevelWarn, "no memory of earlier runs", slog.Any("err", err))
 	}
 	return m
 }

@@ -63,7 +63,7 @@ func TestLedgerIsNotThere(t *testing.T) {
 				t.Errorf("dray check: exit code %d\n%s%s", offline.code, offline.out, offline.err)
 			}
 			sync := dray(t, "sync", "-c", c)
-			if sync.code != exitDone || !strings.Contains(sync.err, "without a memory of earlier runs") {
+			if sync.code != exitDone || !strings.Contains(sync.err, "no memory of earlier runs") {
 				t.Errorf("dray sync: exit code %d\n%s%s", sync.code, sync.out, sync.err)
 			}
 			for _, a := range []answer{a, online, offline, sync} {

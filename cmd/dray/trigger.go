@@ -14,8 +14,11 @@ import (
 	"github.com/draysync/dray/internal/web"
 )
 
-// waitEvery is how often trigger --wait looks whether the run has ended.
-const waitEvery = time.Second
+// waitEvery is how often trigger --wait looks whether the run has ended, and waitMost how long it waits unless told otherwise.
+const (
+	waitEvery = time.Second
+	waitMost  = 24 * time.Hour
+)
 
 // triggered is the answer of `dray trigger` in JSON.
 type triggered struct {
@@ -31,6 +34,7 @@ type triggered struct {
 func (a *app) triggerCommand() *cobra.Command {
 	var at daemonAddress
 	var wait bool
+	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "trigger JOB [TAG…]",
 		Short: "Have the daemon run a job now",
@@ -48,11 +52,17 @@ it ended well.
 		},
 		ValidArgsFunction: a.completeJobs(&at, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withClient(at, func(client *web.Client) error { return a.trigger(c.Context(), client, args[0], args[1:], wait) })
+			if timeout <= 0 {
+				return usage("--timeout must be longer than 0s (got %s)", timeout)
+			}
+			ctx, cancel := context.WithTimeoutCause(c.Context(), timeout, fmt.Errorf("the run has not ended within %s; it goes on", timeout))
+			defer cancel()
+			return a.withClient(at, func(client *web.Client) error { return a.trigger(ctx, client, args[0], args[1:], wait) })
 		},
 	}
 	addServer(c, &at)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the run has ended")
+	c.Flags().DurationVar(&timeout, "timeout", waitMost, "how long --wait waits, as 90s or 2h")
 	return c
 }
 
@@ -82,12 +92,11 @@ func (a *app) trigger(ctx context.Context, client *web.Client, job string, tags 
 // runAfter waits for the end of a run of a job, or of one for some of its tags, that began when the daemon was asked for it, or later, by the
 // daemon's clock.
 func (a *app) runAfter(ctx context.Context, client *web.Client, job string, some bool, asked time.Time) (*record.Run, error) {
-	last := lastRun
-	if some {
-		last = lastLook
-	}
 	for {
-		run, err := last(ctx, client, job)
+		run, err := lastRun(ctx, client, job, some)
+		if err != nil && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("wait for the run of %s: %w", job, err)
 		}
@@ -100,20 +109,18 @@ func (a *app) runAfter(ctx context.Context, client *web.Client, job string, some
 	}
 }
 
-// lastRun returns the last run of a job that looked at all its tags, nil for none.
-func lastRun(ctx context.Context, client *web.Client, job string) (*record.Run, error) {
+// lastRun returns the last run of a job that looked at all its tags, or at some, nil for none. The job has to be there still.
+func lastRun(ctx context.Context, client *web.Client, job string, some bool) (*record.Run, error) {
 	status, err := client.Status(ctx)
 	if err == nil {
 		status, err = statusOf(status, job)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !some:
+		return status.Jobs[0].Last, nil
 	}
-	return status.Jobs[0].Last, nil
-}
-
-// lastLook returns the last run of a job that looked at some of its tags, nil for none; or a later one of all.
-func lastLook(ctx context.Context, client *web.Client, job string) (*record.Run, error) {
 	runs, err := client.History(ctx, job, 1)
 	if err != nil || len(runs) == 0 {
 		return nil, err

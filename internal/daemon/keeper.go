@@ -98,7 +98,7 @@ func (d *Daemon) takeSome(full []string, most int) (done func()) {
 		case claim == nil:
 			return func() { d.soon(next) }
 		case most <= 1:
-			return func() { d.accept(claim); d.soon(claim.Begun) } // there may be more
+			return func() { d.accept(claim); d.soon(clock()) } // there may be more
 		}
 		d.done <- func() { d.accept(claim) }
 	}

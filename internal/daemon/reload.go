@@ -1,12 +1,9 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"time"
-
-	"github.com/draysync/dray/internal/image"
 )
 
 // reload is the state of reloads.
@@ -142,39 +139,4 @@ func (d *Daemon) reject(trigger string, err error, now time.Time) {
 	d.reload.rejected, d.reload.rejectedAt = err, now
 	d.options.Log.LogAttrs(d.ctx, level, "config rejected, the last good one runs on", slog.String("reason", trigger),
 		slog.Int("generation", d.current.number), slog.Any("err", err))
-}
-
-// Look has jobs look at tags of their sources soon, by the jobs' names. All are noted once it returns without an error.
-func (d *Daemon) Look(ctx context.Context, tags map[string][]image.Reference) error {
-	return d.ask(ctx, func() (err error) {
-		for job, some := range tags {
-			names := make([]string, 0, len(some))
-			for _, tag := range some {
-				names = append(names, tag.String())
-			}
-			err = cmp.Or(err, d.options.Plans.Look(ctx, job, names))
-		}
-		return err
-	})
-}
-
-// Trigger runs a job now, or right after its current run. It returns false if there is no such job.
-func (d *Daemon) Trigger(ctx context.Context, job string) (found bool, err error) {
-	err = d.ask(ctx, func() (err error) {
-		found, err = d.options.Plans.Ask(ctx, job)
-		return err
-	})
-	return found, err
-}
-
-// ask has jobs taken that may be due after f, unless the daemon stops.
-func (d *Daemon) ask(ctx context.Context, f func() error) error {
-	if err := d.do(ctx, func() {}); err != nil { // the jobs have been offered
-		return err
-	}
-	err := ErrStopping
-	if !isClosed(d.draining) {
-		err = f()
-	}
-	return cmp.Or(err, d.do(ctx, func() { d.soon(clock()) }))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/draysync/dray/internal/record"
 )
 
-// Member is one of several processes that work on the same jobs, which a ledger keeps. Its methods wait for the ledger; they fail while that
-// cannot be reached. What times they take and return are by the ledger's clock.
+// Member is one of several processes that work on the same jobs, which a ledger keeps. Its methods wait for the ledger, and fail while it cannot be
+// reached. All times are by the ledger's clock.
 type Member interface {
 	claims
 	offers
@@ -42,7 +42,7 @@ type offers interface {
 	// Offer says which jobs this process has, as a generation with a hash, and reports whether that is in force. It asks for the jobs only
 	// if they are about to be put in force.
 	Offer(ctx context.Context, hash string, plans func(context.Context) ([]record.Plan, error)) (decides bool, err error)
-	// InForce returns the number and the hash of the generation in force, as far as is known without asking.
+	// InForce returns the number and the hash of the generation in force, as the ledger last reported it.
 	InForce() (number int64, hash string)
 	// Ask has a job run now, Look soon.
 	Ask(ctx context.Context, job string) (found bool, err error)
@@ -84,16 +84,16 @@ type Shared struct {
 
 	// offering is held by who offers.
 	offering sync.Mutex
-	// said is of which generation in force and of which own one the log has spoken.
+	// said names the generations, the one in force and the own one, that were logged last.
 	said string
 
 	mu sync.Mutex
 	// jobs are those of this process, by name, and hash is that of their generation; both are empty before the first offer.
 	jobs map[string]Job
 	hash string
-	// was are the schedules of the generation before, by name, as far as it had been put in force.
+	// was are the jobs of the generation before, by name.
 	was map[string]Job
-	// but are jobs that this process has otherwise than generation number in force; behind is set where that is not known.
+	// but are the jobs of the generation in force, by its number, that this process lacks or has in another form; behind is set until they are known.
 	but    []string
 	number int64
 	behind bool
@@ -113,7 +113,7 @@ func NewShared(ctx context.Context, member Member, scheduled func(record.JobStat
 	return s
 }
 
-// keep keeps the membership, and does what is to be done now and then.
+// keep keeps the membership, wakes the daemon, offers the jobs again, and reports their status, until ctx ends.
 func (s *Shared) keep(ctx context.Context) {
 	defer close(s.ended)
 	var both sync.WaitGroup
@@ -126,8 +126,13 @@ func (s *Shared) keep(ctx context.Context) {
 			if err != nil {
 				return // the store has said so
 			}
+			s.mu.Lock()
+			mine := s.jobs
+			s.mu.Unlock()
 			for _, j := range jobs {
-				s.scheduled(j)
+				if _, ok := mine[j.Job]; ok { // others may have jobs that nobody would report as removed here
+					s.scheduled(j)
+				}
 			}
 		})
 	})
@@ -158,7 +163,7 @@ func (s *Shared) ring() {
 // Wake implements [Work].
 func (s *Shared) Wake() <-chan struct{} { return s.wake }
 
-// Offer implements [Plans]. Jobs that others have otherwise, or that the ledger cannot hear of, are offered again until they are in force.
+// Offer implements [Plans]. Jobs that are not in force, since most have others or the ledger cannot be reached, are offered again until they are.
 func (s *Shared) Offer(ctx context.Context, jobs []Job) (next time.Time, err error) {
 	byName := make(map[string]Job, len(jobs))
 	for _, job := range jobs {
@@ -242,7 +247,7 @@ func plansOf(jobs, was map[string]Job, states map[string]record.State, now time.
 	return plans
 }
 
-// compare finds out which jobs this process has otherwise than the generation in force.
+// compare finds out which jobs of the generation in force this process lacks or has in another form.
 func (s *Shared) compare(ctx context.Context, jobs map[string]Job, hash string) error {
 	number, inForce := s.member.InForce()
 	var but []string

@@ -1,14 +1,11 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
-	"github.com/draysync/dray/internal/diff"
-	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -66,7 +63,8 @@ func runError(b *strings.Builder, run *record.JobRun, style Style) {
 func runActions(b *strings.Builder, run *record.JobRun, style Style) {
 	rows := make([]row, 0, len(run.Actions))
 	for i := range run.Actions {
-		rows = append(rows, actionRow(&run.Actions[i]))
+		a := &run.Actions[i]
+		rows = append(rows, actionRow(a, Line(a.Target), fmt.Sprintf("%s in %s", Size(a.Bytes), Elapsed(time.Duration(a.Duration)))))
 	}
 	table(b, rows, 2, style)
 	if len(rows) == 0 {
@@ -76,34 +74,4 @@ func runActions(b *strings.Builder, run *record.JobRun, style Style) {
 		fmt.Fprintf(b, "  … and %d more\n", run.More)
 	}
 	b.WriteByte('\n')
-}
-
-// actionRow is the line about an action of a run that has ended.
-func actionRow(a *record.Action) row {
-	r := row{label: Line(a.Target), digests: digests(diff.Action{Was: image.Digest(a.Was), Digest: image.Digest(a.Digest)})}
-	switch {
-	case a.Outcome == record.Imported:
-		r.sign, r.color, r.note = "+", green, fmt.Sprintf("%s in %s", Size(a.Bytes), Elapsed(time.Duration(a.Duration)))
-		if a.Was != "" {
-			r.sign, r.color = "~", yellow
-		}
-	case a.Outcome == record.Refused:
-		r.sign, r.color, r.note = "!", yellow, "refused: "+Line(cmp.Or(a.Error, a.Reason))
-	case a.Outcome == record.Deferred:
-		r.sign, r.color, r.note = ">", yellow, "deferred"
-		if a.RetryAt != nil {
-			r.note += " until " + timeText(*a.RetryAt)
-		}
-		if a.Error != "" {
-			r.note += ": " + Line(a.Error)
-		}
-	case a.Outcome.Failure():
-		r.sign, r.color, r.note = "x", red, verdict(a.Outcome)+": "+Line(a.Error)
-	default:
-		r.sign, r.note = "=", "unchanged"
-	}
-	if a.Unverified {
-		r.note += ", unverified"
-	}
-	return r
 }

@@ -20,7 +20,7 @@ func pastRuns() []record.JobRun {
 	mixed := run(
 		"alpine", time.Minute, record.RunPartly, "target "+corp+": 500", record.Counts{Import: 2, Keep: 17, Failed: 1, Refuse: 1, Deferred: 1, Bytes: 34_100_000, Pulls: 3},
 		record.Action{Target: corp + ":3.20", Digest: digestA, Outcome: record.Imported, Bytes: 34_000_000, Duration: record.Seconds(1200 * time.Millisecond)},
-		record.Action{Target: corp + ":3", Digest: digestA, Was: digestB, Outcome: record.Imported, Bytes: 100_000, Unverified: true},
+		record.Action{Target: corp + ":3", Digest: digestA, Was: digestB, Reason: "moved", Outcome: record.Imported, Bytes: 100_000, Unverified: true},
 		record.Action{Target: corp + ":2", Digest: digestA, Was: digestB, Outcome: record.Refused, Reason: "moved"},
 		record.Action{Target: corp + ":1", Outcome: record.Failed, Error: "500 " + hostile},
 		record.Action{Target: corp + ":0", Outcome: record.Deferred, RetryAt: &retry, Error: "no pulls left"},

@@ -191,7 +191,7 @@ func tagOrDigest(ref image.Reference) string {
 	if ref.Tag != "" {
 		return Line(ref.Tag)
 	}
-	return short(ref.Digest)
+	return short(string(ref.Digest))
 }
 
 func planCost(out mirror.Outcome) string {

@@ -25,35 +25,38 @@ type row struct {
 
 // rowOf describes an outcome under a label. The cost is what to say of an import.
 func rowOf(out mirror.Outcome, label, cost string) row {
+	a := out.Record()
+	a.Outcome = out.Settled()
+	return actionRow(&a, label, cost)
+}
+
+// actionRow describes an action that has an outcome.
+func actionRow(a *record.Action, label, cost string) row {
 	r := row{label: label}
-	switch out.Settled() {
+	unverified := ""
+	if a.Unverified { // dray could not read the target
+		unverified = ", unverified"
+	}
+	switch a.Outcome {
 	case record.Kept:
-		r.sign, r.note = "=", "unchanged"+unverified(out)
-		if out.Reason == diff.Immutable {
+		r.sign, r.note = "=", "unchanged"+unverified
+		if a.Reason == string(diff.Immutable) {
 			r.note = "there, and immutable"
 		}
 	case record.Imported:
-		r.sign, r.color, r.digests, r.note = "+", green, digests(out.Action), cost+unverified(out)
-		if out.Reason == diff.Moved {
+		r.sign, r.color, r.digests, r.note = "+", green, digests(a), cost+unverified
+		if a.Reason == string(diff.Moved) {
 			r.sign, r.color = "~", yellow
 		}
 	case record.Refused:
-		r.sign, r.color, r.digests = "!", yellow, digests(out.Action)
-		r.note = "refused: " + Line(cmp.Or(out.Detail, string(out.Reason)))
+		r.sign, r.color, r.digests = "!", yellow, digests(a)
+		r.note = "refused: " + Line(cmp.Or(a.Error, a.Reason))
 	case record.Failed, record.NothingChosen, record.Absent:
-		r.sign, r.color, r.note = "x", red, verdict(out.Status)+": "+errorLine(out.Err)
+		r.sign, r.color, r.note = "x", red, verdict(a.Outcome)+": "+Line(a.Error)
 	case record.Deferred:
-		r.sign, r.color, r.note = ">", yellow, deferral(out)
+		r.sign, r.color, r.note = ">", yellow, deferral(a)
 	}
 	return r
-}
-
-// unverified says that a target was not looked at.
-func unverified(out mirror.Outcome) string {
-	if out.Unverified {
-		return ", unverified"
-	}
-	return ""
 }
 
 // verdict is what to call a status that counts as failed.
@@ -68,27 +71,27 @@ func verdict(s record.Status) string {
 	return "failed"
 }
 
-func deferral(out mirror.Outcome) string {
+func deferral(a *record.Action) string {
 	text := "deferred"
-	if !out.RetryAt.IsZero() {
-		text += " until " + timeText(out.RetryAt)
+	if a.RetryAt != nil {
+		text += " until " + timeText(*a.RetryAt)
 	}
-	if out.Err != nil {
-		text += ": " + errorLine(out.Err)
+	if a.Error != "" {
+		text += ": " + Line(a.Error)
 	}
 	return text
 }
 
 func timeText(t time.Time) string { return record.WholeSecond(t).Format("2006-01-02 15:04:05 MST") }
 
-func digests(a diff.Action) string {
+func digests(a *record.Action) string {
 	if a.Was == "" || a.Digest == "" || a.Was == a.Digest {
 		return short(a.Digest)
 	}
 	return short(a.Was) + " → " + short(a.Digest)
 }
 
-func short(d image.Digest) string { return Line(image.ShortDigest(d)) }
+func short(digest string) string { return Line(image.ShortDigest(image.Digest(digest))) }
 
 // mounted adds to a text what the target took from its own repositories.
 func mounted(text string, c mirror.Cost) string {

@@ -137,13 +137,12 @@ type accepted struct {
 func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.limits.Answer)
 	defer cancel()
-	asked := exact(time.Now())
-	found, err := s.options.Daemon.Sync(ctx, job, r.URL.Query()["tag"])
+	asked, found, err := s.options.Daemon.Sync(ctx, job, r.URL.Query()["tag"])
 	switch {
 	case err != nil:
 		fail(w, err)
 	case found:
-		answer(w, http.StatusAccepted, accepted{Job: job, Asked: asked})
+		answer(w, http.StatusAccepted, accepted{Job: job, Asked: exact(asked)})
 	default:
 		s.withStatus(w, r, func(status *record.Snapshot) {
 			var names []string

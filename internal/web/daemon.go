@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/draysync/dray/internal/record"
 )
@@ -13,8 +14,9 @@ type Daemon interface {
 	Status(ctx context.Context) (record.Snapshot, error)
 	// History returns the newest runs first, at most limit (1 to 1000) of them; of all jobs where job is empty.
 	History(ctx context.Context, job string, limit int) ([]record.JobRun, error)
-	// Sync has a job run now, or right after the run under way; with tags, a run soon that looks at these only. It does not wait for it.
-	Sync(ctx context.Context, job string, tags []string) (found bool, err error)
+	// Sync has a job run now, or right after the run under way; with tags, a run soon that looks at these only. It does not wait for it. What it
+	// was asked for begins at that time or later, by the clock of the times of runs.
+	Sync(ctx context.Context, job string, tags []string) (asked time.Time, found bool, err error)
 	// Reload reads the config anew. Its error is why the config was rejected, a line for each mistake, unless it is [ErrUnavailable] or
 	// the context's.
 	Reload(ctx context.Context) error

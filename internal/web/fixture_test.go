@@ -77,23 +77,23 @@ func (f *fake) History(_ context.Context, job string, limit int) ([]record.JobRu
 	return f.history(job, limit)
 }
 
-func (f *fake) Sync(_ context.Context, job string, tags []string) (bool, error) {
+func (f *fake) Sync(_ context.Context, job string, tags []string) (time.Time, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(tags) > 0 && tags[0] == "v9" {
-		return true, fmt.Errorf("%w: the mapping does not choose v9", ErrUnchosen)
+		return time.Time{}, true, fmt.Errorf("%w: the mapping does not choose v9", ErrUnchosen)
 	}
 	f.tags = append(f.tags, tags...)
 	for _, name := range f.jobs {
 		if name == job {
 			f.synced = append(f.synced, job)
-			return true, nil
+			return time.Now(), true, nil
 		}
 	}
 	if job == "stopping" {
-		return false, ErrUnavailable
+		return time.Time{}, false, ErrUnavailable
 	}
-	return false, nil
+	return time.Time{}, false, nil
 }
 
 func (f *fake) Reload(ctx context.Context) error {
