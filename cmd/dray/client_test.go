@@ -51,13 +51,13 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 		}
 	}
 
-	a := say(exitDone, "trigger", "app", "--wait")
+	a := say(exitDone, "trigger", "app", "--wait", "--timeout", "30s")
 	has(a.out, "app", "manual", "ok", "1 unchanged")
 	moved := emulator.SingleArch(2, "linux/amd64", emulator.ImageOptions{LayerSize: 5000})
 	if err := moved.Push(source, "acme/app", "v1"); err != nil {
 		t.Fatal(err)
 	}
-	a = say(exitDone, "trigger", "app", "--wait", "-o", "json")
+	a = say(exitDone, "trigger", "app", "--wait", "--timeout", "30s", "-o", "json")
 	var ran triggered
 	if err := json.Unmarshal([]byte(a.out), &ran); err != nil || ran.Job != "app" || ran.Run == nil || ran.Run.Counts.Import != 1 {
 		t.Errorf("%v: %s", err, a.out)
@@ -71,14 +71,14 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a = say(exitDone, "trigger", "app", "v2", "--wait")
+	a = say(exitDone, "trigger", "app", "v2", "--wait", "--timeout", "30s")
 	has(a.out, "app", "event", "ok", "1 imported, 0 unchanged")
 	if target.Digest("app", "v2") == "" || target.Digest("app", "v1") == source.Digest("acme/app", "v1") {
 		t.Error("trigger app v2 has looked at other tags")
 	}
 	has(say(exitFailed, "trigger", "app", "v1", "x1").err, `422: nothing was asked for: the mapping "app" does not choose `+from+"/acme/app:x1")
 	has(say(exitUsage, "trigger", "apq", "v1").err, `there is no job "apq"; did you mean "app"?`)
-	has(say(exitPartly, "trigger", "gone", "--wait").out, "gone", "manual", "failed", "error: job gone")
+	has(say(exitPartly, "trigger", "gone", "--wait", "--timeout", "30s").out, "gone", "manual", "failed", "error: job gone")
 	has(say(exitDone, "trigger", "app").out, "app runs now")
 	has(say(exitUsage, "trigger", "ap").err, `there is no job "ap"; did you mean "app"?`)
 
