@@ -261,9 +261,10 @@ type options struct {
 	// Which tags of a repository to import: a list of tags, patterns and mappings with the keys below, each of which selects on its own;
 	// or one such mapping. `["*"]` selects every tag.
 	Tags tagsSection `yaml:"tags"`
-	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all. An image that lacks one is
-	// refused, unless the platform ends with `?`. An image that has none of them is always refused. The platform of a single-platform
-	// image is read from its config. A list is short for `want`.
+	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all. If an image lacks one that does not
+	// end with `?`, dray imports those that it has, reports the tag as refused, and does not move a tag that the target has already. An
+	// image that has none of them is always refused. The platform of a single-platform image is read from its config. A list is short for
+	// `want`.
 	Platforms platformsSection `yaml:"platforms" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
 	// What to do when a tag has moved at the source: `follow` moves it at the target too, `refuse` reports it.
 	Moved text `yaml:"moved" enum:"follow|refuse" default:"follow"`
@@ -309,7 +310,8 @@ type platformsSection struct {
 	origin
 	// The platforms to keep.
 	Want list[text] `yaml:"want" required:"" format:"platform" minItems:"1" unique:"" example:"linux/amd64|linux/arm64|linux/arm/v7?"`
-	// What to do with an image that lacks some of them: `fail` refuses it, `skip` imports those that it has.
+	// What an image that lacks some of them is: `fail` reports its tag as refused, though those that it has are imported where the target
+	// has no such tag; `skip` does without them.
 	Missing text `yaml:"missing" enum:"fail|skip" default:"fail"`
 }
 

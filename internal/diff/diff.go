@@ -73,6 +73,8 @@ type Observation struct {
 	Unseen bool
 	// Unresolved says that only the target's registry can tell what the source offers: Want is unknown.
 	Unresolved bool
+	// Short says which of the wanted platforms the source lacks, and what it offers; Want is made of the others. Empty if it lacks none.
+	Short string
 	// Declined is the reason why the source's offer cannot be imported, empty if it can; Detail explains it.
 	Declined Reason
 	Detail   string
@@ -95,7 +97,8 @@ type Action struct {
 	Unverified bool
 }
 
-// Actions returns one action per observation, sorted by target, then by source. After the imports, every observation yields a Keep.
+// Actions returns the action for each observation, sorted by target, then by source. After the imports, every observation yields a Keep. What is
+// Short yields a refusal as well, which makes the lack known, and its other action only where that replaces no image of the target.
 func Actions(job plan.Job, seen []Observation) []Action {
 	actions := make([]Action, 0, len(seen))
 	for _, o := range seen {
@@ -104,7 +107,13 @@ func Actions(job plan.Job, seen []Observation) []Action {
 		if a.Op == Keep {
 			a.Digest = o.Held
 		}
-		actions = append(actions, a)
+		if o.Short == "" || a.Op == Keep || a.Op == Refuse || a.Reason == Absent {
+			actions = append(actions, a)
+		}
+		if o.Short != "" && a.Op != Refuse {
+			a.Op, a.Reason, a.Detail = Refuse, PlatformMissing, o.Short
+			actions = append(actions, a)
+		}
 	}
 	slices.SortStableFunc(actions, Compare)
 	return actions

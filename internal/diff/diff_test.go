@@ -97,14 +97,31 @@ func FuzzActions(f *testing.F) {
 			if world[i+1] > 100 {
 				o.Held = sum(fmt.Sprint(world[i+1] % 4))
 			}
-			if world[i+2] > 200 {
+			switch {
+			case world[i+2] > 200:
 				o.Declined = PlatformMissing
+			case world[i+2] > 150:
+				o.Short = "no linux/arm64"
 			}
 			seen = append(seen, o)
 		}
 		before := slices.Clone(seen)
 		actions := Actions(job, seen)
-		if len(actions) != len(seen) || !slices.Equal(before, seen) || !slices.IsSortedFunc(actions, Compare) {
+		refused := map[image.Reference]bool{}
+		done := 0
+		for _, a := range actions {
+			if a.Op == Refuse {
+				refused[a.Target] = true
+			} else {
+				done++
+			}
+		}
+		for _, o := range seen {
+			if (o.Declined != "" || o.Short != "") && !refused[o.Target] {
+				t.Fatalf("nothing refuses %+v", o)
+			}
+		}
+		if len(actions) > done+len(refused) || len(actions) < len(seen) || !slices.Equal(before, seen) || !slices.IsSortedFunc(actions, Compare) {
 			t.Fatalf("%d actions for %d observations", len(actions), len(seen))
 		}
 		held := map[image.Reference]image.Digest{}

@@ -131,20 +131,22 @@ func TestPlatformsThoseThereAre(t *testing.T) {
 	rows := []struct {
 		there  string // of an index; with a leading "=" the one platform of an image
 		wanted string
-		want   string // what arrives, or "refused"
+		want   string // what arrives, or "refused", or both
 	}{
-		{"linux/amd64", "linux/amd64 linux/arm64", "refused"},
+		{"linux/amd64", "linux/amd64 linux/arm64", "linux/amd64 refused"},
+		{"linux/amd64 linux/s390x", "linux/amd64 linux/arm64", "linux/amd64 refused"},
 		{"linux/amd64", "linux/amd64 linux/arm64?", "linux/amd64"},
 		{"linux/amd64 linux/arm64", "linux/amd64 linux/arm64?", "linux/amd64 linux/arm64"},
 		{"linux/amd64 linux/s390x", "linux/amd64? linux/arm64?", "linux/amd64"},
 		{"linux/s390x", "linux/amd64? linux/arm64?", "refused"},
-		{"linux/arm64", "linux/amd64 linux/arm64?", "refused"},
+		{"linux/arm64", "linux/amd64 linux/arm64?", "linux/arm64 refused"},
+		{"linux/s390x", "linux/amd64 linux/arm64", "refused"},
 		{"linux/arm64 linux/amd64", "linux/arm64", "linux/arm64"},
 		{"linux/arm/v6 linux/arm/v7", "linux/arm/v7? linux/amd64?", "linux/arm/v7"},
 		{"=linux/amd64", "linux/arm64", "refused"},
 		{"=linux/amd64", "linux/arm64?", "refused"},
 		{"=linux/amd64", "linux/amd64", "linux/amd64"},
-		{"=linux/amd64", "linux/amd64 linux/arm64", "refused"},
+		{"=linux/amd64", "linux/amd64 linux/arm64", "linux/amd64 refused"},
 		{"=linux/amd64", "linux/amd64 linux/arm64?", "linux/amd64"},
 		{"=linux/arm64", "linux/amd64? linux/arm64?", "linux/arm64"},
 		{"=linux/arm/v7", "linux/arm", "linux/arm/v7"},
@@ -178,17 +180,43 @@ func TestPlatformsThoseThereAre(t *testing.T) {
 					whole(t, s.b, "x", "v1", "")
 					return
 				}
-				want(t, s.sync(t, j), hostB+"/x:v1 absent imported")
+				arrives, short := strings.CutSuffix(row.want, " refused")
+				lines := func(line string) []string {
+					if short {
+						return []string{line, hostB + "/x:v1 platform-missing refused"}
+					}
+					return []string{line}
+				}
+				want(t, s.sync(t, j), lines(hostB+"/x:v1 absent imported")...)
 				if err := s.b.Whole("x", "v1"); err != nil {
 					t.Error(err)
 				}
-				if same := s.b.Digest("x", "v1") == pushed.Digest; same != (strings.TrimPrefix(row.there, "=") == row.want) {
+				if same := s.b.Digest("x", "v1") == pushed.Digest; same != (strings.TrimPrefix(row.there, "=") == arrives) {
 					t.Errorf("what arrived is the whole image: %v", same)
 				}
-				want(t, s.sync(t, j), hostB+"/x:v1 unchanged kept")
+				want(t, s.sync(t, j), lines(hostB+"/x:v1 unchanged kept")...)
 			})
 		})
 	}
+}
+
+// A tag that the target has is not replaced by an image that lacks a wanted platform: who pulls that platform would lose it.
+func TestShortImageReplacesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		both := emulator.MultiArch(1, emulator.ImageOptions{LayerSize: 16, Platforms: []string{"linux/amd64", "linux/arm64"}})
+		one := emulator.MultiArch(2, emulator.ImageOptions{LayerSize: 16, Platforms: []string{"linux/amd64"}})
+		j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+		j.Platforms = []image.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
+		if err := both.Push(s.a, "x", "v1"); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s.sync(t, j), hostB+"/x:v1 absent imported")
+		if err := one.Push(s.a, "x", "v1"); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s.sync(t, j), hostB+"/x:v1 platform-missing refused")
+		whole(t, s.b, "x", "v1", both.Digest)
+	})
 }
 
 // TestNothingThere: where a source has nothing to choose from, the outcome says so; never is that a success.

@@ -492,7 +492,12 @@ func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error 
 		}
 	}
 	o.Want, err = m.Manifests.Resolve(ctx, o.Source, desc, job.Platforms)
-	if refused, ok := errors.AsType[*RefusedError](err); ok {
+	refused, ok := errors.AsType[*RefusedError](err)
+	switch {
+	case ok && o.Want != "":
+		o.Short = refused.Detail
+		return nil
+	case ok:
 		o.Declined, o.Detail, o.Want = refused.Reason, refused.Detail, desc.Digest
 		return nil
 	}

@@ -97,7 +97,8 @@ func (*Engine) Name() string { return "copy" }
 func (*Engine) Fits(context.Context, mirror.Order) (ok bool, reason string) { return true, "" }
 
 // Resolve returns the digest that the target will hold: the source's, or that of the index reduced to the wanted platforms. The latter
-// needs the index itself, which is fetched once; an image of one platform needs its config as well.
+// needs the index itself, which is fetched once; an image of one platform needs its config as well. If the source has only some of the
+// platforms, it returns the digest of what there is together with a *mirror.RefusedError that names the others.
 func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered image.Descriptor, platforms []image.Platform) (image.Digest, error) {
 	if image.IsSchema1(offered.MediaType) {
 		_, err := parse(image.Manifest{Descriptor: offered})
@@ -118,15 +119,19 @@ func (e *Engine) Resolve(ctx context.Context, source image.Reference, offered im
 		return "", err
 	}
 	selected := m
+	var short error
 	if image.IsIndex(m.MediaType) {
-		selected, err = selectPlatforms(m, platforms)
+		selected, short, err = selectPlatforms(m, platforms)
 	} else {
-		err = e.admit(ctx, source, m, platforms)
+		short, err = e.admit(ctx, source, m, platforms)
 	}
-	if err == nil {
+	if err != nil {
+		return "", err
+	}
+	if short == nil {
 		e.memory.putSelected(ctx, offered.Digest, platforms, selected.Digest)
 	}
-	return selected.Digest, err
+	return selected.Digest, short
 }
 
 // Resolved returns what Resolve has returned for a digest, in any process that shares the store.
@@ -203,7 +208,7 @@ func (e *Engine) Measure(ctx context.Context, order mirror.Order) (mirror.Cost, 
 		return m.cost, err
 	}
 	if len(order.Platforms) > 0 && image.IsIndex(root.manifest.MediaType) {
-		selected, err := selectPlatforms(root.manifest, order.Platforms)
+		selected, _, err := selectPlatforms(root.manifest, order.Platforms)
 		if err != nil {
 			return m.cost, err
 		}

@@ -16,32 +16,33 @@ import (
 
 // selectPlatforms returns the index with the wanted platforms only. The result depends on the index and the platforms alone: the remaining
 // entries and all other fields stay verbatim and in order, and attestations stay with the platform that they describe. An index from which
-// nothing is removed is returned unchanged. A platform that no entry offers is an error, unless it is optional and another one is there.
-func selectPlatforms(m image.Manifest, wanted []image.Platform) (image.Manifest, error) {
+// nothing is removed is returned unchanged. If the index has some of the platforms, short says which others it lacks that are not optional;
+// an index that has none of them is an error.
+func selectPlatforms(m image.Manifest, wanted []image.Platform) (selected image.Manifest, short, err error) {
 	n, err := parse(m)
 	if err != nil {
-		return m, err
+		return m, nil, err
 	}
-	keep, err := chosen(n.entries, wanted)
-	if err != nil {
-		return m, err
-	}
-	if len(keep) == len(n.entries) {
-		return m, nil
+	keep, short := chosen(n.entries, wanted)
+	switch len(keep) {
+	case 0:
+		return m, nil, short
+	case len(n.entries):
+		return m, short, nil
 	}
 	raw, err := withManifests(m.Raw, keep)
 	if err != nil {
-		return m, fmt.Errorf("manifest %s: %w", m.Digest, err)
+		return m, nil, fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
 	return image.Manifest{
 		Descriptor: image.Descriptor{MediaType: m.MediaType, Digest: image.DigestOf(raw, m.Digest), Size: int64(len(raw))},
 		Raw:        raw,
-	}, nil
+	}, short, nil
 }
 
-// chosen returns the indexes of the remaining entries.
-func chosen(entries []child, wanted []image.Platform) ([]int, error) {
-	var missing, optional, offered []string
+// chosen returns the indexes of the remaining entries, and an error that names the platforms that are missing.
+func chosen(entries []child, wanted []image.Platform) (indexes []int, short error) {
+	var missing, optional []string
 	kept := map[image.Digest]bool{}
 	for _, w := range wanted {
 		found := false
@@ -62,46 +63,57 @@ func chosen(entries []child, wanted []image.Platform) ([]int, error) {
 	if len(kept) == 0 {
 		missing = append(missing, optional...)
 	}
-	for _, c := range entries {
-		if name := c.platform.String(); c.describes == "" && c.platform.OS != "" && c.platform.OS != "unknown" && !slices.Contains(offered, name) {
-			offered = append(offered, name)
-		}
-	}
 	if len(missing) > 0 {
-		return nil, &mirror.RefusedError{Reason: diff.PlatformMissing, Detail: fmt.Sprintf(
-			"the source does not offer %s; it offers %s", strings.Join(missing, ", "), cmp.Or(strings.Join(offered, ", "), "none by name"))}
+		short = shortage(missing, entries, len(kept) > 0)
 	}
-	var indexes []int
 	for i, c := range entries {
 		if kept[c.Digest] || c.describes != "" && kept[c.describes] {
 			indexes = append(indexes, i)
 		}
 	}
-	return indexes, nil
+	return indexes, short
+}
+
+// shortage returns the error that names the missing platforms and those offered, and the way out if there are others to import.
+func shortage(missing []string, entries []child, others bool) error {
+	var offered []string
+	for _, c := range entries {
+		if name := c.platform.String(); c.describes == "" && c.platform.OS != "" && c.platform.OS != "unknown" && !slices.Contains(offered, name) {
+			offered = append(offered, name)
+		}
+	}
+	detail := fmt.Sprintf("the source does not offer %s; it offers %s", strings.Join(missing, ", "), cmp.Or(strings.Join(offered, ", "), "none by name"))
+	if others {
+		detail += "; platforms.missing: skip does without"
+	}
+	return &mirror.RefusedError{Reason: diff.PlatformMissing, Detail: detail}
 }
 
 // maxConfig limits the config of an image, in bytes; real ones have some ten thousand.
 const maxConfig = 4 << 20
 
 // admit checks an image without an index by the same rule as an index. What has no platform, such as an artifact, passes.
-func (e *Engine) admit(ctx context.Context, source image.Reference, m image.Manifest, wanted []image.Platform) error {
+func (e *Engine) admit(ctx context.Context, source image.Reference, m image.Manifest, wanted []image.Platform) (short, err error) {
 	n, err := parse(m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	i := slices.IndexFunc(n.blobs, func(b blob) bool { return isConfig(b.MediaType) })
 	if i < 0 {
-		return nil
+		return nil, nil
 	}
 	p, err := e.platformOf(ctx, source.Repository, n.blobs[i].Descriptor)
 	if err != nil {
-		return mirror.At(mirror.Source, source, fmt.Errorf("config: %w", err))
+		return nil, mirror.At(mirror.Source, source, fmt.Errorf("config: %w", err))
 	}
 	if p.OS == "" && p.Architecture == "" {
-		return nil
+		return nil, nil
 	}
-	_, err = chosen([]child{{Descriptor: m.Descriptor, platform: p}}, wanted)
-	return err
+	keep, short := chosen([]child{{Descriptor: m.Descriptor, platform: p}}, wanted)
+	if len(keep) > 0 {
+		return short, nil
+	}
+	return nil, short
 }
 
 func isConfig(mediaType string) bool {

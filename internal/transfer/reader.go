@@ -41,7 +41,7 @@ func (r *reader) root(ctx context.Context, want image.Digest, target *inventory)
 		return node{}, err
 	}
 	if len(r.platforms) > 0 && image.IsIndex(m.MediaType) {
-		if m, err = selectPlatforms(m, r.platforms); err != nil {
+		if m, _, err = selectPlatforms(m, r.platforms); err != nil {
 			return node{}, mirror.At(mirror.Source, r.source, err)
 		}
 	}
@@ -92,7 +92,7 @@ func (r *reader) expected(ctx context.Context, target *inventory) (pulls int, be
 		return 1 + r.children(ctx, target.was, target.sibling), false
 	}
 	if len(r.platforms) > 0 && image.IsIndex(m.MediaType) {
-		if kept, err := selectPlatforms(m, r.platforms); err == nil {
+		if kept, _, err := selectPlatforms(m, r.platforms); err == nil {
 			m = kept
 		}
 	}
