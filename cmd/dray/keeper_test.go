@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -287,6 +288,18 @@ func TestKeeperIsAsked(t *testing.T) {
 		}
 		if claim == nil {
 			t.Fatal("an event has no job run")
+		}
+		if !slices.Equal(claim.Some, []string{"v1"}) {
+			t.Errorf("an event has the job look at %q", claim.Some)
+		}
+		if err := k.Look(ctx, "a", []string{"v2"}); err != nil {
+			t.Error(err)
+		}
+		if err := k.GiveBack(ctx, claim); err != nil {
+			t.Error(err)
+		}
+		if claim = k.take(); claim == nil || !slices.Equal(claim.Some, []string{"v1", "v2"}) {
+			t.Fatalf("given back: %+v", claim)
 		}
 		k.finishes(claim)
 		if found, err := k.Ask(ctx, "a"); !found || err != nil {

@@ -215,9 +215,7 @@ func (a *Alone) GiveBack(_ context.Context, claim *record.Claim) error {
 	if err != nil {
 		return err
 	}
-	asked := e.state.Asked || claim.State.Asked && !e.removed
 	e.state = merged(e.state, claim.State, e.Fingerprint == claim.Fingerprint)
-	e.state.Asked = asked
 	if !e.removed {
 		a.plan(e, clock())
 	}

@@ -13,8 +13,6 @@ import (
 const (
 	// gathered is how long events of a job are gathered for one run.
 	gathered = 2 * time.Second
-	// maxLooks is of how many tags a job looks at each by itself; of more it looks at all.
-	maxLooks = 1000
 	// firstAgain is the pause before a tag is looked at again; each next one is three times as long, up to longestPause. If the source
 	// answers meanwhile, it is soonAgain at most.
 	firstAgain = 5 * time.Second
@@ -68,7 +66,7 @@ func withLooks(s record.State, tags []string, at time.Time) record.State {
 		s.LookAt = at
 	}
 	s.Looks = union(s.Looks, tags)
-	if len(s.Looks)+len(s.Again) > maxLooks {
+	if len(s.Looks)+len(s.Again) > record.MaxLooks {
 		s.Looks, s.Again, s.Tried, s.Asked = nil, nil, 0, true
 	}
 	return s

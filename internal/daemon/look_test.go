@@ -237,7 +237,7 @@ func TestLookAtMany(t *testing.T) {
 	inBubble(t, config{jobs: []Job{job(t, "x", "@daily")}}, func(t *testing.T, s *stand) {
 		time.Sleep(minute)
 		began := time.Now()
-		for i := range maxLooks + 1 {
+		for i := range record.MaxLooks + 1 {
 			s.push(t, "x", fmt.Sprintf("v%d", i))
 		}
 		time.Sleep(minute)

@@ -44,9 +44,9 @@ type offers interface {
 	Offer(ctx context.Context, hash string, plans func(context.Context) ([]record.Plan, error)) (decides bool, err error)
 	// InForce returns the number and the hash of the generation in force, as the ledger last reported it.
 	InForce() (number int64, hash string)
-	// Ask has a job run now, Look soon.
+	// Ask has a job run now. Look has it look at tags soon, at all if there are more than record.MaxLooks.
 	Ask(ctx context.Context, job string) (found bool, err error)
-	Look(ctx context.Context, job string, soon time.Duration) error
+	Look(ctx context.Context, job string, tags []string, soon time.Duration) error
 }
 
 type board interface {
@@ -303,6 +303,9 @@ func (s *Shared) Take(ctx context.Context, full []string) (claim *record.Claim, 
 
 // End implements [Work]. It goes on until the ledger has answered, or the claim is lost.
 func (s *Shared) End(ctx context.Context, claim *record.Claim, run record.JobRun, state record.State) error {
+	if len(state.Again) > record.MaxLooks {
+		state.Again, state.Tried, state.Due, state.Trigger = nil, 0, s.Now(), record.Asked
+	}
 	return untilAnswered(ctx, claim, func(ctx context.Context) error { return s.member.End(ctx, claim, run, state) })
 }
 
@@ -335,9 +338,9 @@ func (s *Shared) Ask(ctx context.Context, job string) (found bool, err error) {
 	return s.member.Ask(ctx, job)
 }
 
-// Look implements [Plans]: the whole job runs, since the ledger has no place for tags.
-func (s *Shared) Look(ctx context.Context, job string, _ []string) error {
-	return s.member.Look(ctx, job, gathered)
+// Look implements [Plans].
+func (s *Shared) Look(ctx context.Context, job string, tags []string) error {
+	return s.member.Look(ctx, job, tags, gathered)
 }
 
 // Leave implements [Plans].

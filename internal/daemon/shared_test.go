@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -81,16 +82,17 @@ func (m *member) Take(_ context.Context, _, but []string) (claim *record.Claim, 
 		m.but = but
 		for _, name := range slices.Sorted(maps.Keys(m.jobs)) {
 			j := m.jobs[name]
-			wait := j.State.Due.Sub(m.Now())
+			wait := due(j.State).Sub(m.Now())
 			switch {
-			case j.token != 0 || j.State.Due.IsZero() || slices.Contains(but, name):
+			case j.token != 0 || due(j.State).IsZero() || slices.Contains(but, name):
 			case wait > 0 && (next < 0 || wait < next):
 				next = wait
 			case wait <= 0 && claim == nil:
 				m.token++
 				j.token = m.token
 				claim = &record.Claim{Job: name, Fingerprint: j.Fingerprint, Token: m.token, Begun: m.Now(), State: j.State}
-				j.State.Begun, j.State.BegunBy, j.State.Due = claim.Begun, j.State.Trigger, time.Time{}
+				claim.Some, claim.Again = some(j.State, m.Now())
+				j.State = claimed(claim)
 				if m.took != nil {
 					m.took(claim)
 				}
@@ -169,10 +171,10 @@ func (m *member) Ask(_ context.Context, job string) (found bool, err error) {
 	return found, err
 }
 
-func (m *member) Look(_ context.Context, job string, soon time.Duration) error {
+func (m *member) Look(_ context.Context, job string, tags []string, soon time.Duration) error {
 	return m.ask(func() {
 		if j := m.jobs[job]; j != nil {
-			j.State.Due, j.State.Trigger = m.Now().Add(soon), record.Event
+			j.State = withLooks(j.State, tags, m.Now().Add(soon))
 		}
 	})
 }
@@ -449,6 +451,45 @@ func TestSharedBoard(t *testing.T) {
 		}
 		if m.reads != 1 {
 			t.Errorf("%d reads at one moment", m.reads)
+		}
+	})
+}
+
+// An event, or a request for some tags, has a run look at these only; what it leaves undone is looked at again, and too much of that at all.
+func TestSharedLooks(t *testing.T) {
+	m := &member{}
+	sharing(t, config{jobs: []Job{job(t, "a", "@every 24h")}}, m, func(t *testing.T, s *stand) {
+		pass(minute)
+		s.push(t, "a", "v1", "v2")
+		pass(minute)
+		if diff := cmp.Diff([]string{"0s all", "1m2s v1 v2"}, s.seen("a", epoch)); diff != "" || len(m.runs) != 2 || m.runs[1].Trigger != record.Event {
+			t.Errorf("%s\n%+v", diff, m.runs)
+		}
+		if state := m.jobs["a"].State; len(state.Looks) > 0 || !state.Due.Equal(epoch.Add(24*hour)) {
+			t.Errorf("%+v", state)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := &member{}
+		s := NewShared(t.Context(), m, func(record.JobStatus) {}, slog.New(slog.DiscardHandler))
+		defer s.Leave(t.Context())
+		if _, err := s.Offer(t.Context(), []Job{job(t, "a", "@daily")}); err != nil {
+			t.Fatal(err)
+		}
+		claim, _, err := s.Take(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := claimed(claim)
+		state.AgainAt = s.Now().Add(hour)
+		for i := range record.MaxLooks + 1 {
+			state.Again = append(state.Again, fmt.Sprint("r:", i))
+		}
+		if err := s.End(t.Context(), claim, record.JobRun{Job: "a"}, state); err != nil {
+			t.Fatal(err)
+		}
+		if state := m.jobs["a"].State; len(state.Again) > 0 || !state.Due.Equal(s.Now()) || state.Trigger != record.Asked {
+			t.Errorf("%d, %s", len(state.Again), state.Due)
 		}
 	})
 }

@@ -2,6 +2,9 @@ package record
 
 import "time"
 
+// MaxLooks is how many tags State.Looks and State.Again have together; of more a job looks at all.
+const MaxLooks = 1000
+
 // State is what is saved about a job. Its times are exact to a millisecond, so that a restart changes none.
 type State struct {
 	// Fingerprint is the job's at its last run.
@@ -28,7 +31,8 @@ type State struct {
 	Asked bool
 	// Looks are tags that events have named and that no run has looked at since, as references to the source, sorted, and LookAt is when a
 	// run for them begins. Again are those that such a run has left undone, AgainAt is when the next try begins, and Tried how many tries in
-	// a row have left some undone. The store has no place for these: it has Deferred instead, so that a run for all tags begins.
+	// a row have left some undone. The store of a process that is alone has no place for these: it has Deferred instead, so that a run for
+	// all tags begins.
 	Looks   []string
 	LookAt  time.Time
 	Again   []string

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -66,50 +68,107 @@ func TestBoard(t *testing.T) {
 	}
 }
 
-// TestLook: an event has a job run soon, or after its run, but no later than it would anyway, and no job that is gone.
+// TestLook: an event has a job look at tags soon, or after its run, and changes nothing of what is planned; and it is no job that is gone.
 func TestLook(t *testing.T) {
-	d, members := crew(t, "a")
+	d, members := crew(t, "a", "b")
 	m, ctx := members[0], t.Context()
 	state := func() record.State { return states(t, m.ledger.Store)["job0"] }
-	look := func() {
+	look := func(tags ...string) {
 		t.Helper()
-		must(t, m.Look(ctx, "job0", 2*time.Second))
+		must(t, m.Look(ctx, "job0", tags, 2*time.Second))
 	}
-	offer(t, m, "one", plans(d, "f", 1))
-	look()
-	if s := state(); !s.Due.Equal(d.Now()) || s.Trigger != record.First || s.Asked {
-		t.Error("a job that is due:", s)
+	// some checks for which tags the job is taken.
+	some := func(m *Member, again bool, tags ...string) *record.Claim {
+		t.Helper()
+		claim := taken(t, m)
+		if claim == nil || !slices.Equal(claim.Some, tags) || claim.Again != again {
+			t.Fatalf("%+v", claim)
+		}
+		return claim
 	}
-	claim := taken(t, m)
-	look()
-	if s := state(); !s.Due.IsZero() || !s.Asked {
-		t.Error("during its run:", s)
+	for _, m := range members {
+		offer(t, m, "one", plans(d, "f", 1))
 	}
-	must(t, endRun(d, m, claim))
-	if s := state(); !s.Due.Equal(d.Now()) {
-		t.Error("after its run:", s)
+	look("r:1")
+	claim := some(m, false)
+	if !slices.Equal(claim.State.Looks, []string{"r:1"}) || claim.State.Trigger != record.First {
+		t.Errorf("%+v", claim.State)
 	}
-	must(t, endRun(d, m, taken(t, m)))
-	look()
-	first := d.Now().Add(2 * time.Second)
-	d.pass(time.Second)
-	look()
-	if s := state(); !s.Due.Equal(first) || s.Trigger != record.Event {
-		t.Error("two events:", s)
-	}
-	d.pass(time.Second)
-	claim = taken(t, m)
-	if claim == nil || claim.State.Trigger != record.Event {
-		t.Fatal(claim)
+	look("r:3", "r:2")
+	d.pass(lease / 2)
+	for _, m := range members {
+		must(t, m.renew(ctx))
 	}
 	must(t, endRun(d, m, claim))
-	must(t, m.Look(ctx, "other", time.Second))
+	planned := state()
+	claim = some(m, false, "r:2", "r:3") // nothing more of r:1, at which the run has looked
+	if s := state(); !s.Due.Equal(planned.Due) || s.BegunBy != record.Event || !s.Begun.Equal(d.Now()) {
+		t.Errorf("%+v", s)
+	}
+	look("r:2", "r:9")
+	must(t, m.GiveBack(ctx, claim))
+	claim = some(m, false, "r:2", "r:3", "r:9")
+	if !claim.State.LookAt.Equal(d.Now().Add(2*time.Second - lease/2)) {
+		t.Error(claim.State.LookAt)
+	}
+
+	// What the run leaves undone, and is looked at again later.
+	run, after := busyRun(d, "job0", 2)
+	after.Again, after.AgainAt, after.Tried, after.Due, after.Trigger = []string{"r:3"}, d.Now().Add(5*time.Second), 1, planned.Due, planned.Trigger
+	must(t, m.End(ctx, claim, run, after))
+	if claim, next, err := m.Take(ctx, nil, nil); claim != nil || next != 5*time.Second || err != nil {
+		t.Fatal(claim, next, err)
+	}
+	look("r:1")
+	d.pass(2 * time.Second)
+	claim = some(m, false, "r:1")
+	if s := claim.State; !slices.Equal(s.Again, []string{"r:3"}) || !s.AgainAt.Equal(d.Now().Add(3*time.Second)) || s.Tried != 1 {
+		t.Errorf("%+v", s)
+	}
+	after.Again, after.AgainAt = claim.State.Again, claim.State.AgainAt
+	must(t, m.End(ctx, claim, run, after))
+	look("r:1", "r:4")
+	d.pass(3 * time.Second)
+	lost := some(m, true, "r:1", "r:3", "r:4")
+
+	// A run that was taken over looks at what it was for, and at what came meanwhile.
+	look("r:5")
+	must(t, members[1].renew(ctx))
+	m.end()
+	must(t, members[1].sweep(ctx))
+	d.pass(lease + time.Minute)
+	must(t, members[1].enter(ctx))
+	offer(t, members[1], "one", plans(d, "f", 1))
+	must(t, members[1].sweep(ctx))
+	if err := endRun(d, m, lost); !errors.Is(err, record.ErrLost) {
+		t.Error(err)
+	}
+	m = members[1]
+	claim = some(m, false, "r:1", "r:3", "r:4", "r:5")
+	if claim.State.Begun.IsZero() {
+		t.Error("it was not taken over")
+	}
+
+	// Too many.
+	for n := range record.MaxLooks/100 + 1 {
+		var tags []string
+		for i := range 100 {
+			tags = append(tags, fmt.Sprint("r:", n*100+i))
+		}
+		look(tags...)
+	}
+	must(t, m.GiveBack(ctx, claim))
+	claim = some(m, false)
+	if claim.State.Trigger != record.Asked {
+		t.Errorf("%+v", claim.State)
+	}
+	must(t, endRun(d, m, claim))
+
+	must(t, m.Look(ctx, "other", []string{"r:1"}, time.Second))
+	look()
 	offer(t, m, "two", nil)
-	look()
-	if s := state(); s.Asked {
-		t.Error("a job that is gone:", s)
-	}
-	d.pass(time.Minute)
+	look("r:1")
+	d.pass(10 * time.Minute)
 	if claim := taken(t, m); claim != nil {
 		t.Error("a job that is gone:", claim)
 	}

@@ -3,20 +3,29 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/draysync/dray/internal/record"
 )
 
 // claimColumns are in the order of Take: the state of a job before it was claimed.
-const claimColumns = "fingerprint, anchor, started, ended, succeeded, failures, deferred, given, vain, due, due_cause, planned, asked, begun, begun_cause"
+const claimColumns = "fingerprint, anchor, started, ended, succeeded, failures, deferred, given, vain, due, due_cause, planned, asked, begun, begun_cause, " +
+	"looks, look_at, again, again_at, tried"
 
-// take claims the first job that is due for a member that is alive and knows what is in force. What it returns of the job was there before.
-const take = "WITH job AS (SELECT id, name, " + claimColumns + " FROM {jobs} WHERE member IS NULL AND NOT removed AND due > 0 AND due <= ? " +
-	"AND NOT (registries {in texts}) AND NOT (name {in texts}) ORDER BY urgent DESC, priority DESC, due LIMIT 1 {unlocked}) " +
-	"UPDATE {jobs} SET member = ?, token = nextval('dray.tokens'), begun = ?, begun_cause = job.due_cause, asked = false, due = 0, deferred = 0, urgent = false " +
+// take claims the first job that is due for a member that is alive and knows what is in force. What it returns of the job was there before. A
+// run for all tags leaves nothing planned; one for some leaves what is planned, and tags whose next try is later.
+const take = "WITH job AS (SELECT id, name, " + claimColumns + ", due BETWEEN 1 AND ? AS whole, again_at BETWEEN 1 AND ? AS retry " +
+	"FROM {jobs} WHERE member IS NULL AND NOT removed AND next > 0 AND next <= ? " +
+	"AND NOT (registries {in texts}) AND NOT (name {in texts}) ORDER BY urgent DESC, priority DESC, next LIMIT 1 {unlocked}) " +
+	"UPDATE {jobs} SET member = ?, token = nextval('dray.tokens'), begun = ?, begun_cause = CASE WHEN whole THEN job.due_cause ELSE ? END, urgent = false, " +
+	"asked = job.asked AND NOT whole, due = CASE WHEN whole THEN 0 ELSE job.due END, deferred = CASE WHEN whole THEN 0 ELSE job.deferred END, " +
+	"claimed = CASE WHEN whole THEN '[]' WHEN retry THEN job.looks || job.again ELSE job.looks END, looks = '[]', look_at = 0, " +
+	"again = CASE WHEN whole OR retry THEN '[]' ELSE job.again END, again_at = CASE WHEN whole OR retry THEN 0 ELSE job.again_at END, " +
+	"tried = CASE WHEN whole THEN 0 ELSE job.tried END " +
 	"FROM job WHERE jobs.id = job.id AND EXISTS (SELECT 1 FROM {members} WHERE id = ? AND expires > ?) " +
 	"AND (SELECT coalesce(max(number), 0) FROM {inforce}) = ? RETURNING jobs.token, jobs.begun, job.*"
 
@@ -36,9 +45,12 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 	m.mu.Unlock()
 	claim = &record.Claim{}
 	s := &claim.State
-	var job, begun, anchor, started, ended, succeeded, deferred, given, due, before int64
-	err = m.ledger.queryRow(ctx, take, now, array(full), array(but), id, now, id, now, force).Scan(&claim.Token, &begun, &job, &claim.Job,
-		&s.Fingerprint, &anchor, &started, &ended, &succeeded, &s.Failures, &deferred, &given, &s.Vain, &due, &s.Trigger, &s.Planned, &s.Asked, &before, &s.BegunBy)
+	var job, begun, anchor, started, ended, succeeded, deferred, given, due, before, lookAt, againAt int64
+	var looks, again string
+	var whole, retry bool
+	err = m.ledger.queryRow(ctx, take, now, now, now, array(full), array(but), id, now, record.Event, id, now, force).Scan(&claim.Token, &begun, &job, &claim.Job,
+		&s.Fingerprint, &anchor, &started, &ended, &succeeded, &s.Failures, &deferred, &given, &s.Vain, &due, &s.Trigger, &s.Planned, &s.Asked, &before, &s.BegunBy,
+		&looks, &lookAt, &again, &againAt, &s.Tried, &whole, &retry)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		next, err = m.next(ctx, but)
@@ -48,8 +60,26 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 	}
 	s.Anchor, s.Started, s.Ended, s.Succeeded = timeOf(anchor), timeOf(started), timeOf(ended), timeOf(succeeded)
 	s.Deferred, s.Given, s.Due, s.Begun = timeOf(deferred), timeOf(given), timeOf(due), timeOf(before)
+	s.Looks, s.LookAt, s.Again, s.AgainAt = texts(looks), timeOf(lookAt), texts(again), timeOf(againAt)
 	claim.Fingerprint, claim.Begun = s.Planned, timeOf(begun)
+	if !whole {
+		claim.Some = s.Looks
+		if claim.Again = retry; retry {
+			claim.Some = sorted(slices.Concat(s.Looks, s.Again))
+		}
+	}
 	return claim, 0, m.hold(id, claim)
+}
+
+// texts decodes a column of texts, which may have each of them several times.
+func texts(list string) (all []string) {
+	_ = json.Unmarshal([]byte(list), &all) // only this file writes them
+	return sorted(all)
+}
+
+func sorted(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }
 
 // hold has a claim end with the membership under which it was made.
@@ -66,7 +96,7 @@ func (m *Member) hold(id int64, claim *record.Claim) error {
 
 // next returns after how long a job is due that is free, negative for never.
 func (m *Member) next(ctx context.Context, but []string) (time.Duration, error) {
-	const query = "SELECT coalesce((SELECT min(due) FROM {jobs} WHERE member IS NULL AND NOT removed AND due > 0 AND NOT (name {in texts})) - ?, -1)"
+	const query = "SELECT coalesce((SELECT min(next) FROM {jobs} WHERE member IS NULL AND NOT removed AND next > 0 AND NOT (name {in texts})) - ?, -1)"
 	var milliseconds int64
 	if err := m.ledger.queryRow(ctx, query, array(but), now).Scan(&milliseconds); err != nil {
 		return 0, m.ledger.failed(ctx, "see when a job is due", err)
@@ -82,16 +112,19 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 	}
 	bound(&run)
 	const query = "UPDATE {jobs} SET member = NULL, begun = 0, begun_cause = '', urgent = false, seen = ?, fingerprint = ?, started = ?, ended = ?, succeeded = ?, failures = ?, " +
-		"given = ?, vain = ?, deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
+		"given = ?, vain = ?, claimed = '[]', again = ?, again_at = ?, tried = ?, deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
 		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
 		"WHERE name = ? AND member = ? AND token = ?"
 	id, err := m.holder(claim)
 	if err != nil {
 		return err
 	}
-	planned := claim.Fingerprint
+	planned, againAt := claim.Fingerprint, int64(0)
+	if len(state.Again) > 0 {
+		againAt = milliseconds(state.AgainAt.Add(time.Millisecond - 1)) // not sooner
+	}
 	end := do(query, now, record.Text(state.Fingerprint), milliseconds(state.Started), milliseconds(state.Ended), milliseconds(state.Succeeded), state.Failures,
-		milliseconds(state.Given), state.Vain, planned, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.Asked, planned, state.Trigger,
+		milliseconds(state.Given), state.Vain, array(state.Again), againAt, state.Tried, planned, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.Asked, planned, state.Trigger,
 		claim.Job, id, claim.Token)
 	return m.settle(ctx, claim, append(append([]statement{end}, putRun(&run)...), putActions(&run)...))
 }
@@ -102,12 +135,14 @@ func (m *Member) GiveBack(ctx context.Context, claim *record.Claim) error {
 	if err != nil {
 		return err
 	}
-	const query = "UPDATE {jobs} SET member = NULL, begun = ?, begun_cause = ?, asked = asked OR ? AND NOT removed, " +
+	const query = "UPDATE {jobs} SET member = NULL, begun = ?, begun_cause = ?, asked = asked OR ? AND NOT removed, claimed = '[]', " +
+		"looks = looks || ?::jsonb, look_at = coalesce(least(nullif(look_at, 0), nullif(?::bigint, 0)), 0), again = ?, again_at = ?, tried = ?, " +
 		"deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
 		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
 		"WHERE name = ? AND member = ? AND token = ?"
 	s, planned := claim.State, claim.Fingerprint
-	return m.settle(ctx, claim, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked, planned, milliseconds(s.Deferred), now, planned, milliseconds(s.Due), record.Asked, planned, s.Trigger,
+	return m.settle(ctx, claim, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked,
+		array(s.Looks), milliseconds(s.LookAt), array(s.Again), milliseconds(s.AgainAt), s.Tried, planned, milliseconds(s.Deferred), now, planned, milliseconds(s.Due), record.Asked, planned, s.Trigger,
 		claim.Job, id, claim.Token)})
 }
 
@@ -149,10 +184,16 @@ func (m *Member) Ask(ctx context.Context, job string) (found bool, err error) {
 	return changed > 0, m.ledger.failed(ctx, "ask for "+job, err)
 }
 
-// Look has a job run soon for what an event has told of, unless it runs sooner anyway.
-func (m *Member) Look(ctx context.Context, job string, soon time.Duration) error {
-	const query = "UPDATE {jobs} SET asked = true, due = CASE WHEN member IS NULL THEN ? ELSE due END, " +
-		"due_cause = CASE WHEN member IS NULL THEN ? ELSE due_cause END WHERE name = ? AND NOT removed AND (member IS NOT NULL OR due = 0 OR due > ?)"
-	_, err := m.ledger.transact(ctx, do(query, moment(soon), record.Event, job, moment(soon)))
+// Look has a job look at tags soon, or after its current run; at all tags if there are more than record.MaxLooks to look at.
+func (m *Member) Look(ctx context.Context, job string, tags []string, soon time.Duration) error {
+	const note = "UPDATE {jobs} SET looks = (SELECT jsonb_agg(DISTINCT tag) FROM jsonb_array_elements(looks || ?::jsonb) AS tag), " +
+		"look_at = least(?, CASE WHEN look_at > 0 THEN look_at END) WHERE name = ? AND NOT removed"
+	const all = "UPDATE {jobs} SET looks = '[]', look_at = 0, again = '[]', again_at = 0, tried = 0, asked = true, " +
+		"due = CASE WHEN member IS NULL THEN ? ELSE due END, due_cause = CASE WHEN member IS NULL THEN ? ELSE due_cause END " +
+		"WHERE name = ? AND jsonb_array_length(looks) + jsonb_array_length(again) > ?"
+	if len(tags) == 0 {
+		return nil
+	}
+	_, err := m.ledger.transact(ctx, do(note, array(tags), moment(soon), job), do(all, now, record.Asked, job, record.MaxLooks))
 	return m.ledger.failed(ctx, "note an event of "+job, err)
 }

@@ -104,7 +104,7 @@ func TestPlans(t *testing.T) {
 	} {
 		must(t, e.explain(ctx, query.query, args))
 	}
-	must(t, e.explain(ctx, take, []any{now, "[]", "[]", 1, now, 1, now, 1}))
+	must(t, e.explain(ctx, take, []any{now, now, now, "[]", "[]", 1, now, record.Event, 1, now, 1}))
 	if !strings.Contains(e.plans[take], "Index Scan using jobs_") {
 		t.Error(e.plans[take])
 	}

@@ -299,23 +299,24 @@ func (m *Member) compare(ctx context.Context, id int64, sent time.Duration, mine
 	if len(unknown) == 0 {
 		return nil
 	}
-	_, err := m.ledger.transact(ctx, do(freeJobs+"member = ? AND token {in numbers} {unlocked})", now, id, array(unknown)))
+	_, err := m.ledger.transact(ctx, do(freeJobs+"member = ? AND token {in numbers} {unlocked})", now, now, id, array(unknown)))
 	return err
 }
 
 // freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays.
-const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN due = 0 THEN begun_cause ELSE due_cause END, " +
-	"due = CASE WHEN due = 0 THEN ? ELSE due END WHERE id IN (SELECT id FROM {jobs} WHERE "
+const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN due = 0 AND claimed = '[]' THEN begun_cause ELSE due_cause END, " +
+	"due = CASE WHEN due = 0 AND claimed = '[]' THEN ? ELSE due END, looks = looks || claimed, look_at = CASE WHEN claimed = '[]' THEN look_at ELSE ? END, " +
+	"claimed = '[]' WHERE id IN (SELECT id FROM {jobs} WHERE "
 
 // sweep frees the claims of the dead, and puts what has been due for long before all others.
 func (m *Member) sweep(ctx context.Context) error {
 	const dead = "member IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?) {unlocked})"
 	const late = "UPDATE {jobs} SET urgent = true WHERE id IN " +
-		"(SELECT id FROM {jobs} WHERE member IS NULL AND NOT removed AND NOT urgent AND due > 0 AND due < ? {unlocked})"
+		"(SELECT id FROM {jobs} WHERE member IS NULL AND NOT removed AND NOT urgent AND next > 0 AND next < ? {unlocked})"
 	freed, err := m.ledger.dialect.write(ctx, []statement{
 		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
 		do(late, moment(-lateSoon)),
-		do(freeJobs+dead, now, now),
+		do(freeJobs+dead, now, now, now),
 	}, false)
 	if freed > 0 {
 		m.ledger.options.Log.LogAttrs(ctx, slog.LevelWarn, "jobs of a process that is gone are free again")
@@ -334,7 +335,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	defer done()
 	_, err = m.ledger.dialect.write(ctx, []statement{
-		do(freeJobs+"member = ? {unlocked})", now, id),
+		do(freeJobs+"member = ? {unlocked})", now, now, id),
 		do("DELETE FROM {members} WHERE id = ?", id),
 	}, false)
 	m.end()

@@ -165,6 +165,34 @@ func TestJoinRefused(t *testing.T) {
 	refused(poor, "use a later one")
 }
 
+// TestLedgerMigrates: what an earlier dray has made and claimed goes on.
+func TestLedgerMigrates(t *testing.T) {
+	database := postgrestest.Database(t)
+	db, err := sql.Open("pgx", database)
+	must(t, err)
+	defer db.Close()
+	for _, step := range []string{
+		"CREATE SCHEMA dray", ledgerMeta, ledgerVersion1, ledgerVersion2, "INSERT INTO dray.meta VALUES (1, 2, 1)",
+		"INSERT INTO dray.inforce VALUES (1, 'one', 1, 1)",
+		`INSERT INTO dray.jobs (name, fingerprint, anchor, started, ended, succeeded, failures, seen, deferred, given, vain, due, due_cause, planned, asked, begun, begun_cause, removed, member)
+			VALUES ('free', '', 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 'first', 'f', false, 0, '', false, NULL), ('claimed', '', 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, '', 'f', false, 1, 'schedule', false, 7)`,
+	} {
+		_, err := db.ExecContext(t.Context(), step)
+		must(t, err)
+	}
+	l, err := Join(t.Context(), database, Options{Now: time.Now})
+	must(t, err)
+	defer l.Close()
+	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: lease})
+	must(t, err)
+	must(t, m.sweep(t.Context()))
+	for _, job := range []string{"free", "claimed"} { // one has waited for longer than the other
+		if claim := taken(t, m); claim == nil || claim.Job != job || claim.Some != nil {
+			t.Errorf("%s: %+v", job, claim)
+		}
+	}
+}
+
 // TestJoinWithoutTLS asks a server that offers no TLS to prove its name.
 func TestJoinWithoutTLS(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

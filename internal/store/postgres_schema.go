@@ -3,7 +3,7 @@ package store
 // ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
 // The tables are those of the SQLite store. The function now is the clock; it is stable,
 // which means once a statement, so that what is compared with it is found by indexes.
-var ledgerSchema = []string{ledgerVersion1, ledgerVersion2}
+var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3}
 
 // ledgerMeta is where the version is.
 const ledgerMeta = `
@@ -166,4 +166,20 @@ ALTER TABLE dray.jobs
 CREATE INDEX IF NOT EXISTS jobs_next ON dray.jobs (urgent DESC, priority DESC, due) WHERE member IS NULL AND NOT removed AND due > 0;
 CREATE INDEX IF NOT EXISTS jobs_due ON dray.jobs (due) WHERE member IS NULL AND NOT removed AND due > 0;
 CREATE INDEX IF NOT EXISTS jobs_member ON dray.jobs (member) WHERE member IS NOT NULL;
+`
+
+// Tags that are to be looked at by themselves, from look_at and again_at on, zero for none; claimed are those of the run under way, none if that
+// looks at all. next is when a job runs next, for all tags or for some.
+const ledgerVersion3 = `
+ALTER TABLE dray.jobs
+	ADD COLUMN IF NOT EXISTS looks    JSONB NOT NULL DEFAULT '[]',
+	ADD COLUMN IF NOT EXISTS look_at  BIGINT NOT NULL DEFAULT 0,
+	ADD COLUMN IF NOT EXISTS again    JSONB NOT NULL DEFAULT '[]',
+	ADD COLUMN IF NOT EXISTS again_at BIGINT NOT NULL DEFAULT 0,
+	ADD COLUMN IF NOT EXISTS tried    BIGINT NOT NULL DEFAULT 0,
+	ADD COLUMN IF NOT EXISTS claimed  JSONB NOT NULL DEFAULT '[]',
+	ADD COLUMN IF NOT EXISTS next     BIGINT NOT NULL GENERATED ALWAYS AS (coalesce(least(nullif(due, 0), nullif(look_at, 0), nullif(again_at, 0)), 0)) STORED;
+DROP INDEX IF EXISTS dray.jobs_next, dray.jobs_due;
+CREATE INDEX jobs_next ON dray.jobs (urgent DESC, priority DESC, next) WHERE member IS NULL AND NOT removed AND next > 0;
+CREATE INDEX jobs_due ON dray.jobs (next) WHERE member IS NULL AND NOT removed AND next > 0;
 `
