@@ -258,8 +258,12 @@ func TestReplicaIsKilled(t *testing.T) {
 	p.until(t, "it says that it was fenced", func() bool { return strings.Contains(p.log.String(), "fenced") })
 	p.until(t, "its run ends", func() bool { return strings.Contains(p.log.String(), "a run is not recorded") })
 	c.alive(3)
-	if n := len(c.history(paused, "asked")); n != 6 {
-		t.Errorf("%d runs are recorded, where 6 have ended", n)
+	var outcomes []record.Result
+	for _, run := range c.history(paused, "asked") {
+		outcomes = append(outcomes, run.Outcome)
+	}
+	if want := []record.Result{"ok", "cut-off", "ok", "cut-off", "ok", "ok", "ok", "ok"}; !slices.Equal(outcomes, want) {
+		t.Errorf("recorded are %q, where it was %q", outcomes, want)
 	}
 	p.stop(t)
 	c.replicas, c.desks = slices.Delete(c.replicas, paused, paused+1), slices.Delete(c.desks, paused, paused+1)

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/record"
 )
 
 const (
@@ -299,24 +302,33 @@ func (m *Member) compare(ctx context.Context, id int64, sent time.Duration, mine
 	if len(unknown) == 0 {
 		return nil
 	}
-	_, err := m.ledger.transact(ctx, do(freeJobs+"member = ? AND token {in numbers} {unlocked})", now, now, id, array(unknown)))
+	_, err := m.ledger.transact(ctx, do(freeJobs+", begun = 0 WHERE id IN (SELECT id FROM {jobs} WHERE member = ? AND token {in numbers} {unlocked})", now, now, id, array(unknown)))
 	return err
+}
+
+// cutOff frees the claims that a condition selects, and records for each a run that was cut off, whose end no one has seen.
+func cutOff(condition string, args ...any) statement {
+	const why = "'the replica ' || gone.name || ' ended, or could not reach the ledger for too long, before the run did'"
+	query := "WITH gone AS (SELECT id, coalesce((SELECT name FROM {members} m WHERE m.id = jobs.member), '') AS name FROM {jobs} WHERE member IS NOT NULL AND " + condition + " {unlocked}), " +
+		"freed AS (" + freeJobs + " FROM gone WHERE jobs.id = gone.id RETURNING jobs.id, begun, begun_cause, " + why + " AS why) " +
+		"INSERT INTO {runs} (" + runColumns + ", quiet, job) SELECT " + strings.Repeat("0, ", strings.Count(countColumns, ",")+1) +
+		"begun, begun, why, ?, begun_cause, 0, 0, 0, ? + octet_length(why), false, id FROM freed"
+	return do(query, append(args, now, now, record.RunCutOff, runSize)...)
 }
 
 // freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays.
 const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN due = 0 AND claimed = '[]' THEN begun_cause ELSE due_cause END, " +
 	"due = CASE WHEN due = 0 AND claimed = '[]' THEN ? ELSE due END, looks = looks || claimed, look_at = CASE WHEN claimed = '[]' THEN look_at ELSE ? END, " +
-	"claimed = '[]' WHERE id IN (SELECT id FROM {jobs} WHERE "
+	"claimed = '[]'"
 
 // sweep frees the claims of the dead, and puts what has been due for long before all others.
 func (m *Member) sweep(ctx context.Context) error {
-	const dead = "member IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?) {unlocked})"
 	const late = "UPDATE {jobs} SET urgent = true WHERE id IN " +
 		"(SELECT id FROM {jobs} WHERE member IS NULL AND NOT removed AND NOT urgent AND next > 0 AND next < ? {unlocked})"
 	freed, err := m.ledger.dialect.write(ctx, []statement{
 		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
 		do(late, moment(-lateSoon)),
-		do(freeJobs+dead, now, now, now),
+		cutOff("NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?)", now),
 	}, false)
 	if freed > 0 {
 		m.ledger.options.Log.LogAttrs(ctx, slog.LevelWarn, "jobs of a process that is gone are free again")
@@ -335,7 +347,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	defer done()
 	_, err = m.ledger.dialect.write(ctx, []statement{
-		do(freeJobs+"member = ? {unlocked})", now, now, id),
+		cutOff("member = ?", id),
 		do("DELETE FROM {members} WHERE id = ?", id),
 	}, false)
 	m.end()

@@ -212,10 +212,17 @@ func TestTakenOver(t *testing.T) {
 	if _, _, err := a.Take(t.Context(), nil, nil); !errors.Is(err, errNoMember) {
 		t.Error(err)
 	}
-	if runs := history(t, b.ledger.Store, HistoryQuery{}); len(runs) != 0 {
-		t.Error(runs)
+	runs := history(t, b.ledger.Store, HistoryQuery{})
+	if len(runs) != 1 || runs[0].Job != lost.Job || runs[0].Outcome != record.RunCutOff || runs[0].Trigger != record.First || !runs[0].Started.Equal(lost.Begun) ||
+		!runs[0].Ended.Equal(lost.Begun) || !strings.HasPrefix(runs[0].Error, "the replica a ended,") || runs[0].Repeats != 0 {
+		t.Errorf("%+v", runs)
 	}
 	must(t, endRun(d, b, again))
+	all, err := b.JobStates(t.Context())
+	must(t, err)
+	if last := all[lost.Job].Last; last == nil || last.Outcome == record.RunCutOff {
+		t.Errorf("%+v", last)
+	}
 	a.turn(t.Context(), 0)
 	if claim := taken(t, a); claim == nil {
 		t.Error("it has not entered anew")
@@ -223,6 +230,9 @@ func TestTakenOver(t *testing.T) {
 	must(t, a.Leave(t.Context()))
 	if claim := taken(t, b); claim == nil || claim.State.Begun.IsZero() {
 		t.Error("what it had begun when it left is not free", claim)
+	}
+	if runs = history(t, b.ledger.Store, HistoryQuery{}); len(runs) != 3 || runs[0].Outcome != record.RunCutOff {
+		t.Errorf("%+v", runs)
 	}
 	if strings.Count(d.log.String(), "fenced") != 1 || strings.Count(d.log.String(), "free again") != 1 {
 		t.Error(d.log.String())
@@ -247,8 +257,8 @@ func TestTakeUnanswered(t *testing.T) {
 	if claim, _, err := m.Take(t.Context(), nil, nil); claim != nil || err != nil {
 		t.Fatal("it was not taken", claim, err)
 	}
-	if claim := taken(t, m); claim == nil {
-		t.Fatal("it is not free")
+	if claim := taken(t, m); claim == nil || !claim.State.Begun.IsZero() {
+		t.Fatal("it is not free, or a run has begun", claim)
 	}
 	// The answer to End is lost too: the run is there once, and the claim has ended.
 	proxy.Next("dray.outcomes", postgrestest.CutAnswer)
@@ -499,7 +509,9 @@ func TestWorkers(t *testing.T) {
 	if got := stopped.says(t, "lost"); got != second {
 		t.Error(second, got)
 	}
-	if runs := history(t, l.Store, HistoryQuery{Limit: 1000}); len(runs) != jobs {
-		t.Errorf("%d runs", len(runs))
+	runs := history(t, l.Store, HistoryQuery{Limit: 1000})
+	ended := slices.DeleteFunc(slices.Clone(runs), func(r record.JobRun) bool { return r.Outcome == record.RunCutOff })
+	if len(ended) != jobs || len(runs) != jobs+2 {
+		t.Errorf("%d runs have ended, and %d were cut off", len(ended), len(runs)-len(ended))
 	}
 }
