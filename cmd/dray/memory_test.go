@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/postgrestest"
 )
 
@@ -31,6 +32,7 @@ func checkNoPassword(t *testing.T, texts ...string) {
 // A ledger that cannot be reached, or is none, stops a daemon at its start, in time and with the reason; other commands go on without it, and
 // dray check --online says why. None says the password.
 func TestLedgerIsNotThere(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	source := registry.New(registry.Options{})
 	from := start(t, source)
@@ -44,6 +46,7 @@ func TestLedgerIsNotThere(t *testing.T) {
 		"a bad port":     {withPassword("postgres://dray@127.0.0.1/dray?port=many"), "join the ledger"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := writeConfig(t, "server: {listen: ''}", "cluster: {ledger: '"+tt.ledger+"'}", "mappings:",
 				mapping("source: '%s/app', target: '%s/copy', tags: [v1], referrers: false", from, from))
 			began := time.Now()

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // count counts the rows of all tables.
@@ -122,6 +124,7 @@ func TestPruneTogether(t *testing.T) {
 }
 
 func TestPruneBeyondManifests(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	s, ctx := d.open(t), t.Context()
 	for i := range 20 {

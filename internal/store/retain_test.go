@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -55,6 +56,7 @@ func TestPruneRuns(t *testing.T) {
 
 // TestPruneManyRuns drops more runs than are looked up at once.
 func TestPruneManyRuns(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	s := d.open(t)
 	for i := range 60 {

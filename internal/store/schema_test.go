@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/record"
 )
@@ -168,6 +169,7 @@ func TestGoldenTables(t *testing.T) {
 // TestMigrationCut has what a migration wrote reach the disk only up to each of many points, as when a process is killed between
 // two writes: what is found is the old version or the new one, whole.
 func TestMigrationCut(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	golden(t, d.dir)
 	d.pass(2 * time.Hour)

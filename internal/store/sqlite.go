@@ -49,25 +49,70 @@ func (s files) values(args []any) []any {
 func (s files) snapshot() sql.IsolationLevel { return sql.LevelDefault }
 
 func (s files) write(ctx context.Context, list []statement, once bool) (changed int64, err error) {
+	return s.queue.write(&entry{ctx: ctx, list: list, once: once, done: make(chan struct{})}, s.writeAll)
+}
+
+// writeAll writes what several writers wait for: in one transaction, or, if that fails, in one for each, so that none has the fault of another.
+func (s files) writeAll(all []*entry) {
+	if len(all) > 1 && s.together(all) {
+		return
+	}
+	for _, e := range all {
+		var changed int64
+		err := s.transaction(e.ctx, func(tx *sql.Tx) (err error) {
+			changed, err = s.execOnce(e.ctx, tx, e.list, e.once)
+			return err
+		})
+		if err != nil {
+			changed = 0
+		}
+		e.end(changed, err)
+	}
+}
+
+// together reports whether one transaction has written all.
+func (s files) together(all []*entry) bool {
+	changed := make([]int64, len(all))
+	ctx := context.WithoutCancel(all[0].ctx) // what others wait for does not end with one of them
+	err := s.transaction(ctx, func(tx *sql.Tx) (err error) {
+		for i, e := range all {
+			if changed[i], err = s.execOnce(ctx, tx, e.list, e.once); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false
+	}
+	for i, e := range all {
+		e.end(changed[i], nil)
+	}
+	return true
+}
+
+func (s files) transaction(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if once {
-		if changed, err = s.execAll(ctx, tx, list[:1]); changed == 0 || err != nil {
-			return 0, err
-		}
-		list = list[1:]
+	if err := do(tx); err != nil {
+		return err
 	}
-	last, err := s.execAll(ctx, tx, list)
-	if err != nil {
+	return tx.Commit()
+}
+
+// execOnce executes a list. With once it executes nothing more if the first statement changes no row, and returns how many that has changed.
+func (s files) execOnce(ctx context.Context, tx *sql.Tx, list []statement, once bool) (changed int64, err error) {
+	if !once {
+		return s.execAll(ctx, tx, list)
+	}
+	if changed, err = s.execAll(ctx, tx, list[:1]); changed == 0 || err != nil {
 		return 0, err
 	}
-	if !once {
-		changed = last
-	}
-	return changed, tx.Commit()
+	_, err = s.execAll(ctx, tx, list[1:])
+	return changed, err
 }
 
 // execAll executes statements in order. Those in a row that differ only in their values are prepared once.

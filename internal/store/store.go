@@ -49,7 +49,8 @@ type Store struct {
 	schema  []string
 	dialect dialect
 
-	writer *sql.DB // one connection: writers of this process queue here, in order
+	writer *sql.DB // one connection
+	queue  queue   // of the writers of this process
 	reader *sql.DB
 	find   finders
 
@@ -212,11 +213,12 @@ func (s *Store) disconnect() error {
 	return errors.Join(errs...)
 }
 
-// Close closes the store. It first records pending reads, for which it waits at most a second.
+// Close closes the store. It first records pending reads and lets writers end, for which it waits at most a second.
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.flush(ctx) // this loses only times of use
+	s.queue.wait(ctx)
 	err := s.disconnect()
 	s.leave()
 	if err != nil {

@@ -3,6 +3,8 @@ package store
 import (
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // readAll reads everything that fill has written.
@@ -67,6 +69,7 @@ func TestReadingWritesOnceADay(t *testing.T) {
 }
 
 func TestTouchedIsBounded(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	s := d.open(t)
 	must(t, s.AddBlobs(t.Context(), repo("a"), digests(0, maxTouched+10), true))
