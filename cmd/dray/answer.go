@@ -90,7 +90,7 @@ func (a answers) Ready(ctx context.Context) error {
 		err = fmt.Errorf("the daemon: %w", err)
 	case s.Stopping:
 		err = daemon.ErrStopping
-	case len(s.Config.Rejected) > 0:
+	case len(s.Config.Rejected) > 0 && !s.Config.Partly: // a file of one must not take the receivers of all out of service
 		err = fmt.Errorf("the config is rejected: %s", strings.Join(s.Config.Rejected, "\n"))
 	case !s.Moved.IsZero() && s.Now.Sub(s.Moved) > nothingMoves:
 		err = fmt.Errorf("nothing has moved for %s: all %d jobs under way wait for their registries", s.Now.Sub(s.Moved).Round(time.Second), s.Totals.Running)

@@ -113,22 +113,25 @@ func (g *generation) mirror(watch mirror.Watcher) *mirror.Mirror {
 	return m
 }
 
-// load reads and compiles the config. Its errors have positions in the file. readFile reads the config and the files that it refers to; nil
-// for the file system. With an error, the config has only the list of its files.
-func (a *app) load(readFile func(string) ([]byte, error)) (*config.Config, []plan.Job, error) {
-	return a.loadWith(config.Options{Getenv: a.getenv, ReadFile: readFile})
+// load reads and compiles the config. Its errors have positions in the file. With an error, the config has only the list of its files.
+func (a *app) load() (*config.Config, []plan.Job, error) {
+	return a.loadWith(config.Options{Getenv: a.getenv})
 }
 
-func (a *app) loadWith(options config.Options) (*config.Config, []plan.Job, error) {
-	cfg, err := a.readConfig(options)
-	if err != nil {
-		return cfg, nil, &exitError{exitUsage, err}
-	}
-	jobs, err := plan.Compile(cfg)
-	if err != nil {
+func (a *app) loadWith(options config.Options) (cfg *config.Config, jobs []plan.Job, err error) {
+	options.Check = compileInto(&jobs)
+	if cfg, err = a.readConfig(options); err != nil {
 		return cfg, nil, &exitError{exitUsage, err}
 	}
 	return cfg, jobs, nil
+}
+
+// compileInto returns a check of a config that leaves its jobs.
+func compileInto(jobs *[]plan.Job) func(*config.Config) error {
+	return func(cfg *config.Config) (err error) {
+		*jobs, err = plan.Compile(cfg)
+		return err
+	}
 }
 
 // fromStdin is the name of stdin as a config file.

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -123,6 +125,129 @@ func TestThousandReloads(t *testing.T) {
 			t.Errorf("%s is not what the source has", tag)
 		}
 	}
+}
+
+// TestThousandReloadsOfFiles changes five included files and the main one at random, well and badly, one or two at a time. After each reload the
+// daemon has of each file the jobs that were last good, a job that no change concerned has not run again, and what is wrong is said.
+func TestThousandReloadsOfFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reloads for seconds")
+	}
+	t.Parallel()
+	const files = 5
+	d := newDesk(t)
+	names := []string{"main"}
+	for i := range files {
+		names = append(names, fmt.Sprintf("f%d", i))
+	}
+	at := func(name string) string {
+		if name == "main" {
+			return d.config
+		}
+		return filepath.Join(d.dir, "conf.d", name+".yaml")
+	}
+	// good are the jobs of each file with how often each was changed, and last when each ran last.
+	good, last := map[string]map[string]int{}, map[string]time.Time{}
+	entry := func(job string, version int) string {
+		return mapping("name: %s, source: 'ocidir://%s/from', target: 'ocidir://%s/to-%s', tags: [v1], retries: %d, schedule: '@every 24h'", job, d.target, d.target, job, version%10) + "\n"
+	}
+	text := func(name string, jobs map[string]int) string {
+		head := "version: 1\n"
+		if name == "main" {
+			head = strings.Join([]string{"version: 1", "include: [conf.d/*.yaml]", "stateDir: " + filepath.Join(d.target, "state"), serverLine(d.socket), "log: {level: warn}", "jobs: 64", ""}, "\n")
+		}
+		lines := ""
+		for _, job := range slices.Sorted(maps.Keys(jobs)) {
+			lines += entry(job, jobs[job])
+		}
+		return head + "mappings:\n" + lines
+	}
+	version := 0
+	fresh := func(name string) map[string]int {
+		jobs := maps.Clone(good[name])
+		if jobs == nil {
+			jobs = map[string]int{}
+		}
+		version++
+		job := fmt.Sprintf("%s-%d", name, rand.IntN(3))
+		if _, ok := jobs[job]; ok && len(jobs) > 1 && rand.IntN(2) == 0 {
+			delete(jobs, job)
+		} else {
+			jobs[job] = version
+		}
+		return jobs
+	}
+	for _, name := range names {
+		good[name] = fresh(name)
+		d.write(at(name), text(name, good[name]))
+	}
+	spoil := []func(name, text string) string{
+		func(_, text string) string { return text[:len(text)-30] },
+		func(_, text string) string { return text + "colour: red\n" },
+		func(_, _ string) string { return "" },
+		func(_, text string) string { return text + "\x01" },
+		func(_, text string) string { return strings.Replace(text, "ocidir://", "${file:none}", 1) },
+		func(name, text string) string { // the name of another's job
+			other := names[(slices.Index(names, name)+1)%len(names)]
+			return text + strings.Replace(entry(slices.Sorted(maps.Keys(good[other]))[0], 0), "/to-", "/elsewhere-", 1)
+		},
+		func(name, text string) string { // the target of another's job
+			other := names[(slices.Index(names, name)+1)%len(names)]
+			return text + strings.Replace(entry(slices.Sorted(maps.Keys(good[other]))[0], 0), "name: ", "name: second-", 1)
+		},
+	}
+	r := launch(t, d.config, d.socket)
+	bad := map[string]bool{}
+	reloads := int(fulltest.Rounds(50, 1000)) //nolint:gosec // a small number
+	for n := range reloads {
+		before := map[string]map[string]int{}
+		maps.Copy(before, good)
+		changed := rand.Perm(len(names))[:1+rand.IntN(2)]
+		for k, i := range changed {
+			name := names[i]
+			jobs := fresh(name)
+			if k == 0 && rand.IntN(2) == 0 { // at most one takes what belongs to another
+				bad[name] = true
+				d.write(at(name), spoil[rand.IntN(len(spoil))](name, text(name, jobs)))
+				continue
+			}
+			if other := names[(i+len(names)-1)%len(names)]; bad[other] {
+				jobs = good[name] // what the other one wants to take stays
+			}
+			delete(bad, name)
+			good[name] = jobs
+			d.write(at(name), text(name, jobs))
+		}
+		err := r.client.Reload(t.Context())
+		if len(bad) > 0 != (err != nil) {
+			t.Fatalf("round %d: bad are %v, and the reload says %v", n, bad, err)
+		}
+		for name := range bad {
+			if !strings.Contains(err.Error(), at(name)+":") {
+				t.Fatalf("round %d: %s is bad, which the reload does not say: %v", n, name, err)
+			}
+		}
+		var wanted []string
+		for _, jobs := range good {
+			wanted = slices.AppendSeq(wanted, maps.Keys(jobs))
+		}
+		slices.Sort(wanted)
+		r.has(t, wanted...)
+		r.until(t, "all have run", func() bool {
+			return !slices.ContainsFunc(r.status(t).Jobs, func(j record.JobStatus) bool {
+				return j.Last == nil || j.State == record.JobRunning || !j.Due.After(time.Now())
+			})
+		})
+		for _, j := range r.status(t).Jobs {
+			name, _, _ := strings.Cut(j.Job, "-")
+			was, known := before[name][j.Job]
+			if known && was == good[name][j.Job] && !j.Last.Started.Equal(last[j.Job]) && !last[j.Job].IsZero() {
+				t.Fatalf("round %d: %s ran again at %s after %s, and no change concerned it", n, j.Job, j.Last.Started, last[j.Job])
+			}
+			last[j.Job] = j.Last.Started
+		}
+	}
+	r.stop(t)
 }
 
 // metrics scrapes the daemon: the samples without labels.

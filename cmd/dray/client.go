@@ -76,7 +76,7 @@ func (a *app) client(at daemonAddress) (*web.Client, error) {
 	case at.server != "":
 		return web.NewClient(at.server, ""), nil
 	}
-	cfg, _, err := a.load(nil)
+	cfg, _, err := a.load()
 	switch {
 	case err != nil && cfg.Server.Listen != "": // there is nothing else to be known of it
 	case err != nil:

@@ -106,7 +106,7 @@ func (a *app) demoHub(ctx context.Context) error {
 	a.say("The source at %s allows %d manifest fetches in %s, and counts them.", stage.source.Host, demoPulls, demoWindow)
 	a.say("The config file is %s:", stage.file)
 	fmt.Fprintln(a.out, indent(stage.text))
-	cfg, jobs, err := a.load(nil)
+	cfg, jobs, err := a.load()
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (a *app) demoStep(command string, run func() error) error {
 
 // demoRun reads the config file again, as a command does.
 func (a *app) demoRun(ctx context.Context, only bool) error {
-	cfg, jobs, err := a.load(nil)
+	cfg, jobs, err := a.load()
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,8 @@ import (
 type reading struct {
 	config *config.Config
 	jobs   []plan.Job
+	// rejected has the mistakes of files that stay as they were.
+	rejected error
 }
 
 // fixed is a key of the config that takes effect only at a start.
@@ -37,10 +39,10 @@ func fixedOf(cfg *config.Config) []fixed {
 
 // build reads the config, and builds a generation from it.
 func (s *service) build(context.Context) (daemon.Generation, error) {
-	cfg, jobs, err := s.read()
-	if cfg != nil { // even if it is rejected: the fix may be in a file that it names
-		s.watch.SetFiles(append(auth.Files(s.env), cfg.Files...))
-	}
+	now, err := s.read()
+	cfg, jobs := now.config, now.jobs
+	// Even if it is rejected: the fix may be in a file that it names.
+	s.watch.SetFiles(append(auth.Files(s.env), cfg.Files...), cfg.Globs...)
 	if err != nil {
 		return daemon.Generation{}, err
 	}
@@ -50,6 +52,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	}
 	neighbours := neighboursOf(jobs)
 	g := daemon.Generation{
+		Rejected: now.rejected,
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
 		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
 			m := built.mirror(watcher)
@@ -65,6 +68,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 		},
 		Take: func() {
 			built.take()
+			s.reader.Accept()
 			s.azure.Store(&azureJobs{built.side, jobs})
 			s.sources.Store(new(plan.SourcesOf(jobs)))
 			s.take(cfg)
@@ -95,12 +99,14 @@ func registriesOf(j plan.Job) string {
 }
 
 // read reads the config. The first time it returns the one that the process has just read at its start.
-func (s *service) read() (*config.Config, []plan.Job, error) {
+func (s *service) read() (r reading, err error) {
 	if first := s.started; first != nil {
 		s.started = nil
-		return first.config, first.jobs, nil
+		return *first, nil
 	}
-	return s.load(s.readFile)
+	r.config, r.rejected, err = s.reader.Read()
+	r.jobs = s.jobs
+	return r, err
 }
 
 // take applies the running config to the rest of the process.

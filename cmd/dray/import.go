@@ -50,7 +50,7 @@ Entra token, for a source at Azure, as in "az acr import".
 			cfg := &config.Config{Path: "dray import", Azure: config.DefaultAzure()}
 			if c.Flags().Changed("config") || a.env("DRAY_CONFIG") != "" {
 				var err error
-				if cfg, _, err = a.load(nil); err != nil {
+				if cfg, _, err = a.load(); err != nil {
 					return err
 				}
 			}

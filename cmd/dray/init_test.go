@@ -59,7 +59,7 @@ func TestInit(t *testing.T) {
 				t.Errorf("%+v", again)
 			}
 			config := &app{flags: flags{config: file}, streams: streams{getenv: os.LookupEnv}}
-			_, jobs, err := config.load(nil)
+			_, jobs, err := config.load()
 			if err != nil || len(jobs) != 1 {
 				t.Fatalf("%d jobs, %v", len(jobs), err)
 			}

@@ -29,7 +29,7 @@ platforms are selected it also fetches the indexes of changed tags. The sync reu
 ` + exitHelp,
 		ValidArgsFunction: a.completeMappings,
 		RunE: func(c *cobra.Command, names []string) error {
-			cfg, jobs, err := a.load(nil)
+			cfg, jobs, err := a.load()
 			if err != nil {
 				return err
 			}

@@ -29,6 +29,18 @@ func (d desk) text(names ...string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// including is the same with files of the folder conf.d, which may be empty.
+func (d desk) including(names ...string) string {
+	d.do(os.MkdirAll(filepath.Join(d.dir, "conf.d"), 0o755)) //nolint:gosec // as people do
+	return "include: [conf.d/*.yaml]\n" + d.text(names...)
+}
+
+// part is an included file with a job of each name.
+func (d desk) part(names ...string) string {
+	_, mappings, _ := strings.Cut(d.text(names...), "mappings:")
+	return "version: 1\nmappings:" + mappings
+}
+
 func (d desk) do(err error) {
 	d.t.Helper()
 	if err != nil {
@@ -135,6 +147,38 @@ func reloads() map[string]reload {
 			r.rejects(d.t)
 			d.write(d.config, d.text("one", "two"))
 		}},
+		"a file comes": {
+			func(d desk) { d.write(d.config, d.including("one")) },
+			func(d desk, _ *running) { d.write(filepath.Join(d.dir, "conf.d", "two.yaml"), d.part("two")) },
+		},
+		"an included file written": {
+			func(d desk) {
+				d.write(d.config, d.including("one"))
+				d.write(filepath.Join(d.dir, "conf.d", "a.yaml"), d.part("three"))
+			},
+			func(d desk, _ *running) { d.write(filepath.Join(d.dir, "conf.d", "a.yaml"), d.part("two")) },
+		},
+		"a ConfigMap of included files": {
+			func(d desk) {
+				d.write(d.config, d.including("one"))
+				d.write(filepath.Join(d.dir, "conf.d", "..1", "a.yaml"), d.part("three"))
+				d.do(os.Symlink("..1", filepath.Join(d.dir, "conf.d", "..data")))
+				d.do(os.Symlink(filepath.Join("..data", "a.yaml"), filepath.Join(d.dir, "conf.d", "a.yaml")))
+			},
+			func(d desk, _ *running) {
+				d.write(filepath.Join(d.dir, "conf.d", "..2", "a.yaml"), d.part("two"))
+				d.do(os.Symlink("..2", filepath.Join(d.dir, "conf.d", "..data_tmp")))
+				d.do(os.Rename(filepath.Join(d.dir, "conf.d", "..data_tmp"), filepath.Join(d.dir, "conf.d", "..data")))
+				d.do(os.RemoveAll(filepath.Join(d.dir, "conf.d", "..1")))
+			},
+		},
+		"an included file goes": {
+			func(d desk) {
+				d.write(d.config, d.including("one", "two"))
+				d.write(filepath.Join(d.dir, "conf.d", "a.yaml"), d.part("three"))
+			},
+			func(d desk, _ *running) { d.do(os.Remove(filepath.Join(d.dir, "conf.d", "a.yaml"))) },
+		},
 		"secret rotated": {
 			func(d desk) {
 				d.write(filepath.Join(d.dir, "secret"), "one")

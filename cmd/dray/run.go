@@ -36,9 +36,9 @@ func (a *app) runCommand() *cobra.Command {
 finish within the config's shutdownGrace; a second signal ends them at once. The exit code is 0, unless something
 hangs: then dray ends the process two seconds after the grace at the latest.
 
-dray watches the config file and the secrets that it names. A change takes effect within two seconds. A config with
-mistakes is rejected as a whole, and the last good one stays in effect. SIGHUP reloads now. "dray status" shows what
-the daemon does; server.listen in the config sets its address.
+dray watches the config file, those that it includes, and the secrets that they name. A change takes effect within
+two seconds. A file with mistakes is rejected as a whole, and stays in effect as it was when it was last good.
+SIGHUP reloads now. "dray status" shows what the daemon does; server.listen in the config sets its address.
 
 ` + exitHelp,
 		Args: noArguments,
@@ -96,6 +96,9 @@ type service struct {
 	door   net.Listener
 	// fixed are the settings that cannot change while the process runs.
 	fixed []fixed
+	// reader reads the config, and leaves its jobs.
+	reader *config.Reader
+	jobs   []plan.Job
 	// started is the config that the process was started with, and its jobs, until they are taken.
 	started *reading
 	// receivers take events; sources are those of the current generation's jobs.
@@ -108,11 +111,12 @@ type service struct {
 // newService builds the daemon. If it returns an error, nothing stays open.
 func (a *app) newService(ctx context.Context) (*service, error) {
 	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}}
-	cfg, jobs, err := a.load(s.watch.ReadFile)
+	s.reader = config.NewReader(a.config, config.Options{Getenv: a.getenv, ReadFile: s.watch.ReadFile, List: s.watch.List, Check: compileInto(&s.jobs)})
+	cfg, rejected, err := s.reader.Read()
 	if err != nil {
-		return nil, err
+		return nil, &exitError{exitUsage, err}
 	}
-	s.fixed, s.started = fixedOf(cfg), &reading{cfg, jobs}
+	s.fixed, s.started = fixedOf(cfg), &reading{cfg, s.jobs, rejected}
 	s.level.Set(a.level(cfg.Log))
 	s.process = a.newProcess(ctx, cfg, metrics.New(buildVersion().Version, "copy"), a.loggerAt(cfg.Log, s.level))
 	s.readFile = s.watch.ReadFile

@@ -25,7 +25,7 @@ does not allow now is deferred; dray says until when. With --wait, sync waits an
 ` + exitHelp,
 		ValidArgsFunction: a.completeMappings,
 		RunE: func(c *cobra.Command, names []string) error {
-			cfg, jobs, err := a.load(nil)
+			cfg, jobs, err := a.load()
 			if err != nil {
 				return err
 			}

@@ -12,8 +12,10 @@ import (
 type Config struct {
 	// Path is the file's name as given to [Load].
 	Path string
-	// Files are the config file and all files that it names by ${file:} and tls, readable or not: absolute, sorted, without duplicates.
+	// Files are the config's files and all files that they name by ${file:} and tls, readable or not: absolute, sorted, without duplicates.
 	Files []string
+	// Globs are the absolute patterns of further files: one that comes to match belongs to the config.
+	Globs []string
 	// StateDir is the directory of the store; empty if the file does not set it.
 	StateDir string
 	Log      Log
@@ -28,7 +30,7 @@ type Config struct {
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
 	Registries map[string]Registry
 	Azure      Azure
-	// Mappings are in the order of the file; there is at least one, and no two have one name.
+	// Mappings are in the order of the files, and in each of the file; there is at least one, and no two have one name.
 	Mappings []Mapping
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 // maxExpanded limits an expanded value, in bytes.
@@ -136,6 +138,9 @@ func (o Options) lookup() Options {
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = readBounded
+	}
+	if o.List == nil {
+		o.List = file.List
 	}
 	return o
 }

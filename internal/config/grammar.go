@@ -7,15 +7,21 @@ package config
 //   - `requires` names a key that must stand beside it; `host` marks a key that holds for a whole registry only.
 //   - `format` names the pattern that the JSON schema has for it, and `example` a valid value; "|" separates several.
 //   - `empty` lets a text be written as "", which means none.
-//   - `oneof` names keys of which exactly one must be there, and `never` keys of which each excludes all others.
+//   - `oneof` names keys of which exactly one must be there, `some` keys of which at least one must, and `never` keys of which each excludes all others.
 //
 // A list's tags hold for its entries where they are about scalars.
 
 // document is a whole file.
 type document struct {
 	origin
+	_ struct{} `some:"mappings|include|registries|receivers"`
 	// The version of this file's grammar.
 	Version number `yaml:"version" required:"" min:"1" max:"1"`
+	// Other files that belong to this config, by path or by a pattern for the last part of a path: `*`, `?`, `[a-z]`. A relative path starts at
+	// this file's folder. A file may have `version`, `mappings`, `defaults` for its own mappings, `registries` and `receivers`; what its
+	// `defaults` leave out, this file's say. Names are unique over all files. Files that begin with a dot are not matched. `dray run` follows
+	// each file; one with mistakes keeps only its own mappings, registries and receivers as they were. There can be 256 files of up to 1 MiB.
+	Include list[text] `yaml:"include" minItems:"1" unique:"" example:"conf.d/*.yaml"`
 	// The folder in which dray remembers what it has fetched and where it is. By default `$STATE_DIRECTORY`, else
 	// `$XDG_STATE_HOME/dray`, else `~/.local/state/dray`. A relative path starts at this file's folder. Deleting the folder makes dray
 	// slower once, and never wrong.
@@ -49,8 +55,8 @@ type document struct {
 	Registries dict[registrySection] `yaml:"registries" format:"registry"`
 	// Azure settings for all registries that have `azure`: the cloud, the sign-in, and the pace of imports.
 	Azure azureSection `yaml:"azure"`
-	// What to import, and where to.
-	Mappings series[mappingSection] `yaml:"mappings" required:"" minItems:"1"`
+	// What to import, and where to. Only a file with `include` can do without.
+	Mappings series[mappingSection] `yaml:"mappings" minItems:"1"`
 }
 
 type logSection struct {

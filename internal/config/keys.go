@@ -29,7 +29,7 @@ func (s shapes) of(t reflect.Type) shape {
 		if key := f.Tag.Get("yaml"); key != "" {
 			known.fields[key] = f
 		}
-		for _, rule := range []string{"required", "requires", "oneof", "never"} {
+		for _, rule := range []string{"required", "requires", "oneof", "some", "never"} {
 			if _, ok := f.Tag.Lookup(rule); ok {
 				known.rules = append(known.rules, f)
 				break

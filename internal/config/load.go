@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"reflect"
 	"strings"
 
@@ -25,54 +24,37 @@ type Options struct {
 	// ReadFile reads the config file and the files that it refers to, by the absolute paths of [Config.Files]; nil for the file system,
 	// from which Load reads at most 16 MiB and a byte of each.
 	ReadFile func(string) ([]byte, error)
-	// NoSecrets reads no variables, and no files but the config file. A placeholder replaces each, and values that depend on one are never
+	// List returns the regular files and others that a pattern of [Config.Globs] matches, sorted; nil for the file system.
+	List func(pattern string) ([]string, error)
+	// Check finds mistakes of a whole config that no file shows by itself; its error is of the type [Errors], each with the position of the
+	// latter of two that contradict each other. It is called again without the files that have mistakes. nil for none.
+	Check func(*Config) error
+	// NoSecrets reads no variables, and no files but those of the config. A placeholder replaces each, and values that depend on one are never
 	// reported as mistakes.
 	NoSecrets bool
 }
 
-// Load reads a file. The error is of the type [Errors] and holds every mistake. Even then the config has Path and Files, since a caller that
-// waits for fixes has to watch these files, and Server if that has no mistakes, since a daemon that runs the previous config may listen there.
+// Load reads a config: a file and those that it includes. The error is of the type [Errors] and holds every mistake. Even then the config has
+// Path, Files and Globs, since a caller that waits for fixes has to watch these, and Server if that has no mistakes, since a daemon that runs
+// the previous config may listen there.
 func Load(path string, opts Options) (*Config, error) {
-	opts = opts.lookup()
-	named := files{}
-	data, err := opts.ReadFile(named.add(path))
-	if err != nil {
-		mistake := &Error{Pos: Position{File: path}, Err: unreadable(err), Hint: hintUnreadable(err)}
-		return &Config{Path: path, Files: named.sorted()}, Errors{mistake}
-	}
-	return Parse(path, data, opts)
+	return NewReader(path, opts).strictly()
 }
 
-// Parse is like [Load], for content that has been read. Relative paths in it are relative to the directory of the name.
+// Parse is like [Load], for content of the main file that has been read. Relative paths in it are relative to the directory of the name.
 func Parse(name string, data []byte, opts Options) (*Config, error) {
-	named, errs := files{}, &report{}
-	named.add(name)
-	cfg := parse(name, data, opts.lookup(), named, errs)
-	if all := errs.result(); all != nil {
-		broken := &Config{Path: name, Files: named.sorted()}
-		if cfg != nil && checkListen(cfg.Server.Listen) == nil {
-			broken.Server = cfg.Server
-		}
-		return broken, all
-	}
-	cfg.Files = named.sorted()
-	return cfg, nil
+	r := NewReader(name, opts)
+	r.data = data
+	return r.strictly()
 }
 
-// parse records the files that the content names, and its mistakes. If there are mistakes, its result is meaningless.
-func parse(name string, data []byte, opts Options, named files, errs *report) *Config {
-	root, err := parseYAML(name, data)
-	if err != nil {
-		errs.add(err)
-		return nil
+// withoutContent returns what is known of a config with mistakes.
+func (c *Config) withoutContent() *Config {
+	broken := &Config{Path: c.Path, Files: c.Files, Globs: c.Globs}
+	if checkListen(c.Server.Listen) == nil {
+		broken.Server = c.Server
 	}
-	folder := filepath.Dir(name)
-	expand := expander{folder: folder, getenv: opts.Getenv, readFile: opts.ReadFile, files: named, noSecrets: opts.NoSecrets}
-	w := &walker{report: errs, file: name, expand: expand, shapes: shapes{}}
-	var doc document
-	w.value(&doc, root, "", "")
-	b := &builder{report: errs, folder: folder, files: named}
-	return b.config(name, &doc)
+	return broken
 }
 
 // readBounded reads a regular file, up to a little more than the size limit.

@@ -16,11 +16,17 @@ const maxName = 128
 
 var mappingName = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
 
-// builder builds the config from a document that fits the grammar, and reports invalid values.
+// builder builds the config from the documents of its files, which fit the grammar, and reports invalid values of one of them.
 type builder struct {
 	*report
-	folder    string
-	files     files
+	*commons
+	folder string
+	files  files
+	all    options // those of the current mapping, with inherited ones
+}
+
+// commons is what the files of a config share.
+type commons struct {
 	filters   filters
 	schedules schedules
 	known     map[string]Registry
@@ -28,15 +34,16 @@ type builder struct {
 	clustered bool
 	plain     map[string]bool // registries that are used without TLS
 	dirs      file.DirNames   // where layouts are
-	all       options         // those of the current mapping, with inherited ones
+	names     map[string]Position
+	hooks     map[string]Position // receivers
 }
 
-func (b *builder) config(name string, doc *document) *Config {
-	defaults := &doc.Defaults.options
-	for _, section := range []any{doc, &doc.Log, &doc.Server, &doc.Cluster, defaults} {
+// settings builds what only the main file has.
+func (b *builder) settings(name string, doc *document) *Config {
+	for _, section := range []any{doc, &doc.Log, &doc.Server, &doc.Cluster, &doc.Defaults.options} {
 		preset(reflect.ValueOf(section).Elem())
 	}
-	c := &Config{
+	return &Config{
 		Path:          name,
 		StateDir:      b.path(doc.StateDir),
 		Log:           Log{Level: doc.Log.Level.value, Format: doc.Log.Format.value},
@@ -45,23 +52,24 @@ func (b *builder) config(name string, doc *document) *Config {
 		Jobs:          doc.Jobs.value,
 		ShutdownGrace: b.grace(doc.ShutdownGrace),
 		Notifications: b.notifications(&doc.Notifications),
-		Receivers:     b.receivers(&doc.Receivers),
-		Registries:    b.registries(doc.Registries),
 		Azure:         b.azure(&doc.Azure),
 	}
-	b.known, b.cloud, b.clustered = c.Registries, c.Azure, doc.Cluster.Ledger.set
+}
+
+// mappings builds the mappings of a file. Its defaults are complete.
+func (b *builder) mappings(doc *document) []Mapping {
+	defaults := &doc.Defaults.options
 	b.options(defaults, &Mapping{})
 	b.schedule(defaults, defaults, &Mapping{})
 	b.tags(doc.Defaults.Tags)
-	taken := map[string]Position{}
 	const usual = 10_000 // more may be nonsense
-	c.Mappings = make([]Mapping, 0, min(doc.Mappings.len(), usual))
+	all := make([]Mapping, 0, min(doc.Mappings.len(), usual))
 	doc.Mappings.each(func(s *mappingSection) {
 		m := b.mapping(s, defaults)
-		b.takeName(s, m, taken)
-		c.Mappings = append(c.Mappings, m)
+		b.takeName(s, m)
+		all = append(all, m)
 	})
-	return c
+	return all
 }
 
 // mapping builds the mapping, and reports its mistakes.
@@ -100,7 +108,7 @@ func defaultName(source image.Reference) string {
 }
 
 // takeName checks the name, and that no earlier mapping has it.
-func (b *builder) takeName(s *mappingSection, m Mapping, taken map[string]Position) {
+func (b *builder) takeName(s *mappingSection, m Mapping) {
 	t := s.Name
 	if !t.set {
 		t = s.Source
@@ -112,15 +120,15 @@ func (b *builder) takeName(s *mappingSection, m Mapping, taken map[string]Positi
 		b.invalid(t, fmt.Errorf("%s cannot be the mapping's name: write 1 to %d letters, digits, '.', '_', '-', '/' as its name", quote(m.Name), maxName), "a name")
 		return
 	}
-	if first, ok := taken[m.Name]; ok {
+	if first, ok := b.names[m.Name]; ok {
 		what := quote(m.Name)
 		if t.expanded() {
 			what = quote(t.raw)
 		}
-		b.fail(t.origin, fmt.Errorf("the mapping's name %s is taken by the mapping in line %d", what, first.Line), "give this one a name of its own")
+		b.fail(t.origin, fmt.Errorf("the mapping's name %s is taken by the mapping in %s", what, first.From(m.Pos.File)), "give this one a name of its own")
 		return
 	}
-	taken[m.Name] = m.Pos
+	b.names[m.Name] = m.Pos
 }
 
 // invalid reports a text that does not parse. The parser's error repeats the value, so it is not shown if the value came from a variable or

@@ -23,3 +23,11 @@ func (p Position) String() string {
 func (p Position) compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Col, q.Col))
 }
+
+// From names the position in a message about a place in the given file: "line 4", or "line 4 of conf.d/a.yaml".
+func (p Position) From(file string) string {
+	if p.File == file {
+		return fmt.Sprintf("line %d", p.Line)
+	}
+	return fmt.Sprintf("line %d of %s", p.Line, p.File)
+}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/receiver"
 )
@@ -40,6 +42,13 @@ func (b *builder) receivers(l *series[receiverSection]) []Receiver {
 		all, sections = append(all, r), append(sections, *s)
 		check = append(check, r.Options())
 	})
+	for i, r := range all {
+		if first, ok := b.hooks[r.Name]; ok && first.File != r.Pos.File {
+			b.fail(sections[i].Name.origin, fmt.Errorf("%s has a receiver of this name", first.From(r.Pos.File)), "give each a name of its own")
+			continue
+		}
+		b.hooks[r.Name] = r.Pos
+	}
 	for _, m := range receiver.Check(check) {
 		s := sections[m.Index]
 		if t, wanted := s.culprit(m.Field); t.set {

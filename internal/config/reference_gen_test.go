@@ -28,6 +28,7 @@ type manual struct {
 // shown are examples that do not follow from a key alone, because it wants others beside it. "~" stands for nothing to show.
 var shown = map[string]string{
 	"version":       "version: 1",
+	"include":       "include: [conf.d/*.yaml]",
 	"log":           "log: {level: debug}",
 	"server":        "server: {listen: \"127.0.0.1:8484\"}",
 	"cluster":       "cluster: {ledger: \"postgres://dray@db.corp.example/dray\"}",
@@ -103,7 +104,7 @@ mappings:
 Any text can be ` + "`${env:NAME}`" + `, a variable of the environment, or ` + "`${file:PATH}`" + `, the content of a file without the line break at its end; a
 relative path is relative to the config's folder, and ` + "`${file:$CREDENTIALS_DIRECTORY/NAME}`" + ` is what systemd's ` + "`LoadCredential=`" + ` brings.
 ` + "`$${`" + ` stands for the characters ` + "`${`" + `. What is put in is a text, never YAML. A duration is written as ` + "`90s`, `10m`, `1h30m`" + `. Where a key
-is not known, or a value not allowed, the whole file is refused: a daemon goes on with the last one that was good.
+is not known, or a value not allowed, the whole file is refused: a daemon goes on with what it said when it was last good.
 
 Keys at the top that begin with ` + "`x-`" + ` are yours, to hold what YAML's anchors repeat:
 
@@ -323,6 +324,7 @@ func accepted(t *testing.T, schema *jsonschema.Schema, what, part string) {
 	const value = "https://0123456789abcdef.example" // a text that does wherever there is one from elsewhere
 	options := Options{
 		Getenv: func(string) (string, bool) { return value, true }, ReadFile: func(string) ([]byte, error) { return []byte(value), nil },
+		List: func(string) ([]string, error) { return nil, nil },
 	}
 	if _, err := Parse(root+"/dray.yaml", []byte(whole), options); err != nil {
 		t.Errorf("%s: %v\n%s", what, err, part)

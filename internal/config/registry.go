@@ -57,10 +57,9 @@ type TLS struct {
 	InsecureSkipVerify bool
 }
 
-// registries returns the section's values by canonical key.
-func (b *builder) registries(section dict[registrySection]) map[string]Registry {
+// registryKeys returns the canonical keys of the section's entries, empty for an invalid one, and notes which of them are used without TLS.
+func (b *builder) registryKeys(section dict[registrySection]) []string {
 	keys := make([]string, len(section.entries))
-	b.plain = map[string]bool{}
 	for i, e := range section.entries {
 		var err error
 		if keys[i], err = registryKey(e.name); err != nil {
@@ -68,20 +67,26 @@ func (b *builder) registries(section dict[registrySection]) map[string]Registry 
 		}
 		b.plain[keys[i]] = b.plain[keys[i]] || e.value.PlainHTTP.value
 	}
+	return keys
+}
+
+// registries returns the section's values by canonical key. keys are those of registryKeys.
+func (b *builder) registries(section dict[registrySection], keys []string) map[string]Registry {
 	all := make(map[string]Registry, len(section.entries))
 	for i, e := range section.entries {
 		if keys[i] == "" {
 			continue
 		}
 		key := bare(keys[i], b.isPlain)
-		if first, ok := all[key]; ok {
-			b.fail(e.keyAt, fmt.Errorf("names the registry %s again, which line %d does", key, first.Pos.Line), "make one entry of both")
+		if first, ok := b.known[key]; ok {
+			b.fail(e.keyAt, fmt.Errorf("names the registry %s again, which %s does", key, first.Pos.From(e.keyAt.pos.File)), "make one entry of both")
 			continue
 		}
 		if tlsPort.MatchString(e.name) && e.value.PlainHTTP.value && !strings.HasSuffix(key, ":443") {
 			b.fail(e.value.PlainHTTP.origin, errors.New("means port 80, and the entry names the port of HTTPS"), "write "+key+", or remove plainHTTP")
 		}
 		all[key] = b.registry(key, e)
+		b.known[key] = all[key]
 	}
 	return all
 }

@@ -110,6 +110,9 @@ func (g *generator) section(t reflect.Type) object {
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			s = s.with("oneOf", []object{{{"required", one[:1]}}, {{"required", one[1:]}}})
 		}
+		if some := split(f.Tag.Get("some")); some != nil {
+			s = s.with("anyOf", anyRequired(some...))
+		}
 		never := split(f.Tag.Get("never"))
 		for i, one := range never {
 			for _, other := range never[i+1:] {

@@ -16,6 +16,8 @@ type walker struct {
 	file   string
 	expand expander
 	shapes shapes
+	// main is the name of the file that includes this one; empty for that one itself.
+	main string
 }
 
 func (r *report) fail(at origin, err error, hint string) {
@@ -98,6 +100,9 @@ func describe(n *yaml.Node) string {
 // extension is the prefix of top-level keys for the user's own purposes, such as anchors.
 const extension = "x-"
 
+// included are the keys of an included file.
+var included = []string{"version", "defaults", "registries", "receivers", "mappings"}
+
 // object reads a mapping into a struct of the grammar. If the node is not a mapping, the message says what is wanted: by default, the keys.
 func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 	if n.Kind != yaml.MappingNode {
@@ -124,6 +129,10 @@ func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 			w.unknown(p, at, v.Type())
 			continue
 		}
+		if at.key == "" && w.main != "" && !slices.Contains(included, p.name) {
+			w.fail(w.at(p.key, p.name), errors.New("cannot be in an included file"), "move it to "+w.main)
+			continue
+		}
 		w.value(v.FieldByIndex(f.Index).Addr().Interface(), p.value, join(at.key, p.name), f.Tag)
 	}
 	w.company(of.rules, at, present)
@@ -142,6 +151,13 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 		}
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			w.oneOf(one, at, present)
+		}
+		some := split(f.Tag.Get("some"))
+		if some != nil && w.main == "" {
+			some = some[:2] // registries alone do nothing
+		}
+		if some != nil && !slices.ContainsFunc(some, has) {
+			w.fail(at.below(some[0]), errors.New("is missing"), "")
 		}
 		first := ""
 		for _, one := range split(f.Tag.Get("never")) {

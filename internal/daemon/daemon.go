@@ -99,7 +99,10 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 		return nil
 	}
 	d.reload.succeeded(d.started)
-	d.options.Events.Reloaded(d.started, d.current.number, nil)
+	if first.Rejected != nil {
+		d.reject("start", first.Rejected, true, d.started)
+	}
+	d.options.Events.Reloaded(d.started, d.current.number, first.Rejected)
 	d.tell(d.options.Manager.Ready(d.words()))
 	d.loop(ctx, stop, cancel)
 	return nil
@@ -247,6 +250,8 @@ func (d *Daemon) words() string {
 	switch {
 	case d.stopped:
 		return fmt.Sprintf("stopping, %d jobs under way", len(d.running))
+	case d.reload.partly:
+		return fmt.Sprintf("some files of the config rejected: %v", firstLine(d.reload.rejected))
 	case d.reload.rejected != nil:
 		return fmt.Sprintf("config rejected, running that of %s: %v", d.current.at.Format(time.TimeOnly), firstLine(d.reload.rejected))
 	case len(d.running) > 0:

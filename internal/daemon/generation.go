@@ -28,6 +28,8 @@ type Job struct {
 // Generation is everything built from one reading of the config. It is read-only.
 type Generation struct {
 	Jobs []Job
+	// Rejected has the mistakes of files whose jobs are therefore those of an earlier reading; nil for none.
+	Rejected error
 	// Parallel limits how many jobs run at once, at least one. Jobs that wait for their registries only count among those of the same
 	// registries.
 	Parallel int

@@ -12,15 +12,16 @@ type reload struct {
 	busy    bool
 	again   bool
 	waiting []chan error
-	// rejected is why the current config was not accepted; nil if it runs.
+	// rejected is why the current config was not accepted; nil if it runs. partly is set if it runs but for some of its files.
 	rejected   error
+	partly     bool
 	rejectedAt time.Time
 	// succeededAt is when a config was last accepted.
 	succeededAt time.Time
 }
 
 func (r *reload) succeeded(at time.Time) {
-	r.rejected, r.rejectedAt, r.succeededAt = nil, time.Time{}, at
+	r.rejected, r.partly, r.rejectedAt, r.succeededAt = nil, false, time.Time{}, at
 }
 
 // Reload reads the config and returns once it runs, or why it was rejected. The trigger is the reason for the log.
@@ -83,7 +84,7 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 		return
 	}
 	if err != nil {
-		d.reject(trigger, err, now)
+		d.reject(trigger, err, false, now)
 		d.reloaded(trigger, err, now, answers)
 		return
 	}
@@ -98,9 +99,13 @@ func (d *Daemon) built(trigger string, g Generation, err error, answers []chan e
 			d.refuse(answers)
 			return
 		}
-		d.reload.succeeded(now)
-		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))
-		d.reloaded(trigger, nil, now, answers)
+		if g.Rejected != nil {
+			d.reject(trigger, g.Rejected, true, now)
+		} else {
+			d.reload.succeeded(now)
+			d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "config reloaded", slog.String("reason", trigger), slog.Int("generation", d.current.number))
+		}
+		d.reloaded(trigger, g.Rejected, now, answers)
 	}}
 }
 
@@ -130,13 +135,17 @@ func (d *Daemon) refuse(answers []chan error) {
 	}
 }
 
-// reject keeps the current generation. The same mistakes are logged once.
-func (d *Daemon) reject(trigger string, err error, now time.Time) {
+// reject notes the mistakes of the config or, if it is taken over partly, of some of its files. The same mistakes are logged once.
+func (d *Daemon) reject(trigger string, err error, partly bool, now time.Time) {
 	level := slog.LevelError
 	if d.reload.rejected != nil && d.reload.rejected.Error() == err.Error() {
 		level = slog.LevelDebug
 	}
-	d.reload.rejected, d.reload.rejectedAt = err, now
-	d.options.Log.LogAttrs(d.ctx, level, "config rejected, the last good one runs on", slog.String("reason", trigger),
-		slog.Int("generation", d.current.number), slog.Any("err", err))
+	d.reload.rejected, d.reload.partly, d.reload.rejectedAt = err, partly, now
+	attrs := []slog.Attr{slog.String("reason", trigger), slog.Int("generation", d.current.number), slog.Any("err", err)}
+	if partly {
+		d.options.Log.LogAttrs(d.ctx, level, "config reloaded, but for files with mistakes: these stay as they were", attrs...)
+		return
+	}
+	d.options.Log.LogAttrs(d.ctx, level, "config rejected, the last good one runs on", attrs...)
 }

@@ -45,6 +45,36 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// A config of which some files have mistakes is taken over, and says so until they are corrected.
+func TestPartlyRejected(t *testing.T) {
+	first := errors.New("a.yaml:1:1: mistake")
+	inBubble(t, config{jobs: []Job{job(t, "a", "@every 1h")}, rejected: first}, func(t *testing.T, s *stand) {
+		says := func(jobs, generation int, partly bool, rejected ...string) {
+			t.Helper()
+			got, err := s.Snapshot(t.Context())
+			c := got.Config
+			if err != nil || len(got.Jobs) != jobs || c.Generation != generation || c.Partly != partly || !slices.Equal(c.Rejected, rejected) {
+				t.Errorf("%d jobs, %+v, %v", len(got.Jobs), c, err)
+			}
+		}
+		says(1, 1, true, first.Error())
+		s.change(func(c *config) { c.jobs = append(c.jobs, job(t, "b", "@every 1h")) })
+		says(2, 2, true, first.Error())
+		if err := s.Reload(t.Context(), "http"); !errors.Is(err, first) {
+			t.Errorf("a reload says %v", err)
+		}
+		s.change(func(c *config) { c.err = errors.New("dray.yaml:1:1: mistake") })
+		says(2, 3, false, "dray.yaml:1:1: mistake")
+		s.change(func(c *config) { c.err, c.rejected = nil, nil })
+		says(2, 4, false)
+		for text, want := range map[string]int{"reloaded 1: a.yaml": 1, "reloaded 2: a.yaml": 1, "reloaded 3: a.yaml": 1, "reloaded 3: dray.yaml": 1, "reloaded 4: <nil>": 1} {
+			if got := s.count(&s.events, text); got != want {
+				t.Errorf("%d times %q: %q", got, text, s.list(&s.events))
+			}
+		}
+	})
+}
+
 // What the run of a job defers says nothing about the job that it has become meanwhile, which is due at once.
 func TestChangedWhileDeferring(t *testing.T) {
 	result := func(name string, _ int) mirror.Result {

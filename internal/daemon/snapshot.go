@@ -40,7 +40,7 @@ func (d *Daemon) snapshot(now time.Time, trackers map[string]*tracker) record.Sn
 		Totals: record.Totals{Running: len(d.running), Parallel: d.current.Parallel},
 	}
 	if d.reload.rejected != nil {
-		s.Config.Rejected = strings.Split(d.reload.rejected.Error(), "\n")
+		s.Config.Rejected, s.Config.Partly = strings.Split(d.reload.rejected.Error(), "\n"), d.reload.partly
 	}
 	for name, r := range d.running {
 		trackers[name] = r.tracker

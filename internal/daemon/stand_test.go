@@ -56,6 +56,8 @@ type config struct {
 	parallel int
 	grace    time.Duration
 	err      error
+	// rejected has the mistakes of some files.
+	rejected error
 	// takes is how long a run takes, result how it ends; nil for well.
 	takes time.Duration
 	// hangs are the registries between which a run does not get on for an hour, but for a step now and then; zero for none.
@@ -175,7 +177,7 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 		hangs[j.Name] = c.hangs != "" && j.Registries == c.hangs
 	}
 	return Generation{
-		Jobs: c.jobs, Parallel: max(1, c.parallel), Grace: c.grace, Take: func() {},
+		Rejected: c.rejected, Jobs: c.jobs, Parallel: max(1, c.parallel), Grace: c.grace, Take: func() {},
 		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
 			c := c
 			if hangs[name] {

@@ -34,7 +34,10 @@ func Compile(cfg *config.Config) ([]Job, error) {
 func twoWriters(mappings []config.Mapping, jobs []Job) config.Errors {
 	writer := map[image.Reference]int{}
 	var errs config.Errors
+	entries := map[string]int{} // of the files so far
 	for i, job := range jobs {
+		entry := entries[mappings[i].Pos.File]
+		entries[mappings[i].Pos.File]++
 		for _, target := range job.certain() {
 			first, taken := writer[target]
 			if !taken {
@@ -45,8 +48,8 @@ func twoWriters(mappings []config.Mapping, jobs []Job) config.Errors {
 				continue
 			}
 			errs = append(errs, &config.Error{
-				Pos: mappings[i].Pos, Key: fmt.Sprintf("mappings[%d]", i),
-				Err:  fmt.Errorf("it writes %s, as does the mapping %q on line %d", target, jobs[first].Name, mappings[first].Pos.Line),
+				Pos: mappings[i].Pos, Key: fmt.Sprintf("mappings[%d]", entry),
+				Err:  fmt.Errorf("it writes %s, as does the mapping %q on %s", target, jobs[first].Name, mappings[first].Pos.From(mappings[i].Pos.File)),
 				Hint: "only one mapping may write a tag: give one of them another target, or exclude the tag from it",
 			})
 			break

@@ -43,6 +43,22 @@ func TestTwoWriters(t *testing.T) {
 	}
 }
 
+// TestTwoWritersOfTwoFiles names both files.
+func TestTwoWritersOfTwoFiles(t *testing.T) {
+	files := map[string]string{
+		"/etc/dray.yaml": "version: 1\ninclude: [a.yaml]\nmappings:\n- {name: p, source: 'a.io/x:1', target: 'b.io/t'}\n",
+		"/etc/a.yaml":    "version: 1\nmappings:\n- {name: q, source: 'a.io/y:1', target: 'b.io/u'}\n- {name: r, source: 'a.io/y:1', target: 'b.io/t'}\n",
+	}
+	cfg, err := config.Load("/etc/dray.yaml", config.Options{ReadFile: func(path string) ([]byte, error) { return []byte(files[path]), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `/etc/a.yaml:4:3: mappings[1]: it writes b.io/t:1, as does the mapping "p" on line 4 of /etc/dray.yaml; only one`
+	if _, err := Compile(cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	job := Job{
 		Source:       image.Reference{Repository: image.Repository{Registry: "a.io", Path: "acme"}},

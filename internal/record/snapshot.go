@@ -40,6 +40,8 @@ type Config struct {
 	// Rejected has a line for each mistake of the present file; empty if that config runs.
 	Rejected   []string  `json:"rejected"`
 	RejectedAt time.Time `json:"rejected_at,omitzero"`
+	// Partly says that only some files of the config are rejected: they stay as they were, and the rest runs.
+	Partly bool `json:"partly,omitempty"`
 }
 
 // Totals counts jobs. A job may count more than once.

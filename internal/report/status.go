@@ -51,7 +51,11 @@ func statusRejection(b *strings.Builder, s record.Config, now time.Time, style S
 	if len(s.Rejected) == 0 {
 		return
 	}
-	b.WriteString(style.paint(red, fmt.Sprintf("The config read %s is rejected; the one loaded %s runs on:", ago(s.RejectedAt, now), ago(s.Loaded, now))) + "\n")
+	head := fmt.Sprintf("The config read %s is rejected; the one loaded %s runs on:", ago(s.RejectedAt, now), ago(s.Loaded, now))
+	if s.Partly {
+		head = fmt.Sprintf("Some files of the config read %s have mistakes, and stay as they were before:", ago(s.RejectedAt, now))
+	}
+	b.WriteString(style.paint(red, head) + "\n")
 	for _, line := range s.Rejected {
 		b.WriteString("  " + style.wrap(Line(line), 2) + "\n")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/draysync/dray/internal/file"
 )
@@ -12,7 +13,7 @@ import (
 // maxRead is how much of a file is compared, in bytes: more than dray reads of any config or secret.
 const maxRead = 17 << 20
 
-// content is the state of a file; == tells whether two are the same.
+// content is the state of a file, or of what a pattern matches; == tells whether two are the same.
 type content struct {
 	state state
 	sum   [sha256.Size]byte
@@ -24,6 +25,9 @@ const (
 	missing state = iota
 	unreadable
 	readable
+	// listed and unlisted are the states of a pattern.
+	listed
+	unlisted
 )
 
 // peek keeps only the checksum.
@@ -35,6 +39,23 @@ func peek(path string) content {
 	c := content{state: readable}
 	hash.Sum(c.sum[:0])
 	return c
+}
+
+// again returns the present content of what had this one.
+func (c content) again(path string) content {
+	if c.state == listed || c.state == unlisted {
+		return peekList(path)
+	}
+	return peek(path)
+}
+
+func peekList(pattern string) content { return contentOfList(file.List(pattern)) }
+
+func contentOfList(paths []string, err error) content {
+	if err != nil {
+		return content{state: unlisted}
+	}
+	return content{state: listed, sum: sha256.Sum256([]byte(strings.Join(paths, "\x00")))}
 }
 
 func failed(err error) content {

@@ -2,6 +2,8 @@ package watch
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // blind sees what the test tells it.
@@ -321,5 +324,44 @@ func TestBetween(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		t.Error("not reported")
+	})
+}
+
+// TestList follows which files a pattern matches, and not what is in them.
+func TestList(t *testing.T) {
+	inBubble(t, Options{}, true, func(t *testing.T, w *Watcher, path string, _ func()) {
+		dir := filepath.Join(filepath.Dir(path), "conf.d")
+		pattern := filepath.Join(dir, "*.yaml")
+		step := func(what string, change func() error, want bool) {
+			t.Helper()
+			must(t, change())
+			if _, got := reported(w); got != want {
+				t.Errorf("%s: reported %v", what, got)
+			}
+		}
+		list := func(want ...string) func() error {
+			return func() error {
+				got, _ := w.List(pattern)
+				for i := range got {
+					got[i] = filepath.Base(got[i])
+				}
+				if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+					t.Error(d)
+				}
+				return nil
+			}
+		}
+		step("a folder that is not there", list(), false)
+		step("it comes", func() error { return os.Mkdir(dir, 0o700) }, true)
+		step("a file comes", func() error { return write(filepath.Join(dir, "a.yaml"), "1") }, true)
+		step("listed", list("a.yaml"), false)
+		step("the file changes", func() error { return write(filepath.Join(dir, "a.yaml"), "2") }, false)
+		step("one that does not match", func() error { return write(filepath.Join(dir, "a.yaml~"), "1") }, false)
+		step("another comes, and is listed before the report", func() error { return errors.Join(write(filepath.Join(dir, "b.yaml"), "1"), list("a.yaml", "b.yaml")()) }, true)
+		step("the set keeps what is known", func() error { w.SetFiles([]string{path}, pattern); return nil }, false)
+		step("a link comes", func() error { return os.Symlink("a.yaml", filepath.Join(dir, "c.yaml")) }, true)
+		step("one goes", func() error { return os.Remove(filepath.Join(dir, "a.yaml")) }, true)
+		step("taken out", func() error { w.SetFiles([]string{path}); return nil }, false)
+		step("one goes while out", func() error { return os.Remove(filepath.Join(dir, "b.yaml")) }, false)
 	})
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/file"
 )
 
 // Options configure how quickly a change is seen.
@@ -43,7 +45,7 @@ type Watcher struct {
 	refresh chan struct{}
 
 	mu sync.Mutex
-	// known is the content at the last report or, if that is later, when the file was read or added.
+	// known is the content at the last report or, if that is later, when the file was read or added; also of patterns, what they match.
 	known map[string]content
 }
 
@@ -97,19 +99,44 @@ func (w *Watcher) ReadFile(path string) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// SetFiles follows these files and no others. For a file that was followed before, the known content stays; for another, the present
-// content counts as known.
-func (w *Watcher) SetFiles(paths []string) {
+// List returns the files that a pattern matches, as [file.List] does, and follows which these are from then on. As with [Watcher.ReadFile], no
+// change is missed.
+func (w *Watcher) List(pattern string) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	next := make(map[string]content, len(paths))
-	for _, path := range paths {
+	pattern = absolute(pattern)
+	paths, err := file.List(pattern)
+	now := contentOfList(paths, err)
+	known, ok := w.known[pattern]
+	w.known[pattern] = now
+	switch {
+	case !ok:
+		signal(w.refresh)
+	case known != now:
+		signal(w.changed)
+	}
+	return paths, err
+}
+
+// SetFiles follows these files, which files these patterns match, and nothing else. For what was followed before, the known content stays;
+// for another, the present content counts as known.
+func (w *Watcher) SetFiles(paths []string, patterns ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := make(map[string]content, len(paths)+len(patterns))
+	add := func(path string, peek func(string) content) {
 		path = absolute(path)
 		known, ok := w.known[path]
 		if !ok {
 			known = peek(path)
 		}
 		next[path] = known
+	}
+	for _, path := range paths {
+		add(path, peek)
+	}
+	for _, pattern := range patterns {
+		add(pattern, peekList)
 	}
 	w.known = next
 	signal(w.refresh)
@@ -130,7 +157,7 @@ func (w *Watcher) differs() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for path, known := range w.known {
-		if peek(path) != known {
+		if known.again(path) != known {
 			return true
 		}
 	}
@@ -142,8 +169,8 @@ func (w *Watcher) compare() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := make(map[string]content, len(w.known))
-	for path := range w.known {
-		now[path] = peek(path)
+	for path, known := range w.known {
+		now[path] = known.again(path)
 	}
 	if maps.Equal(now, w.known) {
 		return

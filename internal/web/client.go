@@ -144,7 +144,7 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
-	return "the config is rejected, and the one before it runs on:\n" + strings.Join(e.Lines, "\n")
+	return "the config has mistakes, and the files that have them run on as they were:\n" + strings.Join(e.Lines, "\n")
 }
 
 // Reload has the config read anew, and returns once it runs. The error is a [*RejectedError] where it is not taken.

@@ -1,0 +1,371 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Reader reads a config again and again. A file with mistakes contributes what it did when the config was last accepted, so that those who
+// share a config do not stop each other. It is used by one goroutine at a time.
+type Reader struct {
+	path string
+	// data is the main file's content; nil to read it.
+	data []byte
+	opts Options
+	// good are the files' parts that were accepted last, by name, and latest those of the last reading.
+	good, latest map[string]*part
+	// listed is what each pattern matched when it could last be read.
+	listed map[string][]string
+}
+
+// NewReader returns a reader of the file with this path and of those that it includes.
+func NewReader(path string, opts Options) *Reader {
+	return &Reader{path: path, opts: opts.lookup(), good: map[string]*part{}, listed: map[string][]string{}}
+}
+
+// part is what a file contributes to a config. It is read-only.
+type part struct {
+	data       []byte
+	files      files
+	registries map[string]Registry
+	receivers  []Receiver
+	mappings   []Mapping
+	// settings, defaults and include are those of the main file.
+	settings *Config
+	defaults options
+	include  []inclusion
+}
+
+// Read reads the config. rejected are the mistakes of files that therefore contribute what they did when the config was last accepted; a new
+// file contributes nothing. If err is not nil, it has all mistakes, and nothing can be taken over: the config then has what [Load] says.
+func (r *Reader) Read() (cfg *Config, rejected, err error) {
+	named, stuck := files{}, map[string]Errors{}
+	broken := map[string]bool{} // by themselves
+	a := r.attempt(named, stuck)
+	for found := a.mistakes(a.firstToBlame); len(found) > 0; found = a.mistakes(a.firstToBlame) {
+		maps.Copy(stuck, found)
+		for _, s := range a.sources {
+			broken[s.name] = broken[s.name] || s.broken
+		}
+		if stuck[r.path] != nil && r.good[r.path] == nil {
+			break
+		}
+		a = r.attempt(named, stuck)
+	}
+	a = r.relent(a, named, stuck, broken)
+	mistakes := a.all(stuck)
+	switch {
+	case len(mistakes) == 0:
+		return r.complete(a), nil, nil
+	case a.empty != nil, stuck[r.path] != nil && r.good[r.path] == nil, len(stuck) == len(a.sources) && !a.vanished():
+		return a.config(a.sources).withoutContent(), nil, mistakes
+	}
+	return r.complete(a), mistakes, nil
+}
+
+// relent takes over each file that only contradicts one that is stuck meanwhile.
+func (r *Reader) relent(a *attempt, named files, stuck map[string]Errors, broken map[string]bool) *attempt {
+	if r.good[r.path] == nil && stuck[r.path] != nil {
+		return a
+	}
+	for _, s := range a.sources {
+		if stuck[s.name] == nil || broken[s.name] {
+			continue
+		}
+		others := maps.Clone(stuck)
+		delete(others, s.name)
+		next := r.attempt(named, others)
+		if len(next.mistakes(next.firstToBlame)) == 0 && next.empty == nil {
+			delete(stuck, s.name)
+			a = next
+		}
+	}
+	return a
+}
+
+// strictly takes no file in a former state.
+func (r *Reader) strictly() (*Config, error) {
+	a := r.attempt(files{}, nil)
+	if all := a.all(a.mistakes(func(*source) bool { return true })); len(all) > 0 {
+		return a.config(a.sources).withoutContent(), all
+	}
+	return r.complete(a), nil
+}
+
+// Accept notes that the config that was read last runs.
+func (r *Reader) Accept() { r.good = r.latest }
+
+// complete returns the config of an attempt without mistakes.
+func (r *Reader) complete(a *attempt) *Config {
+	r.latest = make(map[string]*part, len(a.sources))
+	for _, s := range a.sources {
+		if s.next != nil {
+			r.latest[s.name] = s.next
+		}
+	}
+	c := a.config(a.sources)
+	if r.opts.Check != nil {
+		_ = r.opts.Check(c) // it has found no mistake in another order
+	}
+	return c
+}
+
+// limited returns the mistakes without duplicates, and no more than maxErrors.
+func limited(all Errors) Errors {
+	seen := map[string]bool{}
+	all = slices.DeleteFunc(all, func(e *Error) bool {
+		text := e.Error()
+		defer func() { seen[text] = true }()
+		return seen[text]
+	})
+	if more := len(all) - maxErrors; more > 1 { // one more may say that there are more
+		all = append(all[:maxErrors:maxErrors], &Error{Pos: all[maxErrors].Pos, Err: fmt.Errorf("there are %d more mistakes", more)})
+	}
+	return all
+}
+
+// attempt is a reading of all files, some of which are stuck: they contribute what is good of them.
+type attempt struct {
+	*Reader
+	named files
+	globs []string
+	main  *source
+	// sources are main and those that it includes, in order.
+	sources []*source
+	// listing has the mistakes of no file: patterns that cannot be followed.
+	listing *report
+	// empty says that there is no mapping; nil for some.
+	empty   *Error
+	commons *commons
+}
+
+// source is a file while it is read.
+type source struct {
+	*report
+	name  string
+	good  *part // nil for nothing
+	stuck bool
+	// broken says that the document has mistakes, whatever the other files have.
+	broken bool
+	next   *part
+	doc    document
+	keys   []string // of the document's registries
+	order  int
+}
+
+func (r *Reader) attempt(named files, stuck map[string]Errors) *attempt {
+	a := &attempt{Reader: r, named: named, listing: &report{}, commons: &commons{
+		known: map[string]Registry{}, plain: map[string]bool{}, names: map[string]Position{}, hooks: map[string]Position{},
+	}}
+	a.main = a.source(r.path, stuck)
+	a.read(a.main, inclusion{path: r.path})
+	a.sources = []*source{a.main}
+	for _, i := range a.included() {
+		s := a.source(i.path, stuck)
+		a.read(s, i)
+		a.sources = append(a.sources, s)
+	}
+	for _, s := range a.sources {
+		s.broken = len(s.errs) > 0
+	}
+	a.build()
+	for _, s := range a.sources {
+		if s.next != nil {
+			maps.Copy(a.named, s.next.files)
+		}
+	}
+	return a
+}
+
+func (a *attempt) source(name string, stuck map[string]Errors) *source {
+	s := &source{report: &report{}, name: name, good: a.good[name], stuck: stuck[name] != nil}
+	if s.stuck {
+		s.next = s.good
+	}
+	return s
+}
+
+// read reads the document of a file that is not stuck.
+func (a *attempt) read(s *source, at inclusion) {
+	if s.stuck {
+		return
+	}
+	s.next = &part{files: files{}}
+	path := s.next.files.add(s.name)
+	isMain := s == a.main
+	if s.next.data = a.data; !isMain || a.data == nil {
+		data, err := a.opts.ReadFile(path)
+		if err != nil {
+			s.add(at.unreadable(err, isMain))
+			return
+		}
+		s.next.data = data
+	}
+	if !isMain && len(s.next.data) > maxIncluded {
+		s.add(&Error{Pos: Position{File: s.name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", maxIncluded>>20), Hint: "split it"})
+		return
+	}
+	root, err := parseYAML(s.name, s.next.data)
+	if err != nil {
+		s.add(err)
+		return
+	}
+	w := &walker{report: s.report, file: s.name, expand: a.expander(s), shapes: shapes{}}
+	if !isMain {
+		w.main = a.main.name
+	}
+	w.value(&s.doc, root, "", "")
+}
+
+func (a *attempt) expander(s *source) expander {
+	return expander{folder: folderOf(s.name), getenv: a.opts.Getenv, readFile: a.opts.ReadFile, files: s.next.files, noSecrets: a.opts.NoSecrets}
+}
+
+// build builds the parts of files that are not stuck. Those that have changed come last, so that it is they who contradict the others.
+func (a *attempt) build() {
+	order := slices.Clone(a.sources)
+	for _, s := range order {
+		switch {
+		case s.stuck:
+		case s.good != nil && bytes.Equal(s.good.data, s.next.data):
+			s.order = 1
+		default:
+			s.order = 2
+		}
+	}
+	slices.SortStableFunc(order, func(a, b *source) int { return cmp.Compare(a.order, b.order) })
+	a.each(order, func(s *source, b *builder) { s.keys = b.registryKeys(s.doc.Registries) })
+	a.each(order, func(s *source, b *builder) { s.next.registries = b.registries(s.doc.Registries, s.keys) })
+	a.each([]*source{a.main}, func(s *source, b *builder) {
+		s.next.settings = b.settings(s.name, &s.doc)
+		if !s.doc.set {
+			s.next.settings.Server = Server{} // nothing is known of it
+		}
+		s.next.defaults = s.doc.Defaults.options
+	})
+	c := a.commons
+	c.cloud, c.clustered = a.main.next.settings.Azure, a.main.next.settings.Cluster.Ledger != ""
+	a.each(order, func(s *source, b *builder) {
+		s.next.receivers = b.receivers(&s.doc.Receivers)
+		if s != a.main {
+			inherit(&s.doc.Defaults.options, &a.main.next.defaults)
+		}
+		s.next.mappings = b.mappings(&s.doc)
+	})
+	a.check(order)
+}
+
+// each calls f for each file that is not stuck, and takes what the others have contributed before as given.
+func (a *attempt) each(order []*source, f func(*source, *builder)) {
+	for _, s := range order {
+		if s.stuck {
+			a.commons.take(s.next)
+			continue
+		}
+		f(s, &builder{report: s.report, commons: a.commons, folder: folderOf(s.name), files: s.next.files})
+	}
+}
+
+// take notes the names of a part; nil for none.
+func (c *commons) take(p *part) {
+	if p == nil {
+		return
+	}
+	for key, registry := range p.registries {
+		c.known[key] = registry
+		c.plain[key] = c.plain[key] || registry.PlainHTTP
+	}
+	for _, r := range p.receivers {
+		c.hooks[r.Name] = r.Pos
+	}
+	for _, m := range p.mappings {
+		c.names[m.Name] = m.Pos
+	}
+}
+
+// check finds mistakes that are in no file alone.
+func (a *attempt) check(order []*source) {
+	for _, s := range a.sources {
+		if len(s.errs) > 0 {
+			return
+		}
+	}
+	c := a.config(order)
+	if len(c.Mappings) == 0 {
+		at := a.main.next.include[0].text // without any, mappings are missing
+		a.empty = &Error{Pos: at.pos, Key: "include", Err: errors.New("no file has a mapping")}
+		return
+	}
+	if a.opts.Check == nil {
+		return
+	}
+	errs, _ := errors.AsType[Errors](a.opts.Check(c))
+	for _, e := range errs {
+		s := a.main
+		if i := slices.IndexFunc(a.sources, func(s *source) bool { return s.name == e.Pos.File }); i > 0 {
+			s = a.sources[i]
+		}
+		s.add(e)
+	}
+}
+
+// firstToBlame leaves out files that may only have mistakes because another cannot be read.
+func (a *attempt) firstToBlame(s *source) bool {
+	return s.broken || !slices.ContainsFunc(a.sources, func(s *source) bool { return s.broken })
+}
+
+// mistakes returns those of some files, by name.
+func (a *attempt) mistakes(of func(*source) bool) map[string]Errors {
+	found := map[string]Errors{}
+	for _, s := range a.sources {
+		if len(s.errs) > 0 && of(s) {
+			found[s.name] = s.result()
+		}
+	}
+	return found
+}
+
+// all returns the mistakes of files in order, and those of none; nil for none.
+func (a *attempt) all(found map[string]Errors) Errors {
+	var all Errors
+	for _, s := range a.sources {
+		all = append(all, found[s.name]...)
+	}
+	all = append(all, a.listing.result()...)
+	if a.empty != nil {
+		all = append(all, a.empty)
+	}
+	return limited(all)
+}
+
+// vanished reports whether a file that was accepted is no longer there.
+func (a *attempt) vanished() bool {
+	for name := range a.good {
+		if !slices.ContainsFunc(a.sources, func(s *source) bool { return s.name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
+// config returns the config of files in this order.
+func (a *attempt) config(order []*source) *Config {
+	c := Config{Path: a.path}
+	if p := a.main.next; p != nil && p.settings != nil {
+		c = *p.settings
+	}
+	c.Files, c.Globs, c.Registries = a.named.sorted(), a.globs, map[string]Registry{}
+	for _, s := range order {
+		if s.next == nil {
+			continue
+		}
+		maps.Copy(c.Registries, s.next.registries)
+		c.Receivers = append(c.Receivers, s.next.receivers...)
+		c.Mappings = append(c.Mappings, s.next.mappings...)
+	}
+	return &c
+}
