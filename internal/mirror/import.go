@@ -31,7 +31,7 @@ func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes
 		m.Watcher.End(*out)
 		return
 	}
-	ctx = shared(ctx, &out.Action)
+	ctx = shared(ctx, out)
 	meter := counted{m.Watcher.Begin(out.Action), moved}
 	started := time.Now()
 	order := r.order(i)

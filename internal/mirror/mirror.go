@@ -98,7 +98,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 	return m.inGroups(ctx, jobs, func(p *part, queues *queues) {
 		m.each(p, queues, func(i int, _ func(int64)) {
 			out := &p.outcomes[i]
-			ctx := shared(ctx, &out.Action)
+			ctx := shared(ctx, out)
 			started := time.Now()
 			order := p.order(i)
 			engine := m.choose(ctx, order)
@@ -222,7 +222,7 @@ func (m *Mirror) refresh(ctx context.Context, r *part, queues *queues) {
 			return // the next run looks
 		}
 		out := &r.outcomes[i]
-		ctx := shared(ctx, &out.Action)
+		ctx := shared(ctx, out)
 		order := r.order(i)
 		order.HeldAs = order.Target.Tag
 		engine := m.choose(ctx, order)

@@ -154,7 +154,7 @@ func (m *Mirror) rivals(ctx context.Context, jobs []plan.Job) []*run {
 		group.SetLimit(observedJobs)
 		for _, r := range runs {
 			group.Go(func() error {
-				wanted, _, err := m.selected(wire.Share(ctx, r.job.Source.Registry), r.job)
+				wanted, _, err := m.selected(wire.Share(ctx, r.job.Source.Registry, r.job.Name), r.job)
 				if err != nil {
 					wanted = nil // it writes nothing now
 				}

@@ -74,7 +74,7 @@ func (s *selected) ask(tag string) ask {
 // work observes a run in parts, and calls bring with each. While it asks for what there is, it holds a slot, which the caller has taken.
 func (m *Mirror) work(ctx context.Context, r *run, slots chan struct{}, queues *queues, bring func(*part)) {
 	w := &worker{m: m, run: r, slots: slots, queues: queues, bring: bring, parts: make(chan struct{}, partsAtOnce)}
-	err := w.all(wire.Share(ctx, r.job.Source.Registry))
+	err := w.all(wire.Share(ctx, r.job.Source.Registry, r.job.Name))
 	queues.whole(r)
 	w.group.Wait()
 	r.list(nil)

@@ -15,10 +15,10 @@ import (
 // queueKey names a queue: the registries that its imports go from and to.
 type queueKey struct{ source, target string }
 
-// shared makes the requests of an action share slots with those of its queue, so that each queue gets its part. If a registry has few
-// slots, the import that began first is finished first.
-func shared(ctx context.Context, a *diff.Action) context.Context {
-	return wire.ShareInTurn(ctx, a.Source.Registry+" "+a.Target.Registry, a.Target.String())
+// shared makes the requests of an import share slots with those of its queue, so that each queue gets its part, and in a queue each job. If a
+// registry has few slots, the import that began first is finished first.
+func shared(ctx context.Context, out *Outcome) context.Context {
+	return wire.ShareInTurn(ctx, out.Source.Registry+" "+out.Target.Registry, out.Job, out.Target.String())
 }
 
 // queues limit the imports under way between any two registries, so that a registry that hangs delays no one else's imports. In a queue,

@@ -83,7 +83,7 @@ func (s *slot) give() {
 	if s.held {
 		s.held = false
 		s.worked()
-		s.window.release(s.party.share)
+		s.window.release(s.party)
 	}
 }
 
@@ -126,7 +126,7 @@ func (s *slot) end() {
 
 // party identifies for whom a request is sent.
 type party struct {
-	share string
+	share, job string
 	// begun is the start of an import. Its requests go before those of later imports, and among equally old ones in the order of their
 	// names; zero for requests without such an order.
 	begun time.Time
@@ -155,14 +155,15 @@ func (p party) earlier() party {
 // partyKey is the context key of a party.
 type partyKey struct{}
 
-// Share puts the requests of a context into the share of that name. Each share gets an equal part of a registry's slots.
-func Share(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, partyKey{}, party{share: name})
+// Share puts the requests of a context, which are for a job, into the share of that name. Each share gets an equal part of a registry's slots, and
+// each job an equal part of its share's.
+func Share(ctx context.Context, name, job string) context.Context {
+	return context.WithValue(ctx, partyKey{}, party{share: name, job: job})
 }
 
 // ShareInTurn is Share for an import, whose requests go before those of later imports if slots are few.
-func ShareInTurn(ctx context.Context, share, name string) context.Context {
-	return context.WithValue(ctx, partyKey{}, party{share: share, begun: time.Now(), name: name})
+func ShareInTurn(ctx context.Context, share, job, name string) context.Context {
+	return context.WithValue(ctx, partyKey{}, party{share: share, job: job, begun: time.Now(), name: name})
 }
 
 func partyOf(ctx context.Context) party {

@@ -14,7 +14,7 @@ import (
 // start), and is halved when the registry asks for less. After that it grows by one per full window of answers.
 //
 // Of the waiting requests, the next slot goes to the share that holds the fewest, so that each share gets its part however many requests
-// others have.
+// others have; within a share likewise to the job that holds the fewest.
 type window struct {
 	most int
 
@@ -22,19 +22,35 @@ type window struct {
 	size   float64
 	flying int
 	shares map[string]*share // those that hold a slot or wait for one
-	served int               // slots given and shares added
+	served int               // slots given, and shares and jobs added
 	cut    time.Time         // time of the last halving
 }
 
 // share is a group of requests that share slots.
 type share struct {
-	flying  int
-	last    int // value of served when it last got a slot, or was added
-	waiting turns
+	turn
+	jobs map[string]*job // those that hold a slot or wait for one
 }
 
-// turn is a request that waits for a slot.
+// job is the part of a share's requests that one job has.
+type job struct {
+	turn
+	waiting waiters
+}
+
+// turn says whose turn it is.
 type turn struct {
+	flying int // slots held
+	last   int // value of served when it last got a slot, or was added
+}
+
+// before reports whether the next slot belongs to t rather than to other: it holds fewer, or has waited longer.
+func (t turn) before(other turn) bool {
+	return cmp.Or(cmp.Compare(t.flying, other.flying), cmp.Compare(t.last, other.last)) < 0
+}
+
+// waiter is a request that waits for a slot.
+type waiter struct {
 	given chan struct{}
 	party party
 	due   time.Time // within one party the earliest goes first
@@ -50,19 +66,10 @@ func newWindow(start, most int) *window {
 
 // acquire waits for a slot.
 func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
-	name := of.share
-	if w.most > few {
-		of.begun, of.name = time.Time{}, ""
-	}
+	of = w.known(of)
 	w.mu.Lock()
-	s := w.shares[name]
-	if s == nil {
-		w.served++
-		s = &share{last: w.served}
-		w.shares[name] = s
-	}
-	own := &turn{given: make(chan struct{}), party: of, due: due}
-	heap.Push(&s.waiting, own)
+	own := &waiter{given: make(chan struct{}), party: of, due: due}
+	heap.Push(&w.job(of).waiting, own)
 	w.admit()
 	w.mu.Unlock()
 	select {
@@ -79,33 +86,67 @@ func (w *window) acquire(ctx context.Context, of party, due time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if own.index < 0 { // given meanwhile: pass it on
-		w.leave(name)
+		w.leave(of)
 	} else {
-		heap.Remove(&s.waiting, own.index)
-		w.forget(name)
+		heap.Remove(&w.shares[of.share].jobs[of.job].waiting, own.index)
+		w.forget(of)
 	}
 	return ctx.Err()
 }
 
+// known returns what this window tells apart. With few slots imports are finished one after the other, whichever job they are of; with more,
+// jobs share them.
+func (w *window) known(of party) party {
+	if w.most <= few {
+		of.job = ""
+	} else {
+		of.begun, of.name = time.Time{}, ""
+	}
+	return of
+}
+
+// job returns the job of a party, which it adds if needed. The caller holds the lock.
+func (w *window) job(of party) *job {
+	s := w.shares[of.share]
+	if s == nil {
+		w.served++
+		s = &share{turn: turn{last: w.served}, jobs: map[string]*job{}}
+		w.shares[of.share] = s
+	}
+	j := s.jobs[of.job]
+	if j == nil {
+		w.served++
+		j = &job{turn: turn{last: w.served}}
+		s.jobs[of.job] = j
+	}
+	return j
+}
+
 // release returns a slot.
-func (w *window) release(name string) {
+func (w *window) release(of party) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.leave(name)
+	w.leave(w.known(of))
 }
 
 // leave is release with the lock held.
-func (w *window) leave(name string) {
+func (w *window) leave(of party) {
+	s := w.shares[of.share]
 	w.flying--
-	w.shares[name].flying--
+	s.flying--
+	s.jobs[of.job].flying--
 	w.admit()
-	w.forget(name)
+	w.forget(of)
 }
 
-// forget drops an unused share. The caller holds the lock.
-func (w *window) forget(name string) {
-	if s := w.shares[name]; s.flying == 0 && len(s.waiting) == 0 {
-		delete(w.shares, name)
+// forget drops an unused job, and its share if that has no other. The caller holds the lock.
+func (w *window) forget(of party) {
+	s := w.shares[of.share]
+	if j := s.jobs[of.job]; j.flying == 0 && len(j.waiting) == 0 {
+		delete(s.jobs, of.job)
+	}
+	if len(s.jobs) == 0 {
+		delete(w.shares, of.share)
 	}
 }
 
@@ -137,56 +178,68 @@ func (w *window) overloaded(now time.Time) {
 // admit gives free slots to waiting requests. The caller holds the lock.
 func (w *window) admit() {
 	for w.flying < int(w.size) {
-		s := w.next()
+		s, j := w.next()
 		if s == nil {
 			return
 		}
-		first := s.waiting[0]
-		heap.Pop(&s.waiting)
+		first := j.waiting[0]
+		heap.Pop(&j.waiting)
 		w.served++
-		s.last = w.served
-		s.flying++
 		w.flying++
+		for _, t := range []*turn{&s.turn, &j.turn} {
+			t.last = w.served
+			t.flying++
+		}
 		close(first.given)
 	}
 }
 
-// next returns the share with the fewest slots among those that want one; of equal ones, the one served longest ago.
-func (w *window) next() (first *share) {
+// next returns the share and the job to which the next slot goes; nil if none waits.
+func (w *window) next() (first *share, of *job) {
 	for _, s := range w.shares {
-		if len(s.waiting) > 0 && (first == nil || cmp.Or(cmp.Compare(s.flying, first.flying), cmp.Compare(s.last, first.last)) < 0) {
-			first = s
+		if j := s.next(); j != nil && (first == nil || s.before(first.turn)) {
+			first, of = s, j
+		}
+	}
+	return first, of
+}
+
+// next returns the job to which the next slot goes; nil if none waits.
+func (s *share) next() (first *job) {
+	for _, j := range s.jobs {
+		if len(j.waiting) > 0 && (first == nil || j.before(first.turn)) {
+			first = j
 		}
 	}
 	return first
 }
 
-// turns is a priority queue (container/heap).
-type turns []*turn
+// waiters is a priority queue (container/heap).
+type waiters []*waiter
 
 // Len, Less, Swap, Push and Pop implement container/heap.
-func (t turns) Len() int { return len(t) }
+func (t waiters) Len() int { return len(t) }
 
 // Less orders by party, then by due time.
-func (t turns) Less(i, j int) bool {
+func (t waiters) Less(i, j int) bool {
 	return cmp.Or(t[i].party.compare(t[j].party), t[i].due.Compare(t[j].due)) < 0
 }
 
-// Swap swaps two turns.
-func (t turns) Swap(i, j int) {
+// Swap swaps two waiters.
+func (t waiters) Swap(i, j int) {
 	t[i], t[j] = t[j], t[i]
 	t[i].index, t[j].index = i, j
 }
 
 // Push appends a turn.
-func (t *turns) Push(x any) {
-	own := x.(*turn) //nolint:forcetypeassert // only turns are pushed
+func (t *waiters) Push(x any) {
+	own := x.(*waiter) //nolint:forcetypeassert // only waiters are pushed
 	own.index = len(*t)
 	*t = append(*t, own)
 }
 
 // Pop removes the last turn.
-func (t *turns) Pop() any {
+func (t *waiters) Pop() any {
 	last := len(*t) - 1
 	own := (*t)[last]
 	own.index = -1

@@ -23,7 +23,7 @@ func TestWindow(t *testing.T) {
 	}
 	empty := func() {
 		for w.flying > 0 {
-			w.release("")
+			w.release(party{})
 		}
 	}
 	if int(w.size) != 4 {
@@ -67,8 +67,8 @@ func TestWindow(t *testing.T) {
 	fill()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := w.acquire(ctx, party{}, now); !errors.Is(err, context.Canceled) || len(w.shares[""].waiting) != 0 {
-		t.Errorf("a caller that gives up: %v, %d wait", err, len(w.shares[""].waiting))
+	if err := w.acquire(ctx, party{}, now); !errors.Is(err, context.Canceled) || len(w.shares[""].jobs[""].waiting) != 0 {
+		t.Errorf("a caller that gives up: %v, %d wait", err, len(w.shares[""].jobs[""].waiting))
 	}
 }
 
@@ -99,16 +99,16 @@ func TestShares(t *testing.T) {
 		wait("other", "small", now.Add(time.Second))
 		wait("third", "third", now)
 		for range 6 {
-			w.release("busy")
+			w.release(party{share: "busy"})
 			synctest.Wait()
 		}
 		// A slot goes to a share that has none; of several, "busy" being one once it has given both back, to the one whose turn was longest ago.
 		if got, want := order[:3], []string{"small", "busy", "third"}; !slices.Equal(got, want) {
 			t.Errorf("the first are %q, want %q", got, want)
 		}
-		w.release("other")
+		w.release(party{share: "other"})
 		synctest.Wait()
-		w.release("third")
+		w.release(party{share: "third"})
 		synctest.Wait()
 		if !slices.Contains(order, "large") {
 			t.Errorf("the large one starves: %q", order)
@@ -119,8 +119,49 @@ func TestShares(t *testing.T) {
 			t.Errorf("who gives up: %v, %v", err, w.shares["gone"])
 		}
 		for range 46 {
-			w.release("busy")
+			w.release(party{share: "busy"})
 			synctest.Wait()
+		}
+	})
+}
+
+// TestJobsOfAShare: the requests of a job do not wait behind all that another job of the same share has.
+func TestJobsOfAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(few+1, few+1)
+		var order []string
+		ask := func(job string, due time.Time) {
+			go func() {
+				if w.acquire(t.Context(), party{share: "s", job: job}, due) == nil {
+					order = append(order, job)
+				}
+			}()
+			synctest.Wait()
+		}
+		for range 100 {
+			ask("large", time.Now())
+		}
+		for range 3 {
+			ask("small", time.Now().Add(time.Hour))
+		}
+		for range 3 {
+			w.release(party{share: "s", job: "large"})
+			synctest.Wait()
+		}
+		if got, want := order[few+1:], []string{"small", "small", "large"}; !slices.Equal(got, want) { // then each has two or three
+			t.Errorf("the next are %q, want %q", got, want)
+		}
+		for _, job := range []string{"small", "small", "large"} {
+			w.release(party{share: "s", job: job})
+			synctest.Wait()
+		}
+		for range 96 {
+			w.release(party{share: "s", job: "large"})
+			synctest.Wait()
+		}
+		w.release(party{share: "s", job: "small"})
+		if len(order) != 103 || len(w.shares) > 0 || w.flying != 0 {
+			t.Errorf("%d had a slot, %d shares and %d slots are left", len(order), len(w.shares), w.flying)
 		}
 	})
 }
@@ -198,14 +239,14 @@ func TestInTurn(t *testing.T) {
 						t.Error(err)
 					}
 					order <- what
-					w.release("")
+					w.release(party{})
 				}()
 				synctest.Wait()
 			}
 			wait("old and large", old, 1<<30)
 			wait("new and small", recent, 1)
 			wait("again", recent.earlier(), 1<<30)
-			w.release("")
+			w.release(party{})
 			var got []string
 			for range 3 {
 				got = append(got, <-order)
