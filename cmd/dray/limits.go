@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +25,17 @@ type limits struct {
 	rules    atomic.Pointer[map[string]ratelimit.Rule]
 	client   atomic.Pointer[registry.Client]
 	saved    func(by string) // nil for none
+
+	// all limits the blobs of all registries, and each those of one.
+	all   registry.Bandwidth
+	mu    sync.Mutex
+	rates map[string]int64
+	each  map[string]*registry.Bandwidth
 }
 
 // newLimits returns the limits. pulled is called for each pull that counted, saved for each one avoided; nil for none.
 func newLimits(memory *store.Store, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
-	l := &limits{saved: saved}
+	l := &limits{saved: saved, each: map[string]*registry.Bandwidth{}}
 	options := ratelimit.Options{Rule: l.rule, Account: l.account, SignsIn: l.signsIn, Pulled: pulled, Log: log}
 	if memory != nil {
 		options.Store = memory
@@ -52,7 +59,35 @@ func (l *limits) follow(cfg *config.Config, client *registry.Client) {
 		}
 	}
 	l.rules.Store(&rules)
+	l.throttle(cfg)
 	l.client.Store(client)
+}
+
+// throttle applies the bandwidths of a config.
+func (l *limits) throttle(cfg *config.Config) {
+	l.all.Set(cfg.Bandwidth)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rates = map[string]int64{}
+	for key, r := range cfg.Registries {
+		l.rates[key] = r.Bandwidth
+	}
+	for name, one := range l.each {
+		one.Set(l.rates[name])
+	}
+}
+
+// bandwidth returns what limits the blobs of a registry.
+func (l *limits) bandwidth(name string) []*registry.Bandwidth {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one, ok := l.each[name]
+	if !ok {
+		one = &registry.Bandwidth{}
+		one.Set(l.rates[name])
+		l.each[name] = one
+	}
+	return []*registry.Bandwidth{&l.all, one}
 }
 
 func (l *limits) rule(name string) ratelimit.Rule {

@@ -78,6 +78,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	}
 	options := registry.Options{
 		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side), UserAgent: userAgent(), Log: p.log,
+		Bandwidth: p.limits.bandwidth,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			next = p.work.transport(next)
 			if p.metrics != nil {

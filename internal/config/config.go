@@ -25,6 +25,8 @@ type Config struct {
 	Jobs int
 	// ShutdownGrace is how long a stop waits for running imports; 0 for not at all.
 	ShutdownGrace time.Duration
+	// Bandwidth limits the bytes of blobs per second, in each direction; 0 for no limit.
+	Bandwidth     int64
 	Notifications []Notification
 	Receivers     []Receiver
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.

@@ -36,6 +36,11 @@ type document struct {
 	// How many jobs `dray run` runs at once. A job that waits for its registries, moving less than a MiB in 250 ms, does not count,
 	// except among jobs between the same registries.
 	Jobs number `yaml:"jobs" min:"1" max:"64" default:"4"`
+	// The most bytes of blobs per second that dray fetches, and the most that it sends, over all imports: a copy at `50MiB/s` reads and writes
+	// at 50 MiB/s. A number with `B/s`, `kB/s`, `MB/s`, `GB/s`, `KiB/s`, `MiB/s` or `GiB/s`, from `64KiB/s`. Manifests, tag lists and layouts
+	// on disk do not count, nor does what Azure imports by itself; bytes that are sent again do. A change takes effect at once, also for
+	// running imports. Each machine of a cluster has its own.
+	Bandwidth text `yaml:"bandwidth" format:"bandwidth" example:"50MiB/s"`
 	// How long a stopping `dray run` lets running imports finish before it ends them; up to 10m. Set the service manager's own timeout
 	// higher.
 	ShutdownGrace text `yaml:"shutdownGrace" format:"span" default:"25s" example:"25s|0s"`
@@ -140,6 +145,8 @@ type registrySection struct {
 	// The highest number of requests of one kind in flight to this registry. The kinds are reads, downloads, writes, uploads and
 	// sign-in. A blob that waits for the other side of a copy does not count.
 	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
+	// The most bytes of blobs per second from this registry, and the most to it, besides the `bandwidth` of all.
+	Bandwidth text `yaml:"bandwidth" host:"" format:"bandwidth" example:"10MiB/s"`
 	// Limits to keep within. Docker Hub reports by itself how many pulls are left.
 	RateLimit rateLimitSection `yaml:"rateLimit" host:""`
 	// Other places that have this registry's content: hosts, or host/path prefixes of its repositories. dray resolves tags at the

@@ -51,6 +51,7 @@ func (b *builder) settings(name string, doc *document) *Config {
 		Cluster:       b.cluster(doc.Cluster),
 		Jobs:          doc.Jobs.value,
 		ShutdownGrace: b.grace(doc.ShutdownGrace),
+		Bandwidth:     b.bandwidth(doc.Bandwidth),
 		Notifications: b.notifications(&doc.Notifications),
 		Azure:         b.azure(&doc.Azure),
 	}

@@ -82,6 +82,7 @@ var shown = map[string]string{
 	"mappings[].foreignLayers":             "mappings:\n  - source: mcr.microsoft.com/windows/nanoserver:ltsc2022\n    target: registry.example.com/mirror/nanoserver\n    foreignLayers: true",
 	"registries.HOST.plainHTTP":            "registries:\n  registry.lan:5000: {plainHTTP: true}",
 	"registries.HOST.listing":              "registries:\n  registry.example.com: {listing: head}",
+	"registries.HOST.bandwidth":            "registries:\n  registry.example.com: {bandwidth: 10MiB/s}",
 	"registries.HOST.concurrency":          "registries:\n  registry.example.com: {concurrency: 32}",
 }
 

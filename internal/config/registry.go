@@ -30,7 +30,9 @@ type Registry struct {
 	PlainHTTP bool
 	// Concurrency limits the requests in flight; 0 for the default.
 	Concurrency int
-	RateLimit   RateLimit
+	// Bandwidth limits the bytes of blobs per second, in each direction; 0 for no limit.
+	Bandwidth int64
+	RateLimit RateLimit
 	// Mirrors are canonical hosts, or host/path.
 	Mirrors []string
 	// ByHead resolves each tag by HEAD instead of using the registry's own listing.
@@ -142,7 +144,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
 		host, _, _ := strings.Cut(key, "/")
-		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.RateLimit.origin, s.Mirrors.origin, s.Listing.origin, s.Azure.origin} {
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.Bandwidth.origin, s.RateLimit.origin, s.Mirrors.origin, s.Listing.origin, s.Azure.origin} {
 			if at.set {
 				b.fail(at, errors.New("applies to a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
@@ -165,6 +167,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		},
 		PlainHTTP:   s.PlainHTTP.value,
 		Concurrency: s.Concurrency.value,
+		Bandwidth:   b.bandwidth(s.Bandwidth),
 		RateLimit:   b.rateLimit(s.RateLimit),
 		Mirrors:     b.mirrors(key, s.Mirrors),
 		ByHead:      s.Listing.value == "head",

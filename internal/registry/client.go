@@ -28,6 +28,9 @@ type Retries = wire.Retries
 // Host says how to connect to one registry.
 type Host = wire.Host
 
+// Bandwidth limits the bytes of blobs per second.
+type Bandwidth = wire.Bandwidth
+
 // Options of a [Client].
 type Options struct {
 	// Hosts are the configured registries, by canonical host.
@@ -38,6 +41,8 @@ type Options struct {
 	Keychain auth.Keychain
 	// Retries configures retries.
 	Retries Retries
+	// Bandwidth returns what limits a registry's blobs; nil for no limits.
+	Bandwidth func(registry string) []*Bandwidth
 	// Wrap wraps the transport of each registry, for rate limits, metrics, or faults in tests. It may replace it; nil for none.
 	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
 	// UserAgent is sent with every request.
@@ -118,6 +123,9 @@ func New(options Options) (*Client, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
+	if options.Bandwidth == nil {
+		options.Bandwidth = func(string) []*Bandwidth { return nil }
+	}
 	c := &Client{
 		options: options, layouts: layout.New(), endpoints: map[string]*endpoint{}, hosts: map[string]*host{},
 		findings: findings{kept: options.Findings, log: options.Log},
@@ -151,7 +159,7 @@ func (c *Client) newHost(registry string) (*host, error) {
 	h := &host{profile: newUploadProfile(uploadingOf(registry))}
 	carrier, err := wire.New(wire.Options{
 		Name: registry, API: apiHost(registry), Host: c.options.Hosts[registry], Start: start, Most: most,
-		Retries: c.options.Retries, Log: c.options.Log,
+		Retries: c.options.Retries, Bandwidth: c.options.Bandwidth(registry), Log: c.options.Log,
 		Wrap: func(registry string, next http.RoundTripper) http.RoundTripper {
 			if c.options.Wrap != nil {
 				next = c.options.Wrap(registry, next)

@@ -20,6 +20,8 @@ type Options struct {
 	// Start is the initial number of requests in flight, Most the maximum, per lane.
 	Start, Most int
 	Retries     Retries
+	// Bandwidth limits the bytes of blobs; nil for no limit.
+	Bandwidth []*Bandwidth
 	// Wrap wraps the round tripper of single requests, for rate limits, metrics, or faults in tests. It may replace it; nil for none.
 	Wrap func(registry string, next http.RoundTripper) http.RoundTripper
 	Log  *slog.Logger
@@ -32,6 +34,8 @@ type Transport struct {
 	host    string
 	windows [lanes]*window
 	retries Retries
+	// bandwidth is that of the options.
+	bandwidth []*Bandwidth
 	// ill are hosts that gave no answer after all retries, with their error. They are left alone, so that a thousand tags of a registry
 	// that is down do not cause a thousand rounds of retries.
 	ill       Recent[string, *Error]
@@ -55,7 +59,7 @@ func New(o Options) (*Transport, error) {
 		most = o.Host.Concurrency
 	}
 	t := &Transport{
-		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), dialer: d, log: o.Log,
+		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), bandwidth: o.Bandwidth, dialer: d, log: o.Log,
 		plainHTTP: o.Host.PlainHTTP, tryPlain: Loopback(o.API) && !o.Host.configured(),
 	}
 	for lane := range t.windows {
@@ -291,7 +295,8 @@ func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	} else {
 		window.answered()
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, slot: slot, release: release, taken: call.Read != nil}
+	in, _ := t.meterOf(call, slot)
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: resp.Request.Context(), watch: watch, slot: slot, meter: in, release: release, taken: call.Read != nil}
 	return resp, nil
 }
 
@@ -305,7 +310,8 @@ func (t *Transport) attempt(req *http.Request, call Call, slot *slot) (*http.Res
 	if req.GetBody != nil {
 		own.Body, err = req.GetBody()
 	}
-	attempt, watch := watched(own, call, slot)
+	_, out := t.meterOf(call, slot)
+	attempt, watch := watched(own, call, slot, out)
 	if body, ok := attempt.Body.(*watchedBody); ok && err == nil && call.Lane == Uploads {
 		err = body.begin()
 	}
@@ -340,6 +346,7 @@ type answerBody struct {
 	ctx     context.Context //nolint:containedctx // the attempt's, whose cause says why the body ended
 	watch   *watch
 	slot    *slot
+	meter   meter
 	release func()
 	// last is the byte count of the last Read.
 	last int
@@ -358,8 +365,11 @@ func (a *answerBody) Read(p []byte) (int, error) {
 		return 0, a.broke
 	}
 	a.watch.waiting()
-	n, err := a.ReadCloser.Read(p)
+	n, err := a.ReadCloser.Read(a.meter.portion(p))
 	a.watch.resting(n)
+	if lost := a.meter.pay(a.ctx, n); lost != nil && err == nil {
+		err = lost
+	}
 	if a.last = n; !a.taken {
 		a.slot.rest()
 	}

@@ -40,7 +40,7 @@ type watch struct {
 }
 
 // watched returns the request of one attempt, under a watch that runs until the headers arrive.
-func watched(req *http.Request, call Call, slot *slot) (*http.Request, *watch) {
+func watched(req *http.Request, call Call, slot *slot, meter meter) (*http.Request, *watch) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	w := &watch{cancel: cancel}
 	patience := cmp.Or(call.Patience, stallTimeout)
@@ -51,7 +51,7 @@ func watched(req *http.Request, call Call, slot *slot) (*http.Request, *watch) {
 	attempt := req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
 		watch := func(body io.ReadCloser) *watchedBody {
-			return &watchedBody{ReadCloser: body, ctx: ctx, watch: w, slot: slot, patience: patience, left: req.ContentLength}
+			return &watchedBody{ReadCloser: body, ctx: ctx, watch: w, slot: slot, meter: meter, patience: patience, left: req.ContentLength}
 		}
 		attempt.Body = watch(req.Body)
 		if again := req.GetBody; again != nil { // net/http calls it if a connection closed before it was used
@@ -148,6 +148,7 @@ type watchedBody struct {
 	ctx   context.Context //nolint:containedctx // the attempt's; Read has no other way to get it
 	watch *watch
 	slot  *slot
+	meter meter
 	last  int
 	// left is the number of bytes still to be read.
 	left int64
@@ -200,9 +201,12 @@ func (b *watchedBody) Read(p []byte) (n int, err error) {
 // read reads from the source, whose turn it is.
 func (b *watchedBody) read(p []byte) (int, error) {
 	b.slot.rest()
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(b.meter.portion(p))
 	b.left -= int64(n)
 	if lost := b.slot.resume(b.ctx, n, b.left); lost != nil && err == nil {
+		err = lost
+	}
+	if lost := b.meter.pay(b.ctx, n); lost != nil && err == nil {
 		err = lost
 	}
 	return n, err
