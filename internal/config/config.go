@@ -34,6 +34,8 @@ type Config struct {
 	Azure      Azure
 	// Mappings are in the order of the files, and in each of the file; there is at least one, and no two have one name.
 	Mappings []Mapping
+	// Texts are what its files have, by the name in [Position].
+	Texts map[string][]byte
 }
 
 // Log says what is logged and how.

@@ -358,11 +358,12 @@ func (a *attempt) config(order []*source) *Config {
 	if p := a.main.next; p != nil && p.settings != nil {
 		c = *p.settings
 	}
-	c.Files, c.Globs, c.Registries = a.named.sorted(), a.globs, map[string]Registry{}
+	c.Files, c.Globs, c.Registries, c.Texts = a.named.sorted(), a.globs, map[string]Registry{}, map[string][]byte{}
 	for _, s := range order {
 		if s.next == nil {
 			continue
 		}
+		c.Texts[s.name] = s.next.data
 		maps.Copy(c.Registries, s.next.registries)
 		c.Receivers = append(c.Receivers, s.next.receivers...)
 		c.Mappings = append(c.Mappings, s.next.mappings...)

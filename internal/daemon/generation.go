@@ -13,6 +13,8 @@ type Job struct {
 	Name string
 	// Source is the source's name in messages.
 	Source string
+	// Targets are the names of its targets.
+	Targets []string
 	// Fingerprint changes when anything about the job does.
 	Fingerprint string
 	// Schedule is zero for a job that runs once, and again when it changes.

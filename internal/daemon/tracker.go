@@ -36,6 +36,7 @@ type meter struct {
 	source, target  string
 	started         time.Time
 	expected, moved atomic.Int64
+	pace            pace
 }
 
 func newTracker() *tracker {
@@ -74,6 +75,7 @@ func (t *tracker) times() (moved, waits time.Time) {
 // Begin implements mirror.Watcher.
 func (t *tracker) Begin(a diff.Action) mirror.Meter {
 	m := &meter{tracker: t, source: a.Source.WithDigest("").String(), target: a.Target.String(), started: time.Now()}
+	m.pace.began = m.started
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.under[m.target] = m
@@ -101,6 +103,7 @@ func (m *meter) Moved(bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.moved = time.Now()
+	m.pace.add(bytes, t.moved)
 	if t.bytes += bytes; t.bytes >= aMiB {
 		t.step()
 	}
@@ -112,7 +115,7 @@ func (t *tracker) snapshot() *record.Progress {
 	defer t.mu.Unlock()
 	p := &record.Progress{UnderWay: []record.Import{}, Tags: t.tags, Observed: t.observed, Imports: t.imports, Completed: t.completed}
 	for _, m := range t.under {
-		p.UnderWay = append(p.UnderWay, record.Import{Source: m.source, Target: m.target, Started: m.started, Bytes: m.moved.Load(), Total: m.expected.Load()})
+		p.UnderWay = append(p.UnderWay, record.Import{Source: m.source, Target: m.target, Started: m.started, Bytes: m.moved.Load(), Total: m.expected.Load(), Rate: m.pace.perSecond(time.Now())})
 	}
 	slices.SortFunc(p.UnderWay, func(a, b record.Import) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Target, b.Target))

@@ -45,13 +45,13 @@ type Metrics struct {
 	// jobs are those that have been scheduled and not been removed.
 	jobs map[string]*series
 	// registries are those with a label value of their own.
-	registries map[string]struct{}
+	registries map[string]*use
 }
 
 // New returns the metrics of a process of that version, which is to be made once. The series of the engines that are named exist
 // from the start, so that a rate over the first import of a process is right.
 func New(version string, engines ...string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), jobs: map[string]*series{}, registries: map[string]struct{}{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), jobs: map[string]*series{}, registries: map[string]*use{}}
 	m.describeProcess(version)
 	m.describeJobs()
 	m.describeImports()

@@ -1,13 +1,16 @@
 package metrics_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/metrics"
+	"github.com/draysync/dray/internal/record"
 )
 
 func TestRequests(t *testing.T) {
@@ -64,4 +67,34 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 		t.Error("the transport below was not told")
 	}
 	(&http.Client{Transport: m.Transport("quay.io", below.tripper)}).CloseIdleConnections()
+}
+
+// What the status page shows of registries.
+func TestRegistries(t *testing.T) {
+	m := metrics.New("")
+	for _, code := range []int{200, 401, 404, 503, 429, 200} {
+		request(t, m, "quay.io", http.MethodGet, code)
+	}
+	request(t, m, "ghcr.io", http.MethodHead, 0)
+	during := m.Transport("docker.io", tripper(func(*http.Request) (*http.Response, error) {
+		if u := m.Registries()[0]; u.Registry != "docker.io" || u.InFlight != 1 {
+			t.Errorf("during a request: %+v", u)
+		}
+		return nil, context.Canceled
+	}))
+	_, _ = during.RoundTrip(&http.Request{}) // it is given up
+	got := m.Registries()
+	for i := range got {
+		if (got[i].Failure == "") != got[i].FailedAt.IsZero() {
+			t.Errorf("%+v", got[i])
+		}
+		got[i].FailedAt = time.Time{}
+	}
+	want := []record.RegistryUse{
+		{Registry: "docker.io", Requests: 1}, {Registry: "ghcr.io", Requests: 1, Errors: 1, Failure: "HEAD: connection refused"},
+		{Registry: "quay.io", Requests: 6, Errors: 2, Failure: "GET: 429 Too Many Requests"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -146,6 +146,13 @@ func (g *Governor) Budgets(now time.Time) []record.Budget {
 			b.Limit, b.Remaining, b.Keep = rule.Limit, max(0, rule.Limit-a.Spent.total()), rule.keep(rule.Limit)
 			b.Window = cmp.Or(b.Window, record.Seconds(rule.Window))
 		}
+		b.Spent = a.Spent.within(now.Add(-a.window()), now.Add(shortest)).total()
+		if a.Known {
+			b.Others = max(0, b.Limit-b.Remaining-b.Spent-a.underWay)
+		}
+		if a.Known && b.Remaining < b.Limit {
+			b.FullBy = a.Read.Add(a.window())
+		}
 		if left, known := a.available(rule); now.Before(a.Until) || known && left <= 0 {
 			b.RetryAt = a.Until
 			if !now.Before(a.Until) {

@@ -278,3 +278,27 @@ func TestUnansweredPulls(t *testing.T) {
 		})
 	}
 }
+
+// A budget says who has spent it, and by when it is full again.
+func TestBudgetSpent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := governor(io.Discard, Rule{Metered: true}, one)
+		left := 92
+		f := &fake{answer: func(*http.Request) (int, string, string) {
+			left--
+			return 200, fmt.Sprintf("Ratelimit-Limit: 100;w=3600\nRatelimit-Remaining: %d;w=3600", left), ""
+		}}
+		for range 3 {
+			call(t, g, f, http.MethodGet, "/v2/a/manifests/v1")
+			time.Sleep(10 * time.Minute)
+		}
+		b := g.Budgets(time.Now())[0]
+		if b.Remaining != 89 || b.Spent != 3 || b.Others != 8 || time.Until(b.FullBy) != 50*time.Minute {
+			t.Errorf("%+v", b)
+		}
+		time.Sleep(35 * time.Minute) // the first pull has left the window
+		if b := g.Budgets(time.Now())[0]; b.Spent != 2 {
+			t.Errorf("%+v", b)
+		}
+	})
+}

@@ -14,6 +14,11 @@ type Budget struct {
 	Reserved int     `json:"reserved"`
 	Keep     int     `json:"keep"`
 	Window   Seconds `json:"window_seconds"`
+	// Spent are the pulls of the last window that dray has made, and Others those that somebody else has.
+	Spent  int `json:"spent"`
+	Others int `json:"spent_by_others"`
+	// FullBy is by when all pulls are back if nobody makes more; absent if nothing is spent, or nothing is known.
+	FullBy time.Time `json:"full_by,omitzero"`
 	// RetryAt is when to try again what does not fit now; absent if something is left.
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	// Unapplied is set if the registry counts by address although a credential is sent.

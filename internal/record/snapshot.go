@@ -118,8 +118,10 @@ type JobStatus struct {
 	// Schedule is the config's text; empty for none.
 	Schedule string `json:"schedule"`
 	// Source is the job's source; empty if that is not shown.
-	Source string   `json:"source,omitempty"`
-	State  Activity `json:"state"`
+	Source string `json:"source,omitempty"`
+	// Targets are the job's targets, in the order of the config; absent if those are not known.
+	Targets []string `json:"targets,omitempty"`
+	State   Activity `json:"state"`
 	// Due is when it runs next, absent for never and during a run; Trigger is why it will run, or runs.
 	Due     time.Time `json:"due,omitzero"`
 	Trigger Trigger   `json:"trigger"`
@@ -140,6 +142,8 @@ type JobStatus struct {
 	DeferredUntil time.Time `json:"deferred_until,omitzero"`
 	// Progress is the current run's progress.
 	Progress *Progress `json:"progress,omitempty"`
+	// Anchor is that of an "@every" schedule.
+	Anchor time.Time `json:"-"`
 	// Replica is the name of the process that runs it, empty where there is only one.
 	Replica string `json:"replica,omitempty"`
 }
@@ -163,11 +167,13 @@ type Import struct {
 	// Bytes counts bytes that were copied or need not be, of Total; Total is 0 while unknown.
 	Bytes int64 `json:"bytes"`
 	Total int64 `json:"total"`
+	// Rate is how many bytes a second came of late, in a mean that does not jump.
+	Rate int64 `json:"bytes_per_second"`
 }
 
 // Compare orders jobs for display: first those that need attention, then running ones, then by due time.
 func (j *JobStatus) Compare(other *JobStatus) int {
-	return cmp.Or(cmp.Compare(j.urgency(), other.urgency()), compareDue(j.Due, other.Due), cmp.Compare(j.Job, other.Job))
+	return cmp.Or(cmp.Compare(j.urgency(), other.urgency()), CompareDue(j.Due, other.Due), cmp.Compare(j.Job, other.Job))
 }
 
 func (j *JobStatus) urgency() int {
@@ -182,8 +188,8 @@ func (j *JobStatus) urgency() int {
 	return 3
 }
 
-// compareDue sorts jobs that are never due last.
-func compareDue(a, b time.Time) int {
+// CompareDue sorts jobs that are never due last.
+func CompareDue(a, b time.Time) int {
 	if a.IsZero() || b.IsZero() {
 		return b.Compare(a)
 	}

@@ -45,6 +45,19 @@ func Deadline(s Schedule, key string, jitter time.Duration, lastSuccess, anchor 
 	return s.nextWith(Offset(key, jitter), lastSuccess, anchor)
 }
 
+// Times returns the first n times after another at which a job is due by its schedule; none for the zero Schedule.
+func Times(s Schedule, key string, jitter time.Duration, after, anchor time.Time, n int) []time.Time {
+	var times []time.Time
+	offset := Offset(key, jitter)
+	for len(times) < n {
+		if after = s.nextWith(offset, after, anchor); after.IsZero() {
+			break
+		}
+		times = append(times, after)
+	}
+	return times
+}
+
 // nextWith returns the first occurrence that, delayed by an offset, is after a time.
 func (s Schedule) nextWith(offset time.Duration, after, anchor time.Time) time.Time {
 	next := s.Next(after.Add(-offset), anchor)

@@ -136,3 +136,30 @@ func TestNoOccurrenceIsLostOrDoubled(t *testing.T) {
 		}
 	}
 }
+
+func TestTimes(t *testing.T) {
+	at := func(text string) time.Time {
+		parsed, err := time.Parse("02 15:04:05", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed
+	}
+	for spec, want := range map[string][3]string{
+		"0 3 * * *":  {"02 03:10:00", "03 03:10:00", "04 03:10:00"},
+		"@every 40m": {"01 12:35:00", "01 13:15:00", "01 13:55:00"},
+	} {
+		s, err := Parse(spec, "UTC")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range Times(s, keyWith(t, time.Hour, 10*time.Minute), time.Hour, at("01 12:00:00"), at("01 00:25:00"), 3) {
+			if !got.Equal(at(want[i])) {
+				t.Errorf("%s: the time %d is %s, want %s", spec, i, got, want[i])
+			}
+		}
+	}
+	if got := Times(Schedule{}, "", 0, at("01 00:00:00"), time.Time{}, 3); got != nil {
+		t.Errorf("of no schedule: %v", got)
+	}
+}

@@ -1,0 +1,33 @@
+package record
+
+import "time"
+
+// JobConfig is what the running config says about a job.
+type JobConfig struct {
+	// Position is where the mapping is, as file:line:col, and YAML the mapping itself, without comments. Values from ${env:} and ${file:} are
+	// not put in.
+	Position, YAML string
+	// Next are the next times of its schedule; none where it has no schedule.
+	Next []time.Time
+}
+
+// ConfigFiles is where the running config comes from, and what its reading changed.
+type ConfigFiles struct {
+	// Path is the config file, and Files are all files that dray follows for it.
+	Path  string
+	Files []string
+	// Added, Changed and Removed are the names of jobs, compared with the config before; none for the first one.
+	Added, Changed, Removed []string
+}
+
+// RegistryUse is how the requests of a process to one registry have fared, each attempt by itself.
+type RegistryUse struct {
+	Registry string
+	// Requests counts those that were sent, and Errors those without an answer, or with one of 429 or 5xx.
+	Requests, Errors int64
+	// InFlight counts those whose answer has not begun.
+	InFlight int64
+	// Failure is the last error, and FailedAt when it came; zero for none.
+	Failure  string
+	FailedAt time.Time
+}
