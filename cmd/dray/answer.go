@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/receiver"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/schedule"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/web"
 )
@@ -27,6 +31,84 @@ type answers struct {
 	// sources are those of the config that runs.
 	sources *atomic.Pointer[plan.Sources]
 }
+
+// details implements what the status page shows beyond the status.
+type details struct {
+	metrics *metrics.Metrics
+	current *atomic.Pointer[current]
+}
+
+// current is the config that runs, and how it differs from the one before.
+type current struct {
+	config *config.Config
+	// jobs and mappings are by name.
+	jobs     map[string]*plan.Job
+	mappings map[string]*config.Mapping
+
+	added, changed, removed []string
+}
+
+// currentOf compares a config with the one before; nil for none.
+func currentOf(cfg *config.Config, jobs []plan.Job, before *current) *current {
+	r := &current{config: cfg, jobs: make(map[string]*plan.Job, len(jobs)), mappings: make(map[string]*config.Mapping, len(cfg.Mappings))}
+	for i := range jobs {
+		r.jobs[jobs[i].Name] = &jobs[i]
+	}
+	for i := range cfg.Mappings {
+		r.mappings[cfg.Mappings[i].Name] = &cfg.Mappings[i]
+	}
+	if before == nil {
+		return r
+	}
+	for name, job := range r.jobs {
+		switch was, ok := before.jobs[name]; {
+		case !ok:
+			r.added = append(r.added, name)
+		case was.Fingerprint != job.Fingerprint:
+			r.changed = append(r.changed, name)
+		}
+	}
+	for name := range before.jobs {
+		if r.jobs[name] == nil {
+			r.removed = append(r.removed, name)
+		}
+	}
+	for _, names := range [][]string{r.added, r.changed, r.removed} {
+		slices.Sort(names)
+	}
+	return r
+}
+
+// nextTimes is how many times of a schedule the status page shows.
+const nextTimes = 5
+
+// Job implements web.Details.
+func (d details) Job(status *record.JobStatus) (record.JobConfig, bool) {
+	r := d.current.Load()
+	if r == nil {
+		return record.JobConfig{}, false
+	}
+	job, mapping := r.jobs[status.Job], r.mappings[status.Job]
+	if job == nil || mapping == nil {
+		return record.JobConfig{}, false
+	}
+	return record.JobConfig{
+		Position: mapping.Pos.String(), YAML: r.config.Excerpt(mapping),
+		Next: schedule.Times(job.Schedule, job.Name, job.Jitter, time.Now(), status.Anchor, nextTimes),
+	}, true
+}
+
+// Config implements web.Details.
+func (d details) Config() record.ConfigFiles {
+	r := d.current.Load()
+	if r == nil {
+		return record.ConfigFiles{}
+	}
+	return record.ConfigFiles{Path: r.config.Path, Files: r.config.Files, Added: r.added, Changed: r.changed, Removed: r.removed}
+}
+
+// Registries implements web.Details.
+func (d details) Registries() []record.RegistryUse { return d.metrics.Registries() }
 
 // Status implements web.Daemon.
 func (a answers) Status(ctx context.Context) (record.Snapshot, error) {

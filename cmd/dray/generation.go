@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/webhook"
@@ -71,6 +72,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 			s.reader.Accept()
 			s.azure.Store(&azureJobs{built.side, jobs})
 			s.sources.Store(new(plan.SourcesOf(jobs)))
+			s.current.Store(currentOf(cfg, jobs, s.current.Load()))
 			s.take(cfg)
 			if text := unscheduled(jobs); text != "" {
 				// In the background, since a blocked log must not delay the daemon's start.
@@ -81,11 +83,19 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	}
 	for _, j := range jobs {
 		g.Jobs = append(g.Jobs, daemon.Job{
-			Name: j.Name, Source: j.Source.String(), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter, Priority: j.Priority,
+			Name: j.Name, Source: j.Source.String(), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter, Priority: j.Priority,
 			Registries: registriesOf(j),
 		})
 	}
 	return g, nil
+}
+
+func namesOf(refs []image.Reference) []string {
+	names := make([]string, 0, len(refs))
+	for _, ref := range refs {
+		names = append(names, ref.String())
+	}
+	return names
 }
 
 // registriesOf returns the source and target registries of a job.

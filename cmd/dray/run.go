@@ -106,6 +106,8 @@ type service struct {
 	sources   atomic.Pointer[plan.Sources]
 	// azure is the Azure side of the current generation, with its jobs.
 	azure atomic.Pointer[azureJobs]
+	// current is the config of the current generation.
+	current atomic.Pointer[current]
 }
 
 // newService builds the daemon. If it returns an error, nothing stays open.
@@ -154,7 +156,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
+		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Details: details{s.metrics, &s.current}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
 	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
 	return nil

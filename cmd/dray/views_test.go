@@ -304,15 +304,15 @@ func fromMetrics(scrape, job string) map[string]string {
 // fromPage reads a job's row.
 func fromPage(t *testing.T, page, job string) map[string]string {
 	t.Helper()
-	_, row, ok := strings.Cut(page, `<th scope="row">`+job+`<`)
+	_, row, ok := strings.Cut(page, `<th scope="row"><a href="/jobs/`+job+`">`+job+`<`)
 	if !ok {
 		t.Fatalf("no row of %s", job)
 	}
 	row, _, _ = strings.Cut(row, `<th scope="row">`)
-	cell := func(name, expression string) string {
-		_, c, _ := strings.Cut(row, `data-label="`+name+`"`)
-		c, _, _ = strings.Cut(c, "</td>")
-		found := regexp.MustCompile(expression).FindStringSubmatch(c)
+	cells := strings.Split(row, "<td>")
+	const last, success = 2, 3
+	cell := func(column int, expression string) string {
+		found := regexp.MustCompile(expression).FindStringSubmatch(cells[column])
 		if found == nil {
 			return ""
 		}
@@ -323,10 +323,10 @@ func fromPage(t *testing.T, page, job string) map[string]string {
 		return instant(at)
 	}
 	f := map[string]string{
-		"outcome": cell("Last run", `class="tag [a-z]*">([a-z-]+)<`), "ended": parsed(cell("Last run", `datetime="([^"]+)"`)),
-		"succeeded": parsed(cell("Last success", `datetime="([^"]+)"`)), "error": "",
+		"outcome": cell(last, `class="tag [a-z]*">([a-z-]+)<`), "ended": parsed(cell(last, `datetime="([^"]+)"`)),
+		"succeeded": parsed(cell(success, `datetime="([^"]+)"`)), "error": "",
 	}
-	if found := regexp.MustCompile(`<p class="error">(.*?)</p>`).FindStringSubmatch(row); found != nil {
+	if found := regexp.MustCompile(`<small class="error">(.*?)</small>`).FindStringSubmatch(row); found != nil {
 		f["error"] = html.UnescapeString(found[1])
 	}
 	return f

@@ -21,7 +21,7 @@ func complete(s *record.Snapshot) {
 		s.Jobs = []record.JobStatus{}
 	}
 	for i := range s.Budgets {
-		s.Budgets[i].RetryAt = future(s.Budgets[i].RetryAt)
+		s.Budgets[i].RetryAt, s.Budgets[i].FullBy = future(s.Budgets[i].RetryAt), future(s.Budgets[i].FullBy)
 	}
 	for i := range s.Receivers {
 		s.Receivers[i].LastEvent = past(s.Receivers[i].LastEvent)

@@ -27,6 +27,16 @@ type Daemon interface {
 	Alive(ctx context.Context) error
 }
 
+// Details are what the pages show of the process beyond its status.
+type Details interface {
+	// Job returns what the config that runs says about a job; false if it does not have it.
+	Job(job *record.JobStatus) (record.JobConfig, bool)
+	// Config returns where the config that runs comes from.
+	Config() record.ConfigFiles
+	// Registries returns how the requests to each registry have fared, sorted by name.
+	Registries() []record.RegistryUse
+}
+
 // ErrUnchosen is in the chain of the error about a tag that a job does not choose: the answer is 422.
 var ErrUnchosen = errors.New("nothing was asked for")
 

@@ -118,6 +118,27 @@ func (f *fake) Alive(ctx context.Context) error {
 	return f.alive(ctx)
 }
 
+// fakeDetails has details of the job alpine.
+type fakeDetails struct{}
+
+func (fakeDetails) Job(j *record.JobStatus) (record.JobConfig, bool) {
+	if j.Job != "alpine" {
+		return record.JobConfig{}, false
+	}
+	return record.JobConfig{Position: "dray.yaml:4:5", YAML: "name: alpine\ntarget: ${env:TARGET}\n", Next: []time.Time{noon.Add(time.Hour), noon.Add(3 * time.Hour)}}, true
+}
+
+func (fakeDetails) Config() record.ConfigFiles {
+	return record.ConfigFiles{Path: "dray.yaml", Files: []string{"/etc/dray/dray.yaml", "/run/secrets/hub"}, Added: []string{"alpine", hostile}, Removed: []string{"gone"}}
+}
+
+func (fakeDetails) Registries() []record.RegistryUse {
+	return []record.RegistryUse{
+		{Registry: "docker.io", Requests: 1234, Errors: 2, InFlight: 3, Failure: "GET: 503 Service Unavailable", FailedAt: noon.Add(-time.Minute)},
+		{Registry: "registry.corp.example:5000", Requests: 7},
+	}
+}
+
 // changes counts what POSTs have done.
 func (f *fake) changes() int {
 	f.mu.Lock()
@@ -241,6 +262,10 @@ func full() record.Snapshot {
 			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
 		},
+		Budgets: []record.Budget{
+			{Registry: "docker.io", Account: "docker.io/corp", Limit: 200, Remaining: 60, Reserved: 6, Keep: 20, Window: record.Seconds(6 * time.Hour), Spent: 100, Others: 40, FullBy: at(5 * time.Hour)},
+			{Registry: "ghcr.io", Account: "ghcr.io", Limit: -1, Remaining: -1, RetryAt: at(20 * time.Minute)},
+		},
 		Receivers: []record.Receiver{
 			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Keyed: true, Events: map[string]int64{"accepted": 12, "refused": 1}, LastEvent: at(-time.Minute)},
 			{Name: "corp", Type: "harbor", Path: "/hook/corp", Events: map[string]int64{}},
@@ -248,23 +273,23 @@ func full() record.Snapshot {
 		Closed: []record.ClosedRegistry{{Registry: "myregistry.azurecr.io", Repositories: 2, Reason: hostile}},
 		Jobs: []record.JobStatus{
 			{
-				Job: "alpine", Schedule: "@every 2h", Source: "docker.io/library/alpine", State: record.JobRunning, Trigger: "schedule", Started: at(-90 * time.Second),
+				Job: "alpine", Schedule: "@every 2h", Source: "docker.io/library/alpine", Targets: []string{"registry.corp.example:5000/mirror/alpine"}, State: record.JobRunning, Trigger: "schedule", Started: at(-90 * time.Second),
 				LastSuccess: at(-2 * time.Hour), Deadline: at(0),
 				Last: &record.Run{Started: at(-2*time.Hour - time.Minute), Ended: at(-2 * time.Hour), Outcome: record.RunOK, Counts: record.Counts{Keep: 1200, Import: 2, Pulls: 6, Bytes: 11_200_000, Mounted: 5, Unverified: 3}},
 				Progress: &record.Progress{Tags: 20, Observed: 20, Imports: 3, Completed: 1, UnderWay: []record.Import{
-					{Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20", Started: at(-time.Minute), Bytes: 34_100_000, Total: 120_000_000},
+					{Source: "docker.io/library/alpine:3.20", Target: "registry.corp.example:5000/mirror/alpine:3.20", Started: at(-time.Minute), Bytes: 34_100_000, Total: 120_000_000, Rate: 12_400_000},
 					{Source: "docker.io/library/alpine:3.21", Target: "registry.corp.example:5000/mirror/alpine:3.21", Started: at(-time.Second)},
 				}},
 			},
 			{
-				Job: "deferred", Schedule: "17 */6 * * *", State: record.JobDeferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
+				Job: "deferred", Schedule: "17 */6 * * *", Source: "docker.io/library/debian", Targets: []string{"registry.corp.example:5000/mirror/debian"}, State: record.JobDeferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
 				Last: &record.Run{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: record.RunDeferred, Counts: record.Counts{Deferred: 4}},
 			},
 			{
 				Job: "failing", Schedule: "@daily", State: record.JobScheduled, Trigger: "retry", Due: at(4 * time.Minute), Failures: 3, LastSuccess: at(-3 * 24 * time.Hour), Deadline: at(-48*time.Hour - runTime),
 				Last: &record.Run{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: record.RunFailed, Error: "source ghcr.io/acme/tool: list tags: ghcr.io gave no answer", Counts: record.Counts{Failed: 1}},
 			},
-			{Job: hostile, Schedule: hostile, Source: hostile, State: record.JobScheduled, Trigger: hostile, Due: at(time.Hour), Failures: 1,
+			{Job: hostile, Schedule: hostile, Source: hostile, Targets: []string{hostile, "ocidir:///srv/layout"}, State: record.JobScheduled, Trigger: hostile, Due: at(time.Hour), Failures: 1,
 				Last: &record.Run{Ended: at(-time.Hour), Outcome: record.RunPartly, Error: hostile, Counts: record.Counts{Failed: 1, Import: 1}}},
 			{Job: "idle", State: record.JobIdle},
 			{Job: "library/hello-world", Schedule: "@hourly", State: record.JobWaiting, Trigger: "first", Due: at(-time.Minute)},

@@ -10,6 +10,8 @@ import (
 // Options of a [Server]. Daemon and Log are required.
 type Options struct {
 	Daemon Daemon
+	// Details are what the pages show beyond the status; nil for less.
+	Details Details
 	// Metrics answers GET /metrics; nil for no such endpoint.
 	Metrics http.Handler
 	// Events answers POST /hook/…, whose senders prove themselves; nil for no such endpoint.
@@ -31,6 +33,9 @@ type Limits struct {
 	Answer, Reload time.Duration
 	// Connections are served, and Answers that need the daemon are made, at once.
 	Connections, Answers int
+	// Listeners may follow the changes of a page at once, each for as long as Listen at a time.
+	Listeners int
+	Listen    time.Duration
 }
 
 const (
@@ -48,5 +53,7 @@ func (l Limits) orDefaults() Limits {
 		Reload:      cmp.Or(l.Reload, 20*time.Second),
 		Connections: cmp.Or(l.Connections, 256),
 		Answers:     cmp.Or(l.Answers, 16),
+		Listeners:   cmp.Or(l.Listeners, 32),
+		Listen:      cmp.Or(l.Listen, 10*time.Minute),
 	}
 }

@@ -2,141 +2,189 @@ package web
 
 import (
 	"bytes"
-	_ "embed"
+	"context"
+	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
+	"path"
 	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/record"
 )
 
-//go:embed assets/page.html
-var pageText string
+//go:embed assets/*.html
+var pageFiles embed.FS
 
 //go:embed assets/style.css
 var styleText []byte
 
+//go:embed assets/page.js
+var scriptText []byte
+
 //go:embed assets/icon.svg
 var iconText []byte
 
-// page is the status page. It needs no script, and nothing from elsewhere.
-type page struct{ template *template.Template }
-
-func newPage() *page { return &page{template.Must(template.New("page").Parse(pageText))} }
-
-const (
-	// maxRows is how many jobs the page shows: those that need a look come first, and nobody reads more.
-	maxRows = 200
-	// liveRefresh and idleRefresh are how soon the page comes again, in seconds, while something runs and else.
-	liveRefresh = 5
-	idleRefresh = 20
-)
-
-func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
-	s.withStatus(w, r, func(status *record.Snapshot) {
-		var b bytes.Buffer
-		if err := s.page.template.Execute(&b, viewOf(status, r.URL.Query())); err != nil {
-			fail(w, fmt.Errorf("write the status page: %w", err))
-			return
-		}
-		w.Header().Set("Content-Security-Policy",
-			"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		send(w, http.StatusOK, typeHTML, b.Bytes())
-	})
+func newPages() *template.Template {
+	return template.Must(template.New("").ParseFS(pageFiles, "assets/*.html"))
 }
 
-func (p *page) serveStyle(w http.ResponseWriter, _ *http.Request) {
-	send(w, http.StatusOK, "text/css; charset=utf-8", styleText)
+// screen is one of the status pages with its content. Each needs no script, and nothing from elsewhere.
+type screen struct {
+	// template is the whole page's, and data what it is made of.
+	template string
+	data     any
+	// head is what pages have in common.
+	head *head
+	// parts are what changes while somebody looks, each an element with that id, which its template writes.
+	parts []part
+	// rows are the ids of those parts that are rows of the element "rows", in their order; nil for a page without.
+	rows []string
 }
 
-func (p *page) serveIcon(w http.ResponseWriter, _ *http.Request) {
-	send(w, http.StatusOK, "image/svg+xml", iconText)
+// part is an element of a page that is replaced when its content changes.
+type part struct {
+	ID, Template string
+	Data         any
 }
 
-// view is the page's content, as text.
-type view struct {
-	Title, Version, Loaded string
-	Started                moment
-	Stopping               bool
-	Generation             int
-	Rejected               []string
-	RejectedAt             moment
-	Closed                 []record.ClosedRegistry
-	// Search is what names are to have in them.
-	Search string
-	// Refresh is in seconds, 0 for never; Toggle leads to the page with it on or off.
-	Refresh int
-	Toggle  string
-	Figures []figure
-	Rows    []row
-	// Hidden says how many jobs are not shown.
-	Hidden string
+// head is what all pages have.
+type head struct {
+	// Title is that of the browser's tab; Nav is the path of the page in the navigation that is shown.
+	Title, Nav string
+	// Here is the page's own address, and Events that of its changes; empty for a page that has none.
+	Here, Events string
+	Now          string
+	Version      string
+	Started      moment
+	Loaded       moment
+	Generation   int
+	Viewer       viewer
+	// Did says that something was done, in words.
+	Did     string
+	Notices notices
 }
 
-// figure is a number with what it counts.
-type figure struct {
-	Number, Noun string
-	// Tone is how to colour it: "bad", "busy" or nothing.
-	Tone string
+// notices are what everybody who looks has to know.
+type notices struct {
+	Stopping   bool
+	Rejected   []string
+	RejectedAt moment
+	// Partly is set where only some files are rejected.
+	Partly   bool
+	Away     moment
+	Closed   []record.ClosedRegistry
+	Replicas []record.Replica
 }
 
-// moment is a point in time: in words, and exactly.
-type moment struct{ Words, Exact string }
+// Any reports whether there are some.
+func (n notices) Any() bool {
+	return n.Stopping || len(n.Rejected) > 0 || n.Away.Exact != "" || len(n.Closed) > 0
+}
 
-func since(t, now time.Time) moment { return momentOf(t, ago(now.Sub(t))) }
-func till(t, now time.Time) moment  { return momentOf(t, until(t.Sub(now))) }
+// moment is a point in time: in words, and exactly. Future says how the words are made.
+type moment struct {
+	Words, Exact string
+	Future       bool
+}
 
-func momentOf(t time.Time, words string) moment {
+func since(t, now time.Time) moment {
 	if t.IsZero() {
 		return moment{}
 	}
-	return moment{Words: words, Exact: t.UTC().Format(time.RFC3339)}
+	return moment{Words: ago(now.Sub(t)), Exact: t.UTC().Format(time.RFC3339)}
 }
 
-func viewOf(s *record.Snapshot, query url.Values) view {
-	v := view{
-		Version: s.Dray, Stopping: s.Stopping, Generation: s.Config.Generation,
-		Started: since(s.Started, s.Now), Loaded: since(s.Config.Loaded, s.Now).Words,
-		RejectedAt: since(s.Config.RejectedAt, s.Now), Search: clean(query.Get("q")),
+func till(t, now time.Time) moment {
+	if t.IsZero() {
+		return moment{}
 	}
-	for _, line := range s.Config.Rejected {
-		v.Rejected = append(v.Rejected, clean(line))
-	}
-	for _, c := range s.Closed {
-		v.Closed = append(v.Closed, record.ClosedRegistry{Registry: clean(c.Registry), Reason: clean(c.Reason)})
-	}
-	v.Title, v.Figures = title(s), figures(s.Totals)
-	v.refresh(s, query)
-	jobs := chosen(s.Jobs, v.Search)
-	shown := jobs[:min(len(jobs), maxRows)]
-	if more := len(jobs) - len(shown); more > 0 {
-		v.Hidden = number(int64(more), "more job") + ", none of which needs a look before these: search for a name, or ask for all at "
-	}
-	for _, j := range shown {
-		v.Rows = append(v.Rows, rowOf(j, s.Now))
-	}
-	return v
+	return moment{Words: until(t.Sub(now)), Exact: t.UTC().Format(time.RFC3339), Future: true}
 }
 
-// refresh decides how soon the page comes again.
-func (v *view) refresh(s *record.Snapshot, query url.Values) {
-	other := url.Values{}
-	if v.Search != "" {
-		other.Set("q", v.Search)
+// errNoPage says that a path leads to no page.
+var errNoPage = errors.New("there is no such page")
+
+const (
+	pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	jobPage    = "/jobs/"
+)
+
+// pageOfJob is the path of a job's page. A name keeps its slashes unless browsers would take parts of it for steps.
+func pageOfJob(job string) string {
+	if path.Clean("/"+job) != "/"+job {
+		return jobPage + url.PathEscape(job)
 	}
-	if query.Get("refresh") == "off" {
-		v.Toggle = "/?" + other.Encode()
-		return
+	steps := strings.Split(job, "/")
+	for i, step := range steps {
+		steps[i] = url.PathEscape(step)
 	}
-	other.Set("refresh", "off")
-	v.Toggle, v.Refresh = "/?"+other.Encode(), idleRefresh
-	if s.Totals.Running > 0 {
-		v.Refresh = liveRefresh
+	return jobPage + strings.Join(steps, "/")
+}
+
+func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
+	v := s.viewerOf(r)
+	s.inTurn(w, r, func(ctx context.Context) error {
+		status, err := s.snapshots.status(ctx)
+		if err != nil {
+			s.problem(w, r, v, http.StatusServiceUnavailable, "The daemon does not answer", err.Error())
+			return nil
+		}
+		shown, err := s.screenOf(ctx, r.URL, v, status, &memo{})
+		switch {
+		case errors.Is(err, errNoPage):
+			s.problem(w, r, v, http.StatusNotFound, "There is no such page", "No job has that name; it may have left the config.")
+		case err != nil:
+			return err
+		default:
+			shown.head.Did = dids[r.URL.Query().Get("did")]
+			s.show(w, http.StatusOK, shown)
+		}
+		return nil
+	})
+}
+
+// screenOf returns the page at an address.
+func (s *Server) screenOf(ctx context.Context, u *url.URL, v viewer, status *record.Snapshot, m *memo) (*screen, error) {
+	switch {
+	case u.Path == "/":
+		return s.overview(status, u.Query(), v), nil
+	case u.Path == "/budgets":
+		return s.budgetsScreen(status, v), nil
+	case u.Path == "/registries":
+		return s.registriesScreen(status, v), nil
+	case u.Path == "/config":
+		return s.configScreen(status, v), nil
+	case u.Path == "/signin":
+		h := s.headOf(status, v, "", &url.URL{Path: "/"})
+		h.Title, h.Events = "sign in", ""
+		return &screen{template: "signin", data: h, head: h}, nil
+	case strings.HasPrefix(u.Path, jobPage):
+		return s.jobScreen(ctx, u, v, status, m)
 	}
+	return nil, errNoPage
+}
+
+// headOf returns what a page has in common with the others.
+func (s *Server) headOf(status *record.Snapshot, v viewer, page string, here *url.URL) *head {
+	h := &head{
+		Title: title(status), Nav: page, Here: here.String(), Events: "/events?" + url.Values{"at": {here.String()}}.Encode(),
+		Now: status.Now.UTC().Format(time.RFC3339), Version: status.Dray, Generation: status.Config.Generation,
+		Started: since(status.Started, status.Now), Loaded: since(status.Config.Loaded, status.Now), Viewer: v,
+		Notices: notices{
+			Stopping: status.Stopping, RejectedAt: since(status.Config.RejectedAt, status.Now), Partly: status.Config.Partly, Away: since(status.Away, status.Now), Replicas: status.Replicas,
+		},
+	}
+	for _, line := range status.Config.Rejected {
+		h.Notices.Rejected = append(h.Notices.Rejected, clean(line))
+	}
+	for _, c := range status.Closed {
+		h.Notices.Closed = append(h.Notices.Closed, record.ClosedRegistry{Registry: clean(c.Registry), Reason: clean(c.Reason)})
+	}
+	return h
 }
 
 // title is what a browser's tab shows: what needs a look first.
@@ -154,40 +202,36 @@ func title(s *record.Snapshot) string {
 	return "all is well"
 }
 
-func figures(t record.Totals) []figure {
-	noun := "jobs"
-	if t.Jobs == 1 {
-		noun = "job"
+// show sends a page.
+func (s *Server) show(w http.ResponseWriter, status int, shown *screen) {
+	var b bytes.Buffer
+	if err := s.pages.ExecuteTemplate(&b, shown.template, shown.data); err != nil {
+		fail(w, fmt.Errorf("write the status page: %w", err))
+		return
 	}
-	list := []figure{
-		{Number: grouped(int64(t.Jobs)), Noun: noun},
-		{Number: grouped(int64(t.Failing)), Noun: "failing"},
-		{Number: grouped(int64(t.Overdue)), Noun: "overdue"},
-		{Number: fmt.Sprintf("%d/%d", t.Running, t.Parallel), Noun: "running"},
-		{Number: grouped(int64(t.Waiting)), Noun: "waiting"},
-		{Number: grouped(int64(t.Deferred)), Noun: "deferred"},
-	}
-	for i, n := range []int{0, t.Failing, t.Overdue} {
-		if n > 0 {
-			list[i].Tone = "bad"
-		}
-	}
-	if t.Running > 0 {
-		list[3].Tone = "busy"
-	}
-	return list
+	w.Header().Set("Content-Security-Policy", pagePolicy)
+	send(w, status, typeHTML, b.Bytes())
 }
 
-// chosen returns the jobs that have a text in their names: the failing first, then those without a success for too long, the running,
-// and the others in the order in which they are due.
-func chosen(jobs []record.JobStatus, search string) []*record.JobStatus {
-	search = strings.ToLower(search)
-	var list []*record.JobStatus
-	for i := range jobs {
-		if strings.Contains(strings.ToLower(jobs[i].Job), search) {
-			list = append(list, &jobs[i])
-		}
-	}
-	slices.SortStableFunc(list, (*record.JobStatus).Compare)
-	return list
+// problem is a page that says why something is not possible.
+type problem struct {
+	*head
+	Heading, Text string
+}
+
+func (s *Server) problem(w http.ResponseWriter, _ *http.Request, v viewer, status int, heading, text string) {
+	h := &head{Title: strings.ToLower(heading), Viewer: v}
+	s.show(w, status, &screen{template: "problem", head: h, data: problem{h, heading, clean(text)}})
+}
+
+func serveStyle(w http.ResponseWriter, _ *http.Request) {
+	send(w, http.StatusOK, "text/css; charset=utf-8", styleText)
+}
+
+func serveScript(w http.ResponseWriter, _ *http.Request) {
+	send(w, http.StatusOK, "text/javascript; charset=utf-8", scriptText)
+}
+
+func serveIcon(w http.ResponseWriter, _ *http.Request) {
+	send(w, http.StatusOK, "image/svg+xml", iconText)
 }

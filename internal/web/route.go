@@ -18,11 +18,13 @@ type endpoint struct {
 	probe bool
 	// event is set where the sender proves itself by the request, under any name, and the body is read.
 	event bool
+	// form is set where it answers a form of a page, and reads the body.
+	form  bool
 	serve func(w http.ResponseWriter, r *http.Request)
 }
 
 func (e endpoint) methods() []string {
-	if e.changes || e.event {
+	if e.changes || e.event || e.form {
 		return []string{http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
@@ -31,12 +33,16 @@ func (e endpoint) methods() []string {
 // find returns what the path of a request leads to. It takes paths as they are: a name with "//" or ".." is one, and no way elsewhere.
 func (s *Server) find(u *url.URL) (endpoint, bool) {
 	switch u.Path {
-	case "/":
+	case "/", "/budgets", "/registries", "/config", "/signin":
 		return endpoint{serve: s.servePage}, true
 	case "/style.css":
-		return endpoint{serve: s.page.serveStyle}, true
+		return endpoint{serve: serveStyle}, true
+	case "/page.js":
+		return endpoint{serve: serveScript}, true
 	case "/icon.svg":
-		return endpoint{serve: s.page.serveIcon}, true
+		return endpoint{serve: serveIcon}, true
+	case "/events":
+		return endpoint{serve: s.serveEvents}, true
 	case "/healthz":
 		return endpoint{probe: true, serve: s.serveHealth}, true
 	case "/readyz":
@@ -54,6 +60,12 @@ func (s *Server) find(u *url.URL) (endpoint, bool) {
 	}
 	if s.options.Events != nil && strings.HasPrefix(u.Path, "/hook/") {
 		return endpoint{event: true, serve: s.options.Events.ServeHTTP}, true
+	}
+	if strings.HasPrefix(u.Path, jobPage) && len(u.Path) > len(jobPage) {
+		return endpoint{serve: s.servePage}, true
+	}
+	if do, ok := s.formAt(u.Path); ok {
+		return endpoint{form: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveForm(w, r, do) }}, true
 	}
 	if job, ok := jobOf(u.EscapedPath()); ok {
 		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveSync(w, r, job) }}, true
@@ -98,7 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", methods)
 		refuse(w, http.StatusMethodNotAllowed, r.URL.Path+" answers "+methods+" only")
 	case e.changes && !s.permitted(w, r, p):
-	case !e.event && !emptied(w, r):
+	case !e.event && !e.form && !emptied(w, r):
 	default:
 		e.serve(w, r)
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 	"time"
 
@@ -10,11 +11,14 @@ import (
 
 // row is one job on the page.
 type row struct {
-	Job, Source, Schedule string
+	// ID is that of its element.
+	ID, Job, Link   string
+	Source, Targets string
+	Schedule        string
 	// State is the job's, and Tone how to colour it: "bad", "busy", "wait", "good" or nothing.
 	State, Tone string
-	// Why is what started, or will start, the run.
-	Why string
+	// Why is what started, or will start, the run, and Replica where it runs.
+	Why, Replica string
 	// Last is how the last run ended, LastTone its colour, and Details what it did.
 	Last, LastTone, Details string
 	Ended                   moment
@@ -27,6 +31,8 @@ type row struct {
 	Waits    string
 	Started  moment
 	Progress *progressView
+	// May is set where whoever looks may have it run.
+	May bool
 }
 
 // progressView is how a run gets on.
@@ -39,13 +45,26 @@ type progressView struct {
 
 // importView is one import under way. Whole is 0 where there is nothing to draw.
 type importView struct {
-	Source, Target, Text string
-	Done, Whole          int64
+	ID, Job, Link, Source, Target string
+	Size, Rate                    string
+	Done, Whole                   int64
+	Started                       moment
+}
+
+// longestError is how much of an error a row shows, in characters; the job's page has all of it.
+const longestError = 300
+
+// idOf returns the id of the element for something with a name.
+func idOf(kind, name string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // a hash takes everything
+	return fmt.Sprintf("%s-%x", kind, h.Sum64())
 }
 
 func rowOf(j *record.JobStatus, now time.Time) row {
 	r := row{
-		Job: clean(j.Job), Source: clean(j.Source), Schedule: clean(j.Schedule), State: string(j.State), Tone: tone(j), Why: reason(j.Trigger),
+		ID: idOf("job", j.Job), Job: clean(j.Job), Link: pageOfJob(j.Job), Source: clean(j.Source), Targets: clean(strings.Join(j.Targets, ", ")),
+		Schedule: clean(j.Schedule), State: string(j.State), Tone: tone(j), Why: reason(j.Trigger), Replica: clean(j.Replica),
 		Success: since(j.LastSuccess, now), Overdue: j.Overdue, Next: till(j.Due, now), Started: since(j.Started, now),
 	}
 	if j.Failures > 1 {
@@ -53,18 +72,33 @@ func rowOf(j *record.JobStatus, now time.Time) row {
 	}
 	switch {
 	case j.State == record.JobWaiting:
-		r.Waits = "due, and waits for a free slot"
+		r.Waits = "due, waits for a free slot"
 	case !j.DeferredUntil.IsZero():
-		r.Waits = "waits for a registry's budget until " + j.DeferredUntil.UTC().Format("2006-01-02 15:04:05 MST")
+		r.Waits = "waits for a budget until " + clock(j.DeferredUntil, now)
 	}
 	if last := j.Last; last != nil {
-		r.Last, r.LastTone, r.Details, r.Error = string(last.Outcome), resultTone(last.Outcome), wordsOf(last.Counts), clean(last.Error)
+		r.Last, r.LastTone, r.Details, r.Error = string(last.Outcome), resultTone(last.Outcome), wordsOf(last.Counts), shortened(clean(last.Error))
 		r.Ended = since(last.Ended, now)
 	}
 	if j.Progress != nil {
-		r.Progress = progressOf(j.Progress)
+		r.Progress = progressOf(j, now)
 	}
 	return r
+}
+
+// clock leaves out the date of what is near.
+func clock(t, now time.Time) string {
+	if t.Sub(now) < 12*time.Hour {
+		return record.WholeSecond(t).Format("15:04:05 MST")
+	}
+	return record.WholeSecond(t).Format(timeFormat)
+}
+
+func shortened(text string) string {
+	if runes := []rune(text); len(runes) > longestError {
+		return string(runes[:longestError]) + "…"
+	}
+	return text
 }
 
 func tone(j *record.JobStatus) string {
@@ -110,7 +144,7 @@ func wordsOf(c record.Counts) string {
 	var parts []string
 	for _, p := range c.Parts() {
 		if p.Count > 0 {
-			parts = append(parts, grouped(int64(p.Count))+" "+p.Word)
+			parts = append(parts, thousands(int64(p.Count))+" "+p.Word)
 		}
 	}
 	if c.Bytes > 0 {
@@ -119,10 +153,8 @@ func wordsOf(c record.Counts) string {
 	return strings.Join(parts, ", ")
 }
 
-// maxImports is how many imports under way are shown of one job.
-const maxImports = 12
-
-func progressOf(p *record.Progress) *progressView {
+func progressOf(j *record.JobStatus, now time.Time) *progressView {
+	p := j.Progress
 	v := &progressView{Done: p.Completed, Whole: p.Imports}
 	switch {
 	case p.Imports > 0:
@@ -132,13 +164,23 @@ func progressOf(p *record.Progress) *progressView {
 	default:
 		v.Text = "looking for tags"
 	}
-	for _, i := range p.UnderWay[:min(len(p.UnderWay), maxImports)] {
-		line := importView{Source: clean(i.Source), Target: clean(i.Target), Text: "begins"}
-		if i.Total > 0 {
-			line.Done, line.Whole = min(i.Bytes, i.Total), i.Total
-			line.Text = size(i.Bytes) + " of " + size(i.Total)
-		}
-		v.Imports = append(v.Imports, line)
+	for i := range p.UnderWay[:min(len(p.UnderWay), maxImports)] {
+		v.Imports = append(v.Imports, importOf(j.Job, &p.UnderWay[i], now))
+	}
+	return v
+}
+
+func importOf(job string, i *record.Import, now time.Time) importView {
+	v := importView{
+		ID: idOf("import", job+" "+i.Target), Job: clean(job), Link: pageOfJob(job), Source: clean(i.Source), Target: clean(i.Target),
+		Size: "begins", Started: since(i.Started, now),
+	}
+	if i.Total > 0 {
+		v.Done, v.Whole = max(0, min(i.Bytes, i.Total)), i.Total
+		v.Size = size(v.Done) + " of " + size(i.Total)
+	}
+	if i.Rate > 0 {
+		v.Rate = size(i.Rate) + "/s"
 	}
 	return v
 }

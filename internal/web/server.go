@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,10 +22,14 @@ type Server struct {
 	http      *http.Server
 	conns     *connLimit
 	snapshots *snapshotCache
-	page      *page
+	pages     *template.Template
+	sessions  *sessions
 	origins   *http.CrossOriginProtection
 	// turns are taken by answers that need the daemon.
 	turns chan struct{}
+	// listeners are taken by those who listen to changes; ending is closed once they have to end.
+	listeners chan struct{}
+	ending    chan struct{}
 	// token is the hash of what a POST has to show; nil for nothing.
 	token atomic.Pointer[[sha256.Size]byte]
 	// exposed is set once a listener is open to the network.
@@ -36,9 +41,10 @@ type Server struct {
 func New(options Options) *Server {
 	limits := options.Limits.orDefaults()
 	s := &Server{
-		options: options, limits: limits, conns: newConnLimit(limits.Connections), page: newPage(),
+		options: options, limits: limits, conns: newConnLimit(limits.Connections), pages: newPages(), sessions: newSessions(),
 		snapshots: &snapshotCache{daemon: options.Daemon, limit: limits.Answer},
 		origins:   http.NewCrossOriginProtection(), turns: make(chan struct{}, limits.Answers),
+		listeners: make(chan struct{}, limits.Listeners), ending: make(chan struct{}),
 	}
 	s.SetToken(options.Token)
 	s.http = &http.Server{
@@ -48,6 +54,7 @@ func New(options Options) *Server {
 		BaseContext: s.base,
 		ErrorLog:    slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(sync.OnceFunc(func() { close(s.ending) }))
 	return s
 }
 

@@ -25,7 +25,7 @@ const token = "0123456789abcdef0123456789abcdef"
 
 // reads and writes are all endpoints.
 func reads() []string {
-	return []string{"/", "/style.css", "/icon.svg", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/jobs", "/api/v1/history"}
+	return []string{"/", "/jobs/alpine", "/budgets", "/registries", "/config", "/signin", "/style.css", "/page.js", "/icon.svg", "/healthz", "/readyz", "/metrics", "/api/v1/status", "/api/v1/jobs", "/api/v1/history"}
 }
 
 func writes() []string { return []string{"/api/v1/jobs/alpine/sync", "/-/reload"} }

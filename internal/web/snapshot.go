@@ -15,6 +15,9 @@ type snapshotCache struct {
 
 	mu   sync.Mutex
 	next *reading
+	// last is the latest status, at that time, while somebody listens.
+	last *record.Snapshot
+	at   time.Time
 }
 
 // reading is a status on its way, which is read-only once done is closed.
@@ -40,6 +43,30 @@ func (c *snapshotCache) status(ctx context.Context) (*record.Snapshot, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// recent returns the daemon as it was within the last age, and keeps that for others until it is to forget it.
+func (c *snapshotCache) recent(ctx context.Context, age time.Duration) (*record.Snapshot, error) {
+	c.mu.Lock()
+	last, at := c.last, c.at
+	c.mu.Unlock()
+	if last != nil && time.Since(at) < age {
+		return last, nil
+	}
+	status, err := c.status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.last, c.at = status, time.Now()
+	c.mu.Unlock()
+	return status, nil
+}
+
+func (c *snapshotCache) forget() {
+	c.mu.Lock()
+	c.last = nil
+	c.mu.Unlock()
 }
 
 // read ends when the daemon has answered, or not in time.

@@ -51,14 +51,14 @@ func span(d time.Duration) string {
 
 // number writes a number with its noun, and separates its thousands.
 func number(n int64, noun string) string {
-	text := grouped(n) + " " + noun
+	text := thousands(n) + " " + noun
 	if n != 1 {
 		text += "s"
 	}
 	return text
 }
 
-func grouped(n int64) string {
+func thousands(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
 		text = text[:i] + "\u202f" + text[i:]

@@ -1,0 +1,187 @@
+package web
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/draysync/dray/internal/record"
+)
+
+// maxWaiting is how many of the jobs that wait for a budget are named.
+const maxWaiting = 20
+
+// budgetView is what is known of an account's pulls.
+type budgetView struct {
+	ID, Name, Account                               string
+	Limit, Left, Reserved, Kept, Own, Others, Spent string
+	Window                                          string
+	// Retry is when what does not fit now is tried again, and Full by when nothing is counted any more.
+	Retry, Full moment
+	Unapplied   bool
+	// Parts are those of the limit, in thousandths.
+	Bar     []barPart
+	Waiting []jobLink
+	More    jobLink
+}
+
+// barPart is a part of a bar of 1000.
+type barPart struct {
+	Class string
+	At    int
+	Width int
+}
+
+type jobLink struct{ Job, Link string }
+
+type budgetsView struct {
+	*head
+	Budgets []budgetView
+}
+
+func (s *Server) budgetsScreen(status *record.Snapshot, v viewer) *screen {
+	p := &budgetsView{head: s.headOf(status, v, "/budgets", &url.URL{Path: "/budgets"})}
+	for i := range status.Budgets {
+		p.Budgets = append(p.Budgets, budgetOf(&status.Budgets[i], status))
+	}
+	return &screen{template: "budgets", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"budgets", "budget-list", p}}}
+}
+
+func budgetOf(b *record.Budget, status *record.Snapshot) budgetView {
+	v := budgetView{
+		ID: idOf("budget", b.Registry+" "+b.Account), Name: clean(b.Registry), Limit: count(b.Limit), Left: count(b.Remaining), Reserved: count(b.Reserved),
+		Kept: count(b.Keep), Own: count(b.Spent), Others: count(b.Others), Retry: till(b.RetryAt, status.Now), Full: till(b.FullBy, status.Now), Unapplied: b.Unapplied,
+	}
+	if b.Account != b.Registry {
+		v.Account = clean(b.Account)
+	}
+	if b.Window > 0 {
+		v.Window = span(time.Duration(b.Window))
+	}
+	if b.Limit > 0 && b.Remaining >= 0 {
+		left := max(0, b.Remaining-b.Reserved-b.Keep)
+		kept := min(b.Keep, max(0, b.Remaining-b.Reserved))
+		at := 0
+		for _, p := range []struct {
+			class string
+			pulls int
+		}{{"own", b.Spent}, {"others", b.Others}, {"reserved", b.Reserved}, {"kept", kept}, {"left", left}} {
+			width := min(max(0, p.pulls)*1000/b.Limit, 1000-at)
+			if width > 0 {
+				v.Bar = append(v.Bar, barPart{p.class, at, width})
+			}
+			at += width
+		}
+	}
+	waiting := 0
+	for i := range status.Jobs {
+		j := &status.Jobs[i]
+		if j.DeferredUntil.IsZero() || registryOf(j.Source) != b.Registry {
+			continue
+		}
+		if waiting++; waiting <= maxWaiting {
+			v.Waiting = append(v.Waiting, jobLink{clean(j.Job), pageOfJob(j.Job)})
+		}
+	}
+	if more := waiting - len(v.Waiting); more > 0 {
+		v.More = jobLink{number(int64(more), "more job"), listing{State: string(record.JobDeferred), Registry: b.Registry}.url().String()}
+	}
+	return v
+}
+
+// count writes a number that may be unknown.
+func count(n int) string {
+	if n < 0 {
+		return "not known"
+	}
+	return thousands(int64(n))
+}
+
+// registryView is how the requests to a registry have fared.
+type registryView struct {
+	ID, Registry, Link         string
+	Requests, Errors, InFlight string
+	Failure                    string
+	FailedAt                   moment
+	Tone                       string
+	Jobs                       string
+}
+
+type registriesView struct {
+	*head
+	Registries []registryView
+}
+
+func (s *Server) registriesScreen(status *record.Snapshot, v viewer) *screen {
+	p := &registriesView{head: s.headOf(status, v, "/registries", &url.URL{Path: "/registries"})}
+	if s.options.Details != nil {
+		for _, u := range s.options.Details.Registries() {
+			p.Registries = append(p.Registries, registryViewOf(&u, status))
+		}
+	}
+	return &screen{template: "registries", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"registries", "registry-list", p}}}
+}
+
+func registryViewOf(u *record.RegistryUse, status *record.Snapshot) registryView {
+	r := registryView{
+		ID: idOf("registry", u.Registry), Registry: clean(u.Registry), Link: listing{Registry: u.Registry}.url().String(),
+		Requests: thousands(u.Requests), Errors: thousands(u.Errors), InFlight: thousands(u.InFlight), Failure: clean(u.Failure), FailedAt: since(u.FailedAt, status.Now),
+	}
+	if u.Errors > 0 {
+		r.Tone = "bad"
+	}
+	jobs := 0
+	for i := range status.Jobs {
+		for _, name := range registriesOf(&status.Jobs[i]) {
+			if name == u.Registry {
+				jobs++
+				break
+			}
+		}
+	}
+	r.Jobs = thousands(int64(jobs))
+	return r
+}
+
+// configView is the page of the config.
+type configView struct {
+	*head
+	Path                    string
+	Files                   []string
+	Added, Changed, Removed nameList
+}
+
+// nameList are some names, and how many more there are.
+type nameList struct {
+	Jobs []jobLink
+	More string
+}
+
+const maxNames = 100
+
+func namesOf(jobs []string, linked bool) nameList {
+	var n nameList
+	for _, job := range jobs[:min(len(jobs), maxNames)] {
+		link := jobLink{Job: clean(job)}
+		if linked {
+			link.Link = pageOfJob(job)
+		}
+		n.Jobs = append(n.Jobs, link)
+	}
+	if more := len(jobs) - len(n.Jobs); more > 0 {
+		n.More = number(int64(more), "more job")
+	}
+	return n
+}
+
+func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
+	p := &configView{head: s.headOf(status, v, "/config", &url.URL{Path: "/config"})}
+	if s.options.Details != nil {
+		c := s.options.Details.Config()
+		p.Path = clean(c.Path)
+		for _, file := range c.Files {
+			p.Files = append(p.Files, clean(file))
+		}
+		p.Added, p.Changed, p.Removed = namesOf(c.Added, true), namesOf(c.Changed, true), namesOf(c.Removed, false)
+	}
+	return &screen{template: "config", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"loaded", "config-loaded", p}}}
+}
