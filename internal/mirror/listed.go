@@ -17,7 +17,7 @@ import (
 type Listings interface {
 	// Listed returns what a registry's own listing says that tags of a repository hold. It is empty if there is no such listing, or if that
 	// would cost more than asking for each tag; what the listing does not say is missing. Nothing that was read before since is used.
-	Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Sum
+	Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) *image.Sums
 	// Differs reports that a tag does not hold what was listed.
 	Differs(ctx context.Context, tag image.Reference)
 	// Listing returns which listing a registry is known to have; empty for none.
@@ -25,14 +25,14 @@ type Listings interface {
 }
 
 // listed is what listings say of the tags of a run. It can only say that nothing is to be done: what differs is asked for.
-type listed map[image.Repository]map[string]image.Sum
+type listed map[image.Repository]*image.Sums
 
 // of returns what a tag is listed to hold; empty if that is not known.
 func (l listed) of(r image.Reference) image.Digest {
 	if r.Digest != "" {
 		return ""
 	}
-	return l[r.Repository][r.Tag].Digest()
+	return l[r.Repository].Of(r.Tag).Digest()
 }
 
 // mayList reports whether the source or a target of a route is known to list digests.
@@ -59,7 +59,7 @@ func (m *Mirror) listings(ctx context.Context, r *run, all selection) listed {
 			if m.stopping() {
 				return nil
 			}
-			if held := m.Listings.Listed(ctx, repo, tags, r.result.Started); len(held) > 0 {
+			if held := m.Listings.Listed(ctx, repo, tags, r.result.Started); held.Len() > 0 {
 				mu.Lock()
 				defer mu.Unlock()
 				found[repo] = held

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -56,7 +55,7 @@ const (
 // each. What it does not say, or not clearly, is missing. since is when the run began: nothing that was read earlier is used.
 //
 // What it says is good for leaving a tag alone, and for nothing else: HEADs of some tags have agreed with it today, not of all.
-func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) map[string]image.Sum {
+func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) *image.Sums {
 	if repo.IsLayout() || c.options.ByHead[repo.Registry] || len(tags) == 0 {
 		return nil
 	}
@@ -72,15 +71,14 @@ func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []strin
 	}
 	held := c.read.take(repo, since)
 	left := tags
-	if len(held) > 0 {
-		left = slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held[tag] != image.Sum{} })
+	if held.Len() > 0 {
+		left = slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held.Of(tag) != image.Sum{} })
 	}
 	if !now.Before(of.Rests) && l.worth(len(left), of.Size) && !c.isProxied(ctx, e, repo, l) {
 		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(len(left)))
-		maps.Copy(more, held)
-		held = more
+		held = held.Or(more)
 	}
-	if len(held) == 0 || !c.agrees(ctx, e, repo, l, held) {
+	if held.Len() == 0 || !c.agrees(ctx, e, repo, l, held) {
 		return nil
 	}
 	return held
@@ -144,29 +142,27 @@ func (c *Client) noteKind(ctx context.Context, registry, kind string) {
 }
 
 // list asks for the listing of a repository. The pages before an error stay good.
-func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (map[string]image.Sum, error) {
+func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (*image.Sums, error) {
 	path, query := l.place(repo.Path, 1)
-	if path == "" {
-		return map[string]image.Sum{}, nil
+	if path == "" || len(tags) == 0 {
+		return nil, nil
 	}
 	wanted := tags
 	if !slices.IsSorted(tags) {
 		wanted = sorted(slices.Clone(tags))
 	}
-	held := digests{keep: func(tag string) bool { _, found := slices.BinarySearch(wanted, tag); return found }, names: wanted}
-	part := held // of one page: a page that breaks off says nothing
+	held := digests{wanted: wanted}
 	number, items, more := 1, 0, false
 	p := pages{
 		endpoint: e, operation: getListing, need: auth.Pull(repo.Path), send: l.sender(e),
 		listLimits: listLimits{bytes: maxListed + listedPerTag*int64(len(tags)), pages: most, deadline: listedDeadline, once: true},
 		read: func(page *listing) error {
-			part = digests{keep: held.keep, names: wanted}
-			n, another, err := l.read(page, part.add)
+			n, another, err := l.read(page, held.add)
 			items += n
 			more = another && (page.total <= 0 || items < page.total)
 			return err
 		},
-		done: func() { number++; held.merge(part) },
+		done: func() { number++; held.pageRead(nil) },
 	}
 	if l.scope != nil {
 		p.need = l.scope(repo.Path)
@@ -181,6 +177,7 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 	}
 	begun := time.Now()
 	err := p.from(ctx, path, query)
+	held.pageRead(err)
 	if !left(ctx) {
 		c.noteListed(ctx, e, repo, l, items, begun, err)
 	}
@@ -325,10 +322,10 @@ func (c *Client) pushed(ctx context.Context, e *endpoint, r image.Reference) {
 
 // agrees reports whether a listing may be believed: whether HEADs agree with some of it, of which a registry is asked once a day for each
 // repository. If not, no listing of the registry is used for a day.
-func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Sum) bool {
+func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held *image.Sums) bool {
 	now := time.Now()
 	f, host := c.findings.get(ctx, repo.String()), c.findings.get(ctx, repo.Registry)
-	sweeps := !f.Swept.IsZero() && now.Sub(f.Swept) >= sweepAfter(len(held), f.Size)
+	sweeps := !f.Swept.IsZero() && now.Sub(f.Swept) >= sweepAfter(held.Len(), f.Size)
 	if !sweeps && now.Before(f.Checked) {
 		return true
 	}
@@ -375,11 +372,11 @@ func sweepAfter(tags, size int) time.Duration {
 }
 
 // differing asks for all tags by HEAD, and returns those with which the listing does not agree.
-func (c *Client) differing(ctx context.Context, repo image.Repository, held map[string]image.Sum) (tags []string) {
+func (c *Client) differing(ctx context.Context, repo image.Repository, held *image.Sums) (tags []string) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	slots := make(chan struct{}, sweptAtOnce)
-	for tag, sum := range held {
+	for tag, sum := range held.All() {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
@@ -395,21 +392,21 @@ func (c *Client) differing(ctx context.Context, repo image.Repository, held map[
 }
 
 // compare reports whether a HEAD agrees with what is listed of a tag. If it does not, a second listing tells why.
-func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held map[string]image.Sum, tag string) bool {
+func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held *image.Sums, tag string) bool {
 	d, err := c.Head(ctx, repo.Tag(tag))
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
 		return false // it will be asked again, and then say why
 	}
-	if d.Digest == held[tag].Digest() {
+	if d.Digest == held.Of(tag).Digest() {
 		return true
 	}
-	again, err := c.list(ctx, e, repo, l, slices.Collect(maps.Keys(held)), l.maxRequests(len(held)))
+	again, err := c.list(ctx, e, repo, l, held.Tags(), l.maxRequests(held.Len()))
 	switch {
 	case err != nil: // it shows nothing
-	case again[tag] != image.SumOf(d.Digest):
-		c.distrust(ctx, repo, tag, held[tag].Digest(), d.Digest)
+	case again.Of(tag) != image.SumOf(d.Digest):
+		c.distrust(ctx, repo, tag, held.Of(tag).Digest(), d.Digest)
 	case d.Digest == "": // it was deleted meanwhile
-		delete(held, tag)
+		held.Forget(tag)
 		return true
 	default:
 		c.refreshed(ctx, repo, tag)
@@ -496,20 +493,20 @@ func (c *Client) distrust(ctx context.Context, repo image.Repository, tag string
 }
 
 // sample chooses n tags: the one in doubt, the one that moves most often, and others at random, of which there is always one.
-func sample(held map[string]image.Sum, doubted string, n int) []string {
+func sample(held *image.Sums, doubted string, n int) []string {
 	var chosen []string
 	for _, tag := range []string{doubted, "latest"} {
-		if _, ok := held[tag]; ok && !slices.Contains(chosen, tag) {
+		if held.Of(tag) != (image.Sum{}) && !slices.Contains(chosen, tag) {
 			chosen = append(chosen, tag)
 		}
 	}
-	n = max(n, len(chosen)+1)
-	for tag := range held { // in random order
-		if len(chosen) == n {
-			break
-		}
-		if !slices.Contains(chosen, tag) {
-			chosen = append(chosen, tag)
+	n = min(max(n, len(chosen)+1), held.Len())
+	for len(chosen) < n {
+		for tag := range held.From(rand.Int()) { //nolint:gosec // for samples
+			if !slices.Contains(chosen, tag) {
+				chosen = append(chosen, tag)
+				break
+			}
 		}
 	}
 	return chosen
@@ -523,7 +520,7 @@ type readLists struct {
 }
 
 type readList struct {
-	held  map[string]image.Sum
+	held  *image.Sums
 	size  int64
 	begun time.Time
 }
@@ -552,7 +549,7 @@ func (r *readLists) put(repo image.Repository, said *digests, begun time.Time) {
 }
 
 // take returns what a list said that was asked for since a time, and forgets it; nil for none.
-func (r *readLists) take(repo image.Repository, since time.Time) map[string]image.Sum {
+func (r *readLists) take(repo image.Repository, since time.Time) *image.Sums {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.lists[repo]

@@ -120,65 +120,89 @@ func (r recognising) CloseIdleConnections() {
 
 // digests gathers what a list says of wanted tags. Its zero value gathers nothing.
 type digests struct {
-	keep func(tag string) bool
-	// names, where not nil, are the wanted tags, sorted: what is gathered shares them.
-	names []string
-	held  map[string]image.Sum
-	size  int64
+	// wanted are the wanted tags, sorted; nil where keep says which they are.
+	wanted []string
+	keep   func(tag string) bool
+	// sums are of the wanted tags, and unsure are positions of those that have to be asked for: a list names several digests, or none that
+	// is a valid one of sha256.
+	sums   []image.Sum
+	unsure map[int]bool
+	// page are the positions that the page that is being read has named.
+	page []int
+	// said is what a list has said of the tags of keep, and size what that takes.
+	said []said
+	size int64
 }
 
-// add notes what a tag holds. A tag for which a list names several digests, or none that is a valid one of sha256, is left out: it has to be asked
-// for.
-func (d *digests) add(tag, digest string) { d.put(tag, image.SumOf(image.Digest(digest))) }
+type said struct {
+	tag string
+	sum image.Sum
+}
 
-func (d *digests) put(tag string, sum image.Sum) {
-	if d.keep == nil || !d.keep(tag) || d.size > maxKept {
-		return
-	}
-	held, ok := d.held[tag]
-	switch {
-	case !ok:
-		if d.held == nil {
-			d.held = map[string]image.Sum{}
+// add notes what a tag holds.
+func (d *digests) add(tag, digest string) {
+	sum := image.SumOf(image.Digest(digest))
+	if d.wanted != nil {
+		if i, found := slices.BinarySearch(d.wanted, tag); found {
+			d.page = append(d.page, i)
+			d.put(i, sum)
 		}
-		tag = d.name(tag)
-		d.size += int64(len(tag)+len(sum)) + nameCost
-	case held != sum:
-		sum = image.Sum{}
-	}
-	d.held[tag] = sum
-}
-
-// name returns a tag that does not hold on to what was read.
-func (d *digests) name(tag string) string {
-	if i, found := slices.BinarySearch(d.names, tag); found {
-		return d.names[i]
-	}
-	return strings.Clone(tag)
-}
-
-// merge adds what another page says.
-func (d *digests) merge(page digests) {
-	if d.held == nil {
-		*d = page
 		return
 	}
-	for tag, sum := range page.held {
-		d.put(tag, sum)
+	if d.keep != nil && d.keep(tag) && d.size <= maxKept {
+		d.said = append(d.said, said{strings.Clone(tag), sum}) // and not all that was read
+		d.size += int64(len(tag)+len(sum)) + nameCost
 	}
+}
+
+func (d *digests) put(i int, sum image.Sum) {
+	if d.sums == nil {
+		d.sums = make([]image.Sum, len(d.wanted))
+	}
+	before := d.sums[i]
+	if d.unsure[i] || sum == (image.Sum{}) || before != (image.Sum{}) && before != sum {
+		d.doubt(i)
+		return
+	}
+	d.sums[i] = sum
+}
+
+func (d *digests) doubt(i int) {
+	if d.unsure == nil {
+		d.unsure = map[int]bool{}
+	}
+	d.sums[i], d.unsure[i] = image.Sum{}, true
+}
+
+// pageRead ends a page. One that breaks off says nothing.
+func (d *digests) pageRead(err error) {
+	if err != nil {
+		for _, i := range d.page {
+			d.doubt(i)
+		}
+	}
+	d.page = d.page[:0]
 }
 
 // sure returns what is known of the tags; nothing if there was too much.
-func (d *digests) sure() map[string]image.Sum {
-	if d.held == nil || d.size > maxKept {
-		return map[string]image.Sum{}
+func (d *digests) sure() *image.Sums {
+	if d.wanted != nil || d.size > maxKept {
+		return image.NewSums(d.wanted[:len(d.sums)], d.sums)
 	}
-	for tag, sum := range d.held {
-		if sum == (image.Sum{}) {
-			delete(d.held, tag)
+	slices.SortFunc(d.said, func(a, b said) int { return strings.Compare(a.tag, b.tag) })
+	all := digests{wanted: make([]string, 0, len(d.said))}
+	for _, one := range d.said {
+		all.wanted = append(all.wanted, one.tag)
+	}
+	all.wanted = slices.Compact(all.wanted)
+	i := 0
+	for _, one := range d.said {
+		if all.wanted[i] != one.tag {
+			i++
 		}
+		all.put(i, one.sum)
 	}
-	return d.held
+	return image.NewSums(all.wanted, all.sums)
 }
 
 // The estimate of what is cheaper, in HEADs. A request for a page costs the time of two, since nothing runs beside it, and its items the bytes

@@ -3,7 +3,9 @@ package registry
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +80,7 @@ func FuzzListers(f *testing.F) {
 		}
 		held := digests{keep: func(string) bool { return true }}
 		_, _, err := l.read(&listing{Reader: bytes.NewReader(body)}, held.add)
-		for tag, digest := range held.sure() {
+		for tag, digest := range held.sure().All() {
 			if digest.Digest().Validate() != nil {
 				t.Errorf("%s: %q holds %q (%v)", kind, tag, digest, err)
 			}
@@ -86,14 +88,35 @@ func FuzzListers(f *testing.F) {
 	})
 }
 
+// Tags that a list names several times, with the wanted tags at hand and without.
 func TestDigestsSaidTwiceAreUnknown(t *testing.T) {
-	held := digests{keep: func(tag string) bool { return tag != "unwanted" }}
-	for _, said := range [][2]string{{"same", digestA}, {"same", digestA}, {"two", digestA}, {"two", digestB}, {"two", digestA}, {"none", ""}, {"none", digestA}, {"unwanted", digestA}, {"upper", strings.ToUpper(digestA)}} {
-		held.add(said[0], said[1])
+	for name, held := range map[string]*digests{
+		"tags":   {wanted: []string{"absent", "none", "same", "two", "upper"}},
+		"filter": {keep: func(tag string) bool { return tag != "unwanted" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, said := range [][2]string{{"same", digestA}, {"same", digestA}, {"two", digestA}, {"two", digestB}, {"two", digestA}, {"none", ""}, {"none", digestA}, {"unwanted", digestA}, {"upper", strings.ToUpper(digestA)}} {
+				held.add(said[0], said[1])
+			}
+			sure := held.sure()
+			if sure.Len() != 1 || sure.Of("same").Digest() != digestA {
+				t.Error(sure.Tags())
+			}
+		})
 	}
-	sure := held.sure()
-	if len(sure) != 1 || sure["same"].Digest() != digestA {
-		t.Errorf("%v", sure)
+}
+
+// What a page says that breaks off counts as not said, and what an earlier page says of another tag stays.
+func TestPageThatBreaksOffSaysNothing(t *testing.T) {
+	held := digests{wanted: []string{"one", "three", "two"}}
+	held.add("one", digestA)
+	held.add("two", digestA)
+	held.pageRead(nil)
+	held.add("two", digestA)
+	held.add("three", digestB)
+	held.pageRead(io.ErrUnexpectedEOF)
+	if got := held.sure().Tags(); !slices.Equal(got, []string{"one"}) {
+		t.Error(got)
 	}
 }
 

@@ -65,7 +65,7 @@ func (c *Client) TagPages(ctx context.Context, repo image.Repository, keep func(
 	}
 	c.named.Put(repo, sorted(named.names), recentFor)
 	c.noteSize(ctx, e, repo, all)
-	if len(held.held) > 0 {
+	if len(held.said) > 0 {
 		kind := google
 		e.seen.CompareAndSwap(nil, &kind)
 		if !c.options.ByHead[repo.Registry] {
