@@ -401,6 +401,8 @@ func (b *browser) typing(t *testing.T) {
 		})
 		tb.wait(`document.getElementById('moving').textContent.includes('` + want + `')`)
 	}
+	daemon.then(func(s *record.Snapshot) { jobIn(s, "alpine").Progress.UnderWay = nil })
+	tb.wait(`document.getElementById('moving').textContent.includes('Nothing is being imported')`)
 	tb.expect(`document.getElementById('counters').innerText.includes('2\ndeferred')`, "true")
 	tb.expect(`document.activeElement.id + document.activeElement.value + document.activeElement.selectionStart + document.activeElement.selectionEnd`, "qalp12")
 	tb.expect(`scrollY`, "300")

@@ -148,6 +148,14 @@ type configView struct {
 	Path                    string
 	Files                   []string
 	Added, Changed, Removed nameList
+	Replicas                []replicaView
+}
+
+// replicaView is a process that works on the same jobs.
+type replicaView struct {
+	Name, Dray, Jobs string
+	Joined           moment
+	Me, InForce      bool
 }
 
 // nameList are some names, and how many more there are.
@@ -182,6 +190,9 @@ func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 			p.Files = append(p.Files, clean(file))
 		}
 		p.Added, p.Changed, p.Removed = namesOf(c.Added, true), namesOf(c.Changed, true), namesOf(c.Removed, false)
+	}
+	for _, r := range status.Replicas {
+		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), since(r.Joined, status.Now), r.Me, r.InForce})
 	}
 	return &screen{template: "config", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"loaded", "config-loaded", p}}}
 }

@@ -266,6 +266,9 @@ func full() record.Snapshot {
 			{Registry: "docker.io", Account: "docker.io/corp", Limit: 200, Remaining: 60, Reserved: 6, Keep: 20, Window: record.Seconds(6 * time.Hour), Spent: 100, Others: 40, FullBy: at(5 * time.Hour)},
 			{Registry: "ghcr.io", Account: "ghcr.io", Limit: -1, Remaining: -1, RetryAt: at(20 * time.Minute)},
 		},
+		Replicas: []record.Replica{
+			{Name: "one", Dray: "1.2.3", Joined: at(-time.Hour), InForce: true, Jobs: 2, Me: true}, {Name: hostile, Dray: "1.2.2", Joined: at(-2 * time.Minute)},
+		},
 		Receivers: []record.Receiver{
 			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Keyed: true, Events: map[string]int64{"accepted": 12, "refused": 1}, LastEvent: at(-time.Minute)},
 			{Name: "corp", Type: "harbor", Path: "/hook/corp", Events: map[string]int64{}},

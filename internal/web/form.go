@@ -92,7 +92,7 @@ func (s *Server) mayAct(w http.ResponseWriter, r *http.Request, v viewer) bool {
 // done leads back to the page that had the form.
 func done(w http.ResponseWriter, r *http.Request, did string) {
 	back, err := url.Parse(r.PostForm.Get("back"))
-	if err != nil || back.IsAbs() || back.Host != "" || !strings.HasPrefix(back.Path, "/") || strings.HasPrefix(back.Path, "/do/") {
+	if err != nil || !strings.HasPrefix(back.Path, "/") || strings.HasPrefix(back.Path, "//") || strings.HasPrefix(back.Path, "/do/") {
 		back = &url.URL{Path: "/"}
 	}
 	query := back.Query()

@@ -80,6 +80,8 @@ func TestForms(t *testing.T) {
 		"no token to sign in": {"/do/signin", url.Values{"token": {token}}, nil, 403, "", 0},
 		"back elsewhere":      {"/do/reload", url.Values{"back": {"//evil.example/"}}, nil, 303, "/?did=reload", 1},
 		"back to elsewhere":   {"/do/reload", url.Values{"back": {"https://evil.example/"}}, nil, 303, "/?did=reload", 1},
+		"back by slashes":     {"/do/reload", url.Values{"back": {"////evil.example"}}, nil, 303, "/?did=reload", 1},
+		"back to a form":      {"/do/reload", url.Values{"back": {"/do/reload"}}, nil, 303, "/?did=reload", 1},
 		"back to a slash":     {"/do/reload", url.Values{"back": {`/\evil.example`}}, nil, 303, "/%5Cevil.example?did=reload", 1},
 		"no form value":       {"/do/reload", url.Values{"form": {""}}, nil, 403, "", 0},
 		"other form value":    {"/do/reload", url.Values{"form": {form + "x"}}, nil, 403, "", 0},

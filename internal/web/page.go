@@ -74,10 +74,9 @@ type notices struct {
 	Rejected   []string
 	RejectedAt moment
 	// Partly is set where only some files are rejected.
-	Partly   bool
-	Away     moment
-	Closed   []record.ClosedRegistry
-	Replicas []record.Replica
+	Partly bool
+	Away   moment
+	Closed []record.ClosedRegistry
 }
 
 // Any reports whether there are some.
@@ -175,7 +174,7 @@ func (s *Server) headOf(status *record.Snapshot, v viewer, page string, here *ur
 		Now: status.Now.UTC().Format(time.RFC3339), Version: status.Dray, Generation: status.Config.Generation,
 		Started: since(status.Started, status.Now), Loaded: since(status.Config.Loaded, status.Now), Viewer: v,
 		Notices: notices{
-			Stopping: status.Stopping, RejectedAt: since(status.Config.RejectedAt, status.Now), Partly: status.Config.Partly, Away: since(status.Away, status.Now), Replicas: status.Replicas,
+			Stopping: status.Stopping, RejectedAt: since(status.Config.RejectedAt, status.Now), Partly: status.Config.Partly, Away: since(status.Away, status.Now),
 		},
 	}
 	for _, line := range status.Config.Rejected {
