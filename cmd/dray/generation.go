@@ -83,7 +83,8 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	}
 	for _, j := range jobs {
 		g.Jobs = append(g.Jobs, daemon.Job{
-			Name: j.Name, Source: j.Source.String(), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter, Priority: j.Priority,
+			Name: j.Name, Source: j.Source.String(), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
+			Windows: j.Windows, CutAtEnd: j.CutAtEnd, Priority: j.Priority,
 			Registries: registriesOf(j),
 		})
 	}

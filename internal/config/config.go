@@ -80,6 +80,9 @@ type Mapping struct {
 	Schedule schedule.Schedule
 	// Jitter is the maximum delay of a run after the scheduled time.
 	Jitter time.Duration
+	// Windows are when runs may begin; CutAtEnd ends those that are under way when a window ends.
+	Windows  schedule.Windows
+	CutAtEnd bool
 	// Priority orders mappings that are due at the same time, the highest first.
 	Priority int
 }

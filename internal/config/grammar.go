@@ -308,7 +308,13 @@ type options struct {
 	// The longest delay after the scheduled time, so that mappings do not all run at once. Each mapping always has the same delay. A new
 	// or changed mapping runs at once.
 	Jitter text `yaml:"jitter" format:"span" default:"0s" example:"10m"`
-	// The time zone of `schedule`, by its IANA name.
+	// When runs may begin, in the time zone of `timezone`; by default always. Outside of its windows a mapping's run is deferred until the next
+	// one opens, also where events name tags. `dray trigger JOB` runs it at once, and `dray sync` heeds no windows.
+	Windows list[windowSection] `yaml:"windows" minItems:"1"`
+	// What becomes of a run that is under way when its window ends: `finish` lets it go on to its end, `cut` ends it and its imports; what
+	// is left runs when the next window opens. A run that somebody asked for outside of the windows goes on.
+	WindowEnd text `yaml:"windowEnd" enum:"finish|cut" default:"finish"`
+	// The time zone of `schedule` and `windows`, by its IANA name.
 	Timezone text `yaml:"timezone" format:"timezone" default:"UTC" example:"Europe/Berlin"`
 	// Of the mappings that are due at the same time, the one with the highest priority runs first.
 	Priority number `yaml:"priority" min:"-100" max:"100" default:"0"`
@@ -317,6 +323,17 @@ type options struct {
 	Timeout text `yaml:"timeout" format:"duration" default:"12h" example:"30m|1h30m"`
 	// How often to retry an import after a temporary failure.
 	Retries number `yaml:"retries" min:"0" max:"10" default:"3"`
+}
+
+type windowSection struct {
+	origin
+	// The days on which the window opens: `mon` to `sun`, or ranges such as `mon-fri`. By default every day.
+	Days list[text] `yaml:"days" format:"days" minItems:"1" unique:"" example:"mon-fri|sun"`
+	// The time of the day at which it opens.
+	From text `yaml:"from" required:"" format:"clock" example:"22:00"`
+	// The time at which it closes, `24:00` at the latest. One that is not later than `from` is on the next day. On days when the clock is set
+	// forward or back, the window is open while the clock shows its hours.
+	To text `yaml:"to" required:"" format:"clock" example:"06:00"`
 }
 
 type platformsSection struct {

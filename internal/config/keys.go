@@ -42,6 +42,9 @@ func (s shapes) of(t reflect.Type) shape {
 
 // keysOf returns the keys of a struct of the grammar in order.
 func keysOf(t reflect.Type) []string {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
 	var keys []string
 	for _, f := range reflect.VisibleFields(t) {
 		if key := f.Tag.Get("yaml"); key != "" {
@@ -81,6 +84,9 @@ func sectionType(t reflect.Type) (reflect.Type, string) {
 	}
 	if f, ok := t.FieldByName("item"); ok {
 		return f.Type, "[]"
+	}
+	if f, ok := t.FieldByName("items"); ok && len(keysOf(f.Type.Elem())) > 0 {
+		return f.Type.Elem(), "[]"
 	}
 	if f, ok := t.FieldByName("entries"); ok {
 		value, _ := f.Type.Elem().FieldByName("value")

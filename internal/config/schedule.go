@@ -13,6 +13,21 @@ import (
 type schedules struct {
 	parser schedule.Parser
 	known  map[[2]string]scheduled
+	met    map[[3]string]bool
+}
+
+// meets caches [schedule.Windows.Meets], which takes longer than reading.
+func (s *schedules) meets(w schedule.Windows, when schedule.Schedule, jitter time.Duration) bool {
+	key := [3]string{w.String(), when.String(), jitter.String()}
+	known, ok := s.met[key]
+	if !ok {
+		known = w.Meets(when, jitter)
+		if s.met == nil {
+			s.met = map[[3]string]bool{}
+		}
+		s.met[key] = known
+	}
+	return known
 }
 
 type scheduled struct {
@@ -58,8 +73,48 @@ func (b *builder) schedule(all, own *options, m *Mapping) {
 		return
 	}
 	m.Schedule, m.Jitter = s, jitter
+	b.windows(all, own, m)
 	if err := schedule.CheckJitter(s, jitter); err != nil && ok {
 		b.jitterMistake(all, own, err)
+	}
+}
+
+// windows reads when runs may begin.
+func (b *builder) windows(all, own *options, m *Mapping) {
+	m.CutAtEnd = all.WindowEnd.value == "cut"
+	var list []schedule.Window
+	valid := true
+	check := func(t text, err error, wanted string) {
+		if valid = valid && t.set && err == nil; err != nil && t.set {
+			b.invalid(t, err, wanted)
+		}
+	}
+	for _, w := range all.Windows.items {
+		for _, t := range w.Days.items {
+			_, err := schedule.ParseDays(t.value)
+			check(t, err, "a day such as mon, or a range such as mon-fri")
+		}
+		for _, t := range []text{w.From, w.To} {
+			_, err := schedule.ParseClock(t.value)
+			check(t, err, "a time of the day such as 22:00")
+		}
+		one := schedule.Window{Days: values(w.Days), From: w.From.value, To: w.To.value}
+		if _, err := b.schedules.parser.Windows([]schedule.Window{one}, ""); err != nil && valid {
+			b.fail(w.origin, err, "")
+			valid = false
+		}
+		list = append(list, one)
+	}
+	if !valid {
+		return
+	}
+	m.Windows, _ = b.schedules.parser.Windows(list, all.Timezone.value) // each has been checked
+	if !b.schedules.meets(m.Windows, m.Schedule, m.Jitter) {
+		at := all.Windows.origin
+		if own.Schedule.set && !own.Windows.set {
+			at = all.Schedule.origin
+		}
+		b.fail(at, errors.New("no run of the schedule is ever within the windows"), "every run would wait for a window: have the schedule and the windows meet")
 	}
 }
 

@@ -315,7 +315,7 @@ func (g *generator) text(tag reflect.StructTag) object {
 			written = written.with("minimum", 0)
 		case "span":
 			return object{{"anyOf", []object{{{"type", "string"}, {"pattern", patterns[format]}}, {{"enum", []int{0}}}, elsewhere}}}
-		case "webhook", "listen", "schedule", "ledger", "bandwidth":
+		case "webhook", "listen", "schedule", "ledger", "bandwidth", "clock", "days":
 			written = object{{"type", "string"}, {"pattern", patterns[format]}}
 		}
 		all := []object{written, elsewhere}
@@ -490,6 +490,8 @@ var patterns = func() map[string]string {
 		"platform":     whole(part + `/` + part + `(?:/` + part + `)?\??`),
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
+		"days":         whole(`(?:mon|tue|wed|thu|fri|sat|sun)(?:-(?:mon|tue|wed|thu|fri|sat|sun))?`),
+		"clock":        whole(`(?:[01]?[0-9]|2[0-3]):[0-5][0-9]|24:00`),
 		"bandwidth":    whole(`[0-9]{1,12}(?:\.[0-9]{1,6})?(?:B|kB|MB|GB|KiB|MiB|GiB)/s`),
 		"keep":         whole(`0*[0-9]{1,6}|0*(?:[0-9]|[1-8][0-9]|90)%`),
 		"zero":         `^[^1-9]*$`,

@@ -21,6 +21,9 @@ type Job struct {
 	Schedule schedule.Schedule
 	// Jitter limits how much later than its schedule the job runs; the delay is always the same.
 	Jitter time.Duration
+	// Windows are when runs may begin; CutAtEnd ends those that are under way when a window ends.
+	Windows  schedule.Windows
+	CutAtEnd bool
 	// Registries names the registries between which it runs: jobs with the same value share slots.
 	Registries string
 	// Priority orders jobs that are due at the same time, the highest first.

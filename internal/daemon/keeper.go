@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/draysync/dray/internal/record"
@@ -133,6 +134,12 @@ func (d *Daemon) accept(claim *record.Claim) {
 	case d.stopped || job == nil || job.Fingerprint != claim.Fingerprint:
 		d.giveBack(claim)
 	default:
+		if opens := outside(*job, claim, d.options.View.Now()); !opens.IsZero() {
+			d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "outside of its windows, deferred", slog.String("job", job.Name), slog.Time("retry_at", opens))
+			claim.State = delayed(claim.State, opens)
+			d.giveBack(claim)
+			return
+		}
 		d.begin(claim)
 	}
 }

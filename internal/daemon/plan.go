@@ -43,9 +43,41 @@ func begun(s record.State, now time.Time) record.State {
 func next(job Job, s record.State, now time.Time) (time.Time, record.Trigger) {
 	due, trigger := after(job, s, now)
 	if planned := s.Due; !planned.IsZero() && (due.IsZero() || planned.Before(due)) {
-		return planned, s.Trigger
+		due, trigger = planned, s.Trigger
+	}
+	if at := later(due, now); !due.IsZero() && trigger != record.Asked && job.Windows.Opens(at).After(at) {
+		return job.Windows.Opens(at), trigger
 	}
 	return due, trigger
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// outside returns when the windows of a job open next, if a claim of it must wait for that; zero otherwise.
+func outside(job Job, claim *record.Claim, now time.Time) time.Time {
+	if opens := job.Windows.Opens(now); opens.After(now) && claimed(claim).BegunBy != record.Asked {
+		return opens
+	}
+	return time.Time{}
+}
+
+// delayed returns the state of a job none of whose runs begins before a time.
+func delayed(s record.State, until time.Time) record.State {
+	if !s.Due.IsZero() {
+		s.Due = later(s.Due, until)
+	}
+	if len(s.Looks) > 0 {
+		s.LookAt = later(s.LookAt, until)
+	}
+	if len(s.Again) > 0 {
+		s.AgainAt = later(s.AgainAt, until)
+	}
+	return s
 }
 
 // after returns when a job runs next, whatever was planned.
@@ -82,10 +114,14 @@ func cutOff(s record.State) bool { return s.Last != nil && s.Last.Outcome == rec
 
 // deadline is the time by which a success is expected. A failed run does not move it.
 func deadline(job Job, s record.State) time.Time {
-	if s.Succeeded.IsZero() {
-		return s.Anchor.Add(schedule.Offset(job.Name, job.Jitter))
+	at := s.Anchor.Add(schedule.Offset(job.Name, job.Jitter))
+	if !s.Succeeded.IsZero() {
+		at = schedule.Deadline(job.Schedule, job.Name, job.Jitter, s.Succeeded, s.Anchor)
 	}
-	return schedule.Deadline(job.Schedule, job.Name, job.Jitter, s.Succeeded, s.Anchor)
+	if at.IsZero() {
+		return at
+	}
+	return job.Windows.Opens(at)
 }
 
 // The pauses after failed runs; each is twice the one before.
@@ -215,6 +251,11 @@ func status(job Job, s record.State, now time.Time) record.JobStatus {
 	}
 	if s.Last != nil {
 		j.Last = new(*s.Last)
+	}
+	if s.Begun.IsZero() && s.Due.After(now) && s.Due.Equal(job.Windows.Opens(now)) {
+		if wanted, _ := after(job, s, now); wanted.Before(s.Due) {
+			j.DeferredUntil, j.OutsideWindows = s.Due, true
+		}
 	}
 	switch {
 	case !s.Begun.IsZero():

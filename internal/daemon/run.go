@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -74,13 +76,41 @@ func (d *Daemon) work(r *running) (Run, error) {
 		defer cancel()
 		ctx = claimed
 	}
+	ctx, closed, end := d.window(ctx, r)
+	defer end()
 	result := r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker)
 	if isClosed(r.claim.Lost) {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
 		return Run{}, record.ErrLost
 	}
-	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil, d.options.View.Now())
+	if isClosed(closed) && cut(result) {
+		result.Err = errWindowEnded
+	}
+	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil || isClosed(closed), d.options.View.Now())
+	if waits := status(r.job, run.State, run.Ended); waits.OutsideWindows {
+		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "the next run waits for a window", slog.String("job", r.job.Name), slog.Time("next", waits.Due))
+	}
 	return run, d.options.Work.End(d.last, r.claim, run.JobRun, run.State)
+}
+
+// errWindowEnded is the error of a run that was cut by the end of its window.
+var errWindowEnded = errors.New("its window has ended")
+
+// window returns the context of a run, which ends with the run's window where the job says so; closed is closed then.
+func (d *Daemon) window(ctx context.Context, r *running) (of context.Context, closed chan struct{}, end func()) {
+	closed = make(chan struct{})
+	now := d.options.View.Now()
+	outside := r.job.Windows.Opens(now).After(now)
+	if outside {
+		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "runs outside of its windows, as it was asked for", slog.String("job", r.job.Name))
+	}
+	closes := r.job.Windows.Closes(now)
+	if outside || !r.job.CutAtEnd || closes.IsZero() {
+		return ctx, closed, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(closes.Sub(now), func() { close(closed); cancel(errWindowEnded) })
+	return ctx, closed, func() { timer.Stop(); cancel(nil) }
 }
 
 // ended returns the record of a run that ends now; stopping says that the daemon stops.

@@ -18,7 +18,7 @@ func Compile(cfg *config.Config) ([]Job, error) {
 			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags,
 			Platforms: m.Platforms, RefuseMoved: m.Moved == config.MovedRefuse, Immutable: m.Immutable, Referrers: Referrers(m.Referrers),
 			ReferrersInterval: m.ReferrersInterval, ForeignLayers: m.ForeignLayers, Engine: string(m.Engine), ResolveServer: m.ResolveServer, Timeout: m.Timeout, Retries: m.Retries,
-			Schedule: m.Schedule, Jitter: m.Jitter, Priority: m.Priority,
+			Schedule: m.Schedule, Jitter: m.Jitter, Windows: m.Windows, CutAtEnd: m.CutAtEnd, Priority: m.Priority,
 		})
 	}
 	for i := range jobs {

@@ -49,6 +49,8 @@ func (j *Job) fingerprint() string {
 		m.text("schedule", j.Schedule.String()) // with the time zone where that matters
 	}
 	m.duration("jitter", j.Jitter)
+	m.text("windows", j.Windows.String())
+	m.flag("cutAtEnd", j.CutAtEnd)
 	m.number("priority", j.Priority)
 	return hex.EncodeToString(m.hash.Sum(nil))[:fingerprintLength]
 }

@@ -39,13 +39,22 @@ func scheduled(t *testing.T, spec, timezone string) schedule.Schedule {
 	return s
 }
 
+func windows(t *testing.T, from string) schedule.Windows {
+	t.Helper()
+	w, err := new(schedule.Parser).Windows([]schedule.Window{{From: from, To: "06:00"}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
 func full(t *testing.T) Job {
 	return Job{
 		Name: "base", Source: reference(t, "ghcr.io/acme/base"), Targets: []image.Reference{reference(t, "b.io/x"), reference(t, "c.io/x")},
 		Repositories: []string{"a", "b-*"}, Tags: filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 5}),
 		Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Immutable: filter(t, tagfilter.Spec{Include: []string{"v*"}}), Referrers: Referrers{Types: []string{"a/b"}},
 		ReferrersInterval: time.Hour, ForeignLayers: true, Engine: "acr", ResolveServer: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
-		Jitter: time.Minute, Priority: 5,
+		Jitter: time.Minute, Windows: windows(t, "22:00"), CutAtEnd: true, Priority: 5,
 	}
 }
 
@@ -72,6 +81,8 @@ func TestFingerprintHasEveryField(t *testing.T) {
 			func(j *Job) { j.Schedule = scheduled(t, "17 */6 * * *", "Europe/Paris") },
 			func(j *Job) { j.Schedule = scheduled(t, "18 */6 * * *", "Europe/Berlin") },
 		},
+		"Windows":  {func(j *Job) { j.Windows = schedule.Windows{} }, func(j *Job) { j.Windows = windows(t, "23:00") }},
+		"CutAtEnd": {func(j *Job) { j.CutAtEnd = false }},
 		"Jitter":   {func(j *Job) { j.Jitter++ }},
 		"Priority": {func(j *Job) { j.Priority = -5 }, func(j *Job) { j.Priority = 0 }},
 	}
@@ -103,6 +114,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 // every user runs again.
 func TestFingerprintLasts(t *testing.T) {
 	j := full(t)
+	j.Windows, j.CutAtEnd = schedule.Windows{}, false
 	j.Engine, j.ResolveServer, j.Immutable = "auto", false, tagfilter.Filter{} // which came later, and change nothing where they are not used
 	if got, want := j.fingerprint(), "b294b1be5f70b151f6552b6ff3127aeb"; got != want {
 		t.Errorf("the fingerprint is %s, and was %s", got, want)

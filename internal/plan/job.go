@@ -46,6 +46,9 @@ type Job struct {
 	Schedule schedule.Schedule
 	// Jitter is the maximum delay of a run after the scheduled time.
 	Jitter time.Duration
+	// Windows are when runs may begin; CutAtEnd ends those that are under way when a window ends.
+	Windows  schedule.Windows
+	CutAtEnd bool
 	// Priority orders jobs that are due at the same time, the highest first.
 	Priority int
 	// Fingerprint is equal for two jobs if all fields above are equal. It is stable across restarts. [Compile] sets it.

@@ -106,7 +106,7 @@ const (
 	// JobWaiting: it is due, and no slot is free.
 	JobWaiting   Activity = "waiting"
 	JobScheduled Activity = "scheduled"
-	// JobDeferred: a registry's budget does not allow it before DeferredUntil.
+	// JobDeferred: a registry's budget or the job's windows do not allow it before DeferredUntil.
 	JobDeferred Activity = "deferred"
 	// JobIdle: it runs only on a change or on request.
 	JobIdle Activity = "idle"
@@ -140,6 +140,8 @@ type JobStatus struct {
 	// Failures counts the runs with failures since the last success.
 	Failures      int       `json:"failures"`
 	DeferredUntil time.Time `json:"deferred_until,omitzero"`
+	// OutsideWindows says that the job waits for one of its windows, which opens then.
+	OutsideWindows bool `json:"outside_windows,omitempty"`
 	// Progress is the current run's progress.
 	Progress *Progress `json:"progress,omitempty"`
 	// Anchor is that of an "@every" schedule.

@@ -131,7 +131,11 @@ func nextText(j record.JobStatus, now time.Time) string {
 		text = until(j.Due, now)
 	}
 	if !j.DeferredUntil.IsZero() {
-		text += ", waits for a budget until " + clockText(j.DeferredUntil, now)
+		what := "a budget"
+		if j.OutsideWindows {
+			what = "its window"
+		}
+		text += ", waits for " + what + " until " + clockText(j.DeferredUntil, now)
 	}
 	return text
 }

@@ -75,6 +75,9 @@ func rowOf(j *record.JobStatus, now time.Time) row {
 		r.Waits = "due, waits for a free slot"
 	case !j.DeferredUntil.IsZero():
 		r.Waits = "waits for a budget until " + clock(j.DeferredUntil, now)
+		if j.OutsideWindows {
+			r.Waits = "waits for its window until " + clock(j.DeferredUntil, now)
+		}
 	}
 	if last := j.Last; last != nil {
 		r.Last, r.LastTone, r.Details, r.Error = string(last.Outcome), resultTone(last.Outcome), wordsOf(last.Counts), shortened(clean(last.Error))
