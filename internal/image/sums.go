@@ -12,7 +12,7 @@ type Sums struct {
 	known int
 }
 
-// NewSums returns the sums of tags, which are sorted; the zero Sum for a tag of which nothing is known.
+// NewSums returns the sums of tags, which are sorted; the zero Sum for a tag whose sum is not known.
 func NewSums(tags []string, sums []Sum) *Sums {
 	s := &Sums{tags: tags, sums: sums}
 	for _, sum := range sums {

@@ -571,6 +571,10 @@ func (b *browser) away(t *testing.T) {
 	stop = present(Options{Daemon: daemon}, listener)
 	t.Cleanup(stop)
 	tb.live()
+	tb.submit(`button[value="idle"]`) // its form is that of the new process
+	if n := daemon.changes(); n != 1 {
+		t.Errorf("%d changes", n)
+	}
 	tb.mu.Lock()
 	tb.wrong = slices.DeleteFunc(tb.wrong, func(s string) bool { return strings.Contains(s, "ERR_") }) // it was away
 	tb.mu.Unlock()

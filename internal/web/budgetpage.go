@@ -194,5 +194,5 @@ func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 	for _, r := range status.Replicas {
 		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), since(r.Joined, status.Now), r.Me, r.InForce})
 	}
-	return &screen{template: "config", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"loaded", "config-loaded", p}}}
+	return &screen{template: "config", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"reload", "reload", p}, {"loaded", "config-loaded", p}}}
 }

@@ -97,7 +97,7 @@ func TestChanges(t *testing.T) {
 			t.Errorf("first comes %q", line)
 		}
 		first, _, _ := l.next()
-		if len(first.Rows) != 20 || len(first.Parts) != 25 || first.Title != "dray: 1 failing" || !strings.Contains(first.Parts["moving"], "34.1 MB of 120 MB") {
+		if len(first.Rows) != 20 || len(first.Parts) != 26 || first.Title != "dray: 1 failing" || !strings.Contains(first.Parts["moving"], "34.1 MB of 120 MB") {
 			t.Errorf("first come %d rows, %d parts, %q", len(first.Rows), len(first.Parts), first.Title)
 		}
 		// The time goes on, and is no change.

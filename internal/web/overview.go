@@ -242,7 +242,7 @@ func (s *Server) overview(status *record.Snapshot, query url.Values, v viewer) *
 		Failing: status.Totals.Failing,
 	}
 	shown := &screen{template: "overview", data: o, head: o.head, rows: []string{}, parts: []part{
-		{"notices", "notices", o.head}, {"counters", "counters", o}, {"moving", "moving", o}, {"pager", "pager", o.Pager}, {"failing", "failing", o},
+		{"notices", "notices", o.head}, {"counters", "counters", o}, {"moving", "moving", o}, {"pager", "pager", o.Pager}, {"failing", "failing", o}, {"sync", "sync", o},
 	}}
 	add := func(id, template string, data any) {
 		o.Rows = append(o.Rows, part{id, template, data})

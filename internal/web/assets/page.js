@@ -129,6 +129,7 @@
     document.addEventListener('visibilitychange', () => { if (document.hidden) close(); else open(); });
     if (!document.hidden) open();
     window.addEventListener('pagehide', close);
+    window.addEventListener('pageshow', (e) => { if (e.persisted) open(); });
   }
 
   // What was done is said once, and is not part of a link that is shared.
