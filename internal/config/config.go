@@ -55,7 +55,7 @@ type Mapping struct {
 	// Targets are of the same kind as Source: images, each with a tag, or with the source's digest if imported without a tag; repositories;
 	// or prefixes.
 	Targets []image.Reference
-	// Repositories are paths below the prefixes; an entry with '*', '?' or '[' is a glob.
+	// Repositories are paths below the prefixes; an entry with '*', '?' or '[' is a glob, and one that begins with '!' leaves out what it matches.
 	Repositories []string
 	// Tags chooses tags of the repositories; it is the zero Filter if Source is one image.
 	Tags tagfilter.Filter

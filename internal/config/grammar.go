@@ -255,12 +255,15 @@ type mappingSection struct {
 	// common prefix. `ocidir://PATH` is an OCI image layout, a directory. Credentials belong in `registries`.
 	Source text `yaml:"source" required:"" format:"reference" example:"docker.io/library/alpine|ghcr.io/acme/base:1.4|ocidir:///srv/stage/alpine"`
 	// Where images go, in the same form. If the source is one image, the target may have a tag; by default it is the source's.
+	// `{{.Registry}}` stands for the source's registry, without a port, and `{{.Repository}}` for its repository; with `repositories`, whose paths
+	// are added at the end, `{{.Repository}}` can only be the last thing in it.
 	Target text `yaml:"target" format:"target" example:"registry.example.com/mirror/alpine|ocidir:///srv/stage/alpine"`
 	// Several targets, instead of `target`.
 	Targets list[text] `yaml:"targets" format:"target" minItems:"1" unique:""`
 	// Import several repositories. Source and targets are then prefixes. An entry is a path or a glob: `*` and `?` do not match `/`,
-	// `[a-z]` matches one of these characters. A glob needs a registry that lists its catalog.
-	Repositories list[text] `yaml:"repositories" format:"repository" minItems:"1" unique:"" example:"builder|lint-*"`
+	// `[a-z]` matches one of these characters, and `**` any number of parts of a path, as in `team/**`. An entry that begins with `!` leaves out
+	// what it matches; quote it, since YAML has a meaning for `!`. A glob needs a registry that lists its catalog.
+	Repositories list[text] `yaml:"repositories" format:"repository" minItems:"1" unique:"" example:"builder|lint-*|!lint-old"`
 	options
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -76,9 +77,17 @@ func (b *builder) targets(s *mappingSection, m *Mapping) {
 var errReported = errors.New("has been reported")
 
 func (b *builder) target(t text, s *mappingSection, m *Mapping) (image.Reference, error) {
-	ref, err := b.reference(t.value, false)
+	if m.Source.IsZero() && strings.Contains(t.value, "{{") {
+		return image.Reference{}, errReported
+	}
+	value, err := targetOf(t.value, m.Source, s.Repositories.set)
+	if err != nil {
+		b.invalid(t, err, "a reference such as registry/repository")
+		return image.Reference{}, errReported
+	}
+	ref, err := b.reference(value, false)
 	if err == nil && s.Repositories.set && !single(ref) {
-		ref, err = b.reference(t.value, true)
+		ref, err = b.reference(value, true)
 	}
 	if err != nil {
 		b.invalid(t, err, "a reference such as registry/repository")

@@ -380,7 +380,7 @@ func (g *generator) sourceDecides() object {
 
 // targets is the schema of a mapping whose targets have one form.
 func (g *generator) targets(form string) object {
-	each := object{{"anyOf", []object{g.form(form), {{"$ref", "#/definitions/expansion"}}}}}
+	each := object{{"anyOf", []object{g.form(form), {{"$ref", "#/definitions/expansion"}}, g.form("template")}}}
 	return object{{"properties", object{{"target", each}, {"targets", object{{"items", each}}}}}}
 }
 
@@ -479,14 +479,15 @@ var patterns = func() map[string]string {
 	whole := func(p string) string { return "^(?:" + p + ")$" }
 	return map[string]string{
 		"reference":    whole(name + `(?::` + tag + `)?(?:@` + digest + `)?`),
-		"target":       whole(name + `(?::` + tag + `)?`),
+		"target":       whole(name + `(?::` + tag + `)?|[^\n]*\{\{\s*\.(?:Registry|Repository)\s*\}\}[^\n]*`),
 		"plain":        whole(name),
 		"prefix":       whole(prefix),
 		"single":       whole(name + `(?::` + tag + `(?:@` + digest + `)?|@` + digest + `)`),
 		"pinned":       whole(name + `@` + digest),
 		"tagged":       whole(name + `:` + tag),
 		"name":         whole(`[A-Za-z0-9._/-]{1,128}`),
-		"repository":   whole(words + `|(?:` + globPart + `/)*[a-z0-9._-]*(?:[*?]|` + globClass + `)(?:` + globPart + `)?(?:/` + globPart + `)*`),
+		"template":     `^[^\n]*\{\{\s*\.(?:Registry|Repository)\s*\}\}[^\n]*$`,
+		"repository":   whole(`!?(?:` + words + `|(?:` + globPart + `/)*[a-z0-9._-]*(?:[*?]|` + globClass + `)(?:` + globPart + `)?(?:/` + globPart + `)*)`),
 		"platform":     whole(part + `/` + part + `(?:/` + part + `)?\??`),
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),

@@ -20,7 +20,8 @@ type Job struct {
 	Source image.Reference
 	// Targets correspond to Source: repositories, images with a tag, or prefixes.
 	Targets []image.Reference
-	// Repositories are paths below Source; an entry with glob characters matches repositories of the registry's catalog.
+	// Repositories are paths below Source; an entry with glob characters matches repositories of the registry's catalog, and one that begins with
+	// '!' leaves out what it matches.
 	Repositories []string
 	Tags         tagfilter.Filter
 	// Platforms are the platforms of an index to keep; empty for all.
@@ -86,12 +87,22 @@ func (j Job) RefusesMove(tag string) bool { return j.RefuseMoved || j.Immutable.
 
 // NeedsCatalog reports whether the job names a repository by a pattern.
 func (j Job) NeedsCatalog() bool {
-	for _, r := range j.Repositories {
-		if isGlob(r) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.Repositories, func(r string) bool { return isGlob(r) && !strings.HasPrefix(r, without) })
+}
+
+// without begins an entry of Repositories that leaves out what it matches.
+const without = "!"
+
+// chooses reports whether a path below the source is one of the job's.
+func (j Job) chooses(name string) bool {
+	return slices.ContainsFunc(j.Repositories, func(pattern string) bool { return matches(pattern, name) }) && !j.leavesOut(name)
+}
+
+func (j Job) leavesOut(name string) bool {
+	return slices.ContainsFunc(j.Repositories, func(pattern string) bool {
+		pattern, ok := strings.CutPrefix(pattern, without)
+		return ok && matches(pattern, name)
+	})
 }
 
 // Route is a source repository with its target repositories.
@@ -109,6 +120,9 @@ func (j Job) Routes(catalog []string) (routes []Route, unmatched []string) {
 	}
 	taken := map[string]bool{}
 	for _, pattern := range j.Repositories {
+		if strings.HasPrefix(pattern, without) {
+			continue
+		}
 		names := []string{pattern}
 		if isGlob(pattern) {
 			names = j.match(pattern, catalog)
@@ -117,7 +131,7 @@ func (j Job) Routes(catalog []string) (routes []Route, unmatched []string) {
 			unmatched = append(unmatched, pattern)
 		}
 		for _, name := range names {
-			if !taken[name] {
+			if !taken[name] && !j.leavesOut(name) {
 				taken[name] = true
 				routes = append(routes, j.route(name))
 			}
@@ -140,7 +154,7 @@ func (j Job) RouteOf(source image.Repository) (Route, bool) {
 		return j.route(""), source == j.Source.Repository
 	}
 	name, ok := j.below(source.Path)
-	if !ok || source.Registry != j.Source.Registry || !slices.ContainsFunc(j.Repositories, func(pattern string) bool { return pattern == name || matches(pattern, name) }) {
+	if !ok || source.Registry != j.Source.Registry || !j.chooses(name) {
 		return Route{}, false
 	}
 	return j.route(name), true
@@ -170,7 +184,7 @@ func (j Job) MayWrite(target image.Reference) bool {
 	return j.Writes(target.Repository) && j.Tags.CanChoose(target.Tag)
 }
 
-// match returns the names below the source's path that the pattern matches; '*' does not cross a '/'.
+// match returns the names below the source's path that the pattern matches.
 func (j Job) match(pattern string, catalog []string) []string {
 	var names []string
 	for _, p := range catalog {
@@ -187,15 +201,43 @@ func (j Job) below(repository string) (name string, ok bool) {
 	return name, ok && name != ""
 }
 
+// matches reports whether a pattern matches a path: '*' does not cross a '/', and "**" stands for any number of parts, as the last one for at
+// least one.
 func matches(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
+	if !strings.Contains(pattern, "**") {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	}
+	return matchesParts(strings.Split(pattern, "/"), strings.Split(name, "/"))
+}
+
+func matchesParts(pattern, name []string) bool {
+	for ; len(pattern) > 0; pattern, name = pattern[1:], name[1:] {
+		if pattern[0] == "**" {
+			if len(pattern) == 1 {
+				return len(name) > 0
+			}
+			for i := range len(name) + 1 {
+				if matchesParts(pattern[1:], name[i:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if len(name) == 0 {
+			return false
+		}
+		if ok, err := path.Match(pattern[0], name[0]); !ok || err != nil {
+			return false
+		}
+	}
+	return len(name) == 0
 }
 
 // CanRoute reports whether a pattern of the job matches a repository of the catalog: a caller may drop the others before Routes.
 func (j Job) CanRoute(repository string) bool {
 	name, ok := j.below(repository)
-	return ok && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return isGlob(pattern) && matches(pattern, name) })
+	return ok && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return isGlob(pattern) && matches(pattern, name) }) && !j.leavesOut(name)
 }
 
 // Writes reports whether a repository is, or may be, a target of the job.
@@ -205,7 +247,7 @@ func (j Job) Writes(repo image.Repository) bool {
 			return target.Repository == repo
 		}
 		name, ok := strings.CutPrefix("/"+repo.Path, strings.TrimSuffix("/"+target.Path, "/")+"/")
-		return ok && target.Registry == repo.Registry && slices.ContainsFunc(j.Repositories, func(pattern string) bool { return pattern == name || matches(pattern, name) })
+		return ok && target.Registry == repo.Registry && j.chooses(name)
 	})
 }
 

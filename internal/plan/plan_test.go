@@ -30,6 +30,9 @@ func TestTwoWriters(t *testing.T) {
 		{"spelt differently", "- {name: p, source: 'a.io/x:1', target: 'docker.io/acme/t'}\n- {name: q, source: 'a.io/y:1', target: 'acme/t'}\n",
 			`it writes docker.io/acme/t:1`},
 		{"patterns are seen later", "- {name: p, source: 'a.io/x', target: 'b.io/t', tags: ['*']}\n- {name: q, source: 'a.io/y', target: 'b.io/t', tags: ['*']}\n", ""},
+		{"templates", "- {name: p, source: 'a.io/x', target: 'c.io/{{.Registry}}/{{.Repository}}', tags: ['1']}\n- {name: q, source: 'b.io/x', target: 'c.io/a.io/{{.Repository}}', tags: ['1']}\n",
+			`it writes c.io/a.io/x:1, as does the mapping "p" on line 3`},
+		{"repositories left out", "- {name: p, source: 'a.io/x', repositories: ['k', 'l', '!k'], target: 'b.io/t', tags: ['1']}\n- {name: q, source: 'a.io/y:1', target: 'b.io/t/k'}\n", ""},
 		{"repositories", "- {name: p, source: 'a.io/x', repositories: [k], target: 'b.io/t', tags: ['1']}\n- {name: q, source: 'a.io/y:1', target: 'b.io/t/k'}\n",
 			`it writes b.io/t/k:1`},
 	}
@@ -56,6 +59,48 @@ func TestTwoWritersOfTwoFiles(t *testing.T) {
 	const want = `/etc/a.yaml:4:3: mappings[1]: it writes b.io/t:1, as does the mapping "p" on line 4 of /etc/dray.yaml; only one`
 	if _, err := Compile(cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
+// TestChosenRepositories has which paths a list chooses, from the catalog and by themselves, for sources and targets alike.
+func TestChosenRepositories(t *testing.T) {
+	all := []string{"a", "ab", "team/a", "team/b", "team/x/a", "team/x/old", "team/x/y/z", "other/a"}
+	for _, tt := range []struct{ list, want string }{
+		{"a", "a"}, {"a nowhere", "a nowhere"}, {"*", "a ab"}, {"*/*", "team/a team/b other/a"}, {"**", strings.Join(all, " ")},
+		{"team/**", "team/a team/b team/x/a team/x/old team/x/y/z"}, {"team/**/a", "team/a team/x/a"}, {"**/a", "a team/a team/x/a other/a"},
+		{"**/x/**", "team/x/a team/x/old team/x/y/z"}, {"team/*/**", "team/x/a team/x/old team/x/y/z"}, {"** !team/**", "a ab other/a"}, {"!team/x/** team/**", "team/a team/b"},
+		{"** !**/old !*", "team/a team/b team/x/a team/x/y/z other/a"}, {"a ab !a", "ab"}, {"[b-z]*/**", "team/a team/b team/x/a team/x/old team/x/y/z other/a"},
+	} {
+		job := Job{
+			Source:       image.Reference{Repository: image.Repository{Registry: "a.io", Path: "acme"}},
+			Targets:      []image.Reference{{Repository: image.Repository{Registry: "b.io", Path: "m"}}},
+			Repositories: strings.Fields(tt.list),
+		}
+		var catalog []string
+		for _, name := range all {
+			catalog = append(catalog, "acme/"+name)
+		}
+		routes, _ := job.Routes(catalog)
+		var got []string
+		for _, r := range routes {
+			name := strings.TrimPrefix(r.Source.Path, "acme/")
+			got = append(got, name)
+			if _, ok := job.RouteOf(r.Source); !ok || !job.Writes(r.Targets[0]) || slices.Contains(all, name) && job.NeedsCatalog() != job.CanRoute(r.Source.Path) && isGlob(tt.list) && !slices.Contains(job.Repositories, name) {
+				t.Errorf("%s: %s is a route and is none", tt.list, name)
+			}
+		}
+		for _, name := range all {
+			source, target := image.Repository{Registry: "a.io", Path: "acme/" + name}, image.Repository{Registry: "b.io", Path: "m/" + name}
+			if _, ok := job.RouteOf(source); ok != slices.Contains(got, name) || job.Writes(target) != ok || !ok && job.CanRoute(source.Path) {
+				t.Errorf("%s: %s is no route and is one", tt.list, name)
+			}
+		}
+		want := strings.Fields(tt.want)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", tt.list, got, want)
+		}
 	}
 }
 

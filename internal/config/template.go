@@ -1,0 +1,53 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// templateField matches a field of a template.
+var templateField = regexp.MustCompile(`\{\{\s*\.([A-Za-z]+)\s*\}\}`)
+
+// filled replaces the fields of a template, which are one word each.
+func filled(template string, fields map[string]string) (string, error) {
+	var unknown string
+	value := templateField.ReplaceAllStringFunc(template, func(field string) string {
+		name := templateField.FindStringSubmatch(field)[1]
+		value, ok := fields[name]
+		if !ok {
+			unknown = field
+		}
+		return value
+	})
+	switch {
+	case unknown != "":
+		return "", fmt.Errorf("%s has the unknown field %s", quote(template), quote(unknown))
+	case strings.Contains(value, "{{") || strings.Contains(value, "}}"):
+		return "", fmt.Errorf("%s is not a template: a field is written as {{.Repository}}", quote(template))
+	}
+	return value, nil
+}
+
+// targetOf returns a target with the fields of its template replaced.
+func targetOf(template string, source image.Reference, prefix bool) (string, error) {
+	if !strings.Contains(template, "{{") && !strings.Contains(template, "}}") {
+		return template, nil
+	}
+	if source.IsLayout() {
+		return "", errors.New("is a template, and the source is a folder, which has no registry")
+	}
+	host, _, _ := strings.Cut(source.Registry, ":")
+	value, err := filled(template, map[string]string{"Registry": host, "Repository": source.Path})
+	if i := templateField.FindAllStringSubmatchIndex(template, -1); err == nil && prefix {
+		for _, at := range i {
+			if template[at[2]:at[3]] == "Repository" && at[1] != len(template) {
+				return "", errors.New("has {{.Repository}} before its end, where the paths of repositories are added")
+			}
+		}
+	}
+	return value, err
+}
