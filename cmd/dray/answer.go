@@ -93,8 +93,8 @@ func (d details) Job(status *record.JobStatus) (record.JobConfig, bool) {
 		return record.JobConfig{}, false
 	}
 	return record.JobConfig{
-		Position: mapping.Pos.String(), YAML: r.config.Excerpt(mapping),
-		Next: schedule.Times(job.Schedule, job.Name, job.Jitter, time.Now(), status.Anchor, nextTimes),
+		Position: mapping.Pos.String(), YAML: r.config.Excerpt(mapping), Windows: job.Windows.String(),
+		Next: schedule.Times(job.Schedule, job.Windows, job.Name, job.Jitter, time.Now(), status.Anchor, nextTimes),
 	}, true
 }
 

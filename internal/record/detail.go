@@ -7,7 +7,9 @@ type JobConfig struct {
 	// Position is where the mapping is, as file:line:col, and YAML the mapping itself, without comments. Values from ${env:} and ${file:} are
 	// not put in.
 	Position, YAML string
-	// Next are the next times of its schedule; none where it has no schedule.
+	// Windows are those in which its runs may begin, as text; empty for always.
+	Windows string
+	// Next are the next times of its schedule, within the windows; none where it has no schedule.
 	Next []time.Time
 }
 

@@ -45,12 +45,15 @@ func Deadline(s Schedule, key string, jitter time.Duration, lastSuccess, anchor 
 	return s.nextWith(Offset(key, jitter), lastSuccess, anchor)
 }
 
-// Times returns the first n times after another at which a job is due by its schedule; none for the zero Schedule.
-func Times(s Schedule, key string, jitter time.Duration, after, anchor time.Time, n int) []time.Time {
+// Times returns the first n times after another at which a job is due by its schedule, within its windows; none for the zero Schedule.
+func Times(s Schedule, windows Windows, key string, jitter time.Duration, after, anchor time.Time, n int) []time.Time {
 	var times []time.Time
 	offset := Offset(key, jitter)
 	for len(times) < n {
 		if after = s.nextWith(offset, after, anchor); after.IsZero() {
+			break
+		}
+		if after = windows.Opens(after); after.IsZero() {
 			break
 		}
 		times = append(times, after)

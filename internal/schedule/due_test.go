@@ -145,21 +145,34 @@ func TestTimes(t *testing.T) {
 		}
 		return parsed
 	}
-	for spec, want := range map[string][3]string{
-		"0 3 * * *":  {"02 03:10:00", "03 03:10:00", "04 03:10:00"},
-		"@every 40m": {"01 12:35:00", "01 13:15:00", "01 13:55:00"},
+	for _, test := range []struct {
+		spec  string
+		until string // the end of a window that begins at midnight; empty for none
+		want  [3]string
+	}{
+		{"0 3 * * *", "", [3]string{"02 03:10:00", "03 03:10:00", "04 03:10:00"}},
+		{"@every 40m", "", [3]string{"01 12:35:00", "01 13:15:00", "01 13:55:00"}},
+		{"@every 40m", "13:00", [3]string{"01 12:35:00", "02 00:00:00", "02 00:35:00"}},
 	} {
-		s, err := Parse(spec, "UTC")
+		var parser Parser
+		spec, want := test.spec, test.want
+		s, err := parser.Parse(spec, "UTC")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, got := range Times(s, keyWith(t, time.Hour, 10*time.Minute), time.Hour, at("01 12:00:00"), at("01 00:25:00"), 3) {
+		var windows Windows
+		if test.until != "" {
+			if windows, err = parser.Windows([]Window{{From: "00:00", To: test.until}}, "UTC"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, got := range Times(s, windows, keyWith(t, time.Hour, 10*time.Minute), time.Hour, at("01 12:00:00"), at("01 00:25:00"), 3) {
 			if !got.Equal(at(want[i])) {
 				t.Errorf("%s: the time %d is %s, want %s", spec, i, got, want[i])
 			}
 		}
 	}
-	if got := Times(Schedule{}, "", 0, at("01 00:00:00"), time.Time{}, 3); got != nil {
+	if got := Times(Schedule{}, Windows{}, "", 0, at("01 00:00:00"), time.Time{}, 3); got != nil {
 		t.Errorf("of no schedule: %v", got)
 	}
 }

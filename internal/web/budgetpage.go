@@ -75,7 +75,7 @@ func budgetOf(b *record.Budget, status *record.Snapshot) budgetView {
 	waiting := 0
 	for i := range status.Jobs {
 		j := &status.Jobs[i]
-		if j.DeferredUntil.IsZero() || registryOf(j.Source) != b.Registry {
+		if j.DeferredUntil.IsZero() || j.OutsideWindows || registryOf(j.Source) != b.Registry {
 			continue
 		}
 		if waiting++; waiting <= maxWaiting {

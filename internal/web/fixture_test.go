@@ -125,7 +125,7 @@ func (fakeDetails) Job(j *record.JobStatus) (record.JobConfig, bool) {
 	if j.Job != "alpine" {
 		return record.JobConfig{}, false
 	}
-	return record.JobConfig{Position: "dray.yaml:4:5", YAML: "name: alpine\ntarget: ${env:TARGET}\n", Next: []time.Time{noon.Add(time.Hour), noon.Add(3 * time.Hour)}}, true
+	return record.JobConfig{Position: "dray.yaml:4:5", Windows: "mon-fri 22:00-06:00 UTC", YAML: "name: alpine\ntarget: ${env:TARGET}\n", Next: []time.Time{noon.Add(time.Hour), noon.Add(3 * time.Hour)}}, true
 }
 
 func (fakeDetails) Config() record.ConfigFiles {

@@ -25,6 +25,7 @@ type jobView struct {
 	// Wrong is the last run's whole error.
 	Wrong            string
 	Position, YAML   string
+	Windows          string
 	Next             []moment
 	Runs             []runView
 	Chosen           *runView
@@ -81,7 +82,7 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 	}
 	if s.options.Details != nil {
 		config, _ := m.config(s.options.Details, j, status.Config.Generation)
-		p.Position, p.YAML = clean(config.Position), clean(config.YAML)
+		p.Position, p.YAML, p.Windows = clean(config.Position), clean(config.YAML), clean(config.Windows)
 		for _, at := range config.Next {
 			p.Next = append(p.Next, till(at, status.Now))
 		}
