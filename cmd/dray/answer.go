@@ -38,7 +38,7 @@ type details struct {
 	current *atomic.Pointer[current]
 }
 
-// current is the config that runs, and how it differs from the one before.
+// current is the config that runs, and what the last reload changed that changed jobs.
 type current struct {
 	config *config.Config
 	// jobs and mappings are by name.
@@ -46,6 +46,7 @@ type current struct {
 	mappings map[string]*config.Mapping
 
 	added, changed, removed []string
+	changedAt               time.Time
 }
 
 // currentOf compares a config with the one before; nil for none.
@@ -73,9 +74,14 @@ func currentOf(cfg *config.Config, jobs []plan.Job, before *current) *current {
 			r.removed = append(r.removed, name)
 		}
 	}
+	if len(r.added)+len(r.changed)+len(r.removed) == 0 {
+		r.added, r.changed, r.removed, r.changedAt = before.added, before.changed, before.removed, before.changedAt
+		return r
+	}
 	for _, names := range [][]string{r.added, r.changed, r.removed} {
 		slices.Sort(names)
 	}
+	r.changedAt = time.Now()
 	return r
 }
 
@@ -104,7 +110,7 @@ func (d details) Config() record.ConfigFiles {
 	if r == nil {
 		return record.ConfigFiles{}
 	}
-	return record.ConfigFiles{Path: r.config.Path, Files: r.config.Files, Added: r.added, Changed: r.changed, Removed: r.removed}
+	return record.ConfigFiles{Path: r.config.Path, Files: r.config.Files, Added: r.added, Changed: r.changed, Removed: r.removed, ChangedAt: r.changedAt}
 }
 
 // Registries implements web.Details.

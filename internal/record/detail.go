@@ -13,13 +13,14 @@ type JobConfig struct {
 	Next []time.Time
 }
 
-// ConfigFiles is where the running config comes from, and what its reading changed.
+// ConfigFiles is where the running config comes from, and what changed it.
 type ConfigFiles struct {
 	// Path is the config file, and Files are all files that dray follows for it.
 	Path  string
 	Files []string
-	// Added, Changed and Removed are the names of jobs, compared with the config before; none for the first one.
+	// Added, Changed and Removed are the names of jobs that differ from the config before, by the last reload that changed any, at ChangedAt.
 	Added, Changed, Removed []string
+	ChangedAt               time.Time
 }
 
 // RegistryUse is how the requests of a process to one registry have fared, each attempt by itself.

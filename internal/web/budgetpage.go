@@ -148,6 +148,7 @@ type configView struct {
 	Path                    string
 	Files                   []string
 	Added, Changed, Removed nameList
+	ChangedAt               moment
 	Replicas                []replicaView
 }
 
@@ -190,6 +191,7 @@ func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 			p.Files = append(p.Files, clean(file))
 		}
 		p.Added, p.Changed, p.Removed = namesOf(c.Added, true), namesOf(c.Changed, true), namesOf(c.Removed, false)
+		p.ChangedAt = since(c.ChangedAt, status.Now)
 	}
 	for _, r := range status.Replicas {
 		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), since(r.Joined, status.Now), r.Me, r.InForce})

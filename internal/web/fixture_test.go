@@ -129,7 +129,7 @@ func (fakeDetails) Job(j *record.JobStatus) (record.JobConfig, bool) {
 }
 
 func (fakeDetails) Config() record.ConfigFiles {
-	return record.ConfigFiles{Path: "dray.yaml", Files: []string{"/etc/dray/dray.yaml", "/run/secrets/hub"}, Added: []string{"alpine", hostile}, Removed: []string{"gone"}}
+	return record.ConfigFiles{Path: "dray.yaml", Files: []string{"/etc/dray/dray.yaml", "/run/secrets/hub"}, Added: []string{"alpine", hostile}, Removed: []string{"gone"}, ChangedAt: noon.Add(-2 * time.Hour)}
 }
 
 func (fakeDetails) Registries() []record.RegistryUse {
