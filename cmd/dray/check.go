@@ -318,7 +318,7 @@ func someTargets(jobs []plan.Job) []image.Reference {
 		routes, _ := job.Routes(nil)
 		for _, route := range routes {
 			for i, repo := range route.Targets {
-				ref := repo.Tag(cmp.Or(job.Targets[i].Tag, tag))
+				ref := repo.Tag(cmp.Or(job.Targets[i].Tag, job.Retag.Of(tag)))
 				if !repo.IsLayout() && !seen[repo] && len(refs) < askedTargets {
 					seen[repo] = true
 					refs = append(refs, ref)

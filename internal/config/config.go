@@ -59,6 +59,8 @@ type Mapping struct {
 	Repositories []string
 	// Tags chooses tags of the repositories; it is the zero Filter if Source is one image.
 	Tags tagfilter.Filter
+	// Retag is what a tag is called at the targets: itself with a prefix and a suffix. Targets with a tag of their own keep that.
+	Retag Retag
 	// Platforms are the platforms to keep, in normal form and without duplicates; empty for all.
 	Platforms []image.Platform
 	Moved     Moved
@@ -86,6 +88,9 @@ type Mapping struct {
 	// Priority orders mappings that are due at the same time, the highest first.
 	Priority int
 }
+
+// Retag says what stands before and after the source's tag at the targets.
+type Retag struct{ Prefix, Suffix string }
 
 // Moved says what to do with a tag that exists at the target and has another digest at the source.
 type Moved string

@@ -277,6 +277,9 @@ type options struct {
 	// Which tags of a repository to import: a list of tags, patterns and mappings with the keys below, each of which selects on its own;
 	// or one such mapping. `["*"]` selects every tag.
 	Tags tagsSection `yaml:"tags"`
+	// What the tags are called at the targets: `{{.Tag}}` with letters, digits, `.`, `_` and `-` before and after it, up to 64. A target that
+	// names a tag keeps that. `immutable` and the keys of `tags` are about the source's tags.
+	Retag text `yaml:"retag" format:"retag" example:"{{.Tag}}-mirror|acme-{{.Tag}}"`
 	// Keep only these platforms of a multi-platform image: os/arch or os/arch/variant. By default all. If an image lacks one that does not
 	// end with `?`, dray imports those that it has, reports the tag as refused, and does not move a tag that the target has already. An
 	// image that has none of them is always refused. The platform of a single-platform image is read from its config. A list is short for

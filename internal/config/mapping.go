@@ -92,6 +92,7 @@ func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
 	default:
 		b.chooseTags(s, &m)
 	}
+	b.retagged(&m)
 	b.engine(s, &m, b.known)
 	b.untagged(s, &m)
 	if !s.Name.set && !m.Source.IsZero() {

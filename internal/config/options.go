@@ -58,6 +58,7 @@ func (b *builder) options(o *options, m *Mapping) {
 		p.Optional = optional
 		m.Platforms = append(m.Platforms, p)
 	}
+	m.Retag = b.retag(o.Retag)
 	m.Moved = Moved(o.Moved.value)
 	if o.Immutable.set {
 		m.Immutable = b.tagSet(tagsSection{origin: o.Immutable.origin, Include: o.Immutable})

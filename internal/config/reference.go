@@ -113,7 +113,9 @@ func (b *builder) target(t text, s *mappingSection, m *Mapping) (image.Reference
 		return ref, errReported
 	}
 	if ref.Tag == "" {
-		ref.Tag = m.Source.Tag
+		if ref.Tag = m.Source.Tag; ref.Tag != "" {
+			ref.Tag = m.Retag.Prefix + ref.Tag + m.Retag.Suffix
+		}
 	}
 	return ref, nil
 }

@@ -78,6 +78,7 @@ var shown = map[string]string{
 	"mappings[].windows[].from":            "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    windows: [{days: [mon-fri], from: \"22:00\", to: \"06:00\"}]",
 	"mappings[].windows[].to":              "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    windows: [{days: [mon-fri], from: \"22:00\", to: \"06:00\"}]",
 	"mappings[].windowEnd":                 "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    windows: [{days: [mon-fri], from: \"22:00\", to: \"06:00\"}]\n    windowEnd: cut",
+	"mappings[].retag":                     "mappings:\n  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n    tags: [latest]\n    retag: \"{{.Tag}}-mirror\"",
 	"mappings[].jitter":                    "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    jitter: 10m",
 	"mappings[].priority":                  "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    schedule: \"@hourly\"\n    priority: 10",
 	"mappings[].moved":                     "mappings:\n  - source: docker.io/library/alpine:3.22\n    target: registry.example.com/mirror/alpine\n    moved: refuse",

@@ -315,7 +315,7 @@ func (g *generator) text(tag reflect.StructTag) object {
 			written = written.with("minimum", 0)
 		case "span":
 			return object{{"anyOf", []object{{{"type", "string"}, {"pattern", patterns[format]}}, {{"enum", []int{0}}}, elsewhere}}}
-		case "webhook", "listen", "schedule", "ledger", "bandwidth", "clock", "days":
+		case "webhook", "listen", "schedule", "ledger", "bandwidth", "clock", "days", "retag":
 			written = object{{"type", "string"}, {"pattern", patterns[format]}}
 		}
 		all := []object{written, elsewhere}
@@ -491,6 +491,7 @@ var patterns = func() map[string]string {
 		"platform":     whole(part + `/` + part + `(?:/` + part + `)?\??`),
 		"artifact":     whole(media + `/` + media),
 		"duration":     whole(`\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+`),
+		"retag":        whole(`(?:[a-zA-Z0-9_][a-zA-Z0-9._-]*)?\{\{\s*\.Tag\s*\}\}[a-zA-Z0-9._-]*`),
 		"days":         whole(`(?:mon|tue|wed|thu|fri|sat|sun)(?:-(?:mon|tue|wed|thu|fri|sat|sun))?`),
 		"clock":        whole(`(?:[01]?[0-9]|2[0-3]):[0-5][0-9]|24:00`),
 		"bandwidth":    whole(`[0-9]{1,12}(?:\.[0-9]{1,6})?(?:B|kB|MB|GB|KiB|MiB|GiB)/s`),

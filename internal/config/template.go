@@ -32,6 +32,41 @@ func filled(template string, fields map[string]string) (string, error) {
 	return value, nil
 }
 
+var retagText = regexp.MustCompile(`^((?:[a-zA-Z0-9_][a-zA-Z0-9._-]*)?)\{\{\s*\.Tag\s*\}\}([a-zA-Z0-9._-]*)$`)
+
+// maxRetag is how much may stand around a tag, so that there is room for it.
+const maxRetag = 64
+
+func (b *builder) retag(t text) Retag {
+	if !t.set {
+		return Retag{}
+	}
+	m := retagText.FindStringSubmatch(t.value)
+	switch {
+	case m == nil:
+		b.invalid(t, fmt.Errorf("%s is no template of a tag: write {{.Tag}} once, with letters, digits, '.', '_' and '-' before and after it", quote(t.raw)), "a template such as {{.Tag}}-mirror")
+	case len(m[1])+len(m[2]) > maxRetag:
+		b.invalid(t, fmt.Errorf("%s has more than %d characters around {{.Tag}}", quote(t.raw), maxRetag), "a template with less around {{.Tag}}")
+	default:
+		return Retag{m[1], m[2]}
+	}
+	return Retag{}
+}
+
+// retagged checks that the tags that a mapping names are valid at its targets.
+func (b *builder) retagged(m *Mapping) {
+	literals, _ := m.Tags.Literals()
+	if single(m.Source) && m.Source.Tag != "" {
+		literals = []string{m.Source.Tag}
+	}
+	for _, tag := range literals {
+		if name := m.Retag.Prefix + tag + m.Retag.Suffix; !image.ValidTag(name) {
+			b.fail(b.all.Retag.origin, fmt.Errorf("makes %s of the tag %s, which is no valid tag", quote(name), quote(tag)), "")
+			return
+		}
+	}
+}
+
 // targetOf returns a target with the fields of its template replaced.
 func targetOf(template string, source image.Reference, prefix bool) (string, error) {
 	if !strings.Contains(template, "{{") && !strings.Contains(template, "}}") {

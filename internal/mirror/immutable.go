@@ -17,7 +17,7 @@ func (m *Mirror) settle(ctx context.Context, r *part) []ask {
 	for _, a := range r.asks {
 		rest := ask{source: a.source}
 		for _, target := range a.targets {
-			if !r.job.Immutable.CanChoose(target.Tag) || byPattern(r.job, a.source.Tag) || !m.lists(ctx, r.run, target) {
+			if !r.job.NeverMoves(target.Tag) || byPattern(r.job, a.source.Tag) || !m.lists(ctx, r.run, target) {
 				rest.targets = append(rest.targets, target)
 				continue
 			}
@@ -55,7 +55,7 @@ func (m *Mirror) immutable(ctx context.Context, r *run, repo image.Repository) [
 		return nil
 	}
 	list, err := m.Observer.Tags(ctx, repo, func(tag string) bool {
-		return r.job.Immutable.CanChoose(tag) && (r.job.Image() || r.job.Tags.CanChoose(tag))
+		return r.job.NeverMoves(tag) && (r.job.Image() || r.job.MayTag(tag))
 	})
 	if err != nil {
 		m.Log.LogAttrs(ctx, slog.LevelDebug, "the target does not list its tags", slog.String("target", repo.String()), slog.Any("err", err))

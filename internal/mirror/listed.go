@@ -86,6 +86,12 @@ func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository][]st
 			continue
 		}
 		add(one.source.Repository, tags)
+		if !one.image && one.retag != (plan.Retag{}) {
+			tags = slices.Clone(tags)
+			for i := range tags {
+				tags[i] = one.retag.Of(tags[i])
+			}
+		}
 		for _, target := range one.targets {
 			if one.image {
 				tags = []string{target.Tag}

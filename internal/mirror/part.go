@@ -26,10 +26,11 @@ type selected struct {
 	source  image.Reference
 	targets []image.Reference
 	tags    []string
+	retag   plan.Retag
 }
 
 func selectedOf(route plan.Route, tags []string) selected {
-	s := selected{source: image.Reference{Repository: route.Source}, tags: tags}
+	s := selected{source: image.Reference{Repository: route.Source}, tags: tags, retag: route.Retag}
 	for _, target := range route.Targets {
 		s.targets = append(s.targets, image.Reference{Repository: target})
 	}
@@ -66,7 +67,7 @@ func (s selection) asks() iter.Seq[ask] {
 func (s *selected) ask(tag string) ask {
 	a := ask{source: s.source.Repository.Tag(tag), targets: make([]image.Reference, 0, len(s.targets))}
 	for _, target := range s.targets {
-		a.targets = append(a.targets, target.Repository.Tag(tag))
+		a.targets = append(a.targets, target.Repository.Tag(s.retag.Of(tag)))
 	}
 	return a
 }

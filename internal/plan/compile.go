@@ -15,7 +15,7 @@ func Compile(cfg *config.Config) ([]Job, error) {
 	jobs := make([]Job, 0, len(cfg.Mappings))
 	for _, m := range cfg.Mappings {
 		jobs = append(jobs, Job{
-			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags,
+			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags, Retag: Retag(m.Retag),
 			Platforms: m.Platforms, RefuseMoved: m.Moved == config.MovedRefuse, Immutable: m.Immutable, Referrers: Referrers(m.Referrers),
 			ReferrersInterval: m.ReferrersInterval, ForeignLayers: m.ForeignLayers, Engine: string(m.Engine), ResolveServer: m.ResolveServer, Timeout: m.Timeout, Retries: m.Retries,
 			Schedule: m.Schedule, Jitter: m.Jitter, Windows: m.Windows, CutAtEnd: m.CutAtEnd, Priority: m.Priority,
@@ -69,7 +69,7 @@ func (j Job) certain() []image.Reference {
 		for _, route := range routes {
 			for _, target := range route.Targets {
 				for _, tag := range literals {
-					refs = append(refs, target.Tag(tag))
+					refs = append(refs, target.Tag(route.Retag.Of(tag)))
 				}
 			}
 		}

@@ -24,6 +24,8 @@ func (j *Job) fingerprint() string {
 		m.text("repository", repository)
 	}
 	m.text("tags", j.Tags.Identity())
+	m.text("prefix", j.Retag.Prefix)
+	m.text("suffix", j.Retag.Suffix)
 	for _, platform := range j.Platforms {
 		m.text("platform", platform.String())
 	}

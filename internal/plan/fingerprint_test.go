@@ -52,7 +52,7 @@ func full(t *testing.T) Job {
 	return Job{
 		Name: "base", Source: reference(t, "ghcr.io/acme/base"), Targets: []image.Reference{reference(t, "b.io/x"), reference(t, "c.io/x")},
 		Repositories: []string{"a", "b-*"}, Tags: filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 5}),
-		Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Immutable: filter(t, tagfilter.Spec{Include: []string{"v*"}}), Referrers: Referrers{Types: []string{"a/b"}},
+		Retag: Retag{Suffix: "-m"}, Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Immutable: filter(t, tagfilter.Spec{Include: []string{"v*"}}), Referrers: Referrers{Types: []string{"a/b"}},
 		ReferrersInterval: time.Hour, ForeignLayers: true, Engine: "acr", ResolveServer: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
 		Jitter: time.Minute, Windows: windows(t, "22:00"), CutAtEnd: true, Priority: 5,
 	}
@@ -66,6 +66,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 		"Targets":           {func(j *Job) { j.Targets = j.Targets[:1] }, func(j *Job) { j.Targets = []image.Reference{reference(t, "b.io/xc.io/x")} }},
 		"Repositories":      {func(j *Job) { j.Repositories = []string{"ab-*"} }, func(j *Job) { j.Repositories = nil }},
 		"Tags":              {func(j *Job) { j.Tags = filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 4}) }, func(j *Job) { j.Tags = tagfilter.Filter{} }},
+		"Retag":             {func(j *Job) { j.Retag = Retag{} }, func(j *Job) { j.Retag = Retag{Prefix: "-m"} }},
 		"Platforms":         {func(j *Job) { j.Platforms = nil }, func(j *Job) { j.Platforms = []image.Platform{{OS: "linux", Architecture: "amd64", Variant: "v2"}} }},
 		"RefuseMoved":       {func(j *Job) { j.RefuseMoved = false }},
 		"Immutable":         {func(j *Job) { j.Immutable = tagfilter.Filter{} }, func(j *Job) { j.Immutable = filter(t, tagfilter.Spec{Include: []string{"1.*"}}) }},
@@ -114,7 +115,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 // every user runs again.
 func TestFingerprintLasts(t *testing.T) {
 	j := full(t)
-	j.Windows, j.CutAtEnd = schedule.Windows{}, false
+	j.Windows, j.CutAtEnd, j.Retag = schedule.Windows{}, false, Retag{}
 	j.Engine, j.ResolveServer, j.Immutable = "auto", false, tagfilter.Filter{} // which came later, and change nothing where they are not used
 	if got, want := j.fingerprint(), "b294b1be5f70b151f6552b6ff3127aeb"; got != want {
 		t.Errorf("the fingerprint is %s, and was %s", got, want)

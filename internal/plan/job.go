@@ -24,6 +24,8 @@ type Job struct {
 	// '!' leaves out what it matches.
 	Repositories []string
 	Tags         tagfilter.Filter
+	// Retag is what the tags are called at the targets. Where Source is one image, Targets have their tags already.
+	Retag Retag
 	// Platforms are the platforms of an index to keep; empty for all.
 	Platforms []image.Platform
 	// RefuseMoved refuses to move a tag that exists at the target and has another digest at the source.
@@ -83,7 +85,7 @@ func (r Referrers) None() bool { return !r.All && len(r.Types) == 0 }
 func (j Job) Image() bool { return j.Source.Tag != "" || j.Source.Digest != "" }
 
 // RefusesMove reports whether the job must not move an existing tag of a target.
-func (j Job) RefusesMove(tag string) bool { return j.RefuseMoved || j.Immutable.CanChoose(tag) }
+func (j Job) RefusesMove(tag string) bool { return j.RefuseMoved || j.NeverMoves(tag) }
 
 // NeedsCatalog reports whether the job names a repository by a pattern.
 func (j Job) NeedsCatalog() bool {
@@ -109,6 +111,7 @@ func (j Job) leavesOut(name string) bool {
 type Route struct {
 	Source  image.Repository
 	Targets []image.Repository
+	Retag   Retag
 }
 
 // Routes returns the routes of the job, in the order of the config. The catalog holds the paths of all repositories at the source's
@@ -141,7 +144,7 @@ func (j Job) Routes(catalog []string) (routes []Route, unmatched []string) {
 }
 
 func (j Job) route(name string) Route {
-	r := Route{Source: j.Source.Repository.Join(name)}
+	r := Route{Source: j.Source.Repository.Join(name), Retag: j.Retag}
 	for _, t := range j.Targets {
 		r.Targets = append(r.Targets, t.Repository.Join(name))
 	}
@@ -171,7 +174,7 @@ func (j Job) TargetsOf(tag image.Reference) []image.Reference {
 	}
 	targets := make([]image.Reference, 0, len(route.Targets))
 	for _, target := range route.Targets {
-		targets = append(targets, target.Tag(tag.Tag))
+		targets = append(targets, target.Tag(route.Retag.Of(tag.Tag)))
 	}
 	return targets
 }
@@ -181,7 +184,7 @@ func (j Job) MayWrite(target image.Reference) bool {
 	if j.Image() {
 		return slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Repository == target.Repository && t.Tag == target.Tag })
 	}
-	return j.Writes(target.Repository) && j.Tags.CanChoose(target.Tag)
+	return j.Writes(target.Repository) && j.MayTag(target.Tag)
 }
 
 // match returns the names below the source's path that the pattern matches.
