@@ -171,7 +171,10 @@ func TestChangesAreBounded(t *testing.T) {
 		}
 		asked = daemon.asked.Load()
 		time.Sleep(time.Hour)
-		if n := daemon.asked.Load() - asked; n != 0 || s.snapshots.last != nil {
+		s.snapshots.mu.Lock()
+		kept := s.snapshots.last != nil
+		s.snapshots.mu.Unlock()
+		if n := daemon.asked.Load() - asked; n != 0 || kept {
 			t.Errorf("while nobody listened the daemon was asked %d times", n)
 		}
 		first.conn.Close()
