@@ -283,7 +283,7 @@ func (v *views) history(job string) map[string]string {
 // fromMetrics reads the series of a job.
 func fromMetrics(scrape, job string) map[string]string {
 	read := func(name string) (float64, bool) {
-		found := regexp.MustCompile(`(?m)^` + name + `\{job="` + job + `"\} (\S+)$`).FindStringSubmatch(scrape)
+		found := regexp.MustCompile(`(?m)^` + name + `\{job="` + job + `",mapping="` + job + `"\} (\S+)$`).FindStringSubmatch(scrape)
 		if found == nil {
 			return 0, false
 		}

@@ -20,7 +20,7 @@ func TestScheduledTakesBack(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	m.Scheduled(record.JobStatus{Job: "alpine"})
-	want := []string{`dray_job_consecutive_failures{job="alpine"} 0`}
+	want := []string{`dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, `job="alpine"`)); diff != "" {
 		t.Error(diff)
 	}
@@ -32,7 +32,7 @@ func TestCountedKept(t *testing.T) {
 	m.Scheduled(record.JobStatus{Job: "alpine"})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()[:1], Kept: []mirror.Kept{{Reason: diff.Unchanged, Count: 41}, {Reason: diff.Immutable, Count: 7}}})
 	want := []string{
-		`dray_actions_total{job="alpine",op="keep",reason="immutable"} 7`, `dray_actions_total{job="alpine",op="keep",reason="unchanged"} 42`,
+		`dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="immutable"} 7`, `dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="unchanged"} 42`,
 	}
 	if d := cmp.Diff(want, series(t, m, "dray_actions_total")); d != "" {
 		t.Error(d)
@@ -57,7 +57,7 @@ func TestRemoved(t *testing.T) {
 	}
 	m.Scheduled(record.JobStatus{Job: "alpine"})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()[:1]})
-	want := []string{`dray_actions_total{job="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine"} 0`}
+	want := []string{`dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, "alpine")); diff != "" {
 		t.Error("added again: " + diff)
 	}
@@ -83,7 +83,7 @@ func TestForeignText(t *testing.T) {
 	name := "a\xff\"\n"
 	m.Scheduled(record.JobStatus{Job: name, Failures: 1})
 	m.Ran(mirror.Result{Job: name, Outcomes: outcomes()[:1]})
-	want := "dray_job_consecutive_failures{job=\"a\uFFFD\\\"\\n\"} 1"
+	want := "dray_job_consecutive_failures{job=\"a\uFFFD\\\"\\n\",mapping=\"a\uFFFD\\\"\\n\"} 1"
 	if text := scrape(t, m); !strings.Contains(text, want) {
 		t.Errorf("no %s in\n%s", want, text)
 	}
