@@ -142,10 +142,22 @@ func (a answers) Sync(ctx context.Context, job string, tags []string) (asked tim
 	asked = a.daemon.Now()
 	if len(tags) == 0 {
 		found, err = a.daemon.Trigger(ctx, job)
-	} else {
+		return asked, found, unavailable(err)
+	}
+	paused, err := a.paused(ctx, job)
+	if err == nil && paused {
+		err = fmt.Errorf("%w: %q is paused: resume it, or ask for all its tags, which runs it once in spite of the pause", web.ErrUnchosen, job)
+	}
+	if err == nil {
 		found, err = a.look(ctx, job, tags)
 	}
 	return asked, found, unavailable(err)
+}
+
+// paused reports whether a job is paused.
+func (a answers) paused(ctx context.Context, job string) (bool, error) {
+	s, err := a.daemon.Snapshot(ctx)
+	return slices.ContainsFunc(s.Jobs, func(j record.JobStatus) bool { return j.Job == job && j.Paused != nil }), err
 }
 
 // look has a job look at tags that it chooses.
@@ -162,6 +174,18 @@ func (a answers) look(ctx context.Context, job string, tags []string) (found boo
 		refs = append(refs, ref)
 	}
 	return true, a.daemon.Look(ctx, map[string][]image.Reference{job: refs})
+}
+
+// Pause implements web.Daemon.
+func (a answers) Pause(ctx context.Context, job string, pause record.Pause) (found bool, err error) {
+	found, err = a.daemon.Pause(ctx, job, pause)
+	return found, unavailable(err)
+}
+
+// Resume implements web.Daemon.
+func (a answers) Resume(ctx context.Context, job, by string) (found bool, err error) {
+	found, err = a.daemon.Resume(ctx, job, by)
+	return found, unavailable(err)
 }
 
 // Reload implements web.Daemon.

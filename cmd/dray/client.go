@@ -32,11 +32,11 @@ func addServer(c *cobra.Command, at *daemonAddress) {
 	c.Flags().StringVar(&at.tokenFile, "token-file", "", "a `FILE` with the daemon's server.token, for --server")
 }
 
-// atMostOne refuses more than one argument.
-func atMostOne(command, argument string) cobra.PositionalArgs {
+// atMostOneJob refuses more than one argument.
+func atMostOneJob(command string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > 1 {
-			return usage("%s takes at most one %s (got %d)", command, argument, len(args))
+			return usage("%s takes at most one JOB (got %d)", command, len(args))
 		}
 		return nil
 	}

@@ -99,13 +99,33 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	}
 	has(say(exitUsage, "status", "agpp").err, `did you mean "app"?`)
 
+	has(say(exitDone, "pause", "app", "--reason", "the registry moves").out, "app is paused")
+	has(say(exitDone, "status").out, "paused", "the socket", ": the registry moves", "1 paused")
+	has(say(exitFailed, "trigger", "app", "v2").err, `"app" is paused: resume it`)
+	has(say(exitDone, "trigger", "app", "--wait", "--timeout", "30s").out, "manual", "ok")
+	has(say(exitDone, "pause").out, "All jobs are paused")
+	has(say(exitDone, "status").out, "All jobs are paused", "2 paused")
+	has(say(exitDone, "resume", "app").out, "app is still paused, since all jobs are")
+	has(say(exitDone, "pause", "app").out, "app is paused")
+	var held pausedAnswer
+	a = say(exitDone, "resume", "-o", "json")
+	if err := json.Unmarshal([]byte(a.out), &held); err != nil || held.Command != "resume" || held.Version != 1 || held.Paused.Paused != nil || len(held.Jobs) != 1 || held.Jobs[0] != "app" {
+		t.Errorf("%v: %s", err, a.out)
+	}
+	has(say(exitDone, "resume").out, "All jobs are resumed, but those that are paused by themselves: app.")
+	has(say(exitDone, "resume", "app").out, "app is resumed.")
+	has(say(exitDone, "resume").out, "All jobs are resumed.")
+	has(say(exitUsage, "pause", "apq").err, `did you mean "app"?`)
+	has(say(exitUsage, "pause", "app", "gone").err, "pause takes at most one JOB (got 2)")
+	has(say(exitUsage, "pause", "--reason", strings.Repeat("x", 1001)).err, "--reason has 1001 bytes; it may have 1000")
+
 	source.Inject(emulator.Fault{Hang: true, Times: 1})
 	has(say(exitFailed, "trigger", "app", "--wait", "--timeout", "1500ms").err, "dray: the run has not ended within 1.5s; it goes on")
 	has(say(exitUsage, "trigger", "app", "--wait", "--timeout", "0s").err, "--timeout must be longer than 0s")
 
 	has(say(exitDone, "reload").out, "has read its config again")
 	d.write(d.config, strings.Replace(text, "tags: ['v*']", "tagz: ['v*']", 1))
-	has(say(exitUsage, "reload").err, "the config is rejected", `did you mean "tags"?`)
+	has(say(exitUsage, "reload").err, "mistakes, and the files that have them run on as they were", `did you mean "tags"?`)
 	var rejected reloaded
 	a = say(exitUsage, "reload", "-o", "json")
 	if err := json.Unmarshal([]byte(a.out), &rejected); err != nil || len(rejected.Errors) != 2 {
@@ -117,7 +137,7 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 func TestCommandsWithoutDaemon(t *testing.T) {
 	t.Parallel()
 	socket := "unix:" + filepath.Join(t.TempDir(), "none")
-	for _, args := range [][]string{{"status"}, {"status", "x"}, {"history"}, {"trigger", "x"}, {"reload"}} {
+	for _, args := range [][]string{{"status"}, {"status", "x"}, {"history"}, {"trigger", "x"}, {"pause"}, {"resume", "x"}, {"reload"}} {
 		a := dray(t, append(args, "--server", socket, "-o", "json")...)
 		var answer failed
 		if err := json.Unmarshal([]byte(a.out), &answer); err != nil || answer.Command != args[0] || !strings.Contains(answer.Error, "start it with dray run") {

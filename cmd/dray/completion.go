@@ -60,11 +60,11 @@ func completeValues(c *cobra.Command, values map[string][]string) {
 // completionTime limits the daemon's time to answer a completion.
 const completionTime = 2 * time.Second
 
-// completeJobs completes up to n names of the daemon's jobs.
-func (a *app) completeJobs(at *daemonAddress, n int) cobra.CompletionFunc {
+// completeJobs completes the first argument, the name of one of the daemon's jobs.
+func (a *app) completeJobs(at *daemonAddress) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var names []string
-		if len(args) >= n {
+		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), completionTime)

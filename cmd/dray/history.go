@@ -20,8 +20,8 @@ func (a *app) historyCommand() *cobra.Command {
 runs. --verbose shows the tags that each run imported, refused, deferred or failed at.
 
 ` + exitHelp,
-		Args:              atMostOne("history", "JOB"),
-		ValidArgsFunction: a.completeJobs(&at, 1),
+		Args:              atMostOneJob("history"),
+		ValidArgsFunction: a.completeJobs(&at),
 		RunE: func(c *cobra.Command, args []string) error {
 			if limit < 1 || limit > web.MaxRuns {
 				return usage("--limit must be between 1 and %d (got %d)", web.MaxRuns, limit)

@@ -361,3 +361,87 @@ func TestKeeperBeginsAnew(t *testing.T) {
 		k.runs("done", 1)
 	})
 }
+
+// A paused job is not taken unless it was asked for since; a pause survives the process, and ends when the job is gone.
+func TestKeeperPauses(t *testing.T) {
+	keepers(t, func(t *testing.T, k *keeping) {
+		ctx := t.Context()
+		pause := func(job string, want bool) {
+			t.Helper()
+			if found, err := k.Pause(ctx, job, record.Pause{Since: k.Now(), By: "ann", Reason: "why"}); found != want || err != nil {
+				t.Fatal(found, err)
+			}
+		}
+		resume := func(job string, want bool) {
+			t.Helper()
+			if found, err := k.Resume(ctx, job); found != want || err != nil {
+				t.Fatal(found, err)
+			}
+		}
+		ask := func(job string) {
+			t.Helper()
+			if found, err := k.Ask(ctx, job); !found || err != nil {
+				t.Fatal(found, err)
+			}
+		}
+		jobs := []daemon.Job{daily(t, "a", "f", 2), daily(t, "b", "f", 1)}
+		k.offer(jobs...)
+		pause("none", false)
+		resume("none", false)
+		resume("a", true)
+		pause("a", true)
+		k.shows("a", "is paused", func(j record.JobStatus) bool {
+			return j.State == record.JobPaused && j.Due.IsZero() && j.Paused.By == "ann" && j.Paused.Reason == "why" && !j.Paused.Since.IsZero() && !j.Paused.All
+		})
+		b := k.takes("b", record.First)
+		k.finishes(b)
+		if claim, next, err := k.Take(ctx, nil); claim != nil || err != nil || time.Until(next) < 10*time.Minute {
+			t.Fatal("a paused job makes the daemon look again:", claim, next, err)
+		}
+		ask("a")
+		pause("a", true) // once more: what was asked for before waits
+		k.takes("", "")
+		ask("a")
+		a := k.takes("a", record.Asked)
+		if err := k.GiveBack(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+		if a = k.take(); a == nil || a.Job != "a" {
+			t.Fatal("what was asked for is not taken again after it was given back:", a)
+		}
+		if err := k.Look(ctx, "a", []string{"v1"}); err != nil {
+			t.Fatal(err)
+		}
+		k.finishes(a)
+		k.takes("", "")
+
+		k.end()
+		k.begin()
+		k.offer(jobs...)
+		k.takes("", "")
+		k.shows("a", "is still paused", func(j record.JobStatus) bool { return j.State == record.JobPaused })
+		pause("", true)
+		k.offer(daily(t, "a", "g", 2), daily(t, "new", "f", 1)) // b is gone
+		k.takes("", "")
+		k.shows("new", "is paused with all", func(j record.JobStatus) bool { return j.State == record.JobPaused && j.Paused.All })
+		if all, err := k.Paused(ctx); err != nil || all == nil || !all.All || all.By != "ann" {
+			t.Error(all, err)
+		}
+		k.end()
+		k.begin()
+		k.offer(daily(t, "a", "g", 2), daily(t, "new", "f", 1))
+		k.takes("", "")
+		resume("", true)
+		k.finishes(k.takes("new", record.First))
+		k.takes("", "")
+		k.offer(daily(t, "new", "f", 1))
+		k.offer(daily(t, "a", "g", 2), daily(t, "new", "f", 1))
+		k.shows("a", "is not paused", func(j record.JobStatus) bool { return j.Paused == nil })
+		if claim := k.take(); claim == nil || claim.Job != "a" || claim.Fingerprint != "g" {
+			t.Error(claim)
+		}
+		if all, err := k.Paused(ctx); err != nil || all != nil {
+			t.Error(all, err)
+		}
+	})
+}

@@ -109,3 +109,12 @@ func (forgetful) KeepRun(context.Context, record.JobRun, record.State) error { r
 
 // KeepJobs implements daemon.Memory.
 func (forgetful) KeepJobs(context.Context, map[string]record.State) error { return nil }
+
+// Pauses implements daemon.Memory.
+func (forgetful) Pauses(context.Context) (map[string]record.Pause, error) { return nil, nil }
+
+// KeepPause implements daemon.Memory.
+func (forgetful) KeepPause(context.Context, string, record.Pause) error { return daemon.ErrNoMemory }
+
+// DropPauses implements daemon.Memory.
+func (forgetful) DropPauses(context.Context, []string) error { return nil }

@@ -28,8 +28,8 @@ it waits for, and the running imports. With JOB, only that and its last runs. dr
 server.listen, or by --server.
 
 ` + exitHelp,
-		Args:              atMostOne("status", "JOB"),
-		ValidArgsFunction: a.completeJobs(&at, 1),
+		Args:              atMostOneJob("status"),
+		ValidArgsFunction: a.completeJobs(&at),
 		RunE: func(c *cobra.Command, args []string) error {
 			job := ""
 			if len(args) > 0 {

@@ -50,7 +50,7 @@ it ended well.
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeJobs(&at, 1),
+		ValidArgsFunction: a.completeJobs(&at),
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout <= 0 {
 				return usage("--timeout must be longer than 0s (got %s)", timeout)

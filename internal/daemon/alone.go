@@ -20,11 +20,15 @@ type Alone struct {
 	scheduled func(record.JobStatus)
 	log       *slog.Logger
 
+	// pausing is held by who changes what the memory has of pauses.
+	pausing sync.Mutex
+
 	mu      sync.Mutex
 	entries map[string]*entry
 	// past are the states of removed jobs; nil until they are loaded.
-	past  map[string]record.State
-	queue schedule.Queue
+	past   map[string]record.State
+	queue  schedule.Queue
+	pauses pauses
 	// aside are jobs that were due while their registries were full, by registries.
 	aside map[string]*schedule.Queue
 	// offers and tokens count.
@@ -51,10 +55,23 @@ func NewAlone(memory Memory, scheduled func(record.JobStatus), log *slog.Logger)
 
 // Offer implements [Plans].
 func (a *Alone) Offer(ctx context.Context, jobs []Job) (next time.Time, err error) {
+	a.pausing.Lock()
+	defer a.pausing.Unlock()
+	next, resumed := a.offer(ctx, jobs)
+	a.unpause(ctx, resumed)
+	return next, nil
+}
+
+// offer also returns the names of jobs that are gone, and whose pauses are over.
+func (a *Alone) offer(ctx context.Context, jobs []Job) (next time.Time, resumed []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.past == nil {
 		a.load(ctx)
+	}
+	resumed = a.pauses.gone(jobs)
+	for _, name := range resumed {
+		delete(a.pauses, name)
 	}
 	a.offers++
 	now := clock()
@@ -68,7 +85,7 @@ func (a *Alone) Offer(ctx context.Context, jobs []Job) (next time.Time, err erro
 	}
 	a.requeue() // there may be more room now
 	next, _ = a.queue.Next()
-	return next, nil
+	return next, resumed
 }
 
 // load reads the saved states. A run that was under way in them was cut off.
@@ -76,6 +93,12 @@ func (a *Alone) load(ctx context.Context) {
 	states, err := a.writer.memory.JobStates(ctx)
 	if err != nil && ctx.Err() == nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "the history of earlier runs cannot be read; every job runs now", slog.Any("err", err))
+	}
+	if a.pauses, err = a.writer.memory.Pauses(ctx); err != nil && ctx.Err() == nil {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "the pauses cannot be read; no job is paused", slog.Any("err", err))
+	}
+	if a.pauses == nil {
+		a.pauses = pauses{}
 	}
 	a.past = make(map[string]record.State, len(states))
 	for name, s := range states {
@@ -111,7 +134,7 @@ func (a *Alone) adopt(job Job, now time.Time) {
 
 func (a *Alone) remove(e *entry) {
 	a.unqueue(e.Name)
-	e.removed, e.state.Asked = true, false
+	e.removed, e.state.Asked, e.state.Anyway = true, false, false
 	a.forget(e)
 }
 
@@ -136,10 +159,15 @@ func (a *Alone) plan(e *entry, now time.Time) {
 // put queues a job that has been planned.
 func (a *Alone) put(e *entry, now time.Time) {
 	a.unqueue(e.Name)
-	if at := due(e.state); !at.IsZero() {
+	if at := due(e.state); !at.IsZero() && !held(e.state, a.pauses.of(e.Name)) {
 		a.queue.Put(e.Name, at, e.Priority)
 	}
-	a.scheduled(status(e.Job, e.state, now))
+	a.scheduled(a.status(e, now))
+}
+
+// status returns what is shown of a job.
+func (a *Alone) status(e *entry, now time.Time) record.JobStatus {
+	return withPause(status(e.Job, e.state, now), e.state, a.pauses.of(e.Name))
 }
 
 func (a *Alone) save(e *entry) { a.writer.state(e.Name, saved(e.state, clock())) }
@@ -215,7 +243,9 @@ func (a *Alone) GiveBack(_ context.Context, claim *record.Claim) error {
 	if err != nil {
 		return err
 	}
+	anyway := e.state.Anyway || claim.State.Anyway && !e.removed
 	e.state = merged(e.state, claim.State, e.Fingerprint == claim.Fingerprint)
+	e.state.Anyway = anyway
 	if !e.removed {
 		a.plan(e, clock())
 	}
@@ -242,7 +272,10 @@ func (a *Alone) Ask(_ context.Context, job string) (found bool, err error) {
 	if !ok || e.removed {
 		return false, nil
 	}
-	e.state.Asked = true
+	if held(e.state, a.pauses.of(job)) {
+		e.state.Due = time.Time{} // the run is not the one that is due and waits
+	}
+	e.state.Asked, e.state.Anyway = true, true
 	a.plan(e, clock())
 	a.save(e)
 	return true, nil
@@ -272,7 +305,7 @@ func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
 	jobs, now := make([]record.JobStatus, 0, len(a.entries)), time.Now()
 	for _, e := range a.entries {
 		if !e.removed {
-			jobs = append(jobs, status(e.Job, e.state, now))
+			jobs = append(jobs, a.status(e, now))
 		}
 	}
 	return jobs, nil

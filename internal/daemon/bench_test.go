@@ -95,6 +95,9 @@ type nothing struct{}
 func (nothing) JobStates(context.Context) (map[string]record.State, error) { return nil, nil }
 func (nothing) KeepRun(context.Context, record.JobRun, record.State) error { return nil }
 func (nothing) KeepJobs(context.Context, map[string]record.State) error    { return nil }
+func (nothing) Pauses(context.Context) (map[string]record.Pause, error)    { return nil, nil }
+func (nothing) KeepPause(context.Context, string, record.Pause) error      { return nil }
+func (nothing) DropPauses(context.Context, []string) error                 { return nil }
 
 // quiet only counts runs.
 type quiet struct{ ran chan<- struct{} }

@@ -31,6 +31,10 @@ type Plans interface {
 	Ask(ctx context.Context, job string) (found bool, err error)
 	// Look has a job look at tags soon. It ignores jobs that there are not.
 	Look(ctx context.Context, job string, tags []string) error
+	// Pause has a job start no run but those that someone asks for from now on, and Resume ends that; all jobs where the name is empty. Both
+	// return once it lasts, and false if there is no such job.
+	Pause(ctx context.Context, job string, pause record.Pause) (found bool, err error)
+	Resume(ctx context.Context, job string) (found bool, err error)
 	// Leave makes the remaining writes, as far as ctx allows.
 	Leave(ctx context.Context)
 }
@@ -39,6 +43,8 @@ type Plans interface {
 type View interface {
 	// Board returns the status of all jobs, without the progress of runs.
 	Board(ctx context.Context) ([]record.JobStatus, error)
+	// Paused returns the pause of all jobs, nil for none.
+	Paused(ctx context.Context) (*record.Pause, error)
 	// Replicas returns the processes that work on the jobs; none where this one is alone.
 	Replicas(ctx context.Context) ([]record.Replica, error)
 	// Away returns since when the others cannot be reached; zero if they can.

@@ -17,6 +17,11 @@ type Memory interface {
 	KeepRun(ctx context.Context, run record.JobRun, state record.State) error
 	// KeepJobs saves the states of jobs, by name.
 	KeepJobs(ctx context.Context, states map[string]record.State) error
+	// Pauses returns the pauses in force by the jobs' names, that of all jobs by the empty one. KeepPause saves one, and DropPauses deletes
+	// some; both return once that is done, and their errors are answered.
+	Pauses(ctx context.Context) (map[string]record.Pause, error)
+	KeepPause(ctx context.Context, job string, pause record.Pause) error
+	DropPauses(ctx context.Context, jobs []string) error
 }
 
 // maxWrites is how many runs may wait for the memory before the next one does not end.

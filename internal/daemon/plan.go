@@ -34,7 +34,7 @@ func adopted(s record.State, was schedule.Schedule, job Job, now time.Time) reco
 // begun returns a job's state while it runs.
 func begun(s record.State, now time.Time) record.State {
 	s.Begun, s.BegunBy = now, s.Trigger
-	s.Asked, s.Due, s.Deferred = false, time.Time{}, time.Time{}
+	s.Asked, s.Anyway, s.Due, s.Deferred = false, false, time.Time{}, time.Time{}
 	s.Looks, s.Again, s.Tried = nil, nil, 0 // it looks at all tags
 	return s
 }
@@ -181,7 +181,7 @@ func ended(s record.State, result mirror.Result, fingerprint string, stopping bo
 // merged returns a job's state after a claim, of which the claimant knows only what it has done: what others may have changed meanwhile stays.
 // Until when something is deferred, and when the job runs next, holds only if the job is still the same.
 func merged(present, claimant record.State, same bool) record.State {
-	claimant.Anchor, claimant.Asked = present.Anchor, present.Asked
+	claimant.Anchor, claimant.Asked, claimant.Anyway = present.Anchor, present.Asked, present.Anyway
 	claimant = withLooks(claimant, present.Looks, present.LookAt) // there may be too many now
 	if !same {
 		claimant.Deferred, claimant.Due, claimant.Trigger, claimant.Planned = present.Deferred, present.Due, present.Trigger, present.Planned

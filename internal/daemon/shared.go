@@ -47,6 +47,9 @@ type offers interface {
 	// Ask has a job run now. Look has it look at tags soon, at all if there are more than record.MaxLooks.
 	Ask(ctx context.Context, job string) (found bool, err error)
 	Look(ctx context.Context, job string, tags []string, soon time.Duration) error
+	// Pause and Resume are as those of Plans.
+	Pause(ctx context.Context, job string, pause record.Pause) (found bool, err error)
+	Resume(ctx context.Context, job string) (found bool, err error)
 }
 
 type board interface {
@@ -54,6 +57,8 @@ type board interface {
 	Jobs(ctx context.Context) (map[string]record.SharedJob, error)
 	Fingerprints(ctx context.Context) (map[string]string, error)
 	JobStates(ctx context.Context) (map[string]record.State, error)
+	// Pauses returns the pauses in force by the jobs' names, that of all jobs by the empty one.
+	Pauses(ctx context.Context) (map[string]record.Pause, error)
 	// Replicas returns the processes that are alive.
 	Replicas(ctx context.Context) ([]record.Replica, error)
 }
@@ -99,10 +104,17 @@ type Shared struct {
 	behind bool
 
 	reading sync.Mutex
-	// read is when the board was read last.
+	// read is when the board was read last, and shown what it was; outdated is set if this process has changed it since.
 	read     time.Time
-	jobsRead []record.JobStatus
+	outdated bool
+	shown    shown
+}
+
+// shown is what the board shows.
+type shown struct {
+	jobs     []record.JobStatus
 	replicas []record.Replica
+	paused   *record.Pause
 }
 
 // NewShared returns a keeper of jobs for a member. It calls scheduled with the status of each job now and then; that must not block.
@@ -356,14 +368,14 @@ func (s *Shared) Leave(ctx context.Context) {
 
 // Board implements [View]. While the ledger cannot be reached it is what was read last.
 func (s *Shared) Board(ctx context.Context) ([]record.JobStatus, error) {
-	jobs, _, err := s.look(ctx)
-	return jobs, err
+	b, err := s.look(ctx)
+	return slices.Clone(b.jobs), err
 }
 
 // Replicas implements [View].
 func (s *Shared) Replicas(ctx context.Context) ([]record.Replica, error) {
-	_, replicas, err := s.look(ctx)
-	return replicas, err
+	b, err := s.look(ctx)
+	return b.replicas, err
 }
 
 // Away implements [View].
@@ -373,29 +385,43 @@ func (s *Shared) Away() time.Time { return s.member.Away() }
 func (s *Shared) Now() time.Time { return s.member.Now() }
 
 // look reads the board, unless it was read within the last second, or cannot be.
-func (s *Shared) look(ctx context.Context) ([]record.JobStatus, []record.Replica, error) {
+func (s *Shared) look(ctx context.Context) (shown, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	if !s.read.IsZero() && (time.Since(s.read) < boardEvery || !s.Away().IsZero()) {
-		return slices.Clone(s.jobsRead), s.replicas, nil
+	fresh := time.Since(s.read) < boardEvery && !s.outdated
+	if !s.read.IsZero() && (fresh || !s.Away().IsZero()) {
+		return s.shown, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, boardLasts)
 	defer cancel()
-	theirs, err := s.member.Jobs(ctx)
-	if err == nil {
-		s.replicas, err = s.member.Replicas(ctx)
-	}
+	b, err := s.readBoard(ctx)
 	switch {
 	case err != nil && s.read.IsZero():
-		return nil, nil, err
-	case err != nil:
-		return slices.Clone(s.jobsRead), s.replicas, nil
+		return shown{}, err
+	case err == nil:
+		s.read, s.outdated, s.shown = time.Now(), false, b
 	}
+	return s.shown, nil
+}
+
+func (s *Shared) readBoard(ctx context.Context) (b shown, err error) {
+	theirs, err := s.member.Jobs(ctx)
+	if err != nil {
+		return b, err
+	}
+	paused, err := s.member.Pauses(ctx)
+	if err != nil {
+		return b, err
+	}
+	if b.replicas, err = s.member.Replicas(ctx); err != nil {
+		return b, err
+	}
+	b.paused = pauses(paused).all()
 	s.mu.Lock()
 	mine := s.jobs
 	s.mu.Unlock()
 	now := s.member.Now()
-	s.read, s.jobsRead = time.Now(), make([]record.JobStatus, 0, len(theirs))
+	b.jobs = make([]record.JobStatus, 0, len(theirs))
 	for name, their := range theirs {
 		job, ok := mine[name]
 		if !ok {
@@ -406,7 +432,7 @@ func (s *Shared) look(ctx context.Context) ([]record.JobStatus, []record.Replica
 			j.State, j.Started = record.JobWaiting, time.Time{}
 		}
 		j.Replica = their.Replica
-		s.jobsRead = append(s.jobsRead, j)
+		b.jobs = append(b.jobs, withPause(j, their.State, pauses(paused).of(name)))
 	}
-	return slices.Clone(s.jobsRead), s.replicas, nil
+	return b, nil
 }

@@ -29,6 +29,7 @@ type member struct {
 	number int64
 	theirs map[string]string
 	jobs   map[string]*sharedJob
+	pauses map[string]record.Pause
 	token  int64
 	// away is since when nothing is answered.
 	away time.Time
@@ -84,7 +85,7 @@ func (m *member) Take(_ context.Context, _, but []string) (claim *record.Claim, 
 			j := m.jobs[name]
 			wait := due(j.State).Sub(m.Now())
 			switch {
-			case j.token != 0 || due(j.State).IsZero() || slices.Contains(but, name):
+			case j.token != 0 || due(j.State).IsZero() || slices.Contains(but, name) || held(j.State, pauses(m.pauses).of(name)):
 			case wait > 0 && (next < 0 || wait < next):
 				next = wait
 			case wait <= 0 && claim == nil:
@@ -165,7 +166,7 @@ func (m *member) InForce() (number int64, hash string) {
 func (m *member) Ask(_ context.Context, job string) (found bool, err error) {
 	err = m.ask(func() {
 		if found = m.jobs[job] != nil; found {
-			m.jobs[job].State.Due, m.jobs[job].State.Trigger = m.Now(), record.Asked
+			m.jobs[job].State.Due, m.jobs[job].State.Trigger, m.jobs[job].State.Anyway = m.Now(), record.Asked, true
 		}
 	})
 	return found, err
@@ -177,6 +178,24 @@ func (m *member) Look(_ context.Context, job string, tags []string, soon time.Du
 			j.State = withLooks(j.State, tags, m.Now().Add(soon))
 		}
 	})
+}
+
+func (m *member) Pause(_ context.Context, job string, pause record.Pause) (found bool, err error) {
+	err = m.ask(func() {
+		if found = job == "" || m.jobs[job] != nil; found {
+			m.pauses = map[string]record.Pause{job: pauses(m.pauses).kept(job, pause)}
+		}
+	})
+	return found, err
+}
+
+func (m *member) Resume(_ context.Context, job string) (found bool, err error) {
+	return true, m.ask(func() { delete(m.pauses, job) })
+}
+
+func (m *member) Pauses(context.Context) (all map[string]record.Pause, err error) {
+	err = m.ask(func() { all = maps.Clone(m.pauses) })
+	return all, err
 }
 
 func (m *member) Jobs(context.Context) (jobs map[string]record.SharedJob, err error) {

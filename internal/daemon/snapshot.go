@@ -18,6 +18,9 @@ func (d *Daemon) Snapshot(ctx context.Context) (s record.Snapshot, err error) {
 	if s.Jobs, err = d.options.View.Board(ctx); err != nil {
 		return record.Snapshot{}, err
 	}
+	if s.Paused, err = d.options.View.Paused(ctx); err != nil {
+		return record.Snapshot{}, err
+	}
 	if s.Replicas, err = d.options.View.Replicas(ctx); err != nil {
 		return record.Snapshot{}, err
 	}

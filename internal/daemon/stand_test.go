@@ -40,6 +40,7 @@ type stand struct {
 	mostAtOnce int
 	closed     int // generations
 	states     map[string]record.State
+	pauses     map[string]record.Pause
 	kept       []kept
 	told       []string // by the service manager's words
 	events     []string
@@ -67,6 +68,8 @@ type config struct {
 	// slow is how long a build takes, also when it is stopped where it is deaf; writes how long each write of the memory does.
 	slow, writes time.Duration
 	deaf         bool
+	// forgets is why the memory keeps no pause; nil if it does.
+	forgets error
 }
 
 type begin struct {
@@ -101,7 +104,7 @@ func inBubble(t *testing.T, c config, f func(t *testing.T, s *stand)) {
 }
 
 func newStand(c config) *stand {
-	return &stand{config: c, states: map[string]record.State{}, under: map[string]int{}, times: map[string]int{}, log: &bytes.Buffer{}}
+	return &stand{config: c, states: map[string]record.State{}, pauses: map[string]record.Pause{}, under: map[string]int{}, times: map[string]int{}, log: &bytes.Buffer{}}
 }
 
 // start runs a daemon, anew where one has ended, and returns when it has nothing to do at the moment.
@@ -152,12 +155,12 @@ func (s *stand) stop(t *testing.T) {
 // crash ends the daemon as kill -9 does: nothing that it does from then on is seen.
 func (s *stand) crash() {
 	s.mu.Lock()
-	states, kept, events := maps.Clone(s.states), slices.Clone(s.kept), slices.Clone(s.events)
+	states, pauses, kept, events := maps.Clone(s.states), maps.Clone(s.pauses), slices.Clone(s.kept), slices.Clone(s.events)
 	s.mu.Unlock()
 	s.kill()
 	<-s.ended
 	s.mu.Lock()
-	s.states, s.kept, s.events = states, kept, events
+	s.states, s.pauses, s.kept, s.events = states, pauses, kept, events
 	s.mu.Unlock()
 }
 
@@ -310,6 +313,31 @@ func (m *memory) KeepJobs(_ context.Context, states map[string]record.State) err
 	defer m.mu.Unlock()
 	maps.Copy(m.states, states)
 	return nil
+}
+
+func (m *memory) Pauses(context.Context) (map[string]record.Pause, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.pauses), nil
+}
+
+func (m *memory) KeepPause(_ context.Context, job string, pause record.Pause) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.config.forgets != nil {
+		return m.config.forgets
+	}
+	m.pauses[job] = pause
+	return nil
+}
+
+func (m *memory) DropPauses(_ context.Context, jobs []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, job := range jobs {
+		delete(m.pauses, job)
+	}
+	return m.config.forgets
 }
 
 // recorder keeps events.

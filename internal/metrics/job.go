@@ -40,6 +40,11 @@ func (m *Metrics) Scheduled(status record.JobStatus) {
 	setTime(m.lastSuccess, job, status.LastSuccess)
 	setTime(m.deadline, job, status.Deadline)
 	m.failures.WithLabelValues(job, job).Set(float64(status.Failures))
+	paused := 0.0
+	if status.Paused != nil {
+		paused = 1
+	}
+	m.paused.WithLabelValues(job, job).Set(paused)
 }
 
 func setTime(vec *prometheus.GaugeVec, job string, at time.Time) {
@@ -121,7 +126,7 @@ func (m *Metrics) Removed(job string) {
 		return
 	}
 	delete(m.jobs, job)
-	for _, vec := range []*prometheus.GaugeVec{m.nextRun, m.lastSuccess, m.deadline, m.failures} {
+	for _, vec := range []*prometheus.GaugeVec{m.nextRun, m.lastSuccess, m.deadline, m.failures, m.paused} {
 		vec.DeleteLabelValues(job, job)
 	}
 	for key := range own.actions {

@@ -15,12 +15,12 @@ import (
 
 func TestScheduledTakesBack(t *testing.T) {
 	m := metrics.New("")
-	m.Scheduled(record.JobStatus{Job: "alpine", Due: noon, LastSuccess: noon, Deadline: noon, Failures: 2})
-	if lines := series(t, m, `job="alpine"`); len(lines) != 4 {
+	m.Scheduled(record.JobStatus{Job: "alpine", Due: noon, LastSuccess: noon, Deadline: noon, Failures: 2, Paused: &record.Pause{}})
+	if lines := series(t, m, `job="alpine"`); len(lines) != 5 || lines[3] != `dray_job_paused{job="alpine",mapping="alpine"} 1` {
 		t.Errorf("%q", lines)
 	}
 	m.Scheduled(record.JobStatus{Job: "alpine"})
-	want := []string{`dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`}
+	want := []string{`dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`, `dray_job_paused{job="alpine",mapping="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, `job="alpine"`)); diff != "" {
 		t.Error(diff)
 	}
@@ -57,7 +57,7 @@ func TestRemoved(t *testing.T) {
 	}
 	m.Scheduled(record.JobStatus{Job: "alpine"})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()[:1]})
-	want := []string{`dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`}
+	want := []string{`dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`, `dray_job_paused{job="alpine",mapping="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, "alpine")); diff != "" {
 		t.Error("added again: " + diff)
 	}

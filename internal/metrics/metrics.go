@@ -29,6 +29,7 @@ type Metrics struct {
 	lastSuccess *prometheus.GaugeVec
 	deadline    *prometheus.GaugeVec
 	failures    *prometheus.GaugeVec
+	paused      *prometheus.GaugeVec
 	actions     *prometheus.CounterVec
 	imports     *prometheus.CounterVec
 
@@ -80,6 +81,7 @@ func (m *Metrics) describeJobs() {
 	m.deadline = m.gauge("dray_job_success_deadline_timestamp_seconds",
 		"By when the schedule lets one expect the next success: when the job was first due after its last one, or after it became known. Absent for a job without schedule.", "job", "mapping")
 	m.failures = m.gauge("dray_job_consecutive_failures", "Runs with a failure since the last one without.", "job", "mapping")
+	m.paused = m.gauge("dray_job_paused", "1 while the job is paused, by itself or with all jobs; else 0.", "job", "mapping")
 	m.actions = m.counter("dray_actions_total", "Decisions for a tag, by what to do and why.", "job", "mapping", "op", "reason")
 	m.imports = m.counter("dray_imports_total", "Imports begun or put off, by how they ended.", "job", "mapping", "engine", "outcome")
 }

@@ -29,6 +29,9 @@ type State struct {
 	Planned string
 	// Asked is set if someone has requested a run that has not begun.
 	Asked bool
+	// Anyway is set if, since the last pause began, someone has requested a run that has not begun: it begins during the pause too. The store
+	// of a process that is alone has no place for it.
+	Anyway bool
 	// Looks are tags that events have named and that no run has looked at since, as references to the source, sorted, and LookAt is when a
 	// run for them begins. Again are those that such a run has left undone, AgainAt is when the next try begins, and Tried how many tries in
 	// a row have left some undone. The store of a process that is alone has no place for these: it has Deferred instead, so that a run for

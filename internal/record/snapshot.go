@@ -14,9 +14,11 @@ type Snapshot struct {
 	Started time.Time `json:"started,omitzero"`
 	Now     time.Time `json:"now"`
 	// Stopping is set once nothing new begins.
-	Stopping bool   `json:"stopping"`
-	Config   Config `json:"config"`
-	Totals   Totals `json:"totals"`
+	Stopping bool `json:"stopping"`
+	// Paused is the pause of all jobs, nil for none.
+	Paused *Pause `json:"paused,omitempty"`
+	Config Config `json:"config"`
+	Totals Totals `json:"totals"`
 	// Budgets are the known pull limits of registries.
 	Budgets []Budget `json:"budgets,omitempty"`
 	// Closed are the target registries known to refuse reads; Azure imports into them.
@@ -52,6 +54,8 @@ type Totals struct {
 	Parallel int `json:"parallel"`
 	Waiting  int `json:"waiting"`
 	Deferred int `json:"deferred"`
+	// Paused counts jobs that are paused, each by itself or with all.
+	Paused int `json:"paused"`
 	// Failing jobs have failed since their last success; Overdue ones have had no success for longer than their schedule allows.
 	Failing int `json:"failing"`
 	Overdue int `json:"overdue"`
@@ -66,7 +70,10 @@ func (t *Totals) Add(j *JobStatus) {
 		t.Waiting++
 	case JobDeferred:
 		t.Deferred++
-	case JobScheduled, JobIdle:
+	case JobScheduled, JobIdle, JobPaused:
+	}
+	if j.Paused != nil {
+		t.Paused++
 	}
 	if j.Failures > 0 {
 		t.Failing++
@@ -110,6 +117,8 @@ const (
 	JobDeferred Activity = "deferred"
 	// JobIdle: it runs only on a change or on request.
 	JobIdle Activity = "idle"
+	// JobPaused: it runs only on request until it is resumed.
+	JobPaused Activity = "paused"
 )
 
 // JobStatus is the state of one job.
@@ -122,6 +131,8 @@ type JobStatus struct {
 	// Targets are the job's targets, in the order of the config; absent if those are not known.
 	Targets []string `json:"targets,omitempty"`
 	State   Activity `json:"state"`
+	// Paused is the pause that holds for it, its own before that of all; nil for none. A run that was under way goes on.
+	Paused *Pause `json:"paused,omitempty"`
 	// Due is when it runs next, absent for never and during a run; Trigger is why it will run, or runs.
 	Due     time.Time `json:"due,omitzero"`
 	Trigger Trigger   `json:"trigger"`

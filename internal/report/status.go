@@ -17,6 +17,9 @@ func Status(w io.Writer, s record.Snapshot, style Style) error {
 	slices.SortStableFunc(jobs, func(a, b record.JobStatus) int { return a.Compare(&b) })
 	var b strings.Builder
 	statusRejection(&b, s.Config, now, style)
+	if s.Paused != nil {
+		b.WriteString(style.paint(yellow, "All jobs are "+pauseText(s.Paused, now)) + "\n\n")
+	}
 	statusTable(&b, jobs, now, style)
 	statusErrors(&b, jobs, style)
 	statusImports(&b, jobs, style)
@@ -83,7 +86,7 @@ func statusRow(j record.JobStatus, now time.Time) cells {
 	switch j.State {
 	case record.JobRunning:
 		row[1].color = green
-	case record.JobWaiting, record.JobDeferred:
+	case record.JobWaiting, record.JobDeferred, record.JobPaused:
 		row[1].color = yellow
 	case record.JobScheduled, record.JobIdle:
 	}
@@ -123,6 +126,8 @@ func outcomeColor(outcome record.Result) color {
 func nextText(j record.JobStatus, now time.Time) string {
 	text := "when asked for"
 	switch {
+	case j.State == record.JobPaused:
+		return pauseText(j.Paused, now)
 	case j.State == record.JobRunning:
 		text = "runs for " + span(now.Sub(j.Started))
 	case j.State == record.JobWaiting:
@@ -136,6 +141,21 @@ func nextText(j record.JobStatus, now time.Time) string {
 			what = "its window"
 		}
 		text += ", waits for " + what + " until " + clockText(j.DeferredUntil, now)
+	}
+	return text
+}
+
+// pauseText says since when something is paused, by whom and why.
+func pauseText(p *record.Pause, now time.Time) string {
+	if p == nil {
+		return "paused"
+	}
+	text := "paused for " + span(now.Sub(p.Since))
+	if p.By != "" {
+		text += " by " + Line(p.By)
+	}
+	if p.Reason != "" {
+		text += ": " + Line(p.Reason)
 	}
 	return text
 }
@@ -182,7 +202,11 @@ func statusTotals(b *strings.Builder, s record.Snapshot, now time.Time) {
 	for i := range s.Jobs {
 		t.Add(&s.Jobs[i])
 	}
-	fmt.Fprintf(b, "\nStatus: %s, %d running of at most %d, %d failing, %d overdue; ", count(len(s.Jobs), "job"), t.Running, s.Totals.Parallel, t.Failing, t.Overdue)
+	fmt.Fprintf(b, "\nStatus: %s, %d running of at most %d, %d failing, %d overdue", count(len(s.Jobs), "job"), t.Running, s.Totals.Parallel, t.Failing, t.Overdue)
+	if t.Paused > 0 {
+		fmt.Fprintf(b, ", %d paused", t.Paused)
+	}
+	b.WriteString("; ")
 	if s.Stopping {
 		b.WriteString("stopping, ")
 	}

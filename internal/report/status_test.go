@@ -29,6 +29,7 @@ func service() record.Snapshot {
 			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Events: map[string]int64{"unwanted": 3, "accepted": 12}, LastEvent: at(-time.Minute)},
 			{Name: "corp", Type: "harbor", Path: "/hook/corp"},
 		},
+		Paused: &record.Pause{Since: at(-time.Minute), By: "10.0.0.1", All: true},
 		Closed: []record.ClosedRegistry{{Registry: "myregistry.azurecr.io", Reason: "source: 403: " + hostile, Repositories: 1}, {Registry: "other.azurecr.io", Reason: "dataPlane: none", Repositories: 12}},
 		Jobs: []record.JobStatus{
 			{
@@ -45,6 +46,7 @@ func service() record.Snapshot {
 			{Job: "idle", State: record.JobIdle},
 			{Job: "library/hello-world", State: record.JobWaiting, Due: at(-time.Minute)},
 			{Job: "observing", State: record.JobRunning, Started: at(-time.Second), Progress: &record.Progress{Tags: 1000, Observed: 400}},
+			{Job: "paused", State: record.JobPaused, Paused: &record.Pause{Since: at(-3 * time.Hour), By: "ann@laptop (127.0.0.1)", Reason: hostile}},
 			{Job: "starting", State: record.JobRunning, Started: noon},
 			{Job: "soon", State: record.JobScheduled, Due: at(time.Millisecond), Last: &record.Run{Outcome: record.RunPartly, Ended: at(-59 * time.Second), Counts: record.Counts{Unverified: 3}}},
 		},

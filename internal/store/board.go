@@ -17,7 +17,7 @@ func (m *Member) Jobs(ctx context.Context) (map[string]record.SharedJob, error) 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := m.ledger.query(ctx, "SELECT j.name, coalesce(m.name, '') FROM {jobs} j LEFT JOIN {members} m ON m.id = j.member WHERE NOT j.removed")
+	rows, err := m.ledger.query(ctx, "SELECT j.name, coalesce(m.name, ''), j.anyway FROM {jobs} j LEFT JOIN {members} m ON m.id = j.member WHERE NOT j.removed")
 	if err != nil {
 		return nil, m.ledger.failed(ctx, "read which jobs there are", err)
 	}
@@ -25,10 +25,13 @@ func (m *Member) Jobs(ctx context.Context) (map[string]record.SharedJob, error) 
 	jobs := map[string]record.SharedJob{}
 	for rows.Next() {
 		var name, replica string
-		if err := rows.Scan(&name, &replica); err != nil {
+		var anyway bool
+		if err := rows.Scan(&name, &replica, &anyway); err != nil {
 			return nil, m.ledger.failed(ctx, "read which jobs there are", err)
 		}
-		jobs[name] = record.SharedJob{State: states[name], Replica: replica}
+		state := states[name]
+		state.Anyway = anyway
+		jobs[name] = record.SharedJob{State: state, Replica: replica}
 	}
 	return jobs, m.ledger.failed(ctx, "read which jobs there are", rows.Err())
 }

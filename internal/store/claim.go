@@ -13,16 +13,19 @@ import (
 )
 
 // claimColumns are in the order of Take: the state of a job before it was claimed.
-const claimColumns = "fingerprint, anchor, started, ended, succeeded, failures, deferred, given, vain, due, due_cause, planned, asked, begun, begun_cause, " +
+const claimColumns = "fingerprint, anchor, started, ended, succeeded, failures, deferred, given, vain, due, due_cause, planned, asked, anyway, begun, begun_cause, " +
 	"looks, look_at, again, again_at, tried"
+
+// unpaused are jobs that no pause keeps from running.
+const unpaused = "(anyway OR name NOT IN (SELECT name FROM {pauses}) AND NOT EXISTS (SELECT 1 FROM {pauses} WHERE name = ''))"
 
 // take claims the first job that is due for a member that is alive and knows what is in force. What it returns of the job was there before. A
 // run for all tags leaves nothing planned; one for some leaves what is planned, and tags whose next try is later.
 const take = "WITH job AS (SELECT id, name, " + claimColumns + ", due BETWEEN 1 AND ? AS whole, again_at BETWEEN 1 AND ? AS retry " +
 	"FROM {jobs} WHERE member IS NULL AND NOT removed AND next > 0 AND next <= ? " +
-	"AND NOT (registries {in texts}) AND NOT (name {in texts}) ORDER BY urgent DESC, priority DESC, next LIMIT 1 {unlocked}) " +
+	"AND NOT (registries {in texts}) AND NOT (name {in texts}) AND " + unpaused + " ORDER BY urgent DESC, priority DESC, next LIMIT 1 {unlocked}) " +
 	"UPDATE {jobs} SET member = ?, token = nextval('dray.tokens'), begun = ?, begun_cause = CASE WHEN whole THEN job.due_cause ELSE ? END, urgent = false, " +
-	"asked = job.asked AND NOT whole, due = CASE WHEN whole THEN 0 ELSE job.due END, deferred = CASE WHEN whole THEN 0 ELSE job.deferred END, " +
+	"asked = job.asked AND NOT whole, anyway = job.anyway AND NOT whole, due = CASE WHEN whole THEN 0 ELSE job.due END, deferred = CASE WHEN whole THEN 0 ELSE job.deferred END, " +
 	"claimed = CASE WHEN whole THEN '[]' WHEN retry THEN job.looks || job.again ELSE job.looks END, looks = '[]', look_at = 0, " +
 	"again = CASE WHEN whole OR retry THEN '[]' ELSE job.again END, again_at = CASE WHEN whole OR retry THEN 0 ELSE job.again_at END, " +
 	"tried = CASE WHEN whole THEN 0 ELSE job.tried END " +
@@ -49,7 +52,7 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 	var looks, again string
 	var whole, retry bool
 	err = m.ledger.queryRow(ctx, take, now, now, now, array(full), array(but), id, now, record.Event, id, now, force).Scan(&claim.Token, &begun, &job, &claim.Job,
-		&s.Fingerprint, &anchor, &started, &ended, &succeeded, &s.Failures, &deferred, &given, &s.Vain, &due, &s.Trigger, &s.Planned, &s.Asked, &before, &s.BegunBy,
+		&s.Fingerprint, &anchor, &started, &ended, &succeeded, &s.Failures, &deferred, &given, &s.Vain, &due, &s.Trigger, &s.Planned, &s.Asked, &s.Anyway, &before, &s.BegunBy,
 		&looks, &lookAt, &again, &againAt, &s.Tried, &whole, &retry)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -96,7 +99,7 @@ func (m *Member) hold(id int64, claim *record.Claim) error {
 
 // next returns after how long a job is due that is free, negative for never.
 func (m *Member) next(ctx context.Context, but []string) (time.Duration, error) {
-	const query = "SELECT coalesce((SELECT min(next) FROM {jobs} WHERE member IS NULL AND NOT removed AND next > 0 AND NOT (name {in texts})) - ?, -1)"
+	const query = "SELECT coalesce((SELECT min(next) FROM {jobs} WHERE member IS NULL AND NOT removed AND next > 0 AND NOT (name {in texts}) AND " + unpaused + ") - ?, -1)"
 	var milliseconds int64
 	if err := m.ledger.queryRow(ctx, query, array(but), now).Scan(&milliseconds); err != nil {
 		return 0, m.ledger.failed(ctx, "see when a job is due", err)
@@ -135,13 +138,13 @@ func (m *Member) GiveBack(ctx context.Context, claim *record.Claim) error {
 	if err != nil {
 		return err
 	}
-	const query = "UPDATE {jobs} SET member = NULL, begun = ?, begun_cause = ?, asked = asked OR ? AND NOT removed, claimed = '[]', " +
+	const query = "UPDATE {jobs} SET member = NULL, begun = ?, begun_cause = ?, asked = asked OR ? AND NOT removed, anyway = anyway OR ? AND NOT removed, claimed = '[]', " +
 		"looks = looks || ?::jsonb, look_at = coalesce(least(nullif(look_at, 0), nullif(?::bigint, 0)), 0), again = ?, again_at = ?, tried = ?, " +
 		"deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
 		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
 		"WHERE name = ? AND member = ? AND token = ?"
 	s, planned := claim.State, claim.Fingerprint
-	return m.settle(ctx, claim, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked,
+	return m.settle(ctx, claim, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked, s.Anyway,
 		array(s.Looks), milliseconds(s.LookAt), array(s.Again), milliseconds(s.AgainAt), s.Tried, planned, milliseconds(s.Deferred), now, planned, milliseconds(s.Due), record.Asked, planned, s.Trigger,
 		claim.Job, id, claim.Token)})
 }
@@ -178,7 +181,7 @@ func (m *Member) settle(ctx context.Context, claim *record.Claim, list []stateme
 
 // Ask has a job run now, or right after its current run. It returns false if there is no such job.
 func (m *Member) Ask(ctx context.Context, job string) (found bool, err error) {
-	const query = "UPDATE {jobs} SET asked = true, due = CASE WHEN member IS NULL THEN ? ELSE due END, " +
+	const query = "UPDATE {jobs} SET asked = true, anyway = true, due = CASE WHEN member IS NULL THEN ? ELSE due END, " +
 		"due_cause = CASE WHEN member IS NULL THEN ? ELSE due_cause END WHERE name = ? AND NOT removed"
 	changed, err := m.ledger.transact(ctx, do(query, now, record.Asked, job))
 	return changed > 0, m.ledger.failed(ctx, "ask for "+job, err)

@@ -44,7 +44,9 @@ const putInForce = electorate + `,
 			due_cause = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due_cause ELSE excluded.due_cause END
 		WHERE jobs.removed OR jobs.planned <> excluded.planned OR jobs.priority <> excluded.priority OR jobs.registries <> excluded.registries),
 	gone AS (
-		UPDATE {jobs} SET removed = true, asked = false WHERE NOT removed AND EXISTS (SELECT 1 FROM won) AND name NOT IN (SELECT name FROM plans))
+		UPDATE {jobs} SET removed = true, asked = false, anyway = false WHERE NOT removed AND EXISTS (SELECT 1 FROM won) AND name NOT IN (SELECT name FROM plans)),
+	resumed AS (
+		DELETE FROM {pauses} WHERE name <> '' AND EXISTS (SELECT 1 FROM won) AND name NOT IN (SELECT name FROM plans))
 	SELECT coalesce((SELECT number FROM won), (SELECT number FROM {inforce}), 0), coalesce((SELECT ? FROM won), (SELECT hash FROM {inforce}), '')`
 
 // Offer says which jobs this process has, as a generation with a hash, and reports whether that is in force. If it is not, the others have

@@ -3,7 +3,7 @@ package store
 // ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
 // The tables are those of the SQLite store. The function now is the clock; it is stable,
 // which means once a statement, so that what is compared with it is found by indexes.
-var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3}
+var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4}
 
 // ledgerMeta is where the version is.
 const ledgerMeta = `
@@ -182,4 +182,15 @@ ALTER TABLE dray.jobs
 DROP INDEX IF EXISTS dray.jobs_next, dray.jobs_due;
 CREATE INDEX jobs_next ON dray.jobs (urgent DESC, priority DESC, next) WHERE member IS NULL AND NOT removed AND next > 0;
 CREATE INDEX jobs_due ON dray.jobs (next) WHERE member IS NULL AND NOT removed AND next > 0;
+`
+
+// The pauses in force, by the job's name; that of all jobs has the empty one. anyway: a run was asked for since the pause began.
+const ledgerVersion4 = `
+CREATE TABLE IF NOT EXISTS dray.pauses (
+	name   TEXT PRIMARY KEY,
+	since  BIGINT NOT NULL,
+	who    TEXT NOT NULL,
+	reason TEXT NOT NULL
+);
+ALTER TABLE dray.jobs ADD COLUMN IF NOT EXISTS anyway BOOLEAN NOT NULL DEFAULT false;
 `

@@ -10,7 +10,7 @@ func TestPostgres(t *testing.T) {
 	}{
 		{"Manifests", TestManifests}, {"ManifestRefused", TestManifestRefused}, {"BlobHolders", TestBlobHolders}, {"Holds", TestHolds},
 		{"RepositoriesRefused", TestRepositoriesRefused}, {"Selected", TestSelected}, {"ReferrersSeen", TestReferrersSeen}, {"Tags", TestTags},
-		{"Budgets", TestBudgets}, {"Operations", TestOperations}, {"TouchedIsBounded", TestTouchedIsBounded},
+		{"Budgets", TestBudgets}, {"Pauses", TestPauses}, {"Operations", TestOperations}, {"TouchedIsBounded", TestTouchedIsBounded},
 		{"KeepJobs", TestKeepJobs}, {"LastRun", TestLastRun}, {"KeepRun", TestKeepRun}, {"KeepRunRefused", TestKeepRunRefused},
 		{"KeepRunBounded", TestKeepRunBounded}, {"QuietRuns", TestQuietRuns}, {"RunsThatStay", TestRunsThatStay},
 		{"History", TestHistory}, {"HistoryBounded", TestHistoryBounded}, {"HistoryLimited", TestHistoryLimited},

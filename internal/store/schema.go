@@ -15,7 +15,9 @@ const applicationID = 0x64726179
 
 // schema returns the SQL that migrates each version of the database to the next; the version is their number. A released element never
 // changes: a new version is a new element.
-func schema() []string { return []string{version1, version2, version3, version4, version5, version6} }
+func schema() []string {
+	return []string{version1, version2, version3, version4, version5, version6, version7}
+}
 
 // Times are Unix milliseconds. used is when a row was last written or read, exact to a day.
 const version1 = `
@@ -180,6 +182,16 @@ UPDATE jobs SET deferred = coalesce((SELECT min(retry_at) FROM outcomes
 const version6 = `
 ALTER TABLE runs ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outcomes ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
+`
+
+// The pauses in force, by the job's name; that of all jobs has the empty one.
+const version7 = `
+CREATE TABLE pauses (
+	name   TEXT PRIMARY KEY NOT NULL,
+	since  INTEGER NOT NULL,
+	who    TEXT NOT NULL,
+	reason TEXT NOT NULL
+) STRICT;
 `
 
 // migrate brings the database to the newest version, all or nothing. It begins to write in any case, so that an unwritable file is found

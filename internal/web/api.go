@@ -144,14 +144,7 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request, job string) {
 	case found:
 		answer(w, http.StatusAccepted, accepted{Job: job, Asked: exact(asked)})
 	default:
-		s.withStatus(w, r, func(status *record.Snapshot) {
-			var names []string
-			for _, j := range status.Jobs {
-				names = append(names, j.Job)
-			}
-			unknown := UnknownJob(job, names)
-			answer(w, http.StatusNotFound, failure{Error: unknown.Error(), Nearest: unknown.Nearest})
-		})
+		s.withStatus(w, r, func(status *record.Snapshot) { s.unknown(w, job, status) })
 	}
 }
 

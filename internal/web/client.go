@@ -119,7 +119,7 @@ func (c *Client) check(version int) error {
 // Sync has a job run now, and does not wait for it; with tags, the run looks at these only. It returns when the daemon was asked, by the daemon's
 // clock: the run begins later. The error is an [*UnknownJobError] if there is no job of that name.
 func (c *Client) Sync(ctx context.Context, job string, tags ...string) (asked time.Time, err error) {
-	path := jobPath(job)
+	path := jobPath(job, "sync")
 	if len(tags) > 0 {
 		path += "?" + url.Values{"tag": tags}.Encode()
 	}

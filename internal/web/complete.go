@@ -26,6 +26,7 @@ func complete(s *record.Snapshot) {
 	for i := range s.Receivers {
 		s.Receivers[i].LastEvent = past(s.Receivers[i].LastEvent)
 	}
+	s.Paused = completePause(s.Paused)
 	s.Totals = record.Totals{Jobs: len(s.Jobs), Parallel: s.Totals.Parallel}
 	for i := range s.Jobs {
 		completeJob(&s.Jobs[i], now)
@@ -33,7 +34,18 @@ func complete(s *record.Snapshot) {
 	}
 }
 
+// completePause returns a pause of its own, since jobs may share one.
+func completePause(p *record.Pause) *record.Pause {
+	if p == nil {
+		return nil
+	}
+	pause := *p
+	pause.Since = past(pause.Since)
+	return &pause
+}
+
 func completeJob(j *record.JobStatus, now time.Time) {
+	j.Paused = completePause(j.Paused)
 	if !j.LastSuccess.IsZero() {
 		age := max(0, now.Sub(j.LastSuccess)).Round(time.Second).Seconds()
 		j.SuccessAge = &age

@@ -17,6 +17,9 @@ type Daemon interface {
 	// Sync has a job run now, or right after the run under way; with tags, a run soon that looks at these only. It does not wait for it. What it
 	// was asked for begins at that time or later, by the clock of the times of runs.
 	Sync(ctx context.Context, job string, tags []string) (asked time.Time, found bool, err error)
+	// Pause has a job, or all where job is empty, start no run by itself until Resume. Both return once that survives a restart.
+	Pause(ctx context.Context, job string, pause record.Pause) (found bool, err error)
+	Resume(ctx context.Context, job, by string) (found bool, err error)
 	// Reload reads the config anew. Its error is why the config was rejected, a line for each mistake, unless it is [ErrUnavailable] or
 	// the context's.
 	Reload(ctx context.Context) error

@@ -30,7 +30,7 @@ func TestEmptyDocuments(t *testing.T) {
 	address := start(t, Options{Daemon: &fake{}})
 	for path, want := range map[string]string{
 		"/api/v1/status": `{"version":1,"dray":"","now":"0001-01-01T00:00:00Z","stopping":false,"config":{"generation":0,"rejected":[]},` +
-			`"totals":{"jobs":0,"running":0,"parallel":0,"waiting":0,"deferred":0,"failing":0,"overdue":0},"jobs":[]}`,
+			`"totals":{"jobs":0,"running":0,"parallel":0,"waiting":0,"deferred":0,"paused":0,"failing":0,"overdue":0},"jobs":[]}`,
 		"/api/v1/jobs": `{"version":1,"now":"0001-01-01T00:00:00Z","jobs":[]}`,
 	} {
 		if _, body := ask(t, "GET", "http://"+address+path, nil); strings.TrimSpace(body) != want {
@@ -56,7 +56,7 @@ func TestClientReadsAll(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	if want := (record.Totals{Jobs: 7, Running: 2, Parallel: 4, Waiting: 1, Deferred: 1, Failing: 2, Overdue: 1}); got.Totals != want {
+	if want := (record.Totals{Jobs: 8, Running: 2, Parallel: 4, Waiting: 1, Deferred: 1, Paused: 2, Failing: 2, Overdue: 1}); got.Totals != want {
 		t.Errorf("totals %+v", got.Totals)
 	}
 	runs, err := client.History(t.Context(), "alpine", 10)

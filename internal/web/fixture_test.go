@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,9 @@ type fake struct {
 	reload  func(ctx context.Context) error
 	ready   func() error
 	alive   func(ctx context.Context) error
-	jobs    []string
+	// pause is told of a pause, or with nil of a resume.
+	pause func(job string, pause *record.Pause) (bool, error)
+	jobs  []string
 
 	asked   atomic.Int64
 	reloads atomic.Int64
@@ -94,6 +97,20 @@ func (f *fake) Sync(_ context.Context, job string, tags []string) (time.Time, bo
 		return time.Time{}, false, ErrUnavailable
 	}
 	return time.Time{}, false, nil
+}
+
+func (f *fake) Pause(_ context.Context, job string, pause record.Pause) (bool, error) {
+	if f.pause != nil {
+		return f.pause(job, &pause)
+	}
+	return job == "" || slices.Contains(f.jobs, job), nil
+}
+
+func (f *fake) Resume(_ context.Context, job, by string) (bool, error) {
+	if f.pause != nil {
+		return f.pause(job, nil)
+	}
+	return job == "" || slices.Contains(f.jobs, job), nil
 }
 
 func (f *fake) Reload(ctx context.Context) error {
@@ -269,6 +286,7 @@ func full() record.Snapshot {
 		Replicas: []record.Replica{
 			{Name: "one", Dray: "1.2.3", Joined: at(-time.Hour), InForce: true, Jobs: 2, Me: true}, {Name: hostile, Dray: "1.2.2", Joined: at(-2 * time.Minute)},
 		},
+		Paused: &record.Pause{Since: at(-time.Minute), By: hostile, All: true},
 		Receivers: []record.Receiver{
 			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Keyed: true, Events: map[string]int64{"accepted": 12, "refused": 1}, LastEvent: at(-time.Minute)},
 			{Name: "corp", Type: "harbor", Path: "/hook/corp", Events: map[string]int64{}},
@@ -296,7 +314,9 @@ func full() record.Snapshot {
 				Last: &record.Run{Ended: at(-time.Hour), Outcome: record.RunPartly, Error: hostile, Counts: record.Counts{Failed: 1, Import: 1}}},
 			{Job: "idle", State: record.JobIdle},
 			{Job: "library/hello-world", Schedule: "@hourly", State: record.JobWaiting, Trigger: "first", Due: at(-time.Minute)},
-			{Job: "observing", Schedule: "@hourly", State: record.JobRunning, Trigger: "manual", Started: at(-time.Second), Progress: &record.Progress{Tags: 1000, Observed: 400}},
+			{Job: "observing", Schedule: "@hourly", State: record.JobRunning, Trigger: "manual", Started: at(-time.Second), Progress: &record.Progress{Tags: 1000, Observed: 400},
+				Paused: &record.Pause{Since: at(-time.Minute), All: true}},
+			{Job: "paused", Schedule: "@hourly", State: record.JobPaused, Paused: &record.Pause{Since: at(-3 * time.Hour), By: "ann@laptop (127.0.0.1)", Reason: hostile}},
 		},
 	}
 }

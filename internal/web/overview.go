@@ -71,7 +71,7 @@ func (l listing) with(change func(*listing)) string {
 }
 
 // states are those that jobs can be chosen by, besides all.
-var states = []string{"failing", "overdue", "running", "waiting", "deferred", "scheduled", "idle"}
+var states = []string{"failing", "overdue", "running", "waiting", "deferred", "paused", "scheduled", "idle"}
 
 // in reports whether a job is in one of the states.
 func in(state string, j *record.JobStatus) bool {
@@ -82,6 +82,8 @@ func in(state string, j *record.JobStatus) bool {
 		return j.Failures > 0
 	case "overdue":
 		return j.Overdue
+	case "paused":
+		return j.Paused != nil
 	}
 	return string(j.State) == state
 }
@@ -289,7 +291,7 @@ func (l listing) counters(t record.Totals) []counter {
 		state string
 		count int
 		tone  string
-	}{{"failing", t.Failing, "bad"}, {"overdue", t.Overdue, "bad"}, {"running", t.Running, "busy"}, {"waiting", t.Waiting, ""}, {"deferred", t.Deferred, "wait"}} {
+	}{{"failing", t.Failing, "bad"}, {"overdue", t.Overdue, "bad"}, {"running", t.Running, "busy"}, {"waiting", t.Waiting, ""}, {"deferred", t.Deferred, "wait"}, {"paused", t.Paused, "wait"}} {
 		next := counter{Number: thousands(int64(c.count)), Noun: c.state}
 		if c.state == "running" {
 			next.Number = fmt.Sprintf("%d/%d", t.Running, t.Parallel)

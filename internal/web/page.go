@@ -70,7 +70,9 @@ type head struct {
 
 // notices are what everybody who looks has to know.
 type notices struct {
-	Stopping   bool
+	Stopping bool
+	// Paused says since when all jobs are paused, by whom and why; empty if they are not.
+	Paused     string
 	Rejected   []string
 	RejectedAt moment
 	// Partly is set where only some files are rejected.
@@ -81,7 +83,7 @@ type notices struct {
 
 // Any reports whether there are some.
 func (n notices) Any() bool {
-	return n.Stopping || len(n.Rejected) > 0 || n.Away.Exact != "" || len(n.Closed) > 0
+	return n.Stopping || n.Paused != "" || len(n.Rejected) > 0 || n.Away.Exact != "" || len(n.Closed) > 0
 }
 
 // moment is a point in time: in words, and exactly. Future says how the words are made.
@@ -176,6 +178,9 @@ func (s *Server) headOf(status *record.Snapshot, v viewer, page string, here *ur
 		Notices: notices{
 			Stopping: status.Stopping, RejectedAt: since(status.Config.RejectedAt, status.Now), Partly: status.Config.Partly, Away: since(status.Away, status.Now),
 		},
+	}
+	if status.Paused != nil {
+		h.Notices.Paused = strings.TrimPrefix(pauseText(status.Paused), "all are ")
 	}
 	for _, line := range status.Config.Rejected {
 		h.Notices.Rejected = append(h.Notices.Rejected, clean(line))

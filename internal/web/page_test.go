@@ -101,7 +101,7 @@ func TestOrder(t *testing.T) {
 	for _, j := range (listing{}).chosen(s.Jobs) {
 		got = append(got, j.Job)
 	}
-	want := []string{"failing", hostile, "alpine", "observing", "library/hello-world", "deferred", "idle"}
+	want := []string{"failing", hostile, "alpine", "observing", "library/hello-world", "deferred", "idle", "paused"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

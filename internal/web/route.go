@@ -55,6 +55,10 @@ func (s *Server) find(u *url.URL) (endpoint, bool) {
 		return endpoint{serve: s.serveJobs}, true
 	case "/api/v1/history":
 		return endpoint{serve: s.serveHistory}, true
+	case "/api/v1/pause":
+		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.servePause(w, r, "") }}, true
+	case "/api/v1/resume":
+		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveResume(w, r, "") }}, true
 	case "/-/reload":
 		return endpoint{changes: true, serve: s.serveReload}, true
 	}
@@ -67,33 +71,31 @@ func (s *Server) find(u *url.URL) (endpoint, bool) {
 	if do, ok := s.formAt(u.Path); ok {
 		return endpoint{form: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveForm(w, r, do) }}, true
 	}
-	if job, ok := jobOf(u.EscapedPath()); ok {
-		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveSync(w, r, job) }}, true
+	if job, action, ok := jobOf(u.EscapedPath()); ok {
+		serve, known := map[string]func(http.ResponseWriter, *http.Request, string){"sync": s.serveSync, "pause": s.servePause, "resume": s.serveResume}[action]
+		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { serve(w, r, job) }}, known
 	}
 	return endpoint{}, false
 }
 
 const (
-	jobPrefix = "/api/v1/jobs/"
-	jobSuffix = "/sync"
+	apiPrefix = "/api/v1/"
+	jobPrefix = apiPrefix + "jobs/"
 )
 
-// jobOf returns the job that a path as it was sent asks to run. A slash in the name may be escaped or not.
-func jobOf(path string) (string, bool) {
+// jobOf returns the job that a path as it was sent names, and what is to be done with it. A slash in the name may be escaped or not.
+func jobOf(path string) (job, action string, ok bool) {
 	rest, ok := strings.CutPrefix(path, jobPrefix)
-	if !ok {
-		return "", false
+	i := strings.LastIndexByte(rest, '/')
+	if !ok || i < 0 {
+		return "", "", false
 	}
-	rest, ok = strings.CutSuffix(rest, jobSuffix)
-	if !ok {
-		return "", false
-	}
-	job, err := url.PathUnescape(rest)
-	return job, err == nil && job != "" && utf8.ValidString(job)
+	job, err := url.PathUnescape(rest[:i])
+	return job, rest[i+1:], err == nil && job != "" && utf8.ValidString(job)
 }
 
-// jobPath is the path that asks to run a job.
-func jobPath(job string) string { return jobPrefix + url.PathEscape(job) + jobSuffix }
+// jobPath is the path that asks for something to be done with a job.
+func jobPath(job, action string) string { return jobPrefix + url.PathEscape(job) + "/" + action }
 
 // ServeHTTP refuses what is not to be answered, the cheapest reason first. Nothing of a body is read before.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -71,6 +71,8 @@ func rowOf(j *record.JobStatus, now time.Time) row {
 		r.Failures = number(int64(j.Failures), "time") + " in a row"
 	}
 	switch {
+	case j.Paused != nil:
+		r.Waits = pauseText(j.Paused)
 	case j.State == record.JobWaiting:
 		r.Waits = "due, waits for a free slot"
 	case !j.DeferredUntil.IsZero():
@@ -87,6 +89,21 @@ func rowOf(j *record.JobStatus, now time.Time) row {
 		r.Progress = progressOf(j, now)
 	}
 	return r
+}
+
+// pauseText says since when something is paused, by whom and why.
+func pauseText(p *record.Pause) string {
+	text := "paused since " + p.Since.UTC().Format(timeFormat)
+	if p.All {
+		text = "all are " + text
+	}
+	if p.By != "" {
+		text += " by " + clean(p.By)
+	}
+	if p.Reason != "" {
+		text += ": " + clean(p.Reason)
+	}
+	return text
 }
 
 // clock leaves out the date of what is near.
@@ -108,7 +125,7 @@ func tone(j *record.JobStatus) string {
 	switch j.State {
 	case record.JobRunning:
 		return "busy"
-	case record.JobWaiting, record.JobDeferred:
+	case record.JobWaiting, record.JobDeferred, record.JobPaused:
 		return "wait"
 	case record.JobScheduled, record.JobIdle:
 	}

@@ -376,16 +376,16 @@ func FuzzJobPath(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, job string) {
-		_, _ = jobOf(job)
-		if got, ok := jobOf(jobPrefix + job + jobSuffix); ok && !strings.Contains(job, "%") && got != job {
+		_, _, _ = jobOf(job)
+		if got, action, ok := jobOf(jobPrefix + job + "/sync"); ok && action != "sync" || ok && !strings.Contains(job, "%") && got != job {
 			t.Errorf("%q as it is gives %q", job, got)
 		}
-		u, err := url.ParseRequestURI(jobPath(job))
+		u, err := url.ParseRequestURI(jobPath(job, "pause"))
 		if err != nil {
 			t.Fatalf("%q: %v", job, err)
 		}
-		got, ok := jobOf(u.EscapedPath())
-		if wanted := job != "" && strings.ToValidUTF8(job, "") == job; ok != wanted || ok && got != job {
+		got, action, ok := jobOf(u.EscapedPath())
+		if wanted := job != "" && strings.ToValidUTF8(job, "") == job; ok != wanted || ok && (got != job || action != "pause") {
 			t.Errorf("%q gives %q, %t", job, got, ok)
 		}
 	})
