@@ -72,7 +72,11 @@ func world(n int) func() record.Snapshot {
 	return func() record.Snapshot {
 		s := full()
 		s.Config.Rejected, s.Config.RejectedAt, s.Closed = nil, time.Time{}, nil
-		s.Jobs = slices.DeleteFunc(s.Jobs, func(j record.JobStatus) bool { return j.Job == hostile })
+		s.Jobs = slices.DeleteFunc(s.Jobs, func(j record.JobStatus) bool { return j.Job == hostile || j.State == record.JobPaused })
+		s.Paused = nil
+		for i := range s.Jobs {
+			s.Jobs[i].Paused = nil
+		}
 		for i := len(s.Jobs); i < n; i++ {
 			name := fmt.Sprintf("library/image-%05d", i)
 			s.Jobs = append(s.Jobs, record.JobStatus{
@@ -418,7 +422,7 @@ func (b *browser) typing(t *testing.T) {
 	daemon.then(func(s *record.Snapshot) {
 		jobIn(s, "alpine").Failures, jobIn(s, "alpine").Last.Outcome = 4, record.RunPartly
 	})
-	tb.wait(`document.getElementById('state').textContent.includes('4 times in a row') && document.querySelectorAll('#actions form').length === 3`)
+	tb.wait(`document.getElementById('state').textContent.includes('4 times in a row') && document.querySelectorAll('#actions form').length === 4`)
 	tb.expect(`document.activeElement.id + document.activeElement.value`, "tag3.2")
 	tb.wait(`document.title === 'dray: alpine: running'`)
 }
@@ -489,12 +493,36 @@ func (b *browser) actions(t *testing.T) {
 	tb.do(chromedp.SendKeys(chromedp.CSS("#tag"), "1.2"))
 	did(`#actions form:nth-child(2) button`, "The job was asked to run.")
 	asked("failing", "1.2")
-	did(`#actions form:nth-child(3) button`, "What failed was asked to run again.")
+	did(`form[action="/do/retry"] button`, "What failed was asked to run again.")
 	asked("failing", "ghcr.io/acme/tool:1.2")
 	tb.do(chromedp.SendKeys(chromedp.CSS("#tag"), "v9"))
 	did(`#actions form:nth-child(2) button`, "the mapping does not choose v9")
 	asked("", "")
 
+	paused := ""
+	daemon.fake.pause = func(job string, p *record.Pause) (bool, error) {
+		daemon.then(func(s *record.Snapshot) {
+			s.Paused = p
+			if job != "" {
+				s.Paused, jobIn(s, job).Paused = nil, p
+			}
+		})
+		paused = fmt.Sprintf("%s %+v", job, p)
+		return true, nil
+	}
+	tb.visit("/jobs/failing")
+	tb.do(chromedp.SendKeys(chromedp.CSS("#reason"), "a night off"))
+	did(`form[action="/do/pause"] button`, "It is paused.")
+	if !strings.Contains(paused, "failing ") || !strings.Contains(paused, "By:127.0.0.1 Reason:a night off") {
+		t.Errorf("paused: %s", paused)
+	}
+	did(`form[action="/do/resume"] button`, "It is no longer paused.")
+	if paused != "failing <nil>" {
+		t.Errorf("resumed: %s", paused)
+	}
+	tb.visit("/")
+	did(`form[action="/do/pause"] button`, "All jobs are paused")
+	did(`form[action="/do/resume"] button`, "It is no longer paused.")
 	tb.visit("/config")
 	did(`main button`, "The config was read, and runs.")
 	did(`main button`, "unknown key \"mapings\"")

@@ -20,6 +20,8 @@ var dids = map[string]string{
 	"sync":    "The job was asked to run.",
 	"retry":   "What failed was asked to run again.",
 	"reload":  "The config was read, and runs.",
+	"pause":   "It is paused.",
+	"resume":  "It is no longer paused.",
 	"signin":  "You are signed in.",
 	"signout": "You are signed out.",
 }
@@ -31,6 +33,10 @@ func (s *Server) formAt(path string) (func(http.ResponseWriter, *http.Request, v
 		return s.doSync, true
 	case "/do/retry":
 		return s.doRetry, true
+	case "/do/pause":
+		return s.doPause, true
+	case "/do/resume":
+		return s.doResume, true
 	case "/do/reload":
 		return s.doReload, true
 	case "/do/signin":
@@ -181,6 +187,41 @@ func (s *Server) failed(ctx context.Context, job string) ([]string, error) {
 		return nil, nil
 	}
 	return tags, nil
+}
+
+// doPause pauses a job, or all if none is named.
+func (s *Server) doPause(w http.ResponseWriter, r *http.Request, v viewer) {
+	s.changePause(w, r, v, "pause", func(ctx context.Context, job, by string) (found bool, err error) {
+		return s.options.Daemon.Pause(ctx, job, record.Pause{By: by, Reason: clean(r.PostForm.Get("reason"))})
+	})
+}
+
+// doResume ends the pause of a job, or that of all if none is named.
+func (s *Server) doResume(w http.ResponseWriter, r *http.Request, v viewer) {
+	s.changePause(w, r, v, "resume", s.options.Daemon.Resume)
+}
+
+func (s *Server) changePause(w http.ResponseWriter, r *http.Request, v viewer, op string, change func(ctx context.Context, job, by string) (found bool, err error)) {
+	if !s.mayAct(w, r, v) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.limits.Answer)
+	defer cancel()
+	job := r.PostForm.Get("job")
+	by, err := asker(r)
+	found := false
+	if err == nil {
+		s.asked(r, v, op, slog.String("job", job))
+		found, err = change(ctx, job, by)
+	}
+	switch {
+	case err != nil:
+		s.problem(w, r, v, http.StatusServiceUnavailable, "The daemon cannot do that now", err.Error())
+	case !found:
+		s.problem(w, r, v, http.StatusNotFound, "There is no such job", "No job is named "+job+"; it may have left the config.")
+	default:
+		done(w, r, op)
+	}
 }
 
 func (s *Server) doReload(w http.ResponseWriter, r *http.Request, v viewer) {

@@ -32,6 +32,8 @@ type jobView struct {
 	NoHistory        string
 	More             string
 	Retries, Running bool
+	// Paused is set where it has a pause of its own.
+	Paused bool
 }
 
 // runView is a run that has ended.
@@ -74,7 +76,7 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 		query.Set("run", run)
 	}
 	here.RawQuery = query.Encode()
-	p := &jobView{head: s.headOf(status, v, "", here), Row: rowOf(j, status.Now), Running: j.State == record.JobRunning}
+	p := &jobView{head: s.headOf(status, v, "", here), Row: rowOf(j, status.Now), Running: j.State == record.JobRunning, Paused: j.Paused != nil && !j.Paused.All}
 	p.Title = clean(j.Job) + ": " + string(j.State)
 	if j.Last != nil {
 		p.Wrong = clean(j.Last.Error)
