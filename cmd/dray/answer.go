@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,8 @@ type current struct {
 	// jobs and mappings are by name.
 	jobs     map[string]*plan.Job
 	mappings map[string]*config.Mapping
+	// excerpts parses the config once, when it is first asked for: that takes seconds where there are very many mappings.
+	excerpts func() map[config.Position]string
 
 	added, changed, removed []string
 	changedAt               time.Time
@@ -51,7 +54,10 @@ type current struct {
 
 // currentOf compares a config with the one before; nil for none.
 func currentOf(cfg *config.Config, jobs []plan.Job, before *current) *current {
-	r := &current{config: cfg, jobs: make(map[string]*plan.Job, len(jobs)), mappings: make(map[string]*config.Mapping, len(cfg.Mappings))}
+	r := &current{
+		config: cfg, jobs: make(map[string]*plan.Job, len(jobs)), mappings: make(map[string]*config.Mapping, len(cfg.Mappings)),
+		excerpts: sync.OnceValue(cfg.Excerpts),
+	}
 	for i := range jobs {
 		r.jobs[jobs[i].Name] = &jobs[i]
 	}
@@ -99,7 +105,7 @@ func (d details) Job(status *record.JobStatus) (record.JobConfig, bool) {
 		return record.JobConfig{}, false
 	}
 	return record.JobConfig{
-		Position: mapping.Pos.String(), YAML: r.config.Excerpt(mapping), Windows: job.Windows.String(),
+		Position: mapping.Pos.String(), YAML: r.excerpts()[mapping.Pos], Windows: job.Windows.String(),
 		Next: schedule.Times(job.Schedule, job.Windows, job.Name, job.Jitter, time.Now(), status.Anchor, nextTimes),
 	}, true
 }

@@ -9,9 +9,13 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/draysync/dray/internal/config"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/web"
 )
 
@@ -78,4 +82,25 @@ func TestStatusPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows("/config", `<dt>New jobs</dt><dd><a href="/jobs/new">new</a> </dd>`, `<dt>Changed jobs</dt><dd><a href="/jobs/other">other</a> </dd>`, "<dt>Jobs that have gone</dt><dd>old </dd>")
+}
+
+// TestExcerptsOnce: however many pages of jobs are asked for, and anybody may, the config is parsed once.
+func TestExcerptsOnce(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("dray.yaml", []byte("version: 1\nmappings:\n- {name: app, source: 'source.example/app:1', target: target.example/app}\n"), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := plan.Compile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now atomic.Pointer[current]
+	now.Store(currentOf(cfg, jobs, nil))
+	for range 2 {
+		if job, _ := (details{current: &now}).Job(&record.JobStatus{Job: "app"}); !strings.Contains(job.YAML, "name: app") {
+			t.Errorf("it is %q", job.YAML)
+		}
+		clear(cfg.Texts) // what is parsed again is empty
+	}
 }

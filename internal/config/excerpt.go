@@ -7,25 +7,27 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Excerpt returns a mapping as its file has it, in a normal form, without comments: nothing is filled in, and what ${env:} and ${file:} stand for
-// is not put in. It is empty if the config was not read from text.
-func (c *Config) Excerpt(m *Mapping) string {
-	root, mistake := parseYAML(m.Pos.File, c.Texts[m.Pos.File])
-	if mistake != nil {
-		return ""
-	}
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		if root.Content[i].Value != "mappings" {
+// Excerpts returns the mappings as their files have them, by [Mapping.Pos], in a normal form, without comments: nothing is filled in, and what
+// ${env:} and ${file:} stand for is not put in. It parses all files, and is empty for a config that was not read from text.
+func (c *Config) Excerpts() map[Position]string {
+	all := map[Position]string{}
+	for file, text := range c.Texts {
+		root, mistake := parseYAML(file, text)
+		if mistake != nil {
 			continue
 		}
-		for _, n := range resolve(root.Content[i+1]).Content {
-			at, is := Position{m.Pos.File, n.Line, n.Column}, resolve(n)
-			if m.Pos == at || m.Pos == (Position{m.Pos.File, is.Line, is.Column}) {
-				return written(is)
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			if root.Content[i].Value != "mappings" {
+				continue
+			}
+			for _, n := range resolve(root.Content[i+1]).Content {
+				is := resolve(n)
+				text := written(is)
+				all[Position{file, n.Line, n.Column}], all[Position{file, is.Line, is.Column}] = text, text
 			}
 		}
 	}
-	return ""
+	return all
 }
 
 // written returns a node as YAML.

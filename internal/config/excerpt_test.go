@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestExcerpt(t *testing.T) {
+func TestExcerpts(t *testing.T) {
 	text := `version: 1
 defaults: {schedule: "@daily"}
 mappings:
@@ -29,12 +29,13 @@ mappings:
 		"name: first\nsource: docker.io/library/alpine\ntarget: ${env:TARGET}/alpine\ntags:\n  semver: \">=3\"\n",
 		"{name: flow, source: docker.io/library/busybox, target: \"${file:/run/t}\", tags: {semver: \">=3\"}}\n",
 	}
+	all := c.Excerpts()
 	for i := range c.Mappings {
-		if d := cmp.Diff(want[i], c.Excerpt(&c.Mappings[i])); d != "" {
+		if d := cmp.Diff(want[i], all[c.Mappings[i].Pos]); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
 		}
 	}
-	if got := (&Config{}).Excerpt(&c.Mappings[0]); got != "" {
+	if got := (&Config{}).Excerpts(); len(got) > 0 {
 		t.Errorf("of no text: %q", got)
 	}
 }
