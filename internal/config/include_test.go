@@ -94,3 +94,17 @@ func includeAll(t *testing.T, files []txtar.File) string {
 	}
 	return b.String()
 }
+
+// TestIncludedTooLarge: a file that is refused for its size is not kept: 256 such files would fill the memory.
+func TestIncludedTooLarge(t *testing.T) {
+	r := NewReader("/dray.yaml", Options{ReadFile: func(path string) ([]byte, error) {
+		if path == "/dray.yaml" {
+			return []byte("version: 1\ninclude: [large.yaml]\n"), nil
+		}
+		return make([]byte, maxIncluded+1), nil
+	}})
+	a := r.attempt(files{}, nil)
+	if large := a.sources[1]; len(large.errs) != 1 || !strings.Contains(large.errs[0].Error(), "larger than 1 MiB") || len(large.next.data) > 0 {
+		t.Errorf("%v, and %d bytes are kept", large.errs, len(large.next.data))
+	}
+}

@@ -203,11 +203,11 @@ func (a *attempt) read(s *source, at inclusion) {
 			s.add(at.unreadable(err, isMain))
 			return
 		}
+		if !isMain && len(data) > maxIncluded {
+			s.add(&Error{Pos: Position{File: s.name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", maxIncluded>>20), Hint: "split it"})
+			return
+		}
 		s.next.data = data
-	}
-	if !isMain && len(s.next.data) > maxIncluded {
-		s.add(&Error{Pos: Position{File: s.name, Line: 1, Col: 1}, Err: fmt.Errorf("the file is larger than %d MiB", maxIncluded>>20), Hint: "split it"})
-		return
 	}
 	root, err := parseYAML(s.name, s.next.data)
 	if err != nil {
