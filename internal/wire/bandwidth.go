@@ -22,6 +22,8 @@ func (b *Bandwidth) Set(bytesPerSecond int64) {
 // bucket lets a number of bytes pass per second. Who has moved bytes waits until they are paid for, in the order of arrival.
 type bucket struct {
 	rate atomic.Int64
+	// paying counts those who wait.
+	paying atomic.Int64
 
 	once sync.Once
 	turn chan struct{} // holds who is next
@@ -69,6 +71,8 @@ func (b *bucket) pay(ctx context.Context, n int) error {
 		return nil
 	}
 	b.init()
+	b.paying.Add(1)
+	defer b.paying.Add(-1)
 	select {
 	case b.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -129,13 +133,16 @@ func (t *Transport) meterOf(call Call, slot *slot) (in, out meter) {
 	return in, out
 }
 
-// portion returns how much of p to read at once: a tenth of a second's bytes at most, so that a counterpart sees a slow transfer and no
-// silent one.
+// leastPortion is how much is read at once at least, in bytes.
+const leastPortion = 1 << 10
+
+// portion returns how much of p to read at once: of a tenth of a second's bytes an equal part for each who waits, so that every counterpart
+// sees a slow transfer and no silent one, however many share the rate.
 func (m meter) portion(p []byte) []byte {
 	most := len(p)
 	for _, b := range m.buckets {
 		if rate := b.rate.Load(); rate > 0 {
-			most = min(most, int(max(rate/10, 1)))
+			most = min(most, int(max(rate/10/(b.paying.Load()+1), leastPortion)))
 		}
 	}
 	return p[:most]

@@ -175,3 +175,39 @@ func TestBandwidth(t *testing.T) {
 		}
 	})
 }
+
+// TestPortions: the more share a rate, the less each moves at once, so that none is silent for long.
+func TestPortions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const movers, rate = 500, 1 << 20
+		var b bucket
+		b.set(rate)
+		m := meter{slot: &slot{over: true}, buckets: []*bucket{&b}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var silent, total atomic.Int64
+		var group sync.WaitGroup
+		for range movers {
+			group.Go(func() {
+				buffer := make([]byte, 32<<10)
+				for rounds := 0; ; rounds++ {
+					began, n := time.Now(), len(m.portion(buffer))
+					if m.pay(ctx, n) != nil {
+						return
+					}
+					total.Add(int64(n))
+					if took := int64(time.Since(began)); rounds > 0 && took > silent.Load() {
+						silent.Store(took)
+					}
+				}
+			})
+		}
+		group.Wait()
+		if longest := time.Duration(silent.Load()); longest > 2*time.Second {
+			t.Errorf("one has moved nothing for %s", longest)
+		}
+		if off := float64(total.Load())/(60*rate) - 1; math.Abs(off) > 0.05 {
+			t.Errorf("%d bytes in a minute, %.1f %% off", total.Load(), 100*off)
+		}
+	})
+}
