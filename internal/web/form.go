@@ -71,8 +71,15 @@ func (s *Server) serveForm(w http.ResponseWriter, r *http.Request, do func(http.
 // asked logs what somebody has asked for by a form.
 func (s *Server) asked(r *http.Request, v viewer, op string, attrs ...slog.Attr) {
 	by := "loopback"
-	if v.SignedIn {
+	switch p := policyFor(r); {
+	case v.SignedIn:
 		by = "signed in"
+	case s.proven(r):
+		by = "token"
+	case p.socket:
+		by = "socket"
+	case p.exposed:
+		by = "network"
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -163,7 +170,11 @@ func (s *Server) doRetry(w http.ResponseWriter, r *http.Request, v viewer) {
 	}
 	for i := range status.Jobs {
 		j := &status.Jobs[i]
-		if j.Failures > 0 && j.State != record.JobRunning && !s.synced(ctx, w, r, v, j.Job, nil) {
+		if j.Failures == 0 || j.State == record.JobRunning {
+			continue
+		}
+		if _, _, err := s.options.Daemon.Sync(ctx, j.Job, nil); err != nil { // a job that has left the config is none to retry
+			s.problem(w, r, v, http.StatusServiceUnavailable, "The daemon cannot do that now", err.Error())
 			return
 		}
 	}

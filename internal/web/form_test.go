@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -230,4 +231,45 @@ func TestFormFailure(t *testing.T) {
 	}
 	harmless(t, page)
 	wellFormed(t, page)
+}
+
+// The log says how whoever asked has come, and that is not the loopback for all who have not signed in.
+func TestAsked(t *testing.T) {
+	var log bytes.Buffer
+	s := New(Options{Daemon: well(), Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for name, test := range map[string]struct {
+		policy listenerPolicy
+		viewer viewer
+		header string
+		want   string
+	}{
+		"loopback":  {want: "reason=loopback"},
+		"socket":    {policy: listenerPolicy{socket: true}, want: "reason=socket"},
+		"network":   {policy: listenerPolicy{exposed: true}, want: "reason=network"},
+		"token":     {policy: listenerPolicy{exposed: true}, header: "Bearer " + token, want: "reason=token"},
+		"signed in": {policy: listenerPolicy{exposed: true}, viewer: viewer{SignedIn: true}, want: `reason="signed in"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log.Reset()
+			r := httptest.NewRequestWithContext(context.WithValue(t.Context(), policyKey{}, test.policy), http.MethodPost, "/do/reload", nil)
+			r.Header.Set("Authorization", test.header)
+			s.asked(r, test.viewer, "reload")
+			if !strings.Contains(log.String(), test.want) {
+				t.Errorf("no %s in %s", test.want, log.String())
+			}
+		})
+	}
+}
+
+// A job that leaves the config while all that fail are retried keeps none of the others from it.
+func TestRetryAllWithoutOne(t *testing.T) {
+	daemon := well()
+	daemon.status = func(context.Context) (record.Snapshot, error) {
+		return record.Snapshot{Jobs: []record.JobStatus{{Job: "gone", State: record.JobIdle, Failures: 1}, {Job: "alpine", State: record.JobIdle, Failures: 2}}}, nil
+	}
+	address := start(t, Options{Daemon: daemon})
+	response := post(t, address, "/do/retry", url.Values{"form": {formIn(t, address)}})
+	if n := daemon.changes(); response.StatusCode != http.StatusSeeOther || n != 1 {
+		t.Errorf("answer %d, %d changes", response.StatusCode, n)
+	}
 }
