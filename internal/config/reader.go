@@ -103,7 +103,7 @@ func (r *Reader) Accept() { r.good = r.latest }
 func (r *Reader) complete(a *attempt) *Config {
 	r.latest = make(map[string]*part, len(a.sources))
 	for _, s := range a.sources {
-		if s.next != nil {
+		if s.next != nil && len(a.sources) > 1 { // if the only file has mistakes, the config that runs goes on as it is
 			r.latest[s.name] = s.next
 		}
 	}
