@@ -110,11 +110,11 @@ func (a *app) demoHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.demoStep("plan", func() error { return a.plan(ctx, cfg, jobs, false) }); err != nil {
+	if err := a.demoStep("plan", func() error { return a.plan(ctx, cfg, jobs, "", false) }); err != nil {
 		return err
 	}
 	a.say("Imports beyond the limit are deferred, which costs nothing; with --wait, dray waits until all are done. This takes some minutes.")
-	err = a.demoStep("sync --wait", func() error { return a.sync(ctx, "sync", cfg, jobs, true) })
+	err = a.demoStep("sync --wait", func() error { return a.sync(ctx, "sync", cfg, jobs, syncAll, true) })
 	seen := counter.Account()
 	a.say("The source has counted %d pulls, %d of them repeated, and refused %d requests.", seen.Pulled, seen.Repeated, seen.Refused)
 	return err
@@ -162,9 +162,9 @@ func (a *app) demoRun(ctx context.Context, only bool) error {
 		return err
 	}
 	if only {
-		return a.plan(ctx, cfg, jobs, false)
+		return a.plan(ctx, cfg, jobs, "", false)
 	}
-	return a.sync(ctx, "sync", cfg, jobs, false)
+	return a.sync(ctx, "sync", cfg, jobs, syncAll, false)
 }
 
 func (a *app) say(format string, args ...any) {

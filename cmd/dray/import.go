@@ -61,7 +61,7 @@ Entra token, for a source at Azure, as in "az acr import".
 			if err != nil {
 				return err
 			}
-			return a.sync(c.Context(), "import", cfg, []plan.Job{job}, false)
+			return a.sync(c.Context(), "import", cfg, []plan.Job{job}, syncAll, false)
 		},
 	}
 	c.Flags().StringVar(&how.engine, "engine", string(config.EngineAuto), "what imports: auto, copy, or acr for Azure Container Registry itself")

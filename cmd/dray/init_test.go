@@ -75,7 +75,7 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// TestInitAsks has a session on a terminal: init asks, again where an answer is wrong, and plan works with what it has written.
+// TestInitAsks has a session on a terminal: init asks, again where an answer is wrong, and check, plan and sync work with what it has written.
 func TestInitAsks(t *testing.T) {
 	t.Parallel()
 	source := registry.New(registry.Options{})
@@ -105,9 +105,32 @@ func TestInitAsks(t *testing.T) {
 			t.Errorf("%q is not in %s", want, said.String())
 		}
 	}
-	plan := exec.CommandContext(t.Context(), os.Args[0], "plan")
-	plan.Env, plan.Dir = command.Env, folder
-	if out, err := plan.CombinedOutput(); err != nil || !strings.Contains(string(out), "+ v1") {
-		t.Errorf("%v\n%s", err, out)
+	for _, step := range []struct {
+		args string
+		says []string
+	}{
+		{"check", []string{"dray.yaml is valid"}},
+		{"plan -out the.plan", []string{"+ v1", "the.plan has the 1 imports", "dray sync the.plan"}},
+		{"sync the.plan", []string{to + "/app:v1", "Sync: 1 imported"}},
+		{"sync the.plan", []string{"Sync: 0 imported, 1 unchanged"}},
+	} {
+		near, far := pseudoTerminal(t, 100)
+		c := exec.CommandContext(t.Context(), os.Args[0], strings.Fields(step.args)...)
+		c.Env, c.Dir, c.Stdin, c.Stdout, c.Stderr = command.Env, folder, far, far, far
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = far.Close()
+		var said bytes.Buffer
+		_, _ = io.Copy(&said, near)
+		_ = near.Close()
+		if err := c.Wait(); err != nil {
+			t.Errorf("%s: %v", step.args, err)
+		}
+		for _, want := range step.says {
+			if !strings.Contains(said.String(), want) {
+				t.Errorf("%s: %q is not in %s", step.args, want, said.String())
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 
 func (a *app) planCommand() *cobra.Command {
 	var exitCode bool
+	var out string
 	c := &cobra.Command{
 		Use:   "plan [MAPPING…]",
 		Short: "Show what sync would do and cost, without changing anything",
@@ -25,6 +27,9 @@ how many bytes it may transfer, and how many manifests it would pull.
 To know the bytes, plan fetches the manifests of what is to be imported, and keeps them for the sync. Docker Hub
 counts such pulls, so there plan fetches one index of each unknown repository and estimates the rest. Where
 platforms are selected it also fetches the indexes of changed tags. The sync reuses them.
+
+With --out FILE, plan also writes the imports to a file. "dray sync FILE" makes exactly these, so that somebody can
+approve them first.
 
 ` + exitHelp,
 		ValidArgsFunction: a.completeMappings,
@@ -36,9 +41,10 @@ platforms are selected it also fetches the indexes of changed tags. The sync reu
 			if jobs, err = choose(jobs, names); err != nil {
 				return err
 			}
-			return a.plan(c.Context(), cfg, jobs, exitCode)
+			return a.plan(c.Context(), cfg, jobs, out, exitCode)
 		},
 	}
+	c.Flags().StringVar(&out, "out", "", "write the imports to a `FILE`, for dray sync FILE")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 4 if imports are pending")
 	return c
 }
@@ -75,8 +81,8 @@ func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.O
 	return list
 }
 
-// plan shows what sync would do.
-func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exitCode bool) error {
+// plan shows what sync would do, and writes it to a file if one is named.
+func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, out string, exitCode bool) error {
 	started := time.Now()
 	var outlooks []report.Outlook
 	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation, m *mirror.Mirror) []mirror.Result {
@@ -88,6 +94,12 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exi
 	if err != nil {
 		return err
 	}
+	file := planned(jobs, results, started)
+	if out != "" && ctx.Err() == nil {
+		if err := file.write(out); err != nil {
+			return &exitError{exitFailed, err}
+		}
+	}
 	if a.output == "json" {
 		a.answered = true
 		err = report.JSON(a.out, "plan", started, time.Since(started), results)
@@ -95,6 +107,9 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, exi
 		err = report.Plan(a.out, results, a.style())
 		for _, o := range outlooks {
 			err = errors.Join(err, report.Forecast(a.out, o, time.Now()))
+		}
+		if out != "" && ctx.Err() == nil && err == nil {
+			_, err = fmt.Fprintf(a.out, "\n%s has the %d imports. To make exactly these: dray sync %s\n", report.Line(out), file.count(), report.Line(out))
 		}
 	}
 	if err != nil {

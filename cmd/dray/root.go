@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	a := &app{streams: s}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(spelledOut(args))
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	command, err := root.ExecuteContextC(ctx)
@@ -109,6 +110,20 @@ func run(ctx context.Context, args []string, s streams) int {
 	}
 	a.explain(exit, args, command)
 	return exit.code
+}
+
+// spelledOut returns arguments with --out for the -out that other programs have: as -o ut it would be a mistake anyway.
+func spelledOut(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return args
+		case arg == "-out" || strings.HasPrefix(arg, "-out="):
+			args[i] = "-" + arg
+		}
+	}
+	return args
 }
 
 // failed is the answer in JSON of a command that could not give its own.

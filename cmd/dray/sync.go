@@ -17,10 +17,13 @@ import (
 func (a *app) syncCommand() *cobra.Command {
 	var wait bool
 	c := &cobra.Command{
-		Use:   "sync [MAPPING…]",
+		Use:   "sync [MAPPING…|FILE]",
 		Short: "Sync once, now",
 		Long: `Compare both sides of all mappings, or of those named, and import what changed. What a registry's rate limit
 does not allow now is deferred; dray says until when. With --wait, sync waits and imports that too.
+
+With a FILE that "dray plan --out" has written, sync makes the imports of that plan and no others. It refuses those whose
+source or target has changed since, and all of them if one of their mappings has.
 
 ` + exitHelp,
 		ValidArgsFunction: a.completeMappings,
@@ -29,26 +32,51 @@ does not allow now is deferred; dray says until when. With --wait, sync waits an
 			if err != nil {
 				return err
 			}
+			if isPlanFile(jobs, names) {
+				return a.syncPlan(c.Context(), cfg, jobs, names[0], wait)
+			}
 			if jobs, err = choose(jobs, names); err != nil {
 				return err
 			}
-			return a.sync(c.Context(), "sync", cfg, jobs, wait)
+			return a.sync(c.Context(), "sync", cfg, jobs, syncAll, wait)
 		},
 	}
 	c.Flags().BoolVar(&wait, "wait", false, "wait, and import what is deferred")
 	return c
 }
 
+// syncPlan makes the imports of a plan.
+func (a *app) syncPlan(ctx context.Context, cfg *config.Config, jobs []plan.Job, path string, wait bool) error {
+	file, err := readPlan(path)
+	if err != nil {
+		return err
+	}
+	jobs, imports, err := file.approved(path, jobs)
+	if err != nil {
+		return err
+	}
+	return a.sync(ctx, "sync", cfg, jobs, func(ctx context.Context, m *mirror.Mirror, jobs []plan.Job) []mirror.Result {
+		m.CountKept = false // it has to see which of the imports are there
+		return m.SyncApproved(ctx, jobs, imports)
+	}, wait)
+}
+
+// syncing brings what jobs want.
+type syncing func(ctx context.Context, m *mirror.Mirror, jobs []plan.Job) []mirror.Result
+
+func syncAll(ctx context.Context, m *mirror.Mirror, jobs []plan.Job) []mirror.Result {
+	return m.Sync(ctx, jobs)
+}
+
 // sync runs jobs and reports on them.
-func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job, wait bool) error {
+func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs []plan.Job, do syncing, wait bool) error {
 	started := time.Now()
 	results, err := a.withMirror(ctx, cfg, jobs, func(_ *generation, m *mirror.Mirror) []mirror.Result {
 		m.CountKept = a.output != "json" && !wait
-		results := m.Sync(ctx, jobs)
 		if wait {
-			results = untilDone(ctx, m, jobs, results)
+			return untilDone(ctx, m, jobs, do)
 		}
-		return results
+		return do(ctx, m, jobs)
 	})
 	if err != nil {
 		return err
@@ -70,9 +98,9 @@ func (a *app) sync(ctx context.Context, command string, cfg *config.Config, jobs
 	return verdict(ctx, results, false)
 }
 
-// untilDone runs the jobs with deferred actions again, each time when the first of these may be tried, until none is left.
-func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results []mirror.Result) []mirror.Result {
-	vain := 0
+// untilDone runs the jobs, and those with deferred actions again, each time when the first of these may be tried, until none is left.
+func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, do syncing) []mirror.Result {
+	results, vain := do(ctx, m, jobs), 0
 	for {
 		at, names, deferred := mirror.Deferral(results)
 		if !deferred {
@@ -86,7 +114,7 @@ func untilDone(ctx context.Context, m *mirror.Mirror, jobs []plan.Job, results [
 			return results
 		}
 		again := slices.DeleteFunc(slices.Clone(jobs), func(j plan.Job) bool { return !slices.Contains(names, j.Name) })
-		later := m.Sync(ctx, again)
+		later := do(ctx, m, again)
 		vain++
 		if slices.ContainsFunc(later, mirror.Result.Progress) {
 			vain = 0

@@ -61,7 +61,7 @@ func (s *shy) wait(ctx context.Context, t *testing.T) []mirror.Result {
 	}
 	m := &mirror.Mirror{Observer: s, Watcher: quiet{}, Log: slog.New(slog.DiscardHandler)}
 	jobs := []plan.Job{job}
-	return untilDone(ctx, m, jobs, m.Sync(ctx, jobs))
+	return untilDone(ctx, m, jobs, syncAll)
 }
 
 // A registry that names a time that is over is asked once a minute in the long run, not in a circle.

@@ -51,6 +51,8 @@ const (
 	Unresolved Reason = "unresolved"
 	// Locked: the target's registry does not let the tag move.
 	Locked Reason = "locked"
+	// NotPlanned: the import is not one of the plan that was approved, or not any more.
+	NotPlanned Reason = "not-planned"
 	// EngineUnfit: the engine that the mapping names cannot make this import.
 	EngineUnfit Reason = "engine-unfit"
 )

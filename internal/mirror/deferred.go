@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -60,23 +61,31 @@ func Merge(first, later []Result) []Result {
 	return merged
 }
 
-// way identifies what an outcome is about.
-type way struct{ source, target image.Reference }
+// way identifies what an outcome is about. That an image lacks platforms is said beside what became of the others.
+type way struct {
+	source, target image.Reference
+	short          bool
+}
 
-func wayOf(out Outcome) way { return way{out.Source.WithDigest(""), out.Target} }
+func wayOf(out Outcome) way {
+	return way{out.Source.WithDigest(""), out.Target, out.Op == diff.Refuse && out.Reason == diff.PlatformMissing}
+}
 
 func mergeOne(first, later Result) Result {
 	merged := first
 	merged.Duration += later.Duration
 	merged.Outcomes = nil
 	ended := make(map[way]Outcome, len(later.Outcomes))
+	looked := make(map[image.Reference]bool, len(later.Outcomes))
 	for _, out := range later.Outcomes {
-		ended[wayOf(out)] = out
+		ended[wayOf(out)], looked[out.Target] = out, true
 	}
 	for _, out := range first.Outcomes {
 		now, there := ended[wayOf(out)]
 		delete(ended, wayOf(out))
 		switch {
+		case !there && wayOf(out).short && looked[out.Target]:
+			continue // the image has all platforms now
 		case !there && later.Err != nil && out.Status == record.Deferred:
 			out.Status, out.Err, out.RetryAt = record.Failed, later.Err, time.Time{}
 		case !there && out.Status == record.Deferred:
@@ -90,6 +99,8 @@ func mergeOne(first, later Result) Result {
 	for _, out := range ended {
 		merged.Outcomes = append(merged.Outcomes, out)
 	}
-	slices.SortFunc(merged.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
+	slices.SortFunc(merged.Outcomes, func(a, b Outcome) int {
+		return cmp.Or(diff.Compare(a.Action, b.Action), cmp.Compare(a.Op, b.Op))
+	})
 	return merged
 }

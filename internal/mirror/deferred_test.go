@@ -18,6 +18,28 @@ func outcome(tag string, status record.Status, at time.Time, pulls int) Outcome 
 	return Outcome{Action: diff.Action{Source: ref, Target: ref}, Status: status, RetryAt: at, Cost: Cost{Pulls: pulls}}
 }
 
+// What an image lacks is said beside what became of its other platforms, also after several runs.
+func TestMergeKeepsWhatIsShort(t *testing.T) {
+	short := func(name string) Outcome {
+		out := outcome(name, record.Refused, time.Time{}, 0)
+		out.Op, out.Reason = diff.Refuse, diff.PlatformMissing
+		return out
+	}
+	first := []Result{{Job: "a", Outcomes: []Outcome{
+		outcome("1", record.Deferred, time.Unix(100, 0), 1), short("1"), short("2"), outcome("3", record.Deferred, time.Unix(100, 0), 1), short("3"),
+	}}}
+	// 2 and 3 have all platforms now.
+	later := []Result{{Job: "a", Outcomes: []Outcome{
+		outcome("1", record.Imported, time.Time{}, 1), short("1"), outcome("2", record.Imported, time.Time{}, 1), outcome("3", record.Imported, time.Time{}, 1),
+	}}}
+	want := []Result{{Job: "a", Outcomes: []Outcome{
+		outcome("1", record.Imported, time.Time{}, 2), short("1"), outcome("2", record.Imported, time.Time{}, 1), outcome("3", record.Imported, time.Time{}, 2),
+	}}}
+	if diff := cmp.Diff(want, Merge(first, later)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMergeReplacesWhatWasDeferred(t *testing.T) {
 	soon, late := time.Unix(100, 0), time.Unix(200, 0)
 	first := []Result{

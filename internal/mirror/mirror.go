@@ -95,7 +95,7 @@ const (
 
 // Plan returns what Sync would do and cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(p *part, queues *queues) {
+	return m.inGroups(ctx, jobs, newRun, func(p *part, queues *queues) {
 		m.each(p, queues, func(i int, _ func(int64)) {
 			out := &p.outcomes[i]
 			ctx := shared(ctx, out)
@@ -116,7 +116,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It never fails as a whole: the results
 // say what went wrong.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, func(p *part, queues *queues) { m.bring(ctx, p, queues) }, m.report)
+	return m.inGroups(ctx, jobs, newRun, func(p *part, queues *queues) { m.bring(ctx, p, queues) }, m.report)
 }
 
 // SyncOne is Sync for one of several jobs. It refuses to write what another of the jobs would also write, as if they ran together; for that
@@ -146,7 +146,7 @@ func (m *Mirror) bring(ctx context.Context, p *part, queues *queues) {
 
 // inGroups observes the jobs, calls bring for each part of them, and end for each job. Jobs that may write one repository wait until the others
 // have listed what they write, but not longer than patience, so that a registry that does not answer delays no one else for long.
-func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part, *queues), end func(*run)) []Result {
+func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, runOf func(plan.Job) *run, bring func(*part, *queues), end func(*run)) []Result {
 	all := make([]Result, len(jobs))
 	queues := newQueues(jobs...)
 	timer := time.AfterFunc(patience, queues.hurry)
@@ -155,7 +155,7 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, bring func(*part
 	for _, members := range plan.Groups(jobs) {
 		runs := make([]*run, 0, len(members))
 		for _, i := range members {
-			runs = append(runs, newRun(jobs[i]))
+			runs = append(runs, runOf(jobs[i]))
 		}
 		for k, i := range members {
 			l := betweenOf(lots, jobs[i])

@@ -27,6 +27,8 @@ type run struct {
 	result Result
 	// some are the only tags to look at; nil for all.
 	some []image.Reference
+	// approved are the only imports to make, by target; nil for all.
+	approved map[image.Reference]diff.Action
 	// others are the runs of jobs that may write the same repositories; shared finds out once, by reference, which tags they write as well, too.
 	others []*run
 	shared func() map[image.Reference][]string
@@ -179,6 +181,7 @@ func (r *part) decide() {
 	r.outcomes = slices.Grow(r.failed, len(actions))
 	r.seen, r.failed, r.asks, r.listed = nil, nil, nil, nil // the outcomes have what is needed of them
 	for _, a := range actions {
+		r.approve(&a)
 		out := Outcome{Action: a, Job: r.job.Name}
 		switch a.Op {
 		case diff.Keep:
