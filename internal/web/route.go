@@ -55,6 +55,8 @@ func (s *Server) find(u *url.URL) (endpoint, bool) {
 		return endpoint{serve: s.serveJobs}, true
 	case "/api/v1/history":
 		return endpoint{serve: s.serveHistory}, true
+	case "/api/v1/openapi.json":
+		return endpoint{serve: serveOpenAPI}, true
 	case "/api/v1/pause":
 		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.servePause(w, r, "") }}, true
 	case "/api/v1/resume":
