@@ -187,8 +187,10 @@ func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 	if s.options.Details != nil {
 		c := s.options.Details.Config()
 		p.Path = clean(c.Path)
-		for _, file := range c.Files {
-			p.Files = append(p.Files, clean(file))
+		if v.May { // where secrets lie is not for everybody
+			for _, file := range c.Files {
+				p.Files = append(p.Files, clean(file))
+			}
 		}
 		p.Added, p.Changed, p.Removed = namesOf(c.Added, true), namesOf(c.Changed, true), namesOf(c.Removed, false)
 		p.ChangedAt = since(c.ChangedAt, status.Now)
