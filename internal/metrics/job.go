@@ -39,20 +39,20 @@ func (m *Metrics) Scheduled(status record.JobStatus) {
 	setTime(m.nextRun, job, status.Due)
 	setTime(m.lastSuccess, job, status.LastSuccess)
 	setTime(m.deadline, job, status.Deadline)
-	m.failures.WithLabelValues(job, job).Set(float64(status.Failures))
-	paused := 0.0
+	m.failures.WithLabelValues(job).Set(float64(status.Failures))
 	if status.Paused != nil {
-		paused = 1
+		m.paused.WithLabelValues(job).Set(1)
+	} else {
+		m.paused.DeleteLabelValues(job)
 	}
-	m.paused.WithLabelValues(job, job).Set(paused)
 }
 
 func setTime(vec *prometheus.GaugeVec, job string, at time.Time) {
 	if at.IsZero() {
-		vec.DeleteLabelValues(job, job)
+		vec.DeleteLabelValues(job)
 		return
 	}
-	vec.WithLabelValues(job, job).Set(seconds(at))
+	vec.WithLabelValues(job).Set(seconds(at))
 }
 
 // Ran counts what a run did. Of a job that is not scheduled, as that of a run which outlasts its job, only what has no label of the job
@@ -101,7 +101,7 @@ func (m *Metrics) countImport(out *mirror.Outcome) {
 func (m *Metrics) action(own *series, job string, key action) prometheus.Counter {
 	c, ok := own.actions[key]
 	if !ok {
-		c = m.actions.WithLabelValues(job, job, string(key.op), string(key.reason))
+		c = m.actions.WithLabelValues(job, string(key.op), string(key.reason))
 		own.actions[key] = c
 	}
 	return c
@@ -110,7 +110,7 @@ func (m *Metrics) action(own *series, job string, key action) prometheus.Counter
 func (m *Metrics) imported(own *series, job string, key imported) prometheus.Counter {
 	c, ok := own.imports[key]
 	if !ok {
-		c = m.imports.WithLabelValues(job, job, key.engine, string(key.status))
+		c = m.imports.WithLabelValues(job, key.engine, string(key.status))
 		own.imports[key] = c
 	}
 	return c
@@ -127,13 +127,13 @@ func (m *Metrics) Removed(job string) {
 	}
 	delete(m.jobs, job)
 	for _, vec := range []*prometheus.GaugeVec{m.nextRun, m.lastSuccess, m.deadline, m.failures, m.paused} {
-		vec.DeleteLabelValues(job, job)
+		vec.DeleteLabelValues(job)
 	}
 	for key := range own.actions {
-		m.actions.DeleteLabelValues(job, job, string(key.op), string(key.reason))
+		m.actions.DeleteLabelValues(job, string(key.op), string(key.reason))
 	}
 	for key := range own.imports {
-		m.imports.DeleteLabelValues(job, job, key.engine, string(key.status))
+		m.imports.DeleteLabelValues(job, key.engine, string(key.status))
 	}
 }
 

@@ -20,7 +20,7 @@ func TestScheduledTakesBack(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	m.Scheduled(record.JobStatus{Job: "alpine"})
-	want := []string{`dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`, `dray_job_paused{job="alpine",mapping="alpine"} 0`}
+	want := []string{`dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, `job="alpine"`)); diff != "" {
 		t.Error(diff)
 	}
@@ -57,7 +57,7 @@ func TestRemoved(t *testing.T) {
 	}
 	m.Scheduled(record.JobStatus{Job: "alpine"})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()[:1]})
-	want := []string{`dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`, `dray_job_paused{job="alpine",mapping="alpine"} 0`}
+	want := []string{`dray_actions_total{job="alpine",mapping="alpine",op="keep",reason="unchanged"} 1`, `dray_job_consecutive_failures{job="alpine",mapping="alpine"} 0`}
 	if diff := cmp.Diff(want, series(t, m, "alpine")); diff != "" {
 		t.Error("added again: " + diff)
 	}

@@ -73,17 +73,15 @@ func (m *Metrics) describeProcess(version string) {
 	m.events = m.counter("dray_events_total", "Events that were sent to a receiver, by what became of them.", "receiver", "outcome")
 }
 
-// describeJobs has the label mapping besides job, with the same value: Prometheus has a label job of its own, and renames the one that it scrapes
-// to exported_job unless honor_labels is set.
 func (m *Metrics) describeJobs() {
-	m.nextRun = m.gauge("dray_job_next_run_timestamp_seconds", "When the job is due; what it was due at, while it runs. Absent where it is never due.", "job", "mapping")
-	m.lastSuccess = m.gauge("dray_job_last_success_timestamp_seconds", "When the last run without a failure ended. Absent where there was none.", "job", "mapping")
+	m.nextRun = m.gauge("dray_job_next_run_timestamp_seconds", "When the job is due; what it was due at, while it runs. Absent where it is never due.", "job")
+	m.lastSuccess = m.gauge("dray_job_last_success_timestamp_seconds", "When the last run without a failure ended. Absent where there was none.", "job")
 	m.deadline = m.gauge("dray_job_success_deadline_timestamp_seconds",
-		"By when the schedule lets one expect the next success: when the job was first due after its last one, or after it became known. Absent for a job without schedule.", "job", "mapping")
-	m.failures = m.gauge("dray_job_consecutive_failures", "Runs with a failure since the last one without.", "job", "mapping")
-	m.paused = m.gauge("dray_job_paused", "1 while the job is paused, by itself or with all jobs; else 0.", "job", "mapping")
-	m.actions = m.counter("dray_actions_total", "Decisions for a tag, by what to do and why.", "job", "mapping", "op", "reason")
-	m.imports = m.counter("dray_imports_total", "Imports begun or put off, by how they ended.", "job", "mapping", "engine", "outcome")
+		"By when the schedule lets one expect the next success: when the job was first due after its last one, or after it became known. Absent for a job without schedule.", "job")
+	m.failures = m.gauge("dray_job_consecutive_failures", "Runs with a failure since the last one without.", "job")
+	m.paused = m.gauge("dray_job_paused", "1 while the job is paused, by itself or with all jobs; else absent.", "job")
+	m.actions = m.counter("dray_actions_total", "Decisions for a tag, by what to do and why.", "job", "op", "reason")
+	m.imports = m.counter("dray_imports_total", "Imports begun or put off, by how they ended.", "job", "engine", "outcome")
 }
 
 func (m *Metrics) describeImports() {
@@ -122,7 +120,7 @@ func (m *Metrics) counter(name, help string, labels ...string) *prometheus.Count
 // Handler serves the metrics, compressed where the client takes that. Beyond a few scrapes at once it answers 503. What cannot be
 // collected is counted in promhttp_metric_handler_errors_total and left out.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+	return promhttp.HandlerFor(prometheus.GathererFunc(m.gather), promhttp.HandlerOpts{
 		Registry:            m.registry,
 		ErrorHandling:       promhttp.ContinueOnError,
 		EnableOpenMetrics:   true,

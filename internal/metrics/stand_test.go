@@ -30,7 +30,7 @@ func filled(t testing.TB) *metrics.Metrics {
 	m.Reloaded(noon, nil)
 	m.Reloaded(noon.Add(time.Minute), errors.New("dray.yaml:3:1: unknown key"))
 	m.Scheduled(record.JobStatus{Job: "alpine", Due: noon.Add(time.Hour), LastSuccess: noon.Add(1500 * time.Millisecond), Deadline: noon.Add(2 * time.Hour)})
-	m.Scheduled(record.JobStatus{Job: "debian", Failures: 3})
+	m.Scheduled(record.JobStatus{Job: "debian", Failures: 3, Paused: &record.Pause{}})
 	m.Ran(mirror.Result{Job: "alpine", Outcomes: outcomes()})
 	for _, code := range []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests, 0} {
 		request(t, m, "docker.io", http.MethodGet, code)
