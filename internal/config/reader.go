@@ -366,7 +366,11 @@ func (a *attempt) config(order []*source) *Config {
 		c.Texts[s.name] = s.next.data
 		maps.Copy(c.Registries, s.next.registries)
 		c.Receivers = append(c.Receivers, s.next.receivers...)
-		c.Mappings = append(c.Mappings, s.next.mappings...)
+		if c.Mappings == nil { // of one file there is no need to copy them
+			c.Mappings = slices.Clip(s.next.mappings)
+		} else {
+			c.Mappings = append(c.Mappings, s.next.mappings...)
+		}
 	}
 	return &c
 }
