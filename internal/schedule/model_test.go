@@ -2,8 +2,11 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // clock is what the wall shows, minute by minute as time passes.
@@ -87,11 +90,15 @@ func TestNextIsTheModel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays two years of each schedule")
 	}
+	few := []string{"UTC", "Europe/Berlin", "Pacific/Apia", "Australia/Lord_Howe", "America/Havana"}
 	for zone, year := range map[string]int{
 		"UTC": 2025, "Europe/Berlin": 2025, "America/New_York": 2025, "Asia/Beirut": 2022, "Australia/Lord_Howe": 2025, "Africa/Cairo": 2023,
 		"America/Havana": 2025, "Pacific/Apia": 2011, "America/Sao_Paulo": 2017, "Antarctica/Troll": 2025, "Africa/Casablanca": 2025, "Asia/Kathmandu": 1985,
 		"Pacific/Kwajalein": 1969, "Europe/Dublin": 2039, "Australia/Sydney": 2040,
 	} {
+		if !fulltest.AllRounds() && !slices.Contains(few, zone) {
+			continue
+		}
 		location, err := time.LoadLocation(zone)
 		if err != nil {
 			t.Fatal(err)
