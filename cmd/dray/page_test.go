@@ -63,6 +63,9 @@ func TestStatusPages(t *testing.T) {
 		if strings.Contains(page, "a-token-of-the-server") {
 			t.Errorf("%s shows the token", path)
 		}
+		if path == "/config" && strings.Contains(page, place) {
+			t.Errorf("%s shows where a file lies to somebody who is not signed in", path)
+		}
 	}
 	asked := web.NewClient("unix:"+d.socket, "a-token-of-the-server")
 	t.Cleanup(asked.Close)
@@ -75,7 +78,7 @@ func TestStatusPages(t *testing.T) {
 	shows("/jobs/old", "1 imported", to+"/old:v1", "nothing → sha256:", "absent")
 	shows("/", from+"/acme/app", "→ "+to+"/old", `<option value="`+to+`">`)
 	shows("/registries", from, to)
-	shows("/config", "There was none since the start.", place)
+	shows("/config", "There was none since the start.")
 
 	d.write(d.config, text(app, mapping("name: new, source: '%s/acme/app', target: '%s/new', tags: ['v*']", from, to), mapping("name: other, source: '%s/acme/app', target: '%s/other', tags: ['v1']", from, to)))
 	if err := asked.Reload(t.Context()); err != nil {

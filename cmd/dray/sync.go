@@ -22,8 +22,8 @@ func (a *app) syncCommand() *cobra.Command {
 		Long: `Compare both sides of all mappings, or of those named, and import what changed. What a registry's rate limit
 does not allow now is deferred; dray says until when. With --wait, sync waits and imports that too.
 
-With a FILE that "dray plan --out" has written, sync makes the imports of that plan and no others. It refuses those whose
-source or target has changed since, and all of them if one of their mappings has.
+With a FILE that "dray plan --out" has written, sync makes the imports of that plan and no others. It refuses those
+whose source or target has changed since, and all of them if one of their mappings has.
 
 ` + exitHelp,
 		ValidArgsFunction: a.completeMappings,
