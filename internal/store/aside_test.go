@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ func overwrite(t *testing.T, dir string, offset int64, content string) {
 
 func TestAside(t *testing.T) {
 	const at = "20260301T120000Z"
+	later := len(schema()) + 1
 	for name, tt := range map[string]struct {
 		spoil func(t *testing.T, dir string)
 		aside []string
@@ -69,8 +71,8 @@ func TestAside(t *testing.T) {
 			[]string{"dray.db.corrupt-" + at}, "not dray's"},
 		"without a table": {func(t *testing.T, dir string) { edit(t, dir, "DROP TABLE blobs") },
 			[]string{"dray.db.corrupt-" + at}, "no such table"},
-		"newer": {func(t *testing.T, dir string) { edit(t, dir, "PRAGMA user_version = 7", "DROP TABLE blobs") },
-			[]string{"dray.db.newer-7-" + at}, "later dray"},
+		"newer": {func(t *testing.T, dir string) { edit(t, dir, fmt.Sprint("PRAGMA user_version = ", later), "DROP TABLE blobs") },
+			[]string{fmt.Sprint("dray.db.newer-", later, "-", at)}, "later dray"},
 		"twice in a second": {func(t *testing.T, dir string) {
 			must(t, os.WriteFile(filepath.Join(dir, "dray.db.corrupt-"+at), nil, 0o600))
 			overwrite(t, dir, 0, "junk")
@@ -161,7 +163,7 @@ func TestDamageInTheMiddle(t *testing.T) {
 	info, err := os.Stat(filepath.Join(d.dir, fileName))
 	must(t, err)
 	// The pages before have the tables' roots and the schema, without which the store would not open.
-	for offset := int64(23 * 4096); offset < info.Size(); offset += 4096 {
+	for offset := int64(25 * 4096); offset < info.Size(); offset += 4096 {
 		overwrite(t, d.dir, offset, strings.Repeat("\xff", 4096))
 	}
 	s = d.open(t)
