@@ -71,7 +71,9 @@ func TestAside(t *testing.T) {
 			[]string{"dray.db.corrupt-" + at}, "not dray's"},
 		"without a table": {func(t *testing.T, dir string) { edit(t, dir, "DROP TABLE blobs") },
 			[]string{"dray.db.corrupt-" + at}, "no such table"},
-		"newer": {func(t *testing.T, dir string) { edit(t, dir, fmt.Sprint("PRAGMA user_version = ", later), "DROP TABLE blobs") },
+		"newer": {func(t *testing.T, dir string) {
+			edit(t, dir, fmt.Sprint("PRAGMA user_version = ", later), "DROP TABLE blobs")
+		},
 			[]string{fmt.Sprint("dray.db.newer-", later, "-", at)}, "later dray"},
 		"twice in a second": {func(t *testing.T, dir string) {
 			must(t, os.WriteFile(filepath.Join(dir, "dray.db.corrupt-"+at), nil, 0o600))
