@@ -110,7 +110,7 @@ func TestInitAsks(t *testing.T) {
 		says []string
 	}{
 		{"check", []string{"dray.yaml is valid"}},
-		{"plan -out the.plan", []string{"+ v1", "the.plan has the 1 imports", "dray sync the.plan"}},
+		{"plan -out the.plan", []string{"+ v1", "the.plan has the plan, with 1 to import", "dray sync the.plan"}},
 		{"sync the.plan", []string{to + "/app:v1", "Sync: 1 imported"}},
 		{"sync the.plan", []string{"Sync: 0 imported, 1 unchanged"}},
 	} {

@@ -95,7 +95,9 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, out
 		return err
 	}
 	file := planned(jobs, results, started)
-	if out != "" && ctx.Err() == nil {
+	// A plan that is empty since nothing could be seen would be a sync that is green.
+	writes := out != "" && ctx.Err() == nil && (file.count() > 0 || !report.Judge(results).Incomplete)
+	if writes {
 		if err := file.write(out); err != nil {
 			return &exitError{exitFailed, err}
 		}
@@ -108,12 +110,15 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, out
 		for _, o := range outlooks {
 			err = errors.Join(err, report.Forecast(a.out, o, time.Now()))
 		}
-		if out != "" && ctx.Err() == nil && err == nil {
-			_, err = fmt.Fprintf(a.out, "\n%s has the %d imports. To make exactly these: dray sync %s\n", report.Line(out), file.count(), report.Line(out))
+		if writes && err == nil {
+			_, err = fmt.Fprintf(a.out, "\n%s has the plan, with %d to import. To make exactly these imports: dray sync %s\n", report.Line(out), file.count(), report.Line(out))
 		}
 	}
 	if err != nil {
 		return &exitError{exitFailed, err}
+	}
+	if out != "" && !writes && ctx.Err() == nil {
+		fmt.Fprintln(a.err, "dray: "+report.Line(out)+" was not written: the plan has no imports, and what it lacks was refused or failed")
 	}
 	return verdict(ctx, results, exitCode)
 }

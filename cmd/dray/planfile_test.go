@@ -61,7 +61,7 @@ func TestPlanFile(t *testing.T) {
 				}
 				return writeConfig(t, "mappings:", mapping("name: %s, source: '%s/app', target: '%s/app', tags: %s, referrers: false", job, from, to, tags))
 			}
-			if a := dray(t, "plan", "-c", write("", ""), "--out", file); a.code != exitDone || !strings.Contains(a.out, "the.plan has the 2 imports") {
+			if a := dray(t, "plan", "-c", write("", ""), "--out", file); a.code != exitDone || !strings.Contains(a.out, "the.plan has the plan, with 2 to import") {
 				t.Fatalf("%+v", a)
 			}
 			raw, err := os.ReadFile(file)
@@ -93,10 +93,26 @@ func twice(plan string) string {
 	return before + begin + job + "," + job + "]}"
 }
 
+// A plan that has nothing since nothing could be seen leaves no file, whose sync would be green.
+func TestPlanFileOfNothing(t *testing.T) {
+	t.Parallel()
+	at := start(t, registry.New(registry.Options{}))
+	file := filepath.Join(t.TempDir(), "the.plan")
+	c := writeConfig(t, "mappings:", mapping("name: app, source: '%s/app:v1', target: '%s/copy', referrers: false", at, at))
+	a := dray(t, "plan", "-c", c, "--out", file)
+	if _, err := os.Stat(file); a.code != exitPartly || !os.IsNotExist(err) || !strings.Contains(a.err, "the.plan was not written") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 // A plan that cannot be written fails, and leaves nothing; one that cannot be read is refused at once.
 func TestPlanFileOutOfReach(t *testing.T) {
 	t.Parallel()
-	at := start(t, registry.New(registry.Options{}))
+	source := registry.New(registry.Options{})
+	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{}).Push(source, "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	at := start(t, source)
 	folder := t.TempDir()
 	c := writeConfig(t, "mappings:", mapping("name: app, source: '%s/app:v1', target: '%s/copy', referrers: false", at, at))
 	if a := dray(t, "plan", "-c", c, "--out", filepath.Join(folder, "none", "the.plan")); a.code != exitFailed || !strings.Contains(a.err, "write the plan: ") {
