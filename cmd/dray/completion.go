@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/web"
@@ -55,6 +56,29 @@ func completeValues(c *cobra.Command, values map[string][]string) {
 			panic(err) // there is no such flag
 		}
 	}
+}
+
+// completeRest offers files for those flags and arguments only that name one.
+func completeRest(c *cobra.Command) {
+	files := []string{"config", "out", "token-file"}
+	each := func(f *pflag.Flag) {
+		if _, ok := c.GetFlagCompletionFunc(f.Name); !ok && !slices.Contains(files, f.Name) {
+			completeValues(c, map[string][]string{f.Name: nil})
+		}
+	}
+	c.PersistentFlags().VisitAll(each)
+	c.Flags().VisitAll(each)
+	if c.ValidArgs == nil && c.ValidArgsFunction == nil {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, below := range c.Commands() {
+		completeRest(below)
+	}
+}
+
+// completeFolder completes an argument that is the path of a folder.
+func completeFolder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
 // completionTime limits the daemon's time to answer a completion.

@@ -37,8 +37,9 @@ func (a *app) convertCommand() *cobra.Command {
 	var from string
 	var options convert.Options
 	c := &cobra.Command{
-		Use:   "convert FILE [FILE]",
-		Short: "Convert another tool's config, or a script that calls az acr import",
+		Use:               "convert FILE [FILE]",
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
+		Short:             "Convert another tool's config, or a script that calls az acr import",
 		Long: `Read a config of regsync, dregsy, image-syncer, skopeo sync or ocync, or a script or pipeline that calls
 az acr import, and write a dray config to stdout. dray recognises the tool by the content. A setting without an
 equivalent becomes a comment in its place, and a line on stderr.
@@ -67,6 +68,7 @@ dray does not copy plain-text passwords: the config names an environment variabl
 		names = append(names, string(tool))
 	}
 	c.Flags().StringVar(&from, "from", "", "the tool that the config is for: `TOOL` is one of "+strings.Join(names, ", "))
+	completeValues(c, map[string][]string{"from": names})
 	c.Flags().StringVar(&options.Target, "target", "", "for skopeo: the destination on its command line, `HOST/PATH`")
 	c.Flags().BoolVar(&options.Scoped, "scoped", false, "for skopeo: its command line has --scoped")
 	return c

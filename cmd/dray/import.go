@@ -65,6 +65,7 @@ Entra token, for a source at Azure, as in "az acr import".
 		},
 	}
 	c.Flags().StringVar(&how.engine, "engine", string(config.EngineAuto), "what imports: auto, copy, or acr for Azure Container Registry itself")
+	completeValues(c, map[string][]string{"engine": config.Engines()})
 	c.Flags().StringVar(&how.username, "username", "", "the user `NAME` for SOURCE")
 	c.Flags().BoolVar(&how.password, "password-stdin", false, "read the password for SOURCE from stdin")
 	c.Flags().BoolVar(&how.identityToken, "identity-token-stdin", false, "read a refresh token of SOURCE's registry from stdin")

@@ -46,8 +46,9 @@ func (a *app) layoutCommand() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	verify := &cobra.Command{
-		Use:   "verify PATH",
-		Short: "Read every blob and report what is missing or broken",
+		Use:               "verify PATH",
+		ValidArgsFunction: completeFolder,
+		Short:             "Read every blob and report what is missing or broken",
 		Long: `Read everything that the tags of an OCI image layout need, and check it against its digests. dray reports what is
 missing or broken, each with a tag that needs it, and changes nothing.
 
@@ -64,8 +65,9 @@ missing or broken, each with a tag that needs it, and changes nothing.
 	var dry bool
 	grace := layoutGrace
 	gc := &cobra.Command{
-		Use:   "gc PATH",
-		Short: "Remove what no tag needs",
+		Use:               "gc PATH",
+		ValidArgsFunction: completeFolder,
+		Short:             "Remove what no tag needs",
 		Long: `Remove the blobs and manifests of an OCI image layout that no tag needs, such as those of tags that have moved, and
 the remains of interrupted writes. Files younger than --grace stay, because a waiting sync may need them. dray
 removes nothing while another process writes to the layout, or if something in it is missing.
@@ -92,8 +94,9 @@ removes nothing while another process writes to the layout, or if something in i
 func (a *app) layoutRepairCommand() *cobra.Command {
 	var dry bool
 	c := &cobra.Command{
-		Use:   "repair PATH",
-		Short: "Remove broken content, so that the next sync imports it again",
+		Use:               "repair PATH",
+		ValidArgsFunction: completeFolder,
+		Short:             "Remove broken content, so that the next sync imports it again",
 		Long: `Read every blob of an OCI image layout, and remove those that do not match their digests, with the tags that need
 one of these or a missing one. The next sync into the layout imports exactly these again. An unreadable index.json
 is renamed to index.json.damaged; that loses no blob.

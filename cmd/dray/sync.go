@@ -26,7 +26,10 @@ With a FILE that "dray plan --out" has written, sync makes the imports of that p
 whose source or target has changed since, and all of them if one of their mappings has.
 
 ` + exitHelp,
-		ValidArgsFunction: a.completeMappings,
+		ValidArgsFunction: func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			names, _ := a.completeMappings(c, args, word)
+			return names, cobra.ShellCompDirectiveDefault // or a plan file
+		},
 		RunE: func(c *cobra.Command, names []string) error {
 			cfg, jobs, err := a.load()
 			if err != nil {

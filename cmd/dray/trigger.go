@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,7 +70,7 @@ func (a *app) trigger(ctx context.Context, client *web.Client, job string, tags 
 	if err != nil {
 		return err
 	}
-	answer := triggered{Version: 1, Command: "trigger", Job: job, Tags: slices.Concat([]string{}, tags)}
+	answer := triggered{Version: 1, Command: "trigger", Job: job, Tags: append([]string{}, tags...)}
 	if wait {
 		if asked.IsZero() {
 			return errors.New("the daemon is older than this program, and does not say when it was asked: use its own dray, or leave --wait out")
