@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/aws"
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
@@ -53,12 +54,17 @@ func reachOf(registries map[string]config.Registry) reach {
 	return r
 }
 
-// keychain finds credentials: in the config, else in the credential store, else, for an Azure registry, through Entra.
+// keychain finds credentials: in the config, else in the credential store, else, for an Azure registry, through Entra, and for one of Amazon
+// ECR through AWS.
 func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
+	ecr := awsImplied(aws.New(aws.Options{Proxy: proxyFor}), store)
 	k.Implied = func(repo image.Repository) auth.Source {
-		if side.issues(repo.Registry) {
+		switch {
+		case side.issues(repo.Registry):
 			return side.implied
+		case aws.Issues(repo.Registry):
+			return ecr
 		}
 		return unsigned(store, repo.Registry)
 	}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/draysync/dray/internal/emulator/aws"
+	"github.com/draysync/dray/internal/emulator/azure"
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
+)
+
+// TestAWS syncs by the real program into and from hosts of Amazon ECR, which the config does not name: with the credential that AWS's SDK finds,
+// and without one. What the user has written wins, and AWS is not asked where no host is one of ECR.
+func TestAWS(t *testing.T) {
+	fulltest.Long(t)
+	t.Parallel()
+	const (
+		private, public, other = "111122223333.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws", "registry.example.com"
+		keyID, secret          = "AKIAEMULATOR", "the/user's+secret"
+	)
+	for name, c := range map[string]struct {
+		source, target, registries string
+		keys, config               bool
+		code                       int
+		calls                      string // parts of them
+		says                       []string
+	}{
+		"by keys":           {source: other, target: private, keys: true, calls: "ecr eu-west-1 GetAuthorizationToken"},
+		"no credential":     {source: other, target: private, code: exitPartly, calls: "metadata", says: []string{"no credential is configured for " + private, "set AWS_PROFILE", "docker login"}},
+		"public, anonymous": {source: public, target: other, calls: "metadata"},
+		"public, by keys":   {source: public, target: other, keys: true, calls: "ecr-public us-east-1 GetAuthorizationToken"},
+		"by the config":     {source: other, target: private, keys: true, registries: "registries: {" + private + ": {username: AWS, password: '${env:PASSWORD}'}}"},
+		"by docker login":   {source: other, target: private, keys: true, config: true},
+		"no host of ECR":    {source: "docker.io", target: other, keys: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}})
+			password := cloud.Login("eu-west-1")
+			api := httptest.NewServer(cloud)
+			t.Cleanup(api.Close)
+			content := registry.New(registry.Options{})
+			if err := registry.MultiArch(1, registry.ImageOptions{}).Push(content, "library/app", "1"); err != nil {
+				t.Fatal(err)
+			}
+			hosts := azure.New(azure.Options{Outside: map[string]http.Handler{
+				private: cloud.Registry(registry.New(registry.Options{})), public: content, other: content, "docker.io": content,
+			}})
+			t.Cleanup(hosts.Close)
+			proxy, err := hosts.StartProxy()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(proxy.Close)
+			dir := t.TempDir()
+			put := func(name, text string) string {
+				path := filepath.Join(dir, name)
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return path
+			}
+			if c.config {
+				put("config.json", `{"auths":{"`+private+`":{"username":"AWS","password":"`+password+`"}}}`)
+			}
+			file := put("dray.yaml", "version: 1\nstateDir: state\n"+c.registries+"\nmappings:\n- {source: '"+c.source+"/library/app:1', target: '"+c.target+"/copy'}\n")
+			program := exec.CommandContext(t.Context(), os.Args[0], "sync", "-c", file)
+			program.Env = []string{
+				asDray + "=1", "HOME=" + dir, "DOCKER_CONFIG=" + dir, "PASSWORD=" + password,
+				"HTTPS_PROXY=" + proxy.URL, "HTTP_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + put("ca.pem", string(proxy.CA)),
+				"AWS_ENDPOINT_URL_ECR=" + api.URL, "AWS_ENDPOINT_URL_ECR_PUBLIC=" + api.URL, "AWS_ENDPOINT_URL_STS=" + api.URL,
+				"AWS_EC2_METADATA_SERVICE_ENDPOINT=" + api.URL,
+			}
+			if c.keys {
+				program.Env = append(program.Env, "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret)
+			}
+			var out bytes.Buffer
+			program.Stdout, program.Stderr = &out, &out
+			_ = program.Run() // its exit code is checked
+			if program.ProcessState.ExitCode() != c.code {
+				t.Errorf("exit code %d, want %d:\n%s", program.ProcessState.ExitCode(), c.code, &out)
+			}
+			for _, text := range c.says {
+				if !strings.Contains(out.String(), text) {
+					t.Errorf("%q is not in\n%s", text, &out)
+				}
+			}
+			for _, text := range cloud.Secrets() {
+				if text != "" && strings.Contains(out.String(), text) {
+					t.Errorf("the secret %q is in\n%s", text, &out)
+				}
+			}
+			calls := strings.Join(cloud.Calls(), "\n")
+			if !strings.Contains(calls, c.calls) || c.calls == "" && calls != "" {
+				t.Errorf("AWS was asked for\n%s", calls)
+			}
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	smithy "github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// SignInError says why there is no token for a registry. Its text is one line without secrets.
+type SignInError struct {
+	// None says that there is no credential at all, as opposed to one that was refused.
+	None bool
+
+	text, advice string
+	temporary    bool
+}
+
+// Error returns what happened and what to do about it.
+func (e *SignInError) Error() string {
+	text := "sign in to AWS: " + e.text
+	if e.advice != "" {
+		text += "; " + e.advice
+	}
+	return text
+}
+
+// Hint returns what the user can do about it.
+func (e *SignInError) Hint() string { return e.advice }
+
+// Temporary reports whether the same sign-in may succeed later without anyone's intervention.
+func (e *SignInError) Temporary() bool { return e.temporary }
+
+// credentialError is a failure to find a credential or to assume a role, before ECR is asked.
+type credentialError struct{ error }
+
+// Unwrap returns the SDK's error.
+func (e *credentialError) Unwrap() error { return e.error }
+
+// metadataError is a failure at the metadata service of an instance.
+type metadataError struct{ error }
+
+// Unwrap returns the SDK's error.
+func (e *metadataError) Unwrap() error { return e.error }
+
+// nowhere is the advice if there is no credential.
+const nowhere = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run dray with a role: of a service account (IRSA, Pod Identity), " +
+	"of a task, or of an instance (from a container its metadata need a hop limit of 2)"
+
+// The advice for codes of AWS.
+const (
+	checkKeys  = "check the credential that dray runs with"
+	checkClock = "check the secret key, and the clock of this machine"
+	renewKeys  = "the credential has expired: renew it"
+	allow      = "allow it in IAM: ecr:GetAuthorizationToken on * (for ECR Public ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken), and in the " +
+		"trust policy of a role that is to be assumed"
+)
+
+func adviceFor(code string) string {
+	switch code {
+	case "UnrecognizedClientException", "InvalidClientTokenId", "IncompleteSignature", "MissingAuthenticationToken":
+		return checkKeys
+	case "SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired":
+		return checkClock
+	case "ExpiredToken", "ExpiredTokenException":
+		return renewKeys
+	case "AccessDenied", "AccessDeniedException":
+		return allow
+	case "InvalidIdentityToken", "IDPCommunicationError", "IDPRejectedClaim":
+		return "check that the role trusts the cluster's issuer and this service account"
+	}
+	return ""
+}
+
+// signInError condenses an error of the SDK. late says that the time for it ended.
+func signInError(err error, late bool) *SignInError {
+	response, answered := errors.AsType[*smithyhttp.ResponseError](err)
+	status := 0
+	if answered && response.Response != nil {
+		status = response.HTTPStatusCode()
+	}
+	if _, ok := errors.AsType[*metadataError](err); ok && status != http.StatusTooManyRequests && status < http.StatusInternalServerError {
+		return &SignInError{None: true, text: "there is no credential in the environment, in the shared config files, of a container or of an instance", advice: nowhere}
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		throttled := status == http.StatusTooManyRequests || strings.Contains(api.ErrorCode(), "Throttl") || api.ErrorCode() == "TooManyRequestsException"
+		text := operation(err) + "AWS answered " + api.ErrorCode()
+		if message := plain(api.ErrorMessage()); message != "" && !strings.Contains(api.ErrorCode(), "Signature") { // that quotes the request
+			text += ": " + message
+		}
+		return &SignInError{temporary: throttled || status >= http.StatusInternalServerError || api.ErrorCode() == "IDPCommunicationError", text: text, advice: adviceFor(api.ErrorCode())}
+	}
+	_, ofCredential := errors.AsType[*credentialError](err)
+	_, unsent := errors.AsType[*smithyhttp.RequestSendError](err)
+	temporary := late || unsent || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError || errors.Is(err, context.DeadlineExceeded)
+	e := &SignInError{temporary: temporary, text: plain(err.Error())}
+	if ofCredential && !temporary {
+		e.advice = "check the AWS settings in the environment and in the shared config files"
+	}
+	return e
+}
+
+// operation returns what was asked of AWS, followed by a colon; empty if unknown.
+func operation(err error) string {
+	if o, ok := errors.AsType[*smithy.OperationError](err); ok {
+		return o.Service() + " " + o.Operation() + ": "
+	}
+	return ""
+}
+
+// maxText limits a text of AWS, in bytes.
+const maxText = 400
+
+// plain returns a text's first line.
+func plain(text string) string {
+	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+}
