@@ -10,22 +10,41 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
+// isECR reports whether a registry is a host of Amazon ECR or of ECR Public.
+func isECR(registry string) bool {
+	_, ok := image.ParseECR(registry)
+	return ok
+}
+
+// awsSource is the [auth.Source] of registries that the config has signed in to through AWS, as an identity.
+func awsSource(client *aws.Client, as aws.Identity) auth.Source {
+	return func(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
+		token, err := client.Token(ctx, repo.Registry, as)
+		if err != nil {
+			return auth.Credential{}, time.Time{}, err //nolint:wrapcheck // it says what was done
+		}
+		return auth.Credential{Username: token.Username, Password: token.Password}, token.Renew, nil
+	}
+}
+
 // awsImplied is the [auth.Source] of ECR hosts that the config does not name, with the credential that AWS's SDK finds. ECR Public can be read
 // by anybody, and a mirror may stand in for a private registry: where there is no credential, requests are anonymous for a while.
 func awsImplied(client *aws.Client, store *auth.Store) auth.Source {
+	source := awsSource(client, aws.Identity{})
 	return func(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {
 		// A credential store for all registries says only now whether it has a credential.
 		stored, expires, err := store.Lookup(ctx, repo)
 		if err != nil || !stored.Anonymous() {
 			return stored, expires, err //nolint:wrapcheck // it is the store's
 		}
-		token, err := client.Token(ctx, repo.Registry)
+		credential, expires, err := source(ctx, repo)
 		if err == nil {
-			return auth.Credential{Username: token.Username, Password: token.Password}, token.Renew, nil
+			return credential, expires, nil
 		}
+		ecr, _ := image.ParseECR(repo.Registry)
 		refused, ok := errors.AsType[*aws.SignInError](err)
-		if !ok || refused.Temporary() && !aws.Public(repo.Registry) {
-			return auth.Credential{}, time.Time{}, err //nolint:wrapcheck // it says what was done
+		if !ok || refused.Temporary() && !ecr.Public {
+			return auth.Credential{}, time.Time{}, err
 		}
 		until := time.Now().Add(signInAgain)
 		if refused.None {

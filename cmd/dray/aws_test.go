@@ -24,6 +24,7 @@ func TestAWS(t *testing.T) {
 	const (
 		private, public, other = "111122223333.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws", "registry.example.com"
 		keyID, secret          = "AKIAEMULATOR", "the/user's+secret"
+		role                   = "arn:aws:iam::111122223333:role/mirror"
 	)
 	for name, c := range map[string]struct {
 		source, target, registries string
@@ -37,12 +38,16 @@ func TestAWS(t *testing.T) {
 		"public, anonymous": {source: public, target: other, calls: "metadata"},
 		"public, by keys":   {source: public, target: other, keys: true, calls: "ecr-public us-east-1 GetAuthorizationToken"},
 		"by the config":     {source: other, target: private, keys: true, registries: "registries: {" + private + ": {username: AWS, password: '${env:PASSWORD}'}}"},
-		"by docker login":   {source: other, target: private, keys: true, config: true},
-		"no host of ECR":    {source: "docker.io", target: other, keys: true},
+		"by a role":         {source: other, target: private, keys: true, registries: "registries: {" + private + ": {aws: {role: '" + role + "', externalID: ext}}}", calls: "ecr eu-west-1 GetAuthorizationToken role/mirror"},
+		"a role that refuses": {source: other, target: private, keys: true, registries: "registries: {" + private + ": {aws: {role: '" + role + "'}}}", code: exitPartly, calls: "sts AssumeRole",
+			says: []string{"AWS answered AccessDenied", "trust policy"}},
+		"named, no credential": {source: public, target: other, registries: "registries: {" + public + ": {aws: {}}}", code: exitPartly, calls: "metadata", says: []string{"there is no credential in the environment"}},
+		"by docker login":      {source: other, target: private, keys: true, config: true},
+		"no host of ECR":       {source: "docker.io", target: other, keys: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}})
+			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}, Roles: []aws.Role{{ARN: role, ExternalID: "ext"}}})
 			password := cloud.Login("eu-west-1")
 			api := httptest.NewServer(cloud)
 			t.Cleanup(api.Close)

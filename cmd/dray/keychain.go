@@ -28,6 +28,8 @@ type signIn struct {
 	credential auth.Credential
 	helper     string
 	azure      bool
+	aws        bool
+	identity   aws.Identity
 }
 
 func reachOf(registries map[string]config.Registry) reach {
@@ -47,6 +49,9 @@ func reachOf(registries map[string]config.Registry) reach {
 			credential: auth.Credential{Username: entry.Username, Password: entry.Password.Reveal(), IdentityToken: entry.IdentityToken.Reveal()},
 			helper:     entry.CredentialHelper, azure: entry.Azure != nil,
 		}
+		if a := entry.AWS; a != nil {
+			s.aws, s.identity = true, aws.Identity{Profile: a.Profile, Role: a.Role, ExternalID: a.ExternalID}
+		}
 		if s != (signIn{}) || entry.Anonymous {
 			r.signIns[key] = s
 		}
@@ -58,13 +63,13 @@ func reachOf(registries map[string]config.Registry) reach {
 // ECR through AWS.
 func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
-	ecr := awsImplied(aws.New(aws.Options{Proxy: proxyFor}), store)
+	ecr := aws.New(aws.Options{Proxy: proxyFor})
 	k.Implied = func(repo image.Repository) auth.Source {
 		switch {
 		case side.issues(repo.Registry):
 			return side.implied
-		case aws.Issues(repo.Registry):
-			return ecr
+		case isECR(repo.Registry):
+			return awsImplied(ecr, store)
 		}
 		return unsigned(store, repo.Registry)
 	}
@@ -72,6 +77,8 @@ func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
 		switch {
 		case s.azure:
 			k.Named[key] = side.credential
+		case s.aws:
+			k.Named[key] = awsSource(ecr, s.identity)
 		case s.helper != "":
 			k.Named[key] = auth.Helper(s.helper)
 		case s.credential.Username == "" && s.credential.Password != "" && side != nil:

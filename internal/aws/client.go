@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 
 	"github.com/draysync/dray/internal/flight"
+	"github.com/draysync/dray/internal/image"
 )
 
 // Options of a [Client].
@@ -27,6 +28,14 @@ type Options struct {
 	}
 	// Proxy returns the proxy of a request; nil for none.
 	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// Identity says who asks for a token. The zero value is whom the SDK finds.
+type Identity struct {
+	// Profile is one of the shared config files; empty for the one that the environment names.
+	Profile string
+	// Role is the ARN of a role to assume, with ExternalID if that is not empty; empty for none.
+	Role, ExternalID string
 }
 
 // Client gets tokens of ECR. It is safe for concurrent use.
@@ -66,15 +75,15 @@ func New(o Options) *Client {
 	return &Client{options: o, tokens: map[string]Token{}}
 }
 
-// Token returns a token for a registry, fetched once for all who wait for one of the same region. After a failure the last one is returned
-// while it is valid. The error is a [SignInError], or that of the context.
-func (c *Client) Token(ctx context.Context, registry string) (Token, error) {
-	h, ok := parseHost(registry)
+// Token returns a token for a registry, fetched once for all who wait for one of the same region and identity. After a failure the last one is
+// returned while it is valid. The error is a [SignInError], or that of the context.
+func (c *Client) Token(ctx context.Context, registry string, as Identity) (Token, error) {
+	h, ok := image.ParseECR(registry)
 	if !ok {
 		return Token{}, fmt.Errorf("%s is not a host of Amazon ECR", registry)
 	}
-	h.account = "" // a token serves the registries of all accounts
-	key := fmt.Sprint(h)
+	h.Account = "" // a token serves the registries of all accounts
+	key := fmt.Sprintf("%v %q %q %q", h, as.Profile, as.Role, as.ExternalID)
 	known, fresh := c.known(key)
 	if fresh {
 		return known, nil
@@ -83,7 +92,7 @@ func (c *Client) Token(ctx context.Context, registry string) (Token, error) {
 		if known, fresh := c.known(key); fresh { // it came while this flight began
 			return known, nil
 		}
-		got, err := c.fetch(ctx, h)
+		got, err := c.fetch(ctx, h, as)
 		if err == nil {
 			c.mu.Lock()
 			c.tokens[key] = got
@@ -107,10 +116,10 @@ func (c *Client) known(key string) (known Token, fresh bool) {
 }
 
 // fetch asks ECR for a token. It reads the environment and the files anew each time: tokens last for hours.
-func (c *Client) fetch(ctx context.Context, h host) (Token, error) {
+func (c *Client) fetch(ctx context.Context, h image.ECR, as Identity) (Token, error) {
 	limited, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	got, err := c.ask(limited, h)
+	got, err := c.ask(limited, h, as)
 	if err != nil && ctx.Err() != nil {
 		return Token{}, context.Cause(ctx)
 	}
@@ -120,18 +129,18 @@ func (c *Client) fetch(ctx context.Context, h host) (Token, error) {
 	return got, nil
 }
 
-func (c *Client) ask(ctx context.Context, h host) (Token, error) {
-	cfg, err := c.load(ctx, h.region)
+func (c *Client) ask(ctx context.Context, h image.ECR, as Identity) (Token, error) {
+	cfg, err := c.load(ctx, h.Region, as)
 	if err != nil {
 		return Token{}, err
 	}
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
 		return Token{}, &credentialError{err}
 	}
-	if h.public {
+	if h.Public {
 		answer, err := ecrpublic.NewFromConfig(cfg, func(o *ecrpublic.Options) {
-			o.Region = h.region
-			if h.dualStack {
+			o.Region = h.Region
+			if h.DualStack {
 				o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
 			}
 		}).GetAuthorizationToken(ctx, &ecrpublic.GetAuthorizationTokenInput{})
@@ -143,7 +152,7 @@ func (c *Client) ask(ctx context.Context, h host) (Token, error) {
 		}
 		return decode(answer.AuthorizationData.AuthorizationToken, answer.AuthorizationData.ExpiresAt)
 	}
-	answer, err := ecr.NewFromConfig(cfg, h.private).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	answer, err := ecr.NewFromConfig(cfg, private(h)).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		return Token{}, err
 	}
@@ -153,14 +162,16 @@ func (c *Client) ask(ctx context.Context, h host) (Token, error) {
 	return decode(answer.AuthorizationData[0].AuthorizationToken, answer.AuthorizationData[0].ExpiresAt)
 }
 
-// private sets the options of a client for the API of a private registry.
-func (h host) private(o *ecr.Options) {
-	o.Region = h.region
-	if h.fips {
-		o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
-	}
-	if h.dualStack {
-		o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+// private returns the options of a client for the API of a private registry.
+func private(h image.ECR) func(o *ecr.Options) {
+	return func(o *ecr.Options) {
+		o.Region = h.Region
+		if h.FIPS {
+			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+		}
+		if h.DualStack {
+			o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+		}
 	}
 }
 

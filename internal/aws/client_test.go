@@ -24,38 +24,6 @@ const (
 	secret = "the/user's+secret"
 )
 
-// TestHosts are known by their names, and what only looks like one is not.
-func TestHosts(t *testing.T) {
-	for name, want := range map[string]host{
-		ours: {account: "111122223333", region: "eu-west-1"},
-		"111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com":           {account: "111122223333", region: "us-gov-west-1", fips: true},
-		"111122223333.dkr-ecr.us-east-1.on.aws":                           {account: "111122223333", region: "us-east-1", dualStack: true},
-		"111122223333.dkr-ecr-fips.us-east-1.on.aws":                      {account: "111122223333", region: "us-east-1", dualStack: true, fips: true},
-		"111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn":                {account: "111122223333", region: "cn-north-1"},
-		"111122223333.dkr-ecr.cn-northwest-1.on.amazonwebservices.com.cn": {account: "111122223333", region: "cn-northwest-1", dualStack: true},
-		"111122223333.dkr.ecr.eusc-de-east-1.amazonaws.eu":                {account: "111122223333", region: "eusc-de-east-1"},
-		"111122223333.dkr.ecr.us-iso-east-1.c2s.ic.gov":                   {account: "111122223333", region: "us-iso-east-1"},
-		"111122223333.dkr.ecr.us-isob-east-1.sc2s.sgov.gov":               {account: "111122223333", region: "us-isob-east-1"},
-		"111122223333.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk":              {account: "111122223333", region: "eu-isoe-west-1"},
-		"111122223333.dkr.ecr.us-isof-south-1.csp.hci.ic.gov":             {account: "111122223333", region: "us-isof-south-1"},
-		"public.ecr.aws":     {public: true, region: "us-east-1"},
-		"ecr-public.aws.com": {public: true, region: "us-east-1", dualStack: true},
-	} {
-		if got, ok := parseHost(name); got != want || !ok {
-			t.Errorf("%s: %+v, want %+v", name, got, want)
-		}
-	}
-	for _, name := range []string{
-		"", "docker.io", "amazonaws.com", "11112222333.dkr.ecr.eu-west-1.amazonaws.com", ours + ".example.com", "x." + ours, ours + ":443",
-		"111122223333.dkr.ecr.eu-west-1.amazonaws.com.evil.example.com", "111122223333.dkr.ecr.eu-west-1.on.aws", "111122223333.dkr-ecr.eu-west-1.amazonaws.com",
-		"111122223333.dkr.ecr..amazonaws.com", "111122223333.dkr.ecr.evil.amazonaws.com", "x.public.ecr.aws", "111122223333.dkr.ecr.eu-west-1.amazonaws.de",
-	} {
-		if _, ok := parseHost(name); ok {
-			t.Errorf("%q is taken for a host of ECR", name)
-		}
-	}
-}
-
 // stand is an AWS, a client of it, and the hosts that were asked.
 type stand struct {
 	cloud  *emulator.Cloud
@@ -146,7 +114,7 @@ func TestSources(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, c.cloud, c.env(t)...)
-			token, err := s.client.Token(t.Context(), ours)
+			token, err := s.client.Token(t.Context(), ours, Identity{})
 			if err != nil || token.Username != "AWS" || !strings.HasPrefix(token.Password, "passw0rd-eu-west-1") || time.Until(token.Renew) < 5*time.Hour {
 				t.Fatalf("%v, renewed in %s", err, time.Until(token.Renew))
 			}
@@ -154,6 +122,46 @@ func TestSources(t *testing.T) {
 				t.Errorf("calls are %q, want %q", calls, c.calls)
 			}
 		})
+	}
+}
+
+// TestIdentities: registries of one region have tokens by identity, each fetched once, and a role takes its own external ID.
+func TestIdentities(t *testing.T) {
+	const otherRole = "arn:aws:iam::444455556666:role/mirror"
+	s := newStand(t, emulator.Options{
+		Keys: map[string]string{keyID: secret}, Roles: []emulator.Role{{ARN: mirrorRole}, {ARN: otherRole, ExternalID: "ext"}},
+	}, "AWS_SHARED_CREDENTIALS_FILE", write(t, "[base]\naws_access_key_id="+keyID+"\naws_secret_access_key="+secret+"\n"), "AWS_EC2_METADATA_DISABLED", "true")
+	base := Identity{Profile: "base"}
+	seen := map[string]bool{}
+	for _, as := range []Identity{base, {Profile: "base", Role: mirrorRole}, {Profile: "base", Role: otherRole, ExternalID: "ext"}} {
+		first, err := s.client.Token(t.Context(), ours, as)
+		if err != nil || seen[first.Password] {
+			t.Fatalf("%+v: %v", as, err)
+		}
+		seen[first.Password] = true
+		if again, err := s.client.Token(t.Context(), ours, as); err != nil || again.Password != first.Password {
+			t.Errorf("%+v: %v", as, err)
+		}
+	}
+	want := []string{
+		"ecr eu-west-1 GetAuthorizationToken user/" + keyID,
+		"sts AssumeRole user/" + keyID, "ecr eu-west-1 GetAuthorizationToken role/mirror",
+		"sts AssumeRole user/" + keyID, "ecr eu-west-1 GetAuthorizationToken role/mirror",
+	}
+	if calls := s.cloud.Calls(); !slices.Equal(calls, want) {
+		t.Errorf("calls are %q", calls)
+	}
+	for _, wrong := range []Identity{{Profile: "base", Role: otherRole}, {Profile: "base", Role: otherRole, ExternalID: "other"}} {
+		_, err := s.client.Token(t.Context(), ours, wrong)
+		if e, ok := errors.AsType[*SignInError](err); !ok || e.None || e.Temporary() || !strings.Contains(err.Error(), "AccessDenied") || !strings.Contains(err.Error(), "trust policy") {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+	for _, none := range []Identity{{}, {Role: mirrorRole}} {
+		_, err := s.client.Token(t.Context(), ours, none)
+		if e, ok := errors.AsType[*SignInError](err); !ok || !e.None {
+			t.Errorf("%+v: %v", none, err)
+		}
 	}
 }
 
@@ -170,7 +178,7 @@ func TestAPIHosts(t *testing.T) {
 		"ecr-public.aws.com": "ecr-public.us-east-1.api.aws",
 	} {
 		s := withKeys(t)
-		if _, err := s.client.Token(t.Context(), name); err != nil || len(s.hosts) != 1 || !slices.Contains(strings.Split(want, "|"), s.hosts[0]) {
+		if _, err := s.client.Token(t.Context(), name, Identity{}); err != nil || len(s.hosts) != 1 || !slices.Contains(strings.Split(want, "|"), s.hosts[0]) {
 			t.Errorf("%s: %v, asked %q, want %s", name, err, s.hosts, want)
 		}
 	}
@@ -200,7 +208,7 @@ func TestErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, c.cloud, c.env...)
-			_, err := s.client.Token(t.Context(), ours)
+			_, err := s.client.Token(t.Context(), ours, Identity{})
 			e, ok := errors.AsType[*SignInError](err)
 			if !ok || e.None != c.none || e.Temporary() != c.temporary {
 				t.Fatalf("%+v", err)
@@ -231,7 +239,7 @@ func TestMetadataOutsideCloud(t *testing.T) {
 					s.client = New(Options{HTTP: &http.Client{Transport: silent{}}})
 				}
 				begun := time.Now()
-				_, err := s.client.Token(t.Context(), ours)
+				_, err := s.client.Token(t.Context(), ours, Identity{})
 				if e, ok := errors.AsType[*SignInError](err); !ok || !e.None || time.Since(begun) > 2*time.Second {
 					t.Errorf("%v, after %s", err, time.Since(begun))
 				}
@@ -257,22 +265,22 @@ func TestThrottling(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s.cloud.Throttle(4, status)
 			begun := time.Now()
-			first, err := s.client.Token(t.Context(), ours)
+			first, err := s.client.Token(t.Context(), ours, Identity{})
 			if err != nil || time.Since(begun) > fetchTimeout || len(s.cloud.Calls()) != 5 {
 				t.Fatalf("%v after %s and %d calls", err, time.Since(begun), len(s.cloud.Calls()))
 			}
 			time.Sleep(time.Until(first.Renew))
 			s.cloud.Throttle(1000, status)
 			begun = time.Now()
-			if again, err := s.client.Token(t.Context(), ours); err != nil || again.Password != first.Password || time.Until(again.Renew) != retryAfter || time.Since(begun) > fetchTimeout {
+			if again, err := s.client.Token(t.Context(), ours, Identity{}); err != nil || again.Password != first.Password || time.Until(again.Renew) != retryAfter || time.Since(begun) > fetchTimeout {
 				t.Errorf("%v after %s", err, time.Since(begun))
 			}
-			_, err = s.client.Token(t.Context(), "111122223333.dkr.ecr.us-east-1.amazonaws.com")
+			_, err = s.client.Token(t.Context(), "111122223333.dkr.ecr.us-east-1.amazonaws.com", Identity{})
 			if e, ok := errors.AsType[*SignInError](err); !ok || !e.Temporary() || !strings.Contains(err.Error(), "Rate exceeded") {
 				t.Error(err)
 			}
 			time.Sleep(6 * time.Hour)
-			if _, err := s.client.Token(t.Context(), ours); err == nil {
+			if _, err := s.client.Token(t.Context(), ours, Identity{}); err == nil {
 				t.Error("a token that has ended is given out")
 			}
 		})
@@ -290,7 +298,7 @@ func TestTokens(t *testing.T) {
 			var group sync.WaitGroup
 			for i := range 50 {
 				group.Go(func() {
-					token, err := s.client.Token(t.Context(), strings.Replace(ours, "1111", []string{"1111", "2222"}[i%2], 1))
+					token, err := s.client.Token(t.Context(), strings.Replace(ours, "1111", []string{"1111", "2222"}[i%2], 1), Identity{})
 					if err != nil {
 						t.Error(err)
 					}
@@ -309,12 +317,12 @@ func TestTokens(t *testing.T) {
 		if n := len(s.cloud.Calls()); n != len(seen) || n != 12 {
 			t.Errorf("%d calls for %d tokens", n, len(seen))
 		}
-		first, err := s.client.Token(t.Context(), ours)
+		first, err := s.client.Token(t.Context(), ours, Identity{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(freshFor)
-		if other, err := s.client.Token(t.Context(), ours); err != nil || other.Password == first.Password {
+		if other, err := s.client.Token(t.Context(), ours, Identity{}); err != nil || other.Password == first.Password {
 			t.Errorf("a token that was refused is given out again: %v", err)
 		}
 	})

@@ -10,7 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -26,9 +28,12 @@ const (
 	maxBody = 1 << 20
 )
 
+// session is the name of the sessions of assumed roles, which AWS's logs show.
+const session = "dray"
+
 // load finds a credential as the SDK does. The region is that of STS where the user sets none.
-func (c *Client) load(ctx context.Context, region string) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx,
+func (c *Client) load(ctx context.Context, region string, as Identity) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(c.options.HTTP),
 		config.WithDefaultRegion(region),
 		config.WithLogger(logging.Nop{}),
@@ -37,13 +42,25 @@ func (c *Client) load(ctx context.Context, region string) (aws.Config, error) {
 			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = attempts, maxBackoff })
 		}),
 		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = c.options.HTTP }),
-	)
+	}
+	if as.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(as.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return aws.Config{}, &credentialError{err}
 	}
 	if aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil)) {
 		client := imds.NewFromConfig(cfg, func(o *imds.Options) { o.EnableFallback = aws.FalseTernary }) // IMDSv2 only
 		cfg.Credentials = aws.NewCredentialsCache(instance{ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client })})
+	}
+	if as.Role != "" {
+		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), as.Role, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = session
+			if as.ExternalID != "" {
+				o.ExternalID = aws.String(as.ExternalID)
+			}
+		}))
 	}
 	return cfg, nil
 }

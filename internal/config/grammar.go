@@ -157,7 +157,21 @@ type registrySection struct {
 	// costs less than asking for each tag. `head` always asks for each tag.
 	Listing text `yaml:"listing" host:"" enum:"auto|head" default:"auto"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
-	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|username|identityToken|credentialHelper|anonymous"`
+	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|aws|username|identityToken|credentialHelper|anonymous"`
+	// This is a registry of Amazon ECR or ECR Public: sign in with the credential that AWS's SDK finds, or with another one of AWS. Without this
+	// key dray does the same where there is a credential of AWS, and none of `docker login`; with it, it does not go on without one. `{}` is
+	// enough. See docs/aws.md.
+	AWS registryAWSSection `yaml:"aws" host:""`
+}
+
+type registryAWSSection struct {
+	origin
+	// A profile of the shared config files of AWS, instead of the one that `AWS_PROFILE` names.
+	Profile text `yaml:"profile" example:"mirror"`
+	// The ARN of a role to assume, such as one of another account. Its trust policy has to allow it.
+	Role text `yaml:"role" format:"role" example:"arn:aws:iam::111122223333:role/mirror"`
+	// The external ID that the role's trust policy asks for.
+	ExternalID text `yaml:"externalID" requires:"role" example:"${env:AWS_EXTERNAL_ID}"`
 }
 
 type registryAzureSection struct {

@@ -39,6 +39,8 @@ type Registry struct {
 	ByHead bool
 	// Azure is nil for a registry that is not one of Azure's.
 	Azure *RegistryAzure
+	// AWS is nil if the config says nothing of AWS.
+	AWS *RegistryAWS
 }
 
 // RateLimit has the limits to keep within. A number is 0 if it is not set.
@@ -144,7 +146,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
 		host, _, _ := strings.Cut(key, "/")
-		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.Bandwidth.origin, s.RateLimit.origin, s.Mirrors.origin, s.Listing.origin, s.Azure.origin} {
+		for _, at := range []origin{s.TLS.origin, s.PlainHTTP.origin, s.Concurrency.origin, s.Bandwidth.origin, s.RateLimit.origin, s.Mirrors.origin, s.Listing.origin, s.Azure.origin, s.AWS.origin} {
 			if at.set {
 				b.fail(at, errors.New("applies to a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
@@ -172,6 +174,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Mirrors:     b.mirrors(key, s.Mirrors),
 		ByHead:      s.Listing.value == "head",
 		Azure:       b.registryAzure(s.Azure),
+		AWS:         b.registryAWS(key, s.AWS),
 	}
 }
 

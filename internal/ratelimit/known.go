@@ -1,6 +1,6 @@
 package ratelimit
 
-import "strings"
+import "github.com/draysync/dray/internal/image"
 
 // Known returns what is known about a registry's limits without a request or a config.
 //
@@ -10,16 +10,17 @@ import "strings"
 //     what a copy does often (https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html).
 //   - registry.k8s.io stands before a registry that allows 83 requests a second to an address (kubernetes/registry.k8s.io#153).
 func Known(registry string) Rule {
+	ecr, isECR := image.ParseECR(registry)
 	switch {
 	case registry == "docker.io":
 		return Rule{Metered: true}
 	case registry == "quay.io":
 		return Rule{PerSecond: 45}
-	case registry == "public.ecr.aws":
+	case ecr.Public:
 		return Rule{PerSecond: 10}
 	case registry == "registry.k8s.io":
 		return Rule{PerSecond: 75}
-	case strings.HasSuffix(registry, ".amazonaws.com") && strings.Contains(registry, ".dkr.ecr."):
+	case isECR:
 		return Rule{PerSecond: 90}
 	}
 	return Rule{}

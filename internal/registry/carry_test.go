@@ -452,6 +452,7 @@ func TestTableOfRegistries(t *testing.T) {
 		"myregistry.azurecr.io": {whole: 16 << 20, together: true}, "azurecr.io.example": {}, "europe-docker.pkg.dev": {unbroken: true, together: true},
 		"gcr.io": {unbroken: true, together: true}, "eu.gcr.io": {unbroken: true, together: true}, "ghcr.io": {unbroken: true, separate: true},
 		"123456789012.dkr.ecr.eu-central-1.amazonaws.com": {unbroken: true, separate: true}, "s3.amazonaws.com": {},
+		"123456789012.dkr-ecr-fips.us-east-1.on.aws": {unbroken: true, separate: true}, "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": {unbroken: true, separate: true},
 		"public.ecr.aws": {unbroken: true, separate: true}, image.DockerHub: {separate: true},
 		"registry.gitlab.com": {separate: true}, "quay.io": {}, "registry.example:5000": {},
 	}

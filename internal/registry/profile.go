@@ -40,12 +40,13 @@ func uploadingOf(registry string) uploading {
 		}
 		return false
 	}
+	_, ecr := image.ParseECR(host)
 	switch {
 	case ends(".azurecr.io", ".azurecr.cn", ".azurecr.us"):
 		return uploading{whole: 16 << 20, together: true}
 	case ends(".pkg.dev", ".gcr.io"):
 		return uploading{unbroken: true, together: true}
-	case ends(".ghcr.io", ".public.ecr.aws"), strings.Contains(host, ".dkr.ecr.") && ends(".amazonaws.com", ".amazonaws.com.cn"):
+	case ecr, ends(".ghcr.io"):
 		return uploading{unbroken: true, separate: true}
 	case registry == image.DockerHub, ends(".registry.gitlab.com"):
 		return uploading{separate: true}
