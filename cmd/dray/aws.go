@@ -42,7 +42,7 @@ func awsImplied(client *aws.Client, store *auth.Store) auth.Source {
 			return credential, expires, nil
 		}
 		ecr, _ := image.ParseECR(repo.Registry)
-		refused, ok := errors.AsType[*aws.SignInError](err)
+		refused, ok := errors.AsType[*aws.Error](err)
 		if !ok || refused.Temporary() && !ecr.Public {
 			return auth.Credential{}, time.Time{}, err
 		}
@@ -57,4 +57,15 @@ func awsImplied(client *aws.Client, store *auth.Store) auth.Source {
 		stored.Lacking = "AWS gave none: " + refused.Error()
 		return stored, until, nil
 	}
+}
+
+// makers returns what creates the repositories of each registry for which the config says so.
+func (r reach) makers(client *aws.Client) map[string]func(context.Context, image.Repository) error {
+	all := map[string]func(context.Context, image.Repository) error{}
+	for host, settings := range r.create {
+		all[host] = func(ctx context.Context, repo image.Repository) error {
+			return client.Create(ctx, repo.Registry, repo.Path, r.signIns[host].identity, settings)
+		}
+	}
+	return all
 }

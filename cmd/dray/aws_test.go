@@ -2,13 +2,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/draysync/dray/internal/emulator/aws"
 	"github.com/draysync/dray/internal/emulator/azure"
@@ -28,10 +33,11 @@ func TestAWS(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		source, target, registries string
-		keys, config               bool
+		keys, config, bare         bool // bare has no repositories
 		code                       int
 		calls                      string // parts of them
 		says                       []string
+		tags, created              string // created is the repository
 	}{
 		"by keys":           {source: other, target: private, keys: true, calls: "ecr eu-west-1 GetAuthorizationToken"},
 		"no credential":     {source: other, target: private, code: exitPartly, calls: "metadata", says: []string{"no credential is configured for " + private, "set AWS_PROFILE", "docker login"}},
@@ -42,21 +48,31 @@ func TestAWS(t *testing.T) {
 		"a role that refuses": {source: other, target: private, keys: true, registries: "registries: {" + private + ": {aws: {role: '" + role + "'}}}", code: exitPartly, calls: "sts AssumeRole",
 			says: []string{"AWS answered AccessDenied", "trust policy"}},
 		"named, no credential": {source: public, target: other, registries: "registries: {" + public + ": {aws: {}}}", code: exitPartly, calls: "metadata", says: []string{"there is no credential in the environment"}},
-		"by docker login":      {source: other, target: private, keys: true, config: true},
-		"no host of ECR":       {source: "docker.io", target: other, keys: true},
+		"no repository":        {source: other, target: private, keys: true, bare: true, code: exitPartly, calls: "ecr eu-west-1 GetAuthorizationToken", says: []string{"NAME_UNKNOWN", "createRepositories"}},
+		"creates it": {source: other, target: private, keys: true, bare: true, registries: "registries: {" + private + ": {aws: {createRepositories: {immutable: true}}}}", tags: "['*']",
+			calls: "ecr eu-west-1 CreateRepository", created: "copy"},
+		"by docker login": {source: other, target: private, keys: true, config: true},
+		"no host of ECR":  {source: "docker.io", target: other, keys: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}, Roles: []aws.Role{{ARN: role, ExternalID: "ext"}}})
+			c.tags = cmp.Or(c.tags, "['1']")
+			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}, Account: "111122223333", Known: time.Second, Roles: []aws.Role{{ARN: role, ExternalID: "ext"}}})
 			password := cloud.Login("eu-west-1")
 			api := httptest.NewServer(cloud)
 			t.Cleanup(api.Close)
 			content := registry.New(registry.Options{})
-			if err := registry.MultiArch(1, registry.ImageOptions{}).Push(content, "library/app", "1"); err != nil {
-				t.Fatal(err)
+			for i := range 50 {
+				if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 100}).Push(content, "library/app", strconv.Itoa(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var target http.Handler = registry.New(registry.Options{})
+			if c.bare {
+				target = cloud.Repositories(target)
 			}
 			hosts := azure.New(azure.Options{Outside: map[string]http.Handler{
-				private: cloud.Registry(registry.New(registry.Options{})), public: content, other: content, "docker.io": content,
+				private: cloud.Registry(target), public: content, other: content, "docker.io": content,
 			}})
 			t.Cleanup(hosts.Close)
 			proxy, err := hosts.StartProxy()
@@ -75,7 +91,7 @@ func TestAWS(t *testing.T) {
 			if c.config {
 				put("config.json", `{"auths":{"`+private+`":{"username":"AWS","password":"`+password+`"}}}`)
 			}
-			file := put("dray.yaml", "version: 1\nstateDir: state\n"+c.registries+"\nmappings:\n- {source: '"+c.source+"/library/app:1', target: '"+c.target+"/copy'}\n")
+			file := put("dray.yaml", "version: 1\nstateDir: state\n"+c.registries+"\nmappings:\n- {source: '"+c.source+"/library/app', target: '"+c.target+"/copy', tags: "+c.tags+"}\n")
 			program := exec.CommandContext(t.Context(), os.Args[0], "sync", "-c", file)
 			program.Env = []string{
 				asDray + "=1", "HOME=" + dir, "DOCKER_CONFIG=" + dir, "PASSWORD=" + password,
@@ -102,8 +118,14 @@ func TestAWS(t *testing.T) {
 					t.Errorf("the secret %q is in\n%s", text, &out)
 				}
 			}
+			if created := slices.Collect(maps.Keys(cloud.Created())); c.created != strings.Join(created, " ") {
+				t.Errorf("the repositories %q were created", created)
+			}
+			if c.created != "" && !strings.Contains(cloud.Created()[c.created].Settings, `"imageTagMutability":"IMMUTABLE"`) {
+				t.Errorf("%+v", cloud.Created())
+			}
 			calls := strings.Join(cloud.Calls(), "\n")
-			if !strings.Contains(calls, c.calls) || c.calls == "" && calls != "" {
+			if strings.Count(calls, "CreateRepository") > 1 || !strings.Contains(calls, c.calls) || c.calls == "" && calls != "" {
 				t.Errorf("AWS was asked for\n%s", calls)
 			}
 		})

@@ -21,6 +21,8 @@ type reach struct {
 	// byHead are the registries whose listings are not used.
 	byHead  map[string]bool
 	signIns map[string]signIn
+	// create has the settings of the repositories that are created, by ECR host.
+	create map[string]aws.Repository
 }
 
 // signIn says how to sign in to a registry, or to a part of one.
@@ -33,7 +35,7 @@ type signIn struct {
 }
 
 func reachOf(registries map[string]config.Registry) reach {
-	r := reach{hosts: map[string]registry.Host{}, mirrors: map[string][]string{}, byHead: map[string]bool{}, signIns: map[string]signIn{}}
+	r := reach{hosts: map[string]registry.Host{}, mirrors: map[string][]string{}, byHead: map[string]bool{}, signIns: map[string]signIn{}, create: map[string]aws.Repository{}}
 	for key, entry := range registries {
 		if !strings.Contains(key, "/") {
 			r.hosts[key] = registry.Host{
@@ -51,6 +53,9 @@ func reachOf(registries map[string]config.Registry) reach {
 		}
 		if a := entry.AWS; a != nil {
 			s.aws, s.identity = true, aws.Identity{Profile: a.Profile, Role: a.Role, ExternalID: a.ExternalID}
+			if a.Create != nil {
+				r.create[key] = aws.Repository(*a.Create)
+			}
 		}
 		if s != (signIn{}) || entry.Anonymous {
 			r.signIns[key] = s
@@ -61,9 +66,8 @@ func reachOf(registries map[string]config.Registry) reach {
 
 // keychain finds credentials: in the config, else in the credential store, else, for an Azure registry, through Entra, and for one of Amazon
 // ECR through AWS.
-func (r reach) keychain(store *auth.Store, side *azureSide) auth.Keychain {
+func (r reach) keychain(store *auth.Store, side *azureSide, ecr *aws.Client) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
-	ecr := aws.New(aws.Options{Proxy: proxyFor})
 	k.Implied = func(repo image.Repository) auth.Source {
 		switch {
 		case side.issues(repo.Registry):

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/aws"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/registry"
@@ -76,8 +77,9 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
+	ecr := aws.New(aws.Options{Proxy: proxyFor})
 	options := registry.Options{
-		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side), UserAgent: userAgent(), Log: p.log,
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side, ecr), Make: l.reach.makers(ecr), UserAgent: userAgent(), Log: p.log,
 		Bandwidth: p.limits.bandwidth,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			next = p.work.transport(next)

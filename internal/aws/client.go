@@ -76,7 +76,7 @@ func New(o Options) *Client {
 }
 
 // Token returns a token for a registry, fetched once for all who wait for one of the same region and identity. After a failure the last one is
-// returned while it is valid. The error is a [SignInError], or that of the context.
+// returned while it is valid. The error is an [Error], or that of the context.
 func (c *Client) Token(ctx context.Context, registry string, as Identity) (Token, error) {
 	h, ok := image.ParseECR(registry)
 	if !ok {
@@ -124,7 +124,7 @@ func (c *Client) fetch(ctx context.Context, h image.ECR, as Identity) (Token, er
 		return Token{}, context.Cause(ctx)
 	}
 	if err != nil {
-		return Token{}, signInError(err, limited.Err() != nil)
+		return Token{}, explain(signsIn, err, limited.Err() != nil)
 	}
 	return got, nil
 }

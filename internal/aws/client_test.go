@@ -153,13 +153,13 @@ func TestIdentities(t *testing.T) {
 	}
 	for _, wrong := range []Identity{{Profile: "base", Role: otherRole}, {Profile: "base", Role: otherRole, ExternalID: "other"}} {
 		_, err := s.client.Token(t.Context(), ours, wrong)
-		if e, ok := errors.AsType[*SignInError](err); !ok || e.None || e.Temporary() || !strings.Contains(err.Error(), "AccessDenied") || !strings.Contains(err.Error(), "trust policy") {
+		if e, ok := errors.AsType[*Error](err); !ok || e.None || e.Temporary() || !strings.Contains(err.Error(), "AccessDenied") || !strings.Contains(err.Error(), "trust policy") {
 			t.Errorf("%+v: %v", wrong, err)
 		}
 	}
 	for _, none := range []Identity{{}, {Role: mirrorRole}} {
 		_, err := s.client.Token(t.Context(), ours, none)
-		if e, ok := errors.AsType[*SignInError](err); !ok || !e.None {
+		if e, ok := errors.AsType[*Error](err); !ok || !e.None {
 			t.Errorf("%+v: %v", none, err)
 		}
 	}
@@ -209,7 +209,7 @@ func TestErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, c.cloud, c.env...)
 			_, err := s.client.Token(t.Context(), ours, Identity{})
-			e, ok := errors.AsType[*SignInError](err)
+			e, ok := errors.AsType[*Error](err)
 			if !ok || e.None != c.none || e.Temporary() != c.temporary {
 				t.Fatalf("%+v", err)
 			}
@@ -240,7 +240,7 @@ func TestMetadataOutsideCloud(t *testing.T) {
 				}
 				begun := time.Now()
 				_, err := s.client.Token(t.Context(), ours, Identity{})
-				if e, ok := errors.AsType[*SignInError](err); !ok || !e.None || time.Since(begun) > 2*time.Second {
+				if e, ok := errors.AsType[*Error](err); !ok || !e.None || time.Since(begun) > 2*time.Second {
 					t.Errorf("%v, after %s", err, time.Since(begun))
 				}
 				synctest.Wait()
@@ -276,7 +276,7 @@ func TestThrottling(t *testing.T) {
 				t.Errorf("%v after %s", err, time.Since(begun))
 			}
 			_, err = s.client.Token(t.Context(), "111122223333.dkr.ecr.us-east-1.amazonaws.com", Identity{})
-			if e, ok := errors.AsType[*SignInError](err); !ok || !e.Temporary() || !strings.Contains(err.Error(), "Rate exceeded") {
+			if e, ok := errors.AsType[*Error](err); !ok || !e.Temporary() || !strings.Contains(err.Error(), "Rate exceeded") {
 				t.Error(err)
 			}
 			time.Sleep(6 * time.Hour)

@@ -10,18 +10,18 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// SignInError says why there is no token for a registry. Its text is one line without secrets.
-type SignInError struct {
+// Error says why there is no token for a registry, or no repository in it. Its text is one line without secrets.
+type Error struct {
 	// None says that there is no credential at all, as opposed to one that was refused.
 	None bool
 
-	text, advice string
-	temporary    bool
+	what, text, advice string
+	temporary          bool
 }
 
 // Error returns what happened and what to do about it.
-func (e *SignInError) Error() string {
-	text := "sign in to AWS: " + e.text
+func (e *Error) Error() string {
+	text := e.what + ": " + e.text
 	if e.advice != "" {
 		text += "; " + e.advice
 	}
@@ -29,10 +29,10 @@ func (e *SignInError) Error() string {
 }
 
 // Hint returns what the user can do about it.
-func (e *SignInError) Hint() string { return e.advice }
+func (e *Error) Hint() string { return e.advice }
 
 // Temporary reports whether the same sign-in may succeed later without anyone's intervention.
-func (e *SignInError) Temporary() bool { return e.temporary }
+func (e *Error) Temporary() bool { return e.temporary }
 
 // credentialError is a failure to find a credential or to assume a role, before ECR is asked.
 type credentialError struct{ error }
@@ -57,9 +57,16 @@ const (
 	renewKeys  = "the credential has expired: renew it"
 	allow      = "allow it in IAM: ecr:GetAuthorizationToken on * (for ECR Public ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken), and in the " +
 		"trust policy of a role that is to be assumed"
+	allowCreation = "allow it in IAM: ecr:CreateRepository, with tags ecr:TagResource, with a lifecycle policy ecr:PutLifecyclePolicy"
 )
 
-func adviceFor(code string) string {
+// What is done.
+const (
+	signsIn = "sign in to AWS"
+	creates = "create the repository"
+)
+
+func adviceFor(code, what string) string {
 	switch code {
 	case "UnrecognizedClientException", "InvalidClientTokenId", "IncompleteSignature", "MissingAuthenticationToken":
 		return checkKeys
@@ -68,6 +75,9 @@ func adviceFor(code string) string {
 	case "ExpiredToken", "ExpiredTokenException":
 		return renewKeys
 	case "AccessDenied", "AccessDeniedException":
+		if what == creates {
+			return allowCreation
+		}
 		return allow
 	case "InvalidIdentityToken", "IDPCommunicationError", "IDPRejectedClaim":
 		return "check that the role trusts the cluster's issuer and this service account"
@@ -75,15 +85,19 @@ func adviceFor(code string) string {
 	return ""
 }
 
-// signInError condenses an error of the SDK. late says that the time for it ended.
-func signInError(err error, late bool) *SignInError {
+// explain condenses an error of the SDK. late says that the time for it ended.
+func explain(what string, err error, late bool) *Error {
+	_, ofCredential := errors.AsType[*credentialError](err)
+	if ofCredential {
+		what = signsIn
+	}
 	response, answered := errors.AsType[*smithyhttp.ResponseError](err)
 	status := 0
 	if answered && response.Response != nil {
 		status = response.HTTPStatusCode()
 	}
 	if _, ok := errors.AsType[*metadataError](err); ok && status != http.StatusTooManyRequests && status < http.StatusInternalServerError {
-		return &SignInError{None: true, text: "there is no credential in the environment, in the shared config files, of a container or of an instance", advice: nowhere}
+		return &Error{None: true, what: what, text: "there is no credential in the environment, in the shared config files, of a container or of an instance", advice: nowhere}
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		throttled := status == http.StatusTooManyRequests || strings.Contains(api.ErrorCode(), "Throttl") || api.ErrorCode() == "TooManyRequestsException"
@@ -91,12 +105,11 @@ func signInError(err error, late bool) *SignInError {
 		if message := plain(api.ErrorMessage()); message != "" && !strings.Contains(api.ErrorCode(), "Signature") { // that quotes the request
 			text += ": " + message
 		}
-		return &SignInError{temporary: throttled || status >= http.StatusInternalServerError || api.ErrorCode() == "IDPCommunicationError", text: text, advice: adviceFor(api.ErrorCode())}
+		return &Error{what: what, temporary: throttled || status >= http.StatusInternalServerError || api.ErrorCode() == "IDPCommunicationError", text: text, advice: adviceFor(api.ErrorCode(), what)}
 	}
-	_, ofCredential := errors.AsType[*credentialError](err)
 	_, unsent := errors.AsType[*smithyhttp.RequestSendError](err)
 	temporary := late || unsent || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError || errors.Is(err, context.DeadlineExceeded)
-	e := &SignInError{temporary: temporary, text: plain(err.Error())}
+	e := &Error{what: what, temporary: temporary, text: plain(err.Error())}
 	if ofCredential && !temporary {
 		e.advice = "check the AWS settings in the environment and in the shared config files"
 	}

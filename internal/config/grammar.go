@@ -172,6 +172,23 @@ type registryAWSSection struct {
 	Role text `yaml:"role" format:"role" example:"arn:aws:iam::111122223333:role/mirror"`
 	// The external ID that the role's trust policy asks for.
 	ExternalID text `yaml:"externalID" requires:"role" example:"${env:AWS_EXTERNAL_ID}"`
+	// Create a repository that does not exist, at the first upload into it: `true`, or a mapping with its settings. By default dray creates
+	// none. For private registries. A repository that exists, or that a creation template makes, stays as it is.
+	CreateRepositories createRepositoriesSection `yaml:"createRepositories" default:"false"`
+}
+
+type createRepositoriesSection struct {
+	origin
+	// Whether to create repositories.
+	on bool
+	// Tags of the repository, as `KEY=VALUE`.
+	Tags list[text] `yaml:"tags" minItems:"1" unique:"" format:"keyValue" example:"team=platform|made-by=dray"`
+	// Let ECR refuse to move tags.
+	Immutable toggle `yaml:"immutable" default:"false"`
+	// The encryption at rest: `AES256`, `KMS` with the key of AWS, `KMS_DSSE`, or the ARN of a key in KMS. By default what ECR does.
+	Encryption text `yaml:"encryption" format:"encryption" example:"KMS|arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"`
+	// A lifecycle policy, in JSON.
+	Lifecycle text `yaml:"lifecycle" example:"${file:lifecycle.json}"`
 }
 
 type registryAzureSection struct {

@@ -52,6 +52,9 @@ type Options struct {
 	Keep func(context.Context, image.Manifest) error
 	// ByHead are the registries whose own listings are not used: each tag is asked for by HEAD.
 	ByHead map[string]bool
+	// Make makes repositories of a registry, by its canonical host: those into which an upload was refused since they do not exist. Registries
+	// without an entry are left alone.
+	Make map[string]func(ctx context.Context, repo image.Repository) error
 	// Findings keeps what is known of listings across restarts. nil for none.
 	Findings Findings
 	Log      *slog.Logger
@@ -63,11 +66,14 @@ type Client struct {
 	layouts *layout.Store
 	// named caches the tags that are named for a digest, per repository; types the media types of manifests that a registry sends without
 	// one; closed why repositories accept no writes, such as those of a pull-through cache: what holds for one blob holds for all.
-	named    wire.Recent[image.Repository, []string]
-	naming   flight.Group[[]string]
-	types    wire.Recent[image.Digest, image.Descriptor]
-	closed   wire.Recent[image.Repository, error]
-	mirrors  mirrors
+	named   wire.Recent[image.Repository, []string]
+	naming  flight.Group[[]string]
+	types   wire.Recent[image.Digest, image.Descriptor]
+	closed  wire.Recent[image.Repository, error]
+	mirrors mirrors
+	// making shares the making of a repository, made keeps how it ended.
+	making   flight.Group[struct{}]
+	made     wire.Recent[image.Repository, error]
 	findings findings
 	// read are digests that lists of tags have named.
 	read readLists

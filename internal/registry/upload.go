@@ -50,6 +50,9 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	if from.Registry == repo.Registry && from != repo {
 		u.from = from.Path
 	}
+	if c.options.Make[repo.Registry] != nil {
+		u.make = func(ctx context.Context) error { return c.makeRepository(ctx, repo) }
+	}
 	if left == nil {
 		left = new(string)
 	}
@@ -74,6 +77,8 @@ type upload struct {
 	log  *slog.Logger
 	// closed returns why the repository accepts no writes, as far as that is known.
 	closed func() error
+	// make makes the repository; nil if that is not wanted.
+	make func(ctx context.Context) error
 
 	// session is the URL of the next request, offset what the registry has. chunked is set once the blob takes several requests, resumed
 	// once the session was resumed, takenUp if an earlier upload began it.
@@ -156,9 +161,9 @@ func (u *upload) left(err error) string {
 	return u.session.String()
 }
 
-// start requests a mount or a session with one request; done says that the blob is there. A small blob may go with the request (OCI
+// startOnce requests a mount or a session with one request; done says that the blob is there. A small blob may go with the request (OCI
 // distribution spec, "Single POST").
-func (u *upload) start(ctx context.Context) (done bool, err error) {
+func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 	query, need := url.Values{}, []auth.Scope{auth.Push(u.repo.Path)}
 	var data []byte
 	switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,10 @@ type Options struct {
 	Container, Instance string
 	// Session is how long the credentials of roles last, 0 for an hour; Token how long a registry's password does, 0 for twelve.
 	Session, Token time.Duration
+	// Account is the only one whose registry can be written to; empty for any. Known is how long a registry takes to know a repository that was
+	// created.
+	Account string
+	Known   time.Duration
 }
 
 // Role can be assumed.
@@ -28,8 +33,16 @@ type Role struct {
 	ARN string
 	// ExternalID is what it takes to assume it with another credential. WebIdentity is the token that it takes without one.
 	ExternalID, WebIdentity string
-	// Denied may not ask ECR for a token.
-	Denied bool
+	// Denied may not ask ECR for a token, Puller not create repositories.
+	Denied, Puller bool
+}
+
+// Repository is one that was created through ECR's API.
+type Repository struct {
+	// Settings is the body of the request, Lifecycle the policy that was put; empty for none.
+	Settings, Lifecycle string
+
+	born time.Time
 }
 
 // Cloud answers all requests to AWS, whatever the host: STS and ECR's API at /, credentials of a container at /container, those of an
@@ -40,6 +53,7 @@ type Cloud struct {
 	mu        sync.Mutex
 	keys      map[string]key
 	passwords map[string]time.Time // of registries, with their end
+	created   map[string]*Repository
 	calls     []string
 	secrets   []string
 	throttles int
@@ -51,7 +65,7 @@ type Cloud struct {
 type key struct {
 	secret, session, owner string
 	ends                   time.Time // zero for never
-	denied                 bool
+	denied, puller         bool
 }
 
 // New makes one.
@@ -62,7 +76,7 @@ func New(o Options) *Cloud {
 	if o.Token == 0 {
 		o.Token = 12 * time.Hour
 	}
-	c := &Cloud{options: o, keys: map[string]key{}, passwords: map[string]time.Time{}}
+	c := &Cloud{options: o, keys: map[string]key{}, passwords: map[string]time.Time{}, created: map[string]*Repository{}}
 	for id, secret := range o.Keys {
 		c.keys[id] = key{secret: secret, owner: "user/" + id}
 		c.secrets = append(c.secrets, secret)
@@ -100,6 +114,17 @@ func (c *Cloud) Calls() []string {
 	return append([]string(nil), c.calls...)
 }
 
+// Created returns the repositories that were created through the API, by their names.
+func (c *Cloud) Created() map[string]Repository {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := map[string]Repository{}
+	for name, r := range c.created {
+		all[name] = *r
+	}
+	return all
+}
+
 // Secrets returns all secrets that there were.
 func (c *Cloud) Secrets() []string {
 	c.mu.Lock()
@@ -131,10 +156,10 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // issue makes the credential of a session.
-func (c *Cloud) issue(owner string, denied bool) (id string, k key) {
+func (c *Cloud) issue(owner string, role Role) (id string, k key) {
 	n := len(c.keys) + 1
 	id = fmt.Sprintf("ASIAEMULATOR%04d", n)
-	k = key{secret: fmt.Sprintf("s3cret/of+session%d", n), session: fmt.Sprintf("FwoGs3ssion%d==", n), owner: owner, ends: time.Now().Add(c.options.Session), denied: denied}
+	k = key{secret: fmt.Sprintf("s3cret/of+session%d", n), session: fmt.Sprintf("FwoGs3ssion%d==", n), owner: owner, ends: time.Now().Add(c.options.Session), denied: role.Denied, puller: role.Puller}
 	c.keys[id] = k
 	c.secrets = append(c.secrets, k.secret, k.session)
 	return id, k
@@ -185,10 +210,64 @@ func (c *Cloud) api(w http.ResponseWriter, r *http.Request, body []byte, target 
 			return
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"authorizationData": []any{data}})
+	case service == "ecr" && (operation == "CreateRepository" || operation == "PutLifecyclePolicy"):
+		if code, message := c.write(operation, body, caller); code != "" {
+			refuse(http.StatusBadRequest, code, message)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_, _ = io.WriteString(w, "{}")
 	default:
 		refuse(http.StatusBadRequest, "UnknownOperationException", operation)
 	}
 }
+
+// write creates a repository, or sets its lifecycle policy. It returns the code and the message of an error.
+func (c *Cloud) write(operation string, body []byte, caller key) (code, message string) {
+	var doc struct{ RepositoryName, RegistryID, LifecyclePolicyText string }
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return "SerializationException", err.Error()
+	}
+	name := doc.RepositoryName
+	known := c.created[name]
+	switch {
+	case caller.puller, c.options.Account != "" && doc.RegistryID != c.options.Account:
+		return "AccessDeniedException", "User: " + caller.owner + " is not authorized to perform: ecr:" + operation
+	case operation == "PutLifecyclePolicy" && known == nil:
+		return "RepositoryNotFoundException", "The repository with name '" + name + "' does not exist"
+	case operation == "PutLifecyclePolicy":
+		known.Lifecycle = doc.LifecyclePolicyText
+	case known != nil:
+		return "RepositoryAlreadyExistsException", "The repository with name '" + name + "' already exists"
+	default:
+		c.created[name] = &Repository{Settings: string(body), born: time.Now()}
+	}
+	return "", ""
+}
+
+// Repositories has a registry know only the repositories that were created through the API.
+func (c *Cloud) Repositories(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m := inRepository.FindStringSubmatch(r.URL.Path)
+		known := m == nil
+		if m != nil {
+			c.mu.Lock()
+			created := c.created[m[1]]
+			known = created != nil && time.Since(created.born) >= c.options.Known
+			c.mu.Unlock()
+		}
+		if known {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintf(w, `{"errors":[{"code":"NAME_UNKNOWN","message":"The repository with name '%s' does not exist in the registry with id '%s'"}]}`, m[1], c.options.Account)
+	})
+}
+
+// inRepository matches the paths of a repository.
+var inRepository = regexp.MustCompile(`^/v2/(.+?)/(?:manifests|blobs|tags|referrers)/`)
 
 // Registry puts ECR's sign-in before a registry.
 func (c *Cloud) Registry(next http.Handler) http.Handler {

@@ -34,7 +34,7 @@ func (c *Cloud) sts(w http.ResponseWriter, r *http.Request, body []byte) {
 		code = "AccessDenied"
 	case action == "AssumeRole" && role.WebIdentity == "", action == "AssumeRoleWithWebIdentity" && role.WebIdentity != "":
 		_, name, _ := strings.Cut(role.ARN, ":role/")
-		id, k := c.issue("role/"+name, role.Denied)
+		id, k := c.issue("role/"+name, *role)
 		w.Header().Set("Content-Type", "text/xml")
 		fmt.Fprintf(w, "<%[1]sResponse><%[1]sResult><Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>%s</SessionToken>"+
 			"<Expiration>%s</Expiration></Credentials><AssumedRoleUser><Arn>%s</Arn><AssumedRoleId>AROAX:dray</AssumedRoleId></AssumedRoleUser></%[1]sResult></%[1]sResponse>",
@@ -71,7 +71,7 @@ func (c *Cloud) container(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Cloud) give(w http.ResponseWriter, owner string) {
-	id, k := c.issue(owner, false)
+	id, k := c.issue(owner, Role{})
 	_ = json.NewEncoder(w).Encode(map[string]string{
 		"Code": "Success", "AccessKeyId": id, "SecretAccessKey": k.secret, "Token": k.session, "Expiration": k.ends.UTC().Format(time.RFC3339),
 	})
