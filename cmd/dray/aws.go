@@ -69,3 +69,12 @@ func (r reach) makers(client *aws.Client) map[string]func(context.Context, image
 	}
 	return all
 }
+
+// whoAtAWS returns as whom AWS has signed in to a registry; empty if it has not, or does not say.
+func (l *links) whoAtAWS(ctx context.Context, repo image.Repository) string {
+	s, named := l.reach.signIns[l.client.Account(repo)]
+	if named != s.aws || !named && l.credentials.Has(repo) {
+		return ""
+	}
+	return l.ecr.Who(ctx, repo.Registry, s.identity)
+}

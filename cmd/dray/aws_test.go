@@ -37,7 +37,7 @@ func TestAWS(t *testing.T) {
 		code                       int
 		calls                      string // parts of them
 		says                       []string
-		tags, created              string // created is the repository
+		tags, created, command     string // created is the repository
 	}{
 		"by keys":           {source: other, target: private, keys: true, calls: "ecr eu-west-1 GetAuthorizationToken"},
 		"no credential":     {source: other, target: private, code: exitPartly, calls: "metadata", says: []string{"no credential is configured for " + private, "set AWS_PROFILE", "docker login"}},
@@ -51,8 +51,12 @@ func TestAWS(t *testing.T) {
 		"no repository":        {source: other, target: private, keys: true, bare: true, code: exitPartly, calls: "ecr eu-west-1 GetAuthorizationToken", says: []string{"NAME_UNKNOWN", "createRepositories"}},
 		"creates it": {source: other, target: private, keys: true, bare: true, registries: "registries: {" + private + ": {aws: {createRepositories: {immutable: true}}}}", tags: "['*']",
 			calls: "ecr eu-west-1 CreateRepository", created: "copy"},
-		"by docker login": {source: other, target: private, keys: true, config: true},
-		"no host of ECR":  {source: "docker.io", target: other, keys: true},
+		"who, by a role": {source: other, target: private, keys: true, command: "check --online", registries: "registries: {" + private + ": {aws: {role: '" + role + "', externalID: ext}}}",
+			calls: "sts GetCallerIdentity role/mirror", says: []string{private + " as arn:aws:sts::111122223333:role/mirror"}},
+		"who, by keys":         {source: other, target: private, keys: true, command: "check --online", calls: "sts GetCallerIdentity", says: []string{private + " as arn:aws:sts::111122223333:user/" + keyID}},
+		"who, by docker login": {source: other, target: private, keys: true, config: true, command: "check --online", says: []string{private + " as AWS"}},
+		"by docker login":      {source: other, target: private, keys: true, config: true},
+		"no host of ECR":       {source: "docker.io", target: other, keys: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +96,7 @@ func TestAWS(t *testing.T) {
 				put("config.json", `{"auths":{"`+private+`":{"username":"AWS","password":"`+password+`"}}}`)
 			}
 			file := put("dray.yaml", "version: 1\nstateDir: state\n"+c.registries+"\nmappings:\n- {source: '"+c.source+"/library/app', target: '"+c.target+"/copy', tags: "+c.tags+"}\n")
-			program := exec.CommandContext(t.Context(), os.Args[0], "sync", "-c", file)
+			program := exec.CommandContext(t.Context(), os.Args[0], append(strings.Fields(cmp.Or(c.command, "sync")), "-c", file)...)
 			program.Env = []string{
 				asDray + "=1", "HOME=" + dir, "DOCKER_CONFIG=" + dir, "PASSWORD=" + password,
 				"HTTPS_PROXY=" + proxy.URL, "HTTP_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + put("ca.pem", string(proxy.CA)),

@@ -23,6 +23,7 @@ type links struct {
 	reach       reach
 	credentials *auth.Store
 	files       string // a digest of the certificates
+	ecr         *aws.Client
 	side        *azureSide
 	azure       string // the config's Azure settings
 	client      *registry.Client
@@ -77,9 +78,9 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
-	ecr := aws.New(aws.Options{Proxy: proxyFor})
+	l.ecr = aws.New(aws.Options{Proxy: proxyFor})
 	options := registry.Options{
-		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side, ecr), Make: l.reach.makers(ecr), UserAgent: userAgent(), Log: p.log,
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side, l.ecr), Make: l.reach.makers(l.ecr), UserAgent: userAgent(), Log: p.log,
 		Bandwidth: p.limits.bandwidth,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			next = p.work.transport(next)

@@ -82,8 +82,7 @@ func (c *Client) Token(ctx context.Context, registry string, as Identity) (Token
 	if !ok {
 		return Token{}, fmt.Errorf("%s is not a host of Amazon ECR", registry)
 	}
-	h.Account = "" // a token serves the registries of all accounts
-	key := fmt.Sprintf("%v %q %q %q", h, as.Profile, as.Role, as.ExternalID)
+	key := keyOf(h, as)
 	known, fresh := c.known(key)
 	if fresh {
 		return known, nil
@@ -105,6 +104,12 @@ func (c *Client) Token(ctx context.Context, registry string, as Identity) (Token
 		return known, nil
 	}
 	return got, err
+}
+
+// keyOf returns what tokens are kept by: one serves the registries of all accounts.
+func keyOf(h image.ECR, as Identity) string {
+	h.Account = ""
+	return fmt.Sprintf("%v %q %q %q", h, as.Profile, as.Role, as.ExternalID)
 }
 
 func (c *Client) known(key string) (known Token, fresh bool) {

@@ -151,6 +151,11 @@ func TestIdentities(t *testing.T) {
 	if calls := s.cloud.Calls(); !slices.Equal(calls, want) {
 		t.Errorf("calls are %q", calls)
 	}
+	for as, who := range map[Identity]string{base: "arn:aws:sts::111122223333:user/" + keyID, {Profile: "base", Role: mirrorRole}: "arn:aws:sts::111122223333:role/mirror", {Role: mirrorRole}: ""} {
+		if got := s.client.Who(t.Context(), ours, as); got != who {
+			t.Errorf("%+v is %q, want %q", as, got, who)
+		}
+	}
 	for _, wrong := range []Identity{{Profile: "base", Role: otherRole}, {Profile: "base", Role: otherRole, ExternalID: "other"}} {
 		_, err := s.client.Token(t.Context(), ours, wrong)
 		if e, ok := errors.AsType[*Error](err); !ok || e.None || e.Temporary() || !strings.Contains(err.Error(), "AccessDenied") || !strings.Contains(err.Error(), "trust policy") {

@@ -30,6 +30,10 @@ func (c *Cloud) sts(w http.ResponseWriter, r *http.Request, body []byte) {
 	role := c.role(form)
 	switch {
 	case code != "":
+	case action == "GetCallerIdentity":
+		w.Header().Set("Content-Type", "text/xml")
+		fmt.Fprintf(w, "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:sts::111122223333:%s</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>", owner)
+		return
 	case role == nil:
 		code = "AccessDenied"
 	case action == "AssumeRole" && role.WebIdentity == "", action == "AssumeRoleWithWebIdentity" && role.WebIdentity != "":
