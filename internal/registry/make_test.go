@@ -43,7 +43,7 @@ func (l *lacking) make() {
 }
 
 // uploads sends n blobs at once, and returns the errors.
-func uploads(t *testing.T, c *Client, n int) []error {
+func uploadsOf(t *testing.T, c *Client, n int) []error {
 	errs := make([]error, n)
 	var group sync.WaitGroup
 	for i := range n {
@@ -72,7 +72,7 @@ func TestMake(t *testing.T) {
 				l.make()
 				return nil
 			}}})
-			for _, err := range uploads(t, c, 50) {
+			for _, err := range uploadsOf(t, c, 50) {
 				if err != nil {
 					t.Error(err)
 				}
@@ -92,7 +92,7 @@ func TestMakeFails(t *testing.T) {
 			made++
 			return errors.New("create the repository: allow it in IAM")
 		}}})
-		for _, err := range uploads(t, c, 10) {
+		for _, err := range uploadsOf(t, c, 10) {
 			e := failure(t, err)
 			contains(t, e.Error(), "NAME_UNKNOWN", "create the repository: allow it in IAM")
 			if e.Temporary() {
@@ -103,7 +103,7 @@ func TestMakeFails(t *testing.T) {
 			t.Errorf("tried %d times", made)
 		}
 		time.Sleep(recentFor)
-		if _ = uploads(t, c, 2); made != 2 {
+		if _ = uploadsOf(t, c, 2); made != 2 {
 			t.Errorf("tried %d times, a minute later", made)
 		}
 	})
@@ -117,7 +117,7 @@ func TestMakeIsNotWanted(t *testing.T) {
 			return nil
 		}}
 		c := client(t, emulator.Network{home: &lacking{}, other: emulator.New(emulator.Options{ReadOnly: true})}, Options{Make: never})
-		if errs := uploads(t, c, 1); errs[0] == nil || failure(t, errs[0]).ErrorCode != "NAME_UNKNOWN" {
+		if errs := uploadsOf(t, c, 1); errs[0] == nil || failure(t, errs[0]).ErrorCode != "NAME_UNKNOWN" {
 			t.Error(errs)
 		}
 		data, opened := []byte("x"), 0
