@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -70,9 +71,21 @@ const (
 // New returns a client. It sends no request and reads no file.
 func New(o Options) *Client {
 	if o.HTTP == nil {
-		o.HTTP = awshttp.NewBuildableClient().WithTimeout(requestTimeout).WithTransportOptions(func(t *http.Transport) { t.Proxy = o.Proxy })
+		o.HTTP = awshttp.NewBuildableClient().WithTimeout(requestTimeout).WithTransportOptions(func(t *http.Transport) { t.Proxy = o.direct })
 	}
 	return &Client{options: o, tokens: map[string]Token{}}
+}
+
+// metadataAddresses are those of containers and instances that have IPv6 only.
+var metadataAddresses = netip.MustParsePrefix("fd00:ec2::/32")
+
+// direct returns the proxy of a request; none for a credential of this machine, which is nothing for a proxy.
+func (o Options) direct(r *http.Request) (*url.URL, error) {
+	address, err := netip.ParseAddr(r.URL.Hostname())
+	if o.Proxy == nil || err == nil && (address.IsLinkLocalUnicast() || metadataAddresses.Contains(address)) {
+		return nil, nil //nolint:nilnil // none
+	}
+	return o.Proxy(r)
 }
 
 // Token returns a token for a registry, fetched once for all who wait for one of the same region and identity. After a failure the last one is

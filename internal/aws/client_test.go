@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -331,4 +332,25 @@ func TestTokens(t *testing.T) {
 			t.Errorf("a token that was refused is given out again: %v", err)
 		}
 	})
+}
+
+// TestProxy: no credential of this machine is fetched through a proxy.
+func TestProxy(t *testing.T) {
+	proxy := &url.URL{Scheme: "http", Host: "proxy.example"}
+	o := Options{Proxy: func(*http.Request) (*url.URL, error) { return proxy, nil }}
+	for address, want := range map[string]*url.URL{
+		"http://169.254.169.254/latest/api/token": nil, "http://169.254.170.2/v2": nil, "http://[fd00:ec2::254]/latest/api/token": nil, "http://[fd00:ec2::23]/v1/credentials": nil,
+		"https://api.ecr.eu-west-1.amazonaws.com/": proxy, "http://[2001:db8::1]/": proxy,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := o.direct(r); got != want || err != nil {
+			t.Errorf("%s: the proxy is %v, %v", address, got, err)
+		}
+	}
+	if got, err := (Options{}).direct(&http.Request{URL: proxy}); got != nil || err != nil {
+		t.Errorf("the proxy is %v, %v", got, err)
+	}
 }
