@@ -16,6 +16,12 @@ func isECR(registry string) bool {
 	return ok
 }
 
+// isPrivateECR reports whether a registry is a private one of Amazon ECR: what reads it needs a credential.
+func isPrivateECR(registry string) bool {
+	ecr, ok := image.ParseECR(registry)
+	return ok && !ecr.Public
+}
+
 // awsSource is the [auth.Source] of registries that the config has signed in to through AWS, as an identity.
 func awsSource(client *aws.Client, as aws.Identity) auth.Source {
 	return func(ctx context.Context, repo image.Repository) (auth.Credential, time.Time, error) {

@@ -15,10 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/auth"
+	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/emulator/aws"
 	"github.com/draysync/dray/internal/emulator/azure"
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
+	"github.com/draysync/dray/internal/image"
+	images "github.com/draysync/dray/internal/registry"
 )
 
 // TestAWS syncs by the real program into and from hosts of Amazon ECR, which the config does not name: with the credential that AWS's SDK finds,
@@ -67,7 +71,7 @@ func TestAWS(t *testing.T) {
 			t.Cleanup(api.Close)
 			content := registry.New(registry.Options{})
 			for i := range 50 {
-				if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 100}).Push(content, "library/app", strconv.Itoa(i)); err != nil {
+				if err := registry.SingleArch(int64(i), "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(content, "library/app", strconv.Itoa(i)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -133,5 +137,29 @@ func TestAWS(t *testing.T) {
 				t.Errorf("AWS was asked for\n%s", calls)
 			}
 		})
+	}
+}
+
+// TestAWSNotThroughAzure: Azure is not asked to import from a registry that AWS signs dray in to.
+func TestAWSNotThroughAzure(t *testing.T) {
+	t.Parallel()
+	side := &azureSide{config: &config.Config{Registries: map[string]config.Registry{
+		"111122223333.dkr.ecr.eu-west-2.amazonaws.com": {Anonymous: true}, "ecr-public.aws.com": {AWS: &config.RegistryAWS{}},
+	}}}
+	client, err := images.New(images.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := auth.Load(func(name string) string { return map[string]string{"HOME": t.TempDir()}[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{
+		"111122223333.dkr.ecr.eu-west-1.amazonaws.com": true, "111122223333.dkr.ecr.eu-west-2.amazonaws.com": false, "public.ecr.aws": false, "ecr-public.aws.com": true,
+		"registry.example.com": false,
+	} {
+		if got := side.known(image.Repository{Registry: host, Path: "app"}, client, store).Stored; got != want {
+			t.Errorf("%s: %v", host, got)
+		}
 	}
 }

@@ -17,7 +17,7 @@ type Registry struct {
 	Azure, Issued bool
 	// Plain says that dray uses it without TLS, Private that it needs a private certificate authority or a client certificate.
 	Plain, Private bool
-	// Signed says that the config has a username and password for it, which can be passed to Azure; Stored that the credential store has a
+	// Signed says that the config has a username and password for it, which can be passed to Azure; Stored that there is another
 	// credential, which is not passed to Azure.
 	Signed, Stored bool
 }
@@ -83,7 +83,7 @@ func unfitSource(order mirror.Order, known func(image.Repository) Registry) stri
 	case !public(source.Registry):
 		return source.Registry + " is not a public host, so Azure cannot reach it"
 	case r.Stored && !r.Signed:
-		return "dray does not pass the credential for " + source.Registry + " to Azure, since it comes from the credential store or a helper, or is a token: " +
+		return "dray does not pass the credential for " + source.Registry + " to Azure, since it comes from the credential store, a helper or AWS, or is a token: " +
 			"set registries." + source.Registry + ".username and password"
 	}
 	return needsNothing
