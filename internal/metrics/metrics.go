@@ -25,13 +25,7 @@ type Metrics struct {
 	reloadSuccessful *prometheus.GaugeVec
 	reloadSuccess    *prometheus.GaugeVec
 
-	nextRun     *prometheus.GaugeVec
-	lastSuccess *prometheus.GaugeVec
-	deadline    *prometheus.GaugeVec
-	failures    *prometheus.GaugeVec
-	paused      *prometheus.GaugeVec
-	actions     *prometheus.CounterVec
-	imports     *prometheus.CounterVec
+	jobs *jobs
 
 	importDuration *prometheus.HistogramVec
 	importedBytes  *prometheus.CounterVec
@@ -43,8 +37,6 @@ type Metrics struct {
 	events   *prometheus.CounterVec
 
 	mu sync.Mutex
-	// jobs are those that have been scheduled and not been removed.
-	jobs map[string]*series
 	// registries are those with a label value of their own.
 	registries map[string]*use
 }
@@ -52,9 +44,9 @@ type Metrics struct {
 // New returns the metrics of a process of that version, which is to be made once. The series of the engines that are named exist
 // from the start, so that a rate over the first import of a process is right.
 func New(version string, engines ...string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), jobs: map[string]*series{}, registries: map[string]*use{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), jobs: newJobs(), registries: map[string]*use{}}
 	m.describeProcess(version)
-	m.describeJobs()
+	m.registry.MustRegister(m.jobs)
 	m.describeImports()
 	for _, engine := range engines {
 		m.importDuration.WithLabelValues(engine)
@@ -71,17 +63,6 @@ func (m *Metrics) describeProcess(version string) {
 	m.requests = m.counter("dray_registry_requests_total", "Requests to a registry, each attempt by itself, with those to its token server and to where it redirects. The code is error where no answer came.",
 		"registry", "method", "code")
 	m.events = m.counter("dray_events_total", "Events that were sent to a receiver, by what became of them.", "receiver", "outcome")
-}
-
-func (m *Metrics) describeJobs() {
-	m.nextRun = m.gauge("dray_job_next_run_timestamp_seconds", "When the job is due; what it was due at, while it runs. Absent where it is never due.", "job")
-	m.lastSuccess = m.gauge("dray_job_last_success_timestamp_seconds", "When the last run without a failure ended. Absent where there was none.", "job")
-	m.deadline = m.gauge("dray_job_success_deadline_timestamp_seconds",
-		"By when the schedule lets one expect the next success: when the job was first due after its last one, or after it became known. Absent for a job without schedule.", "job")
-	m.failures = m.gauge("dray_job_consecutive_failures", "Runs with a failure since the last one without.", "job")
-	m.paused = m.gauge("dray_job_paused", "1 while the job is paused, by itself or with all jobs; else absent.", "job")
-	m.actions = m.counter("dray_actions_total", "Decisions for a tag, by what to do and why.", "job", "op", "reason")
-	m.imports = m.counter("dray_imports_total", "Imports begun or put off, by how they ended.", "job", "engine", "outcome")
 }
 
 func (m *Metrics) describeImports() {
@@ -120,7 +101,7 @@ func (m *Metrics) counter(name, help string, labels ...string) *prometheus.Count
 // Handler serves the metrics, compressed where the client takes that. Beyond a few scrapes at once it answers 503. What cannot be
 // collected is counted in promhttp_metric_handler_errors_total and left out.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(prometheus.GathererFunc(m.gather), promhttp.HandlerOpts{
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		Registry:            m.registry,
 		ErrorHandling:       promhttp.ContinueOnError,
 		EnableOpenMetrics:   true,
