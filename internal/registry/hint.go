@@ -73,6 +73,8 @@ func (r rejection) wayOut() wayOut {
 		return wayOut{hint: "the image has Docker's media types, and the registry may accept OCI's only: allow them there (zot: http.compat: [docker2s2]), or push the image to its source as OCI"}
 	case put && r.status == http.StatusUnsupportedMediaType:
 		return wayOut{hint: "the registry accepts no manifests of the type " + wire.Clean(r.mediaType)}
+	case put && r.immutable():
+		return wayOut{hint: "the tag is immutable there: set moved: refuse, or list it in the mapping's immutable, or let it move there", lasting: true}
 	case put && r.status == http.StatusMethodNotAllowed:
 		return wayOut{hint: "the tag or the repository is read-only or locked there"}
 	case upload && (r.status == http.StatusMethodNotAllowed || r.status == http.StatusForbidden && onlyReads.MatchString(r.message)):
@@ -88,6 +90,14 @@ func (r rejection) wayOut() wayOut {
 
 // onlyReads matches the refusal of all writes, as in Harbor's proxy projects and while it is read-only.
 var onlyReads = regexp.MustCompile(`(?i)read[- ]?only|proxy|cache|mirror|virtual repo|remote repo`)
+
+// immutable reports whether the tag exists and may not move. Amazon ECR answers 400 TAG_INVALID, even if the tag holds the manifest; Harbor 412.
+func (r rejection) immutable() bool {
+	return r.status >= http.StatusBadRequest && r.status < http.StatusInternalServerError && neverMoves.MatchString(r.message)
+}
+
+// neverMoves matches the refusal to move a tag.
+var neverMoves = regexp.MustCompile(`(?i)\bimmutab(?:le|ility)\b`)
 
 // foreign reports whether the manifest has layers by URL.
 func (r rejection) foreign() bool {

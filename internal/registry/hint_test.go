@@ -26,6 +26,7 @@ const (
 	acrLocked        = `{"errors":[{"code":"REGISTRY_DISALLOWED_OPERATION","message":"The operation is disallowed."}]}`
 	forbidden        = `{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}`
 	nginxTooLarge    = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n</html>\r\n"
+	harborImmutable  = `{"errors":[{"code":"PRECONDITION","message":"Failed to process request due to 'app:v1' configured as immutable."}]}`
 	noSpace          = `{"errors":[{"code":"UNKNOWN","message":"write /data/x: no space left on device"}]}`
 )
 
@@ -62,6 +63,8 @@ func TestWaysOut(t *testing.T) {
 			want: "PUT manifest: 192.0.2.1 answered 415 Unsupported Media Type; the registry accepts no manifests of the type application/vnd.oci.image.manifest.v1+json"},
 		"a locked tag": {status: 405, body: acrLocked,
 			want: "PUT manifest: 192.0.2.1 answered 405 Method Not Allowed: REGISTRY_DISALLOWED_OPERATION The operation is disallowed.; the tag or the repository is read-only or locked there"},
+		"an immutable tag, Harbor": {status: 412, body: harborImmutable,
+			want: "PUT manifest: 192.0.2.1 answered 412 Precondition Failed: PRECONDITION Failed to process request due to 'app:v1' configured as immutable.; the tag is immutable there: set moved: refuse, or list it in the mapping's immutable, or let it move there"},
 		"read-only": {blob: true, status: 405, body: "Method not allowed\n",
 			want: "POST blob upload: 192.0.2.1 answered 405 Method Not Allowed: Method not allowed; the repository accepts no uploads: it is read-only, or a pull-through cache, proxy or virtual repository; use another target"},
 		"pull-through": {blob: true, status: 405, body: cacheUnsupported,

@@ -129,7 +129,10 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	}
 	header, err := e.putManifest(ctx, r, m.MediaType, m.Raw)
 	c.pushed(ctx, e, r)
-	if err == nil && r.Tag != "" && digestSaid(header) == "" {
+	switch refusal, ok := errors.AsType[*Error](err); {
+	case ok && r.Tag != "" && (rejection{}).of(refusal).immutable() && c.holds(ctx, r, m):
+		err = nil
+	case err == nil && r.Tag != "" && digestSaid(header) == "":
 		err = c.proveManifest(ctx, r, m)
 	}
 	if err != nil {
@@ -140,6 +143,12 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 		return nil
 	}
 	return e.lists.add(ctx, e, r.Repository, subject, m)
+}
+
+// holds reports whether a tag names the manifest, as after a request whose answer was lost.
+func (c *Client) holds(ctx context.Context, r image.Reference, m image.Manifest) bool {
+	d, err := c.Held(ctx, r)
+	return err == nil && d.Digest != "" && d.Digest == image.DigestOf(m.Raw, d.Digest)
 }
 
 // proofs is how often a registry is asked for a tag that it has just taken, with a pause before each time but the first: it may need a moment.

@@ -154,6 +154,11 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, to rout
 		fail(w, http.StatusBadRequest, no.code, no.message)
 		return
 	}
+	if _, _, there := r.content.manifest(to.repository, to.reference); there && r.options.ImmutableTags && !isDigest(to.reference) {
+		fail(w, http.StatusBadRequest, "TAG_INVALID", fmt.Sprintf("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.",
+			to.reference, to.repository))
+		return
+	}
 	digest := Sum(body)
 	r.content.putManifest(to.repository, to.reference, digest, storedManifest{mediaType, body})
 	var m manifest

@@ -57,6 +57,8 @@ func TestAnswers(t *testing.T) {
 		{"oci types", registry.Options{OCIOnly: true}, "PUT", "/v2/a/manifests/2", "{}", []string{"Content-Type", "application/vnd.oci.image.manifest.v1+json"}, 201, nil},
 		{"read-only, push", registry.Options{ReadOnly: true}, "POST", "/v2/a/blobs/uploads/", "", nil, 405, nil},
 		{"read-only, pull", registry.Options{ReadOnly: true}, "GET", "/v2/a/manifests/1", "", nil, 200, nil},
+		{"immutable tag", registry.Options{ImmutableTags: true}, "PUT", "/v2/a/manifests/1", "{}", []string{"Content-Type", "application/vnd.oci.image.manifest.v1+json"}, 400, nil},
+		{"immutable, new tag", registry.Options{ImmutableTags: true}, "PUT", "/v2/a/manifests/2", "{}", []string{"Content-Type", "application/vnd.oci.image.manifest.v1+json"}, 201, nil},
 		{"body of the limit", registry.Options{Uploads: registry.UploadOptions{MaxBody: 1 << 20, SinglePost: true}}, "POST", "/v2/a/blobs/uploads/", strings.Repeat("x", 1<<20), nil, 202, nil},
 		{"body above the limit", registry.Options{Uploads: registry.UploadOptions{MaxBody: 1 << 20, SinglePost: true}}, "POST", "/v2/a/blobs/uploads/", strings.Repeat("x", 1<<20+1), nil, 413, nil},
 	}

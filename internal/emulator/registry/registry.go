@@ -36,6 +36,8 @@ type Options struct {
 	OCIOnly bool
 	// ReadOnly refuses all that writes, as a pull-through cache does.
 	ReadOnly bool
+	// ImmutableTags refuses to write a tag that there is, even with what it holds, as Amazon ECR does in a repository that is immutable.
+	ImmutableTags bool
 	// SlowLinks is how long a manifest that is there and is PUT by tag looks broken to who pushes an index with it, as at docker-registry
 	// 2.8, which writes the manifest's link anew in its place.
 	SlowLinks time.Duration
