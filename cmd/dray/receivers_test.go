@@ -304,7 +304,7 @@ func TestTargetFollowsEvents(t *testing.T) {
 		}
 		alone := daemon.NewAlone(forgetful{}, func(record.JobStatus) {}, log)
 		d := daemon.New(daemon.Options{
-			Build: build, Work: alone, Plans: alone, View: alone, Events: &events{metrics: metrics.New("1", "copy"), hooks: hooks},
+			Build: build, Work: alone, Plans: alone, View: alone, Events: newEvents(metrics.New("1", "copy"), hooks),
 			Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
 		})
 		set := receiver.New(receiver.Options{Look: looks{d, &sources}.look, Count: func(string, receiver.Outcome) {}, Log: log})

@@ -111,7 +111,7 @@ func (v *views) start() {
 	m := metrics.New("1", "copy")
 	alone := daemon.NewAlone(v.store, m.Scheduled, log)
 	v.daemon = daemon.New(daemon.Options{
-		Build: v.build, Work: alone, Plans: alone, View: alone, Events: &events{metrics: m, hooks: v.hooks}, Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
+		Build: v.build, Work: alone, Plans: alone, View: alone, Events: newEvents(m, v.hooks), Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
 	})
 	door := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	v.server = web.New(web.Options{

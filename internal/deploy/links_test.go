@@ -76,3 +76,26 @@ func TestHowToAdd(t *testing.T) {
 		}
 	}
 }
+
+// TestSizesAreMeasured finds each figure with a unit of docs/operations.md, section Sizes, among the measurements.
+func TestSizesAreMeasured(t *testing.T) {
+	operations, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured, err := os.ReadFile(filepath.Join(root, "docs", "measured.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sizes, _ := strings.Cut(string(operations), "\n## Sizes\n")
+	figures := regexp.MustCompile(`\d[\d.,]* (?:min \d+ s|s|MiB|MB|kB|GB|%)`).FindAllString(sizes, -1)
+	limits := []string{"64 MiB", "512 MB"} // what dray refuses, and what is advised
+	for _, figure := range figures {
+		if !slices.Contains(limits, figure) && !regexp.MustCompile(`\b`+regexp.QuoteMeta(strings.TrimRight(figure, "%"))).Match(measured) {
+			t.Errorf("docs/measured.md lacks %s", figure)
+		}
+	}
+	if len(figures) < 20 {
+		t.Errorf("only %d figures: %q", len(figures), figures)
+	}
+}

@@ -51,7 +51,7 @@ type Data struct {
 	Error string `json:"error,omitempty"`
 	// Failures counts the failed runs in a row, this one included; for recovered, those that came before.
 	Failures int `json:"failures,omitzero"`
-	// FailingSince is when the first of them started.
+	// FailingSince is when the first of them started; zero if that is not known.
 	FailingSince time.Time `json:"failing_since,omitzero"`
 	// Counts are of all actions of the run, also of those that Actions leaves out.
 	Counts Counts `json:"counts,omitzero"`
