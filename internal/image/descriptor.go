@@ -12,4 +12,9 @@ type Descriptor struct {
 type Referrer struct {
 	Descriptor
 	ArtifactType string
+	// Predicate is what [PredicateAnnotation] says; empty if unknown.
+	Predicate string
 }
+
+// PredicateAnnotation is the annotation with which a Sigstore bundle says what it holds. Nobody signs it.
+const PredicateAnnotation = "dev.sigstore.bundle.predicateType"

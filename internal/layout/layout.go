@@ -327,7 +327,7 @@ func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referr
 	}
 	var referrers []image.Referrer
 	for _, e := range list.entries {
-		referrers = append(referrers, image.Referrer{Descriptor: e.descriptor(), ArtifactType: e.ArtifactType})
+		referrers = append(referrers, image.Referrer{Descriptor: e.descriptor(), ArtifactType: e.ArtifactType, Predicate: e.Annotations[image.PredicateAnnotation]})
 	}
 	return referrers, nil
 }

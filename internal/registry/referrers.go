@@ -96,10 +96,11 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 		Manifests json.RawMessage `json:"manifests"`
 	}
 	var manifests []struct {
-		MediaType    string `json:"mediaType"`
-		Digest       string `json:"digest"`
-		Size         int64  `json:"size"`
-		ArtifactType string `json:"artifactType"`
+		MediaType    string          `json:"mediaType"`
+		Digest       string          `json:"digest"`
+		Size         int64           `json:"size"`
+		ArtifactType string          `json:"artifactType"`
+		Annotations  json.RawMessage `json:"annotations"`
 	}
 	err := json.Unmarshal(raw, &index)
 	if err != nil || json.Unmarshal(index.Manifests, &manifests) != nil { // null is an empty list; a missing field is none
@@ -118,10 +119,20 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 			continue
 		}
 		list = append(list, image.Referrer{
-			Descriptor: image.Descriptor{MediaType: m.MediaType, Digest: digest, Size: m.Size}, ArtifactType: m.ArtifactType,
+			Descriptor: image.Descriptor{MediaType: m.MediaType, Digest: digest, Size: m.Size}, ArtifactType: m.ArtifactType, Predicate: predicateOf(m.Annotations),
 		})
 	}
 	return list, nil
+}
+
+// predicateOf reads the annotation that says what a Sigstore bundle holds; empty if there is none.
+func predicateOf(annotations json.RawMessage) string {
+	var known map[string]json.RawMessage
+	var predicate string
+	if json.Unmarshal(annotations, &known) == nil {
+		_ = json.Unmarshal(known[image.PredicateAnnotation], &predicate) // a hint
+	}
+	return predicate
 }
 
 // lacksReferrers reports whether an answer says that the registry has no referrers API. The distribution spec has 404; registries older

@@ -69,6 +69,9 @@ func (r *Registry) PutReferrer(repository, subject, artifactType string, payload
 	r.PutBlob(repository, []byte("{}"))
 	r.PutBlob(repository, payload)
 	layer := describe("application/octet-stream", payload)
+	if strings.HasPrefix(artifactType, "application/vnd.dev.sigstore.bundle") {
+		layer.MediaType = artifactType // as cosign has it
+	}
 	about := describe(mediaType, body)
 	config := describe(mediaEmpty, []byte("{}"))
 	digest, err = r.PutManifest(repository, "", mediaManifest, encode(manifest{

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/registry"
+	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/signature"
+	"github.com/draysync/dray/internal/transfer"
+	"github.com/draysync/dray/internal/worktime"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	var keys, attestations []string
+	var threshold int
+	c := &cobra.Command{
+		Use:   "verify IMAGE",
+		Short: "Verify who has signed an image",
+		Long: `Look for the signatures of an image, and verify them with public keys. dray reads what cosign writes: tags such
+as sha256-….sig, and Sigstore bundles that refer to the image. It says which of the two it has found, since
+many programs read only one of them. It needs no transparency log, and asks nobody but the image's registry.
+
+  dray verify --key cosign.pub registry.example/team/app:v1
+  dray verify --key old.pub --key new.pub ghcr.io/acme/app@sha256:…
+  dray verify --key cosign.pub --attestation https://slsa.dev/provenance/v1 ghcr.io/acme/app:v1
+
+An attestation, such as provenance or an SBOM, is not a signature. Keyless signatures and those of Notation are
+listed, but not verified. A tag is resolved first, and what is verified is printed with its digest: use that.
+
+dray reads a config file only if --config or $DRAY_CONFIG names one, and only its registries and azure
+sections. IMAGE may also be in an OCI layout (ocidir://DIR:TAG). The exit code is 3 if the image is not verified,
+and 1 if the registry cannot be asked.
+
+` + exitHelp,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("verify takes one IMAGE, got %d arguments", len(args))
+			}
+			policy, err := policyOf(keys, attestations, threshold)
+			if err != nil {
+				return err
+			}
+			cfg := &config.Config{Path: "dray verify", Azure: config.DefaultAzure()}
+			if c.Flags().Changed("config") || a.env("DRAY_CONFIG") != "" {
+				if cfg, _, err = a.load(); err != nil {
+					return err
+				}
+			}
+			ref, err := image.ParseImage(args[0])
+			if err != nil {
+				return usage("IMAGE: %w", err)
+			}
+			return a.verify(c.Context(), cfg, cfg.Canonical(ref), policy)
+		},
+	}
+	c.Flags().StringArrayVar(&keys, "key", nil, "a `FILE` with public keys (PEM), of which one is enough; may be repeated")
+	c.Flags().IntVar(&threshold, "threshold", 1, "how many different keys must have signed the image")
+	c.Flags().StringArrayVar(&attestations, "attestation", nil, "a predicate `TYPE` of which there must be a signed attestation; may be repeated")
+	_ = c.MarkFlagFilename("key", "pub", "pem")
+	return c
+}
+
+// maxKeyFile is the size limit of a file with keys, in bytes.
+const maxKeyFile = 1 << 20
+
+// policyOf reads what the flags name.
+func policyOf(files, attestations []string, threshold int) (signature.Policy, error) {
+	p := signature.Policy{Threshold: threshold, Attestations: attestations, All: true}
+	if len(files) == 0 {
+		return p, usage("verify needs a public key: name its file with --key")
+	}
+	for _, name := range files {
+		text, err := readKeys(name)
+		if err != nil {
+			return p, usage("--key: %w", err)
+		}
+		keys, err := signature.ParseKeys(name, text)
+		if err != nil {
+			return p, usage("--key %s: %w", name, err)
+		}
+		p.Keys = append(p.Keys, keys...)
+	}
+	if different := p.Different(); threshold < 1 || threshold > different {
+		return p, usage("--threshold %d: write a number from 1 to %d, as many as there are different keys", threshold, different)
+	}
+	return p, nil
+}
+
+func readKeys(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the file
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(text) > maxKeyFile {
+		err = fmt.Errorf("%s has more than %d bytes", name, maxKeyFile)
+	}
+	return text, err
+}
+
+// verified is the answer of the command in JSON.
+type verified struct {
+	Version int    `json:"version"`
+	Command string `json:"command"`
+	// Image is the image with the digest that was verified.
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	signature.Report
+}
+
+func (a *app) verify(ctx context.Context, cfg *config.Config, ref image.Reference, policy signature.Policy) error {
+	log := a.logger(cfg.Log)
+	built, err := a.build(ctx, cfg, nil, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = built.close(ctx) }()
+	ctx, cancel := worktime.WithTimeout(ctx, importTimeout, context.DeadlineExceeded)
+	defer cancel()
+	answer := verified{Version: 1, Command: "verify"}
+	if ref.Digest == "" {
+		d, err := built.client.Head(ctx, ref)
+		if err != nil {
+			return &exitError{exitFailed, fmt.Errorf("%s: %w", ref, err)}
+		}
+		ref = ref.WithDigest(d.Digest)
+	}
+	answer.Image, answer.Digest = ref.String(), string(ref.Digest)
+	if answer.Report, err = policy.Verify(ctx, built.signatures(), ref); err != nil {
+		return &exitError{exitFailed, err}
+	}
+	if a.output == "json" {
+		err = a.writeJSON(answer)
+	} else {
+		a.printVerified(answer)
+	}
+	if err == nil && !answer.Verified {
+		err = &exitError{code: exitPartly}
+	}
+	return err
+}
+
+// signatures is where signatures are read: manifests are kept, so that an import does not fetch them again.
+func (l *links) signatures() signature.Source {
+	l.mirror() // makes the engines, if there are none
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return signatureSource{l.client, l.copying}
+}
+
+type signatureSource struct {
+	*registry.Client
+	copying *transfer.Engine
+}
+
+// Manifest fetches a manifest by digest, or has it from an earlier fetch.
+func (s signatureSource) Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error) {
+	return s.copying.Manifest(ctx, ref) //nolint:wrapcheck // the finder says what for
+}
+
+func (a *app) printVerified(answer verified) {
+	if answer.Verified {
+		fmt.Fprintf(a.out, "%s is verified.\n", answer.Image)
+	} else {
+		fmt.Fprintf(a.out, "%s is not verified: %s (%s).\n", answer.Image, answer.Problem, answer.Code)
+	}
+	for _, s := range answer.Signatures {
+		mark, text := "x", s.Problem
+		if s.Valid {
+			mark, text = "✓", s.Kind()+" by "+strings.Join(s.Keys, ", ")
+			if s.Identity != "" {
+				text += ", as " + s.Identity
+			}
+		}
+		fmt.Fprintf(a.out, "  %s %s %s: %s\n", mark, s.Form, image.ShortDigest(image.Digest(s.Manifest)), report.Line(text))
+	}
+}
