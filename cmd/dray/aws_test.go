@@ -25,6 +25,39 @@ import (
 	images "github.com/draysync/dray/internal/registry"
 )
 
+// put writes a file, and returns its path.
+func put(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// drayAmong runs the real program with a config, whose version and folder it adds, where all hosts are reached through a proxy. HOME and
+// DOCKER_CONFIG are dir. It returns what was printed, and the exit code.
+func drayAmong(t *testing.T, hosts map[string]http.Handler, dir, command, text string, env ...string) (out string, code int) {
+	t.Helper()
+	outside := azure.New(azure.Options{Outside: hosts})
+	t.Cleanup(outside.Close)
+	proxy, err := outside.StartProxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	file := put(t, dir, "dray.yaml", "version: 1\nstateDir: state\n"+text)
+	program := exec.CommandContext(t.Context(), os.Args[0], append(strings.Fields(command), "-c", file)...)
+	program.Env = append([]string{
+		asDray + "=1", "HOME=" + dir, "DOCKER_CONFIG=" + dir,
+		"HTTPS_PROXY=" + proxy.URL, "HTTP_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + put(t, dir, "ca.pem", string(proxy.CA)),
+	}, env...)
+	var printed bytes.Buffer
+	program.Stdout, program.Stderr = &printed, &printed
+	_ = program.Run() // its exit code is returned
+	return printed.String(), program.ProcessState.ExitCode()
+}
+
 // TestAWS syncs by the real program into and from hosts of Amazon ECR, which the config does not name: with the credential that AWS's SDK finds,
 // and without one. What the user has written wins, and AWS is not asked where no host is one of ECR.
 func TestAWS(t *testing.T) {
@@ -79,51 +112,30 @@ func TestAWS(t *testing.T) {
 			if c.bare {
 				target = cloud.Repositories(target)
 			}
-			hosts := azure.New(azure.Options{Outside: map[string]http.Handler{
-				private: cloud.Registry(target), public: content, other: content, "docker.io": content,
-			}})
-			t.Cleanup(hosts.Close)
-			proxy, err := hosts.StartProxy()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(proxy.Close)
 			dir := t.TempDir()
-			put := func(name, text string) string {
-				path := filepath.Join(dir, name)
-				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return path
-			}
 			if c.config {
-				put("config.json", `{"auths":{"`+private+`":{"username":"AWS","password":"`+password+`"}}}`)
+				put(t, dir, "config.json", `{"auths":{"`+private+`":{"username":"AWS","password":"`+password+`"}}}`)
 			}
-			file := put("dray.yaml", "version: 1\nstateDir: state\n"+c.registries+"\nmappings:\n- {source: '"+c.source+"/library/app', target: '"+c.target+"/copy', tags: "+c.tags+"}\n")
-			program := exec.CommandContext(t.Context(), os.Args[0], append(strings.Fields(cmp.Or(c.command, "sync")), "-c", file)...)
-			program.Env = []string{
-				asDray + "=1", "HOME=" + dir, "DOCKER_CONFIG=" + dir, "PASSWORD=" + password,
-				"HTTPS_PROXY=" + proxy.URL, "HTTP_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + put("ca.pem", string(proxy.CA)),
-				"AWS_ENDPOINT_URL_ECR=" + api.URL, "AWS_ENDPOINT_URL_ECR_PUBLIC=" + api.URL, "AWS_ENDPOINT_URL_STS=" + api.URL,
+			env := []string{
+				"PASSWORD=" + password, "AWS_ENDPOINT_URL_ECR=" + api.URL, "AWS_ENDPOINT_URL_ECR_PUBLIC=" + api.URL, "AWS_ENDPOINT_URL_STS=" + api.URL,
 				"AWS_EC2_METADATA_SERVICE_ENDPOINT=" + api.URL,
 			}
 			if c.keys {
-				program.Env = append(program.Env, "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret)
+				env = append(env, "AWS_ACCESS_KEY_ID="+keyID, "AWS_SECRET_ACCESS_KEY="+secret)
 			}
-			var out bytes.Buffer
-			program.Stdout, program.Stderr = &out, &out
-			_ = program.Run() // its exit code is checked
-			if program.ProcessState.ExitCode() != c.code {
-				t.Errorf("exit code %d, want %d:\n%s", program.ProcessState.ExitCode(), c.code, &out)
+			out, code := drayAmong(t, map[string]http.Handler{private: cloud.Registry(target), public: content, other: content, "docker.io": content}, dir, cmp.Or(c.command, "sync"),
+				c.registries+"\nmappings:\n- {source: '"+c.source+"/library/app', target: '"+c.target+"/copy', tags: "+c.tags+"}\n", env...)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d:\n%s", code, c.code, out)
 			}
 			for _, text := range c.says {
-				if !strings.Contains(out.String(), text) {
-					t.Errorf("%q is not in\n%s", text, &out)
+				if !strings.Contains(out, text) {
+					t.Errorf("%q is not in\n%s", text, out)
 				}
 			}
 			for _, text := range cloud.Secrets() {
-				if text != "" && strings.Contains(out.String(), text) {
-					t.Errorf("the secret %q is in\n%s", text, &out)
+				if text != "" && strings.Contains(out, text) {
+					t.Errorf("the secret %q is in\n%s", text, out)
 				}
 			}
 			if created := slices.Collect(maps.Keys(cloud.Created())); c.created != strings.Join(created, " ") {

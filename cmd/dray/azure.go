@@ -229,7 +229,7 @@ func (s *azureSide) known(repo image.Repository, client *registry.Client, creden
 		Azure: host.Azure != nil || implied, Issued: s.issues(repo.Registry), Plain: host.PlainHTTP,
 		Private: host.TLS.CAFile != "" || host.TLS.CertFile != "" || host.TLS.InsecureSkipVerify,
 		Signed:  part.Password != "",
-		Stored:  part.CredentialHelper != "" || part.IdentityToken != "" || part.AWS != nil || !part.Anonymous && (isPrivateECR(repo.Registry) || credentials.Has(repo)),
+		Stored:  part.CredentialHelper != "" || part.IdentityToken != "" || part.AWS != nil || part.Google != nil || !part.Anonymous && (isPrivateECR(repo.Registry) || credentials.Has(repo)),
 	}
 }
 

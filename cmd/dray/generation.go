@@ -70,7 +70,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 		Take: func() {
 			built.take()
 			s.reader.Accept()
-			s.azure.Store(&azureJobs{built.side, jobs})
+			s.azure.Store(&azureJobs{built.clouds.azure, jobs})
 			s.sources.Store(new(plan.SourcesOf(jobs)))
 			s.current.Store(currentOf(cfg, jobs, s.current.Load()))
 			s.take(cfg)

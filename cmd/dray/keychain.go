@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/aws"
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/google"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/registry"
 )
@@ -32,6 +33,8 @@ type signIn struct {
 	azure      bool
 	aws        bool
 	identity   aws.Identity
+	google     bool
+	account    google.Identity
 }
 
 func reachOf(registries map[string]config.Registry) reach {
@@ -57,6 +60,9 @@ func reachOf(registries map[string]config.Registry) reach {
 				r.create[key] = aws.Repository(*a.Create)
 			}
 		}
+		if g := entry.Google; g != nil {
+			s.google, s.account = true, google.Identity{File: g.CredentialsFile, Impersonate: g.Impersonate}
+		}
 		if s != (signIn{}) || entry.Anonymous {
 			r.signIns[key] = s
 		}
@@ -64,29 +70,22 @@ func reachOf(registries map[string]config.Registry) reach {
 	return r
 }
 
-// keychain finds credentials: in the config, else in the credential store, else, for an Azure registry, through Entra, and for one of Amazon
-// ECR through AWS.
-func (r reach) keychain(store *auth.Store, side *azureSide, ecr *aws.Client) auth.Keychain {
+// keychain finds credentials: in the config, else in the credential store, else, for a registry of Azure, AWS or Google, through its cloud.
+func (r reach) keychain(store *auth.Store, c clouds) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
-	k.Implied = func(repo image.Repository) auth.Source {
-		switch {
-		case side.issues(repo.Registry):
-			return side.implied
-		case isECR(repo.Registry):
-			return awsImplied(ecr, store)
-		}
-		return unsigned(store, repo.Registry)
-	}
+	k.Implied = func(repo image.Repository) auth.Source { return c.implied(store, repo.Registry) }
 	for key, s := range r.signIns {
 		switch {
 		case s.azure:
-			k.Named[key] = side.credential
+			k.Named[key] = c.azure.credential
 		case s.aws:
-			k.Named[key] = awsSource(ecr, s.identity)
+			k.Named[key] = awsSource(c.aws, s.identity)
+		case s.google:
+			k.Named[key] = googleSource(c.google, s.account)
 		case s.helper != "":
 			k.Named[key] = auth.Helper(s.helper)
-		case s.credential.Username == "" && s.credential.Password != "" && side != nil:
-			k.Named[key] = side.traded(s.credential.Password)
+		case s.credential.Username == "" && s.credential.Password != "" && c.azure != nil:
+			k.Named[key] = c.azure.traded(s.credential.Password)
 		default:
 			k.Named[key] = auth.Static(s.credential)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/aws"
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/google"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/transfer"
@@ -23,8 +24,7 @@ type links struct {
 	reach       reach
 	credentials *auth.Store
 	files       string // a digest of the certificates
-	ecr         *aws.Client
-	side        *azureSide
+	clouds      clouds
 	azure       string // the config's Azure settings
 	client      *registry.Client
 	// newEngines builds the engines, in order of preference; the last one copies, and can do any import.
@@ -74,13 +74,12 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 		return old, nil
 	}
 	side, err := newAzure(cfg, nil, p.log)
-	l.side = side
 	if err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
-	l.ecr = aws.New(aws.Options{Proxy: proxyFor})
+	l.clouds = clouds{azure: side, aws: aws.New(aws.Options{Proxy: proxyFor}), google: google.New(google.Options{Proxy: proxyFor, Getenv: p.env})}
 	options := registry.Options{
-		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, side, l.ecr), Make: l.reach.makers(l.ecr), UserAgent: userAgent(), Log: p.log,
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Keychain: l.reach.keychain(credentials, l.clouds), Make: l.reach.makers(l.clouds.aws), UserAgent: userAgent(), Log: p.log,
 		Bandwidth: p.limits.bandwidth,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			next = p.work.transport(next)

@@ -83,7 +83,7 @@ func unfitSource(order mirror.Order, known func(image.Repository) Registry) stri
 	case !public(source.Registry):
 		return source.Registry + " is not a public host, so Azure cannot reach it"
 	case r.Stored && !r.Signed:
-		return "dray does not pass the credential for " + source.Registry + " to Azure, since it comes from the credential store, a helper or AWS, or is a token: " +
+		return "dray does not pass the credential for " + source.Registry + " to Azure, since it comes from the credential store, a helper or a cloud, or is a token: " +
 			"set registries." + source.Registry + ".username and password"
 	}
 	return needsNothing

@@ -159,13 +159,13 @@ func TestIdentities(t *testing.T) {
 	}
 	for _, wrong := range []Identity{{Profile: "base", Role: otherRole}, {Profile: "base", Role: otherRole, ExternalID: "other"}} {
 		_, err := s.client.Token(t.Context(), ours, wrong)
-		if e, ok := errors.AsType[*Error](err); !ok || e.None || e.Temporary() || !strings.Contains(err.Error(), "AccessDenied") || !strings.Contains(err.Error(), "trust policy") {
+		if e, ok := errors.AsType[*Error](err); !ok || e.None() || e.Temporary() || !strings.Contains(err.Error(), "AccessDenied") || !strings.Contains(err.Error(), "trust policy") {
 			t.Errorf("%+v: %v", wrong, err)
 		}
 	}
 	for _, none := range []Identity{{}, {Role: mirrorRole}} {
 		_, err := s.client.Token(t.Context(), ours, none)
-		if e, ok := errors.AsType[*Error](err); !ok || !e.None {
+		if e, ok := errors.AsType[*Error](err); !ok || !e.None() {
 			t.Errorf("%+v: %v", none, err)
 		}
 	}
@@ -216,7 +216,7 @@ func TestErrors(t *testing.T) {
 			s := newStand(t, c.cloud, c.env...)
 			_, err := s.client.Token(t.Context(), ours, Identity{})
 			e, ok := errors.AsType[*Error](err)
-			if !ok || e.None != c.none || e.Temporary() != c.temporary {
+			if !ok || e.None() != c.none || e.Temporary() != c.temporary {
 				t.Fatalf("%+v", err)
 			}
 			for _, text := range c.says {
@@ -246,7 +246,7 @@ func TestMetadataOutsideCloud(t *testing.T) {
 				}
 				begun := time.Now()
 				_, err := s.client.Token(t.Context(), ours, Identity{})
-				if e, ok := errors.AsType[*Error](err); !ok || !e.None || time.Since(begun) > 2*time.Second {
+				if e, ok := errors.AsType[*Error](err); !ok || !e.None() || time.Since(begun) > 2*time.Second {
 					t.Errorf("%v, after %s", err, time.Since(begun))
 				}
 				synctest.Wait()

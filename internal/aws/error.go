@@ -12,11 +12,8 @@ import (
 
 // Error says why there is no token for a registry, or no repository in it. Its text is one line without secrets.
 type Error struct {
-	// None says that there is no credential at all, as opposed to one that was refused.
-	None bool
-
 	what, text, advice string
-	temporary          bool
+	none, temporary    bool
 }
 
 // Error returns what happened and what to do about it.
@@ -30,6 +27,9 @@ func (e *Error) Error() string {
 
 // Hint returns what the user can do about it.
 func (e *Error) Hint() string { return e.advice }
+
+// None reports whether there is no credential at all, as opposed to one that was refused.
+func (e *Error) None() bool { return e.none }
 
 // Temporary reports whether the same sign-in may succeed later without anyone's intervention.
 func (e *Error) Temporary() bool { return e.temporary }
@@ -97,7 +97,7 @@ func explain(what string, err error, late bool) *Error {
 		status = response.HTTPStatusCode()
 	}
 	if _, ok := errors.AsType[*metadataError](err); ok && status != http.StatusTooManyRequests && status < http.StatusInternalServerError {
-		return &Error{None: true, what: what, text: "there is no credential in the environment, in the shared config files, of a container or of an instance", advice: nowhere}
+		return &Error{none: true, what: what, text: "there is no credential in the environment, in the shared config files, of a container or of an instance", advice: nowhere}
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		throttled := status == http.StatusTooManyRequests || strings.Contains(api.ErrorCode(), "Throttl") || api.ErrorCode() == "TooManyRequestsException"

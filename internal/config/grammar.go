@@ -157,11 +157,24 @@ type registrySection struct {
 	// costs less than asking for each tag. `head` always asks for each tag.
 	Listing text `yaml:"listing" host:"" enum:"auto|head" default:"auto"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
-	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|aws|username|identityToken|credentialHelper|anonymous"`
+	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|aws|google|username|identityToken|credentialHelper|anonymous"`
 	// This is a registry of Amazon ECR or ECR Public: sign in with the credential that AWS's SDK finds, or with another one of AWS. Without this
 	// key dray does the same where there is a credential of AWS, and none of `docker login`; with it, it does not go on without one. `{}` is
 	// enough. See docs/aws.md.
 	AWS registryAWSSection `yaml:"aws" host:""`
+	// This is a registry of Google (`*-docker.pkg.dev`, `gcr.io`): sign in with the Application Default Credentials, or with others of Google. Without
+	// this key dray does the same where there are such credentials, and none of `docker login`; with it, it does not go on without them.
+	// `{}` is enough. See docs/google.md.
+	Google registryGoogleSection `yaml:"google"`
+}
+
+type registryGoogleSection struct {
+	origin
+	// A file of credentials: of a service account, of a user, or of workload identity federation; instead of the one that
+	// `GOOGLE_APPLICATION_CREDENTIALS` names. dray trusts the addresses in it.
+	CredentialsFile text `yaml:"credentialsFile" example:"/etc/dray/google.json"`
+	// The e-mail address of a service account to act as.
+	Impersonate text `yaml:"impersonate" format:"serviceAccount" example:"mirror@project.iam.gserviceaccount.com"`
 }
 
 type registryAWSSection struct {

@@ -46,6 +46,9 @@ var shown = map[string]string{
 	"registries.HOST.aws.createRepositories.immutable":  "registries:\n  111122223333.dkr.ecr.eu-west-1.amazonaws.com:\n    aws:\n      createRepositories: {immutable: true}",
 	"registries.HOST.aws.createRepositories.encryption": "registries:\n  111122223333.dkr.ecr.eu-west-1.amazonaws.com:\n    aws:\n      createRepositories: {encryption: KMS}",
 	"registries.HOST.aws.createRepositories.lifecycle":  "registries:\n  111122223333.dkr.ecr.eu-west-1.amazonaws.com:\n    aws:\n      createRepositories:\n        lifecycle: >-\n          {\"rules\": [{\"rulePriority\": 1, \"action\": {\"type\": \"expire\"}, \"selection\":\n          {\"tagStatus\": \"untagged\", \"countType\": \"sinceImagePushed\", \"countUnit\": \"days\", \"countNumber\": 14}}]}",
+	"registries.HOST.google":                            "registries:\n  europe-docker.pkg.dev: {google: {}}",
+	"registries.HOST.google.credentialsFile":            "registries:\n  europe-docker.pkg.dev:\n    google: {credentialsFile: /etc/dray/google.json}",
+	"registries.HOST.google.impersonate":                "registries:\n  europe-docker.pkg.dev/acme:\n    google: {impersonate: mirror@acme.iam.gserviceaccount.com}",
 
 	"receivers":                            "receivers:\n  - {name: hub, type: dockerhub, secret: \"${file:/run/secrets/hub-events}\"}\n  - {name: ghcr, type: github, secret: \"${env:GHCR_EVENTS_SECRET}\"}",
 	"receivers[].name":                     "receivers:\n  - name: hub\n    type: dockerhub\n    secret: ${file:/run/secrets/hub-events}",

@@ -41,6 +41,8 @@ type Registry struct {
 	Azure *RegistryAzure
 	// AWS is nil if the config says nothing of AWS.
 	AWS *RegistryAWS
+	// Google is nil if the config says nothing of Google's cloud.
+	Google *RegistryGoogle
 }
 
 // RateLimit has the limits to keep within. A number is 0 if it is not set.
@@ -175,6 +177,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		ByHead:      s.Listing.value == "head",
 		Azure:       b.registryAzure(s.Azure),
 		AWS:         b.registryAWS(key, s.AWS),
+		Google:      b.registryGoogle(key, s.Google),
 	}
 }
 
