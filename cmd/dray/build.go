@@ -139,8 +139,12 @@ const fromStdin = "-"
 
 // readConfig reads the config file, or stdin, once.
 func (a *app) readConfig(options config.Options) (*config.Config, error) {
-	if a.config != fromStdin {
-		return config.Load(a.config, options)
+	path, options := config.Locate(a.configs, options)
+	switch i := slices.Index(a.configs, fromStdin); {
+	case i < 0:
+		return config.Load(path, options)
+	case i > 0:
+		return &config.Config{}, errors.New("--config -: stdin can only come first")
 	}
 	if a.stdin == nil {
 		if a.in == nil {
@@ -152,15 +156,15 @@ func (a *app) readConfig(options config.Options) (*config.Config, error) {
 		}
 		a.stdin = text
 	}
-	return config.Parse(a.configName(), a.stdin, options)
+	return config.Parse("stdin", a.stdin, options)
 }
 
 // configName is what the config is called.
 func (a *app) configName() string {
-	if a.config == fromStdin {
-		return "stdin"
+	if a.configs[0] == fromStdin {
+		return strings.Join(append([]string{"stdin"}, a.configs[1:]...), ", ")
 	}
-	return a.config
+	return strings.Join(a.configs, ", ")
 }
 
 // build builds the only generation of a command. The caller closes it.

@@ -80,7 +80,7 @@ func (a *app) client(at daemonAddress) (*web.Client, error) {
 	switch {
 	case err != nil && cfg.Server.Listen != "": // there is nothing else to be known of it
 	case err != nil:
-		fmt.Fprintf(a.err, "dray: %s has mistakes (see dray check); asking at %s, or name the daemon with --server\n", a.config, usualAddress)
+		fmt.Fprintf(a.err, "dray: %s has mistakes (see dray check); asking at %s, or name the daemon with --server\n", a.configName(), usualAddress)
 		return web.NewClient(usualAddress, ""), nil
 	case cfg.Server.Listen == "":
 		return nil, usage("the daemon answers nowhere: server.listen in %s is empty", a.configName())

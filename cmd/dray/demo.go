@@ -54,7 +54,7 @@ func (a *app) demo(ctx context.Context, keep bool) error {
 		return &exitError{exitFailed, fmt.Errorf("demo: %w", err)}
 	}
 	defer stage.close()
-	a.config = stage.file
+	a.configs = []string{stage.file}
 	a.say("Two registries run on this machine: the source at %s, the target at %s, which is empty.", stage.source.Host, stage.target.Host)
 	a.say("The source holds team/base and team/tool: %d tags for two and three platforms.", len(demoTags))
 	a.say("The config file is %s:", stage.file)
@@ -102,7 +102,7 @@ func (a *app) demoHub(ctx context.Context) error {
 		return &exitError{exitFailed, fmt.Errorf("demo: %w", err)}
 	}
 	defer stage.close()
-	a.config = stage.file
+	a.configs = []string{stage.file}
 	a.say("The source at %s allows %d manifest fetches in %s, and counts them.", stage.source.Host, demoPulls, demoWindow)
 	a.say("The config file is %s:", stage.file)
 	fmt.Fprintln(a.out, indent(stage.text))
@@ -126,7 +126,7 @@ func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
 		return &exitError{exitFailed, err}
 	}
 	a.say("The tag moves once more. This time a daemon imports it, which runs each mapping every 10 seconds.")
-	a.say("$ dray run -c %s", a.config)
+	a.say("$ dray run -c %s", a.configName())
 	life, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -151,7 +151,7 @@ func (a *app) demoDaemon(ctx context.Context, stage *stage, keep bool) error {
 }
 
 func (a *app) demoStep(command string, run func() error) error {
-	a.say("$ dray %s -c %s", command, a.config)
+	a.say("$ dray %s -c %s", command, a.configName())
 	return run()
 }
 

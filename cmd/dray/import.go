@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ Entra token, for a source at Azure, as in "az acr import".
 			if len(args) != 2 {
 				return usage("import takes a SOURCE and a TARGET, got %d arguments", len(args))
 			}
-			if a.config == fromStdin && (how.password || how.identityToken) {
+			if slices.Contains(a.configs, fromStdin) && (how.password || how.identityToken) {
 				return usage("stdin cannot have both the config and a secret: name a file with --config")
 			}
 			cfg := &config.Config{Path: "dray import", Azure: config.DefaultAzure()}

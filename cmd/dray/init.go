@@ -48,8 +48,11 @@ terminal, init asks for what the command line does not say. It replaces no file,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := os.Lstat(a.config); err == nil && a.config != fromStdin {
-				return usage("%s exists already; init replaces no file: name another with --config", a.config)
+			if len(a.configs) > 1 {
+				return usage("init writes one file: name one with --config")
+			}
+			if _, err := os.Lstat(a.configs[0]); err == nil && a.configs[0] != fromStdin {
+				return usage("%s exists already; init replaces no file: name another with --config", a.configs[0])
 			}
 			if len(args) == 2 {
 				m.source, m.target = args[0], args[1]
@@ -159,7 +162,7 @@ func (q *questions) line() string {
 
 // writeFirst writes the file if dray can use it.
 func (a *app) writeFirst(m firstMapping) error {
-	name := a.config
+	name := a.configs[0]
 	if name == fromStdin {
 		name = "dray.yaml"
 	}
@@ -171,29 +174,29 @@ func (a *app) writeFirst(m firstMapping) error {
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("nothing was written, since dray could not read it: %w", withoutPlaces(err))}
 	}
-	if a.config == fromStdin {
+	if a.configs[0] == fromStdin {
 		_, err := a.out.Write(text)
 		return err
 	}
-	f, err := os.OpenFile(a.config, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // the user names it, and it has no secret
+	f, err := os.OpenFile(a.configs[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // the user names it, and it has no secret
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return usage("%s exists already; init replaces no file", a.config)
+		return usage("%s exists already; init replaces no file", a.configs[0])
 	case err != nil:
 		return &exitError{exitFailed, err}
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return &exitError{exitFailed, errors.Join(err, os.Remove(a.config))}
+		return &exitError{exitFailed, errors.Join(err, os.Remove(a.configs[0]))}
 	}
 	if a.output == "json" {
-		return a.writeJSON(map[string]any{"version": 1, "command": "init", "config": a.config})
+		return a.writeJSON(map[string]any{"version": 1, "command": "init", "config": a.configs[0]})
 	}
 	option := ""
-	if a.config != "dray.yaml" {
-		option = " -c " + a.config
+	if a.configs[0] != "dray.yaml" {
+		option = " -c " + a.configs[0]
 	}
-	_, err = fmt.Fprintf(a.out, "%s is written. Next:\n  dray check --online%[2]s    signs in to the registries\n  dray plan%[2]s              shows what a sync would do\n  dray sync%[2]s              does it once, dray run%[2]s on its schedule\n", a.config, option)
+	_, err = fmt.Fprintf(a.out, "%s is written. Next:\n  dray check --online%[2]s    signs in to the registries\n  dray plan%[2]s              shows what a sync would do\n  dray sync%[2]s              does it once, dray run%[2]s on its schedule\n", a.configs[0], option)
 	return err
 }
 

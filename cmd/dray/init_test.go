@@ -58,7 +58,7 @@ func TestInit(t *testing.T) {
 			if again := dray(t, "init", "-c", file, "a.io/x", "b.io/x"); again.code != exitUsage || !strings.Contains(again.err, "exists already") {
 				t.Errorf("%+v", again)
 			}
-			config := &app{flags: flags{config: file}, streams: streams{getenv: os.LookupEnv}}
+			config := &app{flags: flags{configs: []string{file}}, streams: streams{getenv: os.LookupEnv}}
 			_, jobs, err := config.load()
 			if err != nil || len(jobs) != 1 {
 				t.Fatalf("%d jobs, %v", len(jobs), err)

@@ -87,6 +87,9 @@ type reload struct {
 	change  func(d desk, r *running)
 }
 
+// aFolder is a reload of a daemon whose config is a folder.
+const aFolder = "a file comes to a folder that is the config"
+
 // reloads are the ways in which a config with the job "one" becomes one with the jobs "one" and "two", each from the file that dray was
 // started with.
 func reloads() map[string]reload {
@@ -151,6 +154,10 @@ func reloads() map[string]reload {
 			func(d desk) { d.write(d.config, d.including("one")) },
 			func(d desk, _ *running) { d.write(filepath.Join(d.dir, "conf.d", "two.yaml"), d.part("two")) },
 		},
+		aFolder: {
+			func(d desk) { d.write(d.config, d.text("one")) },
+			func(d desk, _ *running) { d.write(filepath.Join(d.dir, "two.yaml"), d.part("two")) },
+		},
 		"an included file written": {
 			func(d desk) {
 				d.write(d.config, d.including("one"))
@@ -199,7 +206,11 @@ func TestReloads(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			way.prepare(d)
-			r := launch(t, d.config, d.socket)
+			config := d.config
+			if name == aFolder {
+				config = d.dir
+			}
+			r := launch(t, config, d.socket)
 			r.until(t, "the first run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
 			before := r.status(t).Jobs[0]
 			way.change(d, r)
@@ -251,7 +262,11 @@ func TestRejections(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			d.write(d.config, d.text("one"))
-			r := launch(t, d.config, d.socket)
+			config := d.config
+			if name == aFolder {
+				config = d.dir
+			}
+			r := launch(t, config, d.socket)
 			r.until(t, "the first run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
 			before := r.status(t).Jobs[0]
 			spoil(d)

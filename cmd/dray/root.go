@@ -67,7 +67,8 @@ func usage(format string, args ...any) error {
 
 // flags are those that every command has.
 type flags struct {
-	config    string
+	// configs name the config; see [config.Locate].
+	configs   []string
 	output    string
 	logLevel  string
 	logFormat string
@@ -203,7 +204,7 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 		config = "dray.yaml"
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&a.config, "config", "c", config, "the config `FILE`, - for stdin; $DRAY_CONFIG changes the default")
+	f.StringArrayVarP(&a.configs, "config", "c", []string{config}, "the config `FILE` or folder, - for stdin; may be repeated; $DRAY_CONFIG changes the default")
 	f.StringVarP(&a.output, "output", "o", "text", "output format: text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
 	f.BoolVar(&a.verbose, "verbose", false, "print each failure, not only each cause")

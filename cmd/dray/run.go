@@ -36,14 +36,14 @@ func (a *app) runCommand() *cobra.Command {
 finish within the config's shutdownGrace; a second signal ends them at once. The exit code is 0, unless something
 hangs: then dray ends the process two seconds after the grace at the latest.
 
-dray watches the config file, those that it includes, and the secrets that they name. A change takes effect within
+dray watches the files of the config, and the secrets that they name. A change takes effect within
 two seconds. A file with mistakes is rejected as a whole, and stays in effect as it was when it was last good.
 SIGHUP reloads now. "dray status" shows what the daemon does; server.listen in the config sets its address.
 
 ` + exitHelp,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if a.config == fromStdin {
+			if slices.Contains(a.configs, fromStdin) {
 				return usage("run follows its config file, and cannot follow stdin: name a file with --config")
 			}
 			return a.serve(c.Context())
@@ -113,7 +113,7 @@ type service struct {
 // newService builds the daemon. If it returns an error, nothing stays open.
 func (a *app) newService(ctx context.Context) (*service, error) {
 	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}}
-	s.reader = config.NewReader(a.config, config.Options{Getenv: a.getenv, ReadFile: s.watch.ReadFile, List: s.watch.List, Check: compileInto(&s.jobs)})
+	s.reader = config.NewReader(config.Locate(a.configs, config.Options{Getenv: a.getenv, ReadFile: s.watch.ReadFile, List: s.watch.List, Check: compileInto(&s.jobs)}))
 	cfg, rejected, err := s.reader.Read()
 	if err != nil {
 		return nil, &exitError{exitUsage, err}

@@ -130,7 +130,7 @@ func TestClaimOutlastsTheStore(t *testing.T) {
 	d := newDesk(t)
 	d.write(d.config, d.text("one"))
 	var said bytes.Buffer
-	a := &app{streams: streams{out: &said, err: &said, getenv: os.LookupEnv, work: newWork()}, flags: flags{config: d.config}}
+	a := &app{streams: streams{out: &said, err: &said, getenv: os.LookupEnv, work: newWork()}, flags: flags{configs: []string{d.config}}}
 	s, err := a.newService(t.Context())
 	if err != nil {
 		t.Fatal(err, said.String())

@@ -15,9 +15,9 @@ import (
 // maxIncluded is the size limit of an included file, in bytes.
 const maxIncluded = 1 << 20
 
-// inclusion is an entry of include, or a file that one matches.
+// inclusion is an entry of include or of [Options.With], or a file that one matches.
 type inclusion struct {
-	// path is joined with the main file's folder, and text what the main file says; it is not set for what a pattern matches.
+	// path is joined with the main file's folder, and text what the main file says; it is not set for what a pattern matches, and for With.
 	path string
 	text text
 }
@@ -40,6 +40,9 @@ func (i inclusion) unreadable(err error, isMain bool) *Error {
 // included returns the files that the main file includes, in order, each once.
 func (a *attempt) included() []inclusion {
 	entries := a.inclusions()
+	for _, path := range a.opts.With {
+		entries = append(entries, inclusion{path: path, text: text{origin: origin{pos: Position{File: path}}, raw: path}})
+	}
 	main := absolute(a.main.name)
 	seen := map[string]string{main: ""} // with what the entry says
 	var all []inclusion
@@ -50,6 +53,7 @@ func (a *attempt) included() []inclusion {
 			case !again:
 				seen[path] = e.text.value
 				all = append(all, e)
+			case !e.text.set: // named twice on the command line, or also by include
 			case a.main.stuck || first == e.text.value: // which the list has reported
 			case path == main:
 				a.main.fail(e.text.origin, fmt.Errorf("%s is this file itself", quote(e.text.raw)), "remove it")

@@ -13,7 +13,7 @@ import (
 )
 
 // TestInclude has a table of configs of several files: testdata/include.txt. A name that ends with "/" is a folder's, with "|" a pipe's,
-// and "a>b" is a link. What is wanted are the mistakes or, for none, the names of the mappings with what they inherit.
+// and "a>b" is a link. The content of "-c" are the paths that the command line names; dray.yaml without it. What is wanted are the mistakes or, for none, the names of the mappings with what they inherit.
 func TestInclude(t *testing.T) {
 	const table = "testdata/include.txt"
 	data, err := os.ReadFile(table)
@@ -53,12 +53,18 @@ func includeAll(t *testing.T, files []txtar.File) string {
 	t.Helper()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
+	named := []string{at("dray.yaml")}
 	for _, f := range files {
 		err := os.MkdirAll(filepath.Dir(at(f.Name)), 0o700)
 		link, to, isLink := strings.Cut(f.Name, ">")
 		pipe, isPipe := strings.CutSuffix(f.Name, "|")
 		switch {
 		case err != nil:
+		case f.Name == "-c":
+			named = nil
+			for _, name := range strings.Fields(string(f.Data)) {
+				named = append(named, at(name))
+			}
 		case strings.HasSuffix(f.Name, "/"):
 			err = os.MkdirAll(at(f.Name), 0o700)
 		case isLink:
@@ -77,7 +83,7 @@ func includeAll(t *testing.T, files []txtar.File) string {
 	}
 	options := world("")
 	options.ReadFile = nil
-	c, err := Load(at("dray.yaml"), options)
+	c, err := Load(Locate(named, options))
 	if err != nil {
 		return strings.ReplaceAll(err.Error(), dir+"/", "") + "\n"
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 
@@ -29,9 +31,39 @@ type Options struct {
 	// Check finds mistakes of a whole config that no file shows by itself; its error is of the type [Errors], each with the position of the
 	// latter of two that contradict each other. It is called again without the files that have mistakes. nil for none.
 	Check func(*Config) error
+	// With are files that belong to the config besides those that the main file includes, and patterns of such; see [Locate].
+	With []string
+	// MainOptional is set if the main file need not be there; it is then like one without settings.
+	MainOptional bool
 	// NoSecrets reads no variables, and no files but those of the config. A placeholder replaces each, and values that depend on one are never
 	// reported as mistakes.
 	NoSecrets bool
+}
+
+// mainName is the name of a folder's main file.
+const mainName = "dray.yaml"
+
+// Locate returns the main file of a config that paths name, at least one, and opts for it. The first path is the main file, and the others are
+// like entries of its include. A folder stands for its files *.yaml and *.yml, of which dray.yaml is the main file if the folder is the first
+// path.
+func Locate(paths []string, opts Options) (main string, _ Options) {
+	for i, path := range paths {
+		info, err := os.Stat(path)
+		folder := err == nil && info.IsDir()
+		switch {
+		case i == 0 && folder:
+			main, opts.MainOptional = filepath.Join(path, mainName), true
+		case i == 0:
+			main = path
+		}
+		switch {
+		case folder:
+			opts.With = append(opts.With, filepath.Join(path, "*.y*ml")) // which nothing else matches
+		case i > 0:
+			opts.With = append(opts.With, path)
+		}
+	}
+	return main, opts
 }
 
 // Load reads a config: a file and those that it includes. The error is of the type [Errors] and holds every mistake. Even then the config has

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 )
@@ -199,6 +200,9 @@ func (a *attempt) read(s *source, at inclusion) {
 	isMain := s == a.main
 	if s.next.data = a.data; !isMain || a.data == nil {
 		data, err := a.opts.ReadFile(path)
+		if isMain && a.opts.MainOptional && errors.Is(err, fs.ErrNotExist) {
+			data, err = []byte("version: 1\n"), nil
+		}
 		if err != nil {
 			s.add(at.unreadable(err, isMain))
 			return
@@ -218,6 +222,7 @@ func (a *attempt) read(s *source, at inclusion) {
 	if !isMain {
 		w.main = a.main.name
 	}
+	w.joined = isMain && len(a.opts.With) > 0
 	w.value(&s.doc, root, "", "")
 }
 
@@ -296,8 +301,10 @@ func (a *attempt) check(order []*source) {
 	}
 	c := a.config(order)
 	if len(c.Mappings) == 0 {
-		at := a.main.next.include[0].text // without any, mappings are missing
-		a.empty = &Error{Pos: at.pos, Key: "include", Err: errors.New("no file has a mapping")}
+		a.empty = &Error{Pos: Position{File: a.path}, Err: errors.New("no file has a mapping")}
+		if all := a.main.next.include; len(all) > 0 {
+			a.empty.Pos, a.empty.Key = all[0].text.pos, "include"
+		}
 		return
 	}
 	if a.opts.Check == nil {

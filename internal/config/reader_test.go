@@ -21,7 +21,13 @@ type shelf struct {
 
 func newShelf(check func(*Config) error) *shelf {
 	s := &shelf{files: map[string]string{}, gone: map[string]bool{}}
-	s.reader = NewReader("/etc/main", Options{
+	s.reader = NewReader("/etc/main", s.options(check))
+	return s
+}
+
+// options read the shelf.
+func (s *shelf) options(check func(*Config) error) Options {
+	return Options{
 		ReadFile: func(name string) ([]byte, error) {
 			text, ok := s.files[strings.TrimPrefix(name, "/etc/")]
 			if !ok {
@@ -45,8 +51,7 @@ func newShelf(check func(*Config) error) *shelf {
 			return all, nil
 		},
 		Check: check,
-	})
-	return s
+	}
 }
 
 // entries is the text of a file with these mappings, each "name" or "name=repository".
@@ -219,6 +224,35 @@ func TestReader(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestReaderOfFolder changes files of a folder that is the config, of which dray.yaml is the main file while it is there.
+func TestReaderOfFolder(t *testing.T) {
+	s := newShelf(oneWriter)
+	o := s.options(oneWriter)
+	o.With, o.MainOptional = []string{"/etc/d/*.y*ml"}, true
+	s.reader = NewReader("/etc/d/dray.yaml", o)
+	for i, step := range []struct{ name, text, says string }{
+		{"d/b.yaml", entries("b"), "b=b"},
+		{"d/a.yml", entries("a"), "a=a b=b"},
+		{"d/a.yml", "version: 1\nmappings: {}\n", "a=a b=b - /etc/d/a.yml:2:11: mappings: must be a list (got a mapping)"},
+		{"d/a.yml", entries("a=c"), "a=c b=b"},
+		{"d/dray.yaml", "version: 1\njobs: 2\n", "a=c b=b"},
+		{"d/dray.yaml", "version: 1\njobs: x\n", "a=c b=b - /etc/d/dray.yaml:2:7: jobs: must be a whole number (got the text \"x\")"},
+		{"d/b.yaml", entries("b=d"), "a=c b=d - /etc/d/dray.yaml:2:7: jobs: must be a whole number (got the text \"x\")"},
+		{"d/dray.yaml", entries("m"), "m=m a=c b=d"},
+		{"d/dray.yaml", "", "a=c b=d"},
+		{"d/b.yaml", "", "a=c"},
+		{"d/a.yml", "", "! /etc/d/dray.yaml: no file has a mapping"},
+	} {
+		s.files[step.name] = step.text
+		if step.text == "" {
+			delete(s.files, step.name)
+		}
+		if got := s.says(true); got != step.says {
+			t.Errorf("step %d, %s: got\n%s\nwant\n%s", i, step.name, got, step.says)
+		}
 	}
 }
 

@@ -136,6 +136,11 @@ mappings:
   - {<<: *daily, source: docker.io/library/redis, target: registry.example.com/mirror/redis}
 ` + "```" + `
 
+A config can be several files: those that [` + "`include`" + `](#include) names, and those of the command line. ` + "`-c MAIN.yaml -c TEAM.yaml -c conf.d`" + ` reads MAIN.yaml as
+if its ` + "`include`" + ` named the others as well; a folder stands for its files ` + "`*.yaml` and `*.yml`" + `, in the order of their names, but not for those of folders in it.
+` + "`-c conf.d`" + ` alone reads that folder: ` + "`conf.d/dray.yaml`" + ` is its main file, with all settings that are of the config as a whole, and need not be there. What
+` + "`include`" + ` says of mistakes, unique names, and of how ` + "`dray run`" + ` follows files holds for these too. A relative path in a file is relative to the folder of that file.
+
 ` + "`dray check --no-secrets`" + ` checks a file where its variables and other files are not there, as in the pipeline of a pull request.
 
 An example shows the key with what has to stand around it; ` + "`HOST`" + ` in a heading is a registry such as ` + "`ghcr.io`" + `, and ` + "`[]`" + ` an entry of a list.

@@ -18,6 +18,8 @@ type walker struct {
 	shapes shapes
 	// main is the name of the file that includes this one; empty for that one itself.
 	main string
+	// joined says that files belong to the config that this one does not name.
+	joined bool
 }
 
 func (r *report) fail(at origin, err error, hint string) {
@@ -156,7 +158,7 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 		if some != nil && w.main == "" {
 			some = some[:2] // registries alone do nothing
 		}
-		if some != nil && !slices.ContainsFunc(some, has) {
+		if some != nil && !w.joined && !slices.ContainsFunc(some, has) {
 			w.fail(at.below(some[0]), errors.New("is missing"), "")
 		}
 		first := ""
