@@ -40,9 +40,11 @@ func (quiet) Close() {}
 // They are closed in reverse order.
 type process struct {
 	*app
-	log     *slog.Logger
-	store   *store.Store // nil for none
-	keep    func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error)
+	log   *slog.Logger
+	store *store.Store // nil for none
+	keep  func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error)
+	// holds are shared with other processes; nil where there are none.
+	holds   transfer.Holds
 	metrics *metrics.Metrics // nil for none
 	limits  *limits
 	// readFile reads files that may change while the process runs; nil if changes do not matter.
@@ -180,11 +182,11 @@ func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, lo
 }
 
 // newEngine makes the engine "copy"; without a store it remembers nothing of earlier runs.
-func newEngine(client *registry.Client, memory *store.Store, limits *limits, log *slog.Logger) *transfer.Engine {
+func newEngine(client *registry.Client, memory *store.Store, holds transfer.Holds, limits *limits, log *slog.Logger) *transfer.Engine {
 	options := transfer.Options{
 		Source: client, Artifacts: client, Target: client, Presence: client, Log: log,
 		Metered: limits.governor.Metered, Free: client.Mirrored, Saved: limits.spared,
-		Reserve: limits.reserve,
+		Reserve: limits.reserve, Holds: holds, Idle: limits.governor.Idle,
 	}
 	if memory != nil {
 		options.Memory, options.Now = memory, time.Now

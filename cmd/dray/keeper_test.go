@@ -60,17 +60,17 @@ func keepers(t *testing.T, test func(t *testing.T, k *keeping)) {
 func (k *keeping) begin() {
 	k.t.Helper()
 	m := k.start()
-	keeper, release, err := m.keep(k.t.Context(), func(record.JobStatus) {}, slog.New(slog.DiscardHandler))
+	kept, err := m.keep(k.t.Context(), func(record.JobStatus) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	k.keeper, k.store = keeper, m.store
+	k.keeper, k.store = kept.keeper, m.store
 	k.close = func() {
-		keeper.Leave(context.WithoutCancel(k.t.Context()))
+		kept.Leave(context.WithoutCancel(k.t.Context()))
 		if err := m.store.Close(); err != nil {
 			k.t.Error(err)
 		}
-		release()
+		kept.release()
 	}
 }
 

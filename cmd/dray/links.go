@@ -96,7 +96,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", cfg.Path, err)}
 	}
 	l.newEngines = func() (engines []mirror.Engine, copying *transfer.Engine) {
-		copying = newEngine(l.client, p.store, p.limits, p.log)
+		copying = newEngine(l.client, p.store, p.holds, p.limits, p.log)
 		if side != nil {
 			engines = append(engines, side.engine(l.client, credentials, p.store, p.limits, copying, p.log))
 		}

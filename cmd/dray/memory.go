@@ -11,6 +11,7 @@ import (
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
+	"github.com/draysync/dray/internal/transfer"
 )
 
 // keeper keeps the jobs of a daemon.
@@ -23,8 +24,16 @@ type keeper interface {
 // memory is the state that outlives the process.
 type memory struct {
 	store *store.Store // nil for none
-	// keep returns the keeper of a daemon's jobs, and a function to call once the store is closed.
-	keep func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error)
+	keep  func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error)
+}
+
+// kept is what keeps a daemon's jobs.
+type kept struct {
+	keeper
+	// release is to be called once the store is closed.
+	release func()
+	// holds are shared with other processes; nil where there are none.
+	holds transfer.Holds
 }
 
 // remember opens the store of a directory, or the ledger that several processes share. The store is only a cache: if it cannot be opened, dray logs
@@ -50,8 +59,8 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) memory {
 
 // directory opens the store of a directory; empty for none.
 func directory(ctx context.Context, dir string, options store.Options) (memory, error) {
-	forgets := memory{keep: func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error) {
-		return daemon.NewAlone(forgetful{}, scheduled, log), func() {}, nil
+	forgets := memory{keep: func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error) {
+		return kept{keeper: daemon.NewAlone(forgetful{}, scheduled, log), release: func() {}}, nil
 	}}
 	if dir == "" {
 		return forgets, nil
@@ -60,12 +69,12 @@ func directory(ctx context.Context, dir string, options store.Options) (memory, 
 	if s == nil {
 		return forgets, err
 	}
-	return memory{s, func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error) {
+	return memory{s, func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error) {
 		release, err := store.Claim(dir)
 		if err != nil {
-			return nil, nil, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
+			return kept{}, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
 		}
-		return daemon.NewAlone(s, scheduled, log), release, nil
+		return kept{keeper: daemon.NewAlone(s, scheduled, log), release: release}, nil
 	}}, err
 }
 
@@ -73,16 +82,16 @@ func directory(ctx context.Context, dir string, options store.Options) (memory, 
 func (a *app) ledger(ctx context.Context, c config.Cluster, options store.Options) (memory, error) {
 	l, err := store.Join(ctx, c.Ledger.Reveal(), options)
 	if err != nil {
-		return memory{keep: func(context.Context, func(record.JobStatus), *slog.Logger) (keeper, func(), error) {
-			return nil, nil, fmt.Errorf("cluster: %w", err)
+		return memory{keep: func(context.Context, func(record.JobStatus), *slog.Logger) (kept, error) {
+			return kept{}, fmt.Errorf("cluster: %w", err)
 		}}, err
 	}
-	return memory{l.Store, func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (keeper, func(), error) {
+	return memory{l.Store, func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error) {
 		member, err := l.Enter(ctx, store.MemberOptions{Name: replicaName(c), Dray: buildVersion().Version, Lease: c.Lease})
 		if err != nil {
-			return nil, nil, fmt.Errorf("cluster: %w", err)
+			return kept{}, fmt.Errorf("cluster: %w", err)
 		}
-		return daemon.NewShared(ctx, member, scheduled, log), func() {}, nil
+		return kept{daemon.NewShared(ctx, member, scheduled, log), func() {}, member}, nil
 	}}, nil
 }
 

@@ -130,12 +130,13 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 
 // assemble builds the parts that only a daemon has.
 func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
-	keeper, release, err := s.keep(ctx, s.metrics.Scheduled, s.log)
+	keeper, err := s.keep(ctx, s.metrics.Scheduled, s.log)
 	if err != nil {
 		return err
 	}
 	// After the store is closed, so that the next daemon finds all that this one has written.
-	s.closers = slices.Insert(s.closers, 0, func(context.Context) error { release(); return nil })
+	s.closers = slices.Insert(s.closers, 0, func(context.Context) error { keeper.release(); return nil })
+	s.holds = keeper.holds
 	if s.hooks, err = webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: s.log}); err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (m *Mirror) settleError(out *Outcome, err error) {
 		return
 	}
 	out.Status, out.Err = record.Failed, err
-	if errors.Is(err, ErrStopping) {
+	if errors.Is(err, ErrStopping) || errors.Is(err, record.ErrLost) {
 		out.Status = record.Deferred
 	}
 	if at, ok := retryAt(err); ok {

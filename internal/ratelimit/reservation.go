@@ -34,6 +34,20 @@ func (g *Governor) Reserve(ctx context.Context, registry, repository string, pul
 	return context.WithValue(ctx, reserved{}, r), r.adjust
 }
 
+// Idle returns the pulls that are reserved for the requests of a context, until resume is called: then they are reserved again, as far as any
+// are left.
+func (*Governor) Idle(ctx context.Context) (resume func()) {
+	r := reservationOf(ctx)
+	if r == nil {
+		return func() {}
+	}
+	r.mu.Lock()
+	pulls := r.left
+	r.unlock()
+	r.adjust(0)
+	return func() { r.adjust(pulls) }
+}
+
 // adjust sets the size of the reservation, limited by what is left.
 func (r *reservation) adjust(pulls int) {
 	r.mu.Lock()

@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -112,6 +113,54 @@ func TestProcessesShareABudget(t *testing.T) {
 					t.Errorf("%d pulls of %d, %d refused", a.Pulled, most, a.Refused)
 				}
 				for _, p := range processes {
+					p.Keep()
+					if err := p.store.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestIdle: pulls that a process has reserved, and does not need while it waits for another one, are there for that one, within seconds; and what
+// is left of them is reserved again afterwards.
+func TestIdle(t *testing.T) {
+	for name, idle := range map[string]bool{"idle": true, "not idle": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := emulator.New(emulator.Options{})
+				if err := emulator.MultiArch(1, emulator.ImageOptions{Layers: 1, LayerSize: 50}).Push(source, "team/app", "v1"); err != nil {
+					t.Fatal(err)
+				}
+				h := hub.New(source, hub.Options{Limit: 10, Window: time.Hour})
+				dir, rule := t.TempDir(), ratelimit.Rule{Metered: true}
+				waits, fetches := startProcess(t, dir, h, rule), startProcess(t, dir, h, rule)
+				ctx, adjust := waits.Reserve(t.Context(), "hub.example", "team/app", 9, false)
+				do := func(p process, ctx context.Context, method string) error { return p.do(ctx, method, "v1") }
+				if err := errors.Join(do(waits, ctx, http.MethodHead), do(waits, ctx, http.MethodGet)); err != nil { // now they are set aside
+					t.Fatal(err)
+				}
+				adjust(9)
+				if err := errors.Join(do(waits, ctx, http.MethodGet), do(fetches, t.Context(), http.MethodHead)); err != nil {
+					t.Fatal(err)
+				}
+				resume := func() {}
+				if idle {
+					resume = waits.Idle(ctx)
+				}
+				began := time.Now()
+				err := do(fetches, t.Context(), http.MethodGet)
+				if took := time.Since(began); idle != (err == nil) || idle != (took < 5*time.Second) {
+					t.Errorf("%v after %s", err, took)
+				}
+				resume()
+				if b := waits.Budgets(time.Now())[0]; idle && b.Reserved != b.Remaining || b.Reserved == 0 {
+					t.Errorf("%d of %d are reserved", b.Reserved, b.Remaining)
+				}
+				adjust(0)
+				waits.Idle(t.Context())() // who has reserved nothing has nothing to return
+				for _, p := range []process{waits, fetches} {
 					p.Keep()
 					if err := p.store.Close(); err != nil {
 						t.Error(err)

@@ -71,7 +71,7 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 			claim.Some = sorted(slices.Concat(s.Looks, s.Again))
 		}
 	}
-	return claim, 0, m.hold(id, claim)
+	return claim, 0, m.note(id, claim)
 }
 
 // texts decodes a column of texts, which may have each of them several times.
@@ -85,15 +85,15 @@ func sorted(texts []string) []string {
 	return slices.Compact(texts)
 }
 
-// hold has a claim end with the membership under which it was made.
-func (m *Member) hold(id int64, claim *record.Claim) error {
+// note has a claim end with the membership under which it was made.
+func (m *Member) note(id int64, claim *record.Claim) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.id != id {
 		return errNoMember
 	}
 	lost := make(chan struct{})
-	m.claims[claim.Token], claim.Lost = &claimed{claim.Job, lost}, lost
+	m.claims[claim.Token], claim.Lost = &claimed{claim.Job, claim.Fingerprint, claim.Token, lost}, lost
 	return nil
 }
 

@@ -54,6 +54,7 @@ type Member struct {
 	until  time.Duration
 	lost   chan struct{}
 	claims map[int64]*claimed // by token
+	held   map[string]bool    // the holds of this process
 	force  inForce
 	// ahead is how far the ledger's clock is ahead of this process's; away is since when the ledger cannot be reached, zero if it can.
 	ahead time.Duration
@@ -67,8 +68,9 @@ type inForce struct {
 }
 
 type claimed struct {
-	job  string
-	lost chan struct{}
+	job, fingerprint string
+	token            int64
+	lost             chan struct{}
 }
 
 // Enter makes this process a member of a ledger. It is one until [Member.Leave], as long as [Member.Keep] runs.
@@ -91,7 +93,7 @@ func (m *Member) enter(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.id, m.until, m.lost, m.claims = id, m.fenced(sent), make(chan struct{}), map[int64]*claimed{}
+	m.id, m.until, m.lost, m.claims, m.held = id, m.fenced(sent), make(chan struct{}), map[int64]*claimed{}, map[string]bool{}
 	return nil
 }
 
@@ -326,6 +328,7 @@ func (m *Member) sweep(ctx context.Context) error {
 	const late = "UPDATE {jobs} SET urgent = true WHERE id IN " +
 		"(SELECT id FROM {jobs} WHERE member IS NULL AND NOT removed AND NOT urgent AND next > 0 AND next < ? {unlocked})"
 	freed, err := m.ledger.dialect.write(ctx, []statement{
+		m.endHolds(),
 		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
 		do(late, moment(-lateSoon)),
 		cutOff("NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?)", now),
@@ -348,6 +351,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	defer done()
 	_, err = m.ledger.dialect.write(ctx, []statement{
 		cutOff("member = ?", id),
+		do("DELETE FROM {holds} WHERE member = ?", id),
 		do("DELETE FROM {members} WHERE id = ?", id),
 	}, false)
 	m.end()

@@ -186,6 +186,9 @@ func TestLedgerMigrates(t *testing.T) {
 	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: lease})
 	must(t, err)
 	must(t, m.sweep(t.Context()))
+	done, err := m.Hold(t.Context(), "x", quietly)
+	must(t, err)
+	done()
 	for _, job := range []string{"free", "claimed"} { // one has waited for longer than the other
 		if claim := taken(t, m); claim == nil || claim.Job != job || claim.Some != nil {
 			t.Errorf("%s: %+v", job, claim)

@@ -3,7 +3,7 @@ package store
 // ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
 // The tables are those of the SQLite store. The function now is the clock; it is stable,
 // which means once a statement, so that what is compared with it is found by indexes.
-var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4}
+var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4, ledgerVersion5}
 
 // ledgerMeta is where the version is.
 const ledgerMeta = `
@@ -193,4 +193,13 @@ CREATE TABLE IF NOT EXISTS dray.pauses (
 	reason TEXT NOT NULL
 );
 ALTER TABLE dray.jobs ADD COLUMN IF NOT EXISTS anyway BOOLEAN NOT NULL DEFAULT false;
+`
+
+// What one member alone may do now. The table is unlogged: a crash of the database empties it, which costs something done twice.
+const ledgerVersion5 = `
+CREATE UNLOGGED TABLE IF NOT EXISTS dray.holds (
+	key    TEXT PRIMARY KEY,
+	member BIGINT NOT NULL,
+	taken  BIGINT NOT NULL
+);
 `

@@ -11,6 +11,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/wire"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // Source reads manifests and blobs.
@@ -43,6 +44,15 @@ type Presence interface {
 	HasBlob(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error)
 }
 
+// Holds gives one of several processes the sole right to do something now.
+type Holds interface {
+	// Hold waits until no other does it, or has done so for too long; before it waits it calls waits. An error says that others may be doing it.
+	Hold(ctx context.Context, what string, waits func()) (done func(), err error)
+	// Permit waits until no other writes a tag, and lets this process do so for a job of its own; waited is set if another did. The error is
+	// record.ErrLost if it is not its own any more.
+	Permit(ctx context.Context, job, tag string) (done func(), waited bool, err error)
+}
+
 // Options of an [Engine]. Source, Artifacts, Target, Presence and Log are required.
 type Options struct {
 	Source    Source
@@ -54,6 +64,8 @@ type Options struct {
 	// Reserve reserves pulls of a repository for the requests of the returned context; begun says that the import has made pulls before.
 	// adjust changes the number still reserved, and is called with 0 in the end. nil if nothing is counted.
 	Reserve func(ctx context.Context, repo image.Repository, pulls int, begun bool) (of context.Context, adjust func(pulls int))
+	// Idle returns what is reserved for the requests of a context, until resume is called. Required with Holds.
+	Idle func(ctx context.Context) (resume func())
 	// Free fetches a manifest by digest from where that does not count; false if that is not possible. nil for never.
 	Free func(ctx context.Context, ref image.Reference) (image.Manifest, bool)
 	// Saved is called for each manifest that was not fetched from its registry: "cache" for a cached one, "mirror" for one from elsewhere;
@@ -61,6 +73,8 @@ type Options struct {
 	Saved func(registry, by string)
 	// Memory lasts across restarts; nil for none.
 	Memory Memory
+	// Holds are shared with other processes that share the memory; nil where there are none.
+	Holds Holds
 	// Now returns the time; required with a Memory.
 	Now func() time.Time
 	Log *slog.Logger
@@ -150,6 +164,11 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 		if m, ok := e.memory.manifest(ctx, source.Digest); ok {
 			return m, false, nil
 		}
+		done, m, ok := e.soleFetch(ctx, source)
+		defer done()
+		if ok {
+			return m, false, nil
+		}
 		m, err := e.options.Source.Manifest(ctx, source.Repository.Digest(source.Digest))
 		if m.Via != "" {
 			by = "mirror"
@@ -163,6 +182,26 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 		e.saved(source.Registry, by)
 	}
 	return m, pulled, nil
+}
+
+// soleFetch waits until no other process fetches a manifest that counts, and returns it if one has; done is to be called after the fetch. Meanwhile
+// it leaves the reserved pulls to the others: who fetches may be waiting for them.
+func (e *Engine) soleFetch(ctx context.Context, source image.Reference) (done func(), m image.Manifest, ok bool) {
+	if e.options.Holds == nil || !e.metered(source.Registry) {
+		return func() {}, m, false
+	}
+	resume, waited := func() {}, func() {}
+	done, err := e.options.Holds.Hold(ctx, "manifest "+string(source.Digest), func() {
+		resume, waited = e.options.Idle(ctx), worktime.Wait(ctx)
+	})
+	waited()
+	resume()
+	if err != nil { // better twice than never
+		e.memory.heed(ctx, err)
+		done = func() {}
+	}
+	m, ok = e.memory.manifest(ctx, source.Digest)
+	return done, m, ok
 }
 
 // Manifest returns a manifest of any registry by digest, from the cache or from where it costs least.

@@ -128,6 +128,11 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 		return nil
 	}
 	if ref == t.order.Target {
+		done, err := t.permit(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
 		if err := t.mayWrite(ctx); err != nil {
 			return err
 		}
@@ -139,6 +144,38 @@ func (t *task) push(ctx context.Context, ref image.Reference, n node) error {
 	t.target.put(ctx, ref, n)
 	return nil
 }
+
+// permit waits until no other process writes the target's tag. If one has meanwhile, the tag is to be observed anew.
+func (t *task) permit(ctx context.Context) (done func(), err error) {
+	target := t.order.Target
+	if t.options.Holds == nil || target.Tag == "" || target.Repository.IsLayout() {
+		return func() {}, nil
+	}
+	done, waited, err := t.options.Holds.Permit(ctx, t.order.Job, target.String())
+	if err != nil {
+		return nil, mirror.At(mirror.Target, target, err)
+	}
+	if !waited {
+		return done, nil
+	}
+	held, err := t.options.Presence.Held(ctx, target)
+	switch {
+	case err != nil && !notThere(err):
+		err = mirror.At(mirror.Target, target, err)
+	case held.Digest != t.order.Was && held.Digest != t.order.Digest:
+		err = mirror.At(mirror.Target, target, &movedError{t.options.Now()})
+	default:
+		return done, nil
+	}
+	done()
+	return nil, err
+}
+
+// movedError says that another process has moved a tag since it was observed.
+type movedError struct{ at time.Time }
+
+func (e *movedError) Error() string      { return "another dray has moved the tag meanwhile" }
+func (e *movedError) RetryAt() time.Time { return e.at }
 
 // mayWrite checks a tag that must not move again right before the write: someone may have set it since the plan.
 func (t *task) mayWrite(ctx context.Context) error {

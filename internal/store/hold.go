@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/draysync/dray/internal/record"
+)
+
+const (
+	// firstLook and lastLook are the pauses between looks whether a hold is free; each is twice the one before.
+	firstLook = 100 * time.Millisecond
+	lastLook  = 2 * time.Second
+	// permitLasts is how much of the lease has to be left for a tag to be written.
+	permitLasts = 2 * time.Second
+)
+
+// takeHold takes a hold for a member that is alive a moment longer, unless another one that is alive has it. This process's own was left over.
+const (
+	takeHold   = "INSERT INTO {holds} AS h (key, member, taken) SELECT ?, id, ? FROM {members} WHERE id = ? AND expires > ? "
+	unlessHeld = " ON CONFLICT (key) DO UPDATE SET member = excluded.member, taken = excluded.taken " +
+		"WHERE h.member = excluded.member OR NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = h.member AND m.expires > ?)"
+	// claims is the condition that a member has a job, as the generation in force has it.
+	claims = "EXISTS (SELECT 1 FROM {jobs} WHERE name = ? AND member = ? AND token = ? AND planned = ? AND NOT removed)"
+)
+
+// Hold waits until no other member does something, and gives this one the right to do it until done is called, or the membership ends. It calls
+// waits before it waits for the first time. It waits for not much longer than a lease, since one that is alive may hang. An error says that others
+// may be doing it, or that the ledger does not answer.
+func (m *Member) Hold(ctx context.Context, what string, waits func()) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.options.Lease+lastLook)
+	defer cancel()
+	done, _, err = m.hold(ctx, what, waits, func(ctx context.Context, id int64) (taken bool, err error) {
+		changed, err := m.ledger.transact(ctx, do(takeHold+unlessHeld, what, now, id, now, now))
+		return changed > 0, err
+	})
+	return done, err
+}
+
+// Permit waits until no other member writes a tag, and gives this one the right to do so for a job that it has claimed; waited is set if another
+// had it. It waits as long as ctx lasts. The error is record.ErrLost if the job was taken over, or has changed. done, to be called after the
+// write, asks for the job once more if it was lost meanwhile, since what was written may be old.
+func (m *Member) Permit(ctx context.Context, job, tag string) (done func(), waited bool, err error) {
+	claim := m.claimOf(job)
+	if claim == nil {
+		return nil, false, record.ErrLost
+	}
+	mine := func(id int64) []any { return []any{job, id, claim.token, claim.fingerprint} }
+	key := "tag " + tag
+	free, waited, err := m.hold(ctx, key, func() {}, func(ctx context.Context, id int64) (bool, error) {
+		args := append([]any{key, now, id, moment(permitLasts)}, mine(id)...)
+		changed, err := m.ledger.transact(ctx, do(takeHold+"AND "+claims+unlessHeld, append(args, now)...))
+		if changed > 0 || err != nil {
+			return changed > 0, err
+		}
+		var still bool
+		if err := m.ledger.queryRow(ctx, "SELECT "+claims, mine(id)...).Scan(&still); err != nil || still {
+			return false, err
+		}
+		return false, record.ErrLost
+	})
+	if err != nil {
+		return nil, waited, err
+	}
+	return func() {
+		free()
+		m.askIfLost(job, claim, tag)
+	}, waited, nil
+}
+
+// askIfLost asks for a job once more whose claim was lost while a tag was written.
+func (m *Member) askIfLost(job string, claim *claimed, tag string) {
+	_, over := m.number() // what watches that may not have looked since
+	select {
+	case <-claim.lost:
+	default:
+		if over == nil {
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.options.Lease/2)
+	defer cancel()
+	m.ledger.options.Log.LogAttrs(ctx, slog.LevelWarn, "a tag was written while others took the job over; it runs once more", slog.String("job", job), slog.String("target", tag))
+	_, _ = m.Ask(ctx, job) // the ledger has logged it
+}
+
+// claimOf returns the claim of a job, nil if this process has none.
+func (m *Member) claimOf(job string) *claimed {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.claims {
+		if c.job == job {
+			return c
+		}
+	}
+	return nil
+}
+
+// hold takes a hold, in this process and in the ledger; waited is set if others had it. What the ledger has without this process's knowing of it,
+// since the answer was lost, the next sweep ends.
+func (m *Member) hold(ctx context.Context, key string, waits func(), take func(ctx context.Context, id int64) (taken bool, err error)) (done func(), waited bool, err error) {
+	pause := firstLook
+	for {
+		id, err := m.reserve(key)
+		if err == nil && id != 0 {
+			var taken bool
+			one, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+			taken, err = take(one, id)
+			cancel()
+			if taken && err == nil {
+				return func() { m.release(id, key) }, waited, nil
+			}
+			m.drop(id, key)
+		}
+		switch {
+		case errors.Is(err, record.ErrLost) || errors.Is(err, errNoMember):
+			return nil, waited, err
+		case err != nil:
+			return nil, waited, m.ledger.failed(ctx, "hold "+bounded(key), err)
+		}
+		if !waited {
+			waits()
+		}
+		waited = true
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, waited, fmt.Errorf("wait for another dray, at %s: %w", key, context.Cause(ctx))
+		}
+		pause = min(2*pause, lastLook)
+	}
+}
+
+// reserve takes a hold in this process. It returns the number of the process, or zero if the process has the hold already.
+func (m *Member) reserve(key string) (id int64, err error) {
+	if id, err = m.number(); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held[key] {
+		return 0, nil
+	}
+	m.held[key] = true
+	return id, nil
+}
+
+// drop ends a hold in this process, unless it has another number since.
+func (m *Member) drop(id int64, key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.id == id {
+		delete(m.held, key)
+	}
+}
+
+// release ends a hold. If the ledger does not answer, a later sweep ends it there.
+func (m *Member) release(id int64, key string) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.options.Lease/2)
+	defer cancel()
+	_, _ = m.ledger.transact(ctx, do("DELETE FROM {holds} WHERE key = ? AND member = ?", key, id))
+	m.drop(id, key)
+}
+
+// endHolds ends the holds of members that are gone, and those of this one that it would know by now.
+func (m *Member) endHolds() statement {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return do("DELETE FROM {holds} WHERE key IN (SELECT key FROM {holds} h WHERE NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = h.member AND m.expires > ?) "+
+		"OR member = ? AND taken < ? AND NOT (key {in texts}) {unlocked})", now, m.id, moment(-m.options.Lease/2), array(slices.Collect(maps.Keys(m.held))))
+}

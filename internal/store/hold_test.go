@@ -1,0 +1,279 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/postgrestest"
+	"github.com/draysync/dray/internal/record"
+)
+
+// holdRows counts the holds in the ledger.
+func holdRows(t *testing.T, m *Member) (n int) {
+	t.Helper()
+	must(t, m.ledger.queryRow(t.Context(), "SELECT count(*) FROM {holds}").Scan(&n))
+	return n
+}
+
+// briefly is long enough for a hold that is free.
+func briefly(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*firstLook)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func quietly() {}
+
+// TestHold: one member at a time has a hold, also within a process; that of a member that is gone is free, and so is one whose end the ledger
+// has not heard, after the next renewal.
+func TestHold(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	var mu sync.Mutex
+	holders, most, n := 0, 0, 0
+	var group sync.WaitGroup
+	for _, m := range members {
+		for range 2 {
+			group.Go(func() {
+				for range 2 {
+					done, err := m.Hold(context.Background(), "x", quietly)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					holders++
+					n++
+					most = max(most, holders)
+					mu.Unlock()
+					other, err := m.Hold(context.Background(), "y "+m.options.Name+time.Now().String(), quietly)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					other()
+					mu.Lock()
+					holders--
+					mu.Unlock()
+					done()
+				}
+			})
+		}
+	}
+	group.Wait()
+	if most != 1 || n != 8 || holdRows(t, a) != 0 || len(a.held)+len(b.held) > 0 {
+		t.Errorf("%d at once, %d in all, %d rows, %v %v", most, n, holdRows(t, a), a.held, b.held)
+	}
+
+	_, err := a.Hold(ctx, "x", func() { t.Error("it waits for a hold that is free") })
+	must(t, err)
+	waits := 0
+	if _, err := b.Hold(briefly(t), "x", func() { waits++ }); !errors.Is(err, context.DeadlineExceeded) || waits != 1 {
+		t.Error("two have one hold, or it is not said once that one waits", err, waits)
+	}
+	d.pass(lease - time.Minute)
+	must(t, b.renew(ctx))
+	d.pass(2 * time.Minute)
+	done, err := b.Hold(ctx, "x", quietly) // a is dead
+	must(t, err)
+	if _, err := a.Hold(briefly(t), "z", quietly); err == nil {
+		t.Error("a member that is gone has a hold")
+	}
+	a.end()
+	must(t, a.enter(ctx))
+	old, err := a.Hold(ctx, "w", quietly)
+	must(t, err)
+	must(t, b.renew(ctx))
+	d.pass(lease - time.Minute)
+	must(t, b.renew(ctx))
+	d.pass(2 * time.Minute)
+	must(t, b.sweep(ctx))
+	if n := holdRows(t, b); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	a.end()
+	must(t, a.enter(ctx))
+	again, err := a.Hold(ctx, "w", quietly)
+	must(t, err)
+	old() // of a number that is gone: it ends nothing
+	if !a.held["w"] || holdRows(t, a) != 2 {
+		t.Error(a.held, holdRows(t, a))
+	}
+	again()
+	done()
+	must(t, b.Leave(ctx))
+	if n := holdRows(t, a); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// TestHoldUnknown: a hold that the ledger has given, and of which its member has not heard, is free after half a lease, though the member is alive.
+// One that the member has stays.
+func TestHoldUnknown(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	_, err := a.Hold(ctx, "known", quietly)
+	must(t, err)
+	lost := context.Canceled
+	_, _, err = a.hold(ctx, "unknown", quietly, func(ctx context.Context, id int64) (bool, error) {
+		_, err := a.ledger.transact(ctx, do(takeHold, "unknown", now, id, now))
+		must(t, err)
+		return false, lost
+	})
+	if !errors.Is(err, lost) || holdRows(t, a) != 2 {
+		t.Fatal(err, holdRows(t, a))
+	}
+	d.pass(lease/2 - time.Minute)
+	for _, m := range members {
+		must(t, m.renew(ctx))
+		must(t, m.sweep(ctx))
+	}
+	if _, err := b.Hold(briefly(t), "unknown", quietly); err == nil {
+		t.Error("what was just given may be known yet")
+	}
+	d.pass(2 * time.Minute)
+	must(t, b.sweep(ctx)) // of others' it knows nothing
+	if n := holdRows(t, a); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+	must(t, a.sweep(ctx))
+	done, err := b.Hold(briefly(t), "unknown", quietly)
+	must(t, err)
+	done()
+	if _, err := b.Hold(briefly(t), "known", quietly); err == nil {
+		t.Error("a hold that is long ended")
+	}
+}
+
+// TestHoldHangs: a member that is alive and does not end what it does is waited for not much longer than a lease.
+func TestHoldHangs(t *testing.T) {
+	t.Parallel()
+	l, err := Join(t.Context(), postgrestest.Database(t), Options{Now: time.Now})
+	must(t, err)
+	defer l.Close()
+	var members []*Member
+	for range 2 {
+		m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: time.Minute})
+		must(t, err)
+		members = append(members, m)
+	}
+	_, err = members[0].Hold(t.Context(), "x", quietly)
+	must(t, err)
+	members[1].options.Lease = time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	_, err = members[1].Hold(ctx, "x", quietly)
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took < time.Second || took > 30*time.Second {
+		t.Error(err, took)
+	}
+}
+
+// TestHoldWithoutLedger: a hold whose end the ledger has not heard is still that of its member; a hold without a ledger is an error, in time.
+func TestHoldWithoutLedger(t *testing.T) {
+	t.Parallel()
+	proxy := postgrestest.Proxied(t, postgrestest.Database(t))
+	l, err := Join(t.Context(), proxy.URL, Options{Now: time.Now})
+	must(t, err)
+	defer l.Close()
+	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: 20 * time.Second})
+	must(t, err)
+	done, err := m.Hold(t.Context(), "x", quietly)
+	must(t, err)
+	proxy.Down()
+	done()
+	if _, err := m.Hold(t.Context(), "y", quietly); err == nil {
+		t.Error("a hold without a ledger")
+	}
+	proxy.Up()
+	if n := holdRows(t, m); n != 1 || len(m.held) > 0 {
+		t.Errorf("%d rows, %v", n, m.held)
+	}
+	again, err := m.Hold(t.Context(), "x", quietly) // its own
+	must(t, err)
+	again()
+	if n := holdRows(t, m); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// TestPermit: who has lost a job, or whose job has changed, writes no tag for it, and what is written while the job is lost is written once more.
+func TestPermit(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	for _, m := range members {
+		offer(t, m, "one", plans(d, "f", 1))
+	}
+	if _, _, err := a.Permit(ctx, "job0", "r:1"); !errors.Is(err, record.ErrLost) {
+		t.Error("a permit for a job that nobody has claimed", err)
+	}
+	claim := taken(t, a)
+	done, waited, err := a.Permit(ctx, "job0", "r:1")
+	if waited || err != nil {
+		t.Fatal(waited, err)
+	}
+	if _, _, err := b.Permit(ctx, "job0", "r:1"); !errors.Is(err, record.ErrLost) {
+		t.Error("a permit for a job of another", err)
+	}
+	time.AfterFunc(firstLook/2, done)
+	if free, waited, err := a.Permit(ctx, "job0", "r:1"); !waited || err != nil {
+		t.Error(waited, err)
+	} else {
+		free()
+	}
+	must(t, endRun(d, a, claim))
+	d.pass(time.Hour - lease)
+
+	// The job is lost in the midst.
+	for _, m := range members {
+		m.end()
+		must(t, m.enter(ctx))
+		offer(t, m, "one", plans(d, "f", 1))
+	}
+	d.pass(lease / 2)
+	must(t, b.renew(ctx))
+	d.pass(lease / 4)
+	must(t, a.renew(ctx))
+	d.pass(lease / 4)
+	must(t, b.renew(ctx))
+	if found, err := a.Ask(ctx, "job0"); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	claim = taken(t, a)
+	done, _, err = a.Permit(ctx, "job0", "r:1")
+	must(t, err)
+	d.pass(lease - time.Minute)
+	must(t, b.renew(ctx))
+	d.pass(2 * time.Minute)
+	if _, _, err := a.Permit(briefly(t), "job0", "r:2"); err == nil {
+		t.Error("a permit after the lease", err)
+	}
+	must(t, b.sweep(ctx))
+	again := taken(t, b)
+	if again == nil || again.Job != claim.Job {
+		t.Fatal(again)
+	}
+	a.end()
+	if free, waited, err := b.Permit(ctx, "job0", "r:1"); waited || err != nil {
+		t.Error("the tag of one that is gone", waited, err)
+	} else {
+		free()
+	}
+	must(t, endRun(d, b, again))
+	done()
+	if s := states(t, b.ledger.Store)["job0"]; !s.Asked || !s.Due.Equal(d.Now()) || strings.Count(d.log.String(), "it runs once more") != 1 {
+		t.Errorf("%+v\n%s", s, d.log.String())
+	}
+
+	// The job changes.
+	taken(t, b)
+	changed := plans(d, "g", 1)
+	offer(t, b, "two", changed)
+	if _, _, err := b.Permit(ctx, "job0", "r:1"); !errors.Is(err, record.ErrLost) {
+		t.Error("a permit for a job that has changed", err)
+	}
+}
