@@ -153,7 +153,7 @@ func TestAzure(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, _ := d.dray(t, "check", "-c", config, "--online")
-	if a.code != exitDone || !strings.Contains(a.out, "targetregistry.azurecr.io as Entra ID") {
+	if a.code != exitDone || !strings.Contains(a.out, "targetregistry.azurecr.io as Entra ID, application "+d.app.ClientID) {
 		t.Errorf("exit code %d\n%s\n%s", a.code, a.out, a.err)
 	}
 	a, _ = d.dray(t, "plan", "-c", config)

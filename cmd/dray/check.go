@@ -241,7 +241,7 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 				answers[i].Error, answers[i].cause = err.Error(), err
 				return
 			}
-			if who := built.links.who(ctx, repos[answers[i].Registry]); who != "" {
+			if who := built.links.who(ctx, repos[answers[i].Registry], account); who != "" {
 				answers[i].Account = who
 			}
 			answers[i].Listing, answers[i].listed = built.client.Listing(ctx, repos[answers[i].Registry])

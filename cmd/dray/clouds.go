@@ -66,12 +66,16 @@ func impliedBy(cloud string, store *auth.Store, source auth.Source, waits bool) 
 	}
 }
 
-// who returns as whom AWS or Google has signed in to a registry; empty if neither has, or it does not say.
-func (l *links) who(ctx context.Context, repo image.Repository) string {
+// who returns as whom a cloud has signed in to a registry with an account; empty if none has, or it does not say.
+func (l *links) who(ctx context.Context, repo image.Repository, account string) string {
 	s, named := l.reach.signIns[l.client.Account(repo)]
 	switch {
-	case named && !s.aws && !s.google, !named && l.credentials.Has(repo):
+	case named && !s.azure && !s.aws && !s.google, !named && l.credentials.Has(repo):
 		return ""
+	case account == entraAccount && l.clouds.azure != nil:
+		if who := l.clouds.azure.client.Who(); who != "" {
+			return entraAccount + ", " + who
+		}
 	case isECR(repo.Registry):
 		return l.clouds.aws.Who(ctx, repo.Registry, s.identity)
 	case image.IsGoogle(repo.Registry):

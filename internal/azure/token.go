@@ -95,20 +95,26 @@ const usualLife = 3 * time.Hour
 
 // lapses reads a token's expiry (RFC 7519, section 4.1), converted to this machine's clock. The token is not verified: that is for the registry.
 func lapses(token string, now time.Time) time.Time {
-	parts := strings.Split(token, ".")
 	var claims struct {
 		Issued  int64 `json:"iat"`
 		Expires int64 `json:"exp"`
 	}
-	if len(parts) == 3 {
-		if raw, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
-			_ = json.Unmarshal(raw, &claims) // without claims, the default applies
-		}
-	}
+	readClaims(token, &claims)
 	if life := time.Duration(claims.Expires-claims.Issued) * time.Second; claims.Issued > 0 && life > 0 && life < 24*time.Hour {
 		return now.Add(life)
 	}
 	return now.Add(usualLife)
+}
+
+// readClaims reads the claims of a token, if it is a JWT.
+func readClaims(token string, into any) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return
+	}
+	if raw, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
+		_ = json.Unmarshal(raw, into) // what is missing stays empty
+	}
 }
 
 // form posts a form to a registry, and decodes the answer.
