@@ -169,6 +169,21 @@ func (a *app) configName() string {
 	return strings.Join(a.configs, ", ")
 }
 
+// configOption is what a command needs to read the same config: empty, or -c with a space before it.
+func (a *app) configOption() string {
+	if len(a.configs) == 1 && a.configs[0] == a.usualConfig() {
+		return ""
+	}
+	var option strings.Builder
+	for _, name := range a.configs {
+		option.WriteString(" -c " + report.Line(name))
+	}
+	return option.String()
+}
+
+// usualConfig is the config of a command that names none.
+func (a *app) usualConfig() string { return cmp.Or(a.env("DRAY_CONFIG"), "dray.yaml") }
+
 // build builds the only generation of a command. The caller closes it.
 func (a *app) build(ctx context.Context, cfg *config.Config, jobs []plan.Job, log *slog.Logger) (*generation, error) {
 	p := a.newProcess(ctx, cfg, nil, log)

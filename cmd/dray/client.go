@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -77,10 +79,14 @@ func (a *app) client(at daemonAddress) (*web.Client, error) {
 		return web.NewClient(at.server, ""), nil
 	}
 	cfg, _, err := a.load()
+	what := "has mistakes (see dray check)"
+	if _, none := os.Stat(a.configs[0]); errors.Is(none, fs.ErrNotExist) {
+		what = "is not there"
+	}
 	switch {
 	case err != nil && cfg.Server.Listen != "": // there is nothing else to be known of it
 	case err != nil:
-		fmt.Fprintf(a.err, "dray: %s has mistakes (see dray check); asking at %s, or name the daemon with --server\n", a.configName(), usualAddress)
+		fmt.Fprintf(a.err, "dray: %s %s; asking at %s, or name the daemon with --server\n", a.configName(), what, usualAddress)
 		return web.NewClient(usualAddress, ""), nil
 	case cfg.Server.Listen == "":
 		return nil, usage("the daemon answers nowhere: server.listen in %s is empty", a.configName())

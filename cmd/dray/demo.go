@@ -110,7 +110,7 @@ func (a *app) demoHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.demoStep("plan", func() error { return a.plan(ctx, cfg, jobs, "", false) }); err != nil {
+	if err := a.demoStep("plan", func() error { return a.plan(ctx, cfg, jobs, nil, "", false) }); err != nil {
 		return err
 	}
 	a.say("Imports beyond the limit are deferred, which costs nothing; with --wait, dray waits until all are done. This takes some minutes.")
@@ -162,7 +162,7 @@ func (a *app) demoRun(ctx context.Context, only bool) error {
 		return err
 	}
 	if only {
-		return a.plan(ctx, cfg, jobs, "", false)
+		return a.plan(ctx, cfg, jobs, nil, "", false)
 	}
 	return a.sync(ctx, "sync", cfg, jobs, syncAll, false)
 }

@@ -192,11 +192,7 @@ func (a *app) writeFirst(m firstMapping) error {
 	if a.output == "json" {
 		return a.writeJSON(map[string]any{"version": 1, "command": "init", "config": a.configs[0]})
 	}
-	option := ""
-	if a.configs[0] != "dray.yaml" {
-		option = " -c " + a.configs[0]
-	}
-	_, err = fmt.Fprintf(a.out, "%s is written. Next:\n  dray check --online%[2]s    signs in to the registries\n  dray plan%[2]s              shows what a sync would do\n  dray sync%[2]s              does it once, dray run%[2]s on its schedule\n", a.configs[0], option)
+	_, err = fmt.Fprintf(a.out, "%s is written. Next:\n  dray check --online%[2]s    signs in to the registries\n  dray plan%[2]s              shows what a sync would do\n  dray sync%[2]s              does it once, dray run%[2]s on its schedule\n", a.configs[0], a.configOption())
 	return err
 }
 

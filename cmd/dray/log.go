@@ -30,7 +30,7 @@ func terminal(w io.Writer) (int, bool) {
 // style returns the layout of answers: with colours only on a terminal, and not if NO_COLOR is set (no-color.org).
 func (a *app) style() report.Style {
 	width, ok := terminal(a.out)
-	return report.Style{Color: ok && a.colors(), Width: width, Verbose: a.verbose}
+	return report.Style{Color: ok && a.colors(), Width: width, Verbose: a.verbose, Config: a.configOption()}
 }
 
 func (a *app) colors() bool { return a.env("NO_COLOR") == "" && a.env("TERM") != "dumb" }

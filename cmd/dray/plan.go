@@ -41,7 +41,7 @@ approve them first.
 			if jobs, err = choose(jobs, names); err != nil {
 				return err
 			}
-			return a.plan(c.Context(), cfg, jobs, out, exitCode)
+			return a.plan(c.Context(), cfg, jobs, names, out, exitCode)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "write the imports to a `FILE`, for dray sync FILE")
@@ -82,7 +82,7 @@ func (g *generation) outlooks(results []mirror.Result, now time.Time) []report.O
 }
 
 // plan shows what sync would do, and writes it to a file if one is named.
-func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, out string, exitCode bool) error {
+func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, names []string, out string, exitCode bool) error {
 	started := time.Now()
 	var outlooks []report.Outlook
 	results, err := a.withMirror(ctx, cfg, jobs, func(g *generation, m *mirror.Mirror) []mirror.Result {
@@ -106,12 +106,16 @@ func (a *app) plan(ctx context.Context, cfg *config.Config, jobs []plan.Job, out
 		a.answered = true
 		err = report.JSON(a.out, "plan", started, time.Since(started), results)
 	} else {
-		err = report.Plan(a.out, results, a.style())
+		style := a.style()
+		for _, name := range names {
+			style.Names += " " + report.Line(name)
+		}
+		err = report.Plan(a.out, results, style)
 		for _, o := range outlooks {
 			err = errors.Join(err, report.Forecast(a.out, o, time.Now()))
 		}
 		if writes && err == nil {
-			_, err = fmt.Fprintf(a.out, "\n%s has the plan, with %d to import. To make exactly these imports: dray sync %s\n", report.Line(out), file.count(), report.Line(out))
+			_, err = fmt.Fprintf(a.out, "\n%s has the plan, with %d to import. To make exactly these imports: dray sync%s %[1]s\n", report.Line(out), file.count(), style.Config)
 		}
 	}
 	if err != nil {

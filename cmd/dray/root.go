@@ -199,12 +199,8 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 		},
 	}
 	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
-	config, ok := a.getenv("DRAY_CONFIG")
-	if !ok || config == "" {
-		config = "dray.yaml"
-	}
 	f := root.PersistentFlags()
-	f.StringArrayVarP(&a.configs, "config", "c", []string{config}, "the config `FILE` or folder, - for stdin; may be repeated; $DRAY_CONFIG changes the default")
+	f.StringArrayVarP(&a.configs, "config", "c", []string{a.usualConfig()}, "the config `FILE` or folder, - for stdin; may be repeated; $DRAY_CONFIG changes the default")
 	f.StringVarP(&a.output, "output", "o", "text", "output format: text or json")
 	f.StringVar(&a.logLevel, "log-level", "", "debug, info, warn or error, instead of the config's log.level")
 	f.BoolVar(&a.verbose, "verbose", false, "print each failure, not only each cause")

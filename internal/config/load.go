@@ -105,7 +105,7 @@ func unreadable(err error) error {
 
 func hintUnreadable(err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
-		return "write it, or name another one with --config"
+		return "write it, such as with dray init, or name another one with --config"
 	}
 	return ""
 }

@@ -105,7 +105,7 @@ func TestSyntax(t *testing.T) {
 func TestLoadUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "none.yaml")
-	if got := refused(t, missing); got != "dray.yaml: cannot be read: no such file or directory; write it, or name another one with --config" {
+	if got := refused(t, missing); got != "dray.yaml: cannot be read: no such file or directory; write it, such as with dray init, or name another one with --config" {
 		t.Errorf("missing: %s", got)
 	}
 	if _, err := Load(missing, Options{}); !errors.Is(err, fs.ErrNotExist) {

@@ -29,7 +29,7 @@ func Plan(w io.Writer, results []mirror.Result, style Style) error {
 	if last != "" {
 		b.WriteByte('\n')
 	}
-	planTotals(&b, results)
+	planTotals(&b, results, style)
 	return write(w, b.String())
 }
 
@@ -215,7 +215,7 @@ func importCost(out mirror.Outcome) string {
 }
 
 // planTotals writes the summary line and what to do next.
-func planTotals(b *strings.Builder, results []mirror.Result) {
+func planTotals(b *strings.Builder, results []mirror.Result, style Style) {
 	t := tally(results)
 	moved, unknown, about := 0, 0, false
 	for _, r := range results {
@@ -241,12 +241,12 @@ func planTotals(b *strings.Builder, results []mirror.Result) {
 	}
 	b.WriteByte('\n')
 	if interrupted > 0 {
-		fmt.Fprintf(b, "Interrupted with %d not planned. Run dray plan again.\n", interrupted)
+		fmt.Fprintf(b, "Interrupted with %d not planned. Run dray plan%s again.\n", interrupted, style.Config+style.Names)
 	} else if t.Import > 0 {
-		b.WriteString("Run dray sync to apply.\n")
+		fmt.Fprintf(b, "Run dray sync%s to apply.\n", style.Config+style.Names)
 	}
 	if ofRegistries(results) {
-		b.WriteString("Run dray check --online to see which registries answer.\n")
+		fmt.Fprintf(b, "Run dray check --online%s to see which registries answer.\n", style.Config)
 	}
 }
 

@@ -15,6 +15,9 @@ type Style struct {
 	Shown bool
 	// Verbose has each failure in a line of its own.
 	Verbose bool
+	// Config is what the commands that are suggested need to find the config, such as " -c FILE"; Names, with a space before each, are the
+	// mappings that were asked for, empty for all.
+	Config, Names string
 }
 
 // color is the parameter of an ANSI "select graphic rendition" sequence.

@@ -33,7 +33,7 @@ func Summary(w io.Writer, command string, results []mirror.Result, took time.Dur
 	for _, c := range causes(results, style.Verbose) {
 		b.WriteString(style.paint(red, failure(c)) + "\n")
 	}
-	summaryTotals(&b, command, results, interruptions(results), took)
+	summaryTotals(&b, command, results, interruptions(results), took, style)
 	return write(w, b.String())
 }
 
@@ -77,7 +77,7 @@ func failure(c record.Cause) string {
 	return fmt.Sprintf("error: job %s: %s", c.Job, c)
 }
 
-func summaryTotals(b *strings.Builder, command string, results []mirror.Result, interrupted int, took time.Duration) {
+func summaryTotals(b *strings.Builder, command string, results []mirror.Result, interrupted int, took time.Duration, style Style) {
 	t := tally(results)
 	t.Failed -= interrupted
 	fmt.Fprintf(b, "Sync: %d imported%s; %s moved", t.Import, counts(t), Size(t.Bytes))
@@ -85,7 +85,7 @@ func summaryTotals(b *strings.Builder, command string, results []mirror.Result, 
 		fmt.Fprintf(b, ", %s mounted", Size(t.Mounted))
 	}
 	fmt.Fprintf(b, ", %s, in %s\n", count(t.Pulls, "manifest pull"), Elapsed(took))
-	again := "dray sync"
+	again := "dray sync" + style.Config
 	if command == "import" {
 		again = "the same command"
 	}
@@ -95,7 +95,7 @@ func summaryTotals(b *strings.Builder, command string, results []mirror.Result, 
 	case t.Failed > 0 && (command == "import" || !ofRegistries(results)):
 		fmt.Fprintf(b, "Fix that and run %s again: what arrived stays.\n", again)
 	case t.Failed > 0:
-		b.WriteString("Run dray check --online to see which registries answer, then dray sync again: what arrived stays.\n")
+		fmt.Fprintf(b, "Run dray check --online%s to see which registries answer, then %s again: what arrived stays.\n", style.Config, again)
 	}
 	if at := lastRetry(results); !at.IsZero() {
 		fmt.Fprintf(b, "Run %s again after %s for what was deferred.\n", again, timeText(at))
