@@ -138,21 +138,26 @@ func (d *Daemon) accept(claim *record.Claim) {
 	case r != nil:
 		r.next = claim
 	case d.stopped || job == nil || job.Fingerprint != claim.Fingerprint:
-		d.giveBack(claim)
+		d.giveBack(claim, takePause) // otherwise it would be taken again at once
 	default:
 		if opens := outside(*job, claim, d.options.View.Now()); !opens.IsZero() {
 			d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "outside of its windows, deferred", slog.String("job", job.Name), slog.Time("retry_at", opens))
 			claim.State = delayed(claim.State, opens)
-			d.giveBack(claim)
+			d.giveBack(claim, 0)
 			return
 		}
 		d.begin(claim)
 	}
 }
 
-func (d *Daemon) giveBack(claim *record.Claim) {
+// giveBack gives a claim back after a time, or sooner if the daemon stops.
+func (d *Daemon) giveBack(claim *record.Claim, after time.Duration) {
 	d.returning++
 	go func() {
+		select {
+		case <-time.After(after):
+		case <-d.building.Done():
+		}
 		_ = d.options.Work.GiveBack(d.last, claim) // it is lost, or the process ends
 		d.done <- func() { d.returning--; d.soon(clock()) }
 	}()

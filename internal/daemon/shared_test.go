@@ -40,6 +40,8 @@ type member struct {
 	back          []string
 	runs          []record.JobRun
 	left          bool
+	// spurned is set if no one else takes what is given back.
+	spurned bool
 	// took changes what is claimed; nil for not.
 	took func(*record.Claim)
 }
@@ -122,7 +124,9 @@ func (m *member) End(_ context.Context, claim *record.Claim, run record.JobRun, 
 func (m *member) GiveBack(_ context.Context, claim *record.Claim) error {
 	return m.settle(claim, func(j *sharedJob) {
 		j.State = claim.State
-		j.State.Due = m.Now().Add(hour) // when others have taken it
+		if !m.spurned {
+			j.State.Due = m.Now().Add(hour) // when others have taken it
+		}
 		m.back = append(m.back, claim.Job)
 	})
 }
@@ -320,6 +324,23 @@ func TestSharedClaimOfAnotherGeneration(t *testing.T) {
 		pass(minute)
 		if len(s.runs("other")) != 0 || len(s.runs("same")) != 1 || !slices.Equal(m.back, []string{"other"}) {
 			t.Errorf("%v, %v; given back: %v", s.runs("other"), s.runs("same"), m.back)
+		}
+	})
+}
+
+// What is given back, and what no one else takes, is not taken again at once, over and over; and what others cannot run keeps nothing else from running.
+func TestSharedClaimThatNobodyWants(t *testing.T) {
+	m := &member{spurned: true, took: func(claim *record.Claim) {
+		if claim.Job == "a" {
+			claim.Fingerprint = "other"
+		}
+	}}
+	sharing(t, config{jobs: []Job{job(t, "a", "@daily"), job(t, "b", "@every 10s")}}, m, func(t *testing.T, s *stand) {
+		pass(minute)
+		var back int
+		m.set(func() { back = len(m.back) })
+		if runs := len(s.runs("b")); back < 2 || back > 70 || runs < 6 {
+			t.Errorf("given back %d times in a minute, beside %d runs", back, runs)
 		}
 	})
 }
