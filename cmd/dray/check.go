@@ -140,16 +140,14 @@ func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Jo
 	return nil
 }
 
-// unreachable says why a cluster's ledger cannot be used. To find out, the ledger's tables are made if they are not there.
+// unreachable says why a cluster's ledger cannot be used.
 func unreachable(ctx context.Context, c config.Cluster) []string {
 	if c.Ledger == "" {
 		return nil
 	}
-	l, err := store.Join(ctx, c.Ledger.Reveal(), store.Options{Now: time.Now})
-	if err != nil {
+	if err := store.Check(ctx, c.Ledger.Reveal()); err != nil {
 		return []string{"cluster: " + err.Error()}
 	}
-	_ = l.Close() // nothing was written
 	return nil
 }
 

@@ -2,6 +2,9 @@ package main
 
 import (
 	"database/sql"
+	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +79,7 @@ func TestLedgerIsNotThere(t *testing.T) {
 	}
 }
 
-// dray check --online says nothing of a ledger that can be used, and joins nothing.
+// dray check --online says nothing of a ledger that can be used, and writes nothing there.
 func TestCheckLedger(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Database(t)
@@ -92,8 +95,37 @@ func TestCheckLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	var members int
-	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM dray.members").Scan(&members); err != nil || members != 0 {
-		t.Errorf("%d processes have joined: %v", members, err)
+	var written bool
+	if err := db.QueryRowContext(t.Context(), "SELECT to_regnamespace('dray') IS NOT NULL").Scan(&written); err != nil || written {
+		t.Errorf("it has written into the ledger: %v", err)
 	}
+}
+
+// A reload of what takes effect only at a start says so for each key, and says no secret.
+func TestClusterIsReloaded(t *testing.T) {
+	t.Parallel()
+	from := start(t, registry.New(registry.Options{}))
+	d := newDesk(t)
+	write := func(cluster string) {
+		d.write(d.config, strings.Join([]string{
+			"version: 1", "stateDir: " + filepath.Join(d.target, "state"), serverLine(d.socket), cluster,
+			"mappings:", mapping("source: '%s/app', target: '%s/copy', tags: [v1], schedule: '@daily'", from, from),
+		}, "\n"))
+	}
+	write("")
+	r := launch(t, d.config, d.socket)
+	write("cluster: {ledger: '" + withPassword("postgres://dray@127.0.0.1:1/dray") + "', name: dray-1, lease: 15s}")
+	var said []string
+	r.until(t, "it says what takes effect at a start", func() bool {
+		said = nil
+		for _, entry := range r.log.entries(t, "a key of the config takes effect only when dray is restarted") {
+			said = append(said, fmt.Sprint(entry["key"], " was ", entry["was"]))
+		}
+		return len(said) >= 3
+	})
+	if want := []string{"cluster.ledger was a secret", "cluster.name was ", "cluster.lease was 0s"}; !slices.Equal(said, want) {
+		t.Errorf("%q", said)
+	}
+	r.stop(t)
+	checkNoPassword(t, r.log.String())
 }

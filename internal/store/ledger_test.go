@@ -136,24 +136,47 @@ func TestJoinRefused(t *testing.T) {
 	poor := strings.Replace(d.ledger, "dray@", user+"@", 1)
 	refused := func(ledger, want string) {
 		t.Helper()
+		checked := Check(t.Context(), ledger)
 		s, err := Join(t.Context(), ledger, d.options())
 		if err == nil {
 			s.Close()
 			t.Fatal("it joined")
 		}
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%v does not say %q", err, want)
+		for _, err := range []error{err, checked} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v does not say %q", err, want)
+			}
 		}
+	}
+	usable := func(ledger string) {
+		t.Helper()
+		must(t, Check(t.Context(), ledger))
 	}
 	refused(poor, "CREATE SCHEMA dray AUTHORIZATION \""+user+`"`)
 	_, err = db.ExecContext(t.Context(), "CREATE SCHEMA dray AUTHORIZATION "+user)
 	must(t, err)
+	usable(poor)
+	var written bool
+	must(t, db.QueryRowContext(t.Context(), "SELECT to_regclass('dray.meta') IS NOT NULL").Scan(&written))
+	if written {
+		t.Error("the check has made tables")
+	}
 	s, err := Join(t.Context(), poor, d.options())
 	must(t, err)
 	must(t, s.PutManifest(t.Context(), manifest(1, 10)))
 	must(t, s.Close())
+	usable(poor)
+	_, err = db.ExecContext(t.Context(), "UPDATE dray.meta SET version = 1; ALTER TABLE dray.meta OWNER TO dray; GRANT SELECT ON dray.meta TO "+user)
+	must(t, err)
+	if err := Check(t.Context(), poor); !errors.Is(err, errNotOwner) {
+		t.Error("tables of another that are to be altered:", err)
+	}
+	_, err = db.ExecContext(t.Context(), "ALTER TABLE dray.meta OWNER TO "+user)
+	must(t, err)
+	usable(poor)
 	_, err = db.ExecContext(t.Context(), "UPDATE dray.meta SET version = 99")
 	must(t, err)
+	usable(poor)
 	s, err = Join(t.Context(), poor, d.options()) // a later dray has only added
 	must(t, err)
 	if !kept(t, s.Store, manifest(1, 10)) {

@@ -59,6 +59,24 @@ func Join(ctx context.Context, ledger string, options Options) (*Ledger, error) 
 }
 
 func join(ctx context.Context, ledger string, options Options, patience time.Duration) (*Ledger, error) {
+	s, err := connect(ctx, ledger, options, patience, (*Store).createTables)
+	if err != nil {
+		return nil, err
+	}
+	return &Ledger{s}, s.prepare(ctx, false)
+}
+
+// Check reports whether [Join] would succeed. It writes nothing.
+func Check(ctx context.Context, ledger string) error {
+	s, err := connect(ctx, ledger, Options{}, patience, (*Store).mayCreateTables)
+	if err != nil {
+		return err
+	}
+	return s.reader.Close()
+}
+
+// connect opens the connections to a ledger, and uses them.
+func connect(ctx context.Context, ledger string, options Options, patience time.Duration, use func(*Store, context.Context) error) (*Store, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
@@ -73,10 +91,10 @@ func join(ctx context.Context, ledger string, options Options, patience time.Dur
 	db.SetConnMaxIdleTime(connIdle)
 	db.SetConnMaxLifetime(connLasts)
 	s := &Store{options: options, writer: db, reader: db, dialect: &postgres{db}, path: name, touched: map[touch]map[string]struct{}{}, leave: func() {}}
-	if err := s.createTables(ctx); err != nil {
+	if err := use(s, ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("join the ledger %s: %w", name, wayOut(err, config)), db.Close())
 	}
-	return &Ledger{s}, s.prepare(ctx, false)
+	return s, nil
 }
 
 // ledgerConfig reads a URL. Its errors do not contain the password.
@@ -129,7 +147,7 @@ func onThisMachine(hosts []string) bool {
 
 // wayOut adds to an error what its reader can do.
 func wayOut(err error, config *pgx.ConnConfig) error {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == stateNoPrivilege {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == stateNoPrivilege || errors.Is(err, errNoRight) {
 		return fmt.Errorf("%w; an administrator can run: CREATE SCHEMA dray AUTHORIZATION %s", err, pgx.Identifier{config.User}.Sanitize())
 	}
 	if strings.Contains(err.Error(), "refused TLS") {
@@ -138,29 +156,59 @@ func wayOut(err error, config *pgx.ConnConfig) error {
 	return err
 }
 
-// createTables makes the tables, or brings them to the newest version, all or nothing. Processes that do so at once take turns.
-func (s *Store) createTables(ctx context.Context) error {
-	var number, version, readable int
+// tables reports which version of the tables there is, zero for none, and whether their schema is there. It fails for one that this dray cannot use.
+func (s *Store) tables(ctx context.Context) (version int, schema bool, err error) {
+	var number, readable int
 	if err := s.reader.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&number); err != nil {
-		return err
+		return 0, false, err
 	}
 	if number < oldestPostgres {
-		return fmt.Errorf("it is PostgreSQL %d, and dray needs %d or later", number/10000, oldestPostgres/10000)
+		return 0, false, fmt.Errorf("it is PostgreSQL %d, and dray needs %d or later", number/10000, oldestPostgres/10000)
 	}
-	var schema, meta bool
+	var meta bool
 	if err := s.reader.QueryRowContext(ctx, "SELECT to_regnamespace('dray') IS NOT NULL, to_regclass('dray.meta') IS NOT NULL").Scan(&schema, &meta); err != nil {
-		return err
+		return 0, false, err
 	}
 	if meta {
 		if err := s.reader.QueryRowContext(ctx, "SELECT version, readable_from FROM dray.meta").Scan(&version, &readable); err != nil {
-			return err
+			return 0, false, err
 		}
 	}
 	if readable > len(ledgerSchema) {
-		return fmt.Errorf("it has version %d, which this dray cannot use: use a later one", version)
+		return 0, false, fmt.Errorf("it has version %d, which this dray cannot use: use a later one", version)
 	}
-	if version >= len(ledgerSchema) {
-		return nil
+	return version, schema, nil
+}
+
+// mayCreateTables reports whether createTables would succeed, as far as that can be seen.
+func (s *Store) mayCreateTables(ctx context.Context) error {
+	version, schema, err := s.tables(ctx)
+	if err != nil || version >= len(ledgerSchema) {
+		return err
+	}
+	may, query, refused := false, "SELECT has_database_privilege(current_database(), 'CREATE')", errNoRight
+	switch {
+	case version > 0: // its tables are altered
+		query, refused = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('dray.meta')", errNotOwner
+	case schema:
+		query = "SELECT has_schema_privilege('dray', 'CREATE')"
+	}
+	if err := s.reader.QueryRowContext(ctx, query).Scan(&may); err != nil || may {
+		return err
+	}
+	return refused
+}
+
+var (
+	errNoRight  = errors.New("the user has no right to make tables in the schema dray")
+	errNotOwner = errors.New("an earlier dray has made the tables in the schema dray, and the user does not own them, so it cannot change them")
+)
+
+// createTables makes the tables, or brings them to the newest version, all or nothing. Processes that do so at once take turns.
+func (s *Store) createTables(ctx context.Context) error {
+	version, schema, err := s.tables(ctx)
+	if err != nil || version >= len(ledgerSchema) {
+		return err
 	}
 	// A number of its own for the lock that lasts until the list is done.
 	list := []statement{do("SELECT pg_advisory_xact_lock(" + strconv.Itoa(applicationID) + ")")}
@@ -173,7 +221,7 @@ func (s *Store) createTables(ctx context.Context) error {
 	}
 	list = append(list, do("INSERT INTO dray.meta (id, version, readable_from) VALUES (1, ?, 1) "+
 		"ON CONFLICT (id) DO UPDATE SET version = greatest(meta.version, excluded.version)", len(ledgerSchema)))
-	_, err := s.dialect.write(ctx, list, false)
+	_, err = s.dialect.write(ctx, list, false)
 	return err
 }
 
