@@ -236,7 +236,7 @@ func TestReaderOfFolder(t *testing.T) {
 	for i, step := range []struct{ name, text, says string }{
 		{"d/b.yaml", entries("b"), "b=b"},
 		{"d/a.yml", entries("a"), "a=a b=b"},
-		{"d/a.yml", "version: 1\nmappings: {}\n", "a=a b=b - /etc/d/a.yml:2:11: mappings: must be a list (got a mapping)"},
+		{"d/a.yml", "version: 1\nmappings: {}\n", "a=a b=b - /etc/d/a.yml:2:11: mappings: must be a list of mappings (got a mapping); begin each entry with \"- \""},
 		{"d/a.yml", entries("a=c"), "a=c b=b"},
 		{"d/dray.yaml", "version: 1\njobs: 2\n", "a=c b=b"},
 		{"d/dray.yaml", "version: 1\njobs: x\n", "a=c b=b - /etc/d/dray.yaml:2:7: jobs: must be a whole number (got the text \"x\")"},

@@ -157,7 +157,11 @@ type list[T any] struct {
 }
 
 func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
-	if !w.sequence(n, at, tag) {
+	wanted := ofMappings
+	if _, ok := any(l).(*list[text]); ok {
+		wanted = "a list"
+	}
+	if !w.sequence(n, at, tag, wanted) {
 		return
 	}
 	l.origin = at
@@ -174,10 +178,13 @@ func (l *list[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructT
 	}
 }
 
+// ofMappings is what a list of sections wants to be.
+const ofMappings = "a list of mappings"
+
 // sequence reports whether the node is a list with enough entries; if not, it records the mistake.
-func (w *walker) sequence(n *yaml.Node, at origin, tag reflect.StructTag) bool {
+func (w *walker) sequence(n *yaml.Node, at origin, tag reflect.StructTag, wanted string) bool {
 	if n.Kind != yaml.SequenceNode {
-		w.wrong(n, at, "a list")
+		w.wrong(n, at, wanted)
 		return false
 	}
 	if len(n.Content) < bound(tag, "minItems", 0) {
@@ -222,7 +229,7 @@ type series[T any] struct {
 }
 
 func (s *series[T]) decode(w *walker, n *yaml.Node, at origin, tag reflect.StructTag) {
-	if w.sequence(n, at, tag) {
+	if w.sequence(n, at, tag, ofMappings) {
 		s.origin, s.walker, s.node, s.tag = at, w, n, tag
 	}
 }

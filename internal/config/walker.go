@@ -64,13 +64,16 @@ func (w *walker) scalar(n *yaml.Node, at origin, wanted string, tags ...string) 
 
 func (w *walker) wrong(n *yaml.Node, at origin, wanted string) {
 	hint := ""
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
-		switch {
-		case strings.Contains(n.Value, "${"):
-			hint = "${…} stands for a text only"
-		case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
-			hint = "the quotes make it a text"
-		}
+	switch {
+	case wanted == ofMappings && n.Kind == yaml.MappingNode:
+		hint = `begin each entry with "- "`
+	case n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str":
+	case wanted == "a list" || strings.HasPrefix(wanted, "a list, or"):
+		hint = "write [" + quote(n.Value) + "] for a list of one"
+	case strings.Contains(n.Value, "${"):
+		hint = "${…} stands for a text only"
+	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
+		hint = "the quotes make it a text"
 	}
 	w.fail(at, fmt.Errorf("must be %s (got %s)", wanted, describe(n)), hint)
 }
@@ -140,13 +143,20 @@ func (w *walker) object(target any, n *yaml.Node, at origin, wanted string) {
 	w.company(of.rules, at, present)
 }
 
+func hintMissing(key string) string {
+	if key == "version" {
+		return "write version: 1"
+	}
+	return ""
+}
+
 // company reports keys that other keys require or exclude.
 func (w *walker) company(rules []reflect.StructField, at origin, present map[string]pair) {
 	has := func(key string) bool { _, ok := present[key]; return ok }
 	for _, f := range rules {
 		key := f.Tag.Get("yaml")
 		if _, required := f.Tag.Lookup("required"); required && !has(key) {
-			w.fail(at.below(key), errors.New("is missing"), "")
+			w.fail(at.below(key), errors.New("is missing"), hintMissing(key))
 		}
 		if other := f.Tag.Get("requires"); other != "" && has(key) && !has(other) {
 			w.fail(w.at(present[key].key, join(at.key, key)), fmt.Errorf("requires %s", other), "")

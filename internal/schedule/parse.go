@@ -154,6 +154,14 @@ func checkWords(words []string) error {
 	switch n := len(words); n {
 	case 5:
 		return nil
+	case 1:
+		if _, err := shorthand("@" + first); err == nil {
+			return fmt.Errorf("%s is not known: write @%s", quote(first), first)
+		}
+		if _, err := time.ParseDuration(first); err == nil {
+			return fmt.Errorf("%s is not known: write @every %s", quote(first), first)
+		}
+		return fmt.Errorf("has 1 field instead of 5 (%s)", form)
 	case 6:
 		return fmt.Errorf("has 6 fields instead of 5 (%s): leave out the seconds or the year", form)
 	default:

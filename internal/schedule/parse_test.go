@@ -145,6 +145,9 @@ func TestParseRefuses(t *testing.T) {
 	form := "(minute, hour, day of the month, month, day of the week)"
 	tests := []struct{ spec, timezone, want string }{
 		{"   ", "", `is blank: write "" for no schedule`},
+		{"hourly", "", `"hourly" is not known: write @hourly`},
+		{"6h", "", `"6h" is not known: write @every 6h`},
+		{"never", "", "has 1 field instead of 5 " + form},
 		{"* * * *", "", "has 4 fields instead of 5 " + form},
 		{"* * * * * * *", "", "has 7 fields instead of 5 " + form},
 		{"0 30 2 * * *", "", "has 6 fields instead of 5 " + form + ": leave out the seconds or the year"},
