@@ -46,7 +46,9 @@ func (l *links) mirror() *mirror.Mirror {
 	if l.copying == nil || l.copying.Size() > engineLasts {
 		l.engines, l.copying = l.newEngines()
 	}
-	return &mirror.Mirror{Observer: l.client, Pages: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines}
+	return &mirror.Mirror{
+		Observer: l.client, Pages: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines, Signatures: signatureSource{l.client, l.copying},
+	}
 }
 
 // release ends one use of the links; the last user closes them.

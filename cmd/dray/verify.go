@@ -135,7 +135,7 @@ func (a *app) verify(ctx context.Context, cfg *config.Config, ref image.Referenc
 		ref = ref.WithDigest(d.Digest)
 	}
 	answer.Image, answer.Digest = ref.String(), string(ref.Digest)
-	if answer.Report, err = policy.Verify(ctx, built.signatures(), ref); err != nil {
+	if answer.Report, err = policy.Verify(ctx, built.links.mirror().Signatures, ref); err != nil {
 		return &exitError{exitFailed, err}
 	}
 	if a.output == "json" {
@@ -149,14 +149,7 @@ func (a *app) verify(ctx context.Context, cfg *config.Config, ref image.Referenc
 	return err
 }
 
-// signatures is where signatures are read: manifests are kept, so that an import does not fetch them again.
-func (l *links) signatures() signature.Source {
-	l.mirror() // makes the engines, if there are none
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return signatureSource{l.client, l.copying}
-}
-
+// signatureSource is where signatures are read: manifests are kept, so that an import does not fetch them again.
 type signatureSource struct {
 	*registry.Client
 	copying *transfer.Engine

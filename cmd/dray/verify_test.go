@@ -178,7 +178,7 @@ func TestVerifyUsage(t *testing.T) {
 		{[]string{"a:v1"}, "verify needs a public key: name its file with --key"},
 		{[]string{"a:v1", "--key", "/nowhere.pub"}, "/nowhere.pub: no such file"},
 		{[]string{"a:v1", "--key", t.TempDir()}, "is a directory"},
-		{[]string{"a:v1", "--key", private}, `it has a private key: only the public one is needed, which "cosign public-key" prints`},
+		{[]string{"a:v1", "--key", private}, `has a private key: only the public one is needed, which "cosign public-key" prints`},
 		{[]string{"a:v1", "--key", key.file, "--threshold", "2"}, "--threshold 2: write a number from 1 to 1, as many as there are different keys"},
 		{[]string{"a:v1", "--key", key.file, "--key", key.file, "--threshold", "2"}, "write a number from 1 to 1"},
 		{[]string{"A:v1", "--key", key.file}, "IMAGE: "},

@@ -32,6 +32,8 @@ type Config struct {
 	// Registries are keyed by canonical host, or host/path for credentials that hold for a part of it.
 	Registries map[string]Registry
 	Azure      Azure
+	// Policies are sorted by name.
+	Policies []Policy
 	// Mappings are in the order of the files, and in each of the file; there is at least one, and no two have one name.
 	Mappings []Mapping
 	// Texts are what its files have, by the name in [Position].
@@ -85,6 +87,8 @@ type Mapping struct {
 	// Windows are when runs may begin; CutAtEnd ends those that are under way when a window ends.
 	Windows  schedule.Windows
 	CutAtEnd bool
+	// Verify is the name of the policy for its images, [NoPolicy], or empty for the one that matches.
+	Verify string
 	// Priority orders mappings that are due at the same time, the highest first.
 	Priority int
 }

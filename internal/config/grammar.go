@@ -58,6 +58,8 @@ type document struct {
 	// address make no difference, here, in references, in `mirrors` and in Docker's config.json. Port 80 makes none where the host
 	// without it has `plainHTTP`. `index.docker.io`, `registry-1.docker.io` and `registry.hub.docker.com` are `docker.io`.
 	Registries dict[registrySection] `yaml:"registries" format:"registry"`
+	// Policies by name: who must have signed images before dray imports them. By default dray verifies nothing. See docs/signatures.md.
+	Verify dict[policySection] `yaml:"verify" format:"policyName"`
 	// Azure settings for all registries that have `azure`: the cloud, the sign-in, and the pace of imports.
 	Azure azureSection `yaml:"azure"`
 	// What to import, and where to. Only a file with `include` can do without.
@@ -175,6 +177,28 @@ type registryGoogleSection struct {
 	CredentialsFile text `yaml:"credentialsFile" example:"/etc/dray/google.json"`
 	// The e-mail address of a service account to act as.
 	Impersonate text `yaml:"impersonate" format:"serviceAccount" example:"mirror@project.iam.gserviceaccount.com"`
+}
+
+type policySection struct {
+	origin
+	// The sources for which the policy holds, as host and path: a glob as in `repositories`, where `*` does not match `/` and `**` matches any number
+	// of parts. Of several policies the one with the longest matching pattern holds. Without this key the policy holds only where a mapping
+	// names it.
+	Images list[text] `yaml:"images" format:"imagesPattern" minItems:"1" unique:"" example:"ghcr.io/acme/**|docker.io/library/alpine"`
+	// Those whose signatures count. One of them is enough, unless `threshold` says otherwise.
+	Authorities list[authoritySection] `yaml:"authorities" required:"" minItems:"1"`
+	// How many different keys must have signed an image.
+	Threshold number `yaml:"threshold" min:"1" max:"64" default:"1"`
+	// Predicate types of attestations, of which each must be there, signed by one of the keys.
+	Attestations list[text] `yaml:"attestations" minItems:"1" unique:"" example:"https://slsa.dev/provenance/v1"`
+	// `enforce` refuses an image that is not verified, and leaves the target's tag as it is; `warn` imports it, and logs a warning.
+	Mode text `yaml:"mode" enum:"enforce|warn" default:"enforce"`
+}
+
+type authoritySection struct {
+	origin
+	// A public key in PEM, or several: ECDSA, RSA or Ed25519. `cosign public-key` prints one.
+	Key text `yaml:"key" required:"" example:"${file:/etc/dray/cosign.pub}"`
 }
 
 type registryAWSSection struct {
@@ -364,6 +388,9 @@ type options struct {
 	// What becomes of a run that is under way when its window ends: `finish` lets it go on to its end, `cut` ends it and its imports; what
 	// is left runs when the next window opens. A run that somebody asked for outside of the windows goes on.
 	WindowEnd text `yaml:"windowEnd" enum:"finish|cut" default:"finish"`
+	// The policy of `verify` that the source's images must satisfy, whatever its `images` are; or `false` for none. By default the policy whose
+	// `images` match.
+	Verify text `yaml:"verify" format:"policy" example:"acme|false"`
 	// The time zone of `schedule` and `windows`, by its IANA name.
 	Timezone text `yaml:"timezone" format:"timezone" default:"UTC" example:"Europe/Berlin"`
 	// Of the mappings that are due at the same time, the one with the highest priority runs first.

@@ -90,6 +90,9 @@ func sectionType(t reflect.Type) (reflect.Type, string) {
 	}
 	if f, ok := t.FieldByName("entries"); ok {
 		value, _ := f.Type.Elem().FieldByName("value")
+		if value.Type == reflect.TypeFor[policySection]() {
+			return value.Type, ".NAME"
+		}
 		return value.Type, ".HOST"
 	}
 	return nil, ""

@@ -32,10 +32,12 @@ type commons struct {
 	known     map[string]Registry
 	cloud     Azure
 	clustered bool
-	plain     map[string]bool // registries that are used without TLS
-	dirs      file.DirNames   // where layouts are
-	names     map[string]Position
-	hooks     map[string]Position // receivers
+	// policyNames are those of verify.
+	policyNames []string
+	plain       map[string]bool // registries that are used without TLS
+	dirs        file.DirNames   // where layouts are
+	names       map[string]Position
+	hooks       map[string]Position // receivers
 }
 
 // settings builds what only the main file has.
@@ -53,6 +55,7 @@ func (b *builder) settings(name string, doc *document) *Config {
 		ShutdownGrace: b.grace(doc.ShutdownGrace),
 		Bandwidth:     b.bandwidth(doc.Bandwidth),
 		Notifications: b.notifications(&doc.Notifications),
+		Policies:      b.policies(doc.Verify),
 		Azure:         b.azure(&doc.Azure),
 	}
 }

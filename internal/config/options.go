@@ -59,6 +59,7 @@ func (b *builder) options(o *options, m *Mapping) {
 		m.Platforms = append(m.Platforms, p)
 	}
 	m.Retag = b.retag(o.Retag)
+	m.Verify = b.verify(o.Verify)
 	m.Moved = Moved(o.Moved.value)
 	if o.Immutable.set {
 		m.Immutable = b.tagSet(tagsSection{origin: o.Immutable.origin, Include: o.Immutable})

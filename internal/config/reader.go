@@ -254,6 +254,9 @@ func (a *attempt) build() {
 	})
 	c := a.commons
 	c.cloud, c.clustered = a.main.next.settings.Azure, a.main.next.settings.Cluster.Ledger != ""
+	for _, p := range a.main.next.settings.Policies {
+		c.policyNames = append(c.policyNames, p.Name)
+	}
 	a.each(order, func(s *source, b *builder) {
 		s.next.receivers = b.receivers(&s.doc.Receivers)
 		if s != a.main {

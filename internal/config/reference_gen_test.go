@@ -50,6 +50,14 @@ var shown = map[string]string{
 	"registries.HOST.google.credentialsFile":            "registries:\n  europe-docker.pkg.dev:\n    google: {credentialsFile: /etc/dray/google.json}",
 	"registries.HOST.google.impersonate":                "registries:\n  europe-docker.pkg.dev/acme:\n    google: {impersonate: mirror@acme.iam.gserviceaccount.com}",
 
+	"verify":                               "verify:\n  acme:\n    images: [\"ghcr.io/acme/**\"]\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",
+	"verify.NAME.images":                   "verify:\n  acme:\n    images: [\"ghcr.io/acme/**\", docker.io/library/alpine]\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",
+	"verify.NAME.authorities":              "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",
+	"verify.NAME.authorities[].key":        "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",
+	"verify.NAME.threshold":                "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n      - key: ${file:/etc/dray/release.pub}\n    threshold: 2",
+	"verify.NAME.attestations":             "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    attestations: [\"https://slsa.dev/provenance/v1\"]",
+	"verify.NAME.mode":                     "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    mode: warn",
+	"mappings[].verify":                    "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\nmappings:\n  - source: ghcr.io/acme/app:v1\n    target: registry.example.com/mirror/app\n    verify: acme",
 	"receivers":                            "receivers:\n  - {name: hub, type: dockerhub, secret: \"${file:/run/secrets/hub-events}\"}\n  - {name: ghcr, type: github, secret: \"${env:GHCR_EVENTS_SECRET}\"}",
 	"receivers[].name":                     "receivers:\n  - name: hub\n    type: dockerhub\n    secret: ${file:/run/secrets/hub-events}",
 	"receivers[].type":                     "receivers:\n  - name: corp\n    type: harbor\n    secret: ${file:/run/secrets/harbor-events}",
@@ -348,7 +356,12 @@ func accepted(t *testing.T, schema *jsonschema.Schema, what, part string) {
 	}
 	const value = "https://0123456789abcdef.example" // a text that does wherever there is one from elsewhere
 	options := Options{
-		Getenv: func(string) (string, bool) { return value, true }, ReadFile: func(string) ([]byte, error) { return []byte(value), nil },
+		Getenv: func(string) (string, bool) { return value, true }, ReadFile: func(name string) ([]byte, error) {
+			if strings.HasSuffix(name, ".pub") {
+				return os.ReadFile("testdata/two.pub")
+			}
+			return []byte(value), nil
+		},
 		List: func(string) ([]string, error) { return nil, nil },
 	}
 	if _, err := Parse(root+"/dray.yaml", []byte(whole), options); err != nil {

@@ -242,6 +242,9 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag) object {
 	case reflect.TypeFor[dict[registrySection]]():
 		return g.registries()
 	}
+	if inner, suffix := sectionType(t); suffix == ".NAME" {
+		return object{{"type", "object"}, {"additionalProperties", false}, {"patternProperties", object{{patterns["policyName"], g.section(inner)}}}}
+	}
 	if inner, suffix := sectionType(t); suffix == "[]" {
 		name := strings.TrimSuffix(inner.Name(), "Section")
 		return items(tag, g.shared(name, func() object { return g.section(inner) }))

@@ -53,6 +53,8 @@ const (
 	Locked Reason = "locked"
 	// NotPlanned: the import is not one of the plan that was approved, or not any more.
 	NotPlanned Reason = "not-planned"
+	// Unsigned: the source's image is not signed as the policy wants.
+	Unsigned Reason = "unsigned"
 	// EngineUnfit: the engine that the mapping names cannot make this import.
 	EngineUnfit Reason = "engine-unfit"
 )

@@ -38,7 +38,12 @@ func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes
 	engine := m.choose(ctx, order)
 	out.Engine, out.EngineReason = engine.Name(), engine.reason
 	m.sayEngine(r.run, engine)
-	receipt, err := m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) { return engine.Import(ctx, order, meter) })
+	receipt, err := m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) {
+		if err := m.verify(ctx, r.run, order); err != nil {
+			return Receipt{}, err
+		}
+		return engine.Import(ctx, order, meter)
+	})
 	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
 	out.Engine = cmp.Or(receipt.Engine, out.Engine)
 	out.Duration = time.Since(started)

@@ -15,6 +15,7 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // Observer asks registries what they have. Its errors wrap [image.ErrAbsent] only if the registry said so.
@@ -57,7 +58,9 @@ type Mirror struct {
 	// Engines are asked in this order whether they can make an import. The last one makes what no other can.
 	Engines []Engine
 	Watcher Watcher
-	Log     *slog.Logger
+	// Signatures is where signatures are read; needed by jobs with policies.
+	Signatures signature.Source
+	Log        *slog.Logger
 	// CountKept has results only count the tags that are kept and of which there is nothing else to tell, so that a million of them take no memory.
 	CountKept bool
 	// Draining is closed when nothing new may begin: what is under way continues, the rest is deferred with ErrStopping. nil is never
@@ -103,8 +106,10 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			order := p.order(i)
 			engine := m.choose(ctx, order)
 			out.Engine, out.EngineReason = engine.Name(), engine.reason
-			cost, err := engine.Measure(ctx, order)
-			out.Cost = cost
+			err := m.verify(ctx, p.run, order)
+			if err == nil {
+				out.Cost, err = engine.Measure(ctx, order)
+			}
 			if err != nil {
 				m.settleError(out, needed(out.Action, At(Source, out.Source, err)))
 			}

@@ -52,6 +52,8 @@ type run struct {
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
+	// verified are the images that satisfy their policy, or of which a warning has been logged.
+	verified sync.Map
 	// claimed is closed once claims has what the job may write; nothing changes them then.
 	claimed  chan struct{}
 	listOnce sync.Once

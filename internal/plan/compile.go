@@ -13,6 +13,7 @@ import (
 // tag; conflicts that depend on the tags at the source are refused when the jobs run together. The error is a config.Errors, each with a position.
 func Compile(cfg *config.Config) ([]Job, error) {
 	jobs := make([]Job, 0, len(cfg.Mappings))
+	byName, byPattern := policies(cfg)
 	for _, m := range cfg.Mappings {
 		jobs = append(jobs, Job{
 			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags, Retag: Retag(m.Retag),
@@ -20,14 +21,35 @@ func Compile(cfg *config.Config) ([]Job, error) {
 			ReferrersInterval: m.ReferrersInterval, ForeignLayers: m.ForeignLayers, Engine: string(m.Engine), ResolveServer: m.ResolveServer, Timeout: m.Timeout, Retries: m.Retries,
 			Schedule: m.Schedule, Jitter: m.Jitter, Windows: m.Windows, CutAtEnd: m.CutAtEnd, Priority: m.Priority,
 		})
+		switch m.Verify {
+		case "":
+			jobs[len(jobs)-1].Policies = byPattern
+		case config.NoPolicy:
+		default:
+			jobs[len(jobs)-1].Policies = []*Policy{byName[m.Verify]}
+		}
 	}
 	for i := range jobs {
 		jobs[i].Fingerprint = jobs[i].fingerprint()
 	}
-	if errs := twoWriters(cfg.Mappings, jobs); len(errs) > 0 {
+	if errs := append(unverifiable(cfg.Mappings, jobs), twoWriters(cfg.Mappings, jobs)...); len(errs) > 0 {
 		return nil, errs
 	}
 	return jobs, nil
+}
+
+// unverifiable reports each mapping with a policy whose source dray cannot reach.
+func unverifiable(mappings []config.Mapping, jobs []Job) config.Errors {
+	var errs config.Errors
+	for i, job := range jobs {
+		if p := job.PolicyOf(job.Source.Repository); job.ResolveServer && p != nil {
+			errs = append(errs, &config.Error{
+				Pos: mappings[i].Pos, Key: "mappings[" + mappings[i].Name + "]", Err: fmt.Errorf("dray does not reach the source (resolve: server), so it cannot verify signatures there, as the policy %q says", p.Name),
+				Hint: "write verify: false, or let dray resolve the tags",
+			})
+		}
+	}
+	return errs
 }
 
 // twoWriters reports each mapping that writes the same tag as an earlier one.

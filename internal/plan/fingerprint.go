@@ -54,6 +54,7 @@ func (j *Job) fingerprint() string {
 	m.text("windows", j.Windows.String())
 	m.flag("cutAtEnd", j.CutAtEnd)
 	m.number("priority", j.Priority)
+	m.policies(j)
 	return hex.EncodeToString(m.hash.Sum(nil))[:fingerprintLength]
 }
 

@@ -54,7 +54,7 @@ func full(t *testing.T) Job {
 		Repositories: []string{"a", "b-*"}, Tags: filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 5}),
 		Retag: Retag{Suffix: "-m"}, Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Immutable: filter(t, tagfilter.Spec{Include: []string{"v*"}}), Referrers: Referrers{Types: []string{"a/b"}},
 		ReferrersInterval: time.Hour, ForeignLayers: true, Engine: "acr", ResolveServer: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
-		Jitter: time.Minute, Windows: windows(t, "22:00"), CutAtEnd: true, Priority: 5,
+		Jitter: time.Minute, Windows: windows(t, "22:00"), CutAtEnd: true, Priority: 5, Policies: []*Policy{{Name: "acme", Images: []string{"ghcr.io/acme/**"}, identity: "1"}},
 	}
 }
 
@@ -85,6 +85,15 @@ func TestFingerprintHasEveryField(t *testing.T) {
 		"Windows":  {func(j *Job) { j.Windows = schedule.Windows{} }, func(j *Job) { j.Windows = windows(t, "23:00") }},
 		"CutAtEnd": {func(j *Job) { j.CutAtEnd = false }},
 		"Jitter":   {func(j *Job) { j.Jitter++ }},
+		"Policies": {
+			func(j *Job) { j.Policies = nil },
+			func(j *Job) {
+				j.Policies = []*Policy{{Name: "acme", Images: []string{"ghcr.io/acme/*"}, identity: "1"}}
+			},
+			func(j *Job) {
+				j.Policies = []*Policy{{Name: "acme", Images: []string{"ghcr.io/acme/**"}, identity: "2"}}
+			},
+		},
 		"Priority": {func(j *Job) { j.Priority = -5 }, func(j *Job) { j.Priority = 0 }},
 	}
 	base := full(t)
@@ -115,7 +124,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 // every user runs again.
 func TestFingerprintLasts(t *testing.T) {
 	j := full(t)
-	j.Windows, j.CutAtEnd, j.Retag = schedule.Windows{}, false, Retag{}
+	j.Windows, j.CutAtEnd, j.Retag, j.Policies = schedule.Windows{}, false, Retag{}, nil
 	j.Engine, j.ResolveServer, j.Immutable = "auto", false, tagfilter.Filter{} // which came later, and change nothing where they are not used
 	if got, want := j.fingerprint(), "b294b1be5f70b151f6552b6ff3127aeb"; got != want {
 		t.Errorf("the fingerprint is %s, and was %s", got, want)

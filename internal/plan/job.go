@@ -52,6 +52,8 @@ type Job struct {
 	// Windows are when runs may begin; CutAtEnd ends those that are under way when a window ends.
 	Windows  schedule.Windows
 	CutAtEnd bool
+	// Policies are those that may hold for its sources; see [Job.PolicyOf].
+	Policies []*Policy
 	// Priority orders jobs that are due at the same time, the highest first.
 	Priority int
 	// Fingerprint is equal for two jobs if all fields above are equal. It is stable across restarts. [Compile] sets it.

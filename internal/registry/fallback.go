@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/regclient/regclient/types/descriptor"
 	"github.com/regclient/regclient/types/manifest"
 	"github.com/regclient/regclient/types/ref"
 	"github.com/regclient/regclient/types/referrer"
 
+	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // fallbackLists keep two pushes of one process from writing one referrers list at once (OCI distribution spec, "Referrers Tag Schema"). No
@@ -20,6 +23,8 @@ import (
 type fallbackLists struct {
 	mu   sync.Mutex
 	busy map[image.Reference]chan struct{}
+	// kept are lists that were fetched or written lately.
+	kept wire.Recent[image.Reference, image.Manifest]
 }
 
 // take waits until no one else writes the list.
@@ -76,15 +81,39 @@ func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Reposit
 	if err != nil {
 		return e.refused(putManifest, err, "the referrers list of %s: %v", subject, err)
 	}
-	_, err = e.putManifest(ctx, tag, image.MediaTypeOCIIndex, raw)
+	if _, err = e.putManifest(ctx, tag, image.MediaTypeOCIIndex, raw); err == nil {
+		f.keep(tag, image.Manifest{Descriptor: image.Descriptor{MediaType: image.MediaTypeOCIIndex, Digest: image.DigestOf(raw, ""), Size: int64(len(raw))}, Raw: raw})
+	}
 	return err
 }
 
-// fallback fetches a referrers list by its tag, with the rights that writing it takes.
+func (f *fallbackLists) keep(tag image.Reference, m image.Manifest) {
+	if len(m.Raw) <= maxKeptList {
+		f.kept.Put(tag, m, listMemory)
+	}
+}
+
+// A referrers list of up to maxKeptList bytes is kept for listMemory, so that a verified image's is not fetched again when it is imported.
+const (
+	maxKeptList = 8 << 10
+	listMemory  = time.Minute
+)
+
+// fallback fetches a referrers list by its tag, with the rights that writing it takes. Of one that was fetched before, a HEAD says whether it is
+// still the same.
 func (e *endpoint) fallback(ctx context.Context, repo image.Repository, d image.Digest) (image.Manifest, []image.Referrer, error) {
-	m, err := e.manifest(ctx, repo.Tag(image.ReferrersTag(d)), false)
-	if err != nil {
-		return m, nil, err
+	tag := repo.Tag(image.ReferrersTag(d))
+	m, kept := e.lists.kept.Get(tag)
+	if kept {
+		held, err := e.headManifest(ctx, tag, auth.Pull(repo.Path))
+		kept = err == nil && held.Digest == m.Digest
+	}
+	if !kept {
+		var err error
+		if m, err = e.manifest(ctx, tag, false); err != nil {
+			return m, nil, err
+		}
+		e.lists.keep(tag, m)
 	}
 	if !image.ListsReferrers(m.Raw) {
 		return m, nil, nil // an image that is tagged with its own digest

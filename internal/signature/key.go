@@ -45,10 +45,10 @@ func ParseKeys(name string, text []byte) ([]Key, error) {
 		keys, text = append(keys, key), rest
 	}
 	if len(bytes.TrimSpace(text)) > 0 {
-		return nil, errors.New(`it has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`)
+		return nil, errors.New(`has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("it has no key")
+		return nil, errors.New("has no key")
 	}
 	return keys, nil
 }
@@ -58,35 +58,35 @@ func parseKey(block *pem.Block) (Key, error) {
 	var err error
 	switch {
 	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-		return Key{}, errors.New(`it has a private key: only the public one is needed, which "cosign public-key" prints`)
+		return Key{}, errors.New(`has a private key: only the public one is needed, which "cosign public-key" prints`)
 	case block.Type == "CERTIFICATE":
-		return Key{}, errors.New("it has a certificate, not a public key: signatures are verified with keys only")
+		return Key{}, errors.New("has a certificate, not a public key: signatures are verified with keys only")
 	case block.Type == "PUBLIC KEY":
 		public, err = x509.ParsePKIXPublicKey(block.Bytes)
 	case block.Type == "RSA PUBLIC KEY":
 		public, err = x509.ParsePKCS1PublicKey(block.Bytes)
 	default:
-		return Key{}, fmt.Errorf("it has a %q, not a public key", block.Type)
+		return Key{}, fmt.Errorf("has a %q, not a public key", block.Type)
 	}
 	if err != nil {
-		return Key{}, errors.New("it has a public key that cannot be read")
+		return Key{}, errors.New("has a public key that cannot be read")
 	}
 	switch k := public.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSA {
-			return Key{}, fmt.Errorf("it has an RSA key of %d bits: at least %d are needed", k.N.BitLen(), minRSA)
+			return Key{}, fmt.Errorf("has an RSA key of %d bits: at least %d are needed", k.N.BitLen(), minRSA)
 		}
 	case *ecdsa.PublicKey:
 		if size := k.Curve.Params().BitSize; size < 256 {
-			return Key{}, fmt.Errorf("it has an ECDSA key of %d bits: at least 256 are needed", size)
+			return Key{}, fmt.Errorf("has an ECDSA key of %d bits: at least 256 are needed", size)
 		}
 	case ed25519.PublicKey:
 	default:
-		return Key{}, errors.New("it has a key of a kind that is not supported: ECDSA, RSA and Ed25519 are")
+		return Key{}, errors.New("has a key of a kind that is not supported: ECDSA, RSA and Ed25519 are")
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		return Key{}, errors.New("it has a public key that cannot be read")
+		return Key{}, errors.New("has a public key that cannot be read")
 	}
 	return Key{public: public, sum: sha256.Sum256(der)}, nil
 }

@@ -360,14 +360,14 @@ func TestParseKeys(t *testing.T) {
 		{"one", pub, 1, ""},
 		{"two", pub + "\n" + other, 2, ""},
 		{"a comment before it", "release key\n" + pub, 1, ""},
-		{"nothing", "", 0, "it has no key"},
-		{"spaces", " \n", 0, "it has no key"},
-		{"no PEM", secret, 0, `it has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`},
-		{"cut off", pub[:60], 0, `it has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`},
-		{"a private key", block("ENCRYPTED SIGSTORE PRIVATE KEY", secret), 0, `it has a private key: only the public one is needed, which "cosign public-key" prints`},
-		{"a certificate", block("CERTIFICATE", secret), 0, "it has a certificate, not a public key: signatures are verified with keys only"},
-		{"something else", block("PGP PUBLIC KEY BLOCK", secret), 0, `it has a "PGP PUBLIC KEY BLOCK", not a public key`},
-		{"broken", block("PUBLIC KEY", secret), 0, "it has a public key that cannot be read"},
+		{"nothing", "", 0, "has no key"},
+		{"spaces", " \n", 0, "has no key"},
+		{"no PEM", secret, 0, `has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`},
+		{"cut off", pub[:60], 0, `has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`},
+		{"a private key", block("ENCRYPTED SIGSTORE PRIVATE KEY", secret), 0, `has a private key: only the public one is needed, which "cosign public-key" prints`},
+		{"a certificate", block("CERTIFICATE", secret), 0, "has a certificate, not a public key: signatures are verified with keys only"},
+		{"something else", block("PGP PUBLIC KEY BLOCK", secret), 0, `has a "PGP PUBLIC KEY BLOCK", not a public key`},
+		{"broken", block("PUBLIC KEY", secret), 0, "has a public key that cannot be read"},
 	}
 	for _, tt := range tests {
 		keys, err := ParseKeys("k", []byte(tt.text))

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/hub"
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// policyOfConfig is a policy with keys.
+func policyOfConfig(name, more string, keys ...cosignKey) string {
+	authorities := make([]string, len(keys))
+	for i, k := range keys {
+		authorities[i] = fmt.Sprintf("{key: '${file:%s}'}", k.file)
+	}
+	return fmt.Sprintf("  %s: {%s, authorities: [%s]}", name, more, strings.Join(authorities, ", "))
+}
+
+// TestPolicy: an image that is not signed as its policy wants is refused, and the target's tag stays, until it is.
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	good, second, bad := newCosignKey(t, "good.pub"), newCosignKey(t, "second.pub"), newCosignKey(t, "bad.pub")
+	source, target := registry.New(registry.Options{Referrers: true}), registry.New(registry.Options{Referrers: true})
+	from, to := start(t, source), start(t, target)
+	push := func(seed int64, tag string) string {
+		t.Helper()
+		if err := registry.MultiArch(seed, registry.ImageOptions{LayerSize: 100}).Push(source, "team/app", tag); err != nil {
+			t.Fatal(err)
+		}
+		return source.Digest("team/app", tag)
+	}
+	good.tag(t, source, "team/app", push(1, "tagged"))
+	good.bundle(t, source, "team/app", push(2, "bundled"), signPredicate)
+	bad.bundle(t, source, "team/app", push(3, "wrong"), signPredicate)
+	good.bundle(t, source, "team/app", push(4, "attested"), slsaPredicate)
+	push(5, "unsigned")
+	config := writeConfig(t, "verify:",
+		policyOfConfig("team", "images: ['"+from+"/team/**']", good, second),
+		policyOfConfig("both", "threshold: 2", good, second),
+		policyOfConfig("attested", "attestations: ['"+slsaPredicate+"']", good),
+		policyOfConfig("loose", "mode: warn", good),
+		"mappings:",
+		mapping("name: app, source: '%s/team/app', target: '%s/app', tags: [tagged, bundled, wrong, attested, unsigned]", from, to),
+		mapping("name: some, source: '%s/team', repositories: ['a*'], target: '%s/some', tags: ['t*', 'u*']", from, to),
+		mapping("name: both, source: '%s/team/app:tagged', target: '%s/both', verify: both", from, to),
+		mapping("name: attested, source: '%s/team/app:bundled', target: '%s/attested', verify: attested", from, to),
+		mapping("name: loose, source: '%s/team/app:wrong', target: '%s/loose', verify: loose", from, to),
+		mapping("name: none, source: '%s/team/app:unsigned', target: '%s/none', verify: false", from, to))
+	refusals := func(command string, want ...string) {
+		t.Helper()
+		doc, a := drayJSON(t, command, "-c", config)
+		var got []string
+		for _, j := range doc.Jobs {
+			for _, action := range j.Actions {
+				if action.Op == "refuse" {
+					_, tag, _ := strings.Cut(action.Target[strings.LastIndexByte(action.Target, '/')+1:], ":")
+					code := action.Error[strings.LastIndexByte(action.Error, '(')+1:]
+					got = append(got, j.Job+" "+tag+" "+action.Reason+" "+strings.TrimSuffix(code, ")"))
+				}
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
+			t.Errorf("%s: exit code %d, refused\n%s\nwant\n%s\n%s", command, a.code, g, w, a.err)
+		}
+		if command == "sync" && (a.code != exitPartly) != (len(want) == 0) {
+			t.Errorf("exit code %d", a.code)
+		}
+	}
+	all := []string{
+		"app attested unsigned signature.none", "app unsigned unsigned signature.none", "app wrong unsigned signature.wrong-key", "some unsigned unsigned signature.none",
+		"both tagged unsigned signature.too-few", "attested bundled unsigned signature.no-attestation",
+	}
+	refusals("plan", all...)
+	refusals("sync", all...)
+	for repo, tags := range map[string][]string{"app": {"tagged", "bundled"}, "some/app": {"tagged"}, "loose": {"wrong"}, "none": {"unsigned"}} {
+		for _, tag := range tags {
+			if target.Digest(repo, tag) != source.Digest("team/app", tag) {
+				t.Errorf("%s:%s is not there", repo, tag)
+			}
+		}
+	}
+	for _, absent := range []string{"app wrong", "app attested", "app unsigned", "some/app unsigned", "both tagged", "attested bundled"} {
+		repo, tag, _ := strings.Cut(absent, " ")
+		if target.Digest(repo, tag) != "" {
+			t.Errorf("%s was imported", absent)
+		}
+	}
+	if a := dray(t, "sync", "-c", config, "loose", "--log-level", "debug"); a.code != exitDone {
+		t.Errorf("exit code %d\n%s", a.code, a.err)
+	}
+	// A tag that moves to an image that nobody has signed stays; once that is signed, it follows.
+	was := target.Digest("app", "tagged")
+	moved := push(6, "tagged")
+	second.bundle(t, source, "team/app", source.Digest("team/app", "unsigned"), signPredicate)
+	refusals("sync", "app tagged unsigned signature.none", "app attested unsigned signature.none", "app wrong unsigned signature.wrong-key", "some tagged unsigned signature.none",
+		"both tagged unsigned signature.none", "attested bundled unsigned signature.no-attestation")
+	if target.Digest("app", "tagged") != was || target.Digest("app", "unsigned") == "" {
+		t.Error("the tag has moved, or what is signed now was not imported")
+	}
+	good.tag(t, source, "team/app", moved)
+	second.bundle(t, source, "team/app", moved, signPredicate)
+	good.bundle(t, source, "team/app", source.Digest("team/app", "bundled"), slsaPredicate)
+	refusals("sync", "app attested unsigned signature.none", "app wrong unsigned signature.wrong-key")
+	if target.Digest("app", "tagged") != moved || target.Digest("both", "tagged") != moved {
+		t.Error("what is signed now was not imported")
+	}
+}
+
+// TestPolicyNoVerdict: where signatures cannot be looked at, the import has failed; nothing is refused, and nothing is imported.
+func TestPolicyNoVerdict(t *testing.T) {
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	source, target := registry.New(registry.Options{Referrers: true}), registry.New(registry.Options{})
+	from, to := start(t, source), start(t, target)
+	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(source, "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	good.tag(t, source, "app", source.Digest("app", "v1"))
+	config := writeConfig(t, "verify:", policyOfConfig("p", "images: ['"+from+"/**']", good), "mappings:",
+		mapping("name: app, source: '%s/app:v1', target: '%s/app', retries: 0", from, to))
+	remove := source.Inject(registry.Fault{Match: func(req *http.Request) bool { return strings.HasSuffix(req.URL.Path, ".sig") }, Status: http.StatusForbidden})
+	doc, a := drayJSON(t, "sync", "-c", config)
+	if a.code != exitPartly || doc.Totals.Failed != 1 || doc.Totals.Refuse != 0 || target.Digest("app", "v1") != "" {
+		t.Errorf("exit code %d, %+v\n%s", a.code, doc.Totals, a.err)
+	}
+	remove()
+	if a := dray(t, "sync", "-c", config); a.code != exitDone || target.Digest("app", "v1") == "" {
+		t.Errorf("exit code %d\n%s", a.code, a.err)
+	}
+	requests := len(source.Requests())
+	if a := dray(t, "sync", "-c", config); a.code != exitDone {
+		t.Errorf("exit code %d\n%s", a.code, a.err)
+	}
+	for _, r := range source.Requests()[requests:] {
+		if strings.Contains(r.Path, "sha256-") && strings.HasSuffix(r.Path, ".sig") {
+			t.Errorf("an image that is there was verified again: %+v", r)
+		}
+	}
+}
+
+// TestPolicyPulls: an import with a policy takes as many pulls as without, since what verifies it is copied anyway; an image that is not signed
+// takes none, also in the next run.
+func TestPolicyPulls(t *testing.T) {
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	pulls := func(verify, signed bool, runs int) int {
+		source := registry.New(registry.Options{})
+		for i := range 5 {
+			if err := registry.MultiArch(int64(i), registry.ImageOptions{Layers: 1, LayerSize: 50}).Push(source, "app", fmt.Sprintf("v%d", i)); err != nil {
+				t.Fatal(err)
+			}
+			if digest := source.Digest("app", fmt.Sprintf("v%d", i)); signed && i%2 == 0 {
+				good.tag(t, source, "app", digest)
+			} else if signed {
+				good.bundle(t, source, "app", digest, signPredicate)
+			}
+		}
+		h := hub.New(source, hub.Options{Limit: 100, Window: time.Hour})
+		server := httptest.NewServer(h)
+		defer server.Close()
+		host := strings.TrimPrefix(server.URL, "http://")
+		policy := ""
+		if verify {
+			policy = "verify:\n" + policyOfConfig("p", "images: ['"+host+"/**']", good)
+		}
+		config := writeConfig(t, policy, "registries:", "  '"+host+"': {plainHTTP: true, rateLimit: {pullsPerWindow: 100, window: 1h}}", "mappings:",
+			mapping("name: app, source: '%s/app', target: 'ocidir://%s/out', tags: ['v*']", host, t.TempDir()))
+		want := exitDone
+		if verify && !signed {
+			want = exitPartly
+		}
+		for range runs {
+			if a := dray(t, "sync", "-c", config); a.code != want {
+				t.Fatalf("exit code %d\n%s%s", a.code, a.out, a.err)
+			}
+		}
+		if h.Account().Repeated+h.Account().Refused > 0 {
+			t.Errorf("%+v", h.Account())
+		}
+		return h.Account().Pulled
+	}
+	if without, with := pulls(false, true, 1), pulls(true, true, 1); with != without {
+		t.Errorf("%d pulls with a policy, %d without", with, without)
+	}
+	if n := pulls(true, false, 2); n != 0 {
+		t.Errorf("%d pulls for images that are not signed", n)
+	}
+}

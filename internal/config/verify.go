@@ -1,0 +1,126 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/signature"
+)
+
+// Policy says who must have signed images.
+type Policy struct {
+	Name string
+	Pos  Position
+	// Images are patterns of host and path; empty for a policy that holds only where a mapping names it.
+	Images []string
+	// Verify is what an image needs.
+	Verify signature.Policy
+	// Warn imports an image that is not verified.
+	Warn bool
+}
+
+// NoPolicy is the value of [Mapping.Verify] for a mapping whose images are not verified.
+const NoPolicy = "false"
+
+var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// policies returns the policies, sorted by name.
+func (b *builder) policies(section dict[policySection]) []Policy {
+	all := map[string]Policy{}
+	holders := map[string]Position{} // of patterns
+	for _, e := range section.entries {
+		switch {
+		case !policyName.MatchString(e.name):
+			b.fail(e.keyAt, fmt.Errorf("%s cannot be the name of a policy: write 1 to 64 letters, digits, '.', '_', '-'", quote(e.name)), "")
+		case e.name == "true" || e.name == NoPolicy:
+			b.fail(e.keyAt, fmt.Errorf("%s cannot be the name of a policy, since mappings write it for something else", e.name), "give it another name")
+		default:
+			all[e.name] = b.policy(e, holders)
+		}
+	}
+	var list []Policy
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, all[name])
+	}
+	return list
+}
+
+func (b *builder) policy(e entry[policySection], holders map[string]Position) Policy {
+	s := e.value
+	preset(reflect.ValueOf(&s).Elem())
+	p := Policy{Name: e.name, Pos: e.keyAt.pos, Warn: s.Mode.value == "warn"}
+	for _, t := range s.Images.items {
+		if !t.set {
+			continue
+		}
+		pattern, err := imagesPattern(t.value)
+		if err != nil {
+			b.invalid(t, err, "host and path, or a glob of them")
+			continue
+		}
+		if first, ok := holders[pattern]; ok {
+			b.fail(t.origin, fmt.Errorf("%s stands in line %d as well", quote(t.raw), first.Line), "one policy holds for an image: remove one of them")
+			continue
+		}
+		holders[pattern] = t.pos
+		p.Images = append(p.Images, pattern)
+	}
+	known := true
+	for i, a := range s.Authorities.items {
+		if !a.Key.set {
+			known = false
+			continue
+		}
+		keys, err := signature.ParseKeys(fmt.Sprintf("%s[%d]", e.name, i), []byte(a.Key.value))
+		if err != nil {
+			b.fail(a.Key.origin, err, "write ${file:PATH} for a file with a public key in PEM")
+			known = false
+		}
+		p.Verify.Keys = append(p.Verify.Keys, keys...)
+	}
+	p.Verify.Threshold, p.Verify.Attestations = s.Threshold.value, values(s.Attestations)
+	if n := p.Verify.Different(); known && n > 0 && s.Threshold.value > n {
+		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are different keys (%d)", s.Threshold.value, n), "add keys, or lower it")
+	}
+	return p
+}
+
+// imagesPattern returns a pattern of images with the host's canonical name.
+func imagesPattern(text string) (string, error) {
+	host, rest, below := strings.Cut(text, "/")
+	if !below {
+		return "", fmt.Errorf("%s is not host and path: write HOST/** for all images of a registry", quote(text))
+	}
+	if image.HoldsUserinfo(text) {
+		return "", image.ErrUserinfo
+	}
+	canonical, err := registryKey(host)
+	if err != nil {
+		return "", err
+	}
+	if !strings.ContainsAny(rest, "*?[]{}") && !repositoryLiteral.MatchString(rest) {
+		return "", fmt.Errorf("%s is not host and path: write the path in lower case, without a tag", quote(text))
+	}
+	return canonical + "/" + rest, checkRepository(rest)
+}
+
+// verify reads which policy a mapping names.
+func (b *builder) verify(t text) string {
+	if t.set && t.value != NoPolicy && !slices.Contains(b.policyNames, t.value) {
+		hint := "write the policy into verify at the top of the file"
+		if t.value == "true" {
+			hint = "write the name of a policy, or leave it out for the one whose images match"
+		}
+		if near := nearest(t.value, b.policyNames); near != "" {
+			hint = near
+		}
+		b.fail(t.origin, errors.New("names no policy of verify"), hint)
+	}
+	return t.value
+}

@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/signature"
+)
+
+// Policy says who must have signed an image before it is imported.
+type Policy struct {
+	Name string
+	// Images are patterns of host and path; nil for all.
+	Images []string
+	signature.Policy
+	// Warn imports an image that is not verified.
+	Warn bool
+	// identity is equal for equal policies.
+	identity string
+}
+
+// PolicyOf returns the policy for a source: of those that match, the one with the longest pattern; nil for none.
+func (j Job) PolicyOf(source image.Repository) *Policy {
+	var best *Policy
+	length := -1
+	for _, p := range j.Policies {
+		if p.Images == nil {
+			return p
+		}
+		for _, pattern := range p.Images {
+			host, paths, _ := strings.Cut(pattern, "/")
+			if len(pattern) > length && host == source.Registry && matches(paths, source.Path) {
+				best, length = p, len(pattern)
+			}
+		}
+	}
+	return best
+}
+
+// policies returns those of a config, by name, and those that hold by their patterns.
+func policies(cfg *config.Config) (byName map[string]*Policy, byPattern []*Policy) {
+	byName = map[string]*Policy{}
+	for _, p := range cfg.Policies {
+		made := Policy{Name: p.Name, Policy: p.Verify, Warn: p.Warn}
+		m := mark{hash: sha256.New()}
+		for _, key := range p.Verify.Keys {
+			m.text("key", key.Fingerprint())
+		}
+		m.text("threshold", strconv.Itoa(p.Verify.Threshold))
+		for _, predicate := range p.Verify.Attestations {
+			m.text("attestation", predicate)
+		}
+		m.flag("warn", p.Warn)
+		made.identity = hex.EncodeToString(m.hash.Sum(nil))
+		named, matching := made, made
+		byName[p.Name] = &named
+		if matching.Images = p.Images; len(p.Images) > 0 {
+			byPattern = append(byPattern, &matching)
+		}
+	}
+	return byName, byPattern
+}
+
+// policies adds what verifies the job's images to its fingerprint.
+func (m *mark) policies(j *Job) {
+	if len(j.Repositories) == 0 {
+		if p := j.PolicyOf(j.Source.Repository); p != nil {
+			m.text("policy", p.identity)
+		}
+		return
+	}
+	for _, p := range j.Policies {
+		for _, pattern := range p.Images {
+			m.text("images", pattern)
+		}
+		m.text("policy", p.identity)
+	}
+}
