@@ -27,8 +27,8 @@ func (a *app) importCommand() *cobra.Command {
 		Use:   "import SOURCE TARGET",
 		Short: "Import one image now, without a config file",
 		Long: `Import one image with all its platforms, signatures, SBOMs and attestations. If TARGET names no tag, it gets
-the source's. dray reads a config file only if --config or $DRAY_CONFIG names one, and only its registries and
-azure sections.
+the source's. dray reads a config file only if --config or $DRAY_CONFIG names one, and only its registries,
+azure and verify sections: an image that a policy matches must be signed as it says.
 
   dray import alpine:3.20 registry.example:5000/mirror/alpine
   dray import ghcr.io/acme/base@sha256:… ocidir:///srv/stage:base
@@ -177,6 +177,6 @@ func oneImage(cfg *config.Config, from, to string) (plan.Job, error) {
 	}
 	return plan.Job{
 		Name: fmt.Sprintf("%s → %s", from, to), Source: source, Targets: []image.Reference{target},
-		Referrers: plan.Referrers{All: true}, Engine: "auto", Timeout: importTimeout, Retries: importRetries,
+		Referrers: plan.Referrers{All: true}, Engine: "auto", Timeout: importTimeout, Retries: importRetries, Policies: plan.Policies(cfg),
 	}, nil
 }

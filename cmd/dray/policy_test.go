@@ -96,6 +96,11 @@ func TestPolicy(t *testing.T) {
 	if a := dray(t, "sync", "-c", config, "loose", "--log-level", "debug"); a.code != exitDone {
 		t.Errorf("exit code %d\n%s", a.code, a.err)
 	}
+	for tag, code := range map[string]int{"unsigned": exitPartly, "bundled": exitDone} {
+		if a := dray(t, "import", "-c", config, from+"/team/app:"+tag, to+"/imported"); a.code != code || (target.Digest("imported", tag) != "") != (code == exitDone) {
+			t.Errorf("import of %s: exit code %d\n%s%s", tag, a.code, a.out, a.err)
+		}
+	}
 	// A tag that moves to an image that nobody has signed stays; once that is signed, it follows.
 	was := target.Digest("app", "tagged")
 	moved := push(6, "tagged")

@@ -41,6 +41,12 @@ func (j Job) PolicyOf(source image.Repository) *Policy {
 	return best
 }
 
+// Policies returns the policies of a config that hold for what their patterns match.
+func Policies(cfg *config.Config) []*Policy {
+	_, byPattern := policies(cfg)
+	return byPattern
+}
+
 // policies returns those of a config, by name, and those that hold by their patterns.
 func policies(cfg *config.Config) (byName map[string]*Policy, byPattern []*Policy) {
 	byName = map[string]*Policy{}
