@@ -37,6 +37,7 @@ type answers struct {
 type details struct {
 	metrics *metrics.Metrics
 	current *atomic.Pointer[current]
+	log     *logTail
 }
 
 // current is the config that runs, and what the last reload changed that changed jobs.
@@ -109,6 +110,9 @@ func (d details) Job(status *record.JobStatus) (record.JobConfig, bool) {
 		Next: schedule.Times(job.Schedule, job.Windows, job.Name, job.Jitter, time.Now(), status.Anchor, nextTimes),
 	}, true
 }
+
+// Log implements web.Details.
+func (d details) Log(job string, begin time.Time) []record.LogLine { return d.log.since(job, begin) }
 
 // Config implements web.Details.
 func (d details) Config() record.ConfigFiles {

@@ -75,7 +75,7 @@ func TestStatusPages(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	shows("/jobs/app", d.config+":5:", "'${file:"+place+"}'", "22:00-06:00")
-	shows("/jobs/old", "1 imported", to+"/old:v1", "nothing → sha256:", "absent")
+	shows("/jobs/old", "1 imported", to+"/old:v1", "nothing → sha256:", "absent", `level=INFO msg="job done" reason="1 `)
 	shows("/", from+"/acme/app", "→ "+to+"/old", `<option value="`+to+`">`)
 	shows("/registries", from, to)
 	shows("/config", "There was none since the start.")

@@ -108,6 +108,8 @@ type service struct {
 	azure atomic.Pointer[azureJobs]
 	// current is the config of the current generation.
 	current atomic.Pointer[current]
+	// tail has the last lines of the log.
+	tail logTail
 }
 
 // newService builds the daemon. If it returns an error, nothing stays open.
@@ -120,7 +122,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 	}
 	s.fixed, s.started = fixedOf(cfg), &reading{cfg, s.jobs, rejected}
 	s.level.Set(a.level(cfg.Log))
-	s.process = a.newProcess(ctx, cfg, metrics.New(buildVersion().Version, "copy"), a.loggerAt(cfg.Log, s.level))
+	s.process = a.newProcess(ctx, cfg, metrics.New(buildVersion().Version, "copy"), slog.New(tailHandler{a.loggerAt(cfg.Log, s.level).Handler(), &s.tail}))
 	s.readFile = s.watch.ReadFile
 	if err := s.assemble(ctx, cfg); err != nil {
 		return nil, errors.Join(&exitError{exitFailed, err}, s.close(ctx))
@@ -157,7 +159,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Details: details{s.metrics, &s.current}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
+		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Details: details{s.metrics, &s.current, &s.tail}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
 	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
 	return nil

@@ -13,6 +13,13 @@ type JobConfig struct {
 	Next []time.Time
 }
 
+// LogLine is a line of the log.
+type LogLine struct {
+	At time.Time
+	// Text is the rest of the line, without the job.
+	Text string
+}
+
 // ConfigFiles is where the running config comes from, and what changed it.
 type ConfigFiles struct {
 	// Path is the config file, and Files are all files that dray follows for it.

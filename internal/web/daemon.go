@@ -34,6 +34,8 @@ type Daemon interface {
 type Details interface {
 	// Job returns what the config that runs says about a job; false if it does not have it.
 	Job(job *record.JobStatus) (record.JobConfig, bool)
+	// Log returns the lines of the log about a job, the oldest first, that are not older than begin and still known.
+	Log(job string, begin time.Time) []record.LogLine
 	// Config returns where the config that runs comes from.
 	Config() record.ConfigFiles
 	// Registries returns how the requests to each registry have fared, sorted by name.

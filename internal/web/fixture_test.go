@@ -145,6 +145,15 @@ func (fakeDetails) Job(j *record.JobStatus) (record.JobConfig, bool) {
 	return record.JobConfig{Position: "dray.yaml:4:5", Windows: "mon-fri 22:00-06:00 UTC", YAML: "name: alpine\ntarget: ${env:TARGET}\n", Next: []time.Time{noon.Add(time.Hour), noon.Add(3 * time.Hour)}}, true
 }
 
+func (fakeDetails) Log(job string, begin time.Time) []record.LogLine {
+	if job != "alpine" {
+		return nil
+	}
+	return []record.LogLine{
+		{At: begin, Text: "level=INFO msg=imported op=import reason=moved err=<b>\x1b[31m"}, {At: begin.Add(time.Second), Text: "level=INFO msg=\"job done\"\nforged=line"},
+	}
+}
+
 func (fakeDetails) Config() record.ConfigFiles {
 	return record.ConfigFiles{Path: "dray.yaml", Files: []string{"/etc/dray/dray.yaml", "/run/secrets/hub"}, Added: []string{"alpine", hostile}, Removed: []string{"gone"}, ChangedAt: noon.Add(-2 * time.Hour)}
 }

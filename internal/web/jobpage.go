@@ -32,6 +32,8 @@ type jobView struct {
 	NoHistory        string
 	More             string
 	Retries, Running bool
+	// Log has lines of the log since the last run began.
+	Log string
 	// Paused is set where it has a pause of its own.
 	Paused bool
 }
@@ -88,6 +90,7 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 		for _, at := range config.Next {
 			p.Next = append(p.Next, till(at, status.Now))
 		}
+		p.Log = logOf(s.options.Details, j)
 	}
 	runs, err := m.history(ctx, s.options.Daemon, j, limit)
 	switch {
@@ -103,8 +106,28 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 	}
 	return &screen{template: "job", data: p, head: p.head, parts: []part{
 		{"notices", "notices", p.head}, {"state", "job-state", p}, {"imports", "job-imports", p}, {"schedule", "job-schedule", p},
-		{"outcomes", "job-outcomes", p}, {"runs", "job-runs", p}, {"config", "job-config", p}, {"actions", "job-actions", p},
+		{"outcomes", "job-outcomes", p}, {"runs", "job-runs", p}, {"config", "job-config", p}, {"log", "job-log", p}, {"actions", "job-actions", p},
 	}}, nil
+}
+
+// pageLines is how many lines of the log a page shows.
+const pageLines = 200
+
+// logOf returns the last lines of the log since the run of a job that is under way began, or else the last one.
+func logOf(d Details, j *record.JobStatus) string {
+	begin := j.Started
+	if j.State != record.JobRunning {
+		if j.Last == nil {
+			return ""
+		}
+		begin = j.Last.Started
+	}
+	lines := d.Log(j.Job, begin)
+	var b strings.Builder
+	for _, l := range lines[max(0, len(lines)-pageLines):] {
+		b.WriteString(l.At.UTC().Format("15:04:05") + " " + strings.ReplaceAll(clean(l.Text), "\n", " ") + "\n")
+	}
+	return b.String()
 }
 
 // show takes the runs, and the outcomes of the one that is asked for: unless there is such a run, of the newest that has some.
