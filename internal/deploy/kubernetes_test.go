@@ -18,7 +18,7 @@ import (
 
 // TestConfigs loads the configs that the examples come with.
 func TestConfigs(t *testing.T) {
-	for _, pattern := range []string{"kubernetes/*/dray.yaml", "compose/config/dray.yaml"} {
+	for _, pattern := range []string{"kubernetes/*/dray.yaml", "compose/config/dray.yaml", "replicas/config/dray.yaml"} {
 		files, err := filepath.Glob(filepath.Join(root, "examples", pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatal(pattern, err)
@@ -26,7 +26,7 @@ func TestConfigs(t *testing.T) {
 		for _, path := range files {
 			_, err := config.Load(path, config.Options{ReadFile: func(name string) ([]byte, error) {
 				if strings.HasPrefix(name, "/run/secrets/") {
-					return []byte("0123456789abcdef\n"), nil
+					return secret(name)
 				}
 				return os.ReadFile(name)
 			}})
@@ -35,6 +35,14 @@ func TestConfigs(t *testing.T) {
 			}
 		}
 	}
+}
+
+// secret is what a file of secrets has.
+func secret(name string) ([]byte, error) {
+	if filepath.Base(name) == "ledger" {
+		return []byte("postgres://dray:secret@postgres.example.com/dray\n"), nil
+	}
+	return []byte("0123456789abcdef\n"), nil
 }
 
 // document is what a test asks of a manifest of Kubernetes.
@@ -164,9 +172,13 @@ func TestKustomize(t *testing.T) {
 		"base":       {"kind: Deployment", "kind: ConfigMap", "kind: NetworkPolicy", "kind: PersistentVolumeClaim", "readOnlyRootFilesystem: true"},
 		"azure":      {"azure.workload.identity/client-id", `azure.workload.identity/use: "true"`, "kind: workload-identity"},
 		"monitoring": {"kind: ServiceMonitor", "honorLabels: true"},
+		"replicas":   {"replicas: 3", "type: RollingUpdate", "emptyDir: {}", "port: 5432", "kind: PodDisruptionBudget", "ledger: ${file:/run/secrets/dray/ledger}"},
 	} {
 		t.Run(overlay, func(t *testing.T) {
 			out := command(t, program, "build", filepath.Join(root, "examples/kubernetes", overlay))
+			if overlay == "replicas" && strings.Contains(out, "persistentVolumeClaim") {
+				t.Error("replicas share a volume")
+			}
 			for _, want := range wants {
 				if !strings.Contains(out, want) {
 					t.Errorf("it lacks %q", want)
@@ -193,6 +205,7 @@ func TestHelm(t *testing.T) {
 		return path
 	}
 	small := "config: {mappings: [{source: 'docker.io/library/alpine:3.22', target: registry.example.com/mirror/alpine}]}\n"
+	cluster := "config: {mappings: [{source: 'docker.io/library/alpine:3.22', target: registry.example.com/mirror/alpine}], cluster: {ledger: '${file:/run/secrets/dray/ledger}'}}\n"
 	command(t, helm, "lint", "--strict", chart, "-f", values(small))
 	for name, tt := range map[string]struct {
 		values string
@@ -214,6 +227,10 @@ nodeSelector: {kubernetes.io/arch: amd64}
 tolerations: [{key: a, operator: Exists}]
 affinity: {nodeAffinity: {}}
 `, []string{"Deployment images", "ServiceMonitor images"}, []string{"Secret", "PersistentVolumeClaim"}},
+		"replicas": {
+			"replicas: 3\nexistingSecret: mine\n" + cluster,
+			[]string{"Deployment x-dray", "PodDisruptionBudget x-dray", "NetworkPolicy x-dray"}, []string{"PersistentVolumeClaim"},
+		},
 		"bare": {small + "persistence: {enabled: false}\nnetworkPolicy: {enabled: false}\nserviceAccount: {create: false}\n", []string{"Deployment x-dray"}, []string{"PersistentVolumeClaim", "NetworkPolicy", "ServiceAccount"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +254,9 @@ affinity: {nodeAffinity: {}}
 		"no mapping":         "config: {mappings: []}\n",
 		"no probes possible": small + "config: {server: {listen: '127.0.0.1:9999'}, mappings: [{source: a}]}\n",
 		"a tag that is none": small + "image: {tag: 'a b'}\n",
-		"an unknown key":     small + "replicas: 2\n",
+		"an unknown key":     small + "replicaCount: 2\n",
+		"no ledger":          small + "replicas: 2\n",
+		"no replica":         cluster + "replicas: 0\n",
 	} {
 		if out, err := exec.Command(helm, "template", "x", chart, "-f", values(wrong)).CombinedOutput(); err == nil {
 			t.Errorf("%s is accepted:\n%s", name, out)
@@ -259,7 +278,6 @@ func loads(t *testing.T, manifests string) {
 		if d.Kind != "ConfigMap" {
 			continue
 		}
-		secret := func(string) ([]byte, error) { return []byte("0123456789abcdef"), nil }
 		if _, err := config.Parse("dray.yaml", []byte(d.Data["dray.yaml"]), config.Options{ReadFile: secret}); err != nil {
 			t.Errorf("%v\n%s", err, d.Data["dray.yaml"])
 		}
