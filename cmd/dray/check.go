@@ -101,6 +101,7 @@ func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 		if text := unscheduled(jobs); text != "" {
 			answer.Warnings = append(answer.Warnings, text)
 		}
+		answer.Warnings = append(answer.Warnings, unverified(cfg, jobs)...)
 	}
 	if a.output == "json" {
 		var invalid config.Errors

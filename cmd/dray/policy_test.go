@@ -136,6 +136,11 @@ func TestPolicyNoVerdict(t *testing.T) {
 	if a.code != exitPartly || doc.Totals.Failed != 1 || doc.Totals.Refuse != 0 || target.Digest("app", "v1") != "" {
 		t.Errorf("exit code %d, %+v\n%s", a.code, doc.Totals, a.err)
 	}
+	loose := writeConfig(t, "verify:", policyOfConfig("p", "mode: warn, images: ['"+from+"/**']", good), "mappings:",
+		mapping("name: app, source: '%s/app:v1', target: '%s/loose', retries: 0, referrers: false", from, to))
+	if a := dray(t, "sync", "-c", loose); a.code != exitDone || target.Digest("loose", "v1") == "" || !strings.Contains(a.err, "the policy only warns") {
+		t.Errorf("with a policy that warns: exit code %d\n%s", a.code, a.err)
+	}
 	remove()
 	if a := dray(t, "sync", "-c", config); a.code != exitDone || target.Digest("app", "v1") == "" {
 		t.Errorf("exit code %d\n%s", a.code, a.err)
@@ -147,6 +152,32 @@ func TestPolicyNoVerdict(t *testing.T) {
 	for _, r := range source.Requests()[requests:] {
 		if strings.Contains(r.Path, "sha256-") && strings.HasSuffix(r.Path, ".sig") {
 			t.Errorf("an image that is there was verified again: %+v", r)
+		}
+	}
+}
+
+// TestPolicyOfAllTags: what cosign tags after an image is copied with it, and not refused for itself.
+func TestPolicyOfAllTags(t *testing.T) {
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	from, to := start(t, source), start(t, target)
+	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(source, "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	digest := source.Digest("app", "v1")
+	good.tag(t, source, "app", digest)
+	config := writeConfig(t, "verify:", policyOfConfig("p", "images: ['"+from+"/**']", good), policyOfConfig("idle", "images: ['other.example/**']", good), "mappings:",
+		mapping("name: app, source: '%s/app', target: '%s/app', tags: ['*']", from, to),
+		mapping("name: free, source: '%s/app:v1', target: '%s/free', verify: false", from, to))
+	doc, a := drayJSON(t, "sync", "-c", config)
+	if a.code != exitDone || doc.Totals.Import != 2 || target.Digest("app", strings.Replace(digest, ":", "-", 1)+".sig") == "" {
+		t.Errorf("exit code %d, %+v\n%s", a.code, doc.Totals, a.err)
+	}
+	a = dray(t, "check", "-c", config)
+	for _, want := range []string{"verify.idle holds for no mapping", "free is not verified (verify: false), though verify.p matches its source"} {
+		if !strings.Contains(a.out, want) {
+			t.Errorf("check says nothing of %q\n%s", want, a.out)
 		}
 	}
 }

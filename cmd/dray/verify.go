@@ -62,7 +62,7 @@ and 1 if the registry cannot be asked.
 		},
 	}
 	c.Flags().StringArrayVar(&keys, "key", nil, "a `FILE` with public keys (PEM), of which one is enough; may be repeated")
-	c.Flags().IntVar(&threshold, "threshold", 1, "how many different keys must have signed the image")
+	c.Flags().IntVar(&threshold, "threshold", 1, "of how many of the files a key must have signed the image")
 	c.Flags().StringArrayVar(&attestations, "attestation", nil, "a predicate `TYPE` of which there must be a signed attestation; may be repeated")
 	_ = c.MarkFlagFilename("key", "pub", "pem")
 	return c
@@ -89,7 +89,7 @@ func policyOf(files, attestations []string, threshold int) (signature.Policy, er
 		p.Keys = append(p.Keys, keys...)
 	}
 	if different := p.Different(); threshold < 1 || threshold > different {
-		return p, usage("--threshold %d: write a number from 1 to %d, as many as there are different keys", threshold, different)
+		return p, usage("--threshold %d: write a number from 1 to %d, as many as there are files with a key of their own", threshold, different)
 	}
 	return p, nil
 }

@@ -117,7 +117,7 @@ func TestVerify(t *testing.T) {
 				{"tagged", []string{"--key", bad.file}, exitDone, "is verified."},
 				{"bundled", nil, exitDone, "✓ bundle"},
 				{"both", []string{"--key", second.file, "--threshold", "2"}, exitDone, "signature by " + second.file},
-				{"tagged", []string{"--key", second.file, "--threshold", "2"}, exitPartly, "keys that have signed it: 1, the policy wants 2 (too-few)"},
+				{"tagged", []string{"--key", second.file, "--threshold", "2"}, exitPartly, "signers: 1, the policy wants 2 (too-few)"},
 				{"attested", nil, exitPartly, "is not verified: nothing signs it; there are attestations, which are no signatures (none)"},
 				{"unsigned", nil, exitPartly, "is not verified: nothing signs it (none)"},
 				{"bundled", []string{"--attestation", slsaPredicate}, exitPartly, "(no-attestation)"},
@@ -179,7 +179,7 @@ func TestVerifyUsage(t *testing.T) {
 		{[]string{"a:v1", "--key", "/nowhere.pub"}, "/nowhere.pub: no such file"},
 		{[]string{"a:v1", "--key", t.TempDir()}, "is a directory"},
 		{[]string{"a:v1", "--key", private}, `has a private key: only the public one is needed, which "cosign public-key" prints`},
-		{[]string{"a:v1", "--key", key.file, "--threshold", "2"}, "--threshold 2: write a number from 1 to 1, as many as there are different keys"},
+		{[]string{"a:v1", "--key", key.file, "--threshold", "2"}, "--threshold 2: write a number from 1 to 1, as many as there are files with a key of their own"},
 		{[]string{"a:v1", "--key", key.file, "--key", key.file, "--threshold", "2"}, "write a number from 1 to 1"},
 		{[]string{"A:v1", "--key", key.file}, "IMAGE: "},
 	} {

@@ -87,6 +87,30 @@ func unscheduled(jobs []plan.Job) string {
 	return text + " have no schedule: dray run runs them at start and when they change"
 }
 
+// unverified returns warnings about policies that hold for no mapping, and mappings that are exempt from one.
+func unverified(cfg *config.Config, jobs []plan.Job) []string {
+	used := map[string]bool{}
+	var texts, exempt []string
+	for i, j := range jobs {
+		for _, name := range j.PolicyNames() {
+			used[name] = true
+		}
+		if cfg.Mappings[i].Verify == config.NoPolicy {
+			j.Policies = plan.Policies(cfg)
+			for _, name := range j.PolicyNames() {
+				used[name] = true
+				exempt = append(exempt, fmt.Sprintf("%s is not verified (verify: false), though verify.%s matches its source", j.Name, name))
+			}
+		}
+	}
+	for _, p := range cfg.Policies {
+		if !used[p.Name] {
+			texts = append(texts, fmt.Sprintf("verify.%s holds for no mapping: no source matches its images, and no mapping names it", p.Name))
+		}
+	}
+	return append(texts, exempt[:min(len(exempt), shownNames)]...)
+}
+
 // runsFrom returns the runs of the jobs whose source has a budget.
 func (g *generation) runsFrom(ctx context.Context, b record.Budget) []record.JobRun {
 	of := map[string]bool{}

@@ -182,12 +182,12 @@ type registryGoogleSection struct {
 type policySection struct {
 	origin
 	// The sources for which the policy holds, as host and path: a glob as in `repositories`, where `*` does not match `/` and `**` matches any number
-	// of parts. Of several policies the one with the longest matching pattern holds. Without this key the policy holds only where a mapping
+	// of parts of a path, one at least at its end. Layouts match none. Of several policies the one with the longest matching pattern holds. Without this key the policy holds only where a mapping
 	// names it.
 	Images list[text] `yaml:"images" format:"imagesPattern" minItems:"1" unique:"" example:"ghcr.io/acme/**|docker.io/library/alpine"`
 	// Those whose signatures count. One of them is enough, unless `threshold` says otherwise.
 	Authorities list[authoritySection] `yaml:"authorities" required:"" minItems:"1"`
-	// How many different keys must have signed an image.
+	// How many of the authorities must have signed an image.
 	Threshold number `yaml:"threshold" min:"1" max:"64" default:"1"`
 	// Predicate types of attestations, of which each must be there, signed by one of the keys.
 	Attestations list[text] `yaml:"attestations" minItems:"1" unique:"" example:"https://slsa.dev/provenance/v1"`
@@ -197,7 +197,7 @@ type policySection struct {
 
 type authoritySection struct {
 	origin
-	// A public key in PEM, or several: ECDSA, RSA or Ed25519. `cosign public-key` prints one.
+	// A public key in PEM: ECDSA, RSA or Ed25519. `cosign public-key` prints one. Several are those of one authority, of which one is enough.
 	Key text `yaml:"key" required:"" example:"${file:/etc/dray/cosign.pub}"`
 }
 

@@ -257,6 +257,7 @@ func (a *attempt) build() {
 	for _, p := range a.main.next.settings.Policies {
 		c.policyNames = append(c.policyNames, p.Name)
 	}
+	a.lostPolicies()
 	a.each(order, func(s *source, b *builder) {
 		s.next.receivers = b.receivers(&s.doc.Receivers)
 		if s != a.main {
@@ -265,6 +266,24 @@ func (a *attempt) build() {
 		s.next.mappings = b.mappings(&s.doc)
 	})
 	a.check(order)
+}
+
+// lostPolicies reports a policy that the main file no longer has while a file in its former state names it: that must not go without.
+func (a *attempt) lostPolicies() {
+	for _, s := range a.sources {
+		if !s.stuck || s == a.main || a.main.stuck || s.next == nil {
+			continue
+		}
+		for _, m := range s.next.mappings {
+			if m.Verify != "" && m.Verify != NoPolicy && !slices.Contains(a.commons.policyNames, m.Verify) {
+				a.main.add(&Error{
+					Pos: Position{File: a.main.name, Line: 1, Col: 1}, Key: "verify", Err: fmt.Errorf("lacks the policy %s, which %s names", quote(m.Verify), m.Pos),
+					Hint: "change that first",
+				})
+				return
+			}
+		}
+	}
 }
 
 // each calls f for each file that is not stuck, and takes what the others have contributed before as given.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -357,8 +358,11 @@ func accepted(t *testing.T, schema *jsonschema.Schema, what, part string) {
 	const value = "https://0123456789abcdef.example" // a text that does wherever there is one from elsewhere
 	options := Options{
 		Getenv: func(string) (string, bool) { return value, true }, ReadFile: func(name string) ([]byte, error) {
-			if strings.HasSuffix(name, ".pub") {
-				return os.ReadFile("testdata/two.pub")
+			switch filepath.Base(name) {
+			case "cosign.pub":
+				return os.ReadFile("../signature/testdata/fallback/cosign.pub")
+			case "release.pub":
+				return os.ReadFile("../signature/testdata/fallback/other.pub")
 			}
 			return []byte(value), nil
 		},

@@ -59,7 +59,7 @@ func (b *builder) policy(e entry[policySection], holders map[string]Position) Po
 		if !t.set {
 			continue
 		}
-		pattern, err := imagesPattern(t.value)
+		pattern, err := b.imagesPattern(t.value)
 		if err != nil {
 			b.invalid(t, err, "host and path, or a glob of them")
 			continue
@@ -86,13 +86,13 @@ func (b *builder) policy(e entry[policySection], holders map[string]Position) Po
 	}
 	p.Verify.Threshold, p.Verify.Attestations = s.Threshold.value, values(s.Attestations)
 	if n := p.Verify.Different(); known && n > 0 && s.Threshold.value > n {
-		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are different keys (%d)", s.Threshold.value, n), "add keys, or lower it")
+		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are authorities with keys of their own (%d)", s.Threshold.value, n), "add authorities, or lower it")
 	}
 	return p
 }
 
-// imagesPattern returns a pattern of images with the host's canonical name.
-func imagesPattern(text string) (string, error) {
+// imagesPattern returns a pattern of images as references name them: with the canonical host, and with library/ at Docker Hub.
+func (b *builder) imagesPattern(text string) (string, error) {
 	host, rest, below := strings.Cut(text, "/")
 	if !below {
 		return "", fmt.Errorf("%s is not host and path: write HOST/** for all images of a registry", quote(text))
@@ -107,7 +107,10 @@ func imagesPattern(text string) (string, error) {
 	if !strings.ContainsAny(rest, "*?[]{}") && !repositoryLiteral.MatchString(rest) {
 		return "", fmt.Errorf("%s is not host and path: write the path in lower case, without a tag", quote(text))
 	}
-	return canonical + "/" + rest, checkRepository(rest)
+	if canonical == image.DockerHub && !strings.Contains(rest, "/") && rest != "**" {
+		rest = "library/" + rest
+	}
+	return bare(canonical+"/"+rest, b.isPlain), checkRepository(rest)
 }
 
 // verify reads which policy a mapping names.

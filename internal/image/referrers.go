@@ -12,6 +12,12 @@ func ReferrersTag(d Digest) string {
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
+// IsAttachmentTag reports whether cosign attaches something to an image by such a tag: sha256-<hex>.sig, .att or .sbom.
+func IsAttachmentTag(tag string) bool {
+	digest, suffix, _ := strings.Cut(tag, ".")
+	return IsReferrersTag(digest) && (suffix == "sig" || suffix == "att" || suffix == "sbom")
+}
+
 // IsReferrersTag reports whether a tag has such a name. That does not make it a list: OpenShift and others tag images with their own
 // digest.
 func IsReferrersTag(tag string) bool {

@@ -36,7 +36,7 @@ type feed struct {
 // feed begins to list the tags of a repository that a job selects. It needs close.
 func (m *Mirror) feed(ctx context.Context, job plan.Job, repo image.Repository) *feed {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &feed{cancel: cancel, wake: make(chan struct{}, 1), count: job.Tags.Counter(), sieve: newSieve(job)}
+	f := &feed{cancel: cancel, wake: make(chan struct{}, 1), count: job.Tags.Counter(), sieve: newSieve(job, repo)}
 	go func() { f.end(m.Pages.TagPages(ctx, repo, f.sieve.keep, f.add)) }()
 	return f
 }

@@ -106,7 +106,9 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			order := p.order(i)
 			engine := m.choose(ctx, order)
 			out.Engine, out.EngineReason = engine.Name(), engine.reason
-			err := m.verify(ctx, p.run, order)
+			looking, enough := within(ctx, p.job.Timeout)
+			err := m.verify(looking, p.run, order)
+			enough()
 			if err == nil {
 				out.Cost, err = engine.Measure(ctx, order)
 			}

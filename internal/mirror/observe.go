@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/signature"
 	"github.com/draysync/dray/internal/tagfilter"
 	"github.com/draysync/dray/internal/wire"
 )
@@ -52,8 +54,9 @@ type run struct {
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
-	// verified are the images that satisfy their policy, or of which a warning has been logged.
-	verified sync.Map
+	// verdicts shares looks at signatures, and verdictOf has what they found, by image.
+	verdicts  flight.Group[signature.Report]
+	verdictOf sync.Map
 	// claimed is closed once claims has what the job may write; nothing changes them then.
 	claimed  chan struct{}
 	listOnce sync.Once
@@ -316,7 +319,7 @@ func (m *Mirror) tags(ctx context.Context, job plan.Job, repo image.Repository) 
 		}
 		return literals, few, nil
 	}
-	sieve := newSieve(job)
+	sieve := newSieve(job, repo)
 	all, err := m.Observer.Tags(ctx, repo, sieve.keep)
 	if err != nil {
 		return nil, nil, At(Source, repo, fmt.Errorf("list tags: %w", err))
@@ -335,12 +338,19 @@ type sieve struct {
 	near  *tagfilter.Nearest
 	odd   nameless
 	found bool // by a pattern, so that nothing else is needed
+	// verified is set if a policy holds: what cosign tags after an image is then copied with it, and is no image that somebody has signed.
+	verified bool
 }
 
-func newSieve(job plan.Job) *sieve { return &sieve{job: job, near: job.Tags.Nearest()} }
+func newSieve(job plan.Job, repo image.Repository) *sieve {
+	return &sieve{job: job, near: job.Tags.Nearest(), verified: job.PolicyOf(repo) != nil}
+}
 
 func (s *sieve) keep(tag string) bool {
 	keep := s.job.Tags.CanChoose(tag)
+	if s.verified && image.IsAttachmentTag(tag) && !s.job.Tags.Names(tag) {
+		return false
+	}
 	if !keep {
 		s.odd.add(tag)
 	}

@@ -6,38 +6,47 @@ import (
 	"log/slog"
 
 	"github.com/draysync/dray/internal/diff"
-	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/signature"
 )
 
-// verified is an image that satisfies a policy.
-type verified struct {
-	source image.Reference
-	policy string
-}
-
-// verify returns a *RefusedError if the source's image is not signed as the job's policy wants; with a policy that only warns it logs that. It looks
-// once in a run for all tags of an image.
+// verify returns a *RefusedError if the source's image is not signed as the job's policy wants; with a policy that only warns it logs that. A run looks
+// once for all tags of an image.
 func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 	p := r.job.PolicyOf(order.Source.Repository)
 	if p == nil {
 		return nil
 	}
-	key := verified{order.Source.Repository.Digest(order.Source.Digest), p.Name}
-	if _, ok := r.verified.Load(key); ok {
-		return nil
+	if order.Source.Digest == "" {
+		return &RefusedError{Reason: diff.Unsigned, Detail: fmt.Sprintf("the policy %q cannot be satisfied: the source named no digest", p.Name)}
 	}
-	report, err := p.Verify(ctx, m.Signatures, key.source)
-	if err != nil {
-		return At(Source, order.Source, err)
-	}
-	if !report.Verified {
-		detail := fmt.Sprintf("the policy %q is not satisfied: %s (signature.%s)", p.Name, report.Problem, report.Code)
-		if !p.Warn {
-			return &RefusedError{Reason: diff.Unsigned, Detail: detail}
+	ref := order.Source.Repository.Digest(order.Source.Digest)
+	report, err := r.verdicts.Do(ctx, ref.String(), func(ctx context.Context) (signature.Report, error) {
+		if known, ok := r.verdictOf.Load(ref); ok {
+			return known.(signature.Report), nil //nolint:forcetypeassert // what is stored below
 		}
-		m.Log.LogAttrs(ctx, slog.LevelWarn, "an image that is not verified is imported, as the policy only warns",
+		report, err := p.Verify(ctx, m.Signatures, ref)
+		if err == nil {
+			r.verdictOf.Store(ref, report)
+		}
+		return report, err //nolint:wrapcheck // it says what could not be looked at
+	})
+	detail := ""
+	switch {
+	case err == nil && report.Verified:
+		return nil
+	case err == nil:
+		detail = fmt.Sprintf("the policy %q is not satisfied: %s (signature.%s)", p.Name, report.Problem, report.Code)
+	case !p.Warn || ctx.Err() != nil:
+		return At(Source, order.Source, err)
+	default:
+		detail = err.Error()
+	}
+	if !p.Warn {
+		return &RefusedError{Reason: diff.Unsigned, Detail: detail}
+	}
+	if _, said := r.said.LoadOrStore(ref, true); !said {
+		m.Log.LogAttrs(ctx, slog.LevelWarn, "an image that is not verified is let through, as the policy only warns",
 			slog.String("job", r.job.Name), slog.String("source", order.Source.String()), slog.String("err", detail))
 	}
-	r.verified.Store(key, true)
 	return nil
 }

@@ -26,7 +26,11 @@ func Compile(cfg *config.Config) ([]Job, error) {
 			jobs[len(jobs)-1].Policies = byPattern
 		case config.NoPolicy:
 		default:
-			jobs[len(jobs)-1].Policies = []*Policy{byName[m.Verify]}
+			p := byName[m.Verify]
+			if p == nil { // config refuses that
+				p = &Policy{Name: m.Verify} // without keys, which nothing satisfies
+			}
+			jobs[len(jobs)-1].Policies = []*Policy{p}
 		}
 	}
 	for i := range jobs {
@@ -42,9 +46,9 @@ func Compile(cfg *config.Config) ([]Job, error) {
 func unverifiable(mappings []config.Mapping, jobs []Job) config.Errors {
 	var errs config.Errors
 	for i, job := range jobs {
-		if p := job.PolicyOf(job.Source.Repository); job.ResolveServer && p != nil {
+		if names := job.PolicyNames(); job.ResolveServer && len(names) > 0 {
 			errs = append(errs, &config.Error{
-				Pos: mappings[i].Pos, Key: "mappings[" + mappings[i].Name + "]", Err: fmt.Errorf("dray does not reach the source (resolve: server), so it cannot verify signatures there, as the policy %q says", p.Name),
+				Pos: mappings[i].Pos, Key: "mappings[" + mappings[i].Name + "]", Err: fmt.Errorf("dray does not reach the source (resolve: server), so it cannot verify signatures there, as the policy %q says", names[0]),
 				Hint: "write verify: false, or let dray resolve the tags",
 			})
 		}

@@ -3,6 +3,7 @@ package plan
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,22 @@ func (j Job) PolicyOf(source image.Repository) *Policy {
 		}
 	}
 	return best
+}
+
+// PolicyNames returns the names of the policies that hold for the job's sources; where a pattern or a catalog decides, of those that may.
+func (j Job) PolicyNames() (names []string) {
+	if len(j.Repositories) == 0 {
+		if p := j.PolicyOf(j.Source.Repository); p != nil {
+			names = append(names, p.Name)
+		}
+		return names
+	}
+	for _, p := range j.Policies {
+		if p.Images == nil || slices.ContainsFunc(p.Images, func(pattern string) bool { return strings.HasPrefix(pattern, j.Source.Registry+"/") }) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // Policies returns the policies of a config that hold for what their patterns match.

@@ -102,4 +102,21 @@ func TestUnverifiable(t *testing.T) {
 	if _, err := Compile(cfg); err != nil {
 		t.Error(err)
 	}
+	m.Source, m.Repositories = reference(t, "ghcr.io/acme"), []string{"app"} // the prefix itself matches no pattern
+	cfg.Mappings, cfg.Policies[0].Images = []config.Mapping{m}, []string{"ghcr.io/acme/**"}
+	if _, err := Compile(cfg); err == nil {
+		t.Error("it compiles, with repositories")
+	}
+}
+
+// TestLostPolicy: a mapping whose policy is not there must not go without one.
+func TestLostPolicy(t *testing.T) {
+	m := config.Mapping{Name: "m", Source: reference(t, "ghcr.io/acme/app:v1"), Targets: []image.Reference{reference(t, "b.io/app:v1")}, Verify: "gone"}
+	jobs, err := Compile(&config.Config{Mappings: []config.Mapping{m}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := jobs[0].PolicyOf(m.Source.Repository); p == nil || p.Warn || len(p.Keys) > 0 {
+		t.Errorf("%+v", p)
+	}
 }

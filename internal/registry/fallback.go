@@ -95,7 +95,7 @@ func (f *fallbackLists) keep(tag image.Reference, m image.Manifest) {
 
 // A referrers list of up to maxKeptList bytes is kept for listMemory, so that a verified image's is not fetched again when it is imported.
 const (
-	maxKeptList = 8 << 10
+	maxKeptList = 4 << 10
 	listMemory  = time.Minute
 )
 

@@ -18,8 +18,9 @@ const (
 	maxManifests = 64
 	// maxSignatures is how many signatures one manifest may have.
 	maxSignatures = 64
-	// maxBytes is the size of a manifest, and of a signed payload.
-	maxBytes = 1 << 20
+	// maxBytes is the size of a manifest, and of a signed payload. maxFetched is that of all payloads together.
+	maxBytes   = 1 << 20
+	maxFetched = 32 << 20
 	// maxAnnotations is how many annotations of a signature are shown.
 	maxAnnotations = 20
 )
@@ -54,18 +55,18 @@ func (p Policy) Verify(ctx context.Context, source Source, ref image.Reference) 
 	if len(p.Attestations) > 0 || p.All {
 		suffixes = append(suffixes, ".att")
 	}
+	var errs []error // of what could not be looked at, which does not matter if the rest is enough
 	for _, suffix := range suffixes {
-		if err := f.tagged(ctx, suffix); err != nil {
-			return Report{}, err
-		}
+		errs = append(errs, f.tagged(ctx, suffix))
 	}
-	if f.satisfied() {
-		return p.verdict(f.found), nil
+	if !f.satisfied() {
+		errs = append(errs, f.referrers(ctx))
 	}
-	if err := f.referrers(ctx); err != nil {
+	r := p.verdict(f.found)
+	if err := errors.Join(errs...); err != nil && (!r.Verified || ctx.Err() != nil) {
 		return Report{}, err
 	}
-	return p.verdict(f.found), nil
+	return r, nil
 }
 
 // finder is one look.
@@ -76,6 +77,9 @@ type finder struct {
 	image   image.Digest
 	found   []Signature
 	fetched int
+	// blobs are payloads by digest, and bytes is their size.
+	blobs map[image.Digest][]byte
+	bytes int
 }
 
 func (f *finder) satisfied() bool { return !f.All && f.verdict(f.found).Verified }
@@ -85,6 +89,9 @@ func (f *finder) add(s Signature) { f.found = append(f.found, s) }
 // tagged looks at what cosign attaches by tag.
 func (f *finder) tagged(ctx context.Context, suffix string) error {
 	tag := f.repo.Tag(f.image.Algorithm().String() + "-" + f.image.Encoded() + suffix)
+	if !image.ValidTag(tag.Tag) { // too long, as of sha512
+		return nil
+	}
 	d, err := f.source.Head(ctx, tag)
 	if errors.Is(err, image.ErrAbsent) {
 		return nil
@@ -102,7 +109,9 @@ func (f *finder) referrers(ctx context.Context) error {
 		return fmt.Errorf("referrers of %s: %w", f.repo.Digest(f.image), err)
 	}
 	list = slices.DeleteFunc(slices.Clone(list), func(r image.Referrer) bool { return formOf(r.ArtifactType) == "" })
+	slices.Reverse(list) // the newest are the last, where a tag has the list
 	slices.SortStableFunc(list, func(a, b image.Referrer) int { return f.rank(a) - f.rank(b) })
+	var errs []error
 	for _, r := range list {
 		form := formOf(r.ArtifactType)
 		switch {
@@ -111,16 +120,14 @@ func (f *finder) referrers(ctx context.Context) error {
 			continue
 		case f.fetched >= maxManifests:
 			f.add(Signature{Form: form, Manifest: string(r.Digest)}.not(TooMany, "%d manifests were looked at, and there are more", maxManifests))
-			return nil
+			return errors.Join(errs...)
 		}
-		if err := f.manifest(ctx, r.Descriptor, form); err != nil {
-			return err
-		}
-		if f.satisfied() {
-			return nil
+		errs = append(errs, f.manifest(ctx, r.Descriptor, form))
+		if f.satisfied() || ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // formOf returns the form of a referrer by its artifact type; empty if it is nothing signed. Some clients have written an empty type, or none, into
@@ -175,14 +182,13 @@ func (f *finder) manifest(ctx context.Context, d image.Descriptor, form Form) er
 	}
 	if len(doc.Layers) > maxSignatures {
 		f.add(found.not(TooMany, "it has more than %d signatures", maxSignatures))
-		doc.Layers = doc.Layers[:maxSignatures]
+		doc.Layers = doc.Layers[len(doc.Layers)-maxSignatures:] // cosign appends
 	}
+	var errs []error
 	for _, l := range doc.Layers {
-		if err := f.layer(ctx, l, found); err != nil {
-			return err
-		}
+		errs = append(errs, f.layer(ctx, l, found))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // layer is one of a manifest with signatures.
@@ -261,6 +267,10 @@ func (f *finder) blob(ctx context.Context, l layer) (raw []byte, problem string,
 		return nil, "a layer of its manifest has no digest", nil
 	case l.Size > maxBytes:
 		return nil, fmt.Sprintf("it is larger than %d bytes", maxBytes), nil
+	case f.blobs[d] != nil:
+		return f.blobs[d], "", nil
+	case f.bytes >= maxFetched:
+		return nil, fmt.Sprintf("%d bytes were read for this image, and there is more", maxFetched), nil
 	}
 	body, err := f.source.OpenBlob(ctx, f.repo, image.Descriptor{MediaType: l.MediaType, Digest: d, Size: l.Size}, 0, nil)
 	if errors.Is(err, image.ErrAbsent) {
@@ -279,5 +289,10 @@ func (f *finder) blob(ctx context.Context, l layer) (raw []byte, problem string,
 	case image.DigestOf(raw, d) != d:
 		return nil, "", fmt.Errorf("signature %s: %w", f.repo.Digest(d), image.ErrCorrupt)
 	}
+	if f.blobs == nil {
+		f.blobs = map[image.Digest][]byte{}
+	}
+	f.blobs[d] = raw
+	f.bytes += len(raw)
 	return raw, "", nil
 }

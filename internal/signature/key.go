@@ -21,7 +21,7 @@ const minRSA = 2048
 
 // Key is a public key.
 type Key struct {
-	// Name is where it comes from.
+	// Name is where it comes from. Keys of one name belong to one signer, and count once.
 	Name   string
 	public crypto.PublicKey
 	// sum is the SHA-256 of the key as DER (SubjectPublicKeyInfo).
@@ -32,6 +32,7 @@ type Key struct {
 // quote the text.
 func ParseKeys(name string, text []byte) ([]Key, error) {
 	var keys []Key
+	whole := text
 	for {
 		block, rest := pem.Decode(text)
 		if block == nil {
@@ -43,6 +44,9 @@ func ParseKeys(name string, text []byte) ([]Key, error) {
 		}
 		key.Name = name
 		keys, text = append(keys, key), rest
+	}
+	if bytes.Count(whole, []byte("-----BEGIN ")) > len(keys) {
+		return nil, errors.New("has a PEM block that cannot be read")
 	}
 	if len(bytes.TrimSpace(text)) > 0 {
 		return nil, errors.New(`has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`)

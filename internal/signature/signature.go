@@ -16,7 +16,7 @@ const (
 	WrongKey Code = "wrong-key"
 	// OtherDigest says that a signature by a key of the policy is about another image.
 	OtherDigest Code = "other-digest"
-	// TooFew says that fewer keys have signed it than the policy wants.
+	// TooFew says that fewer signers have signed it than the policy wants.
 	TooFew Code = "too-few"
 	// NoAttestation says that it is signed, and an attestation that the policy wants is not.
 	NoAttestation Code = "no-attestation"
@@ -93,7 +93,7 @@ func (s Signature) not(code Code, format string, args ...any) Signature {
 type Policy struct {
 	// Keys are those that count.
 	Keys []Key
-	// Threshold is how many different keys must have signed the image; 0 means 1.
+	// Threshold is how many different signers, by the names of their keys, the image must have; 0 means 1.
 	Threshold int
 	// Attestations are the predicate types of which each must be there, signed by one of the keys.
 	Attestations []string
@@ -101,13 +101,15 @@ type Policy struct {
 	All bool
 }
 
-// Different returns how many different keys count.
+// Different returns how many signers there can be: names with a key of their own.
 func (p Policy) Different() int {
-	sums := map[[32]byte]bool{}
+	sums, names := map[[32]byte]bool{}, map[string]bool{}
 	for _, k := range p.Keys {
-		sums[k.sum] = true
+		if !sums[k.sum] {
+			sums[k.sum], names[k.Name] = true, true
+		}
 	}
-	return len(sums)
+	return len(names)
 }
 
 // Report is what was found for an image.
@@ -122,7 +124,7 @@ type Report struct {
 // verdict decides from what was found.
 func (p Policy) verdict(found []Signature) Report {
 	r := Report{Signatures: append([]Signature{}, found...)}
-	signers := map[[32]byte]bool{}
+	signers := map[string]bool{}
 	attested := map[string]bool{}
 	worst := None
 	for _, s := range found {
@@ -131,7 +133,7 @@ func (p Policy) verdict(found []Signature) Report {
 			worst = worse(worst, s.Code)
 		case s.Predicate == predicateSignature:
 			for _, k := range s.signers {
-				signers[k.sum] = true
+				signers[k.Name] = true
 			}
 		default:
 			attested[s.Predicate] = true
@@ -141,7 +143,7 @@ func (p Policy) verdict(found []Signature) Report {
 	if len(signers) < want {
 		switch {
 		case len(signers) > 0:
-			r.Code, r.Problem = TooFew, fmt.Sprintf("keys that have signed it: %d, the policy wants %d", len(signers), want)
+			r.Code, r.Problem = TooFew, fmt.Sprintf("signers: %d, the policy wants %d", len(signers), want)
 		case worst == None && len(found) > 0:
 			r.Code, r.Problem = None, "nothing signs it; there are attestations, which are no signatures"
 		default:

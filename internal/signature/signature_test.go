@@ -1,14 +1,18 @@
 package signature
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,7 +39,7 @@ func TestSamples(t *testing.T) {
 			change    func(*world)
 			want      Code
 			signs     int // valid signatures
-			attests   int // valid attestations
+			attests   int // valid attestations; -1 for any number
 			requested int
 		}{
 			{"the key", Policy{Keys: keysOf(t, cosign)}, nil, "", 1, 0, 4},
@@ -44,7 +48,7 @@ func TestSamples(t *testing.T) {
 			{"one key twice is one", Policy{Keys: keysOf(t, cosign, cosign), Threshold: 2, All: true}, nil, TooFew, 2, 2, 0},
 			{"a third key", Policy{Keys: []Key{foreign.Key}, All: true}, nil, WrongKey, 0, 0, 0},
 			{"all that there is", Policy{Keys: keysOf(t, cosign, other), All: true}, nil, "", 3, 2, 0},
-			{"a bundle", Policy{Keys: keysOf(t, cosign)}, bundles, "", 1, 0, 0},
+			{"a bundle", Policy{Keys: keysOf(t, cosign)}, bundles, "", 1, -1, 0},
 			{"bundles of the key", Policy{Keys: keysOf(t, cosign), All: true}, bundles, "", 1, 1, 0},
 			{"bundles of the other key", Policy{Keys: keysOf(t, other)}, bundles, WrongKey, 0, 0, 0},
 			{"provenance", Policy{Keys: keysOf(t, cosign), Attestations: []string{slsa}}, nil, "", 1, 1, 7},
@@ -68,7 +72,7 @@ func TestSamples(t *testing.T) {
 					t.Fatal(err)
 				}
 				signs, attests := valid(r)
-				if r.Code != tt.want || r.Verified != (tt.want == "") || signs != tt.signs || attests != tt.attests {
+				if r.Code != tt.want || r.Verified != (tt.want == "") || signs != tt.signs || attests != tt.attests && tt.attests >= 0 {
 					t.Errorf("%q (%s), %d signatures, %d attestations; want %q, %d, %d:\n%s", r.Code, r.Problem, signs, attests, tt.want, tt.signs, tt.attests, lines(r))
 				}
 				if tt.requested > 0 && len(w.asked) != tt.requested {
@@ -289,6 +293,26 @@ func TestCounterparts(t *testing.T) {
 				w.referrers = append(w.referrers, w.referrers[0])
 			}
 		}, TooMany},
+		{"64 signatures of another before it", Policy{}, func(w *world) {
+			w.tag(".sig", append(slices.Repeat([]object{w.simple(bad, nil)}, 64), w.simple(good, nil))...)
+		}, ""},
+		{"64 bundles of another before it", Policy{}, func(w *world) {
+			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
+			w.referrers = slices.Repeat(w.referrers, 64)
+			w.refer("", signed(w))
+		}, ""},
+		{"URL-safe base64", Policy{}, func(w *world) {
+			e := enveloped(predicateSignature, w.image, good, good, good, good)
+			for _, s := range e["signatures"].([]object) { //nolint:forcetypeassert // as made above
+				s["sig"] = strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(s["sig"].(string)) //nolint:forcetypeassert // as made above
+			}
+			w.refer("", object{"dsseEnvelope": e})
+		}, ""},
+		{"an image of sha512", Policy{}, func(w *world) {
+			sum := sha512.Sum512([]byte("x"))
+			w.image = image.Digest("sha512:" + hex.EncodeToString(sum[:]))
+			w.broken["head"] = errors.New("no such request")
+		}, None},
 		{"1,000 signatures in one manifest", Policy{}, func(w *world) {
 			l := w.simple(bad, nil)
 			layers := []object{}
@@ -333,7 +357,14 @@ func TestFailureIsNoVerdict(t *testing.T) {
 		w := newWorld()
 		w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, good)})
 		w.broken[broken] = down
-		if r, err := (Policy{Keys: []Key{good.Key}}).Verify(t.Context(), w, w.ref()); !errors.Is(err, down) {
+		keys := []Key{good.Key}
+		if broken == "head" { // then the bundle is there
+			if r, err := (Policy{Keys: keys}).Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
+				t.Errorf("%s: %v, %+v", broken, err, r)
+			}
+			keys = []Key{ellipticSigner(t, "bad").Key}
+		}
+		if r, err := (Policy{Keys: keys}).Verify(t.Context(), w, w.ref()); !errors.Is(err, down) {
 			t.Errorf("%s: %v, %+v", broken, err, r)
 		}
 	}
@@ -342,6 +373,60 @@ func TestFailureIsNoVerdict(t *testing.T) {
 	w.blobs[w.onlyBlob()] = []byte("other bytes")
 	if _, err := (Policy{Keys: []Key{good.Key}}).Verify(t.Context(), w, w.ref()); !errors.Is(err, image.ErrCorrupt) {
 		t.Errorf("other bytes: %v", err)
+	}
+	w.tag(".sig", w.simple(good, nil))
+	w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, good), "another": 1})
+	for _, all := range []bool{false, true} {
+		if r, err := (Policy{Keys: []Key{good.Key}, All: all}).Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
+			t.Errorf("other bytes beside a good one: %v", err)
+		}
+	}
+}
+
+// TestBudget: 64 manifests of 64 signatures each, all of which name one payload, fetch it once; payloads of their own are fetched up to a bound.
+func TestBudget(t *testing.T) {
+	bad := ellipticSigner(t, "bad")
+	blobs := func(w *world) (n int) {
+		if r, err := (Policy{Keys: []Key{bad.Key}, Threshold: 2}).Verify(t.Context(), w, w.ref()); err != nil || r.Verified {
+			t.Errorf("%v, %+v", err, r)
+		}
+		for _, asked := range w.asked {
+			if strings.HasPrefix(asked, "blob ") {
+				n++
+			}
+		}
+		return n
+	}
+	one, many := newWorld(), newWorld()
+	for range 64 {
+		one.referAs(mediaCosignArtifact, "", slices.Repeat([]object{one.simple(bad, nil)}, 64)...)
+		many.referAs(mediaCosignArtifact, "", many.layer(mediaSimpleSigning, bytes.Repeat([]byte{byte(len(many.blobs))}, maxBytes), nil))
+	}
+	if n := blobs(one); n != 1 {
+		t.Errorf("one payload was fetched %d times", n)
+	}
+	if n := blobs(many); n > maxFetched/maxBytes+1 {
+		t.Errorf("%d payloads of a MiB were fetched", n)
+	}
+}
+
+// TestSigners: the keys of one name are those of one signer, and a key of two names counts once.
+func TestSigners(t *testing.T) {
+	a, b, c := ellipticSigner(t, "one"), ellipticSigner(t, "one"), ellipticSigner(t, "two")
+	again := a.Key
+	again.Name = "three"
+	w := newWorld()
+	w.tag(".sig", w.simple(a, nil), w.simple(b, nil))
+	keys := []Key{a.Key, b.Key, c.Key, again}
+	if n := (Policy{Keys: keys}).Different(); n != 2 {
+		t.Errorf("%d signers", n)
+	}
+	if r, err := (Policy{Keys: keys, Threshold: 2}).Verify(t.Context(), w, w.ref()); err != nil || r.Code != TooFew {
+		t.Errorf("two keys of one signer: %v, %+v", err, r)
+	}
+	w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, c)})
+	if r, err := (Policy{Keys: keys, Threshold: 2}).Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
+		t.Errorf("two signers: %v, %+v", err, r)
 	}
 }
 
@@ -363,7 +448,8 @@ func TestParseKeys(t *testing.T) {
 		{"nothing", "", 0, "has no key"},
 		{"spaces", " \n", 0, "has no key"},
 		{"no PEM", secret, 0, `has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`},
-		{"cut off", pub[:60], 0, `has text that is no PEM: a public key begins with "-----BEGIN PUBLIC KEY-----"`},
+		{"cut off", pub[:60], 0, "has a PEM block that cannot be read"},
+		{"broken before a good one", strings.Replace(pub, "M", "?", 1) + other, 0, "has a PEM block that cannot be read"},
 		{"a private key", block("ENCRYPTED SIGSTORE PRIVATE KEY", secret), 0, `has a private key: only the public one is needed, which "cosign public-key" prints`},
 		{"a certificate", block("CERTIFICATE", secret), 0, "has a certificate, not a public key: signatures are verified with keys only"},
 		{"something else", block("PGP PUBLIC KEY BLOCK", secret), 0, `has a "PGP PUBLIC KEY BLOCK", not a public key`},

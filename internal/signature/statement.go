@@ -123,7 +123,10 @@ func (p Policy) judgeSimple(d image.Digest, payload []byte, signature string, fo
 	return found
 }
 
-// decode reads base64, with or without padding.
+// urlSafe turns the URL-safe alphabet into the standard one: DSSE allows both.
+var urlSafe = strings.NewReplacer("-", "+", "_", "/")
+
+// decode reads base64 of either alphabet, with or without padding.
 func decode(text string) ([]byte, error) {
-	return base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "=")) //nolint:wrapcheck // only whether
+	return base64.RawStdEncoding.DecodeString(strings.TrimRight(urlSafe.Replace(text), "=")) //nolint:wrapcheck // only whether
 }
