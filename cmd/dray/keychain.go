@@ -73,7 +73,12 @@ func reachOf(registries map[string]config.Registry) reach {
 // keychain finds credentials: in the config, else in the credential store, else, for a registry of Azure, AWS or Google, through its cloud.
 func (r reach) keychain(store *auth.Store, c clouds) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
-	k.Implied = func(repo image.Repository) auth.Source { return c.implied(store, repo.Registry) }
+	k.Implied = func(repo image.Repository) auth.Source {
+		if h := r.hosts[repo.Registry]; h.PlainHTTP || h.InsecureSkipVerify {
+			return nil // a cloud's token opens more than a registry, and anybody on the way could read it
+		}
+		return c.implied(store, repo.Registry)
+	}
 	for key, s := range r.signIns {
 		switch {
 		case s.azure:

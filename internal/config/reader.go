@@ -30,6 +30,8 @@ func NewReader(path string, opts Options) *Reader {
 
 // part is what a file contributes to a config. It is read-only.
 type part struct {
+	// absent is set for a main file that need not be there, and is not.
+	absent     bool
 	data       []byte
 	files      files
 	registries map[string]Registry
@@ -201,6 +203,11 @@ func (a *attempt) read(s *source, at inclusion) {
 	if s.next.data = a.data; !isMain || a.data == nil {
 		data, err := a.opts.ReadFile(path)
 		if isMain && a.opts.MainOptional && errors.Is(err, fs.ErrNotExist) {
+			if s.good != nil && !s.good.absent {
+				s.add(&Error{Pos: Position{File: s.name}, Err: errors.New("is gone, with the settings for all mappings"), Hint: "bring it back, or restart dray to go without it"})
+				return
+			}
+			s.next.absent = true
 			data, err = []byte("version: 1\n"), nil
 		}
 		if err != nil {

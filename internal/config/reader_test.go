@@ -242,8 +242,9 @@ func TestReaderOfFolder(t *testing.T) {
 		{"d/dray.yaml", "version: 1\njobs: x\n", "a=c b=b - /etc/d/dray.yaml:2:7: jobs: must be a whole number (got the text \"x\")"},
 		{"d/b.yaml", entries("b=d"), "a=c b=d - /etc/d/dray.yaml:2:7: jobs: must be a whole number (got the text \"x\")"},
 		{"d/dray.yaml", entries("m"), "m=m a=c b=d"},
-		{"d/dray.yaml", "", "a=c b=d"},
-		{"d/b.yaml", "", "a=c"},
+		{"d/dray.yaml", "", "m=m a=c b=d - /etc/d/dray.yaml: is gone, with the settings for all mappings; bring it back, or restart dray to go without it"},
+		{"d/b.yaml", "", "m=m a=c - /etc/d/dray.yaml: is gone, with the settings for all mappings; bring it back, or restart dray to go without it"},
+		{"d/dray.yaml", "version: 1\n", "a=c"},
 		{"d/a.yml", "", "! /etc/d/dray.yaml: no file has a mapping"},
 	} {
 		s.files[step.name] = step.text

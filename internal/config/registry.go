@@ -144,6 +144,17 @@ func registryKey(name string) (string, error) {
 	return canonical + "/" + rest, nil
 }
 
+// openTo returns where the entry gives up TLS, or what it proves.
+func (s registrySection) openTo() origin {
+	switch {
+	case s.PlainHTTP.value:
+		return s.PlainHTTP.origin
+	case s.TLS.InsecureSkipVerify.value:
+		return s.TLS.InsecureSkipVerify.origin
+	}
+	return origin{}
+}
+
 func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	s := e.value
 	if strings.Contains(key, "/") {
@@ -152,6 +163,11 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 			if at.set {
 				b.fail(at, errors.New("applies to a whole registry, and this entry is for a part of one"), "move it to the entry "+host)
 			}
+		}
+	}
+	for _, cloud := range []origin{s.AWS.origin, s.Google.origin} {
+		if at := s.openTo(); cloud.set && at.set {
+			b.fail(at, errors.New("would let anybody on the way read the credential of a cloud"), "remove it, or "+cloud.key)
 		}
 	}
 	return Registry{
