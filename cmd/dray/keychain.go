@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func reachOf(registries map[string]config.Registry) reach {
 func (r reach) keychain(store *auth.Store, c clouds) auth.Keychain {
 	k := auth.Keychain{Named: map[string]auth.Source{}, Store: store}
 	k.Implied = func(repo image.Repository) auth.Source {
-		if h := r.hosts[repo.Registry]; h.PlainHTTP || h.InsecureSkipVerify {
+		if r.open(repo.Registry) {
 			return nil // a cloud's token opens more than a registry, and anybody on the way could read it
 		}
 		return c.implied(store, repo.Registry)
@@ -85,6 +86,10 @@ func (r reach) keychain(store *auth.Store, c clouds) auth.Keychain {
 			k.Named[key] = c.azure.credential
 		case s.aws:
 			k.Named[key] = awsSource(c.aws, s.identity)
+		case s.google && r.open(key):
+			k.Named[key] = func(context.Context, image.Repository) (auth.Credential, time.Time, error) {
+				return auth.Credential{}, time.Time{}, fmt.Errorf("registries.%s.google: the registry is used without TLS, or without verifying it, so anybody on the way could read the credential", key)
+			}
 		case s.google:
 			k.Named[key] = googleSource(c.google, s.account)
 		case s.helper != "":
@@ -96,6 +101,12 @@ func (r reach) keychain(store *auth.Store, c clouds) auth.Keychain {
 		}
 	}
 	return k
+}
+
+// open reports whether the registry of a key, which is a host or host/path, is used without TLS, or without verifying who it is.
+func (r reach) open(key string) bool {
+	host, _, _ := strings.Cut(key, "/")
+	return r.hosts[host].PlainHTTP || r.hosts[host].InsecureSkipVerify
 }
 
 // entraAccount is the displayed account of a registry with a sign-in through Entra.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/google"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -24,6 +26,10 @@ func TestNoCloudInTheOpen(t *testing.T) {
 			"plain HTTP": {config.Registry{PlainHTTP: true}, false},
 			"unverified": {config.Registry{TLS: config.TLS{InsecureSkipVerify: true}}, false},
 		} {
+			named := reachOf(map[string]config.Registry{host: tt.entry, host + "/team": {Google: &config.RegistryGoogle{CredentialsFile: "/nowhere"}}}).keychain(store, clouds{google: google.New(google.Options{Getenv: func(string) string { return "" }})})
+			if _, _, err := named.Named[host+"/team"](t.Context(), image.Repository{Registry: host, Path: "team/x"}); strings.Contains(err.Error(), "without TLS") == tt.want {
+				t.Errorf("%s, %s, a part of it: %v", host, name, err)
+			}
 			k := reachOf(map[string]config.Registry{host: tt.entry}).keychain(store, clouds{})
 			if got := k.Implied(image.Repository{Registry: host, Path: "x"}) != nil; got != tt.want {
 				t.Errorf("%s, %s: implied %v", host, name, got)

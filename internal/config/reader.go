@@ -19,6 +19,8 @@ type Reader struct {
 	opts Options
 	// good are the files' parts that were accepted last, by name, and latest those of the last reading.
 	good, latest map[string]*part
+	// real and latestReal say whether their main file was there.
+	real, latestReal bool
 	// listed is what each pattern matched when it could last be read.
 	listed map[string][]string
 }
@@ -100,11 +102,12 @@ func (r *Reader) strictly() (*Config, error) {
 }
 
 // Accept notes that the config that was read last runs.
-func (r *Reader) Accept() { r.good = r.latest }
+func (r *Reader) Accept() { r.good, r.real = r.latest, r.latestReal }
 
 // complete returns the config of an attempt without mistakes.
 func (r *Reader) complete(a *attempt) *Config {
 	r.latest = make(map[string]*part, len(a.sources))
+	r.latestReal = a.main.next != nil && !a.main.next.absent
 	for _, s := range a.sources {
 		if s.next != nil && len(a.sources) > 1 { // if the only file has mistakes, the config that runs goes on as it is
 			r.latest[s.name] = s.next
@@ -203,7 +206,7 @@ func (a *attempt) read(s *source, at inclusion) {
 	if s.next.data = a.data; !isMain || a.data == nil {
 		data, err := a.opts.ReadFile(path)
 		if isMain && a.opts.MainOptional && errors.Is(err, fs.ErrNotExist) {
-			if s.good != nil && !s.good.absent {
+			if a.real {
 				s.add(&Error{Pos: Position{File: s.name}, Err: errors.New("is gone, with the settings for all mappings"), Hint: "bring it back, or restart dray to go without it"})
 				return
 			}

@@ -257,6 +257,23 @@ func TestReaderOfFolder(t *testing.T) {
 	}
 }
 
+// TestReaderOfFolderOfOne: the main file counts as gone also where it was alone, and a start without it is none.
+func TestReaderOfFolderOfOne(t *testing.T) {
+	s := newShelf(oneWriter)
+	o := s.options(oneWriter)
+	o.With, o.MainOptional = []string{"/etc/d/*.y*ml"}, true
+	s.reader = NewReader("/etc/d/dray.yaml", o)
+	s.files["d/dray.yaml"] = entries("m")
+	if got := s.says(true); got != "m=m" {
+		t.Error(got)
+	}
+	delete(s.files, "d/dray.yaml")
+	s.files["d/b.yaml"] = entries("b")
+	if got := s.says(true); !strings.HasPrefix(got, "! /etc/d/dray.yaml: is gone") {
+		t.Error(got)
+	}
+}
+
 // TestReaderAccepts has only what runs count as good, and watches what a bad file names.
 func TestReaderAccepts(t *testing.T) {
 	s := newShelf(nil)
