@@ -33,6 +33,8 @@ type Proxy struct {
 	// down is set while the server is not to be there, and gone is closed when that begins.
 	down bool
 	gone chan struct{}
+	// open counts the connections that pass something on.
+	open sync.WaitGroup
 }
 
 // Proxied makes a proxy for a database.
@@ -80,9 +82,10 @@ func (p *Proxy) Done() int {
 // Down ends all connections and accepts none, as a server that is stopped, until Up.
 func (p *Proxy) Down() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.down = true
 	close(p.gone)
+	p.mu.Unlock()
+	p.open.Wait() // what is asked from now on never arrives
 }
 
 // Up has the proxy accept connections again.
@@ -92,10 +95,13 @@ func (p *Proxy) Up() {
 	p.down, p.gone = false, make(chan struct{})
 }
 
-// isDown reports whether the server is not to be there, and what is closed when that is so.
-func (p *Proxy) isDown() (down bool, gone <-chan struct{}) {
+// enter reports whether the server is not to be there; else it counts a connection, and returns what is closed when the server goes.
+func (p *Proxy) enter() (down bool, gone <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.down {
+		p.open.Add(1)
+	}
 	return p.down, p.gone
 }
 
@@ -115,7 +121,7 @@ func (p *Proxy) strikes(asked []byte) (fault Fault, now bool) {
 
 // serve passes on what comes until one of both sides ends the connection, or the tests are over.
 func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
-	down, gone := p.isDown()
+	down, gone := p.enter()
 	if down {
 		_ = client.Close()
 		return
@@ -123,6 +129,7 @@ func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
 	server, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.5432")) //nolint:noctx // a socket of this machine
 	if err != nil {
 		_ = client.Close()
+		p.open.Done()
 		return
 	}
 	var both sync.WaitGroup
@@ -136,6 +143,7 @@ func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
 	case <-stopped:
 	}
 	_, _ = client.Close(), server.Close()
+	p.open.Done()
 	both.Wait()
 }
 
