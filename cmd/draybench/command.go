@@ -45,7 +45,7 @@ type choice struct {
 	latencies                 []time.Duration
 	dray, registry            string
 	dir, json                 string
-	markdown, require         bool
+	markdown, require, tls    bool
 }
 
 func command() *cobra.Command {
@@ -69,6 +69,7 @@ func command() *cobra.Command {
 	flags.DurationSliceVar(&f.latencies, "latency", []time.Duration{0}, "added to every request by the proxies")
 	flags.StringVar(&f.dray, "dray", "", "path of the program dray (default the one on PATH)")
 	flags.StringVar(&f.registry, "registry", string(server.Debian), "debian: docker-registry 2.8; v3: distribution 3, registry")
+	flags.BoolVar(&f.tls, "tls", false, "have the registries speak TLS; ocync speaks nothing else")
 	flags.StringVar(&f.dir, "dir", "", "for corpora and targets (default below the user's cache folder)")
 	flags.StringVar(&f.json, "json", "", "write every single run to this file")
 	flags.BoolVar(&f.markdown, "markdown", false, "print the tables as Markdown")
@@ -106,7 +107,7 @@ func (f choice) measure(ctx context.Context, out, progress io.Writer) error {
 // options reads the flags.
 func (f choice) options(ctx context.Context, progress io.Writer) (bench.Options, error) {
 	options := bench.Options{
-		Scenarios: f.scenarios, Runs: f.runs, Latencies: f.latencies, Registry: server.Kind(f.registry), Dir: f.dir,
+		Scenarios: f.scenarios, Runs: f.runs, Latencies: f.latencies, Registry: server.Kind(f.registry), TLS: f.tls, Dir: f.dir,
 		Progress: progress,
 	}
 	if f.runs < 1 {
@@ -123,7 +124,7 @@ func (f choice) options(ctx context.Context, progress io.Writer) (bench.Options,
 		options.Shapes = append(options.Shapes, shape)
 	}
 	var err error
-	if options.Tools, err = peer.Find(ctx, f.tools, f.dray); err != nil {
+	if options.Tools, err = peer.Find(ctx, f.tools, f.dray, f.tls); err != nil {
 		return options, err
 	}
 	if len(options.Tools) == 0 {

@@ -50,7 +50,7 @@ func faults() *cobra.Command {
 
 func (h hunt) run(ctx context.Context, out, progress io.Writer) error {
 	var err error
-	if h.Tools, err = peer.Find(ctx, h.tools, h.dray); err != nil {
+	if h.Tools, err = peer.Find(ctx, h.tools, h.dray, false); err != nil {
 		return err
 	}
 	if len(h.Tools) == 0 {

@@ -77,7 +77,7 @@ func (g *growth) options(ctx context.Context) error {
 		}
 		g.Lists = append(g.Lists, kind == "listed")
 	}
-	tools, err := peer.Find(ctx, []string{"dray"}, g.dray)
+	tools, err := peer.Find(ctx, []string{"dray"}, g.dray, false)
 	if err != nil {
 		return err
 	}

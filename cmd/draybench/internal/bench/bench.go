@@ -27,6 +27,7 @@ type Options struct {
 	Latencies []time.Duration
 	Tools     []peer.Tool
 	Registry  server.Kind
+	TLS       bool      // between tools and registries; each proxy has an authority of its own
 	Dir       string    // for filled sources, which stay, and for targets, which do not
 	Progress  io.Writer // a line for each measurement
 }
@@ -44,6 +45,7 @@ func Measure(ctx context.Context, options Options) (result.Report, error) {
 		return report, err
 	}
 	report.Machine = machine(name)
+	report.TLS = options.TLS
 	for _, shape := range options.Shapes {
 		b := bench{Options: options, scenarios: scenarios, report: &report}
 		if err := b.corpus(ctx, shape); err != nil {
@@ -96,7 +98,7 @@ func (b *bench) corpus(ctx context.Context, shape corpus.Shape) (err error) {
 
 // run lets a tool go through the scenarios once.
 func (b *bench) run(ctx context.Context, latency time.Duration, number int, tool peer.Tool) (err error) {
-	s, err := newStand(ctx, b.Registry, b.Dir, b.source, latency)
+	s, err := newStand(ctx, b.Registry, b.Dir, b.source, latency, b.TLS)
 	if err != nil {
 		return err
 	}

@@ -37,14 +37,14 @@ func options(t *testing.T, tools []peer.Tool) Options {
 	}
 }
 
-// TestMeasure has all tools that are here go through all scenarios.
+// TestMeasure has all tools that are here go through all scenarios, over TLS.
 func TestMeasure(t *testing.T) {
 	fulltest.Require(t)
 	path := filepath.Join(t.TempDir(), "dray")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/draysync/dray/cmd/dray").CombinedOutput(); err != nil {
 		t.Fatalf("build dray: %v\n%s", err, out)
 	}
-	tools, err := peer.Find(t.Context(), nil, path)
+	tools, err := peer.Find(t.Context(), nil, path, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +52,7 @@ func TestMeasure(t *testing.T) {
 		t.Logf("of %v only these are measured: %v", peer.Names(), tools)
 	}
 	o := options(t, tools)
+	o.TLS = true
 	report, err := Measure(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/draysync/dray/cmd/draybench/internal/corpus"
@@ -21,6 +22,7 @@ type stand struct {
 	target         server.Server
 	before, behind side // of the tool: where it reads and where it writes
 	dir            string
+	ca             string // path of the authorities of both sides; "" is plain HTTP
 }
 
 // side is a proxy that listens.
@@ -29,29 +31,33 @@ type side struct {
 	server *registry.Server
 }
 
-func newSide(url string, latency time.Duration) (side, error) {
+func newSide(url string, latency time.Duration, tls bool) (side, error) {
 	proxy, err := registry.NewProxy(url, latency)
 	if err != nil {
 		return side{}, err
 	}
-	server, err := proxy.Start()
+	start := proxy.Start
+	if tls {
+		start = proxy.StartTLS
+	}
+	server, err := start()
 	return side{proxy, server}, err
 }
 
 // newStand makes everything below dir. It needs close.
-func newStand(ctx context.Context, kind server.Kind, dir string, source *corpus.Source, latency time.Duration) (*stand, error) {
+func newStand(ctx context.Context, kind server.Kind, dir string, source *corpus.Source, latency time.Duration, tls bool) (*stand, error) {
 	own, err := os.MkdirTemp(dir, "run-")
 	if err != nil {
 		return nil, fmt.Errorf("prepare a run: %w", err)
 	}
 	s := &stand{source: source, dir: own}
-	if err := s.start(ctx, kind, latency); err != nil {
+	if err := s.start(ctx, kind, latency, tls); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare a run: %w", err), s.close())
 	}
 	return s, nil
 }
 
-func (s *stand) start(ctx context.Context, kind server.Kind, latency time.Duration) error {
+func (s *stand) start(ctx context.Context, kind server.Kind, latency time.Duration, tls bool) error {
 	dir := filepath.Join(s.dir, "target")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -60,11 +66,14 @@ func (s *stand) start(ctx context.Context, kind server.Kind, latency time.Durati
 	if s.target, err = server.Start(ctx, kind, dir); err != nil {
 		return err
 	}
-	if s.before, err = newSide(s.source.URL, latency); err != nil {
+	if s.before, err = newSide(s.source.URL, latency, tls); err != nil {
 		return err
 	}
-	s.behind, err = newSide(s.target.URL, latency)
-	return err
+	if s.behind, err = newSide(s.target.URL, latency, tls); err != nil || !tls {
+		return err
+	}
+	s.ca = filepath.Join(s.dir, "ca.pem")
+	return os.WriteFile(s.ca, slices.Concat(s.before.server.CA, s.behind.server.CA), 0o600)
 }
 
 // work is what the tool is asked to do, with the home of that name.
@@ -73,7 +82,7 @@ func (s *stand) work(copies []peer.Copy, home string) (peer.Work, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return peer.Work{}, fmt.Errorf("make a home: %w", err)
 	}
-	return peer.Work{Source: s.before.server.Host, Target: s.behind.server.Host, Copies: copies, Dir: dir}, nil
+	return peer.Work{Source: s.before.server.Host, Target: s.behind.server.Host, CA: s.ca, Copies: copies, Dir: dir}, nil
 }
 
 // list has both registries list the tags of a task with their digests; those of none for a task of none.

@@ -1,10 +1,12 @@
 package peer
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,10 +21,10 @@ func (t Tool) commands(w Work) ([][]string, error) {
 	case skopeo:
 		return skopeoCommands(w)
 	case crane:
-		return eachTag(w, "copy", "--insecure"), nil
+		return eachTag(w, append([]string{"copy"}, w.plain("--insecure")...)...), nil
 	case oras:
 		// An index comes with all its manifests; -r would look for referrers in addition.
-		return eachTag(w, "cp", "--from-plain-http", "--to-plain-http"), nil
+		return eachTag(w, append([]string{"cp"}, w.plain("--from-plain-http", "--to-plain-http")...)...), nil
 	case dregsy:
 		return dregsyCommands(w)
 	case imageSyncer:
@@ -38,7 +40,7 @@ func drayCommands(w Work) ([][]string, error) {
 	var text strings.Builder
 	fmt.Fprintf(&text, "version: 1\nstateDir: %q\nregistries:\n", w.stateDir())
 	for _, host := range w.hosts() {
-		fmt.Fprintf(&text, "  %q: {plainHTTP: true}\n", host)
+		fmt.Fprintf(&text, "  %q: {plainHTTP: %t}\n", host, w.CA == "")
 	}
 	text.WriteString("mappings:\n")
 	for _, c := range w.Copies {
@@ -63,8 +65,12 @@ func (w Work) hosts() []string {
 func regsyncCommands(w Work) ([][]string, error) {
 	var text strings.Builder
 	text.WriteString("version: 1\ncreds:\n")
+	tls := "enabled"
+	if w.CA == "" {
+		tls = "disabled"
+	}
 	for _, host := range w.hosts() {
-		fmt.Fprintf(&text, "  - {registry: %q, tls: disabled}\n", host)
+		fmt.Fprintf(&text, "  - {registry: %q, tls: %s}\n", host, tls)
 	}
 	text.WriteString("sync:\n")
 	for _, c := range w.Copies {
@@ -88,10 +94,10 @@ func skopeoCommands(w Work) ([][]string, error) {
 	for _, c := range w.Copies {
 		if path.Base(c.Repository) != path.Base(c.Target) {
 			for _, tag := range c.Tags {
-				commands = append(commands, []string{
-					"--insecure-policy", "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false",
-					"docker://" + w.source(c.Repository, tag), "docker://" + w.target(c.Target, tag),
-				})
+				commands = append(commands, slices.Concat(
+					[]string{"--insecure-policy", "copy", "--all"}, w.plain("--src-tls-verify=false", "--dest-tls-verify=false"),
+					[]string{"docker://" + w.source(c.Repository, tag), "docker://" + w.target(c.Target, tag)},
+				))
 			}
 			continue
 		}
@@ -102,21 +108,21 @@ func skopeoCommands(w Work) ([][]string, error) {
 		inFolder[folder] = append(inFolder[folder], c)
 	}
 	for i, folder := range folders {
-		file, err := w.write(fmt.Sprintf("skopeo-%d.yaml", i), skopeoFile(w.Source, inFolder[folder]))
+		file, err := w.write(fmt.Sprintf("skopeo-%d.yaml", i), skopeoFile(w, inFolder[folder]))
 		if err != nil {
 			return nil, err
 		}
-		commands = append(commands, []string{
-			"--insecure-policy", "sync", "--all", "--src-tls-verify=false", "--dest-tls-verify=false",
-			"--src", "yaml", "--dest", "docker", file, path.Join(w.Target, folder),
-		})
+		commands = append(commands, slices.Concat(
+			[]string{"--insecure-policy", "sync", "--all"}, w.plain("--src-tls-verify=false", "--dest-tls-verify=false"),
+			[]string{"--src", "yaml", "--dest", "docker", file, path.Join(w.Target, folder)},
+		))
 	}
 	return commands, nil
 }
 
-func skopeoFile(source string, copies []Copy) string {
+func skopeoFile(w Work, copies []Copy) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%q:\n  tls-verify: false\n  images:\n", source)
+	fmt.Fprintf(&text, "%q:\n  tls-verify: %t\n  images:\n", w.Source, w.CA != "")
 	for _, c := range copies {
 		fmt.Fprintf(&text, "    %q: %s\n", c.Repository, list(c.Tags))
 	}
@@ -138,8 +144,8 @@ func eachTag(w Work, arguments ...string) [][]string {
 // dregsyCommands has one task; skopeo, which has to be on PATH, copies for it.
 func dregsyCommands(w Work) ([][]string, error) {
 	var text strings.Builder
-	fmt.Fprintf(&text, "relay: skopeo\ntasks:\n  - name: bench\n    source: {registry: %q, skip-tls-verify: true}\n    target: {registry: %q, skip-tls-verify: true}\n    mappings:\n",
-		w.Source, w.Target)
+	fmt.Fprintf(&text, "relay: skopeo\ntasks:\n  - name: bench\n    source: {registry: %q, skip-tls-verify: %t}\n    target: {registry: %q, skip-tls-verify: %[2]t}\n    mappings:\n",
+		w.Source, w.CA == "", w.Target)
 	for _, c := range w.Copies {
 		fmt.Fprintf(&text, "      - {from: %q, to: %q, platform: all, tags: %s}\n", c.Repository, c.Target, list(c.Tags))
 	}
@@ -150,7 +156,7 @@ func dregsyCommands(w Work) ([][]string, error) {
 func imageSyncerCommands(w Work) ([][]string, error) {
 	var auth, images strings.Builder
 	for _, host := range w.hosts() {
-		fmt.Fprintf(&auth, "%q: {insecure: true}\n", host)
+		fmt.Fprintf(&auth, "%q: {insecure: %t}\n", host, w.CA == "")
 	}
 	for _, c := range w.Copies {
 		fmt.Fprintf(&images, "%q: %q\n", w.source(c.Repository, strings.Join(c.Tags, ",")), w.target(c.Target, ""))
@@ -163,10 +169,16 @@ func imageSyncerCommands(w Work) ([][]string, error) {
 	return [][]string{{"--auth", authFile, "--images", imagesFile}}, err
 }
 
+// ocyncCommands gives a token that no registry asks for: without one ocync looks for a sign-in first. ocync speaks TLS only.
 func ocyncCommands(w Work) ([][]string, error) {
+	if w.CA == "" {
+		return nil, errors.New("ocync speaks no plain HTTP: measure it with --tls")
+	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "registries:\n  source: {url: %q}\n  target: {url: %q}\ndefaults: {source: source, targets: target}\nmappings:\n",
-		"http://"+w.Source, "http://"+w.Target)
+	text.WriteString("registries:\n")
+	fmt.Fprintf(&text, "  source: {url: %q, auth_type: static_token, token: none}\n", w.Source)
+	fmt.Fprintf(&text, "  target: {url: %q, auth_type: static_token, token: none}\n", w.Target)
+	text.WriteString("defaults: {source: source, targets: target}\nmappings:\n")
 	for _, c := range w.Copies {
 		fmt.Fprintf(&text, "  - {from: %q, to: %q, tags: {glob: %s}}\n", c.Repository, c.Target, list(c.Tags))
 	}

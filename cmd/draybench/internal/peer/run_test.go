@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // tools are dray as it is in this checkout and, where everything is tested, those on PATH.
-func tools(t *testing.T) []Tool {
+func tools(t *testing.T, tls bool) []Tool {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dray")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/draysync/dray/cmd/dray").CombinedOutput(); err != nil {
@@ -25,7 +26,7 @@ func tools(t *testing.T) []Tool {
 	if fulltest.Enabled() {
 		names = nil // all
 	}
-	tools, err := Find(t.Context(), names, path)
+	tools, err := Find(t.Context(), names, path, tls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +42,14 @@ func tools(t *testing.T) []Tool {
 	return tools
 }
 
-func start(t *testing.T) (*registry.Registry, *registry.Server) {
+func start(t *testing.T, tls bool) (*registry.Registry, *registry.Server) {
 	t.Helper()
 	r := registry.New(registry.Options{})
-	server, err := r.Start()
+	start := r.Start
+	if tls {
+		start = r.StartTLS
+	}
+	server, err := start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,24 +60,36 @@ func start(t *testing.T) (*registry.Registry, *registry.Server) {
 // TestRun has every tool copy to the same names: another folder, another name, no folder at all.
 func TestRun(t *testing.T) {
 	fulltest.Long(t)
-	source, from := start(t)
+	for name, tls := range map[string]bool{"plain HTTP": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) { testRun(t, tls) })
+	}
+}
+
+func testRun(t *testing.T, tls bool) {
+	source, from := start(t, tls)
 	corpus := registry.Corpus{Repositories: 3, Tags: 3, SharedLayers: 1}
 	digests, err := source.Fill(corpus)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := tools(t)
+	all := tools(t, tls)
 	t.Chdir(t.TempDir())
 	for _, tool := range all {
 		t.Run(tool.Name, func(t *testing.T) {
 			if tool.Version == "" {
 				t.Error("no version")
 			}
-			target, to := start(t)
+			target, to := start(t, tls)
 			names := map[string]string{"library/app-00": "mirror/deep/app-00", "library/app-01": "mirror/other", "library/app-02": "app-02"}
 			w := Work{Source: from.Host, Target: to.Host, Dir: tool.Name}
 			if err := os.Mkdir(w.Dir, 0o700); err != nil {
 				t.Fatal(err)
+			}
+			if tls {
+				w.CA = filepath.Join(t.TempDir(), "ca.pem")
+				if err := os.WriteFile(w.CA, slices.Concat(from.CA, to.CA), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			for _, repository := range []string{"library/app-00", "library/app-01", "library/app-02"} {
 				w.Copies = append(w.Copies, Copy{repository, names[repository], []string{"1.0.0", "1.2.0"}})

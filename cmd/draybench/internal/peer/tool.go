@@ -37,8 +37,8 @@ type Tool struct {
 }
 
 // Find returns the tools of these names in the order of Names; a tool that is not on PATH is then an error. Without names
-// it returns all that are on PATH. dray is the path of the program dray; "" looks on PATH for it, too.
-func Find(ctx context.Context, names []string, drayPath string) ([]Tool, error) {
+// it returns all that are on PATH and speak plain HTTP, or TLS where tls is set. dray is the path of the program dray; "" looks on PATH for it, too.
+func Find(ctx context.Context, names []string, drayPath string, tls bool) ([]Tool, error) {
 	for _, name := range names {
 		if !slices.Contains(Names(), name) {
 			return nil, fmt.Errorf("no tool is named %q; there are %s", name, strings.Join(Names(), ", "))
@@ -46,7 +46,7 @@ func Find(ctx context.Context, names []string, drayPath string) ([]Tool, error) 
 	}
 	var tools []Tool
 	for _, name := range Names() {
-		if len(names) > 0 && !slices.Contains(names, name) {
+		if len(names) > 0 && !slices.Contains(names, name) || len(names) == 0 && name == ocync && !tls {
 			continue
 		}
 		program := name

@@ -47,30 +47,34 @@ func TestFind(t *testing.T) {
 	}
 	program(t, bin, "crane", "echo v0.22.1")
 	program(t, bin, "regsync", "exit 1")
+	program(t, bin, "ocync", "echo ocync 0.5.2")
 	program(t, elsewhere, "mydray", "echo dray v1.0.0")
 	t.Setenv("PATH", bin)
 	mydray := filepath.Join(elsewhere, "mydray")
 	dray := Tool{"dray", mydray, "v1.0.0"}
 	regsync := Tool{"regsync", filepath.Join(bin, "regsync"), ""}
 	crane := Tool{"crane", filepath.Join(bin, "crane"), "v0.22.1"}
+	ocync := Tool{"ocync", filepath.Join(bin, "ocync"), "0.5.2"}
 	tests := []struct {
 		name  string
 		names []string
 		dray  string
+		tls   bool
 		want  []Tool
 		err   string
 	}{
-		{"all that are there", nil, "", []Tool{regsync, crane}, ""},
-		{"dray by its path", nil, mydray, []Tool{dray, regsync, crane}, ""},
-		{"dray by a relative path", []string{"dray"}, "elsewhere/mydray", []Tool{dray}, ""},
-		{"by name, in a fixed order", []string{"crane", "dray"}, mydray, []Tool{dray, crane}, ""},
-		{"missing", []string{"oras"}, "", nil, "find oras:"},
-		{"dray's path is wrong", nil, filepath.Join(elsewhere, "no"), nil, "find dray:"},
-		{"unknown", []string{"podman"}, "", nil, "no tool is named"},
+		{"all that are there", nil, "", false, []Tool{regsync, crane}, ""},
+		{"all that speak TLS", nil, "", true, []Tool{regsync, crane, ocync}, ""},
+		{"dray by its path", nil, mydray, false, []Tool{dray, regsync, crane}, ""},
+		{"dray by a relative path", []string{"dray"}, "elsewhere/mydray", false, []Tool{dray}, ""},
+		{"by name, in a fixed order", []string{"crane", "dray"}, mydray, false, []Tool{dray, crane}, ""},
+		{"missing", []string{"oras"}, "", false, nil, "find oras:"},
+		{"dray's path is wrong", nil, filepath.Join(elsewhere, "no"), false, nil, "find dray:"},
+		{"unknown", []string{"podman"}, "", false, nil, "no tool is named"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Find(t.Context(), test.names, test.dray)
+			got, err := Find(t.Context(), test.names, test.dray, test.tls)
 			if test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) || test.err == "" && err != nil {
 				t.Fatalf("error %v, want %q", err, test.err)
 			}

@@ -15,7 +15,8 @@ type Copy struct {
 
 // Work is what a tool shall do.
 type Work struct {
-	Source, Target string // host:port, plain HTTP
+	Source, Target string // host:port
+	CA             string // absolute path of the PEM file with the authorities of both; "" is plain HTTP
 	Copies         []Copy
 	// Dir is the tool's home: its config file, its state, its caches and TempDir. The caller makes it, and keeps it between
 	// runs where the tool's memory shall last.
@@ -27,13 +28,25 @@ func (w Work) TempDir() string { return filepath.Join(w.Dir, "tmp") }
 
 // environment is all that a tool sees of the machine: no registry credentials, no settings.
 func (w Work) environment(path string) []string {
-	return []string{
+	environment := []string{
 		"PATH=" + path,
 		"HOME=" + w.Dir,
 		"TMPDIR=" + w.TempDir(),
 		// skopeo keeps a cache of blobs below /var/lib where it runs as root; this has it below HOME.
 		"_CONTAINERS_ROOTLESS_UID=1000",
 	}
+	if w.CA != "" {
+		environment = append(environment, "SSL_CERT_FILE="+w.CA)
+	}
+	return environment
+}
+
+// plain returns the flags that a tool needs for registries without TLS.
+func (w Work) plain(flags ...string) []string {
+	if w.CA != "" {
+		return nil
+	}
+	return flags
 }
 
 // source is a reference at the source; tag may be empty.

@@ -13,6 +13,7 @@ import (
 type Report struct {
 	Machine Machine     `json:"machine"`
 	Tools   []peer.Tool `json:"tools"`
+	TLS     bool        `json:"tls,omitempty"` // between tools and registries
 	Corpora []Corpus    `json:"corpora"`
 	Runs    []Run       `json:"runs"`
 }

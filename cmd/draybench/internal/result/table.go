@@ -88,7 +88,11 @@ func (r Report) title(key Key) string {
 	if runs == 1 {
 		times = "1 run"
 	}
-	return fmt.Sprintf("%s, %s, %s latency, %s", key.Corpus, key.Scenario, key.latency(), times)
+	overTLS := ""
+	if r.TLS {
+		overTLS = ", over TLS"
+	}
+	return fmt.Sprintf("%s, %s, %s latency%s, %s", key.Corpus, key.Scenario, key.latency(), overTLS, times)
 }
 
 // kinds is the table of requests by kind under one key, without kinds that nobody used.

@@ -19,7 +19,7 @@ func TestMeasure(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/draysync/dray/cmd/dray").CombinedOutput(); err != nil {
 		t.Fatalf("build dray: %v\n%s", err, out)
 	}
-	tools, err := peer.Find(t.Context(), []string{"dray"}, path)
+	tools, err := peer.Find(t.Context(), []string{"dray"}, path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
