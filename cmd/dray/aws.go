@@ -32,6 +32,37 @@ func awsSource(client *aws.Client, as aws.Identity) auth.Source {
 	}
 }
 
+// ecrLister returns what lists the tags of a repository of a private registry of Amazon ECR, where dray signs in to it through AWS.
+func (r reach) ecrLister(store *auth.Store, client *aws.Client) func(context.Context, image.Repository, int, func(tag, digest string)) error {
+	return func(ctx context.Context, repo image.Repository, requests int, each func(tag, digest string)) error {
+		named, ok := r.signIns[repo.Registry]
+		if ok && !named.aws || r.open(repo.Registry) {
+			return errOtherSignIn
+		}
+		if !ok {
+			stored, _, err := store.Lookup(ctx, repo)
+			switch {
+			case err != nil:
+				return err //nolint:wrapcheck // it is the store's
+			case !stored.Anonymous():
+				return errOtherSignIn
+			}
+		}
+		return client.List(ctx, repo, named.identity, requests, each) //nolint:wrapcheck // it says what was done
+	}
+}
+
+// signInError is a sign-in to ECR that is not AWS's own.
+type signInError struct{}
+
+// Error says so.
+func (signInError) Error() string { return "only a sign-in through AWS can list tags with digests" }
+
+// Temporary returns false.
+func (signInError) Temporary() bool { return false }
+
+var errOtherSignIn = signInError{}
+
 // makers returns what creates the repositories of each registry for which the config says so.
 func (r reach) makers(client *aws.Client) map[string]func(context.Context, image.Repository) error {
 	all := map[string]func(context.Context, image.Repository) error{}

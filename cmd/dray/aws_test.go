@@ -70,7 +70,7 @@ func TestAWS(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		source, target, registries string
-		keys, config, bare         bool // bare has no repositories
+		keys, config, bare, listed bool // bare has no repositories
 		code                       int
 		calls                      string // parts of them
 		says                       []string
@@ -87,22 +87,30 @@ func TestAWS(t *testing.T) {
 		"named, no credential": {source: public, target: other, registries: "registries: {" + public + ": {aws: {}}}", code: exitPartly, calls: "metadata", says: []string{"there is no credential in the environment"}},
 		"no repository":        {source: other, target: private, keys: true, bare: true, code: exitPartly, calls: "ecr eu-west-1 GetAuthorizationToken", says: []string{"NAME_UNKNOWN", "createRepositories"}},
 		"creates it": {source: other, target: private, keys: true, bare: true, registries: "registries: {" + private + ": {aws: {createRepositories: {immutable: true}}}}", tags: "['*']",
-			calls: "ecr eu-west-1 CreateRepository", created: "copy"},
+			listed: true, calls: "ecr eu-west-1 CreateRepository", created: "copy"},
 		"who, by a role": {source: other, target: private, keys: true, command: "check --online", registries: "registries: {" + private + ": {aws: {role: '" + role + "', externalID: ext}}}",
 			calls: "sts GetCallerIdentity role/mirror", says: []string{private + " as arn:aws:sts::111122223333:role/mirror"}},
-		"who, by keys":         {source: other, target: private, keys: true, command: "check --online", calls: "sts GetCallerIdentity", says: []string{private + " as arn:aws:sts::111122223333:user/" + keyID}},
-		"who, by docker login": {source: other, target: private, keys: true, config: true, command: "check --online", says: []string{private + " as AWS"}},
-		"by docker login":      {source: other, target: private, keys: true, config: true},
-		"no host of ECR":       {source: "docker.io", target: other, keys: true},
+		"who, by keys":                  {source: other, target: private, keys: true, command: "check --online", calls: "sts GetCallerIdentity", says: []string{private + " as arn:aws:sts::111122223333:user/" + keyID}},
+		"who, by docker login":          {source: other, target: private, keys: true, config: true, command: "check --online", says: []string{private + " as AWS"}},
+		"by docker login":               {source: other, target: private, keys: true, config: true},
+		"lists its tags":                {source: private, target: other, keys: true, tags: "['*']", listed: true, calls: "ecr eu-west-1 ListImages user/" + keyID},
+		"lists nothing by docker login": {source: private, target: other, keys: true, config: true, tags: "['*']"},
+		"lists nothing by HEAD":         {source: private, target: other, keys: true, tags: "['*']", registries: "registries: {" + private + ": {listing: head}}", calls: "ecr eu-west-1 GetAuthorizationToken"},
+		"no host of ECR":                {source: "docker.io", target: other, keys: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.tags = cmp.Or(c.tags, "['1']")
-			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}, Account: "111122223333", Known: time.Second, Roles: []aws.Role{{ARN: role, ExternalID: "ext"}}})
+			content := registry.New(registry.Options{})
+			cloud := aws.New(aws.Options{Keys: map[string]string{keyID: secret}, Account: "111122223333", Known: time.Second, Roles: []aws.Role{{ARN: role, ExternalID: "ext"}}, Images: func(path string) (tags []aws.ListedTag, found bool) {
+				for _, tag := range content.Tags(path) {
+					tags = append(tags, aws.ListedTag{Tag: tag, Digest: content.Digest(path, tag)})
+				}
+				return tags, len(tags) > 0
+			}})
 			password := cloud.Login("eu-west-1")
 			api := httptest.NewServer(cloud)
 			t.Cleanup(api.Close)
-			content := registry.New(registry.Options{})
 			for i := range 50 {
 				if err := registry.SingleArch(int64(i), "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(content, "library/app", strconv.Itoa(i)); err != nil {
 					t.Fatal(err)
@@ -111,6 +119,9 @@ func TestAWS(t *testing.T) {
 			var target http.Handler = registry.New(registry.Options{})
 			if c.bare {
 				target = cloud.Repositories(target)
+			}
+			if c.source == private {
+				target = content
 			}
 			dir := t.TempDir()
 			if c.config {
@@ -145,6 +156,9 @@ func TestAWS(t *testing.T) {
 				t.Errorf("%+v", cloud.Created())
 			}
 			calls := strings.Join(cloud.Calls(), "\n")
+			if got := strings.Contains(calls, "ListImages"); got != c.listed {
+				t.Errorf("images are listed: %t\n%s", got, calls)
+			}
 			if strings.Count(calls, "CreateRepository") > 1 || !strings.Contains(calls, c.calls) || c.calls == "" && calls != "" {
 				t.Errorf("AWS was asked for\n%s", calls)
 			}

@@ -43,9 +43,11 @@ type Identity struct {
 type Client struct {
 	options  Options
 	fetching flight.Group[Token]
+	finding  flight.Group[aws.Config]
 
-	mu     sync.Mutex
-	tokens map[string]Token
+	mu          sync.Mutex
+	tokens      map[string]Token
+	credentials map[string]found // of listings
 }
 
 // Token is a user and a password for the registries of a region, and for how long they last.
@@ -73,7 +75,7 @@ func New(o Options) *Client {
 	if o.HTTP == nil {
 		o.HTTP = awshttp.NewBuildableClient().WithTimeout(requestTimeout).WithTransportOptions(func(t *http.Transport) { t.Proxy = o.direct })
 	}
-	return &Client{options: o, tokens: map[string]Token{}}
+	return &Client{options: o, tokens: map[string]Token{}, credentials: map[string]found{}}
 }
 
 // metadataAddresses are those of containers and instances that have IPv6 only.

@@ -10,7 +10,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// Error says why there is no token for a registry, or no repository in it. Its text is one line without secrets.
+// Error says why there is no token for a registry, no repository in it, or no list of its tags. Its text is one line without secrets.
 type Error struct {
 	what, text, advice string
 	none, temporary    bool
@@ -57,6 +57,7 @@ const (
 	renewKeys  = "the credential has expired: renew it"
 	allow      = "allow it in IAM: ecr:GetAuthorizationToken on * (for ECR Public ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken), and in the " +
 		"trust policy of a role that is to be assumed"
+	allowListing  = "allow ecr:ListImages in IAM"
 	allowCreation = "allow it in IAM: ecr:CreateRepository, with tags ecr:TagResource, with a lifecycle policy ecr:PutLifecyclePolicy"
 )
 
@@ -64,6 +65,7 @@ const (
 const (
 	signsIn = "sign in to AWS"
 	creates = "create the repository"
+	lists   = "list the images"
 )
 
 func adviceFor(code, what string) string {
@@ -75,8 +77,11 @@ func adviceFor(code, what string) string {
 	case "ExpiredToken", "ExpiredTokenException":
 		return renewKeys
 	case "AccessDenied", "AccessDeniedException":
-		if what == creates {
+		switch what {
+		case creates:
 			return allowCreation
+		case lists:
+			return allowListing
 		}
 		return allow
 	case "InvalidIdentityToken", "IDPCommunicationError", "IDPRejectedClaim":

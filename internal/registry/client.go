@@ -55,6 +55,9 @@ type Options struct {
 	// Make makes repositories of a registry, by its canonical host: those into which an upload was refused since they do not exist. Registries
 	// without an entry are left alone.
 	Make map[string]func(ctx context.Context, repo image.Repository) error
+	// ECR lists the tags of a repository of a private registry of Amazon ECR through AWS's API, in at most so many requests, and passes each to
+	// each with its digest. nil for no such listings.
+	ECR func(ctx context.Context, repo image.Repository, requests int, each func(tag, digest string)) error
 	// Findings keeps what is known of listings across restarts. nil for none.
 	Findings Findings
 	Log      *slog.Logger

@@ -107,7 +107,9 @@ func (c *Client) Listing(ctx context.Context, repo image.Repository) (kind strin
 
 // lister returns the lister of a registry: by its name, by what its answers have told, or as was found earlier; nil for none.
 func (c *Client) lister(ctx context.Context, e *endpoint) *lister {
-	if kind := kindOfHost(e.registry); kind != "" {
+	if kind := kindOfHost(e.registry); kind == ecr && c.options.ECR == nil {
+		return nil
+	} else if kind != "" {
 		return listerOf(kind)
 	}
 	seen := e.seen.Load()
@@ -143,19 +145,41 @@ func (c *Client) noteKind(ctx context.Context, registry, kind string) {
 
 // list asks for the listing of a repository. The pages before an error stay good.
 func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (*image.Sums, error) {
-	path, query := l.place(repo.Path, 1)
-	if path == "" || len(tags) == 0 {
+	if len(tags) == 0 {
 		return nil, nil
+	}
+	if l.ask == nil {
+		if path, _ := l.place(repo.Path, 1); path == "" {
+			return nil, nil
+		}
 	}
 	wanted := tags
 	if !slices.IsSorted(tags) {
 		wanted = sorted(slices.Clone(tags))
 	}
 	held := digests{wanted: wanted}
-	number, items, more := 1, 0, false
+	begun := time.Now()
+	var items int
+	var err error
+	if l.ask != nil {
+		items, err = l.ask(ctx, c, repo, most, held.add)
+	} else {
+		items, err = c.listPages(ctx, e, repo, l, &held, most)
+	}
+	held.pageRead(err)
+	if !left(ctx) {
+		c.noteListed(ctx, e, repo, l, items, begun, err)
+	}
+	return held.sure(), err
+}
+
+// listPages asks for the pages of a listing, and returns how many items they have.
+func (c *Client) listPages(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held *digests, most int) (items int, err error) {
+	path, query := l.place(repo.Path, 1)
+	number, more := 1, false
 	p := pages{
 		endpoint: e, operation: getListing, need: auth.Pull(repo.Path), send: l.sender(e),
-		listLimits: listLimits{bytes: maxListed + listedPerTag*int64(len(tags)), pages: most, deadline: listedDeadline, once: true},
+		listLimits: listLimits{bytes: maxListed + listedPerTag*int64(len(held.wanted)), pages: most, deadline: listedDeadline, once: true},
 		read: func(page *listing) error {
 			n, another, err := l.read(page, held.add)
 			items += n
@@ -175,13 +199,8 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 			return l.place(repo.Path, number)
 		}
 	}
-	begun := time.Now()
-	err := p.from(ctx, path, query)
-	held.pageRead(err)
-	if !left(ctx) {
-		c.noteListed(ctx, e, repo, l, items, begun, err)
-	}
-	return held.sure(), err
+	err = p.from(ctx, path, query)
+	return items, err
 }
 
 // left reports whether the caller has left. Otherwise what has ended was too slow for it.

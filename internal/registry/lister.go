@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +27,8 @@ type lister struct {
 	numbered bool
 	// proxied names a document that says whether a repository is a cache of another registry, whose listing is late; nil for no such thing.
 	proxied func(path string) (place string, proxies func(document map[string]any) bool)
+	// ask asks for a listing that is in no pages of the registry's own, and returns how many items it has; nil to ask for these.
+	ask func(ctx context.Context, c *Client, repo image.Repository, most int, each func(tag, digest string)) (items int, err error)
 	// read passes what a page says to each, in its order, and returns how many items it has, and whether another page follows if they are numbered.
 	read func(page *listing, each func(tag, digest string)) (items int, more bool, err error)
 }
@@ -40,9 +43,9 @@ const (
 	bare
 )
 
-// listers are all that there are. Amazon ECR's ListImages, which needs a signature of AWS, would be another.
+// listers are all that there are.
 func listers() []*lister {
-	return []*lister{googleLister(), acrLister(), gitlabLister(), harborLister(), quayLister(), zotLister()}
+	return []*lister{googleLister(), acrLister(), gitlabLister(), harborLister(), quayLister(), zotLister(), ecrLister()}
 }
 
 // listerOf returns the lister of a kind; nil for none.
@@ -60,6 +63,9 @@ func kindOfHost(registry string) string {
 	host, _, _ := strings.Cut(registry, ":")
 	if host == "mirror.gcr.io" { // a cache, which looks elsewhere only if it is asked for a tag
 		return ""
+	}
+	if host, ok := image.ParseECR(registry); ok && !host.Public {
+		return ecr
 	}
 	for _, known := range []struct{ suffix, kind string }{
 		{".gcr.io", google}, {".pkg.dev", google}, {".registry.k8s.io", google},

@@ -39,6 +39,9 @@ func readPage(kind, body string) (said map[string]string, more bool, err error) 
 
 func TestListersReadTheirPages(t *testing.T) {
 	for _, l := range listers() {
+		if l.ask != nil {
+			continue
+		}
 		said, more, err := readPage(l.kind, pagesOf[l.kind])
 		if diff := cmp.Diff(map[string]string{"v1": digestA, "v1.4.3": digestA}, said); err != nil || diff != "" || more != (l.kind == quay) {
 			t.Errorf("%s: %v, more: %t, -want +got\n%s", l.kind, err, more, diff)

@@ -1,12 +1,15 @@
 package aws
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,10 +25,18 @@ type Options struct {
 	Container, Instance string
 	// Session is how long the credentials of roles last, 0 for an hour; Token how long a registry's password does, 0 for twelve.
 	Session, Token time.Duration
+	// Images lists the tags of a repository with their digests, and reports whether there is one; nil for none.
+	Images func(repository string) (tags []ListedTag, found bool)
 	// Account is the only one whose registry can be written to; empty for any. Known is how long a registry takes to know a repository that was
 	// created.
 	Account string
 	Known   time.Duration
+}
+
+// ListedTag is an image ID of ECR's API; an empty tag or digest is missing.
+type ListedTag struct {
+	Tag    string `json:"imageTag,omitempty"`
+	Digest string `json:"imageDigest,omitempty"`
 }
 
 // Role can be assumed.
@@ -35,6 +46,8 @@ type Role struct {
 	ExternalID, WebIdentity string
 	// Denied may not ask ECR for a token, Puller not create repositories.
 	Denied, Puller bool
+	// Unlisted may not list images.
+	Unlisted bool
 }
 
 // Repository is one that was created through ECR's API.
@@ -66,6 +79,7 @@ type key struct {
 	secret, session, owner string
 	ends                   time.Time // zero for never
 	denied, puller         bool
+	unlisted               bool
 }
 
 // New makes one.
@@ -159,7 +173,7 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (c *Cloud) issue(owner string, role Role) (id string, k key) {
 	n := len(c.keys) + 1
 	id = fmt.Sprintf("ASIAEMULATOR%04d", n)
-	k = key{secret: fmt.Sprintf("s3cret/of+session%d", n), session: fmt.Sprintf("FwoGs3ssion%d==", n), owner: owner, ends: time.Now().Add(c.options.Session), denied: role.Denied, puller: role.Puller}
+	k = key{secret: fmt.Sprintf("s3cret/of+session%d", n), session: fmt.Sprintf("FwoGs3ssion%d==", n), owner: owner, ends: time.Now().Add(c.options.Session), denied: role.Denied, puller: role.Puller, unlisted: role.Unlisted}
 	c.keys[id] = k
 	c.secrets = append(c.secrets, k.secret, k.session)
 	return id, k
@@ -217,9 +231,50 @@ func (c *Cloud) api(w http.ResponseWriter, r *http.Request, body []byte, target 
 		}
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		_, _ = io.WriteString(w, "{}")
+	case service == "ecr" && operation == "ListImages":
+		answer, code, message := c.list(body, caller)
+		if code != "" {
+			refuse(http.StatusBadRequest, code, message)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_ = json.NewEncoder(w).Encode(answer)
 	default:
 		refuse(http.StatusBadRequest, "UnknownOperationException", operation)
 	}
+}
+
+// list returns a page of ListImages, or the code and the message of an error.
+func (c *Cloud) list(body []byte, caller key) (answer map[string]any, code, message string) {
+	var doc struct {
+		RepositoryName, RegistryID, NextToken string
+		MaxResults                            int
+		Filter                                struct{ TagStatus string }
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, "SerializationException", err.Error()
+	}
+	if caller.unlisted || c.options.Account != "" && doc.RegistryID != c.options.Account {
+		return nil, "AccessDeniedException", "User: " + caller.owner + " is not authorized to perform: ecr:ListImages"
+	}
+	var tags []ListedTag
+	found := false
+	if c.options.Images != nil {
+		tags, found = c.options.Images(doc.RepositoryName)
+	}
+	if !found {
+		return nil, "RepositoryNotFoundException", "The repository with name '" + doc.RepositoryName + "' does not exist"
+	}
+	if doc.Filter.TagStatus == "TAGGED" {
+		tags = slices.DeleteFunc(tags, func(t ListedTag) bool { return t.Tag == "" })
+	}
+	from, _ := strconv.Atoi(doc.NextToken)
+	to := min(len(tags), from+cmp.Or(doc.MaxResults, 100))
+	answer = map[string]any{"imageIds": tags[from:to]}
+	if to < len(tags) {
+		answer["nextToken"] = strconv.Itoa(to)
+	}
+	return answer, "", ""
 }
 
 // write creates a repository, or sets its lifecycle policy. It returns the code and the message of an error.
