@@ -11,6 +11,9 @@ import (
 	"syscall"
 )
 
+// ErrIrregular says that a file is a pipe, a device or a socket.
+var ErrIrregular = errors.New("not a regular file")
+
 // Open opens a regular file for reading, and follows symbolic links. It never blocks; other files are an error that names them.
 func Open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
@@ -36,7 +39,7 @@ func Open(path string) (*os.File, error) {
 }
 
 func irregular(path string, info fs.FileInfo) error {
-	why := errors.New("not a regular file")
+	why := ErrIrregular
 	if info.IsDir() {
 		why = syscall.EISDIR
 	}
