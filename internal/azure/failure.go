@@ -109,12 +109,13 @@ func Classify(r Refusal) Failure {
 
 // ruleFor returns the first rule of the table that matches; the last one matches everything.
 func ruleFor(h heard) (*failureRule, map[string]string) {
-	for i := range taxonomy {
-		if found, ok := taxonomy[i].match(h); ok {
-			return &taxonomy[i], found
+	rules := taxonomy()
+	for i := range rules {
+		if found, ok := rules[i].match(h); ok {
+			return &rules[i], found
 		}
 	}
-	return &taxonomy[len(taxonomy)-1], nil
+	return &rules[len(rules)-1], nil
 }
 
 // NewFailure returns a failure that dray detects by itself, such as [CodeVerifyFailed]. The detail is sanitized like Azure's texts; it may
@@ -125,8 +126,9 @@ func NewFailure(kind FailureCode, detail string) Failure {
 	if i := slices.IndexFunc(foundByDray, is); i >= 0 {
 		return foundByDray[i].failure(said, nil)
 	}
-	if i := slices.IndexFunc(taxonomy, is); i >= 0 {
-		return taxonomy[i].failure(said, nil)
+	rules := taxonomy()
+	if i := slices.IndexFunc(rules, is); i >= 0 {
+		return rules[i].failure(said, nil)
 	}
-	return taxonomy[len(taxonomy)-1].failure(said, nil)
+	return rules[len(rules)-1].failure(said, nil)
 }

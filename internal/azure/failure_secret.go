@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 const redaction = "[redacted]"
@@ -84,7 +86,7 @@ func replaceOpaque(run *regexp.Regexp, s string) string {
 }
 
 var (
-	namedDigest  = regexp.MustCompile(`^(?:[A-Za-z0-9._/-]*\b)?sha(?:256|384|512)-[0-9a-f]{64,128}(?:\.?[a-z-]*)$`)
+	namedDigest  = lazyregexp.New(`^(?:[A-Za-z0-9._/-]*\b)?sha(?:256|384|512)-[0-9a-f]{64,128}(?:\.?[a-z-]*)$`)
 	resourcePath = regexp.MustCompile(`(?i)/subscriptions/|/resourceGroups/|/providers/`)
 )
 
@@ -96,7 +98,7 @@ func digestFollows(before, run string) bool {
 // opaque reports whether a run of characters looks like a key: letters of both cases with digits, or only hexadecimal digits. GUIDs,
 // resource IDs and cosign's tags do not.
 func opaque(run string) bool {
-	if namedDigest.MatchString(run) || resourcePath.MatchString(run) {
+	if namedDigest().MatchString(run) || resourcePath.MatchString(run) {
 		return false
 	}
 	rest := guid.ReplaceAllString(run, "")

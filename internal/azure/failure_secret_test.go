@@ -89,7 +89,7 @@ func disguises(seed string) map[string]string {
 
 // FuzzClassify holds every verdict to what a log takes: lines, bounded, and no secret whatever stands around it.
 func FuzzClassify(f *testing.F) {
-	for _, r := range taxonomy {
+	for _, r := range taxonomy() {
 		f.Add(r.example.Code, r.example.Message, r.example.Message, "c0ffee", r.example.Status, r.example.Polled)
 	}
 	f.Add("Conflict", `{"error":{"code":"x","message":"{\"errors\":[{\"code\":1}]}"}}`, "\\", "\x00", 200, true)

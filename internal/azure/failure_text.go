@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // heard is a parsed refusal.
@@ -35,9 +37,9 @@ const (
 
 var (
 	// Old clients add "Deployment failed. Correlation ID: G. ", newer ones "(Conflict) ".
-	clientPreamble = regexp.MustCompile(`^(?:Deployment failed\. Correlation ID: [0-9a-fA-F-]{8,64}\. |\([A-Za-z]{1,64}\) )`)
+	clientPreamble = lazyregexp.New(`^(?:Deployment failed\. Correlation ID: [0-9a-fA-F-]{8,64}\. |\([A-Za-z]{1,64}\) )`)
 	// The resource is always the target's, whichever side failed (azure-cli#31412).
-	preamble = regexp.MustCompile(`^Operation registries-\S{1,80} failed\. Resource /\S{0,400}/registries/(\S{1,100}) `)
+	preamble = lazyregexp.New(`^Operation registries-\S{1,80} failed\. Resource /\S{0,400}/registries/(\S{1,100}) `)
 	// A status line of Entra in azidentity's errors.
 	signInCode = regexp.MustCompile(`\bAADSTS[0-9]{4,9}\b`)
 )
@@ -58,14 +60,14 @@ func hear(r Refusal) heard {
 	}
 	h.detail = strings.TrimSpace(h.detail)
 	for {
-		rest := clientPreamble.ReplaceAllString(h.detail, "")
+		rest := clientPreamble().ReplaceAllString(h.detail, "")
 		if rest == h.detail {
 			break
 		}
 		h.detail = rest
 	}
 	h.target = label(r.Target)
-	if m := preamble.FindStringSubmatch(h.detail); m != nil {
+	if m := preamble().FindStringSubmatch(h.detail); m != nil {
 		h.ended = true
 		h.detail = strings.TrimSpace(h.detail[len(m[0]):])
 		if h.target == "" {

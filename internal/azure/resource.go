@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // ErrNotFound says that the registry does not exist, or that this identity cannot see it.
@@ -14,11 +15,11 @@ var ErrNotFound = errors.New("not found")
 // ResourceID names a registry.
 type ResourceID struct{ Subscription, ResourceGroup, Name string }
 
-var resourceID = regexp.MustCompile(`^(?i:/subscriptions/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/resourceGroups/([-\w._()]{1,90})/providers/Microsoft\.ContainerRegistry/registries/([a-z0-9]{5,50}))$`)
+var resourceID = lazyregexp.New(`^(?i:/subscriptions/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/resourceGroups/([-\w._()]{1,90})/providers/Microsoft\.ContainerRegistry/registries/([a-z0-9]{5,50}))$`)
 
 // ParseResourceID parses the ID of a registry, ignoring case.
 func ParseResourceID(s string) (ResourceID, error) {
-	m := resourceID.FindStringSubmatch(s)
+	m := resourceID().FindStringSubmatch(s)
 	if m == nil {
 		return ResourceID{}, fmt.Errorf("%q is not the resource ID of a registry: want /subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/registries/NAME", truncated(s, 300))
 	}

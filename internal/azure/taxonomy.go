@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // decision is the part of a refusal that a rule tests; rules are tried in this order.
@@ -150,11 +151,11 @@ var (
 	guidForm     = regexp.MustCompile(`^` + guid.String() + `$`)
 	resourceForm = regexp.MustCompile(`(?i)^/subscriptions/[0-9a-f-]{1,36}(?:/resourceGroups/[\w.()-]{1,90}` +
 		`(?:/providers/Microsoft\.ContainerRegistry/registries/[a-z0-9]{1,50})?)?$`)
-	hostForm    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,80}$`)
-	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,80}$`)
-	actionForm  = regexp.MustCompile(`^[A-Za-z]{1,40}(?:[./][A-Za-z]{1,40}){1,8}$`)
-	addressForm = regexp.MustCompile(`^[0-9a-fA-F.:]{3,39}$`)
-	codeForm    = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+	hostForm    = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9.-]{0,80}$`)
+	nameForm    = lazyregexp.New(`^[a-z0-9][a-z0-9._-]{0,80}$`)
+	actionForm  = lazyregexp.New(`^[A-Za-z]{1,40}(?:[./][A-Za-z]{1,40}){1,8}$`)
+	addressForm = lazyregexp.New(`^[0-9a-fA-F.:]{3,39}$`)
+	codeForm    = lazyregexp.New(`^[A-Za-z0-9_.-]{1,64}$`)
 )
 
 // blankOf returns the form of a name's value, and the placeholder that is shown without a valid value.
@@ -165,15 +166,15 @@ func blankOf(name string) (form *regexp.Regexp, blank string) {
 	case "scope":
 		return resourceForm, "<resource id of the registry>"
 	case "registry":
-		return hostForm, "<registry>"
+		return hostForm(), "<registry>"
 	case "repository":
-		return nameForm, "<name>"
+		return nameForm(), "<name>"
 	case "action":
-		return actionForm, "<action>"
+		return actionForm(), "<action>"
 	case "address":
-		return addressForm, "<address>"
+		return addressForm(), "<address>"
 	case "signin":
-		return codeForm, anySignIn
+		return codeForm(), anySignIn
 	}
-	return codeForm, "none"
+	return codeForm(), "none"
 }

@@ -3,15 +3,18 @@ package azure
 import (
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // taxonomy is the table that [Classify] uses and docs/azure-errors.md is generated from, in the order of its decisions.
-var taxonomy = slices.Concat(
-	signInRules(), tokenRules(), permissionRules(), registryRules(), loadRules(), // by code
-	statusRules(),                                                            // by status
-	limitRules(), sourceRules(), networkRules(), contentRules(), formRules(), // by message
-	remainingRules(),
-)
+var taxonomy = sync.OnceValue(func() []failureRule {
+	return slices.Concat(
+		signInRules(), tokenRules(), permissionRules(), registryRules(), loadRules(), // by code
+		statusRules(),                                                            // by status
+		limitRules(), sourceRules(), networkRules(), contentRules(), formRules(), // by message
+		remainingRules(),
+	)
+})
 
 const (
 	grantImport = `az role assignment create --assignee "{client}" --role "Container Registry Data Importer and Data Reader" --scope "{scope}"`

@@ -79,7 +79,7 @@ image; with ` + "`engine: auto`" + ` dray then copies it.
 
 // rulesOf are the rules that give a code, Azure's first.
 func rulesOf(code FailureCode) []failureRule {
-	return slices.DeleteFunc(slices.Concat(taxonomy, foundByDray), func(r failureRule) bool { return r.kind != code })
+	return slices.DeleteFunc(slices.Concat(taxonomy(), foundByDray), func(r failureRule) bool { return r.kind != code })
 }
 
 // summary is the row of a code after its name: what all its rules say, or "depends".

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // Cluster says with which others a `dray run` shares its work; it is zero for none.
@@ -26,7 +26,7 @@ const (
 	maxLease = 25 * time.Second
 )
 
-var replicaName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$`)
+var replicaName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$`)
 
 var errNoLedger = errors.New("this is no URL of a PostgreSQL database: write postgres://USER@HOST/DATABASE, " +
 	"or with several hosts postgres://USER@/DATABASE?host=HOST,HOST&port=PORT,PORT")
@@ -38,7 +38,7 @@ func (b *builder) cluster(s clusterSection) Cluster {
 	if u, err := url.Parse(s.Ledger.value); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		b.invalid(s.Ledger, errNoLedger, "the URL of a PostgreSQL database, postgres://USER@HOST/DATABASE")
 	}
-	if s.Name.set && !replicaName.MatchString(s.Name.value) {
+	if s.Name.set && !replicaName().MatchString(s.Name.value) {
 		b.invalid(s.Name, fmt.Errorf("%s is no name of a replica: write letters, digits, '.', '_' and '-'", quote(s.Name.raw)), "letters, digits, '.', '_' and '-'")
 	}
 	lease, ok := b.span(s.Lease)

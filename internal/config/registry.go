@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // Registry has the settings of one registry, or of the repositories below one path of it.
@@ -198,10 +199,10 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 }
 
 // helperName matches a helper's name after docker-credential-: part of a program's name, not a path.
-var helperName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+var helperName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 func (b *builder) helper(t text) string {
-	if t.set && !helperName.MatchString(t.value) {
+	if t.set && !helperName().MatchString(t.value) {
 		b.invalid(t, fmt.Errorf("%s is not a credential helper: write its name after docker-credential-, such as ecr-login", quote(t.raw)), "the name of a program after docker-credential-")
 	}
 	return t.value

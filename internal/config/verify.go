@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/lazyregexp"
 	"github.com/draysync/dray/internal/signature"
 )
 
@@ -28,7 +28,7 @@ type Policy struct {
 // NoPolicy is the value of [Mapping.Verify] for a mapping whose images are not verified.
 const NoPolicy = "false"
 
-var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var policyName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // policies returns the policies, sorted by name.
 func (b *builder) policies(section dict[policySection]) []Policy {
@@ -36,7 +36,7 @@ func (b *builder) policies(section dict[policySection]) []Policy {
 	holders := map[string]Position{} // of patterns
 	for _, e := range section.entries {
 		switch {
-		case !policyName.MatchString(e.name):
+		case !policyName().MatchString(e.name):
 			b.fail(e.keyAt, fmt.Errorf("%s cannot be the name of a policy: write 1 to 64 letters, digits, '.', '_', '-'", quote(e.name)), "")
 		case e.name == "true" || e.name == NoPolicy:
 			b.fail(e.keyAt, fmt.Errorf("%s cannot be the name of a policy, since mappings write it for something else", e.name), "give it another name")

@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // azScript finds `az acr import` in a file: a shell script as it is, and in YAML, as a pipeline is, all texts of it. It is nil where there is none.
@@ -444,7 +445,7 @@ func (d *document) azTarget(i azImport, name string) (host, engine string) {
 }
 
 // registryID finds a registry's name in what looks like its resource ID, which may have variables.
-var registryID = regexp.MustCompile(`^(?i:/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/([a-z0-9]{5,50}))$`)
+var registryID = lazyregexp.New(`^(?i:/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.ContainerRegistry/registries/([a-z0-9]{5,50}))$`)
 
 // azSource is the whole name of the source.
 func (d *document) azSource(i azImport, source string) (string, error) {
@@ -457,7 +458,7 @@ func (d *document) azSource(i azImport, source string) (string, error) {
 		return source, nil
 	}
 	host := registry
-	m := registryID.FindStringSubmatch(registry)
+	m := registryID().FindStringSubmatch(registry)
 	switch {
 	case m != nil:
 		host = strings.ToLower(m[1]) + azSuffix

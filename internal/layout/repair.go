@@ -9,11 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // Repaired is what Repair removes from a layout.
@@ -37,7 +37,7 @@ func (r Repaired) Nothing() bool {
 const damagedIndex = indexFile + ".damaged"
 
 // aboutDigest matches tags that belong to another manifest: referrers lists, and cosign's.
-var aboutDigest = regexp.MustCompile(`^(sha256|sha512)-([0-9a-f]{64,128})(\..*)?$`)
+var aboutDigest = lazyregexp.New(`^(sha256|sha512)-([0-9a-f]{64,128})(\..*)?$`)
 
 // Repair reads a whole layout, and removes what is broken, and the tags that need it or something missing, so that the next write of each
 // starts from nothing; with dry it only reports. It may be killed at any moment and repeated. The error is a *TakenError while another
@@ -111,7 +111,7 @@ func (r *repair) read(ctx context.Context) error {
 		return t.whole && r.has(p) && !slices.ContainsFunc(about, func(d image.Digest) bool { return t.all[d] })
 	}
 	for _, e := range ix.entries {
-		if m := aboutDigest.FindStringSubmatch(e.tag()); m != nil && !keep(e) {
+		if m := aboutDigest().FindStringSubmatch(e.tag()); m != nil && !keep(e) {
 			about = append(about, image.Digest(m[1]+":"+m[2]))
 		}
 	}

@@ -11,8 +11,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
+
+	"github.com/draysync/dray/internal/lazyregexp"
 )
 
 // ErrTooLong reports an answer that exceeds its size limit.
@@ -119,7 +120,7 @@ type errorBody struct {
 const maxErrorBody = 64 << 10
 
 // storeError matches code and message in the XML errors of S3 and similar stores, and none of the request that they echo.
-var storeError = regexp.MustCompile(`(?s)<Code>([^<]{1,100})</Code>.*?(?:<Message>([^<]{1,300})</Message>|$)`)
+var storeError = lazyregexp.New(`(?s)<Code>([^<]{1,100})</Code>.*?(?:<Message>([^<]{1,300})</Message>|$)`)
 
 // readBody fills code and message from the body of a failure and closes it. It removes secrets that the body echoes.
 func (e *Error) readBody(resp *http.Response, secrets func() []string) {
@@ -138,7 +139,7 @@ func (e *Error) readBody(resp *http.Response, secrets func() []string) {
 	case json.Unmarshal(raw, &message) == nil:
 		e.Message = clean(message)
 	case strings.HasPrefix(text, "<"): // an HTML page, or a store's XML
-		if m := storeError.FindStringSubmatch(text); m != nil {
+		if m := storeError().FindStringSubmatch(text); m != nil {
 			e.Message = clean(strings.TrimSpace(m[1] + " " + m[2]))
 		}
 	case !strings.Contains(resp.Header.Get("Content-Type"), "html"):
