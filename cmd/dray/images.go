@@ -23,18 +23,18 @@ func (a *app) imagesCommand() *cobra.Command {
 		Use:               "images FILE…",
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
 		Short:             "List the images that manifests, compose files and Dockerfiles name",
-		Long: `Read files, and list the images that they name, each with file and line: lists of references, Kubernetes manifests and
-what helm template prints, compose files, and Dockerfiles. - is stdin. The answer is a list that dray reads again.
+		Long: `Read files, and list the images that they name, each with file and line: lists of references, Kubernetes manifests
+and what helm template prints, compose files, and Dockerfiles. - is stdin. dray reads the answer again as a list.
 
   helm template my-release my-chart | dray images -
   dray images deploy/*.yaml compose.yaml Dockerfile > images.txt
   dray images --path 'spec.driver' --path '**.sidecarImage' cluster-policy.yaml
 
-dray finds the images of containers, of volumes, and of other keys, flags and variables that are named for images. What may
-be an image is listed on stderr with the reason, and not in the answer: such as a template that was not rendered, a
-variable without a default, and a repository with a tag of its own, as charts' values have them. --path says where else in
-YAML images are: keys that are joined by dots, with * for any key and ** for any number of them. dray renders nothing,
-and asks no registry. The exit code is 1 if no file names an image.
+dray finds the images of containers, of volumes, and of other keys, flags and variables that are named for images.
+What may be an image is listed on stderr with the reason, and not in the answer: such as a template that was not
+rendered, a variable without a default, and a repository with a tag of its own, as charts' values have them. --path
+says where else in YAML images are: keys that are joined by dots, with * for any key and ** for any number of them.
+dray renders nothing, and asks no registry. The exit code is 1 if no file names an image.
 
 ` + exitHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
