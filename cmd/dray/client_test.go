@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/web"
 )
 
 // TestCommandsOfTheDaemon: what status, history, trigger and reload say, and with which exit code, of a daemon with a job that works and one that does
 // not.
 func TestCommandsOfTheDaemon(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	d := newDesk(t)
 	source, target := emulator.New(emulator.Options{}), emulator.New(emulator.Options{})

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestCommands has a file of golden answers for each command, testdata/commands/COMMAND.txt: its help, what completes its arguments and flags, and its
@@ -28,6 +29,7 @@ import (
 // "<FILE" at its end is stdin, "^C" interrupts it, and "&" has it go on until the next such call, or the file's end. testdata/commands.txtar has the files of the folder in
 // which the calls are made.
 func TestCommands(t *testing.T) {
+	fulltest.Long(t)
 	a := &app{streams: streams{getenv: func(string) (string, bool) { return "", false }, work: newWork()}}
 	codes, files, ran := map[string]bool{}, []string{}, 0
 	for _, c := range all(a.root()) {

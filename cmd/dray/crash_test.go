@@ -16,6 +16,7 @@ import (
 // TestKilledDaemon kills a daemon with SIGKILL up to a hundred times, while it syncs, reloads and starts. Each time the store opens as it is,
 // the history is one that can have been, "@every" keeps its phase, and no tag is incomplete; and a last one brings all there is.
 func TestKilledDaemon(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	rounds := int(fulltest.Rounds(25, 100)) //nolint:gosec // a small number
 	d := newDesk(t)

@@ -26,6 +26,7 @@ import (
 // old and whole, or new and whole; and a run to the end has to leave nothing to do. Half of the rounds write a registry, half
 // an OCI layout.
 func TestKilledAtAnyMoment(t *testing.T) {
+	fulltest.Long(t)
 	t.Parallel()
 	rounds := int64(fulltest.Rounds(16, 50)) //nolint:gosec // a small number
 	content := registry.New(registry.Options{})

@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/draysync/dray/internal/fulltest"
 )
 
 // names lists what was put aside in a directory.
@@ -51,6 +50,7 @@ func overwrite(t *testing.T, dir string, offset int64, content string) {
 }
 
 func TestAside(t *testing.T) {
+	fulltest.Long(t)
 	const at = "20260301T120000Z"
 	later := len(schema()) + 1
 	for name, tt := range map[string]struct {
@@ -108,6 +108,7 @@ func TestAside(t *testing.T) {
 
 // Wherever the header of the file is overwritten, the store goes on with it or puts it aside, at the next start at the latest.
 func TestHeaderDamaged(t *testing.T) {
+	fulltest.Long(t)
 	for _, junk := range []string{"damaged!", "\xff", "\x00\x00\x00\x00", "\x03"} {
 		for offset := int64(0); offset < 100; offset += max(1, 100/int64(fulltest.Rounds(17, 100))) { //nolint:gosec // a small number
 			d := newStand(t)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 func TestHistory(t *testing.T) {
@@ -59,6 +61,7 @@ func TestHistory(t *testing.T) {
 
 // TestHistoryBounded asks for more than one answer may hold.
 func TestHistoryBounded(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	s := d.open(t)
 	for range 40 {

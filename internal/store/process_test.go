@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/postgrestest"
 )
@@ -154,6 +155,7 @@ func TestProcesses(t *testing.T) {
 }
 
 func TestKilled(t *testing.T) {
+	fulltest.Long(t)
 	const kills = 20
 	d := newStand(t)
 	confirmed := map[int]int{} // by child, the batches that it has confirmed

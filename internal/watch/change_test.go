@@ -5,10 +5,13 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestChange makes each change three times, since a watch that was lost with the first shows with the second.
 func TestChange(t *testing.T) {
+	fulltest.Long(t)
 	tests := map[string]struct {
 		// before makes what lies at root/conf/dray.yaml, with the content "0"; nil for a plain file.
 		before func(t *testing.T, root, path string)
@@ -135,6 +138,7 @@ func configMap(root, text string) error {
 
 // TestAway takes something away, which is reported, and brings it back later, which is too.
 func TestAway(t *testing.T) {
+	fulltest.Long(t)
 	tests := map[string]struct {
 		away, back func(t *testing.T, root, path string)
 	}{
