@@ -102,6 +102,7 @@ func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 			answer.Warnings = append(answer.Warnings, text)
 		}
 		answer.Warnings = append(answer.Warnings, unverified(cfg, jobs)...)
+		answer.Warnings = append(answer.Warnings, unclear(cfg)...)
 	}
 	if a.output == "json" {
 		var invalid config.Errors
@@ -206,7 +207,7 @@ func accounts(account func(image.Repository) string, jobs []plan.Job) map[string
 	for _, job := range jobs {
 		refs := job.Targets
 		if !job.ResolveServer { // else only Azure reaches the source
-			refs = append([]image.Reference{job.Source}, refs...)
+			refs = slices.Concat(job.Sources(), refs)
 		}
 		for _, ref := range refs {
 			if !ref.IsLayout() {
@@ -257,7 +258,7 @@ func ask(ctx context.Context, built *generation, repos map[string]image.Reposito
 func (g *generation) dataPlane(repo image.Repository) acr.Access {
 	of := g.config.Registries[repo.Registry].Azure
 	if of == nil || slices.ContainsFunc(g.jobs, func(j plan.Job) bool {
-		return j.Source.Registry == repo.Registry || j.Engine == "copy" && slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Registry == repo.Registry })
+		return slices.ContainsFunc(j.Sources(), func(s image.Reference) bool { return s.Registry == repo.Registry }) || j.Engine == "copy" && slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Registry == repo.Registry })
 	}) {
 		return ""
 	}
@@ -313,8 +314,19 @@ func hidden(ctx context.Context, client *registry.Client, jobs []plan.Job) []str
 func someTargets(jobs []plan.Job) []image.Reference {
 	var refs []image.Reference
 	seen := map[image.Repository]bool{}
+	add := func(ref image.Reference) {
+		if !ref.IsLayout() && !seen[ref.Repository] && len(refs) < askedTargets {
+			seen[ref.Repository] = true
+			refs = append(refs, ref)
+		}
+	}
 	for _, job := range jobs {
-		if job.NeedsCatalog() {
+		for _, i := range job.Images {
+			for _, ref := range i.Targets {
+				add(ref)
+			}
+		}
+		if job.NeedsCatalog() || job.Images != nil {
 			continue
 		}
 		tag := "latest"
@@ -324,11 +336,7 @@ func someTargets(jobs []plan.Job) []image.Reference {
 		routes, _ := job.Routes(nil)
 		for _, route := range routes {
 			for i, repo := range route.Targets {
-				ref := repo.Tag(cmp.Or(job.Targets[i].Tag, job.Retag.Of(tag)))
-				if !repo.IsLayout() && !seen[repo] && len(refs) < askedTargets {
-					seen[repo] = true
-					refs = append(refs, ref)
-				}
+				add(repo.Tag(cmp.Or(job.Targets[i].Tag, job.Retag.Of(tag))))
 			}
 		}
 	}

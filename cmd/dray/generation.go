@@ -74,6 +74,9 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 			s.sources.Store(new(plan.SourcesOf(jobs)))
 			s.current.Store(currentOf(cfg, jobs, s.current.Load()))
 			s.take(cfg)
+			if texts := unclear(cfg); len(texts) > 0 {
+				go s.log.LogAttrs(context.Background(), slog.LevelWarn, "files name what may be images", slog.String("reason", strings.Join(texts, "; ")))
+			}
 			if text := unscheduled(jobs); text != "" {
 				// In the background, since a blocked log must not delay the daemon's start.
 				go s.log.LogAttrs(context.Background(), slog.LevelInfo, "not every mapping has a schedule", slog.String("reason", text))
@@ -83,7 +86,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	}
 	for _, j := range jobs {
 		g.Jobs = append(g.Jobs, daemon.Job{
-			Name: j.Name, Source: j.Source.String(), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
+			Name: j.Name, Source: j.SourceText(), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
 			Windows: j.Windows, CutAtEnd: j.CutAtEnd, Priority: j.Priority,
 			Registries: registriesOf(j),
 		})
@@ -101,12 +104,16 @@ func namesOf(refs []image.Reference) []string {
 
 // registriesOf returns the source and target registries of a job.
 func registriesOf(j plan.Job) string {
-	names := []string{j.Source.Registry}
-	for _, target := range j.Targets {
-		names = append(names, target.Registry)
+	var sources, targets []string
+	for _, source := range j.Sources() {
+		sources = append(sources, source.Registry)
 	}
-	slices.Sort(names[1:])
-	return strings.Join(slices.Compact(names), " ")
+	for _, target := range j.Targets {
+		targets = append(targets, target.Registry)
+	}
+	slices.Sort(sources)
+	slices.Sort(targets)
+	return strings.Join(slices.Compact(append(slices.Compact(sources), targets...)), " ")
 }
 
 // read reads the config. The first time it returns the one that the process has just read at its start.

@@ -28,6 +28,7 @@ and what helm template prints, compose files, and Dockerfiles. - is stdin. dray 
 
   helm template my-release my-chart | dray images -
   dray images deploy/*.yaml compose.yaml Dockerfile > images.txt
+  dray images -o yaml rendered.yaml > dray.yaml              a mapping that imports them
   dray images --path 'spec.driver' --path '**.sidecarImage' cluster-policy.yaml
 
 dray finds the images of containers, of volumes, and of other keys, flags and variables that are named for images.
@@ -45,6 +46,7 @@ dray renders nothing, and asks no registry. The exit code is 1 if no file names 
 		},
 	}
 	c.Flags().StringArrayVar(&paths, "path", nil, "a `PATH` of keys in YAML where there are images; may be repeated")
+	alsoPrints(c, "yaml")
 	return c
 }
 
@@ -80,10 +82,15 @@ func (a *app) images(names, paths []string) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	if a.output == "json" {
+	switch a.output {
+	case "json":
 		err = a.writeJSON(answer)
-	} else {
+	case "yaml":
+		a.printMapping(answer)
+		a.printDoubtful(answer)
+	default:
 		a.printImages(answer)
+		a.printDoubtful(answer)
 	}
 	if err == nil && len(answer.Images) == 0 {
 		err = fmt.Errorf("no image is named in %s", strings.Join(names, ", "))
@@ -158,17 +165,36 @@ func (a *app) readNamed(name string) ([]byte, error) {
 // morePlaces is how many places of an image are printed.
 const morePlaces = 3
 
+func placesOf(i listedImage) string {
+	var places []string
+	for _, p := range i.Places {
+		places = append(places, fmt.Sprintf("%s:%d", p.File, p.Line))
+	}
+	if more := len(places) - morePlaces; more > 1 {
+		places = append(places[:morePlaces], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(places, ", ")
+}
+
 func (a *app) printImages(answer imagesAnswer) {
 	for _, i := range answer.Images {
-		var places []string
-		for _, p := range i.Places {
-			places = append(places, fmt.Sprintf("%s:%d", p.File, p.Line))
-		}
-		if more := len(places) - morePlaces; more > 1 {
-			places = append(places[:morePlaces], fmt.Sprintf("and %d more", more))
-		}
-		fmt.Fprintln(a.out, report.Line(fmt.Sprintf("%s # %s", i.Image, strings.Join(places, ", "))))
+		fmt.Fprintln(a.out, report.Line(fmt.Sprintf("%s # %s", i.Image, placesOf(i))))
 	}
+}
+
+// printMapping prints a config with one mapping.
+func (a *app) printMapping(answer imagesAnswer) {
+	if len(answer.Images) == 0 {
+		return
+	}
+	fmt.Fprint(a.out, "version: 1\nmappings:\n  - name: images\n    target: registry.example.com/mirror # yours\n    images:\n")
+	for _, i := range answer.Images {
+		fmt.Fprintln(a.out, "      - "+report.Line(fmt.Sprintf("%s # %s", i.Image, placesOf(i))))
+	}
+}
+
+// printDoubtful says what is not in the answer.
+func (a *app) printDoubtful(answer imagesAnswer) {
 	for _, d := range answer.Doubtful {
 		fmt.Fprintln(a.err, report.Line(fmt.Sprintf("%s:%d:%d: %q %s", d.File, d.Line, d.Column, d.Text, d.Reason)))
 	}

@@ -143,8 +143,10 @@ func (l *limits) remembered(g *generation) []record.Budget {
 		return nil
 	}
 	for _, j := range g.jobs {
-		if l.governor.Metered(j.Source.Registry) {
-			l.governor.Recall(j.Source.Registry, j.Source.Path)
+		for _, source := range j.Sources() {
+			if l.governor.Metered(source.Registry) {
+				l.governor.Recall(source.Registry, source.Path)
+			}
 		}
 	}
 	return l.budgets()

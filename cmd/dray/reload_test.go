@@ -186,6 +186,16 @@ func reloads() map[string]reload {
 			},
 			func(d desk, _ *running) { d.do(os.Remove(filepath.Join(d.dir, "conf.d", "a.yaml"))) },
 		},
+		"a file of images comes": {
+			func(d desk) {
+				d.write(d.config, d.including("one"))
+				d.do(os.Mkdir(filepath.Join(d.dir, "rendered"), 0o755)) //nolint:gosec // as people do
+				d.write(filepath.Join(d.dir, "conf.d", "a.yaml"), "version: 1\nmappings:\n"+mapping("name: two, imagesFrom: ['../rendered/*.yaml'], target: 'ocidir://%s/m', schedule: '@every 1h', retries: 0", d.target)+"\n")
+			},
+			func(d desk, _ *running) {
+				d.write(filepath.Join(d.dir, "rendered", "pod.yaml"), "kind: Pod\nmetadata: {}\nspec: {containers: [{image: '127.0.0.1:1/x:1'}]}\n")
+			},
+		},
 		"secret rotated": {
 			func(d desk) {
 				d.write(filepath.Join(d.dir, "secret"), "one")

@@ -207,13 +207,16 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 	f.StringVar(&a.logFormat, "log-format", "", "auto, text or json, instead of the config's log.format")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		a.work.begin(c.CommandPath())
-		return a.checkFlags()
+		return a.checkFlags(append(outputs(), strings.Fields(c.Annotations[otherOutputs])...))
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &exitError{exitUsage, unknownFlag(c, err)} })
 	root.AddCommand(a.initCommand(), a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.verifyCommand(), a.convertCommand(), a.imagesCommand(), a.layoutCommand(), a.statusCommand(),
 		a.historyCommand(), a.triggerCommand(), a.pauseCommand(), a.resumeCommand(), a.reloadCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand())
 	root.AddCommand(a.buildCommands()...)
-	completeValues(root, map[string][]string{"output": outputs(), "log-level": logLevels(), "log-format": logFormats()})
+	_ = root.RegisterFlagCompletionFunc("output", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return append(outputs(), strings.Fields(c.Annotations[otherOutputs])...), cobra.ShellCompDirectiveNoFileComp
+	})
+	completeValues(root, map[string][]string{"log-level": logLevels(), "log-format": logFormats()})
 	completeRest(root)
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
@@ -223,9 +226,18 @@ func outputs() []string    { return []string{"text", "json"} }
 func logLevels() []string  { return []string{"debug", "info", "warn", "error"} }
 func logFormats() []string { return []string{"auto", "text", "json"} }
 
-func (a *app) checkFlags() error {
+// otherOutputs is the annotation of a command with formats of its own.
+const otherOutputs = "outputs"
+
+// alsoPrints gives a command formats of its own besides text and json.
+func alsoPrints(c *cobra.Command, formats string) {
+	c.Annotations = map[string]string{otherOutputs: formats}
+	c.Long = strings.Replace(c.Long, exitHelp, "Its output formats are text, json and "+strings.Join(strings.Fields(formats), ", ")+".\n\n"+exitHelp, 1)
+}
+
+func (a *app) checkFlags(outputs []string) error {
 	return errors.Join(
-		oneOf("--output", a.output, outputs()...),
+		oneOf("--output", a.output, outputs...),
 		oneOf("--log-level", a.logLevel, append([]string{""}, logLevels()...)...),
 		oneOf("--log-format", a.logFormat, append([]string{""}, logFormats()...)...),
 	)

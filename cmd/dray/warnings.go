@@ -87,6 +87,20 @@ func unscheduled(jobs []plan.Job) string {
 	return text + " have no schedule: dray run runs them at start and when they change"
 }
 
+// unclear returns warnings about what may be images in the files of imagesFrom, and is not imported.
+func unclear(cfg *config.Config) (texts []string) {
+	for _, m := range cfg.Mappings {
+		for i, d := range m.Doubts {
+			if more := len(m.Doubts) - i; i == shownNames && more > 1 {
+				texts = append(texts, fmt.Sprintf("%s: %d more places are unclear; dray images lists them", m.Name, more))
+				break
+			}
+			texts = append(texts, fmt.Sprintf("%s does not import %q of %s: it %s", m.Name, d.Text, d.Place, d.Why))
+		}
+	}
+	return texts
+}
+
 // unverified returns warnings about policies that hold for no mapping, and mappings that are exempt from one.
 func unverified(cfg *config.Config, jobs []plan.Job) []string {
 	used := map[string]bool{}
@@ -115,7 +129,9 @@ func unverified(cfg *config.Config, jobs []plan.Job) []string {
 func (g *generation) runsFrom(ctx context.Context, b record.Budget) []record.JobRun {
 	of := map[string]bool{}
 	for _, j := range g.jobs {
-		if j.Source.Registry == b.Registry && g.client.Account(j.Source.Repository) == b.Account {
+		if slices.ContainsFunc(j.Sources(), func(source image.Reference) bool {
+			return source.Registry == b.Registry && g.client.Account(source.Repository) == b.Account
+		}) {
 			of[j.Name] = true
 		}
 	}

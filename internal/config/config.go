@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/imagelist"
 	"github.com/draysync/dray/internal/schedule"
 	"github.com/draysync/dray/internal/tagfilter"
 )
@@ -57,6 +58,10 @@ type Mapping struct {
 	// Targets are of the same kind as Source: images, each with a tag, or with the source's digest if imported without a tag; repositories;
 	// or prefixes.
 	Targets []image.Reference
+	// Images are those that the mapping names, with their targets; nil with a source. Source is then zero, and Targets are prefixes.
+	Images []Image
+	// Doubts are what may be images in the files that name them.
+	Doubts []imagelist.Doubt
 	// Repositories are paths below the prefixes; an entry with '*', '?' or '[' is a glob, and one that begins with '!' leaves out what it matches.
 	Repositories []string
 	// Tags chooses tags of the repositories; it is the zero Filter if Source is one image.
@@ -91,6 +96,12 @@ type Mapping struct {
 	Verify string
 	// Priority orders mappings that are due at the same time, the highest first.
 	Priority int
+}
+
+// Image is an image that a mapping names. Its targets have a tag, or its digest if it is imported without one.
+type Image struct {
+	Source  image.Reference
+	Targets []image.Reference
 }
 
 // Retag says what stands before and after the source's tag at the targets.

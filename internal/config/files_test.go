@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/schedule"
 )
 
@@ -209,10 +210,12 @@ func consistent(t testing.TB, c *Config) {
 }
 
 func sound(m Mapping) error {
-	image := m.Source.Tag != "" || m.Source.Digest != ""
+	single := m.Source.Tag != "" || m.Source.Digest != ""
 	switch {
 	case m.Name == "" || m.Pos.Line < 1 || m.Pos.Col < 1:
 		return errors.New("has no name or position")
+	case m.Images != nil:
+		return soundImages(m)
 	case m.Source.IsZero() || len(m.Targets) == 0:
 		return errors.New("has no source or target")
 	case m.Timeout <= 0 || m.Retries < 0 || m.Retries > 10:
@@ -223,17 +226,36 @@ func sound(m Mapping) error {
 		return fmt.Errorf("has engine %q", m.Engine)
 	case m.Moved != MovedFollow && m.Moved != MovedRefuse:
 		return fmt.Errorf("has moved %q", m.Moved)
-	case image && (len(m.Repositories) > 0 || m.Tags.String() != "nothing"):
+	case single && (len(m.Repositories) > 0 || m.Tags.String() != "nothing"):
 		return errors.New("is one image and chooses tags or repositories")
-	case !image && m.Tags.String() == "nothing":
+	case !single && m.Tags.String() == "nothing":
 		return errors.New("chooses no tags")
 	case m.Referrers.All && len(m.Referrers.Types) > 0:
 		return errors.New("wants all referrers and some")
 	}
 	for _, target := range m.Targets {
 		untagged := target.Digest != "" && target.Digest == m.Source.Digest && target.Tag == "" && m.Source.Tag == ""
-		if target.Digest != "" && !untagged || (target.Tag != "" || untagged) != image || target.Repository == m.Source.Repository {
+		if target.Digest != "" && !untagged || (target.Tag != "" || untagged) != single || target.Repository == m.Source.Repository {
 			return fmt.Errorf("has the target %s", target)
+		}
+	}
+	return nil
+}
+
+func soundImages(m Mapping) error {
+	if !m.Source.IsZero() || len(m.Targets) == 0 || m.Tags.String() != "nothing" || len(m.Repositories) > 0 {
+		return errors.New("has images and something else")
+	}
+	seen := map[image.Reference]bool{}
+	for _, i := range m.Images {
+		if len(i.Targets) != len(m.Targets) || i.Source.Tag == "" && i.Source.Digest == "" {
+			return fmt.Errorf("has the image %v", i)
+		}
+		for _, target := range i.Targets {
+			if seen[target] || (target.Tag == "") != (target.Digest != "") || target.Repository == i.Source.Repository {
+				return fmt.Errorf("has the target %s of %s", target, i.Source)
+			}
+			seen[target] = target.Tag != ""
 		}
 	}
 	return nil

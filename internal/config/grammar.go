@@ -49,8 +49,8 @@ type document struct {
 	// Who may tell `dray run` that a tag was pushed, at POST /hook/NAME; `dray status` shows each path. The tag is looked at within
 	// seconds, if a mapping wants it. The schedule stays as it is.
 	Receivers series[receiverSection] `yaml:"receivers" minItems:"1"`
-	// Defaults for all mappings: any key of a mapping except `name`, `source`, `target`, `targets` and `repositories`. A key that a
-	// mapping sets replaces the default as a whole.
+	// Defaults for all mappings: any key of a mapping except `name`, `source`, `images`, `imagesFrom`, `rename`, `target`, `targets` and
+	// `repositories`. A key that a mapping sets replaces the default as a whole.
 	Defaults defaultsSection `yaml:"defaults"`
 	// Credentials and connections, by registry: a host such as `ghcr.io` or `localhost:5000`. A key host/path sets credentials for a
 	// part of a registry; the longest match wins. dray reaches a registry that is not listed over HTTPS, with the credentials of `docker
@@ -316,12 +316,26 @@ type tlsSection struct {
 
 type mappingSection struct {
 	origin
-	_ struct{} `oneof:"target|targets"`
-	// The mapping's name in logs, reports and commands; unique. By default the path of the source repository.
+	_ struct{} `oneof:"target|targets" some:"source|images|imagesFrom"`
+	// The mapping's name in logs, reports and commands; unique. By default the path of the source repository; a mapping with `images` or
+	// `imagesFrom` needs one.
 	Name text `yaml:"name" format:"name" example:"alpine"`
 	// Where images come from: a repository, whose tags `tags` selects; one image by `:tag` or `@digest`; or, with `repositories`, a
 	// common prefix. `ocidir://PATH` is an OCI image layout, a directory. Credentials belong in `registries`.
-	Source text `yaml:"source" required:"" format:"reference" example:"docker.io/library/alpine|ghcr.io/acme/base:1.4|ocidir:///srv/stage/alpine"`
+	Source text `yaml:"source" format:"reference" example:"docker.io/library/alpine|ghcr.io/acme/base:1.4|ocidir:///srv/stage/alpine"`
+	// Instead of `source`: the images to import, each with a tag, a digest or both; `latest` where it has neither. Targets are then prefixes,
+	// and `rename` says where below them an image goes. An image with a digest is imported by it. One without a tag becomes the tag
+	// `digest-` with the first 32 digits of its digest; with `untagged: true`, no tag.
+	Images list[text] `yaml:"images" format:"reference" requires:"name" never:"source|images" minItems:"1" unique:"" example:"docker.io/grafana/grafana:12.1.0|registry.k8s.io/pause:3.10"`
+	// Instead of `source`, or besides `images`: files that name the images, by path or by a pattern for the last part of a path. They are lists with a
+	// reference on each line, Kubernetes manifests and what `helm template` prints, compose files, and Dockerfiles; `dray images FILE` shows
+	// what dray finds in one. A list is short for `files`. A relative path starts at this file's folder. `dray run` follows each file; where
+	// one cannot be read, this config file's mappings stay as they were.
+	ImagesFrom imagesFromSection `yaml:"imagesFrom" requires:"name" never:"source|imagesFrom" example:"rendered/*.yaml|compose.yaml|images.txt"`
+	// Where below the targets an image of `images` or `imagesFrom` goes: a path with `{{.Registry}}`, its registry without a port, `{{.Repository}}`,
+	// its repository, `{{.Name}}`, the last part of that, and `{{.Tag}}`. By default `{{.Registry}}/{{.Repository}}`. Two images that would be
+	// one tag of a target are an error.
+	Rename text `yaml:"rename" example:"{{.Registry}}/{{.Repository}}|{{.Name}}"`
 	// Where images go, in the same form. If the source is one image, the target may have a tag; by default it is the source's.
 	// `{{.Registry}}` stands for the source's registry, without a port, and `{{.Repository}}` for its repository; with `repositories`, whose paths
 	// are added at the end, `{{.Repository}}` can only be the last thing in it.
@@ -400,6 +414,16 @@ type options struct {
 	Timeout text `yaml:"timeout" format:"duration" default:"12h" example:"30m|1h30m"`
 	// How often to retry an import after a temporary failure.
 	Retries number `yaml:"retries" min:"0" max:"10" default:"3"`
+}
+
+type imagesFromSection struct {
+	origin
+	// The files, by path or pattern.
+	Files list[text] `yaml:"files" required:"" minItems:"1" unique:"" example:"rendered/*.yaml|compose.yaml|images.txt"`
+	// Where else in YAML files images are, as in the fields of custom resources: keys that are joined by dots, with `*` for any key and `**` for
+	// any number of them. Lists count as what they contain; a key with a dot stands in double quotes. A path leads to a reference, to a
+	// flag with one, or to a mapping with `repository` and `tag`.
+	Paths list[text] `yaml:"paths" minItems:"1" unique:"" example:"spec.driver|**.sidecarImage"`
 }
 
 type windowSection struct {

@@ -109,7 +109,7 @@ func TestIncludedTooLarge(t *testing.T) {
 		}
 		return make([]byte, maxIncluded+1), nil
 	}})
-	a := r.attempt(files{}, nil)
+	a := r.attempt(&inputs{files: files{}}, nil)
 	if large := a.sources[1]; len(large.errs) != 1 || !strings.Contains(large.errs[0].Error(), "larger than 1 MiB") || len(large.next.data) > 0 {
 		t.Errorf("%v, and %d bytes are kept", large.errs, len(large.next.data))
 	}

@@ -22,7 +22,15 @@ type builder struct {
 	*commons
 	folder string
 	files  files
+	world  Options
+	inputs *inputs
 	all    options // those of the current mapping, with inherited ones
+}
+
+// inputs are the files of imagesFrom, and the patterns of such.
+type inputs struct {
+	files
+	globs []string
 }
 
 // commons is what the files of a config share.
@@ -83,6 +91,15 @@ func (b *builder) mapping(s *mappingSection, defaults *options) Mapping {
 	inherit(&b.all, defaults)
 	b.options(&b.all, &m)
 	b.schedule(&b.all, &s.options, &m)
+	if s.Images.set || s.ImagesFrom.set {
+		b.images(s, &m)
+		b.shared(s, &m)
+		b.engine(s, &m, b.known)
+		return m
+	}
+	if s.Rename.set {
+		b.fail(s.Rename.origin, errors.New("is for images and imagesFrom"), "write it into the target, as {{.Registry}}/{{.Repository}}")
+	}
 	b.source(s, &m)
 	b.repositories(s.Repositories, &m)
 	b.targets(s, &m)

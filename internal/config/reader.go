@@ -33,9 +33,11 @@ func NewReader(path string, opts Options) *Reader {
 // part is what a file contributes to a config. It is read-only.
 type part struct {
 	// absent is set for a main file that need not be there, and is not.
-	absent     bool
-	data       []byte
-	files      files
+	absent bool
+	data   []byte
+	files  files
+	// globs are the patterns of imagesFrom.
+	globs      []string
 	registries map[string]Registry
 	receivers  []Receiver
 	mappings   []Mapping
@@ -48,7 +50,7 @@ type part struct {
 // Read reads the config. rejected are the mistakes of files that therefore contribute what they did when the config was last accepted; a new
 // file contributes nothing. If err is not nil, it has all mistakes, and nothing can be taken over: the config then has what [Load] says.
 func (r *Reader) Read() (cfg *Config, rejected, err error) {
-	named, stuck := files{}, map[string]Errors{}
+	named, stuck := &inputs{files: files{}}, map[string]Errors{}
 	broken := map[string]bool{} // by themselves
 	a := r.attempt(named, stuck)
 	for found := a.mistakes(a.firstToBlame); len(found) > 0; found = a.mistakes(a.firstToBlame) {
@@ -73,7 +75,7 @@ func (r *Reader) Read() (cfg *Config, rejected, err error) {
 }
 
 // relent takes over each file that only contradicts one that is stuck meanwhile.
-func (r *Reader) relent(a *attempt, named files, stuck map[string]Errors, broken map[string]bool) *attempt {
+func (r *Reader) relent(a *attempt, named *inputs, stuck map[string]Errors, broken map[string]bool) *attempt {
 	if r.good[r.path] == nil && stuck[r.path] != nil {
 		return a
 	}
@@ -94,7 +96,7 @@ func (r *Reader) relent(a *attempt, named files, stuck map[string]Errors, broken
 
 // strictly takes no file in a former state.
 func (r *Reader) strictly() (*Config, error) {
-	a := r.attempt(files{}, nil)
+	a := r.attempt(&inputs{files: files{}}, nil)
 	if all := a.all(a.mistakes(func(*source) bool { return true })); len(all) > 0 {
 		return a.config(a.sources).withoutContent(), all
 	}
@@ -137,7 +139,8 @@ func limited(all Errors) Errors {
 // attempt is a reading of all files, some of which are stuck: they contribute what is good of them.
 type attempt struct {
 	*Reader
-	named files
+	// named is what all attempts of a reading have read, also where that had mistakes.
+	named *inputs
 	globs []string
 	main  *source
 	// sources are main and those that it includes, in order.
@@ -163,7 +166,7 @@ type source struct {
 	order  int
 }
 
-func (r *Reader) attempt(named files, stuck map[string]Errors) *attempt {
+func (r *Reader) attempt(named *inputs, stuck map[string]Errors) *attempt {
 	a := &attempt{Reader: r, named: named, listing: &report{}, commons: &commons{
 		known: map[string]Registry{}, plain: map[string]bool{}, names: map[string]Position{}, hooks: map[string]Position{},
 	}}
@@ -181,7 +184,8 @@ func (r *Reader) attempt(named files, stuck map[string]Errors) *attempt {
 	a.build()
 	for _, s := range a.sources {
 		if s.next != nil {
-			maps.Copy(a.named, s.next.files)
+			maps.Copy(a.named.files, s.next.files)
+			a.named.globs = append(a.named.globs, s.next.globs...)
 		}
 	}
 	return a
@@ -303,7 +307,9 @@ func (a *attempt) each(order []*source, f func(*source, *builder)) {
 			a.commons.take(s.next)
 			continue
 		}
-		f(s, &builder{report: s.report, commons: a.commons, folder: folderOf(s.name), files: s.next.files})
+		in := &inputs{files: s.next.files}
+		f(s, &builder{report: s.report, commons: a.commons, folder: folderOf(s.name), files: s.next.files, world: a.opts, inputs: in})
+		s.next.globs = append(s.next.globs, in.globs...)
 	}
 }
 
@@ -391,13 +397,24 @@ func (a *attempt) vanished() bool {
 	return false
 }
 
+// patterns returns those of include, in their order, and then those of imagesFrom, each once.
+func (a *attempt) patterns() []string {
+	all := slices.Clone(a.globs)
+	for _, pattern := range a.named.globs {
+		if !slices.Contains(all, pattern) {
+			all = append(all, pattern)
+		}
+	}
+	return all
+}
+
 // config returns the config of files in this order.
 func (a *attempt) config(order []*source) *Config {
 	c := Config{Path: a.path}
 	if p := a.main.next; p != nil && p.settings != nil {
 		c = *p.settings
 	}
-	c.Files, c.Globs, c.Registries, c.Texts = a.named.sorted(), a.globs, map[string]Registry{}, map[string][]byte{}
+	c.Files, c.Globs, c.Registries, c.Texts = a.named.sorted(), a.patterns(), map[string]Registry{}, map[string][]byte{}
 	for _, s := range order {
 		if s.next == nil {
 			continue

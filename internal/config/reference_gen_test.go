@@ -264,6 +264,14 @@ func (m *manual) example(at string, owner reflect.Type, f reflect.StructField) s
 		}
 		indent += next
 		if isList && name == "mappings" {
+			switch parts[1] {
+			case "rename":
+				fmt.Fprintf(&b, "  - name: cluster\n    images: [docker.io/grafana/grafana:12.1.0]\n    target: registry.example.com/mirror\n")
+				continue
+			case "images", "imagesFrom":
+				fmt.Fprintf(&b, "  - name: cluster\n    target: registry.example.com/mirror\n")
+				continue
+			}
 			fmt.Fprintf(&b, "  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n")
 			if len(parts) == 2 {
 				fmt.Fprintf(&b, "    tags: [latest]\n")
@@ -361,12 +369,19 @@ func accepted(t *testing.T, schema *jsonschema.Schema, what, part string) {
 			switch filepath.Base(name) {
 			case "cosign.pub":
 				return os.ReadFile("../signature/testdata/fallback/cosign.pub")
+			case "images.txt", "compose.yaml", "app.yaml":
+				return []byte("- quay.io/acme/app:1\n"), nil
 			case "release.pub":
 				return os.ReadFile("../signature/testdata/fallback/other.pub")
 			}
 			return []byte(value), nil
 		},
-		List: func(string) ([]string, error) { return nil, nil },
+		List: func(pattern string) ([]string, error) {
+			if filepath.Base(filepath.Dir(pattern)) == "rendered" {
+				return []string{"app.yaml"}, nil
+			}
+			return nil, nil
+		},
 	}
 	if _, err := Parse(root+"/dray.yaml", []byte(whole), options); err != nil {
 		t.Errorf("%s: %v\n%s", what, err, part)

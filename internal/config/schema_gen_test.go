@@ -235,6 +235,9 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag) object {
 		return g.shared("platforms", func() object {
 			return object{{"anyOf", []object{items(want.Tag, g.text(want.Tag)), g.section(t)}}}
 		})
+	case reflect.TypeFor[imagesFromSection]():
+		files, _ := t.FieldByName("Files")
+		return object{{"anyOf", []object{items(files.Tag, g.text(files.Tag)), g.section(t)}}}
 	case reflect.TypeFor[cloudSection]():
 		return object{{"anyOf", []object{g.text(`enum:"public|china|usgov"`), g.section(t)}}}
 	case reflect.TypeFor[createRepositoriesSection]():
@@ -379,6 +382,11 @@ func (g *generator) sourceDecides() object {
 			{"$comment", "With repositories, source and targets are prefixes."},
 			{"if", when("plain", "repositories")},
 			{"then", prefixes},
+		},
+		{
+			{"$comment", "With images, targets are prefixes, and there is nothing to choose."},
+			{"if", object{{"anyOf", anyRequired("images", "imagesFrom")}}},
+			{"then", append(g.targets("prefix"), member{"not", object{{"anyOf", anyRequired("tags", "repositories")}}})},
 		},
 	}}}
 }

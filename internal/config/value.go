@@ -328,6 +328,15 @@ func (p *platformsSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.
 	p.Want.decode(w, n, at, w.shapes.of(reflect.TypeFor[platformsSection]()).fields["want"].Tag)
 }
 
+func (s *imagesFromSection) decode(w *walker, n *yaml.Node, at origin, _ reflect.StructTag) {
+	if n.Kind != yaml.SequenceNode {
+		w.object(s, n, at, "a list, or a mapping with files, paths")
+		return
+	}
+	s.origin = at
+	s.Files.decode(w, n, at, w.shapes.of(reflect.TypeFor[imagesFromSection]()).fields["files"].Tag)
+}
+
 func isMapping(n *yaml.Node) bool { return resolve(n).Kind == yaml.MappingNode }
 
 // referrersSection is true, false, or a list of artifact types.

@@ -164,11 +164,7 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 		if one := split(f.Tag.Get("oneof")); one != nil {
 			w.oneOf(one, at, present)
 		}
-		some := split(f.Tag.Get("some"))
-		if some != nil && w.main == "" {
-			some = some[:2] // registries alone do nothing
-		}
-		if some != nil && !w.joined && !slices.ContainsFunc(some, has) {
+		if some := w.some(f, at); some != nil && !slices.ContainsFunc(some, has) {
 			w.fail(at.below(some[0]), errors.New("is missing"), "")
 		}
 		first := ""
@@ -182,6 +178,20 @@ func (w *walker) company(rules []reflect.StructField, at origin, present map[str
 			}
 		}
 	}
+}
+
+// some returns the keys of which a section needs one; nil for none.
+func (w *walker) some(f reflect.StructField, at origin) []string {
+	some := split(f.Tag.Get("some"))
+	switch {
+	case at.key != "" || some == nil:
+		return some
+	case w.joined:
+		return nil
+	case w.main == "":
+		return some[:2] // registries alone do nothing
+	}
+	return some
 }
 
 func (w *walker) oneOf(keys []string, at origin, present map[string]pair) {

@@ -32,6 +32,11 @@ func newApprovedRun(job plan.Job, imports []diff.Action) *run {
 		if job.Image() {
 			source = job.Source
 		}
+		for _, i := range job.Images {
+			if slices.ContainsFunc(i.Targets, func(t image.Reference) bool { return diff.TagOrDigest(t) == diff.TagOrDigest(a.Target) }) {
+				source = i.Source
+			}
+		}
 		if !known[source] {
 			known[source] = true
 			r.some = append(r.some, source)

@@ -134,10 +134,10 @@ func (m *Mirror) look(ctx context.Context, job plan.Job, source, target image.Re
 	return d, true, err
 }
 
-// unneeded reports whether dray need not reach the source of a job, which is named by digest and gave this error.
-func (m *Mirror) unneeded(job plan.Job, err error) bool {
+// unneeded reports whether dray need not reach a source of a job, which is named by digest and gave this error.
+func (m *Mirror) unneeded(job plan.Job, source image.Reference, err error) bool {
 	return !slices.ContainsFunc(job.Targets, func(target image.Reference) bool {
-		r := m.remote(job, job.Source, target.Repository)
+		r := m.remote(job, source, target.Repository)
 		return r == nil || !r.Unreachable(err)
 	})
 }

@@ -192,7 +192,7 @@ type between struct {
 
 // betweenOf returns that of a job.
 func betweenOf(lots map[string]*between, job plan.Job) *between {
-	key := job.Source.Registry
+	key := strings.Join(sourceRegistries(job), " ")
 	for _, target := range job.Targets {
 		key += " " + target.Registry
 	}

@@ -264,6 +264,9 @@ func (m *Mirror) selectedBy(ctx context.Context, job plan.Job, list func(plan.Ro
 	if job.Image() {
 		return selection{{image: true, source: job.Source, targets: job.Targets}}, nil, nil
 	}
+	if job.Images != nil {
+		return imagesOf(job, func(image.Reference) bool { return true }), nil, nil
+	}
 	routes, short, err := m.routes(ctx, job)
 	if err != nil {
 		return nil, nil, err
@@ -290,6 +293,16 @@ func (m *Mirror) selectedBy(ctx context.Context, job plan.Job, list func(plan.Ro
 		all = append(all, selectedOf(route, tags))
 	}
 	return all, short, nil
+}
+
+// imagesOf returns the images that a job names for which keep returns true.
+func imagesOf(job plan.Job, keep func(source image.Reference) bool) (all selection) {
+	for _, i := range job.Images {
+		if keep(i.Source) {
+			all = append(all, selected{image: true, source: i.Source, targets: i.Targets})
+		}
+	}
+	return all
 }
 
 // routes lists the repositories of the job; if there are too few, an outcome says so.
@@ -489,7 +502,7 @@ func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error 
 		return nil
 	}
 	desc, err := m.Observer.Head(ctx, o.Source)
-	if err != nil && ctx.Err() == nil && o.Source.Digest != "" && m.unneeded(job, err) {
+	if err != nil && ctx.Err() == nil && o.Source.Digest != "" && m.unneeded(job, o.Source, err) {
 		desc, err = image.Descriptor{Digest: o.Source.Digest}, nil
 	}
 	if err != nil {

@@ -160,7 +160,7 @@ func (w *worker) whole(ctx context.Context) (wanted selection, short []Outcome, 
 func (w *worker) streams() bool {
 	job := w.run.job
 	_, literal := job.Tags.Literals()
-	return w.m.Pages != nil && w.run.some == nil && len(w.run.others) == 0 && !job.Image() && !literal && !job.Tags.Ranks()
+	return w.m.Pages != nil && w.run.some == nil && len(w.run.others) == 0 && !job.Image() && job.Images == nil && !literal && !job.Tags.Ranks()
 }
 
 // tags lists the tags of a route. If the list has several pages, parts of it begin as they come, and only what these lack is returned; but not

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	containerheap "container/heap"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -66,18 +67,29 @@ type waiting struct {
 func newQueues(jobs ...plan.Job) *queues {
 	qs := &queues{queues: map[queueKey]*queue{}, into: map[string]map[string]struct{}{}, expected: map[string]map[int]int{}}
 	for _, j := range jobs {
-		for _, target := range j.Targets {
-			if qs.into[target.Registry] == nil {
-				qs.into[target.Registry] = map[string]struct{}{}
+		for _, source := range sourceRegistries(j) {
+			for _, target := range j.Targets {
+				if qs.into[target.Registry] == nil {
+					qs.into[target.Registry] = map[string]struct{}{}
+				}
+				qs.into[target.Registry][source] = struct{}{}
 			}
-			qs.into[target.Registry][j.Source.Registry] = struct{}{}
+			if qs.expected[source] == nil {
+				qs.expected[source] = map[int]int{}
+			}
+			qs.expected[source][j.Priority]++
 		}
-		if qs.expected[j.Source.Registry] == nil {
-			qs.expected[j.Source.Registry] = map[int]int{}
-		}
-		qs.expected[j.Source.Registry][j.Priority]++
 	}
 	return qs
+}
+
+// sourceRegistries returns the registries from which a job imports, each once.
+func sourceRegistries(j plan.Job) (registries []string) {
+	for _, source := range j.Sources() {
+		registries = append(registries, source.Registry)
+	}
+	slices.Sort(registries)
+	return slices.Compact(registries)
 }
 
 // observed records that one of the parts of a run has been queued, or that no more come; with the last of these the job no longer counts as one
@@ -86,8 +98,10 @@ func (qs *queues) observed(r *run) {
 	if r.left--; r.left > 0 {
 		return
 	}
-	if of := qs.expected[r.job.Source.Registry]; !r.arrived && of[r.job.Priority] > 0 {
-		of[r.job.Priority]--
+	for _, source := range sourceRegistries(r.job) {
+		if of := qs.expected[source]; !r.arrived && of[r.job.Priority] > 0 {
+			of[r.job.Priority]--
+		}
 	}
 	r.arrived = true
 }

@@ -36,6 +36,9 @@ func (m *Mirror) selectedOfSome(ctx context.Context, job plan.Job, tags []image.
 		}
 		return selection{{image: true, targets: job.Targets, source: job.Source}}, nil
 	}
+	if job.Images != nil {
+		return imagesOf(job, func(source image.Reference) bool { return slices.Contains(tags, source) }), nil
+	}
 	named := map[image.Repository][]string{}
 	var order []image.Repository
 	for _, tag := range tags {

@@ -16,7 +16,7 @@ func Compile(cfg *config.Config) ([]Job, error) {
 	byName, byPattern := policies(cfg)
 	for _, m := range cfg.Mappings {
 		jobs = append(jobs, Job{
-			Name: m.Name, Source: m.Source, Targets: m.Targets, Repositories: m.Repositories, Tags: m.Tags, Retag: Retag(m.Retag),
+			Name: m.Name, Source: m.Source, Targets: m.Targets, Images: imagesOf(m.Images), Repositories: m.Repositories, Tags: m.Tags, Retag: Retag(m.Retag),
 			Platforms: m.Platforms, RefuseMoved: m.Moved == config.MovedRefuse, Immutable: m.Immutable, Referrers: Referrers(m.Referrers),
 			ReferrersInterval: m.ReferrersInterval, ForeignLayers: m.ForeignLayers, Engine: string(m.Engine), ResolveServer: m.ResolveServer, Timeout: m.Timeout, Retries: m.Retries,
 			Schedule: m.Schedule, Jitter: m.Jitter, Windows: m.Windows, CutAtEnd: m.CutAtEnd, Priority: m.Priority,
@@ -40,6 +40,13 @@ func Compile(cfg *config.Config) ([]Job, error) {
 		return nil, errs
 	}
 	return jobs, nil
+}
+
+func imagesOf(named []config.Image) (images []Image) {
+	for _, i := range named {
+		images = append(images, Image{i.Source, i.Targets})
+	}
+	return images
 }
 
 // unverifiable reports each mapping with a policy whose source dray cannot reach.
@@ -90,6 +97,10 @@ func (j Job) certain() []image.Reference {
 	switch literals, ok := j.Tags.Literals(); {
 	case j.Image():
 		refs = slices.Clone(j.Targets)
+	case j.Images != nil:
+		for _, i := range j.Images {
+			refs = append(refs, i.Targets...)
+		}
 	case ok:
 		routes, _ := j.Routes(nil)
 		for _, route := range routes {

@@ -17,6 +17,12 @@ func (j *Job) fingerprint() string {
 	m := mark{hash: sha256.New()}
 	m.text("name", j.Name)
 	m.text("source", j.Source.String())
+	for _, i := range j.Images {
+		m.text("image", i.Source.String())
+		for _, target := range i.Targets {
+			m.text("imageTarget", target.String())
+		}
+	}
 	for _, target := range j.Targets {
 		m.text("target", target.String())
 	}

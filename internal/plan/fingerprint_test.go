@@ -51,6 +51,7 @@ func windows(t *testing.T, from string) schedule.Windows {
 func full(t *testing.T) Job {
 	return Job{
 		Name: "base", Source: reference(t, "ghcr.io/acme/base"), Targets: []image.Reference{reference(t, "b.io/x"), reference(t, "c.io/x")},
+		Images:       []Image{{reference(t, "a.io/x:1"), []image.Reference{reference(t, "b.io/x:1"), reference(t, "c.io/x:1")}}},
 		Repositories: []string{"a", "b-*"}, Tags: filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 5}),
 		Retag: Retag{Suffix: "-m"}, Platforms: []image.Platform{{OS: "linux", Architecture: "amd64"}}, RefuseMoved: true, Immutable: filter(t, tagfilter.Spec{Include: []string{"v*"}}), Referrers: Referrers{Types: []string{"a/b"}},
 		ReferrersInterval: time.Hour, ForeignLayers: true, Engine: "acr", ResolveServer: true, Timeout: time.Minute, Retries: 3, Schedule: scheduled(t, "17 */6 * * *", "Europe/Berlin"),
@@ -61,9 +62,15 @@ func full(t *testing.T) Job {
 // TestFingerprintHasEveryField: a field that nothing here changes fails, so that none can be added and left out of the fingerprint.
 func TestFingerprintHasEveryField(t *testing.T) {
 	changes := map[string][]func(*Job){
-		"Name":              {func(j *Job) { j.Name = "bas" }},
-		"Source":            {func(j *Job) { j.Source = reference(t, "ghcr.io/acme/base:1") }, func(j *Job) { j.Source = reference(t, "ghcr.io/acme/bases") }},
-		"Targets":           {func(j *Job) { j.Targets = j.Targets[:1] }, func(j *Job) { j.Targets = []image.Reference{reference(t, "b.io/xc.io/x")} }},
+		"Name":    {func(j *Job) { j.Name = "bas" }},
+		"Source":  {func(j *Job) { j.Source = reference(t, "ghcr.io/acme/base:1") }, func(j *Job) { j.Source = reference(t, "ghcr.io/acme/bases") }},
+		"Targets": {func(j *Job) { j.Targets = j.Targets[:1] }, func(j *Job) { j.Targets = []image.Reference{reference(t, "b.io/xc.io/x")} }},
+		"Images": {
+			func(j *Job) { j.Images = nil }, func(j *Job) { j.Images[0].Source = reference(t, "a.io/x:2") }, func(j *Job) { j.Images[0].Targets = j.Images[0].Targets[:1] },
+			func(j *Job) {
+				j.Images = append(j.Images, Image{reference(t, "a.io/y:1"), []image.Reference{reference(t, "b.io/y:1")}})
+			},
+		},
 		"Repositories":      {func(j *Job) { j.Repositories = []string{"ab-*"} }, func(j *Job) { j.Repositories = nil }},
 		"Tags":              {func(j *Job) { j.Tags = filter(t, tagfilter.Spec{Include: []string{"1.*"}, Newest: 4}) }, func(j *Job) { j.Tags = tagfilter.Filter{} }},
 		"Retag":             {func(j *Job) { j.Retag = Retag{} }, func(j *Job) { j.Retag = Retag{Prefix: "-m"} }},
@@ -124,7 +131,7 @@ func TestFingerprintHasEveryField(t *testing.T) {
 // every user runs again.
 func TestFingerprintLasts(t *testing.T) {
 	j := full(t)
-	j.Windows, j.CutAtEnd, j.Retag, j.Policies = schedule.Windows{}, false, Retag{}, nil
+	j.Windows, j.CutAtEnd, j.Retag, j.Policies, j.Images = schedule.Windows{}, false, Retag{}, nil, nil
 	j.Engine, j.ResolveServer, j.Immutable = "auto", false, tagfilter.Filter{} // which came later, and change nothing where they are not used
 	if got, want := j.fingerprint(), "b294b1be5f70b151f6552b6ff3127aeb"; got != want {
 		t.Errorf("the fingerprint is %s, and was %s", got, want)

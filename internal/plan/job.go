@@ -4,6 +4,7 @@ package plan
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +18,12 @@ type Job struct {
 	// Name is the mapping's, unique in a config.
 	Name string
 	// Source is a repository whose tags are chosen by Tags; one image if it has a tag or a digest; or, if Repositories is set, their common prefix.
+	// It is zero for a job with Images.
 	Source image.Reference
-	// Targets correspond to Source: repositories, images with a tag, or prefixes.
+	// Targets correspond to Source: repositories, images with a tag, or prefixes. With Images they are the prefixes of those's targets.
 	Targets []image.Reference
+	// Images are the images of a job that names each; nil for a job with a source.
+	Images []Image
 	// Repositories are paths below Source; an entry with glob characters matches repositories of the registry's catalog, and one that begins with
 	// '!' leaves out what it matches.
 	Repositories []string
@@ -58,6 +62,36 @@ type Job struct {
 	Priority int
 	// Fingerprint is equal for two jobs if all fields above are equal. It is stable across restarts. [Compile] sets it.
 	Fingerprint string
+}
+
+// Image is an image that a job names, with its targets.
+type Image struct {
+	Source  image.Reference
+	Targets []image.Reference
+}
+
+// Sources returns the references from which the job imports: repositories, images, or the prefix of several.
+func (j Job) Sources() []image.Reference {
+	if j.Images == nil {
+		return []image.Reference{j.Source}
+	}
+	sources := make([]image.Reference, 0, len(j.Images))
+	for _, i := range j.Images {
+		sources = append(sources, i.Source)
+	}
+	return sources
+}
+
+// SourceText returns what the job imports from, in a word or two.
+func (j Job) SourceText() string {
+	switch n := len(j.Images); n {
+	case 0:
+		return j.Source.String()
+	case 1:
+		return j.Images[0].Source.String()
+	default:
+		return strconv.Itoa(n) + " images"
+	}
 }
 
 // Referrers says which referrers are copied with an image; the zero value is none.
@@ -153,8 +187,11 @@ func (j Job) route(name string) Route {
 	return r
 }
 
-// RouteOf returns the route of a source repository, if it is one of the job's.
+// RouteOf returns the route of a source repository, if it is one of the job's. A job with Images has none.
 func (j Job) RouteOf(source image.Repository) (Route, bool) {
+	if j.Images != nil {
+		return Route{}, false
+	}
 	if len(j.Repositories) == 0 {
 		return j.route(""), source == j.Source.Repository
 	}
@@ -170,6 +207,9 @@ func (j Job) TargetsOf(tag image.Reference) []image.Reference {
 	if j.Image() {
 		return j.Targets
 	}
+	if i := slices.IndexFunc(j.Images, func(i Image) bool { return i.Source == tag }); i >= 0 {
+		return j.Images[i].Targets
+	}
 	route, ok := j.RouteOf(tag.Repository)
 	if !ok {
 		return nil
@@ -183,8 +223,12 @@ func (j Job) TargetsOf(tag image.Reference) []image.Reference {
 
 // MayWrite reports whether the job may write a tag.
 func (j Job) MayWrite(target image.Reference) bool {
-	if j.Image() {
-		return slices.ContainsFunc(j.Targets, func(t image.Reference) bool { return t.Repository == target.Repository && t.Tag == target.Tag })
+	is := func(t image.Reference) bool { return t.Repository == target.Repository && t.Tag == target.Tag }
+	switch {
+	case j.Image():
+		return slices.ContainsFunc(j.Targets, is)
+	case j.Images != nil:
+		return slices.ContainsFunc(j.Images, func(i Image) bool { return slices.ContainsFunc(i.Targets, is) })
 	}
 	return j.Writes(target.Repository) && j.MayTag(target.Tag)
 }
@@ -247,6 +291,11 @@ func (j Job) CanRoute(repository string) bool {
 
 // Writes reports whether a repository is, or may be, a target of the job.
 func (j Job) Writes(repo image.Repository) bool {
+	if j.Images != nil {
+		return slices.ContainsFunc(j.Images, func(i Image) bool {
+			return slices.ContainsFunc(i.Targets, func(t image.Reference) bool { return t.Repository == repo })
+		})
+	}
 	return slices.ContainsFunc(j.Targets, func(target image.Reference) bool {
 		if len(j.Repositories) == 0 {
 			return target.Repository == repo

@@ -1,6 +1,11 @@
 package plan
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/draysync/dray/internal/image"
+)
 
 // Retag says what a tag of the source is called at the targets; the zero value is as at the source.
 type Retag struct{ Prefix, Suffix string }
@@ -22,11 +27,16 @@ func (r Retag) Undo(tag string) (source string, ok bool) {
 // also about the tag that its target names.
 func (j Job) NeverMoves(target string) bool {
 	tag, ok := j.Retag.Undo(target)
-	return ok && j.Immutable.CanChoose(tag) || j.Image() && j.Immutable.CanChoose(target)
+	return ok && j.Immutable.CanChoose(tag) || (j.Image() || j.Images != nil) && j.Immutable.CanChoose(target)
 }
 
 // MayTag reports whether the job may write a tag of this name.
 func (j Job) MayTag(target string) bool {
+	if j.Images != nil {
+		return slices.ContainsFunc(j.Images, func(i Image) bool {
+			return slices.ContainsFunc(i.Targets, func(t image.Reference) bool { return t.Tag == target })
+		})
+	}
 	tag, ok := j.Retag.Undo(target)
 	return ok && j.Tags.CanChoose(tag)
 }

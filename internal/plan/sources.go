@@ -20,10 +20,14 @@ type Sources struct {
 func SourcesOf(jobs []Job) Sources {
 	s := Sources{jobs: jobs, exact: map[image.Repository][]int{}, below: map[string][]int{}}
 	for i, job := range jobs {
-		if len(job.Repositories) == 0 {
-			s.exact[job.Source.Repository] = append(s.exact[job.Source.Repository], i)
-		} else {
+		if len(job.Repositories) > 0 {
 			s.below[job.Source.Registry] = append(s.below[job.Source.Registry], i)
+			continue
+		}
+		for _, source := range job.Sources() {
+			if of := s.exact[source.Repository]; len(of) == 0 || of[len(of)-1] != i {
+				s.exact[source.Repository] = append(of, i)
+			}
 		}
 	}
 	return s
@@ -39,7 +43,7 @@ func (s Sources) Wanting(tag image.Reference) (names []string, known bool) {
 	}
 	slices.Sort(of)
 	for _, i := range of {
-		if job := s.jobs[i]; job.wants(tag.Tag) {
+		if job := s.jobs[i]; job.wants(tag) {
 			names = append(names, job.Name)
 		}
 	}
@@ -56,6 +60,8 @@ func (s Sources) Named(name, tag string) (ref image.Reference, found bool, err e
 	switch job := s.jobs[i]; {
 	case strings.ContainsAny(tag, "/:"):
 		ref, err = image.Parse(tag)
+	case job.Images != nil:
+		err = fmt.Errorf("the mapping %q has several repositories: write REGISTRY/REPOSITORY:TAG", name)
 	case len(job.Repositories) > 0:
 		err = fmt.Errorf("the mapping %q has several repositories: write %s/REPOSITORY:TAG", name, job.Source)
 	case !image.ValidTag(tag):
@@ -73,9 +79,12 @@ func (s Sources) Named(name, tag string) (ref image.Reference, found bool, err e
 }
 
 // wants reports whether the job may choose a tag of one of its sources. A source pinned to a digest does not move.
-func (j Job) wants(tag string) bool {
-	if j.Image() {
-		return j.Source.Digest == "" && j.Source.Tag == tag
+func (j Job) wants(tag image.Reference) bool {
+	switch {
+	case j.Image():
+		return j.Source.Digest == "" && j.Source.Tag == tag.Tag
+	case j.Images != nil:
+		return slices.ContainsFunc(j.Images, func(i Image) bool { return i.Source == tag })
 	}
-	return j.Tags.CanChoose(tag)
+	return j.Tags.CanChoose(tag.Tag)
 }

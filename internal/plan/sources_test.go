@@ -18,6 +18,7 @@ mappings:
 - {name: pattern, source: a.io/x, target: t.io/pattern, tags: ["1*"]}
 - {name: newest, source: a.io/x, target: t.io/newest, tags: {semver: ">= 2", newest: 1}}
 - {name: below, source: a.io/team, target: t.io/team, repositories: ["app-*", tool], tags: ["*"]}
+- {name: images, images: ["a.io/x:1", "c.io/y:1@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "c.io/z", "c.io/z:2"], target: t.io/m}
 `), config.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +33,11 @@ mappings:
 		want  []string
 		known bool
 	}{
-		{"a.io/x:1", []string{"one", "pattern"}, true},
+		{"a.io/x:1", []string{"one", "pattern", "images"}, true},
+		{"c.io/y:1", nil, true},
+		{"c.io/z:latest", []string{"images"}, true},
+		{"c.io/z:2", []string{"images"}, true},
+		{"c.io/z:3", nil, true},
 		{"a.io/x:10", []string{"pattern", "newest"}, true},
 		{"a.io/x:2.0", []string{"newest"}, true},
 		{"a.io/x:y", nil, true},
@@ -56,7 +61,8 @@ mappings:
 		target string
 		want   bool
 	}{
-		{0, "t.io/x:1", true}, {0, "t.io/x:2", false}, {2, "t.io/pattern:11", true}, {2, "t.io/pattern:2", false}, {2, "t.io/x:1", false}, {4, "t.io/team/tool:z", true}, {4, "t.io/tool:z", false},
+		{0, "t.io/x:1", true}, {0, "t.io/x:2", false}, {2, "t.io/pattern:11", true}, {2, "t.io/pattern:2", false}, {2, "t.io/x:1", false}, {4, "t.io/team/tool:z", true}, {4, "t.io/tool:z", false}, {5, "t.io/m/a.io/x:1", true},
+		{5, "t.io/m/c.io/y:1", true}, {5, "t.io/m/c.io/y:2", false}, {5, "t.io/m/c.io/z:2", true}, {5, "t.io/m:1", false},
 	} {
 		target, err := image.Parse(c.target)
 		if err != nil {
@@ -76,6 +82,9 @@ mappings:
 		{"pattern", "", "", `"" is not a tag`},
 		{"pattern", "1 1", "", `"1 1" is not a tag`},
 		{"pattern", "a.io/x:", "", "reference"},
+		{"images", "c.io/z:2", "c.io/z:2", ""},
+		{"images", "2", "", `the mapping "images" has several repositories: write REGISTRY/REPOSITORY:TAG`},
+		{"images", "c.io/y:1", "", "does not choose c.io/y:1"},
 		{"below", "y", "", `the mapping "below" has several repositories: write a.io/team/REPOSITORY:TAG`},
 		{"below", "a.io/team/app-1:y", "a.io/team/app-1:y", ""},
 		{"below", "a.io/team/other:y", "", "does not choose"},

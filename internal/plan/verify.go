@@ -45,8 +45,10 @@ func (j Job) PolicyOf(source image.Repository) *Policy {
 // PolicyNames returns the names of the policies that hold for the job's sources; where a pattern or a catalog decides, of those that may.
 func (j Job) PolicyNames() (names []string) {
 	if len(j.Repositories) == 0 {
-		if p := j.PolicyOf(j.Source.Repository); p != nil {
-			names = append(names, p.Name)
+		for _, source := range j.Sources() {
+			if p := j.PolicyOf(source.Repository); p != nil && !slices.Contains(names, p.Name) {
+				names = append(names, p.Name)
+			}
 		}
 		return names
 	}
@@ -91,8 +93,10 @@ func policies(cfg *config.Config) (byName map[string]*Policy, byPattern []*Polic
 // policies adds what verifies the job's images to its fingerprint.
 func (m *mark) policies(j *Job) {
 	if len(j.Repositories) == 0 {
-		if p := j.PolicyOf(j.Source.Repository); p != nil {
-			m.text("policy", p.identity)
+		for _, source := range j.Sources() {
+			if p := j.PolicyOf(source.Repository); p != nil {
+				m.text("policy", p.identity)
+			}
 		}
 		return
 	}

@@ -160,14 +160,17 @@ func registryOf(name string) string {
 	if strings.HasPrefix(name, image.LayoutScheme) {
 		return layouts
 	}
-	registry, _, _ := strings.Cut(name, "/")
+	registry, _, ok := strings.Cut(name, "/")
+	if !ok { // several images
+		return ""
+	}
 	return registry
 }
 
 func registriesOf(j *record.JobStatus) []string {
 	list := targetRegistries(j)
-	if j.Source != "" {
-		list = append(list, registryOf(j.Source))
+	if source := registryOf(j.Source); source != "" {
+		list = append(list, source)
 	}
 	return list
 }
