@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -19,21 +19,25 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var keys, attestations []string
-	var threshold int
+	var flags signers
 	c := &cobra.Command{
 		Use:   "verify IMAGE",
 		Short: "Verify who has signed an image",
-		Long: `Look for the signatures of an image, and verify them with public keys. dray reads what cosign writes: tags such
-as sha256-….sig, and Sigstore bundles that refer to the image. It says which of the two it has found, since
-many programs read only one of them. It needs no transparency log, and asks nobody but the image's registry.
+		Long: `Look for the signatures of an image, and verify them with public keys, or with the identity that a certificate
+of Sigstore's names. dray reads what cosign writes: tags such as sha256-….sig, and Sigstore bundles that refer to
+the image. It says which of the two it has found, since many programs read only one of them. It asks nobody but
+the image's registry: what a keyless signature needs is in the trusted root, a file that
+"cosign trusted-root create --with-default-services" makes.
 
   dray verify --key cosign.pub registry.example/team/app:v1
   dray verify --key old.pub --key new.pub ghcr.io/acme/app@sha256:…
   dray verify --key cosign.pub --attestation https://slsa.dev/provenance/v1 ghcr.io/acme/app:v1
+  dray verify --trusted-root trusted_root.json --issuer https://token.actions.githubusercontent.com \
+    --identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1 ghcr.io/acme/app:v1
 
-An attestation, such as provenance or an SBOM, is not a signature. Keyless signatures and those of Notation are
-listed, but not verified. A tag is resolved first, and what is verified is printed with its digest: use that.
+An attestation, such as provenance or an SBOM, is not a signature. Signatures of Notation are listed, but not
+verified. A regular expression has to match all of the identity or issuer. A tag is resolved first, and what is
+verified is printed with its digest: use that.
 
 dray reads a config file only if --config or $DRAY_CONFIG names one, and only its registries and azure
 sections. IMAGE may also be in an OCI layout (ocidir://DIR:TAG). The exit code is 3 if the image is not verified,
@@ -44,7 +48,7 @@ and 1 if the registry cannot be asked.
 			if len(args) != 1 {
 				return usage("verify takes one IMAGE, got %d arguments", len(args))
 			}
-			policy, err := policyOf(keys, attestations, threshold)
+			policy, err := flags.policy()
 			if err != nil {
 				return err
 			}
@@ -61,23 +65,44 @@ and 1 if the registry cannot be asked.
 			return a.verify(c.Context(), cfg, cfg.Canonical(ref), policy)
 		},
 	}
-	c.Flags().StringArrayVar(&keys, "key", nil, "a `FILE` with public keys (PEM), of which one is enough; may be repeated")
-	c.Flags().IntVar(&threshold, "threshold", 1, "of how many of the files a key must have signed the image")
-	c.Flags().StringArrayVar(&attestations, "attestation", nil, "a predicate `TYPE` of which there must be a signed attestation; may be repeated")
+	c.Flags().StringArrayVar(&flags.keys, "key", nil, "a `FILE` with public keys (PEM), of which one is enough; may be repeated")
+	c.Flags().StringVar(&flags.identity, "identity", "", "the `SUBJECT` of the certificate of a keyless signature: a workflow's URL, or a mail address")
+	c.Flags().StringVar(&flags.identityRegexp, "identity-regexp", "", "a `REGEXP` in place of --identity")
+	c.Flags().StringVar(&flags.issuer, "issuer", "", "the `URL` of the issuer that the certificate names")
+	c.Flags().StringVar(&flags.issuerRegexp, "issuer-regexp", "", "a `REGEXP` in place of --issuer")
+	c.Flags().StringVar(&flags.trustedRoot, "trusted-root", "", "the `FILE` trusted_root.json of the Sigstore instance")
+	c.Flags().IntVar(&flags.threshold, "threshold", 1, "how many of the files with keys, and of the identity, must have signed the image")
+	c.Flags().StringArrayVar(&flags.attestations, "attestation", nil, "a predicate `TYPE` of which there must be a signed attestation; may be repeated")
 	_ = c.MarkFlagFilename("key", "pub", "pem")
+	_ = c.MarkFlagFilename("trusted-root", "json")
 	return c
 }
 
-// maxKeyFile is the size limit of a file with keys, in bytes.
+// signers is what the flags say of who must have signed.
+type signers struct {
+	keys                                                        []string
+	identity, identityRegexp, issuer, issuerRegexp, trustedRoot string
+	threshold                                                   int
+	attestations                                                []string
+}
+
+// maxKeyFile is the size limit of a file with keys, or of a trusted root, in bytes.
 const maxKeyFile = 1 << 20
 
-// policyOf reads what the flags name.
-func policyOf(files, attestations []string, threshold int) (signature.Policy, error) {
-	p := signature.Policy{Threshold: threshold, Attestations: attestations, All: true}
-	if len(files) == 0 {
-		return p, usage("verify needs a public key: name its file with --key")
+// policy reads what the flags name.
+func (f signers) policy() (signature.Policy, error) {
+	p := signature.Policy{Threshold: f.threshold, Attestations: f.attestations, All: true}
+	identity, err := f.keyless()
+	if err != nil {
+		return p, err
 	}
-	for _, name := range files {
+	if identity != nil {
+		p.Identities = append(p.Identities, *identity)
+	}
+	if len(f.keys) == 0 && identity == nil {
+		return p, usage("verify needs a public key or an identity: name the file of a key with --key, or write --identity, --issuer and --trusted-root")
+	}
+	for _, name := range f.keys {
 		text, err := readKeys(name)
 		if err != nil {
 			return p, usage("--key: %w", err)
@@ -88,10 +113,51 @@ func policyOf(files, attestations []string, threshold int) (signature.Policy, er
 		}
 		p.Keys = append(p.Keys, keys...)
 	}
-	if different := p.Different(); threshold < 1 || threshold > different {
-		return p, usage("--threshold %d: write a number from 1 to %d, as many as there are files with a key of their own", threshold, different)
+	if different := p.Different(); f.threshold < 1 || f.threshold > different {
+		return p, usage("--threshold %d: write a number from 1 to %d, as many as there are files with a key of their own, and identities", f.threshold, different)
 	}
 	return p, nil
+}
+
+// keyless returns the identity that the flags name; nil for none.
+func (f signers) keyless() (*signature.Identity, error) {
+	if f.identity+f.identityRegexp+f.issuer+f.issuerRegexp+f.trustedRoot == "" {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	made := &signature.Identity{Name: "--identity"}
+	var err error
+	if made.Subject, err = matcher("identity", f.identity, f.identityRegexp); err != nil {
+		return nil, err
+	}
+	if made.Issuer, err = matcher("issuer", f.issuer, f.issuerRegexp); err != nil {
+		return nil, err
+	}
+	if f.trustedRoot == "" {
+		return nil, usage("an identity needs --trusted-root: \"cosign trusted-root create --with-default-services\" makes the file")
+	}
+	text, err := readKeys(f.trustedRoot)
+	if err != nil {
+		return nil, usage("--trusted-root: %w", err)
+	}
+	if made.Root, err = signature.ParseRoot(text); err != nil {
+		return nil, usage("--trusted-root %s: %w", f.trustedRoot, err)
+	}
+	return made, nil
+}
+
+// matcher is what one of two flags asks for.
+func matcher(flag, exact, expression string) (*regexp.Regexp, error) {
+	switch {
+	case (exact == "") == (expression == ""):
+		return nil, usage("an identity needs either --%s or --%s-regexp", flag, flag)
+	case exact != "":
+		return signature.Exactly(exact), nil
+	}
+	m, err := signature.Matching(expression)
+	if err != nil {
+		return nil, usage("--%s-regexp: %w", flag, err)
+	}
+	return m, nil
 }
 
 func readKeys(name string) ([]byte, error) {
@@ -169,7 +235,7 @@ func (a *app) printVerified(answer verified) {
 	for _, s := range answer.Signatures {
 		mark, text := "x", s.Problem
 		if s.Valid {
-			mark, text = "✓", s.Kind()+" by "+strings.Join(s.Keys, ", ")
+			mark, text = "✓", s.Kind()+" by "+s.Signer()
 			if s.Identity != "" {
 				text += ", as " + s.Identity
 			}

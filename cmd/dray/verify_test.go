@@ -87,6 +87,61 @@ func (k cosignKey) bundle(t *testing.T, r *registry.Registry, repo, digest, pred
 	}
 }
 
+// samples is an image as cosign's library signed it.
+const samples = "../../internal/signature/testdata/fallback"
+
+// TestVerifyKeyless: what cosign's library signed without a key, at a registry.
+func TestVerifyKeyless(t *testing.T) {
+	t.Parallel()
+	r := registry.New(registry.Options{Referrers: true, LaxManifests: true})
+	host := start(t, r)
+	read := func(name string) []byte {
+		raw, err := os.ReadFile(filepath.Join(samples, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	digest, err := r.PutManifest("app", "v1", "application/vnd.oci.image.index.v1+json", read("image/index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		if _, err := r.PutReferrer("app", digest, "application/vnd.dev.sigstore.bundle.v0.3+json", read(fmt.Sprintf("bundle/%d-bundle.json", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var root map[string]any
+	if err := json.Unmarshal(read("keyless/trusted_root.json"), &root); err != nil {
+		t.Fatal(err)
+	}
+	delete(root, "ctlogs") // the certificates of the samples were seen by none
+	text, err := json.Marshal(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "trusted_root.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const issuer, subject = "https://token.actions.githubusercontent.com", "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1"
+	for _, tt := range []struct {
+		flags []string
+		code  int
+		want  string
+	}{
+		{[]string{"--issuer", issuer, "--identity", subject}, exitDone, "signature by " + subject + " (" + issuer + ")"},
+		{[]string{"--issuer-regexp", `https://token\..*`, "--identity-regexp", "https://github.com/acme/.*"}, exitDone, "is verified."},
+		{[]string{"--issuer", issuer, "--identity-regexp", "https://github.com/acme"}, exitPartly, "(wrong-identity)"},
+		{[]string{"--issuer", issuer, "--identity", subject, "--key", samples + "/cosign.pub", "--threshold", "2"}, exitDone, "is verified."},
+		{[]string{"--issuer", issuer, "--identity", subject, "--key", samples + "/other.pub", "--threshold", "2"}, exitPartly, "(too-few)"},
+	} {
+		if a := dray(t, append([]string{"verify", host + "/app:v1", "--trusted-root", file}, tt.flags...)...); a.code != tt.code || !strings.Contains(a.out, tt.want) {
+			t.Errorf("%q: exit code %d\n%s%s", tt.flags, a.code, a.out, a.err)
+		}
+	}
+}
+
 const signPredicate, slsaPredicate = "https://sigstore.dev/cosign/sign/v1", "https://slsa.dev/provenance/v1"
 
 // TestVerify: both forms of cosign at registries with the referrers API and without, text, JSON and exit codes.
@@ -175,13 +230,21 @@ func TestVerifyUsage(t *testing.T) {
 	}{
 		{nil, "verify takes one IMAGE, got 0 arguments"},
 		{[]string{"a", "b"}, "verify takes one IMAGE, got 2 arguments"},
-		{[]string{"a:v1"}, "verify needs a public key: name its file with --key"},
+		{[]string{"a:v1"}, "verify needs a public key or an identity: name the file of a key with --key"},
 		{[]string{"a:v1", "--key", "/nowhere.pub"}, "/nowhere.pub: no such file"},
 		{[]string{"a:v1", "--key", t.TempDir()}, "is a directory"},
 		{[]string{"a:v1", "--key", private}, `has a private key: only the public one is needed, which "cosign public-key" prints`},
 		{[]string{"a:v1", "--key", key.file, "--threshold", "2"}, "--threshold 2: write a number from 1 to 1, as many as there are files with a key of their own"},
 		{[]string{"a:v1", "--key", key.file, "--key", key.file, "--threshold", "2"}, "write a number from 1 to 1"},
 		{[]string{"A:v1", "--key", key.file}, "IMAGE: "},
+		{[]string{"a:v1", "--issuer", "https://x"}, "an identity needs either --identity or --identity-regexp"},
+		{[]string{"a:v1", "--identity", "x", "--identity-regexp", "x"}, "an identity needs either --identity or --identity-regexp"},
+		{[]string{"a:v1", "--identity", "x"}, "an identity needs either --issuer or --issuer-regexp"},
+		{[]string{"a:v1", "--identity", "x", "--issuer", "x"}, "an identity needs --trusted-root"},
+		{[]string{"a:v1", "--identity-regexp", "(", "--issuer", "x", "--trusted-root", key.file}, "--identity-regexp: error parsing regexp"},
+		{[]string{"a:v1", "--identity", "x", "--issuer", "x", "--trusted-root", "/nowhere.json"}, "/nowhere.json: no such file"},
+		{[]string{"a:v1", "--identity", "x", "--issuer", "x", "--trusted-root", key.file}, "has no trusted root"},
+		{[]string{"a:v1", "--identity", "x", "--issuer", "x", "--trusted-root", samples + "/keyless/trusted_root.json", "--threshold", "2"}, "write a number from 1 to 1"},
 	} {
 		if a := dray(t, append([]string{"verify"}, tt.args...)...); a.code != exitUsage || !strings.Contains(a.err, tt.want) || strings.Contains(a.err, "c2VjcmV0") {
 			t.Errorf("%q: exit code %d\n%s", tt.args, a.code, a.err)

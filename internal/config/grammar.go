@@ -189,7 +189,7 @@ type policySection struct {
 	Authorities list[authoritySection] `yaml:"authorities" required:"" minItems:"1"`
 	// How many of the authorities must have signed an image.
 	Threshold number `yaml:"threshold" min:"1" max:"64" default:"1"`
-	// Predicate types of attestations, of which each must be there, signed by one of the keys.
+	// Predicate types of attestations, of which each must be there, signed by one of the authorities.
 	Attestations list[text] `yaml:"attestations" minItems:"1" unique:"" example:"https://slsa.dev/provenance/v1"`
 	// `enforce` refuses an image that is not verified, and leaves the target's tag as it is; `warn` imports it, and logs a warning.
 	Mode text `yaml:"mode" enum:"enforce|warn" default:"enforce"`
@@ -197,8 +197,26 @@ type policySection struct {
 
 type authoritySection struct {
 	origin
+	_ struct{} `oneof:"key|keyless"`
 	// A public key in PEM: ECDSA, RSA or Ed25519. `cosign public-key` prints one. Several are those of one authority, of which one is enough.
-	Key text `yaml:"key" required:"" example:"${file:/etc/dray/cosign.pub}"`
+	Key text `yaml:"key" example:"${file:/etc/dray/cosign.pub}"`
+	// An identity that signs without a key of its own, with a certificate that its login has given: a workflow of GitHub's, or a person.
+	Keyless keylessSection `yaml:"keyless"`
+}
+
+type keylessSection struct {
+	origin
+	// Who has signed in, as the certificate names it: the URL of a workflow, or a mail address.
+	Subject text `yaml:"subject" oneof:"subject|subjectRegExp" example:"https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"`
+	// A regular expression (RE2) in place of `subject`. It has to match all of it, from beginning to end.
+	SubjectRegExp text `yaml:"subjectRegExp" example:"https://github\\.com/acme/[^/]+/\\.github/workflows/release\\.yml@refs/tags/.*"`
+	// Where it has signed in: the URL of the OpenID Connect issuer.
+	Issuer text `yaml:"issuer" oneof:"issuer|issuerRegExp" example:"https://token.actions.githubusercontent.com"`
+	// A regular expression (RE2) in place of `issuer`. It has to match all of it.
+	IssuerRegExp text `yaml:"issuerRegExp" example:"https://oidc\\.eks\\.[a-z0-9-]+\\.amazonaws\\.com/id/.*"`
+	// The `trusted_root.json` of the Sigstore instance, which `cosign trusted-root create --with-default-services` makes for the public one. dray
+	// does not fetch it: who replaces it decides what is trusted.
+	TrustedRoot text `yaml:"trustedRoot" required:"" example:"${file:/etc/dray/trusted_root.json}"`
 }
 
 type registryAWSSection struct {

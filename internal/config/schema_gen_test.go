@@ -104,11 +104,11 @@ func (g *generator) section(t reflect.Type) object {
 	s := object{{"type", "object"}, {"additionalProperties", false}}
 	var properties, dependencies, all object
 	var required []string
-	var nevers []object
+	var nevers, ones []object
 	for _, f := range fieldsInOrder(t) {
 		key := f.Tag.Get("yaml")
 		if one := split(f.Tag.Get("oneof")); one != nil {
-			s = s.with("oneOf", []object{{{"required", one[:1]}}, {{"required", one[1:]}}})
+			ones = append(ones, object{{"oneOf", []object{{{"required", one[:1]}}, {{"required", one[1:]}}}}})
 		}
 		if some := split(f.Tag.Get("some")); some != nil {
 			s = s.with("anyOf", anyRequired(some...))
@@ -129,6 +129,13 @@ func (g *generator) section(t reflect.Type) object {
 		if other := f.Tag.Get("requires"); other != "" {
 			dependencies = dependencies.with(key, []string{other})
 		}
+	}
+	switch len(ones) {
+	case 0:
+	case 1:
+		s = append(s, ones[0]...)
+	default:
+		s = s.with("allOf", ones)
 	}
 	s = s.with("properties", properties)
 	if t == reflect.TypeFor[document]() {

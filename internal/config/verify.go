@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -73,11 +74,18 @@ func (b *builder) policy(e entry[policySection], holders map[string]Position) Po
 	}
 	known := true
 	for i, a := range s.Authorities.items {
+		name := fmt.Sprintf("%s[%d]", e.name, i)
+		if a.Keyless.set {
+			identity, ok := b.identity(name, a.Keyless)
+			p.Verify.Identities = append(p.Verify.Identities, identity)
+			known = known && ok
+			continue
+		}
 		if !a.Key.set {
 			known = false
 			continue
 		}
-		keys, err := signature.ParseKeys(fmt.Sprintf("%s[%d]", e.name, i), []byte(a.Key.value))
+		keys, err := signature.ParseKeys(name, []byte(a.Key.value))
 		if err != nil {
 			b.fail(a.Key.origin, err, "write ${file:PATH} for a file with a public key in PEM")
 			known = false
@@ -86,9 +94,43 @@ func (b *builder) policy(e entry[policySection], holders map[string]Position) Po
 	}
 	p.Verify.Threshold, p.Verify.Attestations = s.Threshold.value, values(s.Attestations)
 	if n := p.Verify.Different(); known && n > 0 && s.Threshold.value > n {
-		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are authorities with keys of their own (%d)", s.Threshold.value, n), "add authorities, or lower it")
+		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are authorities with keys or identities of their own (%d)", s.Threshold.value, n), "add authorities, or lower it")
 	}
 	return p
+}
+
+// identity returns whom a keyless authority lets in.
+func (b *builder) identity(name string, s keylessSection) (signature.Identity, bool) {
+	made := signature.Identity{Name: name}
+	match := func(exact, expression text) *regexp.Regexp {
+		t := exact
+		matcher := signature.Exactly(exact.value)
+		var err error
+		if expression.set {
+			t = expression
+			matcher, err = signature.Matching(expression.value)
+		}
+		switch {
+		case !t.set: // which is said already
+			return nil
+		case t.value == "":
+			err = errors.New("is empty")
+		}
+		if err != nil {
+			b.fail(t.origin, err, "")
+			return nil
+		}
+		return matcher
+	}
+	made.Subject, made.Issuer = match(s.Subject, s.SubjectRegExp), match(s.Issuer, s.IssuerRegExp)
+	if s.TrustedRoot.set {
+		root, err := signature.ParseRoot([]byte(s.TrustedRoot.value))
+		if err != nil {
+			b.fail(s.TrustedRoot.origin, err, "write ${file:PATH} for a file, which \"cosign trusted-root create\" makes")
+		}
+		made.Root = root
+	}
+	return made, made.Subject != nil && made.Issuer != nil && made.Root != nil
 }
 
 // imagesPattern returns a pattern of images as references name them: with the canonical host, and with library/ at Docker Hub.

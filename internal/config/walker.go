@@ -199,15 +199,32 @@ func (w *walker) oneOf(keys []string, at origin, present map[string]pair) {
 	second, hasSecond := present[keys[1]]
 	switch {
 	case !hasFirst && !hasSecond:
-		w.fail(at.below(keys[0]), errors.New("is missing"), fmt.Sprintf("write %s, or %s for several", keys[0], keys[1]))
+		w.fail(at.below(keys[0]), errors.New("is missing"), oneHint(keys))
 	case hasFirst && hasSecond:
 		later := second.key
 		key := keys[1]
 		if w.at(first.key, "").pos.compare(w.at(later, "").pos) > 0 {
 			later, key = first.key, keys[0]
 		}
-		w.fail(w.at(later, join(at.key, key)), fmt.Errorf("only one of %s and %s can be there", keys[0], keys[1]), "put all into "+keys[1])
+		w.fail(w.at(later, join(at.key, key)), fmt.Errorf("only one of %s and %s can be there", keys[0], keys[1]), bothHint(keys))
 	}
+}
+
+// plural reports whether the second key is the first for several.
+func plural(keys []string) bool { return keys[1] == keys[0]+"s" }
+
+func oneHint(keys []string) string {
+	if plural(keys) {
+		return fmt.Sprintf("write %s, or %s for several", keys[0], keys[1])
+	}
+	return fmt.Sprintf("write %s or %s", keys[0], keys[1])
+}
+
+func bothHint(keys []string) string {
+	if plural(keys) {
+		return "put all into " + keys[1]
+	}
+	return "remove one of them"
 }
 
 // below returns the origin of a missing key: that of the section that lacks it.

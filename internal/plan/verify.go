@@ -75,6 +75,9 @@ func policies(cfg *config.Config) (byName map[string]*Policy, byPattern []*Polic
 		for _, key := range p.Verify.Keys {
 			m.text("key", key.Fingerprint())
 		}
+		for _, identity := range p.Verify.Identities {
+			m.text("identity", identity.Fingerprint())
+		}
 		m.text("threshold", strconv.Itoa(p.Verify.Threshold))
 		for _, predicate := range p.Verify.Attestations {
 			m.text("attestation", predicate)

@@ -66,6 +66,9 @@ func TestPolicyChangesJob(t *testing.T) {
 		change(&p)
 		return p
 	}
+	identity := func(subject string) signature.Identity {
+		return signature.Identity{Issuer: signature.Exactly("x"), Subject: signature.Exactly(subject), Root: &signature.Root{}}
+	}
 	same := policy(func(*config.Policy) {})
 	none := fingerprint()
 	if got := fingerprint(config.Policy{Name: "other", Images: []string{"quay.io/**"}}, config.Policy{Name: "by-name"}); got != none {
@@ -74,6 +77,8 @@ func TestPolicyChangesJob(t *testing.T) {
 	seen := map[string]string{none: "none"}
 	for name, p := range map[string]config.Policy{
 		"the policy":   same,
+		"an identity":  policy(func(p *config.Policy) { p.Verify.Identities = []signature.Identity{identity("ann")} }),
+		"another one":  policy(func(p *config.Policy) { p.Verify.Identities = []signature.Identity{identity("bob")} }),
 		"no key":       policy(func(p *config.Policy) { p.Verify.Keys = nil }),
 		"threshold":    policy(func(p *config.Policy) { p.Verify.Threshold = 2 }),
 		"attestations": policy(func(p *config.Policy) { p.Verify.Attestations = []string{"x"} }),

@@ -80,6 +80,8 @@ type finder struct {
 	// blobs are payloads by digest, and bytes is their size.
 	blobs map[image.Digest][]byte
 	bytes int
+	// keyless is how often a certificate was verified.
+	keyless int
 }
 
 func (f *finder) satisfied() bool { return !f.All && f.verdict(f.found).Verified }
@@ -217,16 +219,18 @@ func (f *finder) layer(ctx context.Context, l layer, found Signature) error {
 	}
 	switch kind {
 	case mediaSimpleSigning:
-		s := f.judgeSimple(f.image, raw, l.Annotations[annotationSignature], found)
-		if !s.Valid && l.Annotations["dev.sigstore.cosign/certificate"] != "" {
-			s = s.not(Unsupported, "it is keyless, signed with a certificate")
+		if l.Annotations[annotationCertificate] != "" {
+			found = f.certifiedSimple(raw, l.Annotations, found)
 		}
-		f.add(s)
+		f.add(f.judgeSimple(f.image, raw, l.Annotations[annotationSignature], found))
 	case mediaDSSE:
 		var e envelope
 		if json.Unmarshal(raw, &e) != nil {
 			f.add(found.not(Unreadable, "it is no DSSE envelope"))
 			return nil
+		}
+		if l.Annotations[annotationCertificate] != "" {
+			found = f.certifiedEnvelope(e, l.Annotations, found)
 		}
 		f.add(f.judgeEnvelope(f.image, e, found))
 	default:
@@ -252,11 +256,10 @@ func (f *finder) judgeBundle(raw []byte, found Signature) Signature {
 	case b.Envelope == nil:
 		return found.not(Unsupported, "it is a bundle without a DSSE envelope")
 	}
-	s := f.judgeEnvelope(f.image, *b.Envelope, found)
-	if !s.Valid && s.Code == WrongKey && len(b.Material.Certificate)+len(b.Material.Chain) > 0 {
-		return s.not(Unsupported, "it is keyless, signed with a certificate")
+	if len(b.Material.Certificate)+len(b.Material.Chain) > 0 {
+		found = f.certifiedBundle(raw, *b.Envelope, found)
 	}
-	return s
+	return f.judgeEnvelope(f.image, *b.Envelope, found)
 }
 
 // blob fetches what a layer holds. problem says why it cannot be used.

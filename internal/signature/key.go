@@ -98,6 +98,9 @@ func parseKey(block *pem.Block) (Key, error) {
 // Fingerprint is the base64 of the SHA-256 of the key, as Sigstore bundles name keys.
 func (k Key) Fingerprint() string { return base64.StdEncoding.EncodeToString(k.sum[:]) }
 
+// id is equal for equal keys.
+func (k Key) id() string { return "key " + string(k.sum[:]) }
+
 // signed reports whether signature is one of message by the key. Signers choose the hash by the size of the key, or SHA-256 for all.
 func (k Key) signed(message, signature []byte) bool {
 	short, middle, long := sha256.Sum256(message), sha512.Sum384(message), sha512.Sum512(message)

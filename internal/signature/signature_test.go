@@ -197,7 +197,7 @@ func TestCounterparts(t *testing.T) {
 		}, ""},
 		{"keyless", Policy{}, func(w *world) {
 			w.refer("", object{"verificationMaterial": certificate, "dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
-		}, Unsupported},
+		}, WrongKey},
 		{"keyless beside a key", Policy{}, func(w *world) {
 			w.refer("", object{"verificationMaterial": certificate, "dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
 			w.refer("", signed(w))
@@ -206,7 +206,7 @@ func TestCounterparts(t *testing.T) {
 			l := w.simple(bad, nil)
 			l["annotations"].(map[string]string)["dev.sigstore.cosign/certificate"] = "-----BEGIN" //nolint:forcetypeassert // as made above
 			w.tag(".sig", l)
-		}, Unsupported},
+		}, WrongKey},
 		{"Notation", Policy{}, func(w *world) { w.referAs(mediaNotation, "") }, Unsupported},
 		{"a bundle of message_signature", Policy{}, func(w *world) { w.refer("", object{"messageSignature": object{"signature": "AA=="}}) }, Unsupported},
 		{"two keys of two", Policy{Threshold: 2}, func(w *world) { w.tag(".sig", w.simple(good, nil), w.simple(second, nil)) }, ""},

@@ -67,8 +67,8 @@ func (p Policy) judgeEnvelope(d image.Digest, e envelope, found Signature) Signa
 			found.by(p.Keys, message, raw)
 		}
 	}
-	if len(found.Keys) == 0 {
-		return found.not(WrongKey, "it was not signed by a key of the policy")
+	if len(found.signers) == 0 {
+		return p.unsigned(found)
 	}
 	var said statement
 	switch err := json.Unmarshal(payload, &said); {
@@ -77,9 +77,19 @@ func (p Policy) judgeEnvelope(d image.Digest, e envelope, found Signature) Signa
 	case !said.about(d):
 		return found.not(OtherDigest, "it is about another digest")
 	}
-	found.Predicate = said.PredicateType
-	found.Valid = true
+	found.Predicate, found.Valid, found.Code, found.Problem = said.PredicateType, true, "", ""
 	return found
+}
+
+// unsigned says why nobody of the policy has signed what was found, where that is not known yet.
+func (p Policy) unsigned(found Signature) Signature {
+	switch {
+	case found.Code != "":
+		return found
+	case len(p.Keys) == 0 && len(p.Identities) > 0:
+		return found.not(WrongIdentity, "it was signed with a key, and the policy has identities only")
+	}
+	return found.not(WrongKey, "it was not signed by a key of the policy")
 }
 
 // simpleSigning is what a signature of cosign before 3.0 signs (containers/image, "signature-json").
@@ -103,8 +113,8 @@ func (p Policy) judgeSimple(d image.Digest, payload []byte, signature string, fo
 		return found.not(Unreadable, "its signature is not base64")
 	}
 	found.by(p.Keys, payload, raw)
-	if len(found.Keys) == 0 {
-		return found.not(WrongKey, "it was not signed by a key of the policy")
+	if len(found.signers) == 0 {
+		return p.unsigned(found)
 	}
 	var said simpleSigning
 	switch err := json.Unmarshal(payload, &said); {
@@ -113,7 +123,8 @@ func (p Policy) judgeSimple(d image.Digest, payload []byte, signature string, fo
 	case said.Critical.Image.Digest != string(d):
 		return found.not(OtherDigest, "it is about another digest")
 	}
-	found.Identity, found.Predicate, found.Valid = said.Critical.Identity.Reference, predicateSignature, true
+	found.Predicate, found.Valid, found.Code, found.Problem = predicateSignature, true, "", ""
+	found.Identity = said.Critical.Identity.Reference
 	if len(said.Optional) > 0 && len(said.Optional) <= maxAnnotations {
 		found.Annotations = map[string]string{}
 		for _, key := range slices.Sorted(maps.Keys(said.Optional)) {
