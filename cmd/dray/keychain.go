@@ -21,7 +21,9 @@ type reach struct {
 	hosts   map[string]registry.Host
 	mirrors map[string][]string
 	// byHead are the registries whose listings are not used.
-	byHead  map[string]bool
+	byHead map[string]bool
+	// byHub uses the listings of Docker Hub's own API.
+	byHub   bool
 	signIns map[string]signIn
 	// create has the settings of the repositories that are created, by ECR host.
 	create map[string]aws.Repository
@@ -50,6 +52,7 @@ func reachOf(registries map[string]config.Registry) reach {
 			if entry.ByHead {
 				r.byHead[key] = true
 			}
+			r.byHub = r.byHub || entry.ByHub
 		}
 		s := signIn{
 			credential: auth.Credential{Username: entry.Username, Password: entry.Password.Reveal(), IdentityToken: entry.IdentityToken.Reveal()},

@@ -156,8 +156,9 @@ type registrySection struct {
 	// This saves pulls of Docker Hub.
 	Mirrors list[text] `yaml:"mirrors" host:"" minItems:"1" unique:"" format:"mirror" example:"mirror.gcr.io|public.ecr.aws/docker/library|cache.example.com:5000/hub"`
 	// How to ask which image each tag names. `auto` uses the registry's own listing of tags with digests, if it has one, where that
-	// costs less than asking for each tag. `head` always asks for each tag.
-	Listing text `yaml:"listing" host:"" enum:"auto|head" default:"auto"`
+	// costs less than asking for each tag. `head` always asks for each tag. `hub`, for `docker.io`, uses Docker Hub's own API as well: it is
+	// late, so that dray may see a moved tag hours later.
+	Listing text `yaml:"listing" host:"" enum:"auto|head|hub" default:"auto"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
 	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|aws|google|username|identityToken|credentialHelper|anonymous"`
 	// This is a registry of Amazon ECR or ECR Public: sign in with the credential that AWS's SDK finds, or with another one of AWS. Without this

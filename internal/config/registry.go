@@ -38,6 +38,8 @@ type Registry struct {
 	Mirrors []string
 	// ByHead resolves each tag by HEAD instead of using the registry's own listing.
 	ByHead bool
+	// ByHub uses the listings of Docker Hub's own API.
+	ByHub bool
 	// Azure is nil for a registry that is not one of Azure's.
 	Azure *RegistryAzure
 	// AWS is nil if the config says nothing of AWS.
@@ -166,6 +168,9 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 			}
 		}
 	}
+	if s.Listing.value == "hub" && key != image.DockerHub {
+		b.fail(s.Listing.origin, errors.New("hub is Docker Hub's own API, and says nothing of other registries"), "remove it, or move it to the entry "+image.DockerHub)
+	}
 	for _, cloud := range []origin{s.AWS.origin, s.Google.origin} {
 		if at := s.openTo(); cloud.set && at.set {
 			b.fail(at, errors.New("would let anybody on the way read the credential of a cloud"), "remove it, or "+cloud.key)
@@ -192,6 +197,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		RateLimit:   b.rateLimit(s.RateLimit),
 		Mirrors:     b.mirrors(key, s.Mirrors),
 		ByHead:      s.Listing.value == "head",
+		ByHub:       s.Listing.value == "hub",
 		Azure:       b.registryAzure(s.Azure),
 		AWS:         b.registryAWS(key, s.AWS),
 		Google:      b.registryGoogle(key, s.Google),

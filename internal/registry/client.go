@@ -58,6 +58,8 @@ type Options struct {
 	// ECR lists the tags of a repository of a private registry of Amazon ECR through AWS's API, in at most so many requests, and passes each to
 	// each with its digest. nil for no such listings.
 	ECR func(ctx context.Context, repo image.Repository, requests int, each func(tag, digest string)) error
+	// Hub uses the listings of Docker Hub's own API, which are late.
+	Hub bool
 	// Findings keeps what is known of listings across restarts. nil for none.
 	Findings Findings
 	Log      *slog.Logger

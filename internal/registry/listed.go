@@ -107,9 +107,10 @@ func (c *Client) Listing(ctx context.Context, repo image.Repository) (kind strin
 
 // lister returns the lister of a registry: by its name, by what its answers have told, or as was found earlier; nil for none.
 func (c *Client) lister(ctx context.Context, e *endpoint) *lister {
-	if kind := kindOfHost(e.registry); kind == ecr && c.options.ECR == nil {
+	switch kind := kindOfHost(e.registry); {
+	case kind == ecr && c.options.ECR == nil, kind == hub && !c.options.Hub:
 		return nil
-	} else if kind != "" {
+	case kind != "":
 		return listerOf(kind)
 	}
 	seen := e.seen.Load()
@@ -175,6 +176,9 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 
 // listPages asks for the pages of a listing, and returns how many items they have.
 func (c *Client) listPages(ctx context.Context, e *endpoint, repo image.Repository, l *lister, held *digests, most int) (items int, err error) {
+	if l.host != "" {
+		e = c.endpoint(image.Repository{Registry: l.host, Path: repo.Path})
+	}
 	path, query := l.place(repo.Path, 1)
 	number, more := 1, false
 	p := pages{

@@ -15,6 +15,8 @@ import (
 type lister struct {
 	// kind is its name in the log, in docs and in the store.
 	kind string
+	// host is another host that lists for the registry; empty for the registry itself.
+	host string
 	// signed is how its requests are signed.
 	signed signing
 	// scope is the right that a token needs; nil for the right to pull.
@@ -45,7 +47,7 @@ const (
 
 // listers are all that there are.
 func listers() []*lister {
-	return []*lister{googleLister(), acrLister(), gitlabLister(), harborLister(), quayLister(), zotLister(), ecrLister()}
+	return []*lister{googleLister(), acrLister(), gitlabLister(), harborLister(), quayLister(), zotLister(), ecrLister(), hubLister()}
 }
 
 // listerOf returns the lister of a kind; nil for none.
@@ -63,6 +65,9 @@ func kindOfHost(registry string) string {
 	host, _, _ := strings.Cut(registry, ":")
 	if host == "mirror.gcr.io" { // a cache, which looks elsewhere only if it is asked for a tag
 		return ""
+	}
+	if registry == image.DockerHub {
+		return hub
 	}
 	if host, ok := image.ParseECR(registry); ok && !host.Public {
 		return ecr

@@ -27,6 +27,8 @@ var pagesOf = map[string]string{
 	harbor: `[{"digest":"` + digestA + `","type":"IMAGE","references":[{"child_digest":"` + digestB + `"}],"tags":[{"name":"v1.4.3","immutable":false},{"name":"v1"}]},{"digest":"` + digestB + `","tags":null}]`,
 	quay: `{"tags":[{"name":"v1.4.3","reversion":false,"start_ts":1713749244,"manifest_digest":"` + digestA + `","is_manifest_list":true,"size":null,"last_modified":"Mon, 22 Apr 2024 01:27:24 -0000"},` +
 		`{"name":"v1","manifest_digest":"` + digestA + `"}],"page":1,"has_additional":true}`,
+	hub: `{"count":2,"next":"https://registry.hub.docker.com/v2/repositories/library/debian/tags?page=2&page_size=2","previous":null,"results":[{"creator":621950,"images":[{"architecture":"amd64",` +
+		`"digest":"` + digestB + `"}],"name":"v1.4.3","media_type":"application/vnd.oci.image.index.v1+json","digest":"` + digestA + `"},{"name":"v1","digest":"` + digestA + `"}]}`,
 	zot: `{"data":{"ImageList":{"Results":[{"Tag":"v1.4.3","Digest":"` + digestA + `","LastUpdated":"2022-10-14T15:29:18.0325322Z","Size":"30472739"},{"Tag":"v1","Digest":"` + digestA + `"}]}}}`,
 }
 
@@ -43,7 +45,7 @@ func TestListersReadTheirPages(t *testing.T) {
 			continue
 		}
 		said, more, err := readPage(l.kind, pagesOf[l.kind])
-		if diff := cmp.Diff(map[string]string{"v1": digestA, "v1.4.3": digestA}, said); err != nil || diff != "" || more != (l.kind == quay) {
+		if diff := cmp.Diff(map[string]string{"v1": digestA, "v1.4.3": digestA}, said); err != nil || diff != "" || more != (l.kind == quay || l.kind == hub) {
 			t.Errorf("%s: %v, more: %t, -want +got\n%s", l.kind, err, more, diff)
 		}
 		for _, wrong := range []string{"", "<html>", "{}", "[]x", `{"errors":[{"message":"no"}]}`, `{"data":null,"errors":[]}`, "[1]", `"text"`, pagesOf[l.kind][:len(pagesOf[l.kind])/2]} {
@@ -143,7 +145,7 @@ func TestListingIsWorthIt(t *testing.T) {
 func TestKindsAreRecognised(t *testing.T) {
 	for host, want := range map[string]string{
 		"gcr.io": google, "eu.gcr.io": google, "europe-docker.pkg.dev": google, "registry.k8s.io": google, "my.azurecr.io": acr, "my.azurecr.cn": acr, "quay.io": quay, "registry.gitlab.com": gitlab,
-		"docker.io": "", "mirror.gcr.io": "", "notgcr.io": "", "gcr.io.example": "", "ghcr.io": "", "registry.example.com:5000": "",
+		"docker.io": hub, "111122223333.dkr.ecr.eu-west-1.amazonaws.com": ecr, "public.ecr.aws": "", "mirror.gcr.io": "", "notgcr.io": "", "gcr.io.example": "", "ghcr.io": "", "registry.example.com:5000": "",
 	} {
 		if got := kindOfHost(host); got != want {
 			t.Errorf("%s: %q, want %q", host, got, want)

@@ -19,6 +19,7 @@ const (
 	HarborListing = "harbor"
 	QuayListing   = "quay"
 	ZotListing    = "zot"
+	HubListing    = "hub"
 )
 
 // ListingOptions say how tags are listed with their digests. The zero value has no such listing.
@@ -52,7 +53,7 @@ func listingRoute(path string) (to route, found bool) {
 	}
 	harbor := strings.Replace(between("/api/v2.0/projects/", "/artifacts"), "/repositories/", "/", 1)
 	name := cmp.Or(between("/acr/v1/", "/_tags"), between("/gitlab/v1/repositories/", "/tags/list/"), between("/api/v1/repository/", "/tag/"),
-		strings.ReplaceAll(harbor, "%2F", "/"), between("/api/v2.0/projects/", ""))
+		strings.ReplaceAll(harbor, "%2F", "/"), strings.Replace(between("/v2/namespaces/", "/tags"), "/repositories/", "/", 1), between("/api/v2.0/projects/", ""))
 	return route{kind: KindListing, repository: name}, name != "" || path == zotSearch
 }
 
@@ -146,6 +147,20 @@ func (r *Registry) serveListing(w http.ResponseWriter, req *http.Request, to rou
 					"last_modified": "Mon, 22 Apr 2024 01:27:24 -0000"}
 			}),
 		}))
+	case HubListing:
+		number := atoi(query.Get("page"), 1)
+		if number > 10 {
+			reply(w, http.StatusForbidden, "application/json", []byte(`{"message":"pagination offset too large for anonymous requests; sign in to page further","errinfo":{}}`))
+			return
+		}
+		page, more := numbered(tags, query.Get("page"), min(atoi(query.Get("page_size"), 10), cmp.Or(r.options.Listing.PageSize, 100)))
+		var next any
+		if more {
+			next = fmt.Sprintf("https://registry.hub.docker.com/v2/repositories/%s/tags?page=%d", to.repository, number+1)
+		}
+		reply(w, http.StatusOK, "application/json", encode(map[string]any{"count": len(tags), "next": next, "previous": nil, "results": each(page, func(t ListedTag) any {
+			return map[string]any{"name": t.Name, "digest": digestOrNull(t), "media_type": t.MediaType, "tag_status": "active", "images": []any{map[string]any{"digest": digestOrNull(t)}}}
+		})}))
 	case ZotListing:
 		serveZot(w, tags)
 	default:
