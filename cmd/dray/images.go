@@ -195,10 +195,14 @@ func (a *app) printMapping(answer imagesAnswer) {
 
 // printDoubtful says what is not in the answer.
 func (a *app) printDoubtful(answer imagesAnswer) {
-	for _, d := range answer.Doubtful {
-		fmt.Fprintln(a.err, report.Line(fmt.Sprintf("%s:%d:%d: %q %s", d.File, d.Line, d.Column, d.Text, d.Reason)))
-	}
+	a.printDoubts(answer.Doubtful)
 	if len(answer.Images) > 0 {
 		fmt.Fprintf(a.err, "Found %s; %d doubtful.\n", plural(len(answer.Images), "image", "images"), len(answer.Doubtful))
+	}
+}
+
+func (a *app) printDoubts(doubts []doubtfulText) {
+	for _, d := range doubts {
+		fmt.Fprintln(a.err, report.Line(fmt.Sprintf("%s:%d:%d: %q %s", d.File, d.Line, d.Column, d.Text, d.Reason)))
 	}
 }

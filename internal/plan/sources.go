@@ -50,6 +50,19 @@ func (s Sources) Wanting(tag image.Reference) (names []string, known bool) {
 	return names, len(of) > 0
 }
 
+// Covering returns the names of the jobs that import an image which a file names: by its tag, or the image itself by its digest.
+func (s Sources) Covering(ref image.Reference) (names []string) {
+	if ref.Tag != "" {
+		names, _ = s.Wanting(ref.Repository.Tag(ref.Tag))
+	}
+	for _, i := range s.exact[ref.Repository] {
+		if job := s.jobs[i]; slices.Contains(job.Sources(), ref) && !slices.Contains(names, job.Name) {
+			names = append(names, job.Name)
+		}
+	}
+	return names
+}
+
 // Named returns the source reference for a tag of a job. A job of several repositories needs REPOSITORY:TAG, with the registry. found is false if there
 // is no such job. The error says why the job does not choose the tag.
 func (s Sources) Named(name, tag string) (ref image.Reference, found bool, err error) {

@@ -56,6 +56,15 @@ mappings:
 			t.Errorf("%s: %v, %v", c.tag, names, known)
 		}
 	}
+	for name, want := range map[string]string{
+		"a.io/x:1": "one pattern images", "a.io/x:1@sha256:" + strings.Repeat("a", 64): "one pattern images", "a.io/x:y": "",
+		"a.io/x@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": "pinned", "a.io/x@sha256:" + strings.Repeat("a", 64): "",
+		"c.io/y:1@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": "images", "a.io/team/tool:y": "below",
+	} {
+		if got := strings.Join(sources.Covering(reference(t, name)), " "); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
 	for _, c := range []struct {
 		job    int
 		target string
