@@ -91,13 +91,20 @@ func (o Options) direct(r *http.Request) (*url.URL, error) {
 // Token returns a new token, fetched once for all who wait for one of the same identity. After a failure the last one is returned while it is
 // valid. The error is an [Error], or that of the context.
 func (c *Client) Token(ctx context.Context, as Identity) (Token, error) {
-	got, err := c.fetching.Do(ctx, as.File+"\n"+as.Impersonate, func(ctx context.Context) (Token, error) { return c.fetch(ctx, as) })
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	got, err := c.fetching.Do(ctx, as.File+"\n"+as.Impersonate, func(ctx context.Context) (Token, error) {
+		got, err := c.fetch(ctx, as)
+		if err == nil {
+			c.mu.Lock()
+			c.last[as] = got // and not by those who wait, one of whom may come after the next token
+			c.mu.Unlock()
+		}
+		return got, err
+	})
 	if err == nil {
-		c.last[as] = got
 		return got, nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if last, now := c.last[as], time.Now(); ctx.Err() == nil && now.Before(last.ends) {
 		last.Renew = now.Add(min(retryAfter, last.ends.Sub(now)))
 		return last, nil

@@ -3,6 +3,7 @@ package google
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -222,8 +223,14 @@ func TestErrors(t *testing.T) {
 // TestMetadataOutsideCloud: where nothing answers at the metadata address, or something else does, the search ends after two seconds.
 func TestMetadataOutsideCloud(t *testing.T) {
 	page := registry.Network{"169.254.169.254": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
+	half := registry.Network{"169.254.169.254": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/token") {
+			w.Header().Set("Metadata-Flavor", "Google")
+		}
+		_, _ = io.WriteString(w, `{"access_token":"planted","expires_in":3600}`)
+	})}
 	for name, network := range map[string]http.RoundTripper{
-		"silent": silent{}, "unreachable": &stand{down: &net.OpError{Op: "dial", Err: errors.New("no route to host")}}, "a sign-in page": page,
+		"a token without the header": half, "silent": silent{}, "unreachable": &stand{down: &net.OpError{Op: "dial", Err: errors.New("no route to host")}}, "a sign-in page": page,
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := t.TempDir()

@@ -42,7 +42,7 @@ func (s *session) metadata(ctx context.Context) (*oauth2.Token, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound {
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusOK && resp.Header.Get(flavor) != flavorGoogle {
 		return nil, errNowhere
 	}
 	var doc struct {
