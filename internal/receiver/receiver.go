@@ -37,10 +37,13 @@ type kind struct {
 	read     reader
 }
 
+// cloudEvents is the type of CloudEvents.
+const cloudEvents = "cloudevents"
+
 var kinds = []kind{
 	{name: "acr", proof: authorization, read: readACR},
 	{name: "artifactory", proof: jfrog, signed: true, hostless: true, read: readArtifactory},
-	{name: "cloudevents", proof: authorization, read: readCloudEvents},
+	{name: cloudEvents, proof: authorization, read: readCloudEvents},
 	{name: "distribution", proof: authorization, read: readDistribution},
 	{name: "dockerhub", path: true, read: readDockerHub},
 	{name: "ecr", proof: authorization, read: readECR},

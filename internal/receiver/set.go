@@ -176,6 +176,10 @@ func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusNotFound, document{Error: "there is no such receiver"})
 		return
 	}
+	if r.Method == http.MethodOptions {
+		agree(w, r, e)
+		return
+	}
 	if no := s.serve(w, r, e, rest); no != nil {
 		s.count(e, no.outcome)
 		level := slog.LevelWarn
@@ -188,6 +192,23 @@ func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, no.status, document{Error: no.text})
 	}
+}
+
+// maxOrigin limits the name that a sender of CloudEvents gives itself, in bytes.
+const maxOrigin = 255
+
+// agree answers a sender of CloudEvents that asks before it sends anything (CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery", "Abuse
+// Protection"), as Azure's Event Grid does. It gives nothing away: each event has to prove itself.
+func agree(w http.ResponseWriter, r *http.Request, e *entry) {
+	w.Header().Set("Allow", http.MethodPost)
+	origin := r.Header.Get("WebHook-Request-Origin")
+	if e.kind.name != cloudEvents || origin == "" || len(origin) > maxOrigin {
+		answer(w, http.StatusMethodNotAllowed, document{Error: "events come by POST"})
+		return
+	}
+	w.Header().Set("WebHook-Allowed-Origin", origin)
+	w.Header().Set("WebHook-Allowed-Rate", "*")
+	w.WriteHeader(http.StatusOK)
 }
 
 func (s *Set) serve(w http.ResponseWriter, r *http.Request, e *entry, rest string) *refusal {

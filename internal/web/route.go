@@ -24,7 +24,10 @@ type endpoint struct {
 }
 
 func (e endpoint) methods() []string {
-	if e.changes || e.event || e.form {
+	switch {
+	case e.event: // a sender of CloudEvents may ask before it sends
+		return []string{http.MethodPost, http.MethodOptions}
+	case e.changes || e.form:
 		return []string{http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead}
