@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -187,16 +188,22 @@ func TestPolicyOfAllTags(t *testing.T) {
 func TestPolicyPulls(t *testing.T) {
 	t.Parallel()
 	good := newCosignKey(t, "good.pub")
-	pulls := func(verify, signed bool, runs int) int {
+	pulls := func(verify, signed, platforms bool, runs int) int {
 		source := registry.New(registry.Options{})
 		for i := range 5 {
 			if err := registry.MultiArch(int64(i), registry.ImageOptions{Layers: 1, LayerSize: 50}).Push(source, "app", fmt.Sprintf("v%d", i)); err != nil {
 				t.Fatal(err)
 			}
-			if digest := source.Digest("app", fmt.Sprintf("v%d", i)); signed && i%2 == 0 {
-				good.tag(t, source, "app", digest)
-			} else if signed {
-				good.bundle(t, source, "app", digest, signPredicate)
+			digests := []string{source.Digest("app", fmt.Sprintf("v%d", i))}
+			if platforms {
+				digests = children(t, source, "app", digests[0])
+			}
+			for _, digest := range digests {
+				if signed && i%2 == 0 {
+					good.tag(t, source, "app", digest)
+				} else if signed {
+					good.bundle(t, source, "app", digest, signPredicate)
+				}
 			}
 		}
 		h := hub.New(source, hub.Options{Limit: 100, Window: time.Hour})
@@ -205,7 +212,11 @@ func TestPolicyPulls(t *testing.T) {
 		host := strings.TrimPrefix(server.URL, "http://")
 		policy := ""
 		if verify {
-			policy = "verify:\n" + policyOfConfig("p", "images: ['"+host+"/**']", good)
+			more := "images: ['" + host + "/**']"
+			if platforms {
+				more += ", signed: platforms"
+			}
+			policy = "verify:\n" + policyOfConfig("p", more, good)
 		}
 		config := writeConfig(t, policy, "registries:", "  '"+host+"': {plainHTTP: true, rateLimit: {pullsPerWindow: 100, window: 1h}}", "mappings:",
 			mapping("name: app, source: '%s/app', target: 'ocidir://%s/out', tags: ['v*']", host, t.TempDir()))
@@ -223,10 +234,59 @@ func TestPolicyPulls(t *testing.T) {
 		}
 		return h.Account().Pulled
 	}
-	if without, with := pulls(false, true, 1), pulls(true, true, 1); with != without {
-		t.Errorf("%d pulls with a policy, %d without", with, without)
+	for _, platforms := range []bool{false, true} {
+		if without, with := pulls(false, true, platforms, 1), pulls(true, true, platforms, 1); with != without {
+			t.Errorf("signed platforms %v: %d pulls with a policy, %d without", platforms, with, without)
+		}
 	}
-	if n := pulls(true, false, 2); n != 0 {
+	if n := pulls(true, false, false, 2); n != 0 {
 		t.Errorf("%d pulls for images that are not signed", n)
+	}
+	if n := pulls(true, false, true, 2); n != 5 { // the indexes, once
+		t.Errorf("%d pulls for 5 images of which no platform is signed", n)
+	}
+}
+
+// children are the digests that an index names.
+func children(t *testing.T, r *registry.Registry, repo, digest string) (list []string) {
+	t.Helper()
+	_, body, _ := r.Manifest(repo, digest)
+	var index struct{ Manifests []struct{ Digest string } }
+	if err := json.Unmarshal(body, &index); err != nil || len(index.Manifests) < 2 {
+		t.Fatal(err, len(index.Manifests))
+	}
+	for _, m := range index.Manifests {
+		list = append(list, m.Digest)
+	}
+	return list
+}
+
+// TestPolicyPlatforms: with signed: platforms each manifest of the index has to be signed.
+func TestPolicyPlatforms(t *testing.T) {
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	source, target := registry.New(registry.Options{Referrers: true}), registry.New(registry.Options{Referrers: true})
+	from, to := start(t, source), start(t, target)
+	if err := registry.MultiArch(1, registry.ImageOptions{LayerSize: 100}).Push(source, "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	below := children(t, source, "app", source.Digest("app", "v1"))
+	good.tag(t, source, "app", below[0])
+	config := writeConfig(t, "verify:", policyOfConfig("p", "images: ['"+from+"/**'], signed: platforms", good), "mappings:",
+		mapping("name: app, source: '%s/app:v1', target: '%s/app'", from, to))
+	if a := dray(t, "sync", "-c", config); a.code != exitPartly || target.Digest("app", "v1") != "" || !strings.Contains(a.err+a.out, "nothing signs it (signature.none)") {
+		t.Errorf("one of several is signed: exit code %d\n%s%s", a.code, a.out, a.err)
+	}
+	for _, d := range below[1:] {
+		good.bundle(t, source, "app", d, signPredicate)
+	}
+	if a := dray(t, "sync", "-c", config); a.code != exitDone || target.Digest("app", "v1") != source.Digest("app", "v1") {
+		t.Errorf("all are signed: exit code %d\n%s%s", a.code, a.out, a.err)
+	}
+	if a := dray(t, "verify", from+"/app:v1", "--key", good.file, "--signed", "platforms"); a.code != exitDone || !strings.Contains(a.out, "✓ cosign-tag") {
+		t.Errorf("exit code %d\n%s%s", a.code, a.out, a.err)
+	}
+	if a := dray(t, "verify", from+"/app:v1", "--key", good.file); a.code != exitPartly || !strings.Contains(a.out, "(none)") {
+		t.Errorf("the index: exit code %d\n%s%s", a.code, a.out, a.err)
 	}
 }

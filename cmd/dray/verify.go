@@ -72,6 +72,7 @@ and 1 if the registry cannot be asked.
 	c.Flags().StringVar(&flags.issuerRegexp, "issuer-regexp", "", "a `REGEXP` in place of --issuer")
 	c.Flags().StringVar(&flags.trustedRoot, "trusted-root", "", "the `FILE` trusted_root.json of the Sigstore instance")
 	c.Flags().IntVar(&flags.threshold, "threshold", 1, "how many of the files with keys, and of the identity, must have signed the image")
+	c.Flags().StringVar(&flags.signed, "signed", "image", "what must be signed: `image` or platforms, which is each manifest of an index")
 	c.Flags().StringArrayVar(&flags.attestations, "attestation", nil, "a predicate `TYPE` of which there must be a signed attestation; may be repeated")
 	_ = c.MarkFlagFilename("key", "pub", "pem")
 	_ = c.MarkFlagFilename("trusted-root", "json")
@@ -83,6 +84,7 @@ type signers struct {
 	keys                                                        []string
 	identity, identityRegexp, issuer, issuerRegexp, trustedRoot string
 	threshold                                                   int
+	signed                                                      string
 	attestations                                                []string
 }
 
@@ -91,7 +93,10 @@ const maxKeyFile = 1 << 20
 
 // policy reads what the flags name.
 func (f signers) policy() (signature.Policy, error) {
-	p := signature.Policy{Threshold: f.threshold, Attestations: f.attestations, All: true}
+	p := signature.Policy{Threshold: f.threshold, Attestations: f.attestations, Platforms: f.signed == "platforms", All: true}
+	if !p.Platforms && f.signed != "image" {
+		return p, usage("--signed %s: write image or platforms", f.signed)
+	}
 	identity, err := f.keyless()
 	if err != nil {
 		return p, err

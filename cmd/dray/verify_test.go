@@ -237,6 +237,7 @@ func TestVerifyUsage(t *testing.T) {
 		{[]string{"a:v1", "--key", key.file, "--threshold", "2"}, "--threshold 2: write a number from 1 to 1, as many as there are files with a key of their own"},
 		{[]string{"a:v1", "--key", key.file, "--key", key.file, "--threshold", "2"}, "write a number from 1 to 1"},
 		{[]string{"A:v1", "--key", key.file}, "IMAGE: "},
+		{[]string{"a:v1", "--key", key.file, "--signed", "all"}, "--signed all: write image or platforms"},
 		{[]string{"a:v1", "--issuer", "https://x"}, "an identity needs either --identity or --identity-regexp"},
 		{[]string{"a:v1", "--identity", "x", "--identity-regexp", "x"}, "an identity needs either --identity or --identity-regexp"},
 		{[]string{"a:v1", "--identity", "x"}, "an identity needs either --issuer or --issuer-regexp"},

@@ -190,6 +190,9 @@ type policySection struct {
 	Authorities list[authoritySection] `yaml:"authorities" required:"" minItems:"1"`
 	// How many of the authorities must have signed an image.
 	Threshold number `yaml:"threshold" min:"1" max:"64" default:"1"`
+	// What must be signed: `image`, which for an image of several platforms is its index, or `platforms`, which is each manifest that the index names, in
+	// place of the index.
+	Signed text `yaml:"signed" enum:"image|platforms" default:"image"`
 	// Predicate types of attestations, of which each must be there, signed by one of the authorities.
 	Attestations list[text] `yaml:"attestations" minItems:"1" unique:"" example:"https://slsa.dev/provenance/v1"`
 	// `enforce` refuses an image that is not verified, and leaves the target's tag as it is; `warn` imports it, and logs a warning.

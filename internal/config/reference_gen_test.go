@@ -66,6 +66,7 @@ var shown = map[string]string{
 	"verify.NAME.authorities[].keyless.issuer":        keylessExample("subject: https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"),
 	"verify.NAME.authorities[].keyless.issuerRegExp":  strings.Replace(keylessExample("subject: ann@acme.example"), "issuer: https://token.actions.githubusercontent.com", `issuerRegExp: https://(accounts\.google\.com|login\.acme\.example)`, 1),
 	"verify.NAME.authorities[].keyless.trustedRoot":   keylessExample("subject: https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"),
+	"verify.NAME.signed":                              "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    signed: platforms",
 	"verify.NAME.threshold":                           "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n      - key: ${file:/etc/dray/release.pub}\n    threshold: 2",
 	"verify.NAME.attestations":                        "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    attestations: [\"https://slsa.dev/provenance/v1\"]",
 	"verify.NAME.mode":                                "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    mode: warn",

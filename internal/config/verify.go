@@ -93,6 +93,7 @@ func (b *builder) policy(e entry[policySection], holders map[string]Position) Po
 		p.Verify.Keys = append(p.Verify.Keys, keys...)
 	}
 	p.Verify.Threshold, p.Verify.Attestations = s.Threshold.value, values(s.Attestations)
+	p.Verify.Platforms = s.Signed.value == "platforms"
 	if n := p.Verify.Different(); known && n > 0 && s.Threshold.value > n {
 		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are authorities with keys or identities of their own (%d)", s.Threshold.value, n), "add authorities, or lower it")
 	}

@@ -83,6 +83,7 @@ func policies(cfg *config.Config) (byName map[string]*Policy, byPattern []*Polic
 			m.text("attestation", predicate)
 		}
 		m.flag("warn", p.Warn)
+		m.flag("platforms", p.Verify.Platforms)
 		made.identity = hex.EncodeToString(m.hash.Sum(nil))
 		named, matching := made, made
 		byName[p.Name] = &named

@@ -82,6 +82,7 @@ func TestPolicyChangesJob(t *testing.T) {
 		"no key":       policy(func(p *config.Policy) { p.Verify.Keys = nil }),
 		"threshold":    policy(func(p *config.Policy) { p.Verify.Threshold = 2 }),
 		"attestations": policy(func(p *config.Policy) { p.Verify.Attestations = []string{"x"} }),
+		"platforms":    policy(func(p *config.Policy) { p.Verify.Platforms = true }),
 		"warn":         policy(func(p *config.Policy) { p.Warn = true }),
 	} {
 		got := fingerprint(p)

@@ -51,8 +51,16 @@ type Source interface {
 // as that takes the fewest requests. An error means that something could not be looked at.
 func (p Policy) Verify(ctx context.Context, source Source, ref image.Reference) (Report, error) {
 	f := finder{Policy: p, source: source, repo: ref.Repository, image: ref.Digest}
+	if p.Platforms {
+		return f.each(ctx)
+	}
+	return f.look(ctx)
+}
+
+// look looks for signatures of the finder's image.
+func (f *finder) look(ctx context.Context) (Report, error) {
 	suffixes := []string{".sig"}
-	if len(p.Attestations) > 0 || p.All {
+	if len(f.Attestations) > 0 || f.All {
 		suffixes = append(suffixes, ".att")
 	}
 	var errs []error // of what could not be looked at, which does not matter if the rest is enough
@@ -62,7 +70,7 @@ func (p Policy) Verify(ctx context.Context, source Source, ref image.Reference) 
 	if !f.satisfied() {
 		errs = append(errs, f.referrers(ctx))
 	}
-	r := p.verdict(f.found)
+	r := f.verdict(f.found)
 	if err := errors.Join(errs...); err != nil && (!r.Verified || ctx.Err() != nil) {
 		return Report{}, err
 	}

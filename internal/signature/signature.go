@@ -54,6 +54,8 @@ type Signature struct {
 	Form Form `json:"form"`
 	// Manifest is the digest of the manifest that holds it.
 	Manifest string `json:"manifest"`
+	// Of is the digest that it was looked for at, where that is not the image's but one of its index.
+	Of string `json:"of,omitempty"`
 	// Valid says that at least one signer of the policy has signed it, and that it is about the image.
 	Valid bool `json:"valid"`
 	// Predicate is what a valid one says that it is: a signature, provenance, an SBOM.
@@ -125,6 +127,8 @@ type Policy struct {
 	Threshold int
 	// Attestations are the predicate types of which each must be there, signed by one of the signers.
 	Attestations []string
+	// Platforms has each manifest that an index names verified, in place of the index.
+	Platforms bool
 	// All has everything looked at, not only until the policy is satisfied.
 	All bool
 }

@@ -66,7 +66,9 @@ func (w *world) Manifest(_ context.Context, r image.Reference) (image.Manifest, 
 	if !ok {
 		return image.Manifest{}, orAbsent(w.broken["manifest"])
 	}
-	return image.Manifest{Descriptor: image.Descriptor{Digest: r.Digest, Size: int64(len(raw))}, Raw: raw}, w.broken["manifest"]
+	var doc struct{ MediaType string }
+	_ = json.Unmarshal(raw, &doc)
+	return image.Manifest{Descriptor: image.Descriptor{MediaType: doc.MediaType, Digest: r.Digest, Size: int64(len(raw))}, Raw: raw}, w.broken["manifest"]
 }
 
 func (w *world) OpenBlob(_ context.Context, _ image.Repository, d image.Descriptor, _ int64, _ []string) (io.ReadCloser, error) {
@@ -192,6 +194,8 @@ func newSigner(t testing.TB, name string, private crypto.Signer, hash crypto.Has
 		return raw
 	}}
 }
+
+func base64Of(raw []byte) string { return base64.StdEncoding.EncodeToString(raw) }
 
 func document(v any) []byte {
 	raw, err := json.Marshal(v)

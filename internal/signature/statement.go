@@ -72,7 +72,7 @@ func (p Policy) judgeEnvelope(d image.Digest, e envelope, found Signature) Signa
 	}
 	var said statement
 	switch err := json.Unmarshal(payload, &said); {
-	case err != nil, !slices.Contains([]string{"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"}, said.Type):
+	case err != nil, ambiguous(payload, "predicate", "annotations"), !slices.Contains([]string{"https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"}, said.Type):
 		return found.not(Unreadable, "what it signs is no in-toto statement")
 	case !said.about(d):
 		return found.not(OtherDigest, "it is about another digest")
@@ -118,7 +118,7 @@ func (p Policy) judgeSimple(d image.Digest, payload []byte, signature string, fo
 	}
 	var said simpleSigning
 	switch err := json.Unmarshal(payload, &said); {
-	case err != nil, said.Critical.Type != typeSimpleSigning:
+	case err != nil, ambiguous(payload, "optional"), said.Critical.Type != typeSimpleSigning:
 		return found.not(Unreadable, "what it signs is no signature of an image")
 	case said.Critical.Image.Digest != string(d):
 		return found.not(OtherDigest, "it is about another digest")
