@@ -50,8 +50,10 @@ type process struct {
 	// readFile reads files that may change while the process runs; nil if changes do not matter.
 	readFile func(string) ([]byte, error)
 	// links are those of the current generation.
-	links   *links
-	closers []func(context.Context) error
+	links *links
+	// unsigned are the tags that were refused since their images are not signed.
+	unsigned mirror.Unsigned
+	closers  []func(context.Context) error
 }
 
 // newProcess builds the parts that do not depend on registries. m counts pulls and requests; nil for no metrics.

@@ -26,6 +26,7 @@ type links struct {
 	files       string // a digest of the certificates
 	clouds      clouds
 	azure       string // the config's Azure settings
+	unsigned    *mirror.Unsigned
 	client      *registry.Client
 	// newEngines builds the engines, in order of preference; the last one copies, and can do any import.
 	newEngines func() ([]mirror.Engine, *transfer.Engine)
@@ -47,7 +48,7 @@ func (l *links) mirror() *mirror.Mirror {
 		l.engines, l.copying = l.newEngines()
 	}
 	return &mirror.Mirror{
-		Observer: l.client, Pages: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines, Signatures: signatureSource{l.client, l.copying},
+		Observer: l.client, Pages: l.client, Listings: l.client, Manifests: l.copying, Engines: l.engines, Signatures: signatureSource{l.client, l.copying}, Unsigned: l.unsigned,
 	}
 }
 
@@ -68,7 +69,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	if err != nil {
 		return nil, &exitError{exitFailed, err}
 	}
-	l := &links{reach: reachOf(cfg.Registries), credentials: credentials, files: p.certificates(cfg), azure: azureKey(cfg), users: 1}
+	l := &links{reach: reachOf(cfg.Registries), credentials: credentials, files: p.certificates(cfg), azure: azureKey(cfg), unsigned: &p.unsigned, users: 1}
 	if old := p.links; old != nil && old.files == l.files && old.azure == l.azure && reflect.DeepEqual(old.reach, l.reach) && reflect.DeepEqual(old.credentials, credentials) {
 		old.mu.Lock()
 		defer old.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // policyOfConfig is a policy with keys.
@@ -289,4 +291,59 @@ func TestPolicyPlatforms(t *testing.T) {
 	if a := dray(t, "verify", from+"/app:v1", "--key", good.file); a.code != exitPartly || !strings.Contains(a.out, "(none)") {
 		t.Errorf("the index: exit code %d\n%s%s", a.code, a.out, a.err)
 	}
+}
+
+// TestPolicyEvents: an image that is pushed first and signed later is imported at the event of its signature, though the schedule is far away.
+func TestPolicyEvents(t *testing.T) {
+	fulltest.Long(t)
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	d := newDesk(t)
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	from, to := start(t, source), start(t, target)
+	push := func(seed int64, tag string) (digest string) {
+		t.Helper()
+		if err := registry.SingleArch(seed, "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(source, "acme/app", tag); err != nil {
+			t.Fatal(err)
+		}
+		return source.Digest("acme/app", tag)
+	}
+	atStart := push(1, "v1")
+	d.write(d.config, strings.Join([]string{
+		"version: 1", "stateDir: " + filepath.Join(d.target, "state"), serverLine(d.socket), "receivers:", "- {name: build, type: generic, secret: " + eventSecret + "}",
+		"verify:", policyOfConfig("team", "images: ['"+from+"/acme/**']", good),
+		"mappings:", mapping("name: app, source: '%s/acme/app', target: '%s/app', tags: ['v*'], schedule: '@daily'", from, to),
+	}, "\n"))
+	r := launch(t, d.config, d.socket)
+	refused := func(tag string) bool {
+		return slices.ContainsFunc(strings.Split(r.log.String(), "\n"), func(line string) bool {
+			return strings.Contains(line, `"msg":"refused"`) && strings.Contains(line, "/app:"+tag+`"`)
+		})
+	}
+	r.until(t, "v1 is refused", func() bool { return refused("v1") })
+	s := newSender(t, d.socket)
+	event := func(tag string) {
+		t.Helper()
+		if status := s.build(from + "/acme/app:" + tag); status != http.StatusAccepted {
+			t.Errorf("the event of %s: %d", tag, status)
+		}
+	}
+	sign := func(digest string) (tag string) {
+		good.tag(t, source, "acme/app", digest)
+		return strings.Replace(digest, ":", "-", 1) + ".sig"
+	}
+	arrives := func(tag, digest string) {
+		t.Helper()
+		r.until(t, tag+" arrives", func() bool { return target.Digest("app", tag) == digest })
+	}
+	event(sign(atStart))
+	arrives("v1", atStart)
+	later := push(2, "v2")
+	event("v2")
+	r.until(t, "v2 is refused", func() bool { return refused("v2") })
+	if target.Digest("app", "v2") != "" {
+		t.Error("v2 is imported before it is signed")
+	}
+	event(sign(later))
+	arrives("v2", later)
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/receiver"
 )
@@ -16,13 +18,22 @@ type looks struct {
 	daemon *daemon.Daemon
 	// sources are the sources of the running config.
 	sources *atomic.Pointer[plan.Sources]
+	// unsigned are the tags that wait for a signature.
+	unsigned *mirror.Unsigned
 }
 
-// look has the jobs that may choose the tags check them soon.
+// look has the jobs that may choose the tags check them soon. The tag of a signature stands for those of the images that wait for it, too.
 func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Outcome, error) {
 	sources := l.sources.Load()
 	outcomes := make([]receiver.Outcome, len(tags))
 	wanted := map[string][]image.Reference{}
+	want := func(tag image.Reference, jobs []string) {
+		for _, job := range jobs {
+			if !slices.Contains(wanted[job], tag) {
+				wanted[job] = append(wanted[job], tag)
+			}
+		}
+	}
 	first := map[image.Reference]int{}
 	for i, tag := range tags {
 		if j, again := first[tag]; again {
@@ -31,16 +42,19 @@ func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Out
 		}
 		first[tag] = i
 		jobs, known := sources.Wanting(tag)
+		want(tag, jobs)
+		waiting := l.unsigned.SignedBy(tag)
+		for _, signed := range waiting {
+			jobs, _ := sources.Wanting(signed)
+			want(signed, jobs)
+		}
 		switch {
-		case len(jobs) > 0:
+		case len(jobs)+len(waiting) > 0:
 			outcomes[i] = receiver.Accepted
 		case known:
 			outcomes[i] = receiver.Unchosen
 		default:
 			outcomes[i] = receiver.Unwanted
-		}
-		for _, job := range jobs {
-			wanted[job] = append(wanted[job], tag)
 		}
 	}
 	if len(wanted) == 0 {

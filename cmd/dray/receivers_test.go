@@ -307,7 +307,7 @@ func TestTargetFollowsEvents(t *testing.T) {
 			Build: build, Work: alone, Plans: alone, View: alone, Events: newEvents(metrics.New("1", "copy"), hooks),
 			Manager: notify.New(func(string) string { return "" }), Changed: make(chan struct{}), Log: log,
 		})
-		set := receiver.New(receiver.Options{Look: looks{d, &sources}.look, Count: func(string, receiver.Outcome) {}, Log: log})
+		set := receiver.New(receiver.Options{Look: looks{daemon: d, sources: &sources}.look, Count: func(string, receiver.Outcome) {}, Log: log})
 		set.Replace([]receiver.Receiver{{Name: "corp", Type: "generic", Secret: eventSecret}})
 		halt, ended := make(chan struct{}), make(chan error, 1)
 		push := func(seed int64, tag string) {

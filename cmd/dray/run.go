@@ -152,7 +152,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return nil
 	}
 	s.receivers = receiver.New(receiver.Options{
-		Look:  looks{s.daemon, &s.sources}.look,
+		Look:  looks{s.daemon, &s.sources, &s.unsigned}.look,
 		Count: func(name string, outcome receiver.Outcome) { s.metrics.Event(name, string(outcome)) }, Log: s.log,
 	})
 	if s.door, err = web.Listen(ctx, cfg.Server.Listen); err != nil {

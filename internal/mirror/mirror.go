@@ -60,7 +60,9 @@ type Mirror struct {
 	Watcher Watcher
 	// Signatures is where signatures are read; needed by jobs with policies.
 	Signatures signature.Source
-	Log        *slog.Logger
+	// Unsigned is told which tags are refused since their images are not signed; nil tells nobody.
+	Unsigned *Unsigned
+	Log      *slog.Logger
 	// CountKept has results only count the tags that are kept and of which there is nothing else to tell, so that a million of them take no memory.
 	CountKept bool
 	// Draining is closed when nothing new may begin: what is under way continues, the rest is deferred with ErrStopping. nil is never

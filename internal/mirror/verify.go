@@ -33,6 +33,7 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 	detail := ""
 	switch {
 	case err == nil && report.Verified:
+		m.Unsigned.verified(ref)
 		return nil
 	case err == nil:
 		detail = fmt.Sprintf("the policy %q is not satisfied: %s (signature.%s)", p.Name, report.Problem, report.Code)
@@ -42,6 +43,7 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 		detail = err.Error()
 	}
 	if !p.Warn {
+		m.Unsigned.refused(ref, order.Source)
 		return &RefusedError{Reason: diff.Unsigned, Detail: detail}
 	}
 	if _, said := r.said.LoadOrStore(ref, true); !said {

@@ -80,7 +80,7 @@ func FuzzListers(f *testing.F) {
 	f.Add(zot, []byte(`{"data":{"ImageList":null}}`))
 	f.Fuzz(func(t *testing.T, kind string, body []byte) {
 		l := listerOf(kind)
-		if l == nil {
+		if l == nil || l.read == nil {
 			return
 		}
 		held := digests{keep: func(string) bool { return true }}

@@ -1,0 +1,62 @@
+package mirror
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// maxUnsigned limits the tags that [Unsigned] remembers. Beyond that it begins anew: the next scheduled runs find the rest.
+const maxUnsigned = 10_000
+
+// Unsigned remembers which tags were refused since their images are not signed, so that the event of a signature leads to them. The zero value is
+// ready for use; nil remembers nothing.
+type Unsigned struct {
+	mu sync.Mutex
+	// tags are by their image, which has a digest and no tag.
+	tags map[image.Reference][]image.Reference
+	held int
+}
+
+// refused notes that a tag was refused with an image.
+func (u *Unsigned) refused(of, tag image.Reference) {
+	if u == nil || tag.Tag == "" {
+		return
+	}
+	tag = tag.Repository.Tag(tag.Tag)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.tags == nil || u.held >= maxUnsigned {
+		u.tags, u.held = map[image.Reference][]image.Reference{}, 0
+	}
+	if !slices.Contains(u.tags[of], tag) {
+		u.tags[of] = append(u.tags[of], tag)
+		u.held++
+	}
+}
+
+// verified forgets the tags of an image.
+func (u *Unsigned) verified(of image.Reference) {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.held -= len(u.tags[of])
+	delete(u.tags, of)
+}
+
+// SignedBy returns the tags whose image a pushed tag is named after: cosign's signatures are at sha256-<hex>.sig, attestations at
+// sha256-<hex>.att, and lists of referrers at sha256-<hex> (OCI distribution spec, "Referrers Tag Schema").
+func (u *Unsigned) SignedBy(pushed image.Reference) []image.Reference {
+	name, _, _ := strings.Cut(pushed.Tag, ".")
+	algorithm, hex, ok := strings.Cut(name, "-")
+	if u == nil || !ok {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.tags[pushed.Repository.Digest(image.Digest(algorithm+":"+hex))])
+}
