@@ -150,7 +150,7 @@ func (p pages) next(resp *http.Response) (*url.URL, error) {
 		return nil, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
 	}
 	if place.Host != from.Host {
-		return nil, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.Clean(place.Host))
+		return nil, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.ShownHost(place.Host))
 	}
 	return place, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -231,6 +232,7 @@ func FuzzLocation(f *testing.F) {
 	f.Add("https://127.0.0.1/up")
 	f.Add("https://[::1%25lo]/S3CRET")
 	f.Add("/%zz?S3CRET")
+	f.Add("http://.2ig=S3CRET")
 	c, err := New(Options{})
 	if err != nil {
 		f.Fatal(err)
@@ -241,7 +243,11 @@ func FuzzLocation(f *testing.F) {
 		resp := &http.Response{Header: http.Header{"Location": {location}}, Request: e.request(t.Context(), http.MethodPost, "app/blobs/uploads/", nil, nil)}
 		err := u.move(postUpload, resp)
 		if err != nil {
-			if strings.Contains(err.Error(), "S3CRET") {
+			shown := err.Error()
+			if next, wrong := url.Parse(location); wrong == nil && wire.ShownHost(next.Host) == next.Host {
+				shown = strings.ReplaceAll(shown, next.Host, "") // the name of a host is told
+			}
+			if strings.Contains(shown, "S3CRET") {
 				t.Errorf("%q: %v", location, err)
 			}
 			return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 )
 
 // Allowed checks a URL that a registry or its token server names, and returns it as it must be requested. A registry with TLS must not lead
@@ -25,12 +26,22 @@ func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 	case t.isPlain(u.Host):
 		next.Scheme = "http"
 	case u.Scheme == "http" && ours == "https":
-		return nil, fmt.Errorf("%s leads to %s without TLS, which is not allowed", t.host, Clean(u.Host))
+		return nil, fmt.Errorf("%s leads to %s without TLS, which is not allowed", t.host, ShownHost(u.Host))
 	}
 	if !home && local(u.Host) && !local(t.host) && !t.dialer.local.Load() {
-		return nil, fmt.Errorf("%s leads to an address of this machine, %s, which is not allowed", t.host, Clean(u.Host))
+		return nil, fmt.Errorf("%s leads to an address of this machine, %s, which is not allowed", t.host, ShownHost(u.Host))
 	}
 	return &next, nil
+}
+
+var hostForm = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?$`)
+
+// ShownHost returns the host of a URL that a registry names, for a message: what is no name of a host could be anything, such as a query.
+func ShownHost(host string) string {
+	if !hostForm.MatchString(host) {
+		return "a host without a valid name"
+	}
+	return Clean(host)
 }
 
 // schemeOf returns the scheme for a host of the registry.
