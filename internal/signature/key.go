@@ -64,7 +64,7 @@ func parseKey(block *pem.Block) (Key, error) {
 	case strings.HasSuffix(block.Type, "PRIVATE KEY"):
 		return Key{}, errors.New(`has a private key: only the public one is needed, which "cosign public-key" prints`)
 	case block.Type == "CERTIFICATE":
-		return Key{}, errors.New("has a certificate, not a public key: signatures are verified with keys only")
+		return Key{}, errors.New("has a certificate, not a public key: who signs with a certificate is named by an identity (keyless)")
 	case block.Type == "PUBLIC KEY":
 		public, err = x509.ParsePKIXPublicKey(block.Bytes)
 	case block.Type == "RSA PUBLIC KEY":

@@ -43,6 +43,7 @@ const (
 type Root struct {
 	sum      [sha256.Size]byte
 	verifier *verify.Verifier
+	logs     map[string]*root.TransparencyLog // by the ID of its key, in hex
 }
 
 // ParseRoot reads a trusted_root.json. A signature needs what it names: with transparency logs an entry in one of them, with certificate
@@ -68,7 +69,7 @@ func ParseRoot(text []byte) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("has a trusted root that cannot be used: %w", err)
 	}
-	return &Root{sha256.Sum256(text), verifier}, nil
+	return &Root{sha256.Sum256(text), verifier, material.RekorLogs()}, nil
 }
 
 // Identity is somebody who signs without a key of their own, with a certificate that a login has given.
@@ -108,25 +109,28 @@ func (f *finder) certified(found Signature, artifact verify.ArtifactPolicyOption
 	if err != nil {
 		return found.not(Unreadable, "%s", cut(err.Error()))
 	}
-	verified := map[*Root]*verify.VerificationResult{}
+	verified := map[[sha256.Size]byte]*verify.VerificationResult{} // authorities mostly share one root
 	for _, i := range f.Identities {
-		result, known := verified[i.Root]
+		result, known := verified[i.Root.sum]
 		if !known {
 			if f.keyless >= maxKeyless {
 				return found.not(TooMany, "%d certificates were verified, and there are more", maxKeyless)
 			}
 			f.keyless++
 			if result, err = i.Root.verify(b, artifact); err != nil {
+				result = nil // it may have been there before a panic
+			}
+			if err != nil && len(found.signers) == 0 && found.Code != WrongIdentity {
 				found = found.not(Untrusted, "it is not what the trusted root asks for: %s", cut(err.Error()))
 			}
-			verified[i.Root] = result
+			verified[i.Root.sum] = result
 		}
 		if result == nil {
 			continue
 		}
 		by := result.Signature.Certificate
 		found.Subject, found.Issuer, found.Time = by.SubjectAlternativeName, by.Issuer, earliest(result)
-		if i.Issuer.MatchString(by.Issuer) && i.Subject.MatchString(by.SubjectAlternativeName) {
+		if by.Issuer != "" && i.Issuer.MatchString(by.Issuer) && i.Subject.MatchString(by.SubjectAlternativeName) {
 			found.add(fmt.Sprintf("identity %q %q", by.Issuer, by.SubjectAlternativeName), i.Name)
 		} else if len(found.signers) == 0 {
 			found = found.not(WrongIdentity, "it was signed by %s, of the issuer %s", cut(by.SubjectAlternativeName), cut(by.Issuer))
@@ -145,10 +149,36 @@ func earliest(r *verify.VerificationResult) *time.Time {
 func (r *Root) verify(b *sigstore.Bundle, artifact verify.ArtifactPolicyOption) (result *verify.VerificationResult, err error) {
 	defer recovered(&err)
 	result, err = r.verifier.Verify(b, verify.NewPolicy(artifact, verify.WithoutIdentitiesUnsafe()))
-	if err == nil && result.Signature.Certificate == nil {
+	switch {
+	case err != nil:
+		return nil, err //nolint:wrapcheck // certified says what it is about
+	case result.Signature.Certificate == nil:
 		return nil, errors.New("it has no certificate")
 	}
-	return result, err //nolint:wrapcheck // certified says what it is about
+	if err := r.logged(b, result); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// logged checks what the library does not where an entry has a proof and no promise: that the logs' keys were valid when something was signed.
+func (r *Root) logged(b *sigstore.Bundle, result *verify.VerificationResult) error {
+	entries, err := b.TlogEntries()
+	if err != nil {
+		return err //nolint:wrapcheck // certified says what it is about
+	}
+	for _, entry := range entries {
+		log := r.logs[hex.EncodeToString([]byte(entry.LogKeyID()))]
+		if log == nil {
+			continue // it proves nothing
+		}
+		for _, at := range result.VerifiedTimestamps {
+			if at.Timestamp.Before(log.ValidityPeriodStart) || !log.ValidityPeriodEnd.IsZero() && at.Timestamp.After(log.ValidityPeriodEnd) {
+				return fmt.Errorf("the key of its transparency log was not valid at %s", at.Timestamp.UTC().Format(time.RFC3339))
+			}
+		}
+	}
+	return nil
 }
 
 // recovered makes an error of a panic: a dozen parsers of the library read what anybody can push.

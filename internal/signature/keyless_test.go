@@ -495,3 +495,73 @@ func FuzzKeyless(f *testing.F) {
 		}
 	})
 }
+
+// TestRetiredLogKey: a log's key proves nothing of what was signed after its end, with the log's promise or with a proof only.
+func TestRetiredLogKey(t *testing.T) {
+	i := newInstance(t)
+	for _, promise := range []bool{true, false} {
+		for ended, want := range map[time.Duration]bool{-time.Hour: false, time.Hour: true} {
+			trusted := i.trust(t)
+			for _, l := range trusted.logs {
+				l.ValidityPeriodStart, l.ValidityPeriodEnd = time.Now().Add(-2*time.Hour), time.Now().Add(ended)
+			}
+			w := newWorld()
+			s := i.signing(predicateSignature, w.image)
+			s.to, s.promise, s.proof, s.stamp = 5*time.Minute, promise, true, true
+			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
+			r, err := Policy{Identities: []Identity{identity("x", actions, workflow, trusted.root(t))}}.Verify(t.Context(), w, w.ref())
+			if err != nil || r.Verified != want || !want && r.Code != Untrusted {
+				t.Errorf("promise: %t, the key's end is %s away: %t, %s, %v", promise, ended, r.Verified, r.Code, err)
+			}
+		}
+	}
+}
+
+// TestManyAuthoritiesOfOneRoot: a certificate is verified once for all authorities whose roots are equal, so that what strangers push does not use
+// up what may be verified.
+func TestManyAuthoritiesOfOneRoot(t *testing.T) {
+	i := newInstance(t)
+	w := newWorld()
+	s := i.signing(predicateSignature, w.image)
+	s.payload = simplePayload(w.image)
+	stranger := s
+	stranger.subject = "https://github.com/else/x"
+	var layers []object
+	for range 60 {
+		layers = append(layers, w.layer(mediaSimpleSigning, stranger.payload, stranger.annotations(t)))
+	}
+	w.referAs(mediaCosignArtifact, "", append(layers, w.layer(mediaSimpleSigning, s.payload, s.annotations(t)))...)
+	var p Policy
+	text := i.trust(t).json(t)
+	for _, subject := range []string{workflow, "a", "b", "c", "d"} {
+		r, err := ParseRoot(text)
+		ok(t, err)
+		p.Identities = append(p.Identities, identity(subject, actions, subject, r))
+	}
+	if r, err := p.Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
+		t.Errorf("%s, %v", r.Code, err)
+	}
+}
+
+// TestOrderOfAuthorities: what is said of a signature does not depend on the order of the authorities.
+func TestOrderOfAuthorities(t *testing.T) {
+	i, j := newInstance(t), newInstance(t)
+	w := newWorld()
+	s := i.signing(predicateSignature, w.image)
+	s.payload = simplePayload(w.image)
+	w.referAs(mediaCosignArtifact, "", w.layer(mediaSimpleSigning, s.payload, s.annotations(t)))
+	nobody, foreign := identity("x", actions, "nobody", i.trust(t).root(t)), identity("y", actions, "nobody", j.trust(t).root(t))
+	signer := identity("z", actions, workflow, i.trust(t).root(t))
+	for _, c := range []struct {
+		all  []Identity
+		want Code
+	}{
+		{[]Identity{nobody, foreign}, WrongIdentity}, {[]Identity{foreign, nobody}, WrongIdentity}, {[]Identity{foreign}, Untrusted},
+		{[]Identity{signer, foreign}, ""}, {[]Identity{foreign, signer}, ""},
+	} {
+		r, err := Policy{Identities: c.all}.Verify(t.Context(), w, w.ref())
+		if err != nil || r.Code != c.want || r.Verified != (c.want == "") || len(r.Signatures) != 1 || r.Signatures[0].Code != c.want {
+			t.Errorf("%s: %+v, %v", c.all[0].Name, r, err)
+		}
+	}
+}

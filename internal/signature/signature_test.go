@@ -451,7 +451,7 @@ func TestParseKeys(t *testing.T) {
 		{"cut off", pub[:60], 0, "has a PEM block that cannot be read"},
 		{"broken before a good one", strings.Replace(pub, "M", "?", 1) + other, 0, "has a PEM block that cannot be read"},
 		{"a private key", block("ENCRYPTED SIGSTORE PRIVATE KEY", secret), 0, `has a private key: only the public one is needed, which "cosign public-key" prints`},
-		{"a certificate", block("CERTIFICATE", secret), 0, "has a certificate, not a public key: signatures are verified with keys only"},
+		{"a certificate", block("CERTIFICATE", secret), 0, "has a certificate, not a public key: who signs with a certificate is named by an identity (keyless)"},
 		{"something else", block("PGP PUBLIC KEY BLOCK", secret), 0, `has a "PGP PUBLIC KEY BLOCK", not a public key`},
 		{"broken", block("PUBLIC KEY", secret), 0, "has a public key that cannot be read"},
 	}
