@@ -109,23 +109,16 @@ func (f *finder) certified(found Signature, artifact verify.ArtifactPolicyOption
 	if err != nil {
 		return found.not(Unreadable, "%s", cut(err.Error()))
 	}
-	verified := map[[sha256.Size]byte]*verify.VerificationResult{} // authorities mostly share one root
+	known := map[[sha256.Size]byte]answer{}
 	for _, i := range f.Identities {
-		result, known := verified[i.Root.sum]
-		if !known {
-			if f.keyless >= maxKeyless {
-				return found.not(TooMany, "%d certificates were verified, and there are more", maxKeyless)
-			}
-			f.keyless++
-			if result, err = i.Root.verify(b, artifact); err != nil {
-				result = nil // it may have been there before a panic
-			}
-			if err != nil && len(found.signers) == 0 && found.Code != WrongIdentity {
+		result, err := f.ask(known, i.Root, b, artifact)
+		switch {
+		case errors.Is(err, errTooManyCertificates):
+			return found.not(TooMany, "%s", err)
+		case err != nil:
+			if len(found.signers) == 0 && found.Code != WrongIdentity {
 				found = found.not(Untrusted, "it is not what the trusted root asks for: %s", cut(err.Error()))
 			}
-			verified[i.Root.sum] = result
-		}
-		if result == nil {
 			continue
 		}
 		by := result.Signature.Certificate
@@ -137,6 +130,28 @@ func (f *finder) certified(found Signature, artifact verify.ArtifactPolicyOption
 		}
 	}
 	return found
+}
+
+// answer is what a root says of a bundle.
+type answer struct {
+	result *verify.VerificationResult
+	err    error
+}
+
+var errTooManyCertificates = fmt.Errorf("%d certificates were verified, and there are more", maxKeyless)
+
+// ask verifies a bundle as a root wants it, once for all roots that are equal.
+func (f *finder) ask(known map[[sha256.Size]byte]answer, r *Root, b *sigstore.Bundle, artifact verify.ArtifactPolicyOption) (*verify.VerificationResult, error) {
+	if a, ok := known[r.sum]; ok {
+		return a.result, a.err
+	}
+	if f.keyless >= maxKeyless {
+		return nil, errTooManyCertificates
+	}
+	f.keyless++
+	result, err := r.verify(b, artifact)
+	known[r.sum] = answer{result, err}
+	return result, err
 }
 
 // earliest returns the first of the times that somebody trusted has signed.
