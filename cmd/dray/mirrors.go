@@ -23,7 +23,7 @@ func (a *app) mirrorsCommand() *cobra.Command {
 		Use:               "mirrors --format FORMAT [FILE…]",
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
 		Short:             "Write the files that make nodes pull from the mappings' targets",
-		Long: `Write, from the config's mappings, the files that make nodes pull from the targets, without changing what is deployed.
+		Long: `Write, from the config's mappings, the files that make nodes pull from the targets. What is deployed stays as it is.
 
   containerd   /etc/containerd/certs.d/REGISTRY/hosts.toml
   podman       /etc/containers/registries.conf.d/50-dray.conf, also for CRI-O, buildah and skopeo
@@ -35,9 +35,9 @@ func (a *app) mirrorsCommand() *cobra.Command {
   dray mirrors --format containerd --out node            files below the folder node
   dray mirrors --format podman rendered/*.yaml           also says which images of these files no mapping imports
 
-What a format cannot say of a mapping is left out, and listed on stderr with the reason: containerd, for example, adds the
-source's path to a prefix, so that a target has to end with it. With FILEs, dray lists their images that no mapping
-imports into a registry; they are read as by dray images. The exit code is 1 if nothing can be written.
+What a format cannot say of a mapping is left out, and listed on stderr with the reason: containerd, for example,
+adds the source's path to a prefix, so that a target has to end with it. With FILEs, dray lists their images that no
+mapping imports into a registry; they are read as by dray images. The exit code is 1 if nothing can be written.
 
 ` + exitHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
