@@ -95,7 +95,7 @@ func TestImage(t *testing.T) {
 		return nil
 	})
 	t.Logf("the image has %.1f MB", float64(size)/1e6)
-	if size > 40e6 {
+	if size > 46e6 { // 44 MB with what verifies keyless signatures; docs/design/decisions.md
 		t.Errorf("%d bytes are too many", size)
 	}
 	state := filepath.Join(b.dir, "state")
