@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/nodeconfig"
 	"github.com/draysync/dray/internal/plan"
@@ -129,9 +129,8 @@ func writeBelow(folder string, files []nodeconfig.File) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // what nodes read is no secret
 			return err //nolint:wrapcheck // it names the folder
 		}
-		next := name + ".new"
-		if err := errors.Join(os.WriteFile(next, []byte(f.Content), 0o644), os.Rename(next, name)); err != nil { //nolint:gosec // what nodes read is no secret
-			return err
+		if err := file.Replace(name, []byte(f.Content), 0o644); err != nil {
+			return err //nolint:wrapcheck // it names the file
 		}
 	}
 	return nil

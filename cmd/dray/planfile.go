@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -79,7 +78,7 @@ func (p planFile) count() (n int) {
 }
 
 // write writes the plan, readable by this user only. A file that was there is replaced when all is written.
-func (p planFile) write(path string) (err error) {
+func (p planFile) write(path string) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetIndent("", " ")
@@ -89,16 +88,8 @@ func (p planFile) write(path string) (err error) {
 	if b.Len() > maxPlanFile {
 		return fmt.Errorf("write the plan: it has %d imports, more than fit into %d MiB: plan fewer mappings at a time", p.count(), maxPlanFile>>20)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
+	if err := file.Replace(path, b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("write the plan: %w", err)
-	}
-	_, err = f.Write(b.Bytes())
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the plan: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }
