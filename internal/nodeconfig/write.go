@@ -86,12 +86,30 @@ func (w *writer) roots(registry string) (roots []image.Repository) {
 			w.note(mixedNote(r, whole, root, other))
 			continue
 		}
-		w.note(r.only()...)
+		if other := w.retagged(registry, root); other != nil {
+			w.note(retaggedNote(r, other))
+			continue
+		}
 		if !slices.Contains(roots, root) {
 			roots = append(roots, root)
 		}
 	}
 	return roots
+}
+
+// retagged returns a rule that puts a repository of a registry under its own path below root with other tags; nil for none. Nodes would get one
+// tag's image for another's.
+func (w *writer) retagged(registry string, root image.Repository) *rule {
+	for i, r := range w.rules {
+		if r.from.Registry == registry && !r.hasTags() && r.to.Registry == root.Registry && r.to.Path == join(root.Path, r.from.Path) {
+			return &w.rules[i]
+		}
+	}
+	return nil
+}
+
+func retaggedNote(r rule, other *rule) Note {
+	return Note{r.mapping, fmt.Sprintf("cannot be said: nodes would look for tags at %s, where the mapping %q gives them other names", other.to, other.mapping)}
 }
 
 // containerd writes a hosts.toml for each source registry: https://github.com/containerd/containerd/blob/main/docs/hosts.md.
@@ -211,7 +229,6 @@ func (w *writer) rancher(format string) []File {
 				pattern, by = "^"+regexp.QuoteMeta(r.from.Path)+"/(.*)$", r.to.Path+"/$1"
 			}
 			rewrites[registry][pattern] = by
-			w.note(r.only()...)
 		}
 	}
 	if len(rewrites) == 0 {
@@ -234,6 +251,10 @@ func (w *writer) fitting(rules []rule, endpoint string) (one []rule) {
 		whole, at := image.Repository{Registry: r.from.Registry}, image.Repository{Registry: r.to.Registry}
 		if len(one) > 0 || endpoint != r.to.Registry {
 			w.note(Note{r.mapping, fmt.Sprintf("does not say %s: a registry has one target here, which is %s for %s, and a repository one place", r.to, endpoint, r.from.Registry)})
+		} else if !r.hasTags() {
+			w.note(retaggedNote(r, &r))
+		} else if other := w.retagged(r.from.Registry, at); other != nil {
+			w.note(retaggedNote(r, other))
 		} else if other := w.unmatched(whole, at); other != nil {
 			w.note(mixedNote(r, whole, at, other))
 		} else {

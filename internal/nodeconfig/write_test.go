@@ -162,6 +162,22 @@ b cannot be said: for quay.io/x/app, nodes would look below r.io/m/app, where th
 		"what is not rewritten": {`
 - {name: a, source: docker.io/team/app, target: r.io/m/app, tags: ["*"]}
 - {name: b, source: quay.io/x/app, target: r.io/x/app, tags: ["*"]}`, "k3s", `a cannot be said: for docker.io, nodes would look below r.io, where the mapping "b" puts quay.io/x/app`},
+		"other tags": {`
+- {name: a, source: docker.io/team/app, target: r.io/m/team/app, tags: ["*"], retag: "m-{{.Tag}}"}`, "containerd",
+			`a cannot be said: nodes would look for tags at r.io/m/team/app, where the mapping "a" gives them other names`},
+		"another's tags below one prefix": {`
+- {name: a, source: docker.io/team/app, target: r.io/team/app, tags: ["*"]}
+- {name: b, source: "docker.io/team/tool:1", target: "r.io/team/tool:2"}`, "docker",
+			`a cannot be said: nodes would look for tags at r.io/team/tool, where the mapping "b" gives them other names
+b cannot be said: nodes would look for tags at r.io/team/tool, where the mapping "b" gives them other names`},
+		"other tags, rewritten": {`
+- {name: a, source: docker.io/team/app, target: r.io/m/app, tags: ["*"], retag: "m-{{.Tag}}"}`, "k3s",
+			`a cannot be said: nodes would look for tags at r.io/m/app, where the mapping "a" gives them other names`},
+		"other tags under the same path": {`
+- {name: a, source: docker.io/team/app, target: r.io/m/app, tags: ["*"]}
+- {name: b, source: docker.io/team/tool, target: r.io/team/tool, tags: ["*"], retag: "m-{{.Tag}}"}`, "k3s",
+			`a cannot be said: nodes would look for tags at r.io/team/tool, where the mapping "b" gives them other names
+b cannot be said: nodes would look for tags at r.io/team/tool, where the mapping "b" gives them other names`},
 		"a chain": {`
 - {name: a, source: docker.io/team/app, target: r.io/m/app, tags: ["*"]}
 - {name: b, source: r.io/m/app, target: s.io/app, tags: ["*"]}`, "kyverno", `a cannot be said: the mapping "b" imports from where it imports to, r.io/m/app`},
