@@ -21,7 +21,7 @@ const (
 
 // each looks for signatures of all manifests that an index names, which together have the bounds of one image.
 func (f *finder) each(ctx context.Context) (Report, error) {
-	all, problem, err := f.below(ctx, f.image, nil, 0)
+	all, problem, err := f.below(ctx, f.image, map[image.Digest]bool{}, nil, 0)
 	if err != nil || problem != nil {
 		return Report{Signatures: []Signature{}}.not(problem), err
 	}
@@ -53,8 +53,8 @@ func (r Report) not(problem *Signature) Report {
 	return r
 }
 
-// below adds the manifests that an index names, or the one that is none. problem says why it cannot be told what there is.
-func (f *finder) below(ctx context.Context, d image.Digest, found []image.Digest, depth int) ([]image.Digest, *Signature, error) {
+// below adds the manifests that an index names, each once, or the one that is none. seen are those that were named. problem says why it cannot be told what there is.
+func (f *finder) below(ctx context.Context, d image.Digest, seen map[image.Digest]bool, found []image.Digest, depth int) ([]image.Digest, *Signature, error) {
 	unreadable := &Signature{Code: Unreadable, Problem: "the index cannot be read"}
 	m, err := f.source.Manifest(ctx, f.repo.Digest(d))
 	if err != nil {
@@ -78,16 +78,18 @@ func (f *finder) below(ctx context.Context, d image.Digest, found []image.Digest
 		switch {
 		case err != nil:
 			return nil, unreadable, nil
-		case slices.Contains(found, child):
+		case seen[child]:
 			continue
-		case len(found) == maxPlatforms:
+		case len(seen) == maxPlatforms:
 			return nil, &Signature{Code: TooMany, Problem: fmt.Sprintf("the index names more than %d manifests", maxPlatforms)}, nil
-		case !image.IsIndex(entry.MediaType):
+		}
+		seen[child] = true
+		if !image.IsIndex(entry.MediaType) {
 			found = append(found, child)
 			continue
 		}
 		var problem *Signature
-		if found, problem, err = f.below(ctx, child, found, depth+1); err != nil || problem != nil {
+		if found, problem, err = f.below(ctx, child, seen, found, depth+1); err != nil || problem != nil {
 			return nil, problem, err
 		}
 	}

@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -171,4 +172,38 @@ func TestAmbiguous(t *testing.T) {
 			t.Errorf("%s: %v, %+v", text, err, r)
 		}
 	}
+}
+
+// TestPlatformsBomb: indexes that name each other thousands of times are asked for once each.
+func TestPlatformsBomb(t *testing.T) {
+	w := newWorld()
+	store := func(mediaType, child string, n int) image.Digest {
+		raw := `{"mediaType":"` + image.MediaTypeOCIIndex + `","manifests":[` + strings.TrimSuffix(strings.Repeat(fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1},`, mediaType, child), n), ",") + `]}`
+		d := image.DigestOf([]byte(raw), "")
+		w.manifests[d] = []byte(raw)
+		return d
+	}
+	const times = 2000
+	w.image = store(image.MediaTypeOCIManifest, string(image.DigestOf([]byte("none"), "")), times)
+	for range maxDepth - 1 {
+		w.image = store(image.MediaTypeOCIIndex, string(w.image), times)
+	}
+	counted := &countedSource{Source: w}
+	if r, err := (Policy{Keys: []Key{ellipticSigner(t, "good").Key}, Platforms: true}).Verify(t.Context(), counted, w.ref()); err != nil || r.Code != None {
+		t.Errorf("%s, %v", r.Code, err)
+	}
+	if counted.manifests > maxDepth {
+		t.Errorf("%d manifests were asked for", counted.manifests)
+	}
+}
+
+type countedSource struct {
+	Source
+	manifests int
+}
+
+// Manifest counts.
+func (c *countedSource) Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error) {
+	c.manifests++
+	return c.Source.Manifest(ctx, ref)
 }
