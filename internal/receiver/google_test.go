@@ -6,20 +6,19 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// issuer gives out tokens as Google does.
+// issuer gives out tokens and keys as Google does.
 type issuer struct {
-	key    *rsa.PrivateKey
-	server *httptest.Server
-	asked  atomic.Int64
-	down   atomic.Bool
+	key   *rsa.PrivateKey
+	asked int
+	down  bool
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -28,17 +27,19 @@ func newIssuer(t *testing.T) *issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &issuer{key: private}
-	i.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		i.asked.Add(1)
-		if i.down.Load() {
-			http.Error(w, "down", http.StatusBadGateway)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &private.PublicKey, KeyID: "k1", Algorithm: "RS256", Use: "sig"}}})
-	}))
-	t.Cleanup(i.server.Close)
-	return i
+	return &issuer{key: private}
+}
+
+// RoundTrip answers a request for the keys.
+func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
+	i.asked++
+	w := httptest.NewRecorder()
+	if i.down {
+		http.Error(w, "down", http.StatusBadGateway)
+		return w.Result(), nil
+	}
+	err := json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &i.key.PublicKey, KeyID: "k1", Algorithm: "RS256", Use: "sig"}}})
+	return w.Result(), err
 }
 
 type claims struct {
@@ -72,21 +73,24 @@ func (i *issuer) token(t *testing.T, id string, private *rsa.PrivateKey, change 
 
 // Google's Pub/Sub is believed for a token of this account and audience. Keys that cannot be fetched are no refusal, and strangers' tokens do
 // not have them fetched without end.
-func TestGoogle(t *testing.T) {
+func TestGoogle(t *testing.T) { synctest.Test(t, testGoogle) }
+
+func testGoogle(t *testing.T) {
 	i := newIssuer(t)
 	google := Receiver{Name: "google", Type: "gcr", Audience: "https://dray.example.com/hook/google", ServiceAccount: "events@p.iam.gserviceaccount.com"}
 	s := newStand(t, google)
-	s.set.tokens = newTokens(http.DefaultTransport, i.server.URL)
+	s.set.tokens = newTokens(i, googleKeys)
 	body := string(payload(t, "gcr-message"))
 	send := func(token string) int {
 		status, _ := s.post("/hook/google", body, http.Header{"Authorization": {"Bearer " + token}})
+		synctest.Wait() // for the fetch of keys, which ends a little after who waits for it goes on
 		return status
 	}
-	i.down.Store(true)
+	i.down = true
 	if status := send(i.token(t, "k1", i.key, nil)); status != http.StatusServiceUnavailable {
 		t.Errorf("without keys: %d", status)
 	}
-	i.down.Store(false)
+	i.down = false
 	for range 3 {
 		if status := send(i.token(t, "k1", i.key, nil)); status != http.StatusAccepted {
 			t.Errorf("the right token: %d", status)
@@ -116,8 +120,14 @@ func TestGoogle(t *testing.T) {
 			t.Error("a token of another key was accepted")
 		}
 	}
-	if n := i.asked.Load(); n > 5 {
-		t.Errorf("the keys were fetched %d times", n)
+	if i.asked != 3 {
+		t.Errorf("the keys were fetched %d times at once, want 3", i.asked)
+	}
+	time.Sleep(5 * time.Second)
+	send(i.token(t, "k2", other, nil))
+	send(i.token(t, "k2", other, nil))
+	if i.asked != 4 {
+		t.Errorf("after 5 s the keys were fetched %d times, want 4", i.asked)
 	}
 	if status := send(i.token(t, "k1", i.key, nil)); status != http.StatusAccepted {
 		t.Errorf("the right token after that: %d", status)
