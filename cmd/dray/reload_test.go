@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
 )
 
 // desk is a folder with a config that a test changes under a running daemon, in one of the ways in which configs are changed.
@@ -193,7 +195,7 @@ func reloads() map[string]reload {
 				d.write(filepath.Join(d.dir, "conf.d", "a.yaml"), "version: 1\nmappings:\n"+mapping("name: two, imagesFrom: ['../rendered/*.yaml'], target: 'ocidir://%s/m', schedule: '@every 1h', retries: 0", d.target)+"\n")
 			},
 			func(d desk, _ *running) {
-				d.write(filepath.Join(d.dir, "rendered", "pod.yaml"), "kind: Pod\nmetadata: {}\nspec: {containers: [{image: '127.0.0.1:1/x:1'}]}\n")
+				d.write(filepath.Join(d.dir, "rendered", "pod.yaml"), "kind: Pod\nmetadata: {}\nspec: {containers: [{image: '"+start(d.t, registry.New(registry.Options{}))+"/x:1'}]}\n")
 			},
 		},
 		"secret rotated": {
