@@ -27,14 +27,23 @@ type reading struct {
 // fixed is a key of the config that takes effect only at a start.
 type fixed struct {
 	key, value string
-	secret     bool
+	// secret says that the value must not be shown; one that is not set may be.
+	secret bool
+}
+
+// shown is the value, if it may be shown.
+func (f fixed) shown() string {
+	if f.secret {
+		return "a secret"
+	}
+	return f.value
 }
 
 func fixedOf(cfg *config.Config) []fixed {
 	c := cfg.Cluster
 	return []fixed{
 		{"stateDir", cfg.StateDir, false}, {"server.listen", cfg.Server.Listen, false}, {"log.format", cfg.Log.Format, false},
-		{"cluster.ledger", c.Ledger.Reveal(), true}, {"cluster.name", c.Name, false}, {"cluster.lease", c.Lease.String(), false},
+		{"cluster.ledger", c.Ledger.Reveal(), c.Ledger != ""}, {"cluster.name", c.Name, false}, {"cluster.lease", c.Lease.String(), false},
 	}
 }
 
@@ -139,12 +148,9 @@ func (s *service) take(cfg *config.Config) {
 	}
 	_ = s.hooks.Reconfigure(hooksOf(cfg)) // config has checked them
 	for i, now := range fixedOf(cfg) {
-		if was := s.fixed[i].value; was != now.value {
-			if now.secret {
-				was = "a secret"
-			}
+		if was := s.fixed[i]; was.value != now.value {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "a key of the config takes effect only when dray is restarted",
-				slog.String("key", now.key), slog.String("was", was))
+				slog.String("key", now.key), slog.String("was", was.shown()))
 		}
 	}
 }

@@ -26,10 +26,11 @@ type Proxy struct {
 
 	listener net.Listener
 
-	mu    sync.Mutex
-	word  string
-	fault Fault
-	done  int
+	mu     sync.Mutex
+	word   string
+	fault  Fault
+	done   int
+	silent bool
 	// down is set while the server is not to be there, and gone is closed when that begins.
 	down bool
 	gone chan struct{}
@@ -72,6 +73,13 @@ func (p *Proxy) Next(word string, fault Fault) {
 	p.word, p.fault = word, fault
 }
 
+// Silence has all connections suffer Swallow at their next question, also those that are made from now on.
+func (p *Proxy) Silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = true
+}
+
 // Done returns how many faults there were.
 func (p *Proxy) Done() int {
 	p.mu.Lock()
@@ -111,6 +119,10 @@ func (p *Proxy) Refuse() { _ = p.listener.Close() }
 func (p *Proxy) strikes(asked []byte) (fault Fault, now bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.silent {
+		p.done++
+		return Swallow, true
+	}
 	if p.word == "" || !bytes.Contains(asked, []byte(p.word)) {
 		return 0, false
 	}

@@ -18,6 +18,8 @@ const (
 	lastLook  = 2 * time.Second
 	// permitLasts is how much of the lease has to be left for a tag to be written.
 	permitLasts = 2 * time.Second
+	// tellWaits is how long an import waits until the ledger has heard what it need not wait for. A ledger that works answers sooner.
+	tellWaits = time.Second
 )
 
 // takeHold takes a hold for a member that is alive a moment longer, unless another one that is alive has it. This process's own was left over.
@@ -83,10 +85,24 @@ func (m *Member) askIfLost(job string, claim *claimed, tag string) {
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), m.options.Lease/2)
-	defer cancel()
-	m.ledger.options.Log.LogAttrs(ctx, slog.LevelWarn, "a tag was written while others took the job over; it runs once more", slog.String("job", job), slog.String("target", tag))
-	_, _ = m.Ask(ctx, job) // the ledger has logged it
+	m.ledger.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "a tag was written while others took the job over; it runs once more",
+		slog.String("job", job), slog.String("target", tag))
+	m.tell(func(ctx context.Context) { _, _ = m.Ask(ctx, job) }) // the ledger has logged it
+}
+
+// tell has f say something to the ledger. It returns when f has, or after tellWaits: f then goes on beside, for half a lease at the most.
+func (m *Member) tell(f func(ctx context.Context)) {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		ctx, cancel := context.WithTimeout(context.Background(), m.options.Lease/2)
+		defer cancel()
+		f(ctx)
+	}()
+	select {
+	case <-told:
+	case <-time.After(tellWaits):
+	}
 }
 
 // claimOf returns the claim of a job, nil if this process has none.
@@ -159,12 +175,13 @@ func (m *Member) drop(id int64, key string) {
 	}
 }
 
-// release ends a hold. If the ledger does not answer, a later sweep ends it there.
+// release ends a hold. This process cannot take it again before the ledger has answered or half a lease is over. If the ledger does not answer, a
+// later sweep ends the hold there.
 func (m *Member) release(id int64, key string) {
-	ctx, cancel := context.WithTimeout(context.Background(), m.options.Lease/2)
-	defer cancel()
-	_, _ = m.ledger.transact(ctx, do("DELETE FROM {holds} WHERE key = ? AND member = ?", key, id))
-	m.drop(id, key)
+	m.tell(func(ctx context.Context) {
+		_, _ = m.ledger.transact(ctx, do("DELETE FROM {holds} WHERE key = ? AND member = ?", key, id))
+		m.drop(id, key)
+	})
 }
 
 // endHolds ends the holds of members that are gone, and those of this one that it would know by now.

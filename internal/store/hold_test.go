@@ -201,6 +201,45 @@ func TestHoldWithoutLedger(t *testing.T) {
 	}
 }
 
+// TestGiveBackInSilence: who gives a hold back waits only briefly for a ledger that is silent, also if the job was lost and is asked for once more.
+func TestGiveBackInSilence(t *testing.T) {
+	t.Parallel()
+	const lease = time.Minute
+	for name, loses := range map[string]bool{"kept": false, "lost": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := postgrestest.Proxied(t, postgrestest.Database(t))
+			l, err := Join(t.Context(), proxy.URL, Options{Now: time.Now})
+			must(t, err)
+			defer l.Close()
+			m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: lease})
+			must(t, err)
+			due := record.State{Anchor: time.Now(), Due: time.Now(), Trigger: record.First}
+			offer(t, m, "one", []record.Plan{{Name: "job", Fingerprint: "f", State: due}})
+			if taken(t, m) == nil {
+				t.Fatal("no job")
+			}
+			fetched, err := m.Hold(t.Context(), "manifest d", quietly)
+			must(t, err)
+			written, _, err := m.Permit(t.Context(), "job", "r:1")
+			must(t, err)
+			proxy.Silence()
+			if loses {
+				m.end()
+			}
+			began := time.Now()
+			fetched()
+			written()
+			if took := time.Since(began); took > lease/4 {
+				t.Errorf("the import waits for %s", took)
+			}
+			if proxy.Done() == 0 {
+				t.Error("the ledger was not told")
+			}
+		})
+	}
+}
+
 // TestPermit: who has lost a job, or whose job has changed, writes no tag for it, and what is written while the job is lost is written once more.
 func TestPermit(t *testing.T) {
 	d, members := crew(t, "a", "b")
