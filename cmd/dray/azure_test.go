@@ -200,9 +200,8 @@ func TestAzure(t *testing.T) {
 
 // TestAzureMovesNoByte imports an image of a gigabyte, of which no blob passes through dray, in a process that stays small.
 func TestAzureMovesNoByte(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds dray")
-	}
+	fulltest.Long(t)
+	t.Parallel()
 	layer := int64(32 << 20)
 	if fulltest.AllRounds() {
 		layer = 256 << 20

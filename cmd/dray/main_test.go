@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/postgrestest"
 	"github.com/draysync/dray/internal/report"
 )
@@ -23,6 +27,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asDray) != "" {
 		main()
 		return
+	}
+	if !fulltest.Enabled() {
+		// These tests wait more than they compute, but not with the race detector and the rounds of CI.
+		_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	}
 	testscript.Main(tests{m}, map[string]func(){"dray": main})
 }
