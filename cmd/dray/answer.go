@@ -217,8 +217,8 @@ func (a answers) Ready(ctx context.Context) error {
 	case !s.Moved.IsZero() && s.Now.Sub(s.Moved) > nothingMoves:
 		err = fmt.Errorf("nothing has moved for %s: all %d jobs under way wait for their registries", s.Now.Sub(s.Moved).Round(time.Second), s.Totals.Running)
 	}
-	if err == nil && !s.Away.IsZero() {
-		return fmt.Errorf("the ledger cannot be reached since %s", s.Away.UTC().Format(time.RFC3339))
+	if err == nil && s.Ledger != nil && !s.Ledger.Reachable {
+		return fmt.Errorf("the ledger cannot be reached since %s", s.Ledger.Since.UTC().Format(time.RFC3339))
 	}
 	if a.store == nil {
 		return errors.Join(err, errors.New("no store: dray continues without a memory"))

@@ -16,7 +16,6 @@ import (
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
-	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/spelling"
@@ -42,7 +41,7 @@ type process struct {
 	*app
 	log   *slog.Logger
 	store *store.Store // nil for none
-	keep  func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error)
+	keep  func(ctx context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error)
 	// holds are shared with other processes; nil where there are none.
 	holds   transfer.Holds
 	metrics *metrics.Metrics // nil for none
@@ -58,7 +57,11 @@ type process struct {
 
 // newProcess builds the parts that do not depend on registries. m counts pulls and requests; nil for no metrics.
 func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Metrics, log *slog.Logger) *process {
-	memory := a.remember(ctx, cfg)
+	own := a.logger(cfg.Log)
+	if m != nil { // a daemon has one log
+		own = log
+	}
+	memory := a.remember(ctx, cfg, own)
 	p := &process{app: a, log: log, store: memory.store, keep: memory.keep, metrics: m}
 	var pulled func(registry, account string)
 	var saved func(by string)

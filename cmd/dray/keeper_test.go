@@ -13,6 +13,7 @@ import (
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/postgrestest"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/schedule"
@@ -60,7 +61,7 @@ func keepers(t *testing.T, test func(t *testing.T, k *keeping)) {
 func (k *keeping) begin() {
 	k.t.Helper()
 	m := k.start()
-	kept, err := m.keep(k.t.Context(), func(record.JobStatus) {}, slog.New(slog.DiscardHandler))
+	kept, err := m.keep(k.t.Context(), metrics.New("test"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/transfer"
@@ -24,7 +25,7 @@ type keeper interface {
 // memory is the state that outlives the process.
 type memory struct {
 	store *store.Store // nil for none
-	keep  func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error)
+	keep  func(ctx context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error)
 }
 
 // kept is what keeps a daemon's jobs.
@@ -38,8 +39,7 @@ type kept struct {
 
 // remember opens the store of a directory, or the ledger that several processes share. The store is only a cache: if it cannot be opened, dray logs
 // that and continues without it. Only a daemon that shares its work needs the ledger: then keep returns the error.
-func (a *app) remember(ctx context.Context, cfg *config.Config) memory {
-	log := a.logger(cfg.Log)
+func (a *app) remember(ctx context.Context, cfg *config.Config, log *slog.Logger) memory {
 	options := store.Options{Log: log, Now: time.Now}
 	var m memory
 	var err error
@@ -59,8 +59,8 @@ func (a *app) remember(ctx context.Context, cfg *config.Config) memory {
 
 // directory opens the store of a directory; empty for none.
 func directory(ctx context.Context, dir string, options store.Options) (memory, error) {
-	forgets := memory{keep: func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error) {
-		return kept{keeper: daemon.NewAlone(forgetful{}, scheduled, log), release: func() {}}, nil
+	forgets := memory{keep: func(_ context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
+		return kept{keeper: daemon.NewAlone(forgetful{}, m.Scheduled, log), release: func() {}}, nil
 	}}
 	if dir == "" {
 		return forgets, nil
@@ -69,12 +69,12 @@ func directory(ctx context.Context, dir string, options store.Options) (memory, 
 	if s == nil {
 		return forgets, err
 	}
-	return memory{s, func(_ context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error) {
+	return memory{s, func(_ context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
 		release, err := store.Claim(dir)
 		if err != nil {
 			return kept{}, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
 		}
-		return kept{keeper: daemon.NewAlone(s, scheduled, log), release: release}, nil
+		return kept{keeper: daemon.NewAlone(s, m.Scheduled, log), release: release}, nil
 	}}, err
 }
 
@@ -82,17 +82,26 @@ func directory(ctx context.Context, dir string, options store.Options) (memory, 
 func (a *app) ledger(ctx context.Context, c config.Cluster, options store.Options) (memory, error) {
 	l, err := store.Join(ctx, c.Ledger.Reveal(), options)
 	if err != nil {
-		return memory{keep: func(context.Context, func(record.JobStatus), *slog.Logger) (kept, error) {
+		return memory{keep: func(context.Context, *metrics.Metrics, *slog.Logger) (kept, error) {
 			return kept{}, fmt.Errorf("cluster: %w", err)
 		}}, err
 	}
-	return memory{l.Store, func(ctx context.Context, scheduled func(record.JobStatus), log *slog.Logger) (kept, error) {
-		member, err := l.Enter(ctx, store.MemberOptions{Name: replicaName(c), Dray: buildVersion().Version, Lease: c.Lease})
+	return memory{l.Store, func(ctx context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
+		member, err := l.Enter(ctx, store.MemberOptions{Name: replicaName(c), Dray: buildVersion().Version, Lease: c.Lease, Events: m.Ledger()})
 		if err != nil {
 			return kept{}, fmt.Errorf("cluster: %w", err)
 		}
-		return kept{daemon.NewShared(ctx, member, scheduled, log), func() {}, member}, nil
+		shared := daemon.NewShared(ctx, member, m.Scheduled, log)
+		m.Sharing(func() metrics.Sharing { return sharingOf(ctx, shared) })
+		return kept{shared, func() {}, member}, nil
 	}}, nil
+}
+
+// sharingOf returns how this process stands among the others.
+func sharingOf(ctx context.Context, shared *daemon.Shared) metrics.Sharing {
+	replicas, _ := shared.Replicas(ctx) // the store has logged it
+	own, inForce := shared.Generations()
+	return metrics.Sharing{Replicas: len(replicas), Up: shared.Ledger().Reachable, Decides: own == inForce}
 }
 
 // replicaName is the name of this process among those of a cluster.

@@ -190,6 +190,16 @@ func (c *cluster) get(replica int, path string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
+// metric returns a metric of a replica; -1 if it has none of that name.
+func (c *cluster) metric(replica int, name string) float64 {
+	c.t.Helper()
+	value, ok := c.replicas[replica].metrics(c.t, c.desks[replica].socket)[name]
+	if !ok {
+		return -1
+	}
+	return value
+}
+
 // ends checks that no job has run twice at once, and that no replica has told the ledger's password.
 func (c *cluster) ends() {
 	c.t.Helper()
@@ -258,6 +268,25 @@ func TestReplicaIsKilled(t *testing.T) {
 	p.until(t, "it says that it was fenced", func() bool { return strings.Contains(p.log.String(), "fenced") })
 	p.until(t, "its run ends", func() bool { return strings.Contains(p.log.String(), "a run is not recorded") })
 	c.alive(3)
+	if n := c.metric(paused, "dray_fenced_total"); n != 1 {
+		t.Errorf("dray_fenced_total is %v", n)
+	}
+	if entries := p.log.entries(t, "fenced: the ledger was silent for too long, so others may take over"); len(entries) != 1 || entries[0]["replica"] != fmt.Sprint("replica-", paused) {
+		t.Errorf("the log names no replica: %v", entries)
+	}
+	takeovers := 0.0
+	for i := range c.replicas {
+		takeovers += c.metric(i, `dray_takeovers_total{kind="job"}`)
+		if n := c.metric(i, "dray_replicas"); n != 3 {
+			t.Errorf("dray_replicas is %v", n)
+		}
+		if n := c.metric(i, `dray_ledger_request_duration_seconds_count{op="take"}`); n < 1 {
+			t.Errorf("%v requests for jobs", n)
+		}
+	}
+	if takeovers < 2 {
+		t.Errorf("dray_takeovers_total is %v in all", takeovers)
+	}
 	var outcomes []record.Result
 	for _, run := range c.history(paused, "asked") {
 		outcomes = append(outcomes, run.Outcome)
@@ -299,6 +328,9 @@ func TestLedgerIsAway(t *testing.T) {
 		if status, text := c.get(i, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "the ledger cannot be reached since 20") {
 			t.Errorf("/readyz: %d %s", status, text)
 		}
+		if s := r.status(t); s.Ledger == nil || s.Ledger.Reachable || s.Ledger.Since.IsZero() || c.metric(i, "dray_ledger_up") != 0 {
+			t.Errorf("the ledger is %+v, dray_ledger_up %v", s.Ledger, c.metric(i, "dray_ledger_up"))
+		}
 		if status, text := c.get(i, "/healthz"); status != http.StatusOK {
 			t.Errorf("/healthz: %d %s", status, text)
 		}
@@ -313,6 +345,9 @@ func TestLedgerIsAway(t *testing.T) {
 	c.alive(2)
 	for i, r := range c.replicas {
 		r.until(t, "it is ready", func() bool { status, _ := c.get(i, "/readyz"); return status == http.StatusOK })
+		if s := r.status(t); !s.Ledger.Reachable || s.Ledger.Kind != "postgresql" || s.Ledger.RoundTrip <= 0 || c.metric(i, "dray_ledger_up") != 1 {
+			t.Errorf("the ledger is %+v, dray_ledger_up %v", s.Ledger, c.metric(i, "dray_ledger_up"))
+		}
 	}
 	c.ends()
 }
@@ -327,7 +362,10 @@ func TestRollingConfig(t *testing.T) {
 	first.until(t, "it says that others have another config", func() bool { return strings.Contains(first.log.String(), "most replicas have another config") })
 	digest := c.push("steady-1")
 	c.arrives("steady-1", digest, 20*time.Second)
-	for _, r := range c.replicas {
+	for i, r := range c.replicas {
+		if s, has := r.status(t).Config, c.metric(i, "dray_config_in_force"); s.Decides() != (i > 0) || s.InForce == "" || has == 1 != (i > 0) {
+			t.Errorf("replica %d: %q is in force, its own is %q, dray_config_in_force %v", i, s.InForce, s.Hash, has)
+		}
 		if find(r.status(t), "new").Job != "" {
 			t.Error("a minority decides")
 		}

@@ -122,7 +122,11 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 	}
 	s.fixed, s.started = fixedOf(cfg), &reading{cfg, s.jobs, rejected}
 	s.level.Set(a.level(cfg.Log))
-	s.process = a.newProcess(ctx, cfg, metrics.New(buildVersion().Version, "copy"), slog.New(tailHandler{a.loggerAt(cfg.Log, s.level).Handler(), &s.tail}))
+	log := a.loggerAt(cfg.Log, s.level)
+	if c := cfg.Cluster; c.Ledger != "" {
+		log = log.With(slog.String("replica", replicaName(c)))
+	}
+	s.process = a.newProcess(ctx, cfg, metrics.New(buildVersion().Version, "copy"), slog.New(tailHandler{log.Handler(), &s.tail}))
 	s.readFile = s.watch.ReadFile
 	if err := s.assemble(ctx, cfg); err != nil {
 		return nil, errors.Join(&exitError{exitFailed, err}, s.close(ctx))
@@ -132,7 +136,7 @@ func (a *app) newService(ctx context.Context) (*service, error) {
 
 // assemble builds the parts that only a daemon has.
 func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) {
-	keeper, err := s.keep(ctx, s.metrics.Scheduled, s.log)
+	keeper, err := s.keep(ctx, s.metrics, s.log)
 	if err != nil {
 		return err
 	}

@@ -314,8 +314,11 @@ func (a *Alone) Board(context.Context) ([]record.JobStatus, error) {
 // Replicas implements [View]: there are no others.
 func (a *Alone) Replicas(context.Context) ([]record.Replica, error) { return nil, nil }
 
-// Away implements [View].
-func (a *Alone) Away() time.Time { return time.Time{} }
+// Ledger implements [View]: there is none.
+func (a *Alone) Ledger() *record.Ledger { return nil }
+
+// Generations implements [View].
+func (a *Alone) Generations() (own, inForce string) { return "", "" }
 
 // Now implements [View].
 func (a *Alone) Now() time.Time { return clock() }

@@ -47,8 +47,10 @@ type View interface {
 	Paused(ctx context.Context) (*record.Pause, error)
 	// Replicas returns the processes that work on the jobs; none where this one is alone.
 	Replicas(ctx context.Context) ([]record.Replica, error)
-	// Away returns since when the others cannot be reached; zero if they can.
-	Away() time.Time
+	// Ledger returns how the others are reached, nil where this process is alone.
+	Ledger() *record.Ledger
+	// Generations returns the hash of the jobs of this process and that of the jobs in force, both empty where it is alone.
+	Generations() (own, inForce string)
 	// Now is the clock by which jobs are due.
 	Now() time.Time
 }

@@ -24,9 +24,9 @@ type Member interface {
 	// Keep keeps the membership until ctx ends, and Leave ends it.
 	Keep(ctx context.Context)
 	Leave(ctx context.Context) error
-	// Now is the ledger's clock. Away returns since when the ledger cannot be reached, zero if it can.
+	// Now is the ledger's clock. Ledger returns whether the ledger can be reached.
 	Now() time.Time
-	Away() time.Time
+	Ledger() record.Ledger
 }
 
 type claims interface {
@@ -237,10 +237,10 @@ func (s *Shared) offer(ctx context.Context) {
 	}
 	s.said = said
 	if decides {
-		s.log.LogAttrs(ctx, slog.LevelInfo, "config in force", slog.String("reason", hash[:12]))
+		s.log.LogAttrs(ctx, slog.LevelInfo, "config in force", slog.String("reason", hash[:record.HashShown]))
 		s.ring()
 	} else {
-		s.log.LogAttrs(ctx, slog.LevelWarn, "most replicas have another config: only the jobs run here that are the same in both", slog.String("reason", hash[:12]))
+		s.log.LogAttrs(ctx, slog.LevelWarn, "most replicas have another config: only the jobs run here that are the same in both", slog.String("reason", hash[:record.HashShown]))
 	}
 }
 
@@ -378,8 +378,16 @@ func (s *Shared) Replicas(ctx context.Context) ([]record.Replica, error) {
 	return b.replicas, err
 }
 
-// Away implements [View].
-func (s *Shared) Away() time.Time { return s.member.Away() }
+// Ledger implements [View].
+func (s *Shared) Ledger() *record.Ledger { return new(s.member.Ledger()) }
+
+// Generations implements [View].
+func (s *Shared) Generations() (own, inForce string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, inForce = s.member.InForce()
+	return s.hash, inForce
+}
 
 // Now implements [View].
 func (s *Shared) Now() time.Time { return s.member.Now() }
@@ -389,7 +397,7 @@ func (s *Shared) look(ctx context.Context) (shown, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	fresh := time.Since(s.read) < boardEvery && !s.outdated
-	if !s.read.IsZero() && (fresh || !s.Away().IsZero()) {
+	if !s.read.IsZero() && (fresh || !s.member.Ledger().Reachable) {
 		return s.shown, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, boardLasts)

@@ -243,10 +243,10 @@ func (m *member) Replicas(context.Context) (all []record.Replica, err error) {
 	return []record.Replica{{Name: "me", Me: true}}, m.ask(func() {})
 }
 
-func (m *member) Away() time.Time {
+func (m *member) Ledger() record.Ledger {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.away
+	return record.Ledger{Kind: "postgresql", Reachable: m.away.IsZero(), Since: m.away, RoundTrip: 0.001}
 }
 
 func (m *member) Keep(ctx context.Context) { <-ctx.Done() }
@@ -443,7 +443,7 @@ func TestSharedIsAway(t *testing.T) {
 			t.Errorf("%d reads: %+v", m.reads-reads, j)
 		}
 		snapshot, err := s.Snapshot(t.Context())
-		if err != nil || !snapshot.Away.Equal(since) || len(snapshot.Jobs) != 1 || len(snapshot.Replicas) != 1 {
+		if err != nil || snapshot.Ledger.Reachable || !snapshot.Ledger.Since.Equal(since) || len(snapshot.Jobs) != 1 || len(snapshot.Replicas) != 1 {
 			t.Errorf("%+v %v", snapshot, err)
 		}
 		if len(s.runs("a")) != 1 || len(s.runs("b")) != 0 {
@@ -457,7 +457,7 @@ func TestSharedIsAway(t *testing.T) {
 		if len(s.runs("a")) != 2 || len(s.runs("b")) != 1 {
 			t.Errorf("after it: %v %v", s.runs("a"), s.runs("b"))
 		}
-		if snapshot, err = s.Snapshot(t.Context()); err != nil || !snapshot.Away.IsZero() || len(snapshot.Jobs) != 2 {
+		if snapshot, err = s.Snapshot(t.Context()); err != nil || !snapshot.Ledger.Reachable || snapshot.Ledger.RoundTrip == 0 || snapshot.Config.Hash == "" || !snapshot.Config.Decides() || len(snapshot.Jobs) != 2 {
 			t.Errorf("%+v %v", snapshot, err)
 		}
 	})

@@ -24,7 +24,8 @@ func (d *Daemon) Snapshot(ctx context.Context) (s record.Snapshot, err error) {
 	if s.Replicas, err = d.options.View.Replicas(ctx); err != nil {
 		return record.Snapshot{}, err
 	}
-	s.Away = d.options.View.Away()
+	s.Ledger = d.options.View.Ledger()
+	s.Config.Hash, s.Config.InForce = d.options.View.Generations()
 	for i := range s.Jobs {
 		j := &s.Jobs[i]
 		if t := trackers[j.Job]; t != nil && j.State == record.JobRunning {

@@ -20,6 +20,8 @@ func TestDocumented(t *testing.T) {
 	}
 	m := New("v1", "copy")
 	m.Budgets(func() []record.Budget { return nil })
+	m.Sharing(func() Sharing { return Sharing{} })
+	m.Ledger()
 	descs := make(chan *prometheus.Desc)
 	go func() { m.registry.Describe(descs); close(descs) }()
 	pattern := regexp.MustCompile(`^Desc\{fqName: "(dray_[^"]*)", help: ".*", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)

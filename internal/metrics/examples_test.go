@@ -92,7 +92,7 @@ func exposed(t *testing.T) map[string][]string {
 	t.Helper()
 	labels := map[string][]string{}
 	label := regexp.MustCompile(`([a-z_]+)="`)
-	for line := range strings.Lines(get(t, filled(t).Handler()).Body.String()) {
+	for line := range strings.Lines(get(t, shared(t).Handler()).Body.String()) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}

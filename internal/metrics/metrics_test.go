@@ -44,7 +44,7 @@ func TestBuildInfo(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	problems, err := promlint.New(get(t, filled(t).Handler()).Body).Lint()
+	problems, err := promlint.New(get(t, shared(t).Handler()).Body).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,17 @@ func filled(t testing.TB) *metrics.Metrics {
 	return m
 }
 
+// shared returns the same of a process that shares its work.
+func shared(t testing.TB) *metrics.Metrics {
+	t.Helper()
+	m := filled(t)
+	m.Sharing(func() metrics.Sharing { return metrics.Sharing{Replicas: 3, Up: true, Decides: true} })
+	l := m.Ledger()
+	l.Asked("renew", time.Millisecond)
+	l.Waited("tag")
+	return m
+}
+
 // outcomes are one of each kind, and a second import.
 func outcomes() []mirror.Outcome {
 	made := func(took time.Duration, bytes, mounted int64) mirror.Outcome {

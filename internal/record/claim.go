@@ -46,13 +46,28 @@ type SharedJob struct {
 // Replica is a process among several that work on the same jobs.
 type Replica struct {
 	Name string `json:"name"`
+	// ID is another one each time that it joins.
+	ID string `json:"id"`
 	// Dray is the version of its program; Joined is when it joined the others, or joined them anew, and Expires until when it counts as alive.
 	Dray    string    `json:"dray"`
 	Joined  time.Time `json:"joined"`
 	Expires time.Time `json:"expires"`
-	// InForce says that its config is the one that decides. Jobs counts those that it runs.
-	InForce bool `json:"in_force"`
-	Jobs    int  `json:"jobs"`
+	// Generation is the hash of the jobs of its config, empty before it has read one. InForce says that these are the jobs that decide. Jobs counts
+	// those that it runs.
+	Generation string `json:"generation"`
+	InForce    bool   `json:"in_force"`
+	Jobs       int    `json:"jobs"`
 	// Me marks the process that answers.
 	Me bool `json:"me"`
+}
+
+// Ledger is the database that several processes share.
+type Ledger struct {
+	// Kind is "postgresql".
+	Kind      string `json:"kind"`
+	Reachable bool   `json:"reachable"`
+	// Since is since when it cannot be reached, absent while it can.
+	Since time.Time `json:"since,omitzero"`
+	// RoundTrip is how long it took to answer the last time that it was asked for its clock, in seconds.
+	RoundTrip float64 `json:"round_trip_seconds"`
 }

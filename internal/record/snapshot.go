@@ -25,9 +25,9 @@ type Snapshot struct {
 	Closed []ClosedRegistry `json:"closed_registries,omitempty"`
 	// Receivers take events of registries.
 	Receivers []Receiver `json:"receivers,omitempty"`
-	// Replicas are the processes that work on the jobs; none where there is only this one. Away is since when it cannot reach their ledger.
+	// Replicas are the processes that work on the jobs, and Ledger is the database that they share; both are absent where there is only this one.
 	Replicas []Replica `json:"replicas,omitempty"`
-	Away     time.Time `json:"ledger_away_since,omitzero"`
+	Ledger   *Ledger   `json:"ledger,omitempty"`
 	// Jobs are sorted by name. They come last, so that the rest can be read without them.
 	Jobs []JobStatus `json:"jobs"`
 	// Moved is the time of the last progress of a current run, or of the end of a run; zero if none runs.
@@ -44,7 +44,17 @@ type Config struct {
 	RejectedAt time.Time `json:"rejected_at,omitzero"`
 	// Partly says that only some files of the config are rejected: they stay as they were, and the rest runs.
 	Partly bool `json:"partly,omitempty"`
+	// Hash tells the jobs of this process from those of other configs, and InForce is the hash of the jobs that decide; both are absent where there
+	// is only one process.
+	Hash    string `json:"hash,omitempty"`
+	InForce string `json:"in_force,omitempty"`
 }
+
+// HashShown is how many digits of a hash tell it from others.
+const HashShown = 12
+
+// Decides reports whether the jobs of this process are those in force.
+func (c *Config) Decides() bool { return c.Hash == c.InForce }
 
 // Totals counts jobs. A job may count more than once.
 type Totals struct {

@@ -35,20 +35,34 @@ func Status(w io.Writer, s record.Snapshot, style Style) error {
 
 // statusReplicas lists the replicas, and says where the ledger cannot be reached.
 func statusReplicas(b *strings.Builder, s record.Snapshot, now time.Time) {
-	if !s.Away.IsZero() {
-		fmt.Fprintf(b, "\nThe ledger cannot be reached for %s; this is what was known before.\n", span(now.Sub(s.Away)))
+	l := s.Ledger
+	if l != nil && !l.Reachable {
+		fmt.Fprintf(b, "\nThe ledger cannot be reached for %s; this is what was known before.\n", span(now.Sub(l.Since)))
 	}
 	if len(s.Replicas) > 0 {
-		b.WriteString("\nReplicas:\n")
+		fmt.Fprintf(b, "\n%s", count(len(s.Replicas), "replica"))
+		if s.Config.InForce != "" {
+			fmt.Fprintf(b, ", config %s in force", hashText(s.Config.InForce))
+		}
+		if l != nil && l.Reachable {
+			fmt.Fprintf(b, ", ledger answers in %s", time.Duration(l.RoundTrip*float64(time.Second)).Round(100*time.Microsecond))
+		}
+		b.WriteString(":\n")
 	}
 	for _, r := range s.Replicas {
 		fmt.Fprintf(b, "  %s: dray %s, joined %s, %s under way", Line(r.Name), Line(r.Dray), ago(r.Joined, now), count(r.Jobs, "job"))
 		if !r.InForce {
 			b.WriteString(", has another config than the one in force")
+			if r.Generation != "" {
+				b.WriteString(": " + hashText(r.Generation))
+			}
 		}
 		b.WriteByte('\n')
 	}
 }
+
+// hashText shortens a hash to what tells it from others.
+func hashText(hash string) string { return Line(hash[:min(len(hash), record.HashShown)]) }
 
 func statusRejection(b *strings.Builder, s record.Config, now time.Time, style Style) {
 	if len(s.Rejected) == 0 {

@@ -72,8 +72,11 @@ func TestStatus(t *testing.T) {
 		{Name: "dray-2", Dray: "1.2.3", Joined: noon.Add(-time.Minute), Jobs: 2},
 		{Name: hostile, Dray: hostile, Joined: noon, InForce: true},
 	}
+	shared.Config.Hash, shared.Config.InForce = "4f1c00112233445566", "4f1c00112233445566"
+	shared.Replicas[0].Generation, shared.Replicas[1].Generation, shared.Replicas[2].Generation = shared.Config.Hash, "db7a00112233445566", hostile
+	shared.Ledger = &record.Ledger{Reachable: true, RoundTrip: 0.00123}
 	away := shared
-	away.Away = noon.Add(-90 * time.Second)
+	away.Ledger = &record.Ledger{Since: noon.Add(-90 * time.Second)}
 	tests := map[string]struct {
 		service record.Snapshot
 		style   Style

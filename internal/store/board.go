@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/draysync/dray/internal/record"
 )
@@ -13,6 +14,7 @@ func (m *Member) JobStates(ctx context.Context) (map[string]record.State, error)
 
 // Jobs returns the jobs of the generation in force, by name.
 func (m *Member) Jobs(ctx context.Context) (map[string]record.SharedJob, error) {
+	defer m.asks("board")()
 	states, err := m.ledger.JobStates(ctx)
 	if err != nil {
 		return nil, err
@@ -38,7 +40,7 @@ func (m *Member) Jobs(ctx context.Context) (map[string]record.SharedJob, error) 
 
 // Replicas returns the members that are alive and work on jobs, by name.
 func (m *Member) Replicas(ctx context.Context) (all []record.Replica, err error) {
-	const query = "SELECT m.id, m.name, m.dray, m.joined, m.expires, coalesce(m.generation = (SELECT hash FROM {inforce}), false), (SELECT count(*) FROM {jobs} WHERE member = m.id) " +
+	const query = "SELECT m.id, m.name, m.dray, m.joined, m.expires, m.generation, coalesce(m.generation = (SELECT hash FROM {inforce}), false), (SELECT count(*) FROM {jobs} WHERE member = m.id) " +
 		"FROM {members} m WHERE m.expires > ? AND NOT m.guest ORDER BY m.name, m.joined"
 	rows, err := m.ledger.query(ctx, query, now)
 	if err != nil {
@@ -49,10 +51,10 @@ func (m *Member) Replicas(ctx context.Context) (all []record.Replica, err error)
 	for rows.Next() {
 		var r record.Replica
 		var id, joined, expires int64
-		if err := rows.Scan(&id, &r.Name, &r.Dray, &joined, &expires, &r.InForce, &r.Jobs); err != nil {
+		if err := rows.Scan(&id, &r.Name, &r.Dray, &joined, &expires, &r.Generation, &r.InForce, &r.Jobs); err != nil {
 			return nil, m.ledger.failed(ctx, "read which replicas there are", err)
 		}
-		r.Joined, r.Expires, r.Me = timeOf(joined), timeOf(expires), id == me
+		r.ID, r.Joined, r.Expires, r.Me = strconv.FormatInt(id, 10), timeOf(joined), timeOf(expires), id == me
 		all = append(all, r)
 	}
 	return all, m.ledger.failed(ctx, "read which replicas there are", rows.Err())

@@ -38,8 +38,8 @@ func TestBoard(t *testing.T) {
 		all, err := m.Replicas(t.Context())
 		must(t, err)
 		want := []record.Replica{
-			{Name: "a", Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Me: m == a},
-			{Name: "b", Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Me: m == b, InForce: true, Jobs: 1},
+			{Name: "a", ID: fmt.Sprint(a.id), Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Generation: "two", Me: m == a},
+			{Name: "b", ID: fmt.Sprint(b.id), Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Generation: "one", Me: m == b, InForce: true, Jobs: 1},
 		}
 		if !slices.EqualFunc(all, want, func(x, y record.Replica) bool {
 			same := x.Joined.Equal(y.Joined) && x.Expires.Equal(y.Expires)
@@ -199,21 +199,21 @@ func TestAway(t *testing.T) {
 	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: 10 * time.Minute})
 	must(t, err)
 	m.turn(t.Context(), 0)
-	if away := m.Away(); !away.IsZero() {
+	if away := m.Ledger().Since; !away.IsZero() || !m.Ledger().Reachable {
 		t.Error(away)
 	}
 	proxy.Down()
 	since := c.Now()
 	for range 2 {
 		m.turn(t.Context(), 0)
-		if away := m.Away(); !away.Equal(since) {
+		if away := m.Ledger().Since; !away.Equal(since) || m.Ledger().Reachable {
 			t.Error(away, since)
 		}
 		c.pass(time.Minute)
 	}
 	proxy.Up()
 	m.turn(t.Context(), 0)
-	if away := m.Away(); !away.IsZero() {
+	if away := m.Ledger().Since; !away.IsZero() || !m.Ledger().Reachable {
 		t.Error(away)
 	}
 	if all, err := m.Replicas(t.Context()); len(all) != 1 || err != nil {

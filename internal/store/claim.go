@@ -51,9 +51,11 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 	var job, begun, anchor, started, ended, succeeded, deferred, given, due, before, lookAt, againAt int64
 	var looks, again string
 	var whole, retry bool
+	answered := m.asks("take")
 	err = m.ledger.queryRow(ctx, take, now, now, now, array(full), array(but), id, now, record.Event, id, now, force).Scan(&claim.Token, &begun, &job, &claim.Job,
 		&s.Fingerprint, &anchor, &started, &ended, &succeeded, &s.Failures, &deferred, &given, &s.Vain, &due, &s.Trigger, &s.Planned, &s.Asked, &s.Anyway, &before, &s.BegunBy,
 		&looks, &lookAt, &again, &againAt, &s.Tried, &whole, &retry)
+	answered()
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		next, err = m.next(ctx, but)
@@ -71,7 +73,13 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 			claim.Some = sorted(slices.Concat(s.Looks, s.Again))
 		}
 	}
-	return claim, 0, m.note(id, claim)
+	if err := m.note(id, claim); err != nil {
+		return claim, 0, err
+	}
+	if !s.Begun.IsZero() {
+		m.options.Events.TookOver()
+	}
+	return claim, 0, nil
 }
 
 // texts decodes a column of texts, which may have each of them several times.
@@ -161,7 +169,9 @@ func (m *Member) holder(claim *record.Claim) (int64, error) {
 
 // settle executes what ends a claim, once.
 func (m *Member) settle(ctx context.Context, claim *record.Claim, list []statement) error {
+	answered := m.asks("end")
 	changed, err := m.ledger.dialect.write(ctx, list, true)
+	answered()
 	if err != nil {
 		return m.ledger.failed(ctx, "end the claim of "+claim.Job, err)
 	}

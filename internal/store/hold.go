@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/record"
@@ -126,7 +127,9 @@ func (m *Member) hold(ctx context.Context, key string, waits func(), take func(c
 		if err == nil && id != 0 {
 			var taken bool
 			one, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+			answered := m.asks("hold")
 			taken, err = take(one, id)
+			answered()
 			cancel()
 			if taken && err == nil {
 				return func() { m.release(id, key) }, waited, nil
@@ -140,6 +143,8 @@ func (m *Member) hold(ctx context.Context, key string, waits func(), take func(c
 			return nil, waited, m.ledger.failed(ctx, "hold "+bounded(key), err)
 		}
 		if !waited {
+			kind, _, _ := strings.Cut(key, " ")
+			m.options.Events.Waited(kind)
 			waits()
 		}
 		waited = true
@@ -179,6 +184,7 @@ func (m *Member) drop(id int64, key string) {
 // later sweep ends the hold there.
 func (m *Member) release(id int64, key string) {
 	m.tell(func(ctx context.Context) {
+		defer m.asks("release")()
 		_, _ = m.ledger.transact(ctx, do("DELETE FROM {holds} WHERE key = ? AND member = ?", key, id))
 		m.drop(id, key)
 	})

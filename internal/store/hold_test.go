@@ -201,6 +201,68 @@ func TestHoldWithoutLedger(t *testing.T) {
 	}
 }
 
+// told counts the events of a member.
+type told struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+func (e *told) add(what string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.count[what]++
+}
+
+func (e *told) Asked(op string, _ time.Duration) { e.add("asked " + op) }
+func (e *told) TookOver()                        { e.add("took over") }
+func (e *told) Fenced()                          { e.add("fenced") }
+func (e *told) Waited(kind string)               { e.add("waited for " + kind) }
+
+// TestEvents: a member tells of its requests, of what it takes over, of its waits, and of its end.
+func TestEvents(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	events := &told{count: map[string]int{}}
+	b.options.Events = events
+	for _, m := range members {
+		offer(t, m, "one", plans(d, "f", 1))
+	}
+	taken(t, a)
+	a.end() // as if it had died
+	d.pass(lease / 2)
+	must(t, b.renew(ctx))
+	d.pass(lease/2 + time.Minute)
+	must(t, b.sweep(ctx))
+	claim := taken(t, b)
+	if claim == nil {
+		t.Fatal("nothing to take over")
+	}
+	must(t, a.enter(ctx))
+	_, err := a.Hold(ctx, "manifest x", quietly)
+	must(t, err)
+	if _, err := b.Hold(briefly(t), "manifest x", quietly); err == nil {
+		t.Error("two have one hold")
+	}
+	done, err := b.Hold(ctx, "manifest y", quietly)
+	must(t, err)
+	done()
+	must(t, endRun(d, b, claim))
+	_, err = b.Jobs(ctx)
+	must(t, err)
+	b.giveUp()
+	b.giveUp()
+	events.mu.Lock()
+	defer events.mu.Unlock()
+	for what, least := range map[string]int{
+		"took over": 1, "waited for manifest": 1, "fenced": 1, "asked offer": 1, "asked renew": 1, "asked sweep": 1, "asked take": 1, "asked hold": 2,
+		"asked release": 1, "asked end": 1, "asked board": 1,
+	} {
+		if n := events.count[what]; n < least || n > 1 && !strings.HasPrefix(what, "asked") {
+			t.Errorf("%s: %d times", what, n)
+		}
+	}
+}
+
 // TestGiveBackInSilence: who gives a hold back waits only briefly for a ledger that is silent, also if the job was lost and is asked for once more.
 func TestGiveBackInSilence(t *testing.T) {
 	t.Parallel()

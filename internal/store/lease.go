@@ -38,7 +38,29 @@ type MemberOptions struct {
 	Guest bool
 	// Lease is after how long of silence others take over.
 	Lease time.Duration
+	// Events are told what the member does; nil for none.
+	Events Events
 }
+
+// Events are told what a [Member] does, from any goroutine. They must not block.
+type Events interface {
+	// Asked is told how long a request to the ledger took until it was answered, or failed. There are few different operations.
+	Asked(op string, took time.Duration)
+	// TookOver is told of a job that another process had begun, and that this one has taken.
+	TookOver()
+	// Fenced is told that the member was given up.
+	Fenced()
+	// Waited is told of a wait for another process that does the same: the first word of a hold is its kind.
+	Waited(kind string)
+}
+
+// unheard are the events of a member that tells nobody.
+type unheard struct{}
+
+func (unheard) Asked(string, time.Duration) {}
+func (unheard) TookOver()                   {}
+func (unheard) Fenced()                     {}
+func (unheard) Waited(string)               {}
 
 // Member is a process that works on the jobs of a ledger, as long as it renews its lease. Who is silent for too long is given up: it stops what
 // it was doing, and enters anew under another number. What was begun under a number ends with it.
@@ -56,9 +78,10 @@ type Member struct {
 	claims map[int64]*claimed // by token
 	held   map[string]bool    // the holds of this process
 	force  inForce
-	// ahead is how far the ledger's clock is ahead of this process's; away is since when the ledger cannot be reached, zero if it can.
-	ahead time.Duration
-	away  time.Time
+	// ahead is how far the ledger's clock is ahead of this process's, and roundTrip is how long it took to ask; away is since when the ledger cannot be
+	// reached, zero if it can.
+	ahead, roundTrip time.Duration
+	away             time.Time
 }
 
 // inForce is the generation that decides, as the last renewal or offer has found it.
@@ -75,6 +98,9 @@ type claimed struct {
 
 // Enter makes this process a member of a ledger. It is one until [Member.Leave], as long as [Member.Keep] runs.
 func (l *Ledger) Enter(ctx context.Context, options MemberOptions) (*Member, error) {
+	if options.Events == nil {
+		options.Events = unheard{}
+	}
 	m := &Member{ledger: l, options: options, taking: make(chan struct{}, 1)}
 	if err := m.enter(ctx); err != nil {
 		return nil, fmt.Errorf("enter the ledger %s: %w", l.path, err)
@@ -99,15 +125,21 @@ func (m *Member) enter(ctx context.Context) error {
 
 // compareClocks finds out how far the ledger's clock is ahead, to about half of the time that the answer takes.
 func (m *Member) compareClocks(ctx context.Context) error {
-	sent := m.ledger.options.Now()
+	sent, began := m.ledger.options.Now(), boottime()
 	var there int64
 	if err := m.ledger.queryRow(ctx, "SELECT ?::bigint", now).Scan(&there); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.ahead = timeOf(there).Sub(sent.Add(m.ledger.options.Now().Sub(sent) / 2))
+	m.ahead, m.roundTrip = timeOf(there).Sub(sent.Add(m.ledger.options.Now().Sub(sent)/2)), boottime()-began
 	return nil
+}
+
+// asks returns what tells how long a request took, when it is called.
+func (m *Member) asks(op string) (answered func()) {
+	began := boottime()
+	return func() { m.options.Events.Asked(op, boottime()-began) }
 }
 
 // Now returns the present time by the ledger's clock, with the precision of the tables.
@@ -117,11 +149,11 @@ func (m *Member) Now() time.Time {
 	return m.ledger.options.Now().Add(m.ahead).Truncate(time.Millisecond)
 }
 
-// Away returns since when the ledger cannot be reached, zero if it can.
-func (m *Member) Away() time.Time {
+// Ledger returns whether the ledger can be reached, and how long it last took to answer.
+func (m *Member) Ledger() record.Ledger {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.away
+	return record.Ledger{Kind: "postgresql", Reachable: m.away.IsZero(), Since: m.away, RoundTrip: m.roundTrip.Seconds()}
 }
 
 // noteAway notes whether the ledger could be reached.
@@ -235,6 +267,7 @@ func (m *Member) watch(ctx context.Context) {
 // giveUp ends what was begun under the present number.
 func (m *Member) giveUp() {
 	if m.end() {
+		m.options.Events.Fenced()
 		m.ledger.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "fenced: the ledger was silent for too long, so others may take over")
 	}
 }
@@ -262,6 +295,7 @@ func (m *Member) renew(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	defer m.asks("renew")()
 	sent := boottime()
 	const query = "UPDATE {members} SET expires = ? WHERE id = ? AND expires > ? RETURNING " +
 		"(SELECT coalesce(json_agg(token), '[]') FROM {jobs} WHERE member = ?), (SELECT coalesce(max(number), 0) FROM {inforce}), (SELECT coalesce(max(hash), '') FROM {inforce})"
@@ -327,12 +361,14 @@ const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CA
 func (m *Member) sweep(ctx context.Context) error {
 	const late = "UPDATE {jobs} SET urgent = true WHERE id IN " +
 		"(SELECT id FROM {jobs} WHERE member IS NULL AND NOT removed AND NOT urgent AND next > 0 AND next < ? {unlocked})"
+	answered := m.asks("sweep")
 	freed, err := m.ledger.dialect.write(ctx, []statement{
 		m.endHolds(),
 		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
 		do(late, moment(-lateSoon)),
 		cutOff("NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?)", now),
 	}, false)
+	answered()
 	if freed > 0 {
 		m.ledger.options.Log.LogAttrs(ctx, slog.LevelWarn, "jobs of a process that is gone are free again")
 	}

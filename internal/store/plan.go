@@ -59,6 +59,7 @@ func (m *Member) Offer(ctx context.Context, hash string, plans func(context.Cont
 		return false, err
 	}
 	defer done()
+	defer m.asks("offer")()
 	changed, err := m.ledger.transact(ctx, do(vote, hash, id, now))
 	if err == nil && changed == 0 {
 		err = errNoMember

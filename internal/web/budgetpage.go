@@ -150,13 +150,15 @@ type configView struct {
 	Added, Changed, Removed nameList
 	ChangedAt               moment
 	Replicas                []replicaView
+	// InForce is the beginning of the hash of the jobs in force, RoundTrip how long the ledger takes to answer; empty where that is not known.
+	InForce, RoundTrip string
 }
 
 // replicaView is a process that works on the same jobs.
 type replicaView struct {
-	Name, Dray, Jobs string
-	Joined           moment
-	Me, InForce      bool
+	Name, Dray, Jobs, Generation string
+	Joined                       moment
+	Me, InForce                  bool
 }
 
 // nameList are some names, and how many more there are.
@@ -182,6 +184,9 @@ func namesOf(jobs []string, linked bool) nameList {
 	return n
 }
 
+// hashText shortens a hash to what tells it from others.
+func hashText(hash string) string { return clean(hash[:min(len(hash), record.HashShown)]) }
+
 func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 	p := &configView{head: s.headOf(status, v, "/config", &url.URL{Path: "/config"})}
 	if s.options.Details != nil {
@@ -196,7 +201,11 @@ func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 		p.ChangedAt = since(c.ChangedAt, status.Now)
 	}
 	for _, r := range status.Replicas {
-		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), since(r.Joined, status.Now), r.Me, r.InForce})
+		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), hashText(r.Generation), since(r.Joined, status.Now), r.Me, r.InForce})
+	}
+	p.InForce = hashText(status.Config.InForce)
+	if l := status.Ledger; l != nil && l.Reachable {
+		p.RoundTrip = time.Duration(l.RoundTrip * float64(time.Second)).Round(100 * time.Microsecond).String()
 	}
 	return &screen{template: "config", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"reload", "reload", p}, {"loaded", "config-loaded", p}}}
 }

@@ -285,7 +285,7 @@ func full() record.Snapshot {
 	return record.Snapshot{
 		Dray: "1.2.3", Started: at(-50 * time.Hour), Now: noon, Totals: record.Totals{Parallel: 4},
 		Config: record.Config{
-			Generation: 3, Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
+			Generation: 3, Hash: "4f1c00112233445566", InForce: "4f1c00112233445566", Loaded: at(-2 * time.Hour), RejectedAt: at(-5 * time.Minute),
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
 		},
 		Budgets: []record.Budget{
@@ -293,8 +293,9 @@ func full() record.Snapshot {
 			{Registry: "ghcr.io", Account: "ghcr.io", Limit: -1, Remaining: -1, RetryAt: at(20 * time.Minute)},
 		},
 		Replicas: []record.Replica{
-			{Name: "one", Dray: "1.2.3", Joined: at(-time.Hour), InForce: true, Jobs: 2, Me: true}, {Name: hostile, Dray: "1.2.2", Joined: at(-2 * time.Minute)},
+			{Name: "one", Dray: "1.2.3", Joined: at(-time.Hour), Generation: "4f1c00112233445566", InForce: true, Jobs: 2, Me: true}, {Name: hostile, Dray: "1.2.2", Joined: at(-2 * time.Minute), Generation: hostile},
 		},
+		Ledger: &record.Ledger{Kind: "postgresql", Reachable: true, RoundTrip: 0.00123},
 		Paused: &record.Pause{Since: at(-time.Minute), By: hostile, All: true},
 		Receivers: []record.Receiver{
 			{Name: "hub", Type: "dockerhub", Path: "/hook/hub/5d0c", Keyed: true, Events: map[string]int64{"accepted": 12, "refused": 1}, LastEvent: at(-time.Minute)},

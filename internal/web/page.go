@@ -176,8 +176,11 @@ func (s *Server) headOf(status *record.Snapshot, v viewer, page string, here *ur
 		Now: status.Now.UTC().Format(time.RFC3339), Version: status.Dray, Generation: status.Config.Generation,
 		Started: since(status.Started, status.Now), Loaded: since(status.Config.Loaded, status.Now), Viewer: v,
 		Notices: notices{
-			Stopping: status.Stopping, RejectedAt: since(status.Config.RejectedAt, status.Now), Partly: status.Config.Partly, Away: since(status.Away, status.Now),
+			Stopping: status.Stopping, RejectedAt: since(status.Config.RejectedAt, status.Now), Partly: status.Config.Partly,
 		},
+	}
+	if l := status.Ledger; l != nil {
+		h.Notices.Away = since(l.Since, status.Now)
 	}
 	if status.Paused != nil {
 		h.Notices.Paused = strings.TrimPrefix(pauseText(status.Paused), "all are ")
