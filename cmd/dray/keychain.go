@@ -38,6 +38,8 @@ type signIn struct {
 	identity   aws.Identity
 	google     bool
 	account    google.Identity
+	// robot is the name of a robot account of Quay, tokenFile where its token is.
+	robot, tokenFile string
 }
 
 func reachOf(registries map[string]config.Registry) reach {
@@ -67,6 +69,9 @@ func reachOf(registries map[string]config.Registry) reach {
 		if g := entry.Google; g != nil {
 			s.google, s.account = true, google.Identity{File: g.CredentialsFile, Impersonate: g.Impersonate}
 		}
+		if q := entry.Quay; q != nil {
+			s.robot, s.tokenFile = q.Robot, q.TokenFile
+		}
 		if s != (signIn{}) || entry.Anonymous {
 			r.signIns[key] = s
 		}
@@ -89,12 +94,14 @@ func (r reach) keychain(store *auth.Store, c clouds) auth.Keychain {
 			k.Named[key] = c.azure.credential
 		case s.aws:
 			k.Named[key] = awsSource(c.aws, s.identity)
-		case s.google && r.open(key):
+		case (s.google || s.robot != "") && r.open(key):
 			k.Named[key] = func(context.Context, image.Repository) (auth.Credential, time.Time, error) {
-				return auth.Credential{}, time.Time{}, fmt.Errorf("registries.%s.google: the registry is used without TLS, or without verifying it, so anybody on the way could read the credential", key)
+				return auth.Credential{}, time.Time{}, fmt.Errorf("registries.%s: the registry is used without TLS, or without verifying it, so anybody on the way could read the credential", key)
 			}
 		case s.google:
 			k.Named[key] = googleSource(c.google, s.account)
+		case s.robot != "":
+			k.Named[key] = auth.Robot(s.robot, s.tokenFile)
 		case s.helper != "":
 			k.Named[key] = auth.Helper(s.helper)
 		case s.credential.Username == "" && s.credential.Password != "" && c.azure != nil:

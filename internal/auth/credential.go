@@ -18,6 +18,8 @@ type Credential struct {
 	Lacking string
 	// Hint says how to sign in, if that differs from the usual way.
 	Hint string
+	// federated says that Password is a token of an OIDC provider, for which the registry gives the account a password.
+	federated bool
 }
 
 // Anonymous reports whether the credential is empty.

@@ -414,13 +414,19 @@ func (s *signer) seek(ctx context.Context) (Credential, error) {
 	defer cancel()
 	begun := time.Now()
 	credential, expires, err := s.source(ctx)
+	lasts := min(time.Since(begun), refusalFor) // of a failure
+	if err != nil {
+		err = noCredential(s.wire.Name(), err)
+	} else if credential.federated {
+		if credential, expires, err = s.exchange(ctx, credential); err != nil {
+			lasts = refusalFor
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		err = noCredential(s.wire.Name(), err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // otherwise the callers just left
-			now := time.Now()
-			s.failure, s.failedUntil = err, now.Add(min(now.Sub(begun), refusalFor))
+			s.failure, s.failedUntil = err, time.Now().Add(lasts)
 		}
 		return Credential{}, err
 	}

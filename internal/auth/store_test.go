@@ -73,7 +73,7 @@ esac
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(Credential{})); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

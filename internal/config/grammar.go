@@ -160,7 +160,7 @@ type registrySection struct {
 	// late, so that dray may see a moved tag hours later.
 	Listing text `yaml:"listing" host:"" enum:"auto|head|hub" default:"auto"`
 	// This is an Azure Container Registry: sign in through Entra, and let it import by itself what it can. `{}` is enough.
-	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|aws|google|username|identityToken|credentialHelper|anonymous"`
+	Azure registryAzureSection `yaml:"azure" host:"" never:"azure|aws|google|quay|username|identityToken|credentialHelper|anonymous"`
 	// This is a registry of Amazon ECR or ECR Public: sign in with the credential that AWS's SDK finds, or with another one of AWS. Without this
 	// key dray does the same where there is a credential of AWS, and none of `docker login`; with it, it does not go on without one. `{}` is
 	// enough. See docs/aws.md.
@@ -169,6 +169,16 @@ type registrySection struct {
 	// this key dray does the same where there are such credentials, and none of `docker login`; with it, it does not go on without them.
 	// `{}` is enough. See docs/google.md.
 	Google registryGoogleSection `yaml:"google"`
+	// This is a registry of Quay: sign in as a robot account with a token of an OIDC provider, by robot federation. See docs/recipes.md.
+	Quay registryQuaySection `yaml:"quay"`
+}
+
+type registryQuaySection struct {
+	origin
+	// The robot account, as `organization+name`.
+	Robot text `yaml:"robot" required:"" format:"robot" example:"acme+mirror"`
+	// The file with the token, such as that of a Kubernetes service account. dray reads it each time that it signs in.
+	TokenFile text `yaml:"tokenFile" required:"" example:"/var/run/secrets/tokens/quay"`
 }
 
 type registryGoogleSection struct {

@@ -56,6 +56,10 @@ var shown = map[string]string{
 	"registries.HOST.google.credentialsFile":            "registries:\n  europe-docker.pkg.dev:\n    google: {credentialsFile: /etc/dray/google.json}",
 	"registries.HOST.google.impersonate":                "registries:\n  europe-docker.pkg.dev/acme:\n    google: {impersonate: mirror@acme.iam.gserviceaccount.com}",
 
+	"registries.HOST.quay":           "registries:\n  quay.io/acme:\n    quay: {robot: acme+mirror, tokenFile: /var/run/secrets/tokens/quay}",
+	"registries.HOST.quay.robot":     "registries:\n  quay.example.com:\n    quay: {robot: acme+mirror, tokenFile: /var/run/secrets/tokens/quay}",
+	"registries.HOST.quay.tokenFile": "registries:\n  quay.example.com:\n    quay: {robot: acme+mirror, tokenFile: /var/run/secrets/tokens/quay}",
+
 	"verify":                                          "verify:\n  acme:\n    images: [\"ghcr.io/acme/**\"]\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",
 	"verify.NAME.images":                              "verify:\n  acme:\n    images: [\"ghcr.io/acme/**\", docker.io/library/alpine]\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",
 	"verify.NAME.authorities":                         "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}",

@@ -46,6 +46,8 @@ type Registry struct {
 	AWS *RegistryAWS
 	// Google is nil if the config says nothing of Google's cloud.
 	Google *RegistryGoogle
+	// Quay is nil if the config says nothing of a robot account of Quay.
+	Quay *RegistryQuay
 }
 
 // RateLimit has the limits to keep within. A number is 0 if it is not set.
@@ -171,9 +173,9 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 	if s.Listing.value == "hub" && key != image.DockerHub {
 		b.fail(s.Listing.origin, errors.New("hub is Docker Hub's own API, and says nothing of other registries"), "remove it, or move it to the entry "+image.DockerHub)
 	}
-	for _, cloud := range []origin{s.AWS.origin, s.Google.origin} {
+	for _, cloud := range []origin{s.AWS.origin, s.Google.origin, s.Quay.origin} {
 		if at := s.openTo(); cloud.set && at.set {
-			b.fail(at, errors.New("would let anybody on the way read the credential of a cloud"), "remove it, or "+cloud.key)
+			b.fail(at, errors.New("would let anybody on the way read the credential"), "remove it, or "+cloud.key)
 		}
 	}
 	return Registry{
@@ -201,6 +203,7 @@ func (b *builder) registry(key string, e entry[registrySection]) Registry {
 		Azure:       b.registryAzure(s.Azure),
 		AWS:         b.registryAWS(key, s.AWS),
 		Google:      b.registryGoogle(key, s.Google),
+		Quay:        b.registryQuay(s.Quay),
 	}
 }
 

@@ -537,6 +537,7 @@ var patterns = func() map[string]string {
 		"resource":       whole(`/[sS][uU][bB][sS][cC][rR][iI][pP][tT][iI][oO][nN][sS]/[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[^\n]+/[a-zA-Z0-9]{5,50}`),
 		"role":           whole(`arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}`),
 		"serviceAccount": whole(`[a-z0-9][a-z0-9._-]{0,63}@[a-z0-9-]+(?:\.[a-z0-9-]+)+`),
+		"robot":          whole(`[a-z0-9][a-z0-9._-]{0,254}\+[a-z0-9][a-z0-9_.-]{0,254}`),
 		"keyValue":       whole(`[^=\n]{1,128}=[^\n]{0,256}`),
 		"encryption":     whole(`AES256|KMS|KMS_DSSE|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]{1,256}`),
 		"url":            whole(`https://[^/?#\s@]+/?`),

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -41,13 +42,21 @@ type Auth struct {
 	PushMakes bool
 	// Service is the name in the challenge, "registry" if empty.
 	Service string
+	// Robots maps robot accounts to the tokens of an OIDC provider for which they get a password, as Quay's robot federation gives it. The password
+	// lasts for an hour.
+	Robots map[string]string
 }
+
+// robotPath is where robot accounts get their passwords.
+const robotPath = "/oauth2/federation/robot/token"
 
 // tokens gives out tokens and checks them.
 type tokens struct {
 	auth    Auth
 	mu      sync.Mutex
 	granted map[string]grant
+	// passwords are those of robot accounts, and when they end.
+	passwords map[[2]string]time.Time
 }
 
 type grant struct {
@@ -164,8 +173,26 @@ func (t *tokens) known(user, password string) bool {
 	if user == "" {
 		return t.auth.AnonymousPull
 	}
+	t.mu.Lock()
+	ends := t.passwords[[2]string{user, password}]
+	t.mu.Unlock()
 	want, found := t.auth.Users[user]
-	return found && want == password
+	return found && want == password || time.Now().Before(ends)
+}
+
+// federate gives a robot account a password for a token. Quay answers with nothing else.
+func (t *tokens) federate(w http.ResponseWriter, req *http.Request) {
+	user, token, _ := req.BasicAuth()
+	if want, found := t.auth.Robots[user]; !found || want != token {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	ends := time.Now().Add(time.Hour)
+	password := fmt.Sprintf("e30.%s.%s", base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, ends.Unix())), rand.Text())
+	t.mu.Lock()
+	t.passwords[[2]string{user, password}] = ends
+	t.mu.Unlock()
+	reply(w, http.StatusOK, "application/json", encode(map[string]string{"token": password}))
 }
 
 // allowed is the part of the scopes that the user may have.

@@ -68,7 +68,7 @@ func New(options Options) *Registry {
 	if options.Auth != nil {
 		r.tokens.auth = *options.Auth
 		r.tokens.auth.TokenPath = cmp.Or(options.Auth.TokenPath, tokenPath)
-		r.tokens.granted = map[string]grant{}
+		r.tokens.granted, r.tokens.passwords = map[string]grant{}, map[[2]string]time.Time{}
 	}
 	r.Gate = NewGate(http.HandlerFunc(r.route))
 	r.Gate.log.tokenPath = r.tokens.auth.TokenPath
@@ -83,6 +83,10 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set(zotHeader, zotHeaders)
 	}
 	if r.options.Auth != nil && (to.kind != KindListing || !r.options.Listing.signsListing()) {
+		if req.URL.Path == robotPath && r.tokens.auth.Robots != nil {
+			r.tokens.federate(w, req)
+			return
+		}
 		if to.kind == KindToken {
 			r.tokens.serve(w, req)
 			return

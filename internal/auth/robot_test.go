@@ -1,0 +1,144 @@
+package auth
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// password is what Quay gives a robot account: a JSON Web Token. The zero time is one without an end.
+func password(ends time.Time, n int) string {
+	claims := fmt.Sprintf(`{"n":%d}`, n)
+	if !ends.IsZero() {
+		claims = fmt.Sprintf(`{"n":%d,"exp":%d}`, n, ends.Unix())
+	}
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".x"
+}
+
+// TestRobot signs in as a robot account through ten hours, in which its token moves to another each hour, and counts the passwords that Quay gives.
+func TestRobot(t *testing.T) {
+	for name, c := range map[string]struct {
+		life  time.Duration // of a password
+		says  bool          // the password says it
+		given int
+	}{
+		"an hour":             {life: time.Hour, says: true, given: 11},
+		"an hour, silent":     {life: time.Hour, given: 11},
+		"ten minutes":         {life: 10 * time.Minute, says: true, given: 120},
+		"longer than it says": {life: 100 * time.Hour, says: true, given: 11},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "token")
+				subject, good, given := "", map[string]time.Time{}, 0
+				c2 := clientOf(t, func(req *http.Request) (*http.Response, error) {
+					user, pass, _ := req.BasicAuth()
+					switch {
+					case req.URL.Path == robotPath && req.Method == http.MethodGet && user == "acme+mirror" && pass == subject:
+						given++
+						ends := time.Now().Add(c.life)
+						said1 := time.Time{}
+						if c.says {
+							said1 = ends
+						}
+						text := password(said1, given)
+						good[text] = ends
+						return said(req, 200, nil, `{"token":"`+text+`"}`), nil
+					case req.URL.Path == "/token" && user == "acme+mirror" && time.Now().Before(good[pass]):
+						return said(req, 200, nil, `{"token":"t`+pass+`","expires_in":60}`), nil
+					case strings.HasPrefix(req.URL.Path, "/v2/") && strings.HasPrefix(req.Header.Get("Authorization"), "Bearer t"):
+						return said(req, 200, nil, ""), nil
+					case strings.HasPrefix(req.URL.Path, "/v2/"):
+						return challenged(req, "https://"+ours+"/token"), nil
+					}
+					return said(req, 401, nil, ""), nil
+				}, func(ctx context.Context) (Credential, time.Time, error) {
+					return Robot("acme+mirror", path)(ctx, image.Repository{})
+				}, false)
+				for minute := range 600 {
+					if minute%60 == 0 {
+						subject = fmt.Sprintf("subject.of.%d", minute)
+						write(t, path, subject+"\n", 0o600)
+					}
+					if err := look(t, c2, "acme/app"); err != nil {
+						t.Fatalf("after %d minutes: %v", minute, err)
+					}
+					time.Sleep(time.Minute)
+				}
+				if given != c.given {
+					t.Errorf("%d passwords in ten hours, want %d", given, c.given)
+				}
+			})
+		})
+	}
+}
+
+// TestRobotRefused: each counterpart leads to an error that says what to do, without the token, and is asked once a minute at most.
+func TestRobotRefused(t *testing.T) {
+	const token = "subject.of.secret"
+	for name, c := range map[string]struct {
+		file   string
+		answer func(req *http.Request) *http.Response
+		want   []string
+		asked  int // by 20 requests at once
+	}{
+		"refused":      {token, func(r *http.Request) *http.Response { return said(r, 401, nil, "no "+token) }, []string{"401", "acme+mirror", "issuer"}, 1},
+		"forbidden":    {token, func(r *http.Request) *http.Response { return said(r, 403, nil, "") }, []string{"403", "issuer"}, 1},
+		"older Quay":   {token, func(r *http.Request) *http.Response { return said(r, 404, nil, "<html>") }, []string{"404", "3.13"}, 1},
+		"down":         {token, func(r *http.Request) *http.Response { return said(r, 502, nil, "") }, []string{"502"}, 2},
+		"an HTML page": {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "<html>"+token) }, []string{"not a JSON object"}, 1},
+		"no password":  {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "{}") }, []string{"neither"}, 1},
+		"endless":      {token, func(r *http.Request) *http.Response { return said(r, 200, nil, strings.Repeat("x", maxToken+1)) }, []string{"sign in"}, 1},
+		"to another": {token, func(r *http.Request) *http.Response {
+			return said(r, 302, http.Header{"Location": {"https://other.example/"}}, "")
+		}, []string{"other.example", "not allowed"}, 1},
+		"an empty file":   {" \n", nil, []string{"there is no token in"}, 0},
+		"lines in a file": {"a\nb", nil, []string{"there is no token in"}, 0},
+		"no file":         {"", nil, []string{"no such file"}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "token")
+				if c.file != "" {
+					write(t, path, c.file, 0o600)
+				}
+				asked := 0
+				client := clientOf(t, func(req *http.Request) (*http.Response, error) {
+					if req.URL.Path == robotPath {
+						asked++
+						return c.answer(req), nil
+					}
+					t.Errorf("%s %s was asked", req.Method, req.URL)
+					return said(req, 401, nil, ""), nil
+				}, func(ctx context.Context) (Credential, time.Time, error) {
+					return Robot("acme+mirror", path)(ctx, image.Repository{})
+				}, false)
+				for range 20 {
+					err := look(t, client, "acme/app")
+					if err == nil {
+						t.Fatal("no error")
+					}
+					for _, want := range c.want {
+						if !strings.Contains(err.Error(), want) {
+							t.Errorf("%v\nlacks %q", err, want)
+						}
+					}
+					if strings.Contains(err.Error(), token) {
+						t.Errorf("%v\nhas the token", err)
+					}
+				}
+				if asked != c.asked {
+					t.Errorf("asked %d times, want %d", asked, c.asked)
+				}
+			})
+		})
+	}
+}
