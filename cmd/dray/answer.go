@@ -17,6 +17,7 @@ import (
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/receiver"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/schedule"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/web"
@@ -49,14 +50,17 @@ type current struct {
 	// excerpts parses the config once, when it is first asked for: that takes seconds where there are very many mappings.
 	excerpts func() map[config.Position]string
 
+	// client sends the requests.
+	client *registry.Client
+
 	added, changed, removed []string
 	changedAt               time.Time
 }
 
 // currentOf compares a config with the one before; nil for none.
-func currentOf(cfg *config.Config, jobs []plan.Job, before *current) *current {
+func currentOf(cfg *config.Config, jobs []plan.Job, client *registry.Client, before *current) *current {
 	r := &current{
-		config: cfg, jobs: make(map[string]*plan.Job, len(jobs)), mappings: make(map[string]*config.Mapping, len(cfg.Mappings)),
+		config: cfg, client: client, jobs: make(map[string]*plan.Job, len(jobs)), mappings: make(map[string]*config.Mapping, len(cfg.Mappings)),
 		excerpts: sync.OnceValue(cfg.Excerpts),
 	}
 	for i := range jobs {
@@ -124,7 +128,15 @@ func (d details) Config() record.ConfigFiles {
 }
 
 // Registries implements web.Details.
-func (d details) Registries() []record.RegistryUse { return d.metrics.Registries() }
+func (d details) Registries() []record.RegistryUse {
+	all := d.metrics.Registries()
+	if r := d.current.Load(); r != nil {
+		for i := range all {
+			all[i].Accounts = r.client.Accounts(all[i].Registry)
+		}
+	}
+	return all
+}
 
 // Status implements web.Daemon.
 func (a answers) Status(ctx context.Context) (record.Snapshot, error) {

@@ -81,7 +81,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 			s.reader.Accept()
 			s.azure.Store(&azureJobs{built.clouds.azure, jobs})
 			s.sources.Store(new(plan.SourcesOf(jobs)))
-			s.current.Store(currentOf(cfg, jobs, s.current.Load()))
+			s.current.Store(currentOf(cfg, jobs, built.client, s.current.Load()))
 			s.take(cfg)
 			if texts := unclear(cfg); len(texts) > 0 {
 				go s.log.LogAttrs(context.Background(), slog.LevelWarn, "files name what may be images", slog.String("reason", strings.Join(texts, "; ")))

@@ -77,7 +77,7 @@ func TestStatusPages(t *testing.T) {
 	shows("/jobs/app", d.config+":5:", "'${file:"+place+"}'", "22:00-06:00")
 	shows("/jobs/old", "1 imported", to+"/old:v1", "nothing → sha256:", "absent", `level=INFO msg="job done" reason="1 `)
 	shows("/", from+"/acme/app", "→ "+to+"/old", `<option value="`+to+`">`)
-	shows("/registries", from, to)
+	shows("/registries", from, to, "<td><div>nobody</div></td>")
 	shows("/config", "There was none since the start.")
 
 	d.write(d.config, text(app, mapping("name: new, source: '%s/acme/app', target: '%s/new', tags: ['v*']", from, to), mapping("name: other, source: '%s/acme/app', target: '%s/other', tags: ['v1']", from, to)))
@@ -99,7 +99,7 @@ func TestExcerptsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var now atomic.Pointer[current]
-	now.Store(currentOf(cfg, jobs, nil))
+	now.Store(currentOf(cfg, jobs, nil, nil))
 	for range 2 {
 		if job, _ := (details{current: &now}).Job(&record.JobStatus{Job: "app"}); !strings.Contains(job.YAML, "name: app") {
 			t.Errorf("it is %q", job.YAML)

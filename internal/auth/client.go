@@ -35,11 +35,11 @@ func (c *Client) Account(ctx context.Context) (string, error) {
 	return credential.Account(), err
 }
 
-// Known returns the account's name as far as it is known.
-func (c *Client) Known() string {
+// Known returns the account's name; empty for anonymous. known is false before the credential was found.
+func (c *Client) Known() (account string, known bool) {
 	c.home.mu.Lock()
 	defer c.home.mu.Unlock()
-	return c.home.credential.Account()
+	return c.home.credential.Account(), c.home.known
 }
 
 const (

@@ -35,9 +35,19 @@ type RegistryUse struct {
 	Registry string
 	// Requests counts those that were sent, and Errors those without an answer, or with one of 429 or 5xx.
 	Requests, Errors int64
+	// Accounts are as whom dray has signed in.
+	Accounts []Account
 	// InFlight counts those whose answer has not begun.
 	InFlight int64
 	// Failure is the last error, and FailedAt when it came; zero for none.
 	Failure  string
 	FailedAt time.Time
+}
+
+// Account is as whom dray has signed in to a registry.
+type Account struct {
+	// Part is the registry, or the part of it with a credential of its own, as host/path.
+	Part string
+	// Name is empty for anonymous.
+	Name string
 }

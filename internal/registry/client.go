@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/wire"
 )
 
@@ -286,7 +289,28 @@ func (c *Client) SignsIn(repo image.Repository) bool {
 	c.mu.Lock()
 	e := c.endpoints[repo.Registry+" "+name]
 	c.mu.Unlock()
-	return e != nil && e.auth.Known() != ""
+	if e == nil {
+		return false
+	}
+	account, _ := e.auth.Known()
+	return account != ""
+}
+
+// Accounts returns as whom requests to a registry are signed, as far as it is known, sorted by the part of the registry.
+func (c *Client) Accounts(registry string) (all []record.Account) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, e := range c.endpoints {
+		if e.registry != registry {
+			continue
+		}
+		if name, known := e.auth.Known(); known {
+			part := key[strings.LastIndexByte(key, ' ')+1:] // without the file of the credential store
+			all = append(all, record.Account{Part: part, Name: name})
+		}
+	}
+	slices.SortFunc(all, func(a, b record.Account) int { return strings.Compare(a.Part, b.Part) })
+	return all
 }
 
 // Lacking returns the missing program that would supply the credential of a repository; empty for none.

@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/draysync/dray/internal/auth"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/record"
 )
 
 func TestSignIn(t *testing.T) {
@@ -84,6 +86,12 @@ func TestLongestMatch(t *testing.T) {
 				if account, err := c.SignIn(t.Context(), at(repository)); err != nil || account != owner {
 					t.Errorf("SignIn for %s = %q, %v; want %q", repository, account, err, owner)
 				}
+			}
+			if got, want := c.Accounts(home), []record.Account{{Part: home, Name: "ann"}, {Part: home + "/team", Name: "ben"}, {Part: home + "/team/sub", Name: "eve"}}; !slices.Equal(got, want) {
+				t.Errorf("Accounts = %v, want %v", got, want)
+			}
+			if got := c.Accounts(other); len(got) != 0 {
+				t.Errorf("Accounts of a registry that was not asked = %v", got)
 			}
 		})
 	}

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"cmp"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/record"
@@ -104,6 +106,8 @@ type registryView struct {
 	FailedAt                   moment
 	Tone                       string
 	Jobs                       string
+	// Accounts are as whom dray has signed in.
+	Accounts []string
 }
 
 type registriesView struct {
@@ -128,6 +132,13 @@ func registryViewOf(u *record.RegistryUse, status *record.Snapshot) registryView
 	}
 	if u.Errors > 0 {
 		r.Tone = "bad"
+	}
+	for _, a := range u.Accounts {
+		text := clean(cmp.Or(a.Name, "nobody"))
+		if part, ok := strings.CutPrefix(a.Part, u.Registry+"/"); ok {
+			text += ", for " + clean(part)
+		}
+		r.Accounts = append(r.Accounts, text)
 	}
 	jobs := 0
 	for i := range status.Jobs {

@@ -160,7 +160,8 @@ func (fakeDetails) Config() record.ConfigFiles {
 
 func (fakeDetails) Registries() []record.RegistryUse {
 	return []record.RegistryUse{
-		{Registry: "docker.io", Requests: 1234, Errors: 2, InFlight: 3, Failure: "GET: 503 Service Unavailable", FailedAt: noon.Add(-time.Minute)},
+		{Registry: "docker.io", Requests: 1234, Errors: 2, InFlight: 3, Failure: "GET: 503 Service Unavailable", FailedAt: noon.Add(-time.Minute),
+			Accounts: []record.Account{{Part: "docker.io"}, {Part: "docker.io/acme", Name: "ann<b>"}}},
 		{Registry: "registry.corp.example:5000", Requests: 7},
 	}
 }
