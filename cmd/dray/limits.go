@@ -25,6 +25,8 @@ type limits struct {
 	rules    atomic.Pointer[map[string]ratelimit.Rule]
 	client   atomic.Pointer[registry.Client]
 	saved    func(by string) // nil for none
+	// alive returns how many processes share the limits; nil for one.
+	alive func() int
 
 	// all limits the blobs of all registries, and each those of one.
 	all   registry.Bandwidth
@@ -91,12 +93,22 @@ func (l *limits) bandwidth(name string) []*registry.Bandwidth {
 }
 
 func (l *limits) rule(name string) ratelimit.Rule {
+	rule := ratelimit.Known(name)
 	if rules := l.rules.Load(); rules != nil {
-		if rule, ok := (*rules)[name]; ok {
-			return rule
+		if own, ok := (*rules)[name]; ok {
+			rule = own
 		}
 	}
-	return ratelimit.Known(name)
+	rule.Sharers = l.sharers()
+	return rule
+}
+
+// sharers returns how many processes share the limits, at least one.
+func (l *limits) sharers() int {
+	if l.alive == nil {
+		return 1
+	}
+	return l.alive()
 }
 
 func (l *limits) account(name, repository string) string {

@@ -33,8 +33,9 @@ type kept struct {
 	keeper
 	// release is to be called once the store is closed.
 	release func()
-	// holds are shared with other processes; nil where there are none.
+	// holds are shared with other processes, and alive returns how many these are with this one; both are nil where there are none.
 	holds transfer.Holds
+	alive func() int
 }
 
 // remember opens the store of a directory, or the ledger that several processes share. The store is only a cache: if it cannot be opened, dray logs
@@ -93,7 +94,7 @@ func (a *app) ledger(ctx context.Context, c config.Cluster, options store.Option
 		}
 		shared := daemon.NewShared(ctx, member, m.Scheduled, log)
 		m.Sharing(func() metrics.Sharing { return sharingOf(ctx, shared) })
-		return kept{shared, func() {}, member}, nil
+		return kept{shared, func() {}, member, member.Alive}, nil
 	}}, nil
 }
 

@@ -142,7 +142,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	}
 	// After the store is closed, so that the next daemon finds all that this one has written.
 	s.closers = slices.Insert(s.closers, 0, func(context.Context) error { keeper.release(); return nil })
-	s.holds = keeper.holds
+	s.holds, s.limits.alive = keeper.holds, keeper.alive
 	if s.hooks, err = webhook.New(webhook.Options{Source: eventSource(), UserAgent: userAgent(), Log: s.log}); err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ type registrySection struct {
 	// Use HTTP without TLS.
 	PlainHTTP toggle `yaml:"plainHTTP" host:"" default:"false"`
 	// The highest number of requests of one kind in flight to this registry. The kinds are reads, downloads, writes, uploads and
-	// sign-in. A blob that waits for the other side of a copy does not count.
+	// sign-in. A blob that waits for the other side of a copy does not count. With `cluster` it is for all replicas together.
 	Concurrency number `yaml:"concurrency" host:"" min:"1" max:"256" example:"16"`
 	// The most bytes of blobs per second from this registry, and the most to it, besides the `bandwidth` of all.
 	Bandwidth text `yaml:"bandwidth" host:"" format:"bandwidth" example:"10MiB/s"`
@@ -326,7 +326,7 @@ type rateLimitSection struct {
 	origin
 	// How many pulls of a window to leave for others who share the account or address: a number, or a percentage such as `10%`.
 	Keep text `yaml:"keep" format:"keep" default:"0" example:"10|10%"`
-	// The highest number of requests per second, of any kind.
+	// The highest number of requests per second, of any kind. With `cluster` it is for all replicas together.
 	RequestsPerSecond number `yaml:"requestsPerSecond" min:"1" max:"10000" example:"5"`
 	// How many manifests may be fetched per `window`, if the registry does not report it.
 	PullsPerWindow number `yaml:"pullsPerWindow" requires:"window" min:"1" max:"1000000" example:"200"`

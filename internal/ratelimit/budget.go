@@ -14,8 +14,9 @@ type Rule struct {
 	// Limit and Window are the limit if the registry's answers name none; zero for none.
 	Limit  int
 	Window time.Duration
-	// PerSecond limits requests of any kind per second; zero for no limit.
-	PerSecond int
+	// PerSecond limits requests of any kind per second, of all processes together that share the limit; zero for no limit. Sharers is how many these
+	// are; zero for one.
+	PerSecond, Sharers int
 }
 
 // budget is what is known about the pulls of one account or address at one registry. It is pure: callers pass the time.

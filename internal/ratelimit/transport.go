@@ -208,8 +208,8 @@ func abuseError(registry string, until time.Time) *LimitError {
 
 // pace waits for the turn of a request at a registry with a limit per second.
 func (t *transport) pace(ctx context.Context) error {
-	perSecond := t.options.Rule(t.registry).PerSecond
-	if perSecond <= 0 {
+	rule := t.options.Rule(t.registry)
+	if rule.PerSecond <= 0 {
 		return nil
 	}
 	t.mu.Lock()
@@ -218,7 +218,7 @@ func (t *transport) pace(ctx context.Context) error {
 	if turn.Before(now) {
 		turn = now
 	}
-	t.turns[t.registry] = turn.Add(time.Second / time.Duration(perSecond))
+	t.turns[t.registry] = turn.Add(time.Second * time.Duration(max(1, rule.Sharers)) / time.Duration(rule.PerSecond))
 	t.mu.Unlock()
 	if !turn.After(now) {
 		return nil

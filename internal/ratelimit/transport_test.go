@@ -133,19 +133,21 @@ func TestWhatCounts(t *testing.T) {
 	})
 }
 
-// Only so many requests are sent in a second.
+// Only so many requests are sent in a second, by all processes together that share the limit.
 func TestRequestsPerSecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := governor(io.Discard, Rule{PerSecond: 5}, one)
-		f := &fake{answer: func(*http.Request) (int, string, string) { return 200, "", "" }}
-		began := time.Now()
-		for range 21 {
-			call(t, g, f, http.MethodGet, "/v2/a/tags/list")
-		}
-		if took := time.Since(began); took != 4*time.Second {
-			t.Errorf("21 requests took %s", took)
-		}
-	})
+	for sharers, want := range map[int]time.Duration{0: 4 * time.Second, 1: 4 * time.Second, 3: 12 * time.Second, 15: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			g := governor(io.Discard, Rule{PerSecond: 5, Sharers: sharers}, one)
+			f := &fake{answer: func(*http.Request) (int, string, string) { return 200, "", "" }}
+			began := time.Now()
+			for range 21 {
+				call(t, g, f, http.MethodGet, "/v2/a/tags/list")
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("shared by %d, 21 requests took %s", sharers, took)
+			}
+		})
+	}
 }
 
 // A refusal of a registry that is not metered, and one for seconds, are the client's business.

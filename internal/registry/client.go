@@ -63,6 +63,8 @@ type Options struct {
 	ECR func(ctx context.Context, repo image.Repository, requests int, each func(tag, digest string)) error
 	// Hub uses the listings of Docker Hub's own API, which are late.
 	Hub bool
+	// Sharers returns how many processes share what Hosts limit, at least one; nil for one. It must not block.
+	Sharers func() int
 	// Findings keeps what is known of listings across restarts. nil for none.
 	Findings Findings
 	Log      *slog.Logger
@@ -172,7 +174,7 @@ func (c *Client) newHost(registry string) (*host, error) {
 	}
 	h := &host{profile: newUploadProfile(uploadingOf(registry))}
 	carrier, err := wire.New(wire.Options{
-		Name: registry, API: apiHost(registry), Host: c.options.Hosts[registry], Start: start, Most: most,
+		Name: registry, API: apiHost(registry), Host: c.options.Hosts[registry], Start: start, Most: most, Sharers: c.options.Sharers,
 		Retries: c.options.Retries, Bandwidth: c.options.Bandwidth(registry), Log: c.options.Log,
 		Wrap: func(registry string, next http.RoundTripper) http.RoundTripper {
 			if c.options.Wrap != nil {

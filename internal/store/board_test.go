@@ -189,6 +189,33 @@ func TestNow(t *testing.T) {
 	}
 }
 
+// TestAlive: a member counts those that are alive and work on jobs, when it renews its lease.
+func TestAlive(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	_, err := a.ledger.Enter(ctx, MemberOptions{Name: "guest", Guest: true, Lease: lease})
+	must(t, err)
+	if a.Alive() != 1 || b.Alive() != 2 {
+		t.Error(a.Alive(), b.Alive())
+	}
+	must(t, a.compareClocks(ctx))
+	if a.Alive() != 2 {
+		t.Error(a.Alive())
+	}
+	d.pass(lease - time.Minute)
+	must(t, b.renew(ctx))
+	d.pass(2 * time.Minute)
+	must(t, b.compareClocks(ctx))
+	if b.Alive() != 1 {
+		t.Error("one that is dead counts", b.Alive())
+	}
+	d.pass(lease)
+	must(t, b.compareClocks(ctx))
+	if b.Alive() != 1 {
+		t.Error("it does not count itself", b.Alive())
+	}
+}
+
 // TestAway: since when the ledger cannot be reached is known, until it can be again.
 func TestAway(t *testing.T) {
 	proxy := postgrestest.Proxied(t, postgrestest.Database(t))

@@ -82,6 +82,8 @@ type Member struct {
 	// reached, zero if it can.
 	ahead, roundTrip time.Duration
 	away             time.Time
+	// alive counts the members that work on jobs.
+	alive int
 }
 
 // inForce is the generation that decides, as the last renewal or offer has found it.
@@ -123,15 +125,18 @@ func (m *Member) enter(ctx context.Context) error {
 	return nil
 }
 
-// compareClocks finds out how far the ledger's clock is ahead, to about half of the time that the answer takes.
+// compareClocks finds out how far the ledger's clock is ahead, to about half of the time that the answer takes, and how many members are alive.
 func (m *Member) compareClocks(ctx context.Context) error {
 	sent, began := m.ledger.options.Now(), boottime()
+	const query = "SELECT ?::bigint, (SELECT count(*) FROM {members} WHERE expires > ? AND NOT guest)"
 	var there int64
-	if err := m.ledger.queryRow(ctx, "SELECT ?::bigint", now).Scan(&there); err != nil {
+	var alive int
+	if err := m.ledger.queryRow(ctx, query, now, now).Scan(&there, &alive); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.alive = alive
 	m.ahead, m.roundTrip = timeOf(there).Sub(sent.Add(m.ledger.options.Now().Sub(sent)/2)), boottime()-began
 	return nil
 }
@@ -147,6 +152,13 @@ func (m *Member) Now() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ledger.options.Now().Add(m.ahead).Truncate(time.Millisecond)
+}
+
+// Alive returns how many members there are that work on jobs, as this one has seen them when it last renewed its lease: at least one.
+func (m *Member) Alive() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return max(1, m.alive)
 }
 
 // Ledger returns whether the ledger can be reached, and how long it last took to answer.

@@ -25,7 +25,8 @@ type Host struct {
 	InsecureSkipVerify bool
 	// PlainHTTP uses HTTP without TLS.
 	PlainHTTP bool
-	// Concurrency limits the requests in flight, for reads and writes each; 0 means the default.
+	// Concurrency limits the requests in flight, for reads and writes each, of all processes together that share it; 0 means the default, for each
+	// process.
 	Concurrency int
 }
 

@@ -19,7 +19,9 @@ type Options struct {
 	Host      Host
 	// Start is the initial number of requests in flight, Most the maximum, per lane.
 	Start, Most int
-	Retries     Retries
+	// Sharers returns how many processes share Host.Concurrency, at least one. It must not block. Nil for one.
+	Sharers func() int
+	Retries Retries
 	// Bandwidth limits the bytes of blobs; nil for no limit.
 	Bandwidth []*Bandwidth
 	// Wrap wraps the round tripper of single requests, for rate limits, metrics, or faults in tests. It may replace it; nil for none.
@@ -64,6 +66,9 @@ func New(o Options) (*Transport, error) {
 	}
 	for lane := range t.windows {
 		t.windows[lane] = newWindow(o.Start, most)
+		if o.Host.Concurrency > 0 {
+			t.windows[lane].sharers = o.Sharers
+		}
 	}
 	if o.Wrap != nil {
 		t.base = o.Wrap(o.Name, base)

@@ -17,6 +17,8 @@ import (
 // others have; within a share likewise to the job that holds the fewest.
 type window struct {
 	most int
+	// sharers returns how many processes share most; nil for one.
+	sharers func() int
 
 	mu     sync.Mutex
 	size   float64
@@ -59,6 +61,14 @@ type waiter struct {
 
 // epoch is how long answers to requests sent before a halving may still arrive: one overload halves the window once.
 const epoch = 200 * time.Millisecond
+
+// part returns the part of the limit that is this process's own now: at least one request, so that it goes on.
+func (w *window) part() int {
+	if w.sharers == nil {
+		return w.most
+	}
+	return max(1, w.most/max(1, w.sharers()))
+}
 
 func newWindow(start, most int) *window {
 	return &window{most: most, size: float64(min(start, most)), shares: map[string]*share{}}
@@ -172,12 +182,12 @@ func (w *window) overloaded(now time.Time) {
 		return
 	}
 	w.cut = now
-	w.size = max(1, w.size/2)
+	w.size = max(1, min(w.size, float64(w.part()))/2)
 }
 
 // admit gives free slots to waiting requests. The caller holds the lock.
 func (w *window) admit() {
-	for w.flying < int(w.size) {
+	for most := min(int(w.size), w.part()); w.flying < most; {
 		s, j := w.next()
 		if s == nil {
 			return

@@ -4,10 +4,51 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// TestWindowShared: processes that share a limit have equal parts of it, which change when one comes or goes, and each has one request at least.
+func TestWindowShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(16, 16)
+		var flying, sharers atomic.Int32
+		w.sharers = func() int { return int(sharers.Load()) }
+		for range 100 {
+			go func() {
+				if err := w.acquire(t.Context(), party{}, time.Now()); err == nil {
+					flying.Add(1)
+				}
+			}()
+		}
+		end := func() {
+			synctest.Wait()
+			flying.Add(-1)
+			w.release(party{})
+			synctest.Wait()
+		}
+		for _, tt := range []struct {
+			sharers, want int32
+		}{{1, 16}, {3, 5}, {20, 1}, {2, 8}, {1, 16}} {
+			sharers.Store(tt.sharers)
+			for end(); flying.Load() > tt.want; end() { // what is too many goes on to its end
+			}
+			if n := flying.Load(); n != tt.want {
+				t.Errorf("%d processes: %d requests in flight, not %d", tt.sharers, n, tt.want)
+			}
+		}
+		sharers.Store(3)
+		w.overloaded(time.Now())
+		if w.size != 2.5 {
+			t.Errorf("an overload of 5 requests in flight leaves %v", w.size)
+		}
+		for flying.Load() > 0 {
+			end()
+		}
+	})
+}
 
 // TestWindow: it starts modest, grows while it is used to the full, by one with each answer until the first overload, is halved once for one
 // overload, and never passes its bounds.

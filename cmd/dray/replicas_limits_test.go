@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/postgrestest"
+)
+
+// inFlight is a registry that is slow, and counts the HEADs that it has at once.
+type inFlight struct {
+	http.Handler
+
+	mu              sync.Mutex
+	now, most, sent int
+}
+
+func (f *inFlight) count(by int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now += by
+	f.most = max(f.most, f.now)
+	f.sent += max(0, by)
+}
+
+// begin returns the most HEADs at once since the last call, and how many there were.
+func (f *inFlight) begin() (most, sent int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	most, sent = f.most, f.sent
+	f.most, f.sent = 0, 0
+	return most, sent
+}
+
+func (f *inFlight) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		f.count(1)
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+		f.count(-1)
+	}
+	f.Handler.ServeHTTP(w, r)
+}
+
+// TestReplicasShareConcurrency: the replicas that are alive send together no more requests at once than the config allows, and one that is left alone
+// has all of them.
+func TestReplicasShareConcurrency(t *testing.T) {
+	timed(t)
+	const replicas, jobs, tags, concurrency = 2, 2, 300, 4
+	source := registry.New(registry.Options{})
+	for j := range jobs {
+		image := registry.SingleArch(int64(j), "linux/amd64", registry.ImageOptions{LayerSize: 50})
+		for tag := range tags {
+			if err := image.Push(source, fmt.Sprint("app-", j), fmt.Sprint("v", tag)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	slow := &inFlight{Handler: source}
+	server := httptest.NewServer(slow)
+	defer server.Close()
+	host, to := strings.TrimPrefix(server.URL, "http://"), start(t, registry.New(registry.Options{}))
+	ledger := postgrestest.Database(t)
+	var all []*running
+	for n := range replicas {
+		d := newDesk(t)
+		lines := []string{
+			"version: 1", serverLine(d.socket), "jobs: 1", fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", ledger, n),
+			"registries:", fmt.Sprintf("  '%s': {plainHTTP: true, concurrency: %d}", host, concurrency), "mappings:",
+		}
+		for j := range jobs {
+			lines = append(lines, mapping("name: app-%d, source: '%s/app-%d', target: '%s/app-%d', tags: ['v*'], referrers: false", j, host, j, to, j))
+		}
+		d.write(d.config, strings.Join(lines, "\n"))
+		all = append(all, launch(t, d.config, d.socket))
+	}
+	run := func(r *running, among int) (most, at int) {
+		t.Helper()
+		r.until(t, "the jobs are idle, and all replicas known", func() bool {
+			s := r.status(t)
+			return len(s.Replicas) == among && find(s, "app-0").State == "idle" && find(s, "app-1").State == "idle"
+		})
+		time.Sleep(3 * time.Second) // they renew their leases, and hear how many they are, every two
+		slow.begin()
+		for j := range jobs {
+			if _, err := r.client.Sync(t.Context(), fmt.Sprint("app-", j)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ran := map[string]bool{}
+		sent := 0
+		r.until(t, "both jobs have run", func() bool {
+			for _, j := range r.status(t).Jobs {
+				ran[j.Replica] = true
+			}
+			m, n := slow.begin()
+			most, sent = max(most, m), sent+n
+			return sent >= jobs*tags
+		})
+		delete(ran, "")
+		return most, len(ran)
+	}
+	most, at := run(all[0], replicas)
+	t.Logf("%d replicas: %d at once, in jobs of %d of them", replicas, most, at)
+	if most > concurrency || at != replicas {
+		t.Errorf("%d replicas sent %d requests at once, in jobs of %d", replicas, most, at)
+	}
+	if err := all[1].Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-all[1].ended
+	if most, _ = run(all[0], 1); most != concurrency {
+		t.Errorf("one that is left alone sent %d requests at once", most)
+	}
+}
