@@ -76,6 +76,15 @@ func completeRest(c *cobra.Command) {
 	}
 }
 
+// completeFolders completes the values of flags that are paths of folders.
+func completeFolders(c *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		if err := c.RegisterFlagCompletionFunc(flag, completeFolder); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+}
+
 // completeFolder completes an argument that is the path of a folder.
 func completeFolder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs

@@ -123,7 +123,7 @@ func (r *reader) names(text string) string {
 func (r *reader) command(line string) (string, bool) {
 	line = strings.Replace(line, "go run ./cmd/dray ", "dray ", 1)
 	switch program, rest, _ := strings.Cut(strings.TrimPrefix(line, "./"), " "); {
-	case program == "tar":
+	case program == "tar", program == "mkdir":
 		return line, true
 	case program != "dray":
 		return "", false

@@ -25,7 +25,7 @@ func TestManual(t *testing.T) {
 		}
 		return string(raw)
 	}
-	for _, command := range []string{"run", "sync", "plan", "check", "import", "convert", "layout", "status", "demo", "schema", "version", "completion"} {
+	for _, command := range []string{"run", "sync", "plan", "check", "import", "convert", "layout", "bundle", "status", "demo", "schema", "version", "completion"} {
 		if text := page("dray-" + command + ".1"); !strings.Contains(text, "Exit codes") {
 			t.Errorf("%s does not tell the exit codes", command)
 		}

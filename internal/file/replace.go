@@ -22,3 +22,13 @@ func Replace(path string, data []byte, mode fs.FileMode) error {
 	}
 	return nil
 }
+
+// SyncDir makes a rename in a folder durable. Some file systems report that they cannot sync a folder; nothing can be done about that.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err //nolint:wrapcheck // it names the folder
+	}
+	_ = d.Sync() // see above
+	return d.Close()
+}

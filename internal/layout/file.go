@@ -47,7 +47,7 @@ func place(dir, path string, write func(io.Writer) error) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("layout: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return file.SyncDir(filepath.Dir(path))
 }
 
 func ignoreMissing(err error) error {
@@ -55,16 +55,6 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// syncDir makes a rename durable. Some file systems report that they cannot sync a directory; nothing can be done about that.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("layout: %w", err)
-	}
-	_ = d.Sync() // see above
-	return d.Close()
 }
 
 // until reads while ctx has not ended.

@@ -218,7 +218,7 @@ func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
 	if !found {
 		return newIndex(), nil
 	}
-	raw, err := readBounded(blobPath(dir, e.Digest), maxManifest)
+	raw, err := readBounded(blobPath(dir, e.Digest), MaxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newIndex(), nil
 	}

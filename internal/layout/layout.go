@@ -35,7 +35,8 @@ const (
 	// containerdName is the annotation in which containerd keeps the full name of an image, in addition to refName.
 	containerdName = "io.containerd.image.name"
 
-	maxManifest = 8 << 20
+	// MaxManifest is the most bytes that a manifest may have.
+	MaxManifest = 8 << 20
 	maxIndex    = 64 << 20
 )
 
@@ -129,7 +130,7 @@ func (s *Store) Manifest(r image.Reference) (image.Manifest, error) {
 	if err := m.Digest.Validate(); err != nil {
 		return m, fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
-	raw, err := readBounded(blobPath(r.Path, m.Digest), maxManifest)
+	raw, err := readBounded(blobPath(r.Path, m.Digest), MaxManifest)
 	if err != nil {
 		return m, err
 	}
@@ -236,7 +237,7 @@ func writeVersion(dir string) error {
 
 // checkVersion reads that file.
 func checkVersion(dir string) error {
-	raw, err := readBounded(filepath.Join(dir, layoutFile), maxManifest)
+	raw, err := readBounded(filepath.Join(dir, layoutFile), MaxManifest)
 	if err != nil {
 		return fmt.Errorf("%s is not an OCI layout: %w", dir, err)
 	}
@@ -263,6 +264,21 @@ func (s *Store) HasBlob(ctx context.Context, repo image.Repository, d image.Desc
 		return false, err
 	}
 	return s.sound.check(ctx, path, d.Digest, info)
+}
+
+// BlobPath returns the path of the file that has a blob or a manifest, in a layout that has it. The digest must be valid.
+func BlobPath(repo image.Repository, d image.Digest) string { return blobPath(repo.Path, d) }
+
+// BlobSize returns the size of a blob or a manifest in bytes, without reading it.
+func (s *Store) BlobSize(repo image.Repository, d image.Digest) (int64, error) {
+	if err := d.Validate(); err != nil {
+		return 0, fmt.Errorf("blob %q: %w", d, err)
+	}
+	info, err := os.Stat(blobPath(repo.Path, d))
+	if err != nil {
+		return 0, absentIfMissing(err)
+	}
+	return info.Size(), nil
 }
 
 // OpenBlob opens a blob at an offset. The caller checks the digest.

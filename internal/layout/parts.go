@@ -29,7 +29,7 @@ type part struct {
 
 // isBlob reports whether an entry of an index is a blob, by its media type or, if that is unspecific, by its content. Whatever parses as a
 // manifest is one, so that nothing below it counts as unused.
-func (p part) isBlob(dir string) bool {
+func (p part) isBlob(read func(image.Digest) ([]byte, error)) bool {
 	switch image.KindOf(p.MediaType) {
 	case image.Manifests:
 		return false
@@ -40,11 +40,16 @@ func (p part) isBlob(dir string) bool {
 	if p.Digest.Validate() != nil {
 		return false
 	}
-	raw, err := readBounded(blobPath(dir, p.Digest), maxManifest)
+	raw, err := read(p.Digest)
 	var doc struct {
 		SchemaVersion int `json:"schemaVersion"`
 	}
 	return err != nil || json.Unmarshal(raw, &doc) != nil || doc.SchemaVersion == 0
+}
+
+// manifestsOf reads manifests of a layout, at most MaxManifest bytes each.
+func manifestsOf(dir string) func(image.Digest) ([]byte, error) {
+	return func(d image.Digest) ([]byte, error) { return readBounded(blobPath(dir, d), MaxManifest) }
 }
 
 // parts are the descriptors of a manifest.
@@ -81,4 +86,39 @@ func (s *Store) checkParts(ctx context.Context, repo image.Repository, m image.M
 		}
 	}
 	return nil
+}
+
+// Part is what a manifest refers to, its subject aside.
+type Part struct {
+	image.Descriptor
+	// Manifest is set for a manifest or an index, which has parts itself.
+	Manifest bool
+	// Elsewhere is set for a layer with URLs, which a layout need not have.
+	Elsewhere bool
+}
+
+// PartsOf returns the parts of a manifest, in its order. read returns the content of a manifest; it is asked for an entry of an index whose
+// media type does not say what it is.
+func PartsOf(raw []byte, read func(image.Digest) ([]byte, error)) ([]Part, error) {
+	var doc parts
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, err
+	}
+	var all []Part
+	for _, m := range doc.Manifests {
+		all = append(all, Part{Descriptor: m.descriptor(), Manifest: !m.isBlob(read), Elsewhere: len(m.URLs) > 0})
+	}
+	for _, b := range doc.blobs() {
+		all = append(all, Part{Descriptor: b.descriptor(), Elsewhere: len(b.URLs) > 0})
+	}
+	for _, p := range all {
+		if err := p.Digest.Validate(); err != nil {
+			return nil, fmt.Errorf("%q: %w", p.Digest, err)
+		}
+	}
+	return all, nil
+}
+
+func (p part) descriptor() image.Descriptor {
+	return image.Descriptor{MediaType: p.MediaType, Digest: p.Digest, Size: p.Size}
 }

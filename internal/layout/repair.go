@@ -180,7 +180,7 @@ func (r *repair) tree(p part, depth int) tree {
 	t := tree{all: map[image.Digest]bool{d: true}}
 	switch {
 	case depth > image.MaxNesting || d.Validate() != nil || r.broken[d]:
-	case p.isBlob(r.dir):
+	case p.isBlob(manifestsOf(r.dir)):
 		t.whole = r.has(p)
 	default:
 		t.whole = r.below(d, depth, &t)
@@ -191,7 +191,7 @@ func (r *repair) tree(p part, depth int) tree {
 
 // below adds what is below a manifest, and reports whether it is complete.
 func (r *repair) below(d image.Digest, depth int, t *tree) bool {
-	raw, err := readBounded(blobPath(r.dir, d), maxManifest)
+	raw, err := readBounded(blobPath(r.dir, d), MaxManifest)
 	if err != nil {
 		return false
 	}

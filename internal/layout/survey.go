@@ -126,7 +126,7 @@ func (s *survey) entry(ctx context.Context, p part, tag string, depth int) {
 	case depth > image.MaxNesting:
 		s.seen[p.Digest], s.walked[p.Digest] = true, true
 		s.problem(p.Digest, tag, "lies more than %d indexes deep", image.MaxNesting)
-	case p.isBlob(s.dir):
+	case p.isBlob(manifestsOf(s.dir)):
 		s.blob(ctx, p, tag)
 	default:
 		s.manifest(ctx, p, tag, depth)
@@ -137,7 +137,7 @@ func (s *survey) entry(ctx context.Context, p part, tag string, depth int) {
 func (s *survey) manifest(ctx context.Context, p part, tag string, depth int) {
 	before := s.seen[p.Digest]
 	s.seen[p.Digest], s.walked[p.Digest] = true, true
-	raw, err := readBounded(blobPath(s.dir, p.Digest), maxManifest)
+	raw, err := readBounded(blobPath(s.dir, p.Digest), MaxManifest)
 	switch {
 	case errors.Is(err, image.ErrAbsent):
 		s.problem(p.Digest, tag, "the manifest is missing")

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/layout"
+)
+
+// tagsIn are the tags of a layout, with their digests.
+func tagsIn(t *testing.T, dir string) map[string]image.Digest {
+	t.Helper()
+	store, repo, tags := layout.New(), image.Repository{Path: dir}, map[string]image.Digest{}
+	names, err := store.Tags(repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		d, err := store.Head(repo.Tag(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags[name] = d.Digest
+	}
+	return tags
+}
+
+// bundled makes a bundle and returns its document.
+func bundled(t *testing.T, args ...string) createdBundle {
+	t.Helper()
+	var doc createdBundle
+	if err := json.Unmarshal([]byte(done(t, append([]string{"bundle", "create", "-o", "json"}, args...)...).out), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// TestBundle carries sixty tags as volumes of a given size, which arrive one after another in any order, into a registry at the far side.
+func TestBundle(t *testing.T) {
+	fulltest.Long(t)
+	t.Parallel()
+	const tags = 60
+	g := newAirgap(t, tags)
+	done(t, "sync", "-c", g.out)
+	stick, near := t.TempDir(), g.disk
+	doc := bundled(t, "--from", near, "--to", stick, "--volume-size", "256k", "--id", "plant-7")
+	if len(doc.Volumes) < 8 || doc.Bundle != "plant-7-0001" || doc.Tags != tags {
+		t.Fatalf("%+v", doc)
+	}
+	if a := done(t, "bundle", "verify", stick); !strings.Contains(a.out, "plant-7-0001: whole; 60 tags") || !strings.Contains(a.out, string(doc.SHA256)) {
+		t.Error(a.out)
+	}
+	g.disk = filepath.Join(t.TempDir(), "far")
+	rand.Shuffle(len(doc.Volumes), func(i, j int) { doc.Volumes[i], doc.Volumes[j] = doc.Volumes[j], doc.Volumes[i] })
+	for i, name := range doc.Volumes {
+		one := t.TempDir()
+		names := []string{name}
+		if i == 0 {
+			names = append(names, filepath.Base(doc.Document))
+		}
+		for _, name := range names {
+			if err := os.Rename(filepath.Join(stick, name), filepath.Join(one, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := dray(t, "bundle", "load", one, "--into", g.disk)
+		if last := i == len(doc.Volumes)-1; last != (a.code == exitDone) || !last && a.code != exitPartly {
+			t.Errorf("volume %d of %d: exit code %d\n%s%s", i+1, len(doc.Volumes), a.code, a.out, a.err)
+		}
+		if i == 0 && !strings.Contains(a.out, "plant-7-0001-request.json") {
+			t.Error(a.out)
+		}
+	}
+	if near, far := tagsIn(t, near), tagsIn(t, g.disk); len(far) != tags || fmt.Sprint(near) != fmt.Sprint(far) {
+		t.Errorf("%d tags have arrived, or they differ", len(far))
+	}
+	done(t, "layout", "verify", g.disk)
+	if a := done(t, "layout", "gc", "--grace", "0s", "--dry-run", g.disk); !strings.Contains(a.out, " 0 files of 0 B would") {
+		t.Error(a.out)
+	}
+	text, err := os.ReadFile(g.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(g.in, []byte(strings.Replace(string(text), near, g.disk, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done(t, "sync", "-c", g.in)
+	g.equal(t, tags)
+}
+
+// TestBundleKilled kills the creation of bundles and their loading with SIGKILL, at moments spread over all of it. The far layout is whole after each, and
+// what is called again completes it.
+func TestBundleKilled(t *testing.T) {
+	fulltest.Long(t)
+	t.Parallel()
+	const tags = 10
+	g := newAirgap(t, tags)
+	far := filepath.Join(t.TempDir(), "far")
+	var making, loading time.Duration
+	cut := map[string]int{}
+	for round := range 1 + int(fulltest.Rounds(6, 100)) { //nolint:gosec // a small number
+		for i := range 3 {
+			if err := registry.MultiArch(int64(1000*(round+1)+i), registry.ImageOptions{LayerSize: 500_000}).Push(g.near, "app", fmt.Sprintf("v%d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done(t, "sync", "-c", g.out)
+		stick := t.TempDir()
+		create := []string{"--from", g.disk, "--to", stick, "--volume-size", "1m"}
+		if round > 0 {
+			killed(t, rand.N(making), append([]string{"bundle", "create"}, create...)...)
+			if left, _ := filepath.Glob(filepath.Join(stick, "*.json")); len(left) == 0 {
+				cut["create"]++
+			}
+		}
+		begun := time.Now()
+		doc := bundled(t, create...)
+		making = max(making, time.Since(begun))
+		done(t, "bundle", "verify", doc.Document)
+		load := []string{"bundle", "load", doc.Document, "--into", far}
+		if round > 0 {
+			killed(t, rand.N(loading), load...)
+			done(t, "layout", "verify", far)
+			if fmt.Sprint(tagsIn(t, far)) != fmt.Sprint(tagsIn(t, g.disk)) {
+				cut["load"]++
+			}
+		}
+		begun = time.Now()
+		done(t, load...)
+		loading = max(loading, time.Since(begun))
+		done(t, "layout", "verify", far)
+		if near, far := fmt.Sprint(tagsIn(t, g.disk)), fmt.Sprint(tagsIn(t, far)); near != far {
+			t.Fatalf("round %d: the far side has %s, want %s", round, far, near)
+		}
+		if left, _ := filepath.Glob(filepath.Join(far, ".dray-bundle", "pool")); len(left) > 0 {
+			t.Errorf("round %d: left behind: %q", round, left)
+		}
+	}
+	t.Logf("to create takes %s, to load %s; cut off: %v", making.Round(time.Millisecond), loading.Round(time.Millisecond), cut)
+}

@@ -1,0 +1,263 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
+	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/layout"
+)
+
+// damages are what happens to a bundle on its way. Each gets the paths of the volumes and of the document.
+var damages = map[string]func(volumes []string, document string) error{
+	"a bit of a volume": func(v []string, _ string) error { return flip(pick(v)) },
+	"some zeros": func(v []string, _ string) error {
+		path := pick(v)
+		raw, err := os.ReadFile(path)
+		at := rand.IntN(len(raw))
+		clear(raw[at:min(len(raw), at+4096)])
+		return errors.Join(err, os.WriteFile(path, raw, 0o600))
+	},
+	"a short volume": func(v []string, _ string) error { return cut(pick(v)) },
+	"a long volume": func(v []string, _ string) error {
+		f, err := os.OpenFile(pick(v), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(make([]byte, 1+rand.IntN(10_000)))
+		return errors.Join(err, f.Close())
+	},
+	"an empty volume":  func(v []string, _ string) error { return os.Truncate(pick(v), 0) },
+	"a missing volume": func(v []string, _ string) error { return os.Remove(pick(v)) },
+	"a doubled volume": func(v []string, _ string) error { return copyFile(v[0], v[1+rand.IntN(len(v)-1)]) },
+	"a renamed volume": func(v []string, _ string) error {
+		return os.Rename(pick(v), strings.Replace(v[0], "-001.", "-099.", 1))
+	},
+	"swapped volumes": func(v []string, _ string) error {
+		return errors.Join(os.Rename(v[0], v[0]+"x"), os.Rename(v[1], v[0]), os.Rename(v[0]+"x", v[1]))
+	},
+	"a volume too much": func(v []string, _ string) error { return copyFile(v[0], strings.Replace(v[0], "-001.", "-099.", 1)) },
+	"a folder": func(v []string, _ string) error {
+		path := pick(v)
+		return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
+	},
+	"a pipe": func(v []string, _ string) error {
+		path := pick(v)
+		return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600))
+	},
+	"a large sparse file": func(v []string, _ string) error { return os.Truncate(pick(v), 1<<40) },
+	"another tar archive": func(v []string, _ string) error {
+		head, err := header("../../../../tmp/evil", 1<<40)
+		return errors.Join(err, os.WriteFile(pick(v), head, 0o600))
+	},
+	"a name that leaves the folder": func(v []string, _ string) error {
+		path := pick(v)
+		raw, err := os.ReadFile(path)
+		at := bytes.LastIndex(raw, []byte("blobs/sha256/"))
+		copy(raw[at:], "../../../evil")
+		return errors.Join(err, os.WriteFile(path, raw, 0o600))
+	},
+	"a bit of the document":   func(_ []string, document string) error { return flip(document) },
+	"a short document":        func(_ []string, document string) error { return cut(document) },
+	"a missing document":      func(_ []string, document string) error { return os.Remove(document) },
+	"a document of that name": func(_ []string, document string) error { return os.WriteFile(document, []byte(`{"version":1}`), 0o600) },
+}
+
+func pick(v []string) string { return v[rand.IntN(len(v))] }
+
+func flip(path string) error {
+	raw, err := os.ReadFile(path)
+	raw[rand.IntN(len(raw))] ^= 1 << rand.IntN(8)
+	return errors.Join(err, os.WriteFile(path, raw, 0o600))
+}
+
+func cut(path string) error {
+	info, err := os.Stat(path)
+	return errors.Join(err, os.Truncate(path, rand.Int64N(info.Size())))
+}
+
+func copyFile(from, to string) error {
+	raw, err := os.ReadFile(from)
+	return errors.Join(err, os.WriteFile(to, raw, 0o600))
+}
+
+// TestDamages: each damage is found before a tag moves. Tags that it concerns stay as they were, all others are loaded, and a good copy completes
+// them.
+func TestDamages(t *testing.T) {
+	fulltest.Long(t)
+	from, good := stage(t, 8, 40_000), t.TempDir()
+	before, loaded := t.TempDir(), t.TempDir()
+	create(t, from, before, 0)
+	load(t, loaded, before)
+	old := tagsOf(t, loaded)
+	for i := range 3 { // what moves
+		put(t, filepath.Join(from, "app"), fmt.Sprintf("v%d", 2*i), registry.MultiArch(int64(100+i), registry.ImageOptions{LayerSize: 40_000}))
+	}
+	done := create(t, from, good, 200_000)
+	want := tagsOf(t, from)
+	rounds := fulltest.Rounds(uint64(2*len(damages)), 300)
+	var names []string
+	for name := range damages {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	concerned := map[bool]int{}
+	for round := range rounds {
+		name := names[round%uint64(len(names))]
+		to, into := t.TempDir(), t.TempDir()
+		must(t, errors.Join(os.CopyFS(into, os.DirFS(loaded)), os.CopyFS(to, os.DirFS(good))))
+		var volumes []string
+		for _, v := range done.Volumes {
+			volumes = append(volumes, filepath.Join(to, v.Name))
+		}
+		must(t, damages[name](volumes, filepath.Join(to, filepath.Base(done.Document))))
+		v, err := Verify(t.Context(), []string{to}, false)
+		if err == nil && v.Whole() {
+			t.Errorf("%d: %s was not found by verify", round, name)
+		}
+		if err == nil {
+			lost := lostBy(t, done, good, to)
+			for _, r := range done.Refs {
+				if got := slices.Contains(v.Lost, r); got != lost[r.String()] {
+					t.Errorf("%d: %s: %s is lost by verify: %t, want %t", round, name, r, got, lost[r.String()])
+				}
+			}
+		}
+		l, err := Load(t.Context(), LoadOptions{Paths: []string{to}, Into: into})
+		got := tagsOf(t, into)
+		if err != nil {
+			if diff := cmp.Diff(old, got); diff != "" || !strings.Contains(name, "document") {
+				t.Errorf("%d: %s: %v, and tags moved: %s", round, name, err, diff)
+			}
+		} else {
+			lost := lostBy(t, done, good, to)
+			if needless := name == "a missing volume" && l.Whole(); len(l.Problems) == 0 && !needless { // all of it was there already
+				t.Errorf("%d: %s was not found by load", round, name)
+			}
+			for _, r := range done.Refs {
+				key := r.Repository + ":" + r.Tag
+				expected := want[key]
+				if lost[r.String()] {
+					expected = old[key]
+				}
+				concerned[lost[r.String()]]++
+				if got[key] != expected {
+					t.Errorf("%d: %s: %s is %s, want %s (lost: %t)", round, name, key, got[key], expected, lost[r.String()])
+				}
+			}
+		}
+		nothingTwice(t, into)
+		if l := load(t, into, good); !l.Whole() || len(l.Problems) > 0 {
+			t.Errorf("%d: %s: a good copy does not complete it: %v", round, name, l.Problems)
+		}
+		if diff := cmp.Diff(want, tagsOf(t, into)); diff != "" {
+			t.Errorf("%d: %s: %s", round, name, diff)
+		}
+	}
+	t.Logf("%d rounds: %d tags were damaged, %d were not", rounds, concerned[true], concerned[false])
+	if concerned[true] == 0 || concerned[false] == 0 {
+		t.Error("little was tested")
+	}
+}
+
+// nothingTwice checks that nothing of the pool is in a layout too, which would take room where a file system has no links.
+func nothingTwice(t *testing.T, into string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(into, stateDir, poolDir, "*"))
+	must(t, err)
+	for _, path := range files {
+		info, err := os.Stat(path)
+		must(t, err)
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
+			t.Errorf("%s is in a layout too", path)
+		}
+	}
+}
+
+// lostBy returns the refs of which bytes differ from those of the good bundle, read without the code that loads.
+func lostBy(t *testing.T, done Created, good, bad string) map[string]bool {
+	t.Helper()
+	s, err := openSet([]string{good}, "")
+	must(t, err)
+	damaged := map[image.Digest]bool{}
+	for d, places := range s.places() {
+		for _, p := range places {
+			name := done.Volumes[p.volume].Name
+			right, wrong := stretchOf(filepath.Join(good, name), p), stretchOf(filepath.Join(bad, name), p)
+			if p.Size > 0 && !bytes.Equal(right, wrong) {
+				damaged[d] = true
+			}
+		}
+	}
+	lost := map[string]bool{}
+	for _, r := range done.Refs {
+		all, _ := reach(r.descriptor(), func(d image.Digest) ([]byte, error) { return s.read(s.places()[d]) })
+		lost[r.String()] = slices.ContainsFunc(all, func(p layout.Part) bool { return damaged[p.Digest] })
+	}
+	return lost
+}
+
+func stretchOf(path string, p place) []byte {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b := make([]byte, p.Size)
+	n, _ := f.ReadAt(b, p.at)
+	return b[:n]
+}
+
+// TestCrafted: where names in a volume are not what the document lists, and all sums are right, as of somebody who wrote both, it is found, and nothing
+// is written elsewhere. A length in a volume is relied on as little.
+func TestCrafted(t *testing.T) {
+	from := stage(t, 2, 1000)
+	for name, wanted := range map[string]*tar.Header{
+		"a path that leaves the folder": {Typeflag: tar.TypeReg, Name: "../../../evil", Size: 7},
+		"an absolute path":              {Typeflag: tar.TypeReg, Name: filepath.Join(t.TempDir(), "evil"), Size: 7},
+		"a symbolic link":               {Typeflag: tar.TypeSymlink, Name: "blobs/sha256/x", Linkname: "/etc/passwd"},
+		"a hard link":                   {Typeflag: tar.TypeLink, Name: "blobs/sha256/x", Linkname: "/etc/passwd"},
+		"a device":                      {Typeflag: tar.TypeChar, Name: "blobs/sha256/x"},
+		"a great length":                {Typeflag: tar.TypeReg, Name: "blobs/sha256/x", Size: 7 << 30},
+	} {
+		to, into := t.TempDir(), t.TempDir()
+		done := create(t, from, to, 0)
+		path := filepath.Join(to, done.Volumes[0].Name)
+		raw, err := os.ReadFile(path)
+		must(t, err)
+		var head bytes.Buffer
+		must(t, tar.NewWriter(&head).WriteHeader(wanted))
+		copy(raw[bytes.LastIndex(raw, []byte("blobs/sha256/")):], head.Bytes())
+		must(t, os.WriteFile(path, raw, 0o600))
+		done.Volumes[0].Digest = image.DigestOf(raw, "")
+		document, err := done.encode()
+		must(t, err)
+		must(t, os.WriteFile(done.Document, document, 0o600))
+		if v, err := Verify(t.Context(), []string{to}, false); err != nil || len(v.Problems) != 1 || len(v.Lost) > 0 {
+			t.Errorf("%s: verify: %v, %v", name, v.Problems, err)
+		}
+		if l := load(t, into, to); len(l.Problems) != 1 || !l.Whole() {
+			t.Errorf("%s: load: %v", name, l.Problems)
+		}
+		if diff := cmp.Diff(tagsOf(t, from), tagsOf(t, into)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
