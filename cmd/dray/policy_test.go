@@ -186,7 +186,8 @@ func TestPolicyOfAllTags(t *testing.T) {
 }
 
 // TestPolicyPulls: an import with a policy takes as many pulls as without, since what verifies it is copied anyway; an image that is not signed
-// takes none, also in the next run.
+// takes none, also in the next run. That holds too for a tag that comes later and
+// names an image that was verified before.
 func TestPolicyPulls(t *testing.T) {
 	t.Parallel()
 	good := newCosignKey(t, "good.pub")
@@ -226,7 +227,12 @@ func TestPolicyPulls(t *testing.T) {
 		if verify && !signed {
 			want = exitPartly
 		}
-		for range runs {
+		for run := range runs {
+			if run > 0 {
+				if err := source.PutTag("app", fmt.Sprintf("v10%d", run), source.Digest("app", fmt.Sprintf("v%d", run))); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if a := dray(t, "sync", "-c", config); a.code != want {
 				t.Fatalf("exit code %d\n%s%s", a.code, a.out, a.err)
 			}
@@ -237,8 +243,10 @@ func TestPolicyPulls(t *testing.T) {
 		return h.Account().Pulled
 	}
 	for _, platforms := range []bool{false, true} {
-		if without, with := pulls(false, true, platforms, 1), pulls(true, true, platforms, 1); with != without {
-			t.Errorf("signed platforms %v: %d pulls with a policy, %d without", platforms, with, without)
+		for _, runs := range []int{1, 3} {
+			if without, with := pulls(false, true, platforms, runs), pulls(true, true, platforms, runs); with != without {
+				t.Errorf("signed platforms %v, %d runs: %d pulls with a policy, %d without", platforms, runs, with, without)
+			}
 		}
 	}
 	if n := pulls(true, false, false, 2); n != 0 {
