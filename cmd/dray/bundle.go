@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/bundle"
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/report"
 )
@@ -30,13 +33,13 @@ before a tag moves there.
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.bundleCreateCommand(), a.bundleVerifyCommand(), a.bundleLoadCommand())
+	c.AddCommand(a.bundleCreateCommand(), a.bundleVerifyCommand(), a.bundleLoadCommand(), a.bundleReceiptCommand(), a.bundleAckCommand(), a.bundleDiffCommand())
 	return c
 }
 
 func (a *app) bundleCreateCommand() *cobra.Command {
 	var o bundle.CreateOptions
-	var size string
+	var size, request string
 	c := &cobra.Command{
 		Use:   "create --from PATH --to PATH",
 		Short: "Write the images of layouts as a bundle",
@@ -51,6 +54,10 @@ no bundle. If dray is interrupted, call it again: it writes what is missing. A b
 of a volume is split. Other programs read a bundle of one volume as an archive of an OCI layout (skopeo's
 oci-archive:, podman load, ctr image import).
 
+The bundle leaves out the blobs of the last bundle that the site has acknowledged (see dray bundle ack), and has
+everything as long as there is none. --since names the number of another bundle that the site surely has, and --full
+leaves out nothing. --for makes a bundle with what a load has found to be missing.
+
 ` + exitHelp,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,6 +71,14 @@ oci-archive:, podman load, ctr image import).
 			if o.VolumeSize, err = volumeSize(size); err != nil {
 				return usage("--volume-size: %w", err)
 			}
+			if o.Since < 0 || o.Full && (o.Since != 0 || request != "") || o.Since != 0 && request != "" {
+				return usage("--full, --since and --for exclude each other, and --since is the number of a bundle")
+			}
+			if request != "" {
+				if o.For, err = bundle.ReadRequest(request); err != nil {
+					return &exitError{exitUsage, err}
+				}
+			}
 			o.From, o.Tool, o.Now = strings.TrimPrefix(o.From, image.LayoutScheme), "dray "+buildVersion().Version, time.Now()
 			done, err := bundle.Create(c.Context(), o)
 			if err != nil {
@@ -76,8 +91,12 @@ oci-archive:, podman load, ctr image import).
 	c.Flags().StringVar(&o.To, "to", "", "write the files into the folder `PATH`")
 	c.Flags().StringVar(&size, "volume-size", "", "the most bytes of a volume: a `SIZE` such as 64m or 4g, or "+strings.Join(mediumNames(), ", ")+"; one volume by default")
 	c.Flags().StringVar(&o.ID, "id", usualSite, "the `NAME` of the site that the bundle is for, which begins the names of files")
+	c.Flags().BoolVar(&o.Full, "full", false, "leave out nothing, whatever the site has acknowledged")
+	c.Flags().IntVar(&o.Since, "since", 0, "leave out what the bundle with this `NUMBER` has")
+	c.Flags().StringVar(&request, "for", "", "leave out all but what this `FILE` of dray bundle load asks for")
 	completeValues(c, map[string][]string{"volume-size": mediumNames()})
 	completeFolders(c, "from", "to")
+	completeFiles(c, "for")
 	return c
 }
 
@@ -126,13 +145,65 @@ type createdBundle struct {
 	Volumes []string     `json:"volumes"`
 	Bytes   int64        `json:"bytes"`
 	// Kept are volumes that an interrupted call had written.
-	Kept int `json:"kept"`
+	Kept    int           `json:"kept"`
+	Base    string        `json:"base"`
+	Changes bundleChanges `json:"changes"`
+}
+
+// bundleChanges are the differences between two bundles, or between a bundle and its base, in JSON.
+type bundleChanges struct {
+	Added   []changedTag `json:"added"`
+	Moved   []changedTag `json:"moved"`
+	Removed []changedTag `json:"removed"`
+	Bytes   int64        `json:"bytes"`
+}
+
+type changedTag struct {
+	Tag    string       `json:"tag"`
+	Digest image.Digest `json:"digest"`
+	Was    image.Digest `json:"was"`
+}
+
+func newBundleChanges(c bundle.Changes) bundleChanges {
+	tags := func(refs []bundle.Ref) []changedTag {
+		all := []changedTag{}
+		for _, r := range refs {
+			all = append(all, changedTag{r.String(), r.Digest, c.Was(r)})
+		}
+		return all
+	}
+	changes := bundleChanges{tags(c.Added), tags(c.Moved), tags(c.Removed), c.Bytes}
+	for i := range changes.Removed {
+		changes.Removed[i].Digest, changes.Removed[i].Was = "", changes.Removed[i].Digest
+	}
+	return changes
+}
+
+// printChanges lists tags that were added, moved and removed.
+func (a *app) printChanges(c bundleChanges) {
+	for _, t := range c.Added {
+		fmt.Fprintf(a.out, "+ %s  %s\n", report.Line(t.Tag), image.ShortDigest(t.Digest))
+	}
+	for _, t := range c.Moved {
+		fmt.Fprintf(a.out, "~ %s  %s → %s\n", report.Line(t.Tag), image.ShortDigest(t.Was), image.ShortDigest(t.Digest))
+	}
+	for _, t := range c.Removed {
+		fmt.Fprintf(a.out, "- %s  %s\n", report.Line(t.Tag), image.ShortDigest(t.Was))
+	}
+}
+
+// baseOf is the name of the bundle that another one needs; empty for none.
+func baseOf(b *bundle.Bundle) string {
+	if b.Base == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s-%04d", b.ID, b.Base.Seq)
 }
 
 func (a *app) created(done bundle.Created) error {
 	answer := createdBundle{
 		Version: 1, Command: "bundle create", Bundle: done.Name(), Document: done.Document, SHA256: done.SHA256, Tags: len(done.Refs),
-		Volumes: []string{}, Bytes: done.Bytes(), Kept: done.Kept,
+		Volumes: []string{}, Bytes: done.Bytes(), Kept: done.Kept, Base: baseOf(done.Bundle), Changes: newBundleChanges(done.Changes()),
 	}
 	for _, v := range done.Volumes {
 		answer.Volumes = append(answer.Volumes, v.Name)
@@ -140,15 +211,19 @@ func (a *app) created(done bundle.Created) error {
 	if a.output == "json" {
 		return a.writeJSON(answer)
 	}
+	a.printChanges(answer.Changes)
 	for _, name := range answer.Volumes {
 		fmt.Fprintln(a.out, name)
 	}
-	kept := ""
+	rest := ""
 	if done.Kept > 0 {
-		kept = fmt.Sprintf(", %d of them there already", done.Kept)
+		rest = fmt.Sprintf(", %d of them there already", done.Kept)
+	}
+	if answer.Base != "" {
+		rest += "; it needs what " + answer.Base + " has"
 	}
 	fmt.Fprintf(a.out, "%s: %s in %s of %s%s; %s\n", report.Line(done.Document), plural(answer.Tags, "tag", "tags"),
-		plural(len(answer.Volumes), "volume", "volumes"), report.Size(answer.Bytes), kept, done.SHA256)
+		plural(len(answer.Volumes), "volume", "volumes"), report.Size(answer.Bytes), rest, done.SHA256)
 	return nil
 }
 
@@ -163,7 +238,8 @@ damaged, which blobs that concerns, and which tags could not be loaded for it. I
 the bundle's ID-NUMBER-bundle.json, where a folder has several bundles.
 
 The answer has the SHA-256 of that file. All else follows from it: if it is what the near side has told by another
-way, nobody has changed the bundle. The exit code is 1 if anything is missing or damaged.
+way, nobody has changed the bundle. The exit code is 1 if anything is missing or damaged, and 3 if the bundle is
+whole, but leaves out blobs that the far side must have from an earlier one.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -179,6 +255,9 @@ way, nobody has changed the bundle. The exit code is 1 if anything is missing or
 			}
 			if !v.Whole() {
 				return &exitError{code: exitFailed}
+			}
+			if v.Base != nil {
+				return &exitError{code: exitPartly}
 			}
 			return nil
 		},
@@ -213,6 +292,7 @@ type verifiedBundle struct {
 	Blobs     int             `json:"blobs"`
 	Volumes   int             `json:"volumes"`
 	Bytes     int64           `json:"bytes"`
+	Base      string          `json:"base"`
 	Problems  []bundleProblem `json:"problems"`
 	// Lost are tags that cannot be loaded.
 	Lost []string `json:"lost"`
@@ -221,7 +301,7 @@ type verifiedBundle struct {
 func (a *app) verifiedBundle(v bundle.Verified) error {
 	answer := verifiedBundle{
 		Version: 1, Command: "bundle verify", Bundle: v.Name(), SHA256: v.SHA256, Tags: len(v.Refs), Manifests: len(v.Manifests), Blobs: len(v.Blobs),
-		Volumes: len(v.Volumes), Bytes: v.Bytes(), Problems: bundleProblems(v.Problems), Lost: []string{},
+		Volumes: len(v.Volumes), Bytes: v.Bytes(), Base: baseOf(v.Bundle), Problems: bundleProblems(v.Problems), Lost: []string{},
 	}
 	for _, r := range v.Lost {
 		answer.Lost = append(answer.Lost, r.String())
@@ -231,6 +311,9 @@ func (a *app) verifiedBundle(v bundle.Verified) error {
 	}
 	a.printBundleProblems(v.Problems)
 	state := "whole"
+	if answer.Base != "" {
+		state += " if the far side has " + answer.Base
+	}
 	if !v.Whole() {
 		state = plural(len(v.Problems), "problem", "problems")
 	}
@@ -304,12 +387,14 @@ missing or damaged, and 1 if nothing can be loaded.
 
 // loadedBundle is the answer of `dray bundle load` in JSON.
 type loadedBundle struct {
-	Version  int             `json:"version"`
-	Command  string          `json:"command"`
-	Bundle   string          `json:"bundle"`
-	SHA256   image.Digest    `json:"sha256"`
-	Totals   loadedTotals    `json:"totals"`
-	Tags     []loadedTag     `json:"tags"`
+	Version int          `json:"version"`
+	Command string       `json:"command"`
+	Bundle  string       `json:"bundle"`
+	SHA256  image.Digest `json:"sha256"`
+	Totals  loadedTotals `json:"totals"`
+	Tags    []loadedTag  `json:"tags"`
+	// Removed are tags that the near side no longer has. They stay.
+	Removed  []string        `json:"removed"`
 	Problems []bundleProblem `json:"problems"`
 	// Missing is what incomplete tags lack, which the file Request lists too.
 	Missing []image.Digest `json:"missing"`
@@ -331,8 +416,11 @@ type loadedTag struct {
 
 func (a *app) loadedBundle(l bundle.Loaded) error {
 	answer := loadedBundle{
-		Version: 1, Command: "bundle load", Bundle: l.Name(), SHA256: l.SHA256, Tags: []loadedTag{}, Problems: bundleProblems(l.Problems),
+		Version: 1, Command: "bundle load", Bundle: l.Name(), SHA256: l.SHA256, Tags: []loadedTag{}, Removed: []string{}, Problems: bundleProblems(l.Problems),
 		Missing: append([]image.Digest{}, l.Missing...), Request: l.Request,
+	}
+	for _, r := range l.Removed {
+		answer.Removed = append(answer.Removed, r.String())
 	}
 	var incomplete []string
 	for _, r := range l.Refs {
@@ -350,14 +438,229 @@ func (a *app) loadedBundle(l bundle.Loaded) error {
 	if a.output == "json" {
 		return a.writeJSON(answer)
 	}
+	a.printLoaded(l)
 	a.printBundleProblems(l.Problems)
 	slices.Sort(incomplete)
 	a.printNames(incomplete, "incomplete; the tag is as it was")
+	a.printNames(answer.Removed, "removed at the near side; the tag stays here")
 	fmt.Fprintf(a.out, "%s: %s loaded, %d kept, %d incomplete; %s\n", l.Name(), plural(answer.Totals.Loaded, "tag", "tags"),
 		answer.Totals.Kept, answer.Totals.Incomplete, l.SHA256)
 	if l.Request != "" {
-		fmt.Fprintf(a.out, "%s missing, listed in %s. Load the volumes that are missing or damaged from another copy.\n",
+		fmt.Fprintf(a.out, "%s missing, listed in %s. Load the volumes from another copy, or have a bundle made with --for and that file.\n",
 			plural(len(l.Missing), "manifest or blob is", "manifests and blobs are"), report.Line(l.Request))
+	}
+	return nil
+}
+
+// printLoaded lists tags that were added and moved.
+func (a *app) printLoaded(l bundle.Loaded) {
+	var c bundleChanges
+	for _, r := range l.Refs {
+		switch t := (changedTag{r.String(), r.Digest, r.Was}); {
+		case r.State != bundle.Moved:
+		case r.Was == "":
+			c.Added = append(c.Added, t)
+		default:
+			c.Moved = append(c.Moved, t)
+		}
+	}
+	a.printChanges(c)
+}
+
+func (a *app) bundleReceiptCommand() *cobra.Command {
+	var id, out string
+	c := &cobra.Command{
+		Use:               "receipt PATH",
+		ValidArgsFunction: completeFolder,
+		Short:             "Say what has arrived, for the near side",
+		Long: `Look at what the layouts at or below the folder PATH have of the last bundle that was loaded there completely, and
+print a receipt for dray bundle ack at the near side: 20 characters, which fit on paper. --out writes a file with
+all digests, which also says so if some are gone; 20 characters cannot.
+
+dray reads each blob: what was loaded may have been removed since, and the next bundle leaves out what the receipt
+says. The exit code is 3 if something is missing.
+
+` + exitHelp,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("name the folder that bundles are loaded into")
+			}
+			if err := bundle.CheckID(id); err != nil {
+				return usage("--id: %w", err)
+			}
+			r, err := bundle.MakeReceipt(c.Context(), strings.TrimPrefix(args[0], image.LayoutScheme), id)
+			if err == nil && out != "" {
+				err = writeReceipt(out, r)
+			}
+			if err != nil {
+				return &exitError{exitFailed, err}
+			}
+			if err := a.printReceipt(r, out); err != nil {
+				return err
+			}
+			if len(r.Missing) > 0 {
+				return &exitError{code: exitPartly}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&id, "id", usualSite, "the `NAME` of the site")
+	c.Flags().StringVar(&out, "out", "", "write a receipt with all digests to this `FILE`")
+	return c
+}
+
+func writeReceipt(path string, r bundle.Receipt) error {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err //nolint:wrapcheck // it does not happen
+	}
+	return file.Replace(path, append(raw, '\n'), 0o644) //nolint:wrapcheck // it names the file
+}
+
+// receiptAnswer is the answer of `dray bundle receipt` in JSON.
+type receiptAnswer struct {
+	Version int          `json:"version"`
+	Command string       `json:"command"`
+	Bundle  string       `json:"bundle"`
+	State   image.Digest `json:"state"`
+	// Code is empty if something is missing.
+	Code    string         `json:"code"`
+	Held    int            `json:"held"`
+	Missing []image.Digest `json:"missing"`
+}
+
+func (a *app) printReceipt(r bundle.Receipt, out string) error {
+	answer := receiptAnswer{
+		Version: 1, Command: "bundle receipt", Bundle: fmt.Sprintf("%s-%04d", r.ID, r.Seq), State: r.State, Code: r.Code(), Held: len(r.Held), Missing: r.Missing,
+	}
+	if a.output == "json" {
+		return a.writeJSON(answer)
+	}
+	if answer.Code != "" {
+		fmt.Fprintf(a.out, "%s: %s\n", answer.Bundle, answer.Code)
+		return nil
+	}
+	fmt.Fprintf(a.out, "%s: %d of %s are missing\n", answer.Bundle, len(r.Missing), plural(len(r.Missing)+len(r.Held), "manifest or blob", "manifests and blobs"))
+	if out == "" {
+		fmt.Fprintln(a.out, "Write a receipt with --out: the near side can send what is missing.")
+	}
+	return nil
+}
+
+func (a *app) bundleAckCommand() *cobra.Command {
+	var from, id string
+	var older bool
+	c := &cobra.Command{
+		Use:               "ack RECEIPT --from PATH",
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
+		Short:             "Record a receipt, so that the next bundle leaves out what has arrived",
+		Long: `Record what dray bundle receipt has printed at the far side, 20 characters or the path of its file. The next bundle
+of that site leaves out what has arrived. --from is the folder that bundles are made from. A receipt is refused if
+it is of no bundle that was made there, or of an older one than the last receipt.
+
+` + exitHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || from == "" {
+				return usage("bundle ack takes one receipt, and --from, the folder that bundles are made from")
+			}
+			if err := bundle.CheckID(id); err != nil {
+				return usage("--id: %w", err)
+			}
+			text := args[0]
+			if _, err := os.Stat(text); err == nil {
+				raw, err := file.Read(text, maxReceipt)
+				if err != nil {
+					return &exitError{exitFailed, err}
+				}
+				text = string(raw)
+			}
+			done, err := bundle.Acknowledge(strings.TrimPrefix(from, image.LayoutScheme), id, text, older)
+			if err != nil {
+				return &exitError{exitFailed, err}
+			}
+			return a.acknowledged(done)
+		},
+	}
+	c.Flags().StringVar(&from, "from", "", "the folder `PATH` that bundles are made from")
+	c.Flags().StringVar(&id, "id", usualSite, "the `NAME` of the site")
+	c.Flags().BoolVar(&older, "allow-older", false, "accept the receipt of an older bundle than the last one")
+	completeFolders(c, "from")
+	return c
+}
+
+// maxReceipt is the most bytes that a receipt may have.
+const maxReceipt = 64 << 20
+
+// ackAnswer is the answer of `dray bundle ack` in JSON.
+type ackAnswer struct {
+	Version int    `json:"version"`
+	Command string `json:"command"`
+	Bundle  string `json:"bundle"`
+	Held    int    `json:"held"`
+	Missing int    `json:"missing"`
+	// Known says that this receipt was recorded before.
+	Known bool `json:"known"`
+}
+
+func (a *app) acknowledged(done bundle.Acknowledged) error {
+	answer := ackAnswer{1, "bundle ack", fmt.Sprintf("%s-%04d", done.ID, done.Seq), done.Held, done.Missing, done.Known}
+	if a.output == "json" {
+		return a.writeJSON(answer)
+	}
+	fmt.Fprintf(a.out, "%s has arrived: %s, %d missing\n", answer.Bundle, plural(done.Held, "manifest or blob", "manifests and blobs"), done.Missing)
+	return nil
+}
+
+func (a *app) bundleDiffCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:               "diff OLD NEW",
+		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
+		Short:             "List the tags that differ between two bundles",
+		Long: `List the tags that a bundle adds, moves and no longer has, compared with an older one, and how many bytes it has
+that the other one lacks. OLD and NEW are folders with one bundle each, or ID-NUMBER-bundle.json files; volumes are
+not needed.
+
+` + exitHelp,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usage("bundle diff takes two bundles")
+			}
+			var both [2]*bundle.Bundle
+			for i, path := range args {
+				var err error
+				if both[i], err = bundle.ReadDocument(path); err != nil {
+					return &exitError{exitFailed, err}
+				}
+			}
+			return a.bundleDiff(both[0], both[1])
+		},
+	}
+	alsoPrints(c, "markdown")
+	return c
+}
+
+// bundleDiffAnswer is the answer of `dray bundle diff` in JSON.
+type bundleDiffAnswer struct {
+	Version int           `json:"version"`
+	Command string        `json:"command"`
+	Old     string        `json:"old"`
+	New     string        `json:"new"`
+	Changes bundleChanges `json:"changes"`
+}
+
+func (a *app) bundleDiff(older, newer *bundle.Bundle) error {
+	answer := bundleDiffAnswer{1, "bundle diff", older.Name(), newer.Name(), newBundleChanges(bundle.Compare(older, newer))}
+	switch c := answer.Changes; a.output {
+	case "json":
+		return a.writeJSON(answer)
+	case "markdown":
+		fmt.Fprintf(a.out, "| tag | %s | %s |\n|---|---|---|\n", answer.Old, answer.New)
+		for _, t := range slices.Concat(c.Added, c.Moved, c.Removed) {
+			fmt.Fprintf(a.out, "| `%s` | %s | %s |\n", report.Line(t.Tag), image.ShortDigest(t.Was), image.ShortDigest(t.Digest))
+		}
+	default:
+		a.printChanges(c)
+		fmt.Fprintf(a.out, "%s → %s: %d added, %d moved, %d removed, %s\n", answer.Old, answer.New, len(c.Added), len(c.Moved), len(c.Removed), report.Size(c.Bytes))
 	}
 	return nil
 }

@@ -87,6 +87,8 @@ func TestBundle(t *testing.T) {
 	if a := done(t, "layout", "gc", "--grace", "0s", "--dry-run", g.disk); !strings.Contains(a.out, " 0 files of 0 B would") {
 		t.Error(a.out)
 	}
+	g.delta(t, near)
+	done(t, "layout", "verify", g.disk)
 	text, err := os.ReadFile(g.in)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +98,57 @@ func TestBundle(t *testing.T) {
 	}
 	done(t, "sync", "-c", g.in)
 	g.equal(t, tags)
+}
+
+// delta moves a tag at the near side, of which the far side has acknowledged all before: the next bundle has its blobs and all manifests.
+func (g *airgap) delta(t *testing.T, near string) {
+	t.Helper()
+	far, stick := g.disk, t.TempDir()
+	var receipt receiptAnswer
+	if err := json.Unmarshal([]byte(done(t, "bundle", "receipt", far, "--id", "plant-7", "-o", "json").out), &receipt); err != nil {
+		t.Fatal(err)
+	}
+	done(t, "bundle", "ack", receipt.Code, "--from", near, "--id", "plant-7")
+	moved := registry.MultiArch(999, registry.ImageOptions{LayerSize: 20_000})
+	if err := moved.Push(g.near, "app", "v7"); err != nil {
+		t.Fatal(err)
+	}
+	done(t, "sync", "-c", g.out)
+	doc := bundled(t, "--from", near, "--to", stick, "--id", "plant-7")
+	if doc.Base != "plant-7-0001" || len(doc.Changes.Moved) != 1 || doc.Changes.Moved[0].Tag != "v7" || len(doc.Changes.Added)+len(doc.Changes.Removed) > 0 {
+		t.Errorf("%+v", doc)
+	}
+	manifests, tags := int64(0), tagsIn(t, near)
+	for tag := range tags {
+		d, err := layout.New().Head(image.Repository{Path: near}.Tag(tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		index, err := os.ReadFile(layout.BlobPath(image.Repository{Path: near}, d.Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc struct{ Manifests []struct{ Size int64 } }
+		if err := json.Unmarshal(index, &doc); err != nil {
+			t.Fatal(err)
+		}
+		manifests += d.Size
+		for _, m := range doc.Manifests {
+			manifests += m.Size
+		}
+	}
+	if doc.Changes.Bytes != moved.Size()+manifests {
+		t.Errorf("the bundle has %d bytes of content, want %d of blobs and %d of manifests", doc.Changes.Bytes, moved.Size(), manifests)
+	}
+	if a := dray(t, "bundle", "verify", stick); a.code != exitPartly || !strings.Contains(a.out, "whole if the far side has plant-7-0001") {
+		t.Errorf("exit code %d\n%s%s", a.code, a.out, a.err)
+	}
+	if a := done(t, "bundle", "load", stick, "--into", far); !strings.Contains(a.out, "plant-7-0002: 1 tag loaded, 59 kept, 0 incomplete") || !strings.Contains(a.out, "~ v7 ") {
+		t.Error(a.out)
+	}
+	if near, far := fmt.Sprint(tags), fmt.Sprint(tagsIn(t, far)); near != far {
+		t.Errorf("the far side has %s, want %s", far, near)
+	}
 }
 
 // TestBundleKilled kills the creation of bundles and their loading with SIGKILL, at moments spread over all of it. The far layout is whole after each, and

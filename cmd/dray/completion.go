@@ -85,6 +85,15 @@ func completeFolders(c *cobra.Command, flags ...string) {
 	}
 }
 
+// completeFiles completes the values of flags that are paths of files.
+func completeFiles(c *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+}
+
 // completeFolder completes an argument that is the path of a folder.
 func completeFolder(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs

@@ -54,13 +54,23 @@ type Bundle struct {
 	Seq     int       `json:"seq"`
 	Created time.Time `json:"created"`
 	Tool    string    `json:"tool"`
+	// Base is what the far side has already; nil for a bundle that needs nothing.
+	Base *Base `json:"base,omitempty"`
 	// Refs are sorted by repository and tag.
 	Refs []Ref `json:"refs"`
-	// Manifests and Blobs are all that the refs need, each once, in the order in which they are first needed.
+	// Manifests and Blobs are all that the refs need, each once, in the order in which they are first needed. Blobs that no volume has are in the base.
 	Manifests []Content `json:"manifests"`
 	Blobs     []Content `json:"blobs"`
 	Volumes   []Volume  `json:"volumes"`
+	// Removed are refs of the base that are no longer there.
+	Removed []Ref `json:"removed"`
 	// State is [Bundle.HeldState] of the manifests and blobs.
+	State image.Digest `json:"state"`
+}
+
+// Base is an earlier bundle of the site, of which the far side has the content.
+type Base struct {
+	Seq   int          `json:"seq"`
 	State image.Digest `json:"state"`
 }
 
@@ -72,6 +82,8 @@ type Ref struct {
 	Digest     image.Digest `json:"digest"`
 	MediaType  string       `json:"media_type"`
 	Size       int64        `json:"size"`
+	// Was is the digest of the tag in the base; empty for none.
+	Was image.Digest `json:"was,omitempty"`
 }
 
 // String is the name of a ref.
@@ -126,6 +138,17 @@ func (b *Bundle) volumeName(i int) string { return fmt.Sprintf("%s-vol-%03d.tar"
 
 // contents are the manifests, then the blobs.
 func (b *Bundle) contents() []Content { return slices.Concat(b.Manifests, b.Blobs) }
+
+// inVolumes are the digests of what the volumes have.
+func (b *Bundle) inVolumes() map[image.Digest]bool {
+	all := map[image.Digest]bool{}
+	for _, v := range b.Volumes {
+		for _, p := range v.Parts {
+			all[p.Digest] = true
+		}
+	}
+	return all
+}
 
 // sizes are those of the contents, in bytes.
 func (b *Bundle) sizes() map[image.Digest]int64 {
@@ -255,6 +278,9 @@ func (b *Bundle) check() error {
 	if b.Seq < 1 || b.Seq > 1<<30 {
 		return fmt.Errorf("it has the sequence number %d", b.Seq)
 	}
+	if b.Base != nil && (b.Base.Seq < 1 || b.Base.Seq >= b.Seq || b.Base.State.Validate() != nil) {
+		return fmt.Errorf("it needs the bundle %d", b.Base.Seq)
+	}
 	sizes := map[image.Digest]int64{}
 	for i, c := range b.contents() {
 		switch _, twice := sizes[c.Digest]; {
@@ -280,6 +306,11 @@ func (b *Bundle) check() error {
 }
 
 func (b *Bundle) checkRefs(sizes map[image.Digest]int64) error {
+	for _, r := range b.Removed {
+		if err := checkRepository(r.Repository); err != nil || !image.ValidTag(r.Tag) {
+			return fmt.Errorf("%q cannot be a tag that was removed", r)
+		}
+	}
 	for i, r := range b.Refs {
 		if err := checkRepository(r.Repository); err != nil {
 			return err
@@ -343,7 +374,10 @@ func (b *Bundle) number(sizes map[image.Digest]int64) error {
 			}
 		}
 	}
-	for _, c := range b.contents() {
+	for i, c := range b.contents() {
+		if parts[c.Digest] == 0 && b.Base != nil && i >= len(b.Manifests) {
+			continue
+		}
 		if parts[c.Digest] == 0 || end[c.Digest] != c.Size {
 			return fmt.Errorf("%s is not in the volumes, or not all of it", c.Digest)
 		}

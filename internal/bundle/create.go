@@ -20,6 +20,11 @@ type CreateOptions struct {
 	ID string
 	// VolumeSize is the most bytes that a volume may have; 0 for one volume.
 	VolumeSize int64
+	// Full makes a bundle that needs nothing at the far side. Since, if not 0, is the number of a bundle that the far side is said to have, in place of
+	// the one that it has acknowledged. For is what a Load has asked for; nil for nothing.
+	Full  bool
+	Since int
+	For   *Request
 	// Tool names the program, and Now is the time, for whoever reads the document.
 	Tool string
 	Now  time.Time
@@ -63,7 +68,11 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 		}
 	}
 	b.Seq = last + 1
-	if err := b.divide(o.VolumeSize); err != nil {
+	have, err := o.base(from, b)
+	if err != nil {
+		return Created{}, err
+	}
+	if err := b.divide(o.VolumeSize, have); err != nil {
 		return Created{}, err
 	}
 	w := writer{collection: c, to: o.To, buffer: make([]byte, chunk)}
@@ -80,7 +89,50 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 	return done, errors.Join(writeDocument(done.Document, raw), from.sent(b, raw))
 }
 
+// base sets what a bundle is based on, and returns what the far side has.
+func (o CreateOptions) base(from *folder, b *Bundle) (map[image.Digest]bool, error) {
+	b.Base, b.Removed = nil, []Ref{}
+	known, err := from.acknowledged(o.ID)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.For != nil:
+		known = acknowledgement{Seq: o.For.Seq}
+	case o.Since != 0:
+		known = acknowledgement{Seq: o.Since}
+	}
+	if o.Full || known.Seq == 0 {
+		return nil, nil
+	}
+	base, err := from.sentBundle(o.ID, known.Seq)
+	if err != nil {
+		return nil, err
+	}
+	have := map[image.Digest]bool{}
+	for _, c := range base.contents() {
+		have[c.Digest] = known.Held == nil
+	}
+	for _, d := range known.Held {
+		have[d] = true
+	}
+	if o.For != nil {
+		for _, d := range o.For.Missing {
+			delete(have, d)
+		}
+	}
+	b.Base = &Base{Seq: base.Seq, State: base.State}
+	changes := Compare(base, b)
+	for i, r := range b.Refs {
+		b.Refs[i].Was = changes.was[r.String()]
+	}
+	b.Removed = changes.Removed
+	return have, nil
+}
+
 func (o CreateOptions) check() error {
+	if o.For != nil && o.For.ID != o.ID {
+		return fmt.Errorf("what is asked for is of the site %q, not %q", o.For.ID, o.ID)
+	}
 	if err := CheckID(o.ID); err != nil {
 		return err
 	}
@@ -104,7 +156,11 @@ func (o CreateOptions) finish(from *folder, wanted *Bundle, raw []byte) (Created
 		return Created{}, false, err
 	}
 	wanted.Seq = b.Seq
-	if err := wanted.divide(o.VolumeSize); err != nil {
+	have, err := o.base(from, wanted)
+	if err != nil {
+		return Created{}, false, err
+	}
+	if err := wanted.divide(o.VolumeSize, have); err != nil {
 		return Created{}, false, err
 	}
 	same := slices.Equal(b.Refs, wanted.Refs) && b.State == wanted.State && slices.EqualFunc(b.Volumes, wanted.Volumes, func(x, y Volume) bool {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/draysync/dray/internal/file"
+	"github.com/draysync/dray/internal/image"
 )
 
 const (
@@ -52,14 +54,17 @@ func openFolder(path string) (*folder, error) {
 func (f *folder) close() { f.lock.Close() }
 
 // documents returns the sequence numbers of a site's documents in a folder, sorted. A folder that is missing has none.
-func documents(dir, id string) ([]int, error) {
+func documents(dir, id string) ([]int, error) { return numbers(dir, id, documentEnding) }
+
+// numbers returns the sequence numbers of a site's files with an ending.
+func numbers(dir, id, ending string) ([]int, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var all []int
 	for _, e := range entries {
-		if name, seq, ok := parseDocumentName(e.Name()); ok && name == id {
+		if name, seq, ok := parseName(e.Name(), ending); ok && name == id {
 			all = append(all, seq)
 		}
 	}
@@ -69,7 +74,12 @@ func documents(dir, id string) ([]int, error) {
 
 // parseDocumentName is the inverse of documentName.
 func parseDocumentName(name string) (id string, seq int, ok bool) {
-	stem, ok := strings.CutSuffix(name, documentEnding)
+	return parseName(name, documentEnding)
+}
+
+// parseName returns the site and the number in a file's name with an ending.
+func parseName(name, ending string) (id string, seq int, ok bool) {
+	stem, ok := strings.CutSuffix(name, ending)
 	i := strings.LastIndexByte(stem, '-')
 	if !ok || i < 0 {
 		return "", 0, false
@@ -77,6 +87,17 @@ func parseDocumentName(name string) (id string, seq int, ok bool) {
 	seq, err := strconv.Atoi(stem[i+1:])
 	id = stem[:i]
 	return id, seq, err == nil && CheckID(id) == nil && stem == prefix(id, seq)
+}
+
+// forget removes the files of a site with an ending, up to a number.
+func forget(dir, id, ending string, last int) error {
+	all, err := numbers(dir, id, ending)
+	for _, seq := range all {
+		if seq <= last {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, prefix(id, seq)+ending)))
+		}
+	}
+	return err
 }
 
 // last returns the number of a site's last bundle, of those that were made from this folder and of those in to; 0 for none. unrecorded is
@@ -113,10 +134,60 @@ func (f *folder) sent(b *Bundle, raw []byte) error {
 	if err != nil {
 		return err
 	}
+	known, err := f.acknowledged(b.ID)
+	if err != nil {
+		return err
+	}
 	for _, seq := range all[:max(0, len(all)-maxSent)] {
+		if seq == known.Seq {
+			continue
+		}
 		if err := os.Remove(filepath.Join(dir, prefix(b.ID, seq)+documentEnding)); err != nil {
 			return err //nolint:wrapcheck // it names the file
 		}
 	}
 	return nil
+}
+
+// sentBundle returns a bundle that was made from the folder.
+func (f *folder) sentBundle(id string, seq int) (*Bundle, error) {
+	path := filepath.Join(f.dir, sentDir, prefix(id, seq)+documentEnding)
+	raw, err := file.Read(path, maxDocument)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no record of a bundle %s: make a full one", prefix(id, seq))
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// acknowledgement is what a site has said that it has.
+type acknowledgement struct {
+	Version int    `json:"version"`
+	ID      string `json:"id"`
+	Seq     int    `json:"seq"`
+	// Held is what the site has of the bundle's content; nil for all of it.
+	Held []image.Digest `json:"held"`
+}
+
+func (f *folder) ackPath(id string) string { return filepath.Join(f.dir, "acknowledged-"+id+".json") }
+
+// acknowledged returns the acknowledgement of a site; a zero one if there is none.
+func (f *folder) acknowledged(id string) (a acknowledgement, err error) {
+	raw, err := file.Read(f.ackPath(id), maxDocument)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &a)
+	}
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", f.ackPath(id), err)
+	}
+	return a, nil
 }

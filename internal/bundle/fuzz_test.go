@@ -39,7 +39,7 @@ func small(t testing.TB) (*Bundle, map[image.Digest][]byte) {
 		Manifests: []Content{m}, Blobs: []Content{add(strings.Repeat("one", 2000)), add(strings.Repeat("two", 4000)), add("")},
 	}
 	b.State = b.HeldState()
-	must(t, b.divide(20_000))
+	must(t, b.divide(20_000, nil))
 	if len(b.Volumes) != 2 || b.Volumes[1].Parts[0].number == 0 {
 		t.Fatalf("%+v", b.Volumes)
 	}

@@ -50,7 +50,7 @@ type Loaded struct {
 	SHA256   image.Digest
 	Refs     []LoadedRef
 	Problems []Problem
-	// Missing is what incomplete refs lack, in the order of the volumes, and Request the path of a file that lists it; empty for none.
+	// Missing is what incomplete refs lack, manifests first, and Request the path of a file that lists it; empty for none.
 	Missing []image.Digest
 	Request string
 }
@@ -82,6 +82,22 @@ type Request struct {
 	Missing []image.Digest `json:"missing"`
 }
 
+// ReadRequest reads what a Load has written.
+func ReadRequest(path string) (*Request, error) {
+	raw, err := file.Read(path, maxDocument)
+	if err != nil {
+		return nil, err
+	}
+	r := &Request{}
+	if err := json.Unmarshal(raw, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if r.Version != version || CheckID(r.ID) != nil || r.Seq < 1 || len(r.Missing) == 0 {
+		return nil, fmt.Errorf("%s does not ask for anything of a bundle", path)
+	}
+	return r, nil
+}
+
 // Load brings the images of a bundle into layouts. It reads all volumes that are there before it moves a tag, unless all tags are as they should be. A ref
 // of which something is missing or damaged stays as it was, while others move; a later Load, perhaps with other volumes, goes on from there. An error
 // says that nothing could be loaded, that writing failed, or that ctx has ended.
@@ -98,7 +114,7 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	defer into.close()
 	l := loader{
 		Loaded: Loaded{Bundle: s.Bundle, SHA256: image.DigestOf(s.raw, "")},
-		into:   into, root: o.Into, store: layout.New(), failed: map[string]bool{},
+		raw:    s.raw, into: into, root: o.Into, store: layout.New(), failed: map[string]bool{},
 	}
 	last, err := into.loaded(s.ID)
 	if err != nil {
@@ -146,6 +162,7 @@ const (
 // loader is the state of a Load.
 type loader struct {
 	Loaded
+	raw   []byte
 	into  *folder
 	root  string
 	store *layout.Store
@@ -167,6 +184,11 @@ func (l *loader) repos() (all []image.Repository) {
 		}
 	}
 	return all
+}
+
+// loadedDocument is the path of the document of a site's last bundle that was loaded completely.
+func (f *folder) loadedDocument(id string) string {
+	return filepath.Join(f.dir, loadedPrefix+id+documentEnding)
 }
 
 // loaded reads the record of a site; a zero one if nothing was loaded.
@@ -256,12 +278,9 @@ func (l *loader) place(ctx context.Context) error {
 		}
 		i = next
 	}
-	for _, v := range l.Volumes {
-		for _, p := range v.Parts {
-			if lacks[p.Digest] {
-				l.Missing = append(l.Missing, p.Digest)
-				delete(lacks, p.Digest)
-			}
+	for _, c := range l.contents() {
+		if lacks[c.Digest] {
+			l.Missing = append(l.Missing, c.Digest)
 		}
 	}
 	return nil
@@ -339,15 +358,13 @@ func (l *loader) remember(complete bool) error {
 
 // finish removes what a complete Load leaves, and writes what an incomplete one lacks.
 func (l *loader) finish() error {
-	request := filepath.Join(l.into.dir, l.Name()+requestEnding)
 	if l.Whole() {
-		if err := l.remember(true); err != nil {
+		if err := errors.Join(file.Replace(l.into.loadedDocument(l.ID), l.raw, 0o644), l.remember(true)); err != nil {
 			return err
 		}
-		for _, path := range []string{request, filepath.Join(l.into.dir, receivedDir, l.documentName())} {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err //nolint:wrapcheck // it names the file
-			}
+		received := filepath.Join(l.into.dir, receivedDir)
+		if err := errors.Join(forget(l.into.dir, l.ID, requestEnding, l.Seq), forget(received, l.ID, documentEnding, l.Seq)); err != nil {
+			return err
 		}
 		return os.RemoveAll(l.poolDir())
 	}
@@ -358,6 +375,6 @@ func (l *loader) finish() error {
 	if err != nil {
 		return err
 	}
-	l.Request = request
-	return file.Replace(request, append(raw, '\n'), 0o644)
+	l.Request = filepath.Join(l.into.dir, l.Name()+requestEnding)
+	return file.Replace(l.Request, append(raw, '\n'), 0o644)
 }

@@ -121,47 +121,65 @@ func (b *Bundle) volumeSize(i int) (n int64, err error) {
 // leastPart is the least number of bytes that a blob is split for: what is left of a volume below that stays empty.
 const leastPart = 4096
 
-// divide plans the volumes: all content in its order, in as few volumes of at most limit bytes as that takes; 0 is no limit.
-func (b *Bundle) divide(limit int64) error {
+// divide plans the volumes: all manifests, and the blobs that the far side lacks, in their order, in as few volumes of at most limit bytes as that takes;
+// 0 is no limit.
+func (b *Bundle) divide(limit int64, have map[image.Digest]bool) error {
 	b.Volumes = []Volume{{}}
 	head, err := b.head()
 	if err != nil {
 		return err
 	}
-	used := int64(len(head)) + trailer
+	d := divider{Bundle: b, limit: limit, used: int64(len(head)) + trailer}
 	if limit == 0 {
-		limit = MaxSize
+		d.limit = MaxSize
 	}
-	if used+block > limit {
-		return fmt.Errorf("a volume of %d bytes is too small: the list of %d tags takes %d", limit, len(b.Refs), used)
+	if d.used+block > d.limit {
+		return fmt.Errorf("a volume of %d bytes is too small: the list of %d tags takes %d", limit, len(b.Refs), d.used)
 	}
-	for _, c := range b.contents() {
-		for offset := int64(0); ; {
-			p := Part{Digest: c.Digest, Offset: offset, Size: c.Size - offset}
-			size, err := entrySize(&p, limit-used)
-			if err != nil {
-				return err
-			}
-			if size == 0 { // there is no room
-				if len(b.Volumes) == MaxVolumes {
-					return fmt.Errorf("it takes more than %d volumes of %d bytes", MaxVolumes, limit)
-				}
-				b.Volumes = append(b.Volumes, Volume{})
-				used = trailer
-				continue
-			}
-			last := &b.Volumes[len(b.Volumes)-1]
-			last.Parts = append(last.Parts, p)
-			used += size
-			if offset += p.Size; offset == c.Size {
-				break
-			}
+	for i, c := range b.contents() {
+		if i >= len(b.Manifests) && have[c.Digest] {
+			continue
+		}
+		if err := d.add(c); err != nil {
+			return err
 		}
 	}
 	for i := range b.Volumes {
 		b.Volumes[i].Name = b.volumeName(i)
 	}
 	return b.number(b.sizes())
+}
+
+// divider plans volumes.
+type divider struct {
+	*Bundle
+	// limit is the most bytes of a volume, and used how many the last one has.
+	limit, used int64
+}
+
+// add puts content into the last volume, and as many more as it takes.
+func (d *divider) add(c Content) error {
+	for offset := int64(0); ; {
+		p := Part{Digest: c.Digest, Offset: offset, Size: c.Size - offset}
+		size, err := entrySize(&p, d.limit-d.used)
+		if err != nil {
+			return err
+		}
+		if size == 0 { // there is no room
+			if len(d.Volumes) == MaxVolumes {
+				return fmt.Errorf("it takes more than %d volumes of %d bytes", MaxVolumes, d.limit)
+			}
+			d.Volumes = append(d.Volumes, Volume{})
+			d.used = trailer
+			continue
+		}
+		last := &d.Volumes[len(d.Volumes)-1]
+		last.Parts = append(last.Parts, p)
+		d.used += size
+		if offset += p.Size; offset == c.Size {
+			return nil
+		}
+	}
 }
 
 // entrySize returns what a part takes in an archive with so much room, in bytes, and makes the part smaller if it has to be; 0 says that there is
