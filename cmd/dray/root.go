@@ -210,7 +210,7 @@ Try "dray demo" first; it needs no setup. Then write a dray.yaml (see config.exa
 		return a.checkFlags(append(outputs(), strings.Fields(c.Annotations[otherOutputs])...))
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &exitError{exitUsage, unknownFlag(c, err)} })
-	root.AddCommand(a.initCommand(), a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.verifyCommand(), a.convertCommand(), a.imagesCommand(), a.mirrorsCommand(), a.layoutCommand(), a.bundleCommand(), a.statusCommand(),
+	root.AddCommand(a.initCommand(), a.runCommand(), a.syncCommand(), a.planCommand(), a.checkCommand(), a.importCommand(), a.verifyCommand(), a.convertCommand(), a.imagesCommand(), a.mirrorsCommand(), a.serveCommand(), a.layoutCommand(), a.bundleCommand(), a.statusCommand(),
 		a.historyCommand(), a.triggerCommand(), a.pauseCommand(), a.resumeCommand(), a.reloadCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand())
 	root.AddCommand(a.buildCommands()...)
 	_ = root.RegisterFlagCompletionFunc("output", func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

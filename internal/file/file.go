@@ -27,9 +27,14 @@ func Open(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err = f.Stat()
-	if err == nil && !info.Mode().IsRegular() { // it became a pipe meanwhile
-		err = irregular(path, info)
+	return onlyRegular(f)
+}
+
+// onlyRegular closes a file that became a pipe between the look at it and its opening.
+func onlyRegular(f *os.File) (*os.File, error) {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = irregular(f.Name(), info)
 	}
 	if err != nil {
 		f.Close()
@@ -46,6 +51,27 @@ func irregular(path string, info fs.FileInfo) error {
 	return &fs.PathError{Op: "open", Path: path, Err: why}
 }
 
+// OpenBelow opens a regular file below a folder, as [Open] does. A name or a symbolic link that leads out of the folder is an error.
+func OpenBelow(folder, name string) (*os.File, error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // it was only read
+	info, err := root.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = irregular(name, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return onlyRegular(f)
+}
+
 // Read reads a regular file of at most limit bytes.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := Open(path)
@@ -53,12 +79,17 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return ReadAll(f, limit)
+}
+
+// ReadAll reads what is left of a file, at most limit bytes.
+func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(content)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+		return nil, fmt.Errorf("%s is larger than %d bytes", f.Name(), limit)
 	}
 	return content, nil
 }

@@ -240,22 +240,11 @@ func addReferrer(dir string, ix *index, subject image.Digest, m image.Manifest) 
 	if _, found := list.find(image.Reference{Digest: m.Digest}); found {
 		return nil
 	}
-	var about struct {
-		ArtifactType string            `json:"artifactType"`
-		Annotations  map[string]string `json:"annotations"`
-		Config       struct {
-			MediaType string `json:"mediaType"`
-		} `json:"config"`
+	e, _, err := describe(m)
+	if err != nil {
+		return err
 	}
-	if err := json.Unmarshal(m.Raw, &about); err != nil {
-		return fmt.Errorf("manifest %s: %w", m.Digest, err)
-	}
-	if about.ArtifactType == "" { // OCI distribution spec, "Listing Referrers": the config's media type is used
-		about.ArtifactType = about.Config.MediaType
-	}
-	list.entries = append(list.entries, entry{
-		MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, ArtifactType: about.ArtifactType, Annotations: about.Annotations,
-	})
+	list.entries = append(list.entries, e)
 	raw, err := list.bytes()
 	if err != nil {
 		return err
@@ -266,4 +255,21 @@ func addReferrer(dir string, ix *index, subject image.Digest, m image.Manifest) 
 	}
 	ix.set(fallbackTag(subject), d)
 	return nil
+}
+
+// describe returns a manifest as a list of referrers has it (OCI distribution spec, "Listing Referrers"), and its subject; empty for none.
+func describe(m image.Manifest) (e entry, subject image.Digest, err error) {
+	var about struct {
+		ArtifactType string            `json:"artifactType"`
+		Annotations  map[string]string `json:"annotations"`
+		Config       struct {
+			MediaType string `json:"mediaType"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(m.Raw, &about); err != nil {
+		return e, "", fmt.Errorf("manifest %s: %w", m.Digest, err)
+	}
+	return entry{
+		MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, ArtifactType: cmp.Or(about.ArtifactType, about.Config.MediaType), Annotations: about.Annotations,
+	}, subjectOf(m.Raw), nil
 }

@@ -153,7 +153,7 @@ func TestSilentCrowd(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if n := len(s.conns.free); n != 256 {
+		if n := s.conns.Taken(); n != 256 {
 			t.Errorf("%d have a slot", n)
 		}
 		response, _, err := say(listener.dial(), strings.Replace(getHealth, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
@@ -162,7 +162,7 @@ func TestSilentCrowd(t *testing.T) {
 		}
 		crowd.Wait()
 		synctest.Wait()
-		if n := len(s.conns.free); n != 0 {
+		if n := s.conns.Taken(); n != 0 {
 			t.Errorf("%d slots are never given back", n)
 		}
 	})
@@ -182,7 +182,7 @@ func TestIdleCrowd(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
-			if n := len(s.conns.free); n > 256 {
+			if n := s.conns.Taken(); n > 256 {
 				t.Fatalf("%d have a slot", n)
 			}
 		}

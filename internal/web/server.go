@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/draysync/dray/internal/connlimit"
 )
 
 // Server answers for a daemon, on any number of listeners.
@@ -20,7 +22,7 @@ type Server struct {
 	options   Options
 	limits    Limits
 	http      *http.Server
-	conns     *connLimit
+	conns     *connlimit.Limit
 	snapshots *snapshotCache
 	pages     *template.Template
 	sessions  *sessions
@@ -41,7 +43,7 @@ type Server struct {
 func New(options Options) *Server {
 	limits := options.Limits.orDefaults()
 	s := &Server{
-		options: options, limits: limits, conns: newConnLimit(limits.Connections), pages: newPages(), sessions: newSessions(),
+		options: options, limits: limits, conns: connlimit.New(limits.Connections), pages: newPages(), sessions: newSessions(),
 		snapshots: &snapshotCache{daemon: options.Daemon, limit: limits.Answer},
 		origins:   http.NewCrossOriginProtection(), turns: make(chan struct{}, limits.Answers),
 		listeners: make(chan struct{}, limits.Listeners), ending: make(chan struct{}),
@@ -50,7 +52,7 @@ func New(options Options) *Server {
 	s.http = &http.Server{
 		Handler: s, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: limits.ReadHeader, ReadTimeout: limits.Read, WriteTimeout: limits.Write, IdleTimeout: limits.Idle,
-		ConnState:   s.conns.changed,
+		ConnState:   s.conns.Changed,
 		BaseContext: s.base,
 		ErrorLog:    slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug),
 	}
@@ -76,7 +78,7 @@ func (s *Server) Serve(listener net.Listener) error {
 		s.exposed.Store(true)
 		s.caution()
 	}
-	if err := s.http.Serve(s.conns.listener(listener)); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(s.conns.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP at %s: %w", listener.Addr(), err)
 	}
 	return nil

@@ -1,15 +1,17 @@
-package web
+// Package connlimit bounds how many connections an HTTP server serves at once.
+package connlimit
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 )
 
-// connLimit bounds the connections that are served at once, over all listeners. Where all slots are taken, the connection that has idled
+// Limit bounds the connections that are served at once, over all listeners. Where all slots are taken, the connection that has idled
 // longest gives up its own, and others wait for one: those that say nothing lose theirs by the time-outs.
-type connLimit struct {
+type Limit struct {
 	// free has an element for each slot that is taken.
 	free chan struct{}
 
@@ -20,10 +22,11 @@ type connLimit struct {
 	waiting int
 }
 
-func newConnLimit(n int) *connLimit { return &connLimit{free: make(chan struct{}, n)} }
+// New returns a limit of n connections.
+func New(n int) *Limit { return &Limit{free: make(chan struct{}, n)} }
 
-// changed is told of every change of a connection's state.
-func (l *connLimit) changed(conn net.Conn, state http.ConnState) {
+// Changed is told of every change of a connection's state.
+func (l *Limit) Changed(conn net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	var given net.Conn
 	switch {
@@ -43,7 +46,7 @@ func (l *connLimit) changed(conn net.Conn, state http.ConnState) {
 }
 
 // take waits for a slot; false means that the listener was closed.
-func (l *connLimit) take(closed <-chan struct{}) bool {
+func (l *Limit) take(closed <-chan struct{}) bool {
 	select {
 	case l.free <- struct{}{}:
 		return true
@@ -73,17 +76,20 @@ func (l *connLimit) take(closed <-chan struct{}) bool {
 	}
 }
 
-// listener returns one whose connections need a slot each.
-func (l *connLimit) listener(inner net.Listener) net.Listener {
+// Listener returns one whose connections need a slot each.
+func (l *Limit) Listener(inner net.Listener) net.Listener {
 	return &limitedListener{Listener: inner, limit: l, closed: make(chan struct{})}
 }
 
 type limitedListener struct {
 	net.Listener
-	limit  *connLimit
+	limit  *Limit
 	once   sync.Once
 	closed chan struct{}
 }
+
+// Taken returns how many connections have a slot.
+func (l *Limit) Taken() int { return len(l.free) }
 
 // Accept implements net.Listener.
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -124,3 +130,6 @@ func (c *limitedConn) CloseWrite() error {
 	}
 	return nil
 }
+
+// ReadFrom implements io.ReaderFrom, so that the system can send files by itself.
+func (c *limitedConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/draysync/dray/internal/emulator/registry"
+)
+
+// serveTo runs dray serve until the test ends, and returns its address.
+func serveTo(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	log, ended := &journal{}, make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...), streams{out: log, err: log, getenv: func(string) (string, bool) { return "", false }})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if code := <-ended; code != exitDone {
+			t.Errorf("exit code %d\n%s", code, log)
+		}
+	})
+	for deadline := time.Now().Add(soon); time.Now().Before(deadline); {
+		if lines := log.entries(t, "serving layouts"); len(lines) == 1 {
+			return lines[0]["target"].(string)
+		}
+		select {
+		case code := <-ended:
+			ended <- code
+			t.Fatalf("exit code %d\n%s", code, log)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Fatal(log)
+	return ""
+}
+
+// staged returns a folder with a layout for each name of a repository, each with the tag 1, as dray sync writes it.
+func staged(t *testing.T, names ...string) string {
+	t.Helper()
+	source, dir := registry.New(registry.Options{}), t.TempDir()
+	from := start(t, source)
+	lines := []string{"registries: {'" + from + "': {plainHTTP: true}}", "mappings:"}
+	for i, name := range names {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 100_000}).Push(source, name, "1"); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, mapping("name: %s, source: '%s/%s:1', target: 'ocidir://%s'", name, from, name, filepath.Join(dir, name)))
+	}
+	if a := dray(t, "sync", "-c", writeConfig(t, lines...)); a.code != exitDone {
+		t.Fatal(a.err)
+	}
+	return dir
+}
+
+// TestServe: what dray has written into layouts it serves, and imports again.
+func TestServe(t *testing.T) {
+	dir := staged(t, "team/app", "tool")
+	address := serveTo(t, dir)
+	target := registry.New(registry.Options{})
+	to := start(t, target)
+	names := []string{"team/app", "tool"}
+	lines := []string{"registries: {'" + address + "': {plainHTTP: true}, '" + to + "': {plainHTTP: true}}", "mappings:"}
+	for _, name := range names {
+		lines = append(lines, mapping("name: %[1]s, source: '%[2]s/%[1]s', target: '%[3]s/%[1]s', tags: ['*']", name, address, to))
+	}
+	config := writeConfig(t, lines...)
+	if a := dray(t, "sync", "-c", config); a.code != exitDone {
+		t.Fatalf("exit code %d\n%s%s", a.code, a.out, a.err)
+	}
+	for _, name := range names {
+		if target.Digest(name, "1") == "" {
+			t.Errorf("%s did not arrive", name)
+		}
+	}
+}
+
+// TestServeRefuses: what dray serve does not begin with.
+func TestServeRefuses(t *testing.T) {
+	dir := t.TempDir()
+	missing, plain := filepath.Join(dir, "missing"), filepath.Join(dir, "file")
+	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"":                               "name at least one LAYOUT",
+		missing:                          "no such file",
+		plain:                            "is no folder",
+		"a/b=" + missing:                 "no such file",
+		dir + " --listen 0.0.0.0:0":      "can be reached by other machines",
+		dir + " --listen nowhere":        "listen at nowhere",
+		dir + " --tls-cert " + plain:     "tls-key",
+		dir + " --htpasswd " + plain:     "is not NAME:HASH",
+		dir + " --mirror-of docker.io":   "write HOST=PREFIX",
+		dir + " --mirror-of docker.io=A": "write HOST=PREFIX",
+		dir + " --tls-cert " + plain + " --tls-key " + plain: "certificate",
+	} {
+		if a := dray(t, append([]string{"serve"}, strings.Fields(args)...)...); a.code == exitDone || !strings.Contains(a.err, want) {
+			t.Errorf("%s: %d %s", args, a.code, a.err)
+		}
+	}
+	address := serveTo(t, dir, "--listen", "0.0.0.0:0", "--plain-http")
+	response, err := http.Get("http://127.0.0.1:" + address[strings.LastIndexByte(address, ':')+1:] + "/v2/")
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", response, err)
+	}
+}
