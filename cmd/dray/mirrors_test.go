@@ -56,14 +56,31 @@ func TestNodes(t *testing.T) {
 	}
 
 	hosts := filepath.Join(write("containerd"), "etc", "containerd", "certs.d")
+	socket := containerdIn(t, containerd)
+	fetch := func(name string) (string, error) {
+		c := exec.CommandContext(t.Context(), fulltest.Program(t, "ctr", "containerd"), "--address", socket, "content", "fetch", "--hosts-dir", hosts, gone+"/"+name)
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	if got, err := fetch("team/app:1"); err != nil || !strings.Contains(got, target.Digest("m/team/app", "1")) {
+		t.Errorf("containerd: %s, %v", got, err)
+	}
+	if got, err := fetch("other:1"); err == nil {
+		t.Errorf("containerd found what no mapping has: %s", got)
+	}
+}
+
+// containerdIn starts a containerd in a folder of its own, until the test ends, and returns its socket.
+func containerdIn(t *testing.T, program string) (socket string) {
+	t.Helper()
 	dir := shortDir(t)
-	socket := filepath.Join(dir, "c.sock")
+	socket = filepath.Join(dir, "c.sock")
 	settings := filepath.Join(dir, "config.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n", dir+"/root", dir+"/state", socket)
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command(containerd, "--config", settings)
+	daemon := exec.Command(program, "--config", settings)
 	var log strings.Builder
 	daemon.Stdout, daemon.Stderr = &log, &log
 	if err := daemon.Start(); err != nil {
@@ -86,15 +103,5 @@ func TestNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fetch := func(name string) (string, error) {
-		c := exec.CommandContext(t.Context(), fulltest.Program(t, "ctr", "containerd"), "--address", socket, "content", "fetch", "--hosts-dir", hosts, gone+"/"+name)
-		out, err := c.CombinedOutput()
-		return string(out), err
-	}
-	if got, err := fetch("team/app:1"); err != nil || !strings.Contains(got, target.Digest("m/team/app", "1")) {
-		t.Errorf("containerd: %s, %v", got, err)
-	}
-	if got, err := fetch("other:1"); err == nil {
-		t.Errorf("containerd found what no mapping has: %s", got)
-	}
+	return socket
 }

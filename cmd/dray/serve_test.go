@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // serveTo runs dray serve until the test ends, and returns its address.
@@ -109,5 +113,62 @@ func TestServeRefuses(t *testing.T) {
 	response, err := http.Get("http://127.0.0.1:" + address[strings.LastIndexByte(address, ':')+1:] + "/v2/")
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("%v, %v", response, err)
+	}
+}
+
+// TestServeNodes has skopeo, buildah and containerd pull what dray serves: by the name that it has there, and as a mirror of another registry.
+func TestServeNodes(t *testing.T) {
+	fulltest.Require(t)
+	skopeo, buildah, containerd := fulltest.Program(t, "skopeo", "skopeo"), fulltest.Program(t, "buildah", "buildah"), fulltest.Program(t, "containerd", "containerd")
+	dir := staged(t, "docker.io/library/tool")
+	address := serveTo(t, dir)
+	raw, err := os.ReadFile(filepath.Join(dir, "docker.io", "library", "tool", "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index struct{ Manifests []struct{ Digest string } }
+	if err := json.Unmarshal(raw, &index); err != nil {
+		t.Fatal(err)
+	}
+	digest := index.Manifests[0].Digest
+	home := t.TempDir()
+	call := func(program string, args ...string) string {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), program, args...)
+		c.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home)
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %q: %v\n%s", program, args, err, out)
+		}
+		return string(out)
+	}
+	conf := filepath.Join(home, "registries.conf")
+	text := fmt.Sprintf("[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n[[registry.mirror]]\nlocation = \"%s/docker.io\"\ninsecure = true\n", address)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(home, "copied")
+	call(skopeo, "--insecure-policy", "copy", "--all", "--src-tls-verify=false", "docker://"+address+"/docker.io/library/tool:1", "oci:"+copied+":1")
+	if a := dray(t, "layout", "verify", copied); a.code != exitDone {
+		t.Errorf("skopeo: %s", a.out)
+	}
+	if got := call(skopeo, "--registries-conf", conf, "inspect", "--no-tags", "--format", "{{.Digest}}", "docker://docker.io/library/tool:1"); strings.TrimSpace(got) != digest {
+		t.Errorf("skopeo, by a mirror: %s, want %s", got, digest)
+	}
+	call(buildah, "--root", home+"/root", "--runroot", home+"/run", "--storage-driver", "vfs", "pull", "--tls-verify=false", "--policy", "always", address+"/docker.io/library/tool:1")
+
+	hosts := filepath.Join(home, "hosts", "_default")
+	if err := os.MkdirAll(hosts, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(hosts, "hosts.toml"), fmt.Appendf(nil, "[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", address), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket, ctr := containerdIn(t, containerd), fulltest.Program(t, "ctr", "containerd")
+	if got := call(ctr, "--address", socket, "content", "fetch", "--all-platforms", "--hosts-dir", filepath.Dir(hosts), "docker.io/library/tool:1"); !strings.Contains(got, digest) {
+		t.Errorf("containerd: %s", got)
+	}
+	if got := call(ctr, "--address", socket, "content", "fetch", "--all-platforms", "--plain-http", address+"/docker.io/library/tool:1"); !strings.Contains(got, digest) {
+		t.Errorf("containerd, by name: %s", got)
 	}
 }
