@@ -121,3 +121,52 @@ func TestReplicasShareConcurrency(t *testing.T) {
 		t.Errorf("one that is left alone sent %d requests at once", most)
 	}
 }
+
+// TestReplicasShareABlob: what mappings at two replicas want at the same moment is fetched once.
+func TestReplicasShareABlob(t *testing.T) {
+	timed(t)
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	from, to := start(t, source), start(t, target)
+	base := registry.NewLayer(1, 2<<20)
+	ledger := postgrestest.Database(t)
+	var all []*running
+	for n := range 2 {
+		d := newDesk(t)
+		d.write(d.config, strings.Join([]string{
+			"version: 1", serverLine(d.socket), "jobs: 1", fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 25s}", ledger, n), "mappings:",
+			mapping("name: one, source: '%s/one', target: '%s/one', tags: [v1], referrers: false", from, to),
+			mapping("name: two, source: '%s/two', target: '%s/two', tags: [v1], referrers: false", from, to),
+		}, "\n"))
+		all = append(all, launch(t, d.config, d.socket))
+	}
+	for n, name := range []string{"one", "two"} {
+		image := registry.SingleArch(int64(n), "linux/amd64", registry.ImageOptions{LayerSize: 1000, Base: []registry.Layer{base}})
+		if err := image.Push(source, name, "v1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Both are at it before the first has it.
+	source.Inject(registry.Fault{Delay: 8 * time.Second, Match: func(r *http.Request) bool {
+		return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+base.Digest)
+	}})
+	r := all[0]
+	r.until(t, "both are there", func() bool { return len(r.status(t).Replicas) == 2 })
+	for _, name := range []string{"one", "two"} {
+		if _, err := r.client.Sync(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := map[string]bool{}
+	r.until(t, "both have arrived", func() bool {
+		for _, j := range r.status(t).Jobs {
+			at[j.Replica] = true
+		}
+		return target.Digest("one", "v1") != "" && target.Digest("two", "v1") != ""
+	})
+	fetched := source.Count(func(q registry.Request) bool {
+		return q.Method == http.MethodGet && q.Kind == "blob" && strings.HasSuffix(q.Path, base.Digest)
+	})
+	if !at["replica-0"] || !at["replica-1"] || fetched != 1 {
+		t.Errorf("%d fetches, at %v", fetched, at)
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -17,6 +19,8 @@ const (
 	// firstLook and lastLook are the pauses between looks whether a hold is free; each is twice the one before.
 	firstLook = 100 * time.Millisecond
 	lastLook  = 2 * time.Second
+	// broughtLately is how long a blob is relied on in a repository in which no manifest is committed: registries collect it later.
+	broughtLately = time.Hour
 	// permitLasts is how much of the lease has to be left for a tag to be written.
 	permitLasts = 2 * time.Second
 	// tellWaits is how long an import waits until the ledger has heard what it need not wait for. A ledger that works answers sooner.
@@ -74,6 +78,23 @@ func (m *Member) Permit(ctx context.Context, job, tag string) (done func(), wait
 		free()
 		m.askIfLost(job, claim, tag)
 	}, waited, nil
+}
+
+// Brought returns a repository, of the registry of another, that was lately confirmed to hold a blob; the other itself if possible. A manifest may
+// not be committed there yet. It returns false if none is known.
+func (m *Member) Brought(ctx context.Context, repo image.Repository, d image.Digest) (holder image.Repository, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+	defer cancel()
+	const query = "SELECT r.registry, r.path FROM {blobs} b JOIN {repositories} r ON r.id = b.repository WHERE b.digest = ? AND r.registry = ? AND b.used > ? " +
+		"ORDER BY r.path = ? DESC, r.committed DESC, b.used DESC LIMIT 1"
+	err = m.ledger.queryRow(ctx, query, string(d), repo.Registry, moment(-broughtLately), repo.Path).Scan(&holder.Registry, &holder.Path)
+	if errors.Is(err, sql.ErrNoRows) {
+		return image.Repository{}, false, nil
+	}
+	if err != nil {
+		return image.Repository{}, false, m.ledger.failed(ctx, "read who has brought "+string(d), err)
+	}
+	return holder, checkRepository(holder) == nil, nil
 }
 
 // askIfLost asks for a job once more whose claim was lost while a tag was written.

@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/postgrestest"
 	"github.com/draysync/dray/internal/record"
 )
@@ -260,6 +262,34 @@ func TestEvents(t *testing.T) {
 		if n := events.count[what]; n < least || n > 1 && !strings.HasPrefix(what, "asked") {
 			t.Errorf("%s: %d times", what, n)
 		}
+	}
+}
+
+// TestBrought: what was brought within an hour is known at once to all, though no manifest is committed where it is; the repository itself comes first.
+func TestBrought(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	brought := func(into string, n int) string {
+		t.Helper()
+		holder, ok, err := b.Brought(ctx, repo(into), digest(n))
+		must(t, err)
+		if !ok {
+			return ""
+		}
+		return holder.Path
+	}
+	must(t, a.ledger.AddBlobs(ctx, repo("x"), digests(0, 1), false))
+	d.pass(time.Minute)
+	must(t, a.ledger.AddBlobs(ctx, repo("y"), digests(0, 1), false))
+	if got := []string{brought("x", 0), brought("y", 0), brought("z", 0), brought("x", 1)}; !slices.Equal(got, []string{"x", "y", "y", ""}) {
+		t.Errorf("%q", got)
+	}
+	if _, ok, err := b.Brought(ctx, image.Repository{Registry: "other.test", Path: "x"}, digest(0)); ok || err != nil {
+		t.Error("at another registry", err)
+	}
+	d.pass(time.Hour - time.Second)
+	if got := brought("x", 0); got != "y" {
+		t.Errorf("long ago: %q", got)
 	}
 }
 

@@ -51,6 +51,9 @@ type Holds interface {
 	// Permit waits until no other writes a tag, and lets this process do so for a job of its own; waited is set if another did. The error is
 	// record.ErrLost if it is not its own any more.
 	Permit(ctx context.Context, job, tag string) (done func(), waited bool, err error)
+	// Brought returns a repository, of the registry of another, into which some process has lately brought a blob; the other itself if possible. A
+	// manifest may not be committed there yet. It returns false if none is known.
+	Brought(ctx context.Context, repo image.Repository, d image.Digest) (holder image.Repository, ok bool, err error)
 }
 
 // Options of an [Engine]. Source, Artifacts, Target, Presence and Log are required.

@@ -22,7 +22,13 @@ type holds struct {
 	// meanwhile is what another process does while this one waits; nil if none has a hold.
 	meanwhile func()
 	err       error
-	notes     []string
+	// brought is where others have brought what is asked for; zero for nowhere.
+	brought image.Repository
+	notes   []string
+}
+
+func (h *holds) Brought(context.Context, image.Repository, image.Digest) (image.Repository, bool, error) {
+	return h.brought, !h.brought.IsZero(), h.err
 }
 
 func (h *holds) note(what string) { h.notes = append(h.notes, what) }
@@ -169,6 +175,70 @@ func TestTagIsPermitted(t *testing.T) {
 			}
 			if got := s.target.Digest("team/app", "v1"); got != tt.holds || !slices.Equal(h.notes, tt.want) {
 				t.Errorf("the tag is %q, %q", got, h.notes)
+			}
+		})
+	}
+}
+
+// TestBlobIsHeld: a large blob is brought to a registry by one process at a time. What another has brought meanwhile is not fetched again: it is there,
+// or it is mounted, though no manifest is committed where it is. Without an answer it is fetched, and a small one in any case.
+func TestBlobIsHeld(t *testing.T) {
+	for name, tt := range map[string]struct {
+		small bool
+		// others bring it into a repository while this process waits, or before.
+		others string
+		waits  bool
+		err    error
+		// fetched counts the blobs that the source was asked for, but the config.
+		held    bool
+		fetched int
+		mounted bool
+	}{
+		"free":                      {false, "", false, nil, true, 1, false},
+		"brought to the repository": {false, "team/app", true, nil, true, 0, false},
+		"brought to another":        {false, "team/other", true, nil, true, 0, true},
+		"brought before to another": {false, "team/other", false, nil, true, 0, true},
+		"others failed":             {false, "", true, nil, true, 1, false},
+		"no ledger":                 {false, "", false, errors.New("no ledger"), false, 1, false},
+		"others hang":               {false, "", true, context.DeadlineExceeded, false, 1, false},
+		"small":                     {true, "", false, nil, false, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			size := int64(2 << 20)
+			if tt.small {
+				size = 1 << 10
+			}
+			i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{LayerSize: size})
+			s, h := standOutside(emulator.Options{}), &holds{}
+			s.push(t, i, "team/app", "v1")
+			s.holding(t, h)
+			layer := slices.MaxFunc(i.Blobs, func(a, b emulator.Blob) int { return len(a.Data) - len(b.Data) })
+			bring := func() {
+				if tt.others != "" {
+					s.target.PutBlob(tt.others, layer.Data)
+					h.brought = at(targetHost, tt.others)
+				}
+			}
+			if tt.waits {
+				h.meanwhile = bring
+			} else {
+				bring()
+			}
+			o := order("team/app", "v1", i.Digest)
+			o.Job = "job"
+			if _, err := s.engine.Manifest(t.Context(), o.Source); err != nil { // it is about the blob
+				t.Fatal(err)
+			}
+			before := count(s.source, http.MethodGet, "blob")
+			h.notes, h.err = nil, tt.err
+			receipt, err := s.engine.Import(t.Context(), o, &meter{})
+			if (err == nil) != (tt.err == nil) { // without the ledger no tag is permitted
+				t.Error(err)
+			}
+			fetched := count(s.source, http.MethodGet, "blob") - before
+			held := slices.Contains(h.notes, "hold blob "+targetHost+" "+layer.Digest)
+			if fetched != tt.fetched+1 || held != tt.held || !s.target.HasBlob("team/app", layer.Digest) || receipt.Cost.Mounted > 0 != tt.mounted {
+				t.Errorf("%d blobs were fetched, %+v, %q", fetched, receipt.Cost, h.notes)
 			}
 		})
 	}

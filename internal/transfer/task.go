@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // blobsAtOnce limits the concurrent blobs and children of one manifest. The number of requests at one registry is limited below.
@@ -341,6 +342,13 @@ func (t *task) blob(ctx context.Context, d blob) error {
 		t.meter.Moved(d.Size)
 		return nil
 	}
+	free, there := t.soleCopy(ctx, d, c)
+	defer free()
+	if there {
+		t.meter.Moved(d.Size)
+		c.done(true)
+		return nil
+	}
 	from := source
 	if !c.copied.IsZero() {
 		from = c.copied
@@ -354,6 +362,32 @@ func (t *task) blob(ctx context.Context, d blob) error {
 	}
 	c.done(err == nil)
 	return err
+}
+
+// soleCopy waits until no other process brings a large blob to the target's registry, and has the copy mount what others have brought; there is set if
+// the repository has it. free is to be called after the copy. Small blobs are not worth the requests.
+func (t *task) soleCopy(ctx context.Context, d blob, c *blobCopy) (free func(), there bool) {
+	repo := t.order.Target.Repository
+	if t.options.Holds == nil || !c.mount.IsZero() || d.Size < worthNoting || repo.IsLayout() {
+		return func() {}, false
+	}
+	waits, resume := false, func() {}
+	free, err := t.options.Holds.Hold(ctx, "blob "+repo.Registry+" "+string(d.Digest), func() { waits, resume = true, worktime.Wait(ctx) })
+	resume()
+	if err != nil { // better twice than never
+		t.memory.heed(ctx, err)
+		free = func() {}
+	}
+	holder, ok, err := t.options.Holds.Brought(ctx, repo, d.Digest)
+	t.memory.heed(ctx, err)
+	switch {
+	case !ok:
+	case holder == repo:
+		there = waits || !t.target.empty && !t.target.distrust.Load()
+	case d.Digest.Algorithm() == "sha256": // as for copyFor
+		c.mount = holder
+	}
+	return free, there
 }
 
 // fromSource reports whether reading failed.
