@@ -22,7 +22,9 @@ const (
 	fence    = 8
 	// sweepEvery is how often claims of the dead are looked for; lateSoon is after how long a job that is due goes before all others.
 	sweepEvery = time.Second
-	lateSoon   = time.Hour
+	// sweepers is how many members take turns at that, at the most: then a member looks every so many seconds.
+	sweepers = 3
+	lateSoon = time.Hour
 	// membersLast is how long the dead are remembered.
 	membersLast = time.Hour
 )
@@ -248,7 +250,7 @@ func (m *Member) turn(outer context.Context, turn int) {
 			err = m.compareClocks(ctx)
 		}
 	}
-	if err == nil && !m.options.Guest {
+	if err == nil && !m.options.Guest && turn%min(m.Alive(), sweepers) == 0 {
 		err = m.sweep(ctx)
 	}
 	_ = m.ledger.failed(ctx, "renew the lease", err) // it has logged the first of several
