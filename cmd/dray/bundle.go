@@ -17,6 +17,7 @@ import (
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/report"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // usualSite is the ID of a bundle's site where none is given.
@@ -229,6 +230,7 @@ func (a *app) created(done bundle.Created) error {
 
 func (a *app) bundleVerifyCommand() *cobra.Command {
 	var quick bool
+	var keys []string
 	c := &cobra.Command{
 		Use:               "verify PATH…",
 		ValidArgsFunction: completeFolder,
@@ -236,6 +238,10 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 		Long: `Read the bundle in one or several folders, and compare it with its list. dray reports which files are missing or
 damaged, which blobs that concerns, and which tags could not be loaded for it. It changes nothing. PATH can also be
 the bundle's ID-NUMBER-bundle.json, where a folder has several bundles.
+
+With --key dray first checks who has signed that file: by minisign (.minisig beside it), ssh-keygen -Y sign with the
+namespace dray-bundle (.sig), or cosign sign-blob (.sig, or .sigstore.json). A KEY is a file with public keys of
+minisign, of SSH (as in authorized_keys), or as PEM.
 
 The answer has the SHA-256 of that file. All else follows from it: if it is what the near side has told by another
 way, nobody has changed the bundle. The exit code is 1 if anything is missing or damaged, and 3 if the bundle is
@@ -246,7 +252,11 @@ whole, but leaves out blobs that the far side must have from an earlier one.
 			if len(args) == 0 {
 				return usage("name the folder with the bundle")
 			}
-			v, err := bundle.Verify(c.Context(), args, quick)
+			parsed, err := readFileKeys(keys)
+			if err != nil {
+				return err
+			}
+			v, err := bundle.Verify(c.Context(), args, quick, parsed...)
 			if err != nil {
 				return &exitError{exitFailed, err}
 			}
@@ -263,7 +273,30 @@ whole, but leaves out blobs that the far side must have from an earlier one.
 		},
 	}
 	c.Flags().BoolVar(&quick, "quick", false, "only check that the volumes are there and have their sizes")
+	keysFlag(c, &keys)
 	return c
+}
+
+// keysFlag adds --key.
+func keysFlag(c *cobra.Command, keys *[]string) {
+	c.Flags().StringArrayVar(keys, "key", nil, "a `FILE` with public keys, of which one must have signed; may be repeated")
+	completeFiles(c, "key")
+}
+
+// readFileKeys reads the files of --key.
+func readFileKeys(paths []string) (keys []signature.FileKey, err error) {
+	for _, path := range paths {
+		text, err := file.Read(path, signature.MaxFileSignature)
+		if err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+		parsed, err := signature.ParseFileKeys(path, text)
+		if err != nil {
+			return nil, usage("--key: %s %w", path, err)
+		}
+		keys = append(keys, parsed...)
+	}
+	return keys, nil
 }
 
 // bundleProblem is something that is missing or damaged, in JSON.
@@ -283,10 +316,12 @@ func bundleProblems(problems []bundle.Problem) []bundleProblem {
 
 // verifiedBundle is the answer of `dray bundle verify` in JSON.
 type verifiedBundle struct {
-	Version   int             `json:"version"`
-	Command   string          `json:"command"`
-	Bundle    string          `json:"bundle"`
-	SHA256    image.Digest    `json:"sha256"`
+	Version int          `json:"version"`
+	Command string       `json:"command"`
+	Bundle  string       `json:"bundle"`
+	SHA256  image.Digest `json:"sha256"`
+	// SignedBy is the file of the key that has signed; empty without --key.
+	SignedBy  string          `json:"signed_by"`
 	Tags      int             `json:"tags"`
 	Manifests int             `json:"manifests"`
 	Blobs     int             `json:"blobs"`
@@ -300,7 +335,7 @@ type verifiedBundle struct {
 
 func (a *app) verifiedBundle(v bundle.Verified) error {
 	answer := verifiedBundle{
-		Version: 1, Command: "bundle verify", Bundle: v.Name(), SHA256: v.SHA256, Tags: len(v.Refs), Manifests: len(v.Manifests), Blobs: len(v.Blobs),
+		Version: 1, Command: "bundle verify", Bundle: v.Name(), SHA256: v.SHA256, SignedBy: v.Signer, Tags: len(v.Refs), Manifests: len(v.Manifests), Blobs: len(v.Blobs),
 		Volumes: len(v.Volumes), Bytes: v.Bytes(), Base: baseOf(v.Bundle), Problems: bundleProblems(v.Problems), Lost: []string{},
 	}
 	for _, r := range v.Lost {
@@ -321,7 +356,14 @@ func (a *app) verifiedBundle(v bundle.Verified) error {
 	fmt.Fprintf(a.out, "%s: %s; %s, %s, %s in %s of %s; %s\n", v.Name(), state, plural(answer.Tags, "tag", "tags"),
 		plural(answer.Manifests, "manifest", "manifests"), plural(answer.Blobs, "blob", "blobs"), plural(answer.Volumes, "volume", "volumes"),
 		report.Size(answer.Bytes), v.SHA256)
+	a.printSigner(v.Signer)
 	return nil
+}
+
+func (a *app) printSigner(name string) {
+	if name != "" {
+		fmt.Fprintf(a.out, "signed by a key of %s\n", report.Line(name))
+	}
 }
 
 func (a *app) printBundleProblems(problems []bundle.Problem) {
@@ -345,6 +387,7 @@ func (a *app) printNames(names []string, text string) {
 
 func (a *app) bundleLoadCommand() *cobra.Command {
 	var o bundle.LoadOptions
+	var keys []string
 	c := &cobra.Command{
 		Use:               "load PATH… --into PATH",
 		ValidArgsFunction: completeFolder,
@@ -357,6 +400,8 @@ Volumes may come one after another, in any order, from one medium after another:
 it has read, and needs ID-NUMBER-bundle.json only once. What is missing is listed in a file that the answer names.
 If dray is interrupted, call it again.
 
+With --key nothing is unpacked that is not signed by one of the keys; see dray bundle verify.
+
 Once a tag of a bundle has moved, an older bundle of that site is refused. The exit code is 3 if something is
 missing or damaged, and 1 if nothing can be loaded.
 
@@ -364,6 +409,10 @@ missing or damaged, and 1 if nothing can be loaded.
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 || o.Into == "" {
 				return usage("bundle load takes the folder with the bundle, and --into, the folder for the layouts")
+			}
+			var err error
+			if o.Keys, err = readFileKeys(keys); err != nil {
+				return err
 			}
 			o.Paths, o.Into = args, strings.TrimPrefix(o.Into, image.LayoutScheme)
 			l, err := bundle.Load(c.Context(), o)
@@ -381,6 +430,7 @@ missing or damaged, and 1 if nothing can be loaded.
 	}
 	c.Flags().StringVar(&o.Into, "into", "", "load into layouts at or below the folder `PATH`")
 	c.Flags().BoolVar(&o.AllowOlder, "allow-older", false, "let tags move back to what an older bundle has")
+	keysFlag(c, &keys)
 	completeFolders(c, "into")
 	return c
 }
@@ -391,8 +441,10 @@ type loadedBundle struct {
 	Command string       `json:"command"`
 	Bundle  string       `json:"bundle"`
 	SHA256  image.Digest `json:"sha256"`
-	Totals  loadedTotals `json:"totals"`
-	Tags    []loadedTag  `json:"tags"`
+	// SignedBy is the file of the key that has signed; empty without --key.
+	SignedBy string       `json:"signed_by"`
+	Totals   loadedTotals `json:"totals"`
+	Tags     []loadedTag  `json:"tags"`
 	// Removed are tags that the near side no longer has. They stay.
 	Removed  []string        `json:"removed"`
 	Problems []bundleProblem `json:"problems"`
@@ -416,7 +468,7 @@ type loadedTag struct {
 
 func (a *app) loadedBundle(l bundle.Loaded) error {
 	answer := loadedBundle{
-		Version: 1, Command: "bundle load", Bundle: l.Name(), SHA256: l.SHA256, Tags: []loadedTag{}, Removed: []string{}, Problems: bundleProblems(l.Problems),
+		Version: 1, Command: "bundle load", Bundle: l.Name(), SHA256: l.SHA256, SignedBy: l.Signer, Tags: []loadedTag{}, Removed: []string{}, Problems: bundleProblems(l.Problems),
 		Missing: append([]image.Digest{}, l.Missing...), Request: l.Request,
 	}
 	for _, r := range l.Removed {
@@ -445,6 +497,7 @@ func (a *app) loadedBundle(l bundle.Loaded) error {
 	a.printNames(answer.Removed, "removed at the near side; the tag stays here")
 	fmt.Fprintf(a.out, "%s: %s loaded, %d kept, %d incomplete; %s\n", l.Name(), plural(answer.Totals.Loaded, "tag", "tags"),
 		answer.Totals.Kept, answer.Totals.Incomplete, l.SHA256)
+	a.printSigner(l.Signer)
 	if l.Request != "" {
 		fmt.Fprintf(a.out, "%s missing, listed in %s. Load the volumes from another copy, or have a bundle made with --for and that file.\n",
 			plural(len(l.Missing), "manifest or blob is", "manifests and blobs are"), report.Line(l.Request))
@@ -550,13 +603,15 @@ func (a *app) printReceipt(r bundle.Receipt, out string) error {
 func (a *app) bundleAckCommand() *cobra.Command {
 	var from, id string
 	var older bool
+	var keys []string
 	c := &cobra.Command{
 		Use:               "ack RECEIPT --from PATH",
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
 		Short:             "Record a receipt, so that the next bundle leaves out what has arrived",
 		Long: `Record what dray bundle receipt has printed at the far side, 20 characters or the path of its file. The next bundle
 of that site leaves out what has arrived. --from is the folder that bundles are made from. A receipt is refused if
-it is of no bundle that was made there, or of an older one than the last receipt.
+it is of no bundle that was made there, or of an older one than the last receipt. With --key it must be a file that
+is signed by one of the keys; see dray bundle verify.
 
 ` + exitHelp,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -566,13 +621,9 @@ it is of no bundle that was made there, or of an older one than the last receipt
 			if err := bundle.CheckID(id); err != nil {
 				return usage("--id: %w", err)
 			}
-			text := args[0]
-			if _, err := os.Stat(text); err == nil {
-				raw, err := file.Read(text, maxReceipt)
-				if err != nil {
-					return &exitError{exitFailed, err}
-				}
-				text = string(raw)
+			text, err := receiptText(args[0], keys)
+			if err != nil {
+				return err
 			}
 			done, err := bundle.Acknowledge(strings.TrimPrefix(from, image.LayoutScheme), id, text, older)
 			if err != nil {
@@ -584,12 +635,29 @@ it is of no bundle that was made there, or of an older one than the last receipt
 	c.Flags().StringVar(&from, "from", "", "the folder `PATH` that bundles are made from")
 	c.Flags().StringVar(&id, "id", usualSite, "the `NAME` of the site")
 	c.Flags().BoolVar(&older, "allow-older", false, "accept the receipt of an older bundle than the last one")
+	keysFlag(c, &keys)
 	completeFolders(c, "from")
 	return c
 }
 
-// maxReceipt is the most bytes that a receipt may have.
-const maxReceipt = 64 << 20
+// receiptText is a receipt: 20 characters, or what a file has.
+func receiptText(receipt string, keys []string) (string, error) {
+	parsed, err := readFileKeys(keys)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(receipt); err != nil {
+		if len(parsed) > 0 {
+			return "", usage("with --key the receipt must be a file: 20 characters are not signed")
+		}
+		return receipt, nil
+	}
+	text, err := bundle.ReadReceipt(receipt, parsed)
+	if err != nil {
+		return "", &exitError{exitFailed, err}
+	}
+	return text, nil
+}
 
 // ackAnswer is the answer of `dray bundle ack` in JSON.
 type ackAnswer struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // LoadOptions are those of Load.
@@ -22,6 +23,8 @@ type LoadOptions struct {
 	Into  string
 	// AllowOlder lets tags move back to what an older bundle has.
 	AllowOlder bool
+	// Keys are those of which one must have signed the document; without any it need not be signed.
+	Keys []signature.FileKey
 }
 
 // The states of a ref after a Load.
@@ -47,7 +50,9 @@ type LoadedRef struct {
 type Loaded struct {
 	*Bundle
 	// SHA256 is that of the bundle's document, from which all else follows.
-	SHA256   image.Digest
+	SHA256 image.Digest
+	// Signer is the name of a key that has signed the document; empty where no keys are given.
+	Signer   string
 	Refs     []LoadedRef
 	Problems []Problem
 	// Missing is what incomplete refs lack, manifests first, and Request the path of a file that lists it; empty for none.
@@ -107,13 +112,17 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, err
 	}
+	signer, err := s.verify(o.Keys)
+	if err != nil {
+		return Loaded{}, err
+	}
 	into, err := openFolder(o.Into)
 	if err != nil {
 		return Loaded{}, err
 	}
 	defer into.close()
 	l := loader{
-		Loaded: Loaded{Bundle: s.Bundle, SHA256: image.DigestOf(s.raw, "")},
+		Loaded: Loaded{Bundle: s.Bundle, SHA256: image.DigestOf(s.raw, ""), Signer: signer},
 		raw:    s.raw, into: into, root: o.Into, store: layout.New(), failed: map[string]bool{},
 	}
 	last, err := into.loaded(s.ID)
@@ -131,7 +140,7 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	if err := errors.Join(os.MkdirAll(received, 0o755), os.MkdirAll(l.poolDir(), 0o755)); err != nil { //nolint:gosec // images are no secret
 		return l.Loaded, err
 	}
-	if err := file.Replace(filepath.Join(received, s.documentName()), s.raw, 0o644); err != nil {
+	if err := s.keep(received); err != nil {
 		return l.Loaded, err
 	}
 	l.pool = &pool{
@@ -213,6 +222,16 @@ func (l *loader) admit(last record, older bool) error {
 		return fmt.Errorf("%w: %s, and this is %s", ErrOlder, prefix(l.ID, last.Seq), l.Name())
 	}
 	return nil
+}
+
+// keep copies a document and its signatures, for volumes that come later.
+func (s *set) keep(dir string) error {
+	for ending, text := range s.signatures {
+		if err := file.Replace(filepath.Join(dir, s.documentName()+ending), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return file.Replace(filepath.Join(dir, s.documentName()), s.raw, 0o644)
 }
 
 // look lists the refs, and which are loaded already.
@@ -365,6 +384,11 @@ func (l *loader) finish() error {
 		received := filepath.Join(l.into.dir, receivedDir)
 		if err := errors.Join(forget(l.into.dir, l.ID, requestEnding, l.Seq), forget(received, l.ID, documentEnding, l.Seq)); err != nil {
 			return err
+		}
+		for _, ending := range signature.FileEndings() {
+			if err := forget(received, l.ID, documentEnding+ending, l.Seq); err != nil {
+				return err
+			}
 		}
 		return os.RemoveAll(l.poolDir())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // ErrNoBundle says that there is no document of a bundle.
@@ -44,7 +45,10 @@ func (p Problem) String() string {
 // set is a bundle with the files of it that were found.
 type set struct {
 	*Bundle
-	raw []byte
+	// document is the path of the document, raw its bytes, and signatures those beside it, by the endings of their names.
+	document   string
+	raw        []byte
+	signatures map[string][]byte
 	// files are the paths of the volumes, empty for those that were not found.
 	files []string
 	// extra are files that have names of volumes of this bundle, and are none.
@@ -88,6 +92,34 @@ func openSet(paths []string, pending string) (*set, error) {
 		}
 	}
 	return readSet(found[0], files)
+}
+
+// signatures reads the signatures beside a file.
+func signatures(path string) (map[string][]byte, error) {
+	found := map[string][]byte{}
+	for _, ending := range signature.FileEndings() {
+		text, err := file.Read(path+ending, signature.MaxFileSignature)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found[ending] = text
+	}
+	return found, nil
+}
+
+// verify checks who has signed the document, and returns the name of a key; empty where no keys are given.
+func (s *set) verify(keys []signature.FileKey) (string, error) {
+	if len(keys) == 0 {
+		return "", nil
+	}
+	signer, err := signature.VerifyFile(s.raw, keys, s.signatures)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.document, err)
+	}
+	return signer, nil
 }
 
 // list returns the paths of what is in folders.
@@ -138,7 +170,11 @@ func readSet(document string, files []string) (*set, error) {
 	if filepath.Base(document) != b.documentName() {
 		return nil, fmt.Errorf("%s is the document of bundle %s: it has another name", document, b.Name())
 	}
-	s := &set{Bundle: b, raw: raw, files: make([]string, len(b.Volumes))}
+	signed, err := signatures(document)
+	if err != nil {
+		return nil, err
+	}
+	s := &set{Bundle: b, document: document, raw: raw, signatures: signed, files: make([]string, len(b.Volumes))}
 	at := map[string]int{}
 	for i, v := range b.Volumes {
 		at[v.Name] = i

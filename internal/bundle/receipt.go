@@ -15,6 +15,7 @@ import (
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // Receipt is what a site says that it has of the last bundle that it has loaded.
@@ -107,6 +108,22 @@ var (
 	// ErrOlderReceipt says that a newer bundle was acknowledged before.
 	ErrOlderReceipt = errors.New("a newer bundle was acknowledged before")
 )
+
+// ReadReceipt reads the file of a receipt, which must be signed by one of the keys if there are any.
+func ReadReceipt(path string, keys []signature.FileKey) (string, error) {
+	raw, err := file.Read(path, maxDocument)
+	if err != nil || len(keys) == 0 {
+		return string(raw), err
+	}
+	found, err := signatures(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := signature.VerifyFile(raw, keys, found); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return string(raw), nil
+}
 
 // Acknowledge records the receipt of a site, its code or its JSON, in the folder that its bundles are made from. An older receipt than the last one is
 // refused, unless that is allowed: it would have the site be sent what it has.

@@ -11,13 +11,16 @@ import (
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // Verified is what Verify has found.
 type Verified struct {
 	*Bundle
 	// SHA256 is that of the bundle's document, from which all else follows.
-	SHA256   image.Digest
+	SHA256 image.Digest
+	// Signer is the name of a key that has signed the document; empty where no keys are given.
+	Signer   string
 	Problems []Problem
 	// Lost are the refs that cannot be loaded for what is missing or damaged.
 	Lost []Ref
@@ -27,13 +30,18 @@ type Verified struct {
 func (v Verified) Whole() bool { return len(v.Problems) == 0 && len(v.Lost) == 0 }
 
 // Verify reads a bundle in folders, or by its document, and reports what is missing, damaged or too much. With quick it reads only the manifests, and
-// checks that each volume is there and has its size. An error says that there is no bundle, or that ctx has ended. It changes nothing.
-func Verify(ctx context.Context, paths []string, quick bool) (Verified, error) {
+// checks that each volume is there and has its size. With keys the document must be signed by one of these. An error says that there is no bundle, that no
+// key has signed it, or that ctx has ended. It changes nothing.
+func Verify(ctx context.Context, paths []string, quick bool, keys ...signature.FileKey) (Verified, error) {
 	s, err := openSet(paths, "")
 	if err != nil {
 		return Verified{}, err
 	}
-	v := Verified{Bundle: s.Bundle, SHA256: image.DigestOf(s.raw, "")}
+	signer, err := s.verify(keys)
+	if err != nil {
+		return Verified{}, err
+	}
+	v := Verified{Signer: signer, Bundle: s.Bundle, SHA256: image.DigestOf(s.raw, "")}
 	c := &checker{size: s.sizes(), good: map[image.Digest]bool{}, sums: map[image.Digest]*running{}}
 	buffer := make([]byte, chunk)
 	for i, path := range s.files {

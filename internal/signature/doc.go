@@ -7,5 +7,7 @@
 // Being found says nothing. What counts is what a signer has signed: the digest of the image, and what the statement says that it is. An
 // attestation is no signature. Annotations and artifact types, which nobody signs, decide only what is looked at first.
 //
+// It also verifies signatures of files, as minisign, ssh-keygen and cosign sign-blob make them (file.go).
+//
 // What is fetched is bounded in number and size. An error means that something could not be looked at: it is no verdict.
 package signature
