@@ -42,9 +42,17 @@ func (f fixed) shown() string {
 func fixedOf(cfg *config.Config) []fixed {
 	c := cfg.Cluster
 	return []fixed{
-		{"stateDir", cfg.StateDir, false}, {"server.listen", cfg.Server.Listen, false}, {"log.format", cfg.Log.Format, false},
+		{"stateDir", cfg.StateDir, false}, {"server.listen", cfg.Server.Listen, false}, {"server.registry", servedText(cfg.Server.Registry), false}, {"log.format", cfg.Log.Format, false},
 		{"cluster.ledger", c.Ledger.Reveal(), c.Ledger != ""}, {"cluster.name", c.Name, false}, {"cluster.lease", c.Lease.String(), false},
 	}
+}
+
+// servedText describes a registry over layouts; empty for none.
+func servedText(s *config.Served) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%+v", *s)
 }
 
 // build reads the config, and builds a generation from it.

@@ -22,6 +22,7 @@ import (
 	"github.com/draysync/dray/internal/notify"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/receiver"
+	"github.com/draysync/dray/internal/serve"
 	"github.com/draysync/dray/internal/store"
 	"github.com/draysync/dray/internal/watch"
 	"github.com/draysync/dray/internal/web"
@@ -94,6 +95,9 @@ type service struct {
 	daemon *daemon.Daemon
 	server *web.Server // nil if the daemon does not listen
 	door   net.Listener
+	// registry serves layouts at its own door; nil if the config has none.
+	registry     *serve.Server
+	registryDoor net.Listener
 	// fixed are the settings that cannot change while the process runs.
 	fixed []fixed
 	// reader reads the config, and leaves its jobs.
@@ -152,6 +156,11 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		Build: s.build, Work: keeper, Plans: keeper, View: keeper, Events: newEvents(s.metrics, s.hooks), Manager: notify.New(s.env),
 		Changed: s.watch.Changed(), Log: s.log,
 	})
+	if r := cfg.Server.Registry; r != nil {
+		if s.registry, s.registryDoor, err = newRegistry(ctx, r, s.log); err != nil {
+			return fmt.Errorf("server.registry: %w", err)
+		}
+	}
 	if cfg.Server.Listen == "" {
 		return nil
 	}
@@ -190,10 +199,24 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 			}
 		})
 	}
+	if s.registry != nil {
+		group.Go(func() {
+			if err := s.registry.Serve(s.registryDoor); err != nil {
+				s.log.LogAttrs(beside, slog.LevelError, "the registry over layouts has stopped", slog.Any("err", err))
+			}
+		})
+	}
 	if s.store != nil {
 		group.Go(func() { s.tidy(beside) })
 	}
 	err := s.daemon.Run(ctx, stop)
+	if s.registry != nil {
+		group.Go(func() {
+			brief, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			_ = s.registry.Shutdown(brief) // clients begin again with what it cuts off
+		})
+	}
 	if s.server != nil {
 		brief, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_ = s.server.Shutdown(brief) // remaining clients would learn nothing new

@@ -2,34 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/config"
-	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/serve"
 	"github.com/draysync/dray/internal/web"
 )
-
-// serving are the flags of `dray serve`.
-type serving struct {
-	listen, cert, key, users string
-	plain                    bool
-	mirrors                  []string
-}
 
 // servingGrace is how long pulls under way may take when the server is stopped.
 const servingGrace = 5 * time.Second
 
 func (a *app) serveCommand() *cobra.Command {
-	var s serving
+	var s config.Served
+	var mirrors []string
 	c := &cobra.Command{
 		Use:               "serve LAYOUT…",
 		ValidArgsFunction: completeFolder,
@@ -49,42 +42,42 @@ dray sees a layout that is written meanwhile, and a renewed certificate or file 
 damaged blob is never served whole. Without TLS dray serves this machine only, unless --plain-http is given.
 
 ` + exitHelp,
-		RunE: func(c *cobra.Command, args []string) error { return a.serveLayouts(c.Context(), s, args) },
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if s.Layouts, err = layoutsOf(args); err != nil {
+				return err
+			}
+			if s.Mirrors, err = mirrorsOf(mirrors); err != nil {
+				return err
+			}
+			return a.serveLayouts(c.Context(), s)
+		},
 	}
 	f := c.Flags()
-	f.StringVar(&s.listen, "listen", "127.0.0.1:5000", "the `ADDRESS` to listen on: host:port, or unix: and the absolute path of a socket")
-	f.StringVar(&s.cert, "tls-cert", "", "the `FILE` of the certificate with its chain, in PEM")
-	f.StringVar(&s.key, "tls-key", "", "the `FILE` of the certificate's key, in PEM")
-	f.StringVar(&s.users, "htpasswd", "", "the `FILE` of who may pull, as htpasswd -B writes it; without it everybody")
-	f.BoolVar(&s.plain, "plain-http", false, "serve other machines without TLS")
-	f.StringArrayVar(&s.mirrors, "mirror-of", nil, "below which prefix a registry's repositories are: `HOST=PREFIX`; HOST= for none; may be repeated")
+	f.StringVar(&s.Listen, "listen", "127.0.0.1:5000", "the `ADDRESS` to listen on: host:port, or unix: and the absolute path of a socket")
+	f.StringVar(&s.CertFile, "tls-cert", "", "the `FILE` of the certificate with its chain, in PEM")
+	f.StringVar(&s.KeyFile, "tls-key", "", "the `FILE` of the certificate's key, in PEM")
+	f.StringVar(&s.Users, "htpasswd", "", "the `FILE` of who may pull, as htpasswd -B writes it; without it everybody")
+	f.BoolVar(&s.PlainHTTP, "plain-http", false, "serve other machines without TLS")
+	f.StringArrayVar(&mirrors, "mirror-of", nil, "below which prefix a registry's repositories are: `HOST=PREFIX`; HOST= for none; may be repeated")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	return c
 }
 
 // layoutsOf reads the arguments of `dray serve`.
-func layoutsOf(args []string) ([]serve.Layout, error) {
+func layoutsOf(args []string) (layouts []config.ServedLayout, _ error) {
 	if len(args) == 0 {
 		return nil, usage("name at least one LAYOUT, the path of its folder")
 	}
-	var layouts []serve.Layout
 	for _, arg := range args {
-		name, path, named := strings.Cut(arg, "=")
-		if !named || !image.ValidPath(name) {
-			name, path = "", arg
-		}
-		path, err := filepath.Abs(strings.TrimPrefix(path, image.LayoutScheme))
-		if err != nil {
-			return nil, &exitError{exitFailed, err}
-		}
-		info, err := os.Stat(path)
+		l := config.ParseServedLayout(arg)
+		info, err := os.Stat(l.Path)
 		if err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s is no folder", path)
+			err = fmt.Errorf("%s is no folder", l.Path)
 		}
 		if err != nil {
 			return nil, &exitError{exitFailed, err}
 		}
-		layouts = append(layouts, serve.Layout{Name: name, Path: path})
+		layouts = append(layouts, l)
 	}
 	return layouts, nil
 }
@@ -93,10 +86,9 @@ func layoutsOf(args []string) ([]serve.Layout, error) {
 func mirrorsOf(values []string) (map[string]string, error) {
 	mirrors := map[string]string{}
 	for _, value := range values {
-		host, prefix, ok := strings.Cut(value, "=")
-		host, err := image.CanonicalHost(host)
-		if err != nil || !ok || prefix != "" && !image.ValidPath(prefix) {
-			return nil, usage("--mirror-of %q: write HOST=PREFIX, such as docker.io=hub", value)
+		host, prefix, err := config.ParseMirrorOf(value)
+		if err != nil {
+			return nil, usage("--mirror-of: %w", err)
 		}
 		mirrors[host] = prefix
 	}
@@ -109,42 +101,51 @@ func exposed(address net.Addr) bool {
 	return ok && !tcp.IP.IsLoopback()
 }
 
-func (a *app) serveLayouts(ctx context.Context, flags serving, args []string) (err error) {
-	log := a.logger(config.Log{})
+// errExposed says that a registry would have no TLS beyond this machine.
+var errExposed = errors.New("can be reached by other machines: give a certificate and its key, or allow plain HTTP")
+
+// newRegistry returns a registry over layouts, and the listener that it is for.
+func newRegistry(ctx context.Context, c *config.Served, log *slog.Logger) (server *serve.Server, door net.Listener, err error) {
 	warn := func(path string, err error) {
 		log.LogAttrs(ctx, slog.LevelWarn, "a changed file stays unused", slog.String("source", path), slog.Any("err", err))
 	}
-	options := serve.Options{Log: log}
-	if options.Layouts, err = layoutsOf(args); err != nil {
-		return err
+	options := serve.Options{Mirrors: c.Mirrors, Log: log}
+	for _, l := range c.Layouts {
+		path, err := filepath.Abs(l.Path)
+		if err != nil {
+			return nil, nil, err
+		}
+		options.Layouts = append(options.Layouts, serve.Layout{Name: l.Name, Path: path})
 	}
-	if options.Mirrors, err = mirrorsOf(flags.mirrors); err != nil {
-		return err
-	}
-	if flags.cert != "" {
-		if options.Certificate, err = serve.LoadCertificate(flags.cert, flags.key, warn); err != nil {
-			return &exitError{exitFailed, err}
+	if c.CertFile != "" {
+		if options.Certificate, err = serve.LoadCertificate(c.CertFile, c.KeyFile, warn); err != nil {
+			return nil, nil, err
 		}
 	}
-	if flags.users != "" {
-		if options.Users, err = serve.LoadUsers(flags.users, warn); err != nil {
-			return &exitError{exitFailed, err}
+	if c.Users != "" {
+		if options.Users, err = serve.LoadUsers(c.Users, warn); err != nil {
+			return nil, nil, err
 		}
 	}
-	door, err := web.Listen(ctx, flags.listen)
-	if err != nil {
-		return &exitError{exitFailed, err}
+	if door, err = web.Listen(ctx, c.Listen); err != nil {
+		return nil, nil, err
 	}
-	if exposed(door.Addr()) && options.Certificate == nil && !flags.plain {
-		_ = door.Close() // nothing was said
-		return usage("%s can be reached by other machines: give --tls-cert and --tls-key, or --plain-http", door.Addr())
+	if exposed(door.Addr()) && options.Certificate == nil && !c.PlainHTTP {
+		return nil, nil, errors.Join(fmt.Errorf("%s %w", door.Addr(), errExposed), door.Close())
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, "serving layouts", slog.String("target", door.Addr().String()))
-	return a.serveUntil(ctx, serve.New(options), door)
+	return serve.New(options), door, nil
 }
 
-// serveUntil serves until ctx ends. Pulls under way then have a grace.
-func (a *app) serveUntil(ctx context.Context, server *serve.Server, door net.Listener) error {
+// serveLayouts serves until ctx ends. Pulls under way then have a grace.
+func (a *app) serveLayouts(ctx context.Context, c config.Served) error {
+	server, door, err := newRegistry(ctx, &c, a.logger(config.Log{}))
+	switch {
+	case errors.Is(err, errExposed):
+		return usage("%w (--tls-cert and --tls-key, or --plain-http)", err)
+	case err != nil:
+		return &exitError{exitFailed, err}
+	}
 	a.work.allow(servingGrace)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(door) }()

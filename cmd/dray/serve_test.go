@@ -101,8 +101,8 @@ func TestServeRefuses(t *testing.T) {
 		dir + " --listen nowhere":        "listen at nowhere",
 		dir + " --tls-cert " + plain:     "tls-key",
 		dir + " --htpasswd " + plain:     "is not NAME:HASH",
-		dir + " --mirror-of docker.io":   "write HOST=PREFIX",
-		dir + " --mirror-of docker.io=A": "write HOST=PREFIX",
+		dir + " --mirror-of docker.io":   "is not HOST=PREFIX",
+		dir + " --mirror-of docker.io=A": "is not HOST=PREFIX",
 		dir + " --tls-cert " + plain + " --tls-key " + plain: "certificate",
 	} {
 		if a := dray(t, append([]string{"serve"}, strings.Fields(args)...)...); a.code == exitDone || !strings.Contains(a.err, want) {
@@ -170,5 +170,55 @@ func TestServeNodes(t *testing.T) {
 	}
 	if got := call(ctr, "--address", socket, "content", "fetch", "--all-platforms", "--plain-http", address+"/docker.io/library/tool:1"); !strings.Contains(got, digest) {
 		t.Errorf("containerd, by name: %s", got)
+	}
+}
+
+// TestServeInDaemon: one process imports into layouts and serves them. A change of what it serves takes effect at the next start, as the log
+// says.
+func TestServeInDaemon(t *testing.T) {
+	source := registry.New(registry.Options{})
+	from := start(t, source)
+	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(source, "app", "1"); err != nil {
+		t.Fatal(err)
+	}
+	dir := shortDir(t)
+	socket, path := filepath.Join(dir, "sock"), filepath.Join(dir, "dray.yaml")
+	write := func(layouts string) {
+		t.Helper()
+		text := strings.Join([]string{
+			"version: 1", "stateDir: state", fmt.Sprintf("server: {listen: 'unix:%s', registry: {listen: '127.0.0.1:0', layouts: [%s]}}", socket, layouts),
+			"registries: {'" + from + "': {plainHTTP: true}}", "mappings:",
+			mapping("name: app, source: '%s/app:1', target: 'ocidir://%s/stage/team/app', schedule: '@every 1h'", from, dir),
+		}, "\n")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("stage")
+	r := launch(t, path, socket)
+	address := r.log.entries(t, "serving layouts")[0]["target"].(string)
+	digest := ""
+	r.until(t, "the image is served", func() bool {
+		response, err := http.Head("http://" + address + "/v2/team/app/manifests/1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		digest = response.Header.Get("Docker-Content-Digest")
+		return response.StatusCode == http.StatusOK
+	})
+	if digest != source.Digest("app", "1") {
+		t.Errorf("%s, want %s", digest, source.Digest("app", "1"))
+	}
+	write("other")
+	r.until(t, "the log names the key", func() bool {
+		lines := r.log.entries(t, "a key of the config takes effect only when dray is restarted")
+		return len(lines) == 1 && lines[0]["key"] == "server.registry"
+	})
+	if err := r.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-r.ended; err != nil {
+		t.Errorf("%v\n%s", err, r.log)
 	}
 }

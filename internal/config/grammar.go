@@ -82,6 +82,30 @@ type serverSection struct {
 	// The token that a request must send to change something, as `Authorization: Bearer TOKEN`: 16 to 512 letters, digits and
 	// punctuation. Keep it out of this file, with `${env:NAME}` or `${file:PATH}`.
 	Token text `yaml:"token" format:"token" example:"${env:DRAY_TOKEN}|${file:/run/secrets/dray}"`
+	// A read-only registry over OCI image layouts in `dray run`, as of `dray serve`. A change takes effect at the next start. See
+	// docs/serve.md.
+	Registry servedSection `yaml:"registry"`
+}
+
+type servedSection struct {
+	origin
+	// The address to listen on: host:port, or `unix:` and an absolute path of a socket. Beyond this machine it needs `certFile` or
+	// `plainHTTP`.
+	Listen text `yaml:"listen" format:"listen" default:"127.0.0.1:5000" example:"0.0.0.0:5000"`
+	// Layouts, or folders with layouts below them; `NAME=PATH` to serve them under a name, or below it. A relative path starts at this file's
+	// folder.
+	Layouts list[text] `yaml:"layouts" required:"" minItems:"1" unique:"" example:"/srv/stage|plant/app=/srv/app"`
+	// Below which prefix the repositories of a registry are, as `HOST=PREFIX`, for clients that ask a mirror; `HOST=` for none. By default
+	// the registry's own name.
+	MirrorOf list[text] `yaml:"mirrorOf" minItems:"1" unique:"" format:"mirrorOf" example:"docker.io=hub|quay.io="`
+	// A PEM file with the certificate and its chain. It is read again when it changes.
+	CertFile text `yaml:"certFile" requires:"keyFile" example:"/etc/dray/tls.crt"`
+	// A PEM file with the key of `certFile`.
+	KeyFile text `yaml:"keyFile" requires:"certFile" example:"/etc/dray/tls.key"`
+	// A file of who may pull, as `htpasswd -B` writes it. It is read again when it changes. Without it everybody may.
+	HTPasswd text `yaml:"htpasswd" example:"/etc/dray/htpasswd"`
+	// Serve other machines without TLS.
+	PlainHTTP toggle `yaml:"plainHTTP" default:"false"`
 }
 
 type clusterSection struct {

@@ -43,6 +43,7 @@ var shown = map[string]string{
 	"registries":    "registries:\n  docker.io:\n    username: ${env:DOCKERHUB_USERNAME}\n    password: ${file:/run/secrets/dockerhub}\n  ghcr.io/acme:\n    username: robot\n    password: ${env:GHCR_TOKEN}",
 	"mappings":      "mappings:\n  - source: docker.io/library/alpine\n    target: registry.example.com/mirror/alpine\n    tags: {semver: \">= 3.20\", newest: 2}",
 
+	"server.registry":                                   "server:\n  registry: {layouts: [/srv/stage], listen: 127.0.0.1:5000}",
 	"registries.HOST.aws":                               "registries:\n  111122223333.dkr.ecr.eu-west-1.amazonaws.com: {aws: {}}",
 	"registries.HOST.aws.profile":                       "registries:\n  111122223333.dkr.ecr.eu-west-1.amazonaws.com:\n    aws: {profile: mirror}",
 	"registries.HOST.aws.role":                          "registries:\n  111122223333.dkr.ecr.eu-west-1.amazonaws.com:\n    aws: {role: \"arn:aws:iam::111122223333:role/mirror\"}",

@@ -533,6 +533,7 @@ var patterns = func() map[string]string {
 		"registry":       whole(host),
 		"registryHost":   whole(host),
 		"mirror":         whole(host + `(?:/` + words + `)?`),
+		"mirrorOf":       whole(host + `=(?:` + words + `)?`),
 		"helper":         whole(`[A-Za-z0-9][A-Za-z0-9._-]{0,127}`),
 		"resource":       whole(`/[sS][uU][bB][sS][cC][rR][iI][pP][tT][iI][oO][nN][sS]/[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/[^\n]+/[a-zA-Z0-9]{5,50}`),
 		"role":           whole(`arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}`),

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/draysync/dray/internal/image"
 )
 
 // Server says where `dray run` listens.
@@ -18,7 +20,24 @@ type Server struct {
 	Listen string
 	// Token is the token that a request must send to change something; empty if none is required.
 	Token Secret
+	// Registry is the registry over layouts; nil for none.
+	Registry *Served
 }
+
+// Served is a read-only registry over OCI image layouts.
+type Served struct {
+	// Listen is as [Server.Listen], but never empty.
+	Listen  string
+	Layouts []ServedLayout
+	// Mirrors has the prefix of a registry's repositories by its canonical host; empty for none.
+	Mirrors           map[string]string
+	CertFile, KeyFile string
+	Users             string
+	PlainHTTP         bool
+}
+
+// ServedLayout is a layout, or a folder with layouts below it, and the name to serve it under; empty for the usual one.
+type ServedLayout struct{ Name, Path string }
 
 const (
 	minToken = 16
@@ -43,7 +62,54 @@ func (b *builder) server(s serverSection) Server {
 			b.invalid(s.Token, err, fmt.Sprintf("a token of %d to %d letters, digits and punctuation", minToken, maxToken))
 		}
 	}
-	return Server{Listen: s.Listen.value, Token: Secret(s.Token.value)}
+	return Server{Listen: s.Listen.value, Token: Secret(s.Token.value), Registry: b.served(s.Registry)}
+}
+
+func (b *builder) served(s servedSection) *Served {
+	if !s.set {
+		return nil
+	}
+	if err := checkListen(s.Listen.value); err != nil {
+		b.invalid(s.Listen, err, "host:port, or unix: and an absolute path")
+	}
+	served := &Served{
+		Listen: s.Listen.value, Mirrors: map[string]string{}, CertFile: b.path(s.CertFile), KeyFile: b.path(s.KeyFile), Users: b.path(s.HTPasswd),
+		PlainHTTP: s.PlainHTTP.value,
+	}
+	for _, t := range s.Layouts.items {
+		l := ParseServedLayout(t.value)
+		t.value = l.Path
+		l.Path = b.path(t)
+		served.Layouts = append(served.Layouts, l)
+	}
+	for _, t := range s.MirrorOf.items {
+		host, prefix, err := ParseMirrorOf(t.value)
+		if err != nil {
+			b.invalid(t, err, "HOST=PREFIX")
+			continue
+		}
+		served.Mirrors[host] = prefix
+	}
+	return served
+}
+
+// ParseServedLayout reads PATH or NAME=PATH.
+func ParseServedLayout(s string) ServedLayout {
+	name, path, named := strings.Cut(s, "=")
+	if !named || !image.ValidPath(name) {
+		name, path = "", s
+	}
+	return ServedLayout{name, strings.TrimPrefix(path, image.LayoutScheme)}
+}
+
+// ParseMirrorOf reads HOST=PREFIX, and returns the canonical host.
+func ParseMirrorOf(s string) (host, prefix string, err error) {
+	name, prefix, ok := strings.Cut(s, "=")
+	host, err = image.CanonicalHost(name)
+	if err != nil || !ok || prefix != "" && !image.ValidPath(prefix) {
+		return "", "", fmt.Errorf("%s is not HOST=PREFIX: write a registry and a repository's path, such as docker.io=hub, or docker.io= for no prefix", quote(s))
+	}
+	return host, prefix, nil
 }
 
 // checkListen accepts an address, or "" for none.

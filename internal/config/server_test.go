@@ -77,6 +77,25 @@ notifications:
 	}
 }
 
+// TestServed: the registry over layouts, with paths from the config's folder.
+func TestServed(t *testing.T) {
+	const path = "testdata/valid/server-registry.yaml"
+	cfg, err := Load(path, world(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const folder = "testdata/valid"
+	want := &Served{
+		Listen:  "0.0.0.0:5000",
+		Layouts: []ServedLayout{{"", "/srv/stage"}, {"", folder + "/stage"}, {"plant/app", "/srv/app"}, {"plant", folder + "/apps"}, {"", folder + "/A=/srv/b"}},
+		Mirrors: map[string]string{"docker.io": "hub/x", "quay.io": "", "localhost:5000": "local"}, CertFile: folder + "/tls.crt", KeyFile: "/etc/dray/tls.key",
+		Users: folder + "/users", PlainHTTP: true,
+	}
+	if diff := cmp.Diff(want, cfg.Server.Registry); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestGrammarHasTheKindsOfEvents, as a tag cannot be made of what another package says.
 func TestGrammarHasTheKindsOfEvents(t *testing.T) {
 	var want []string

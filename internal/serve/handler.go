@@ -18,9 +18,6 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// Kinds are what can be asked for, as [Options.Count] is told.
-func Kinds() []string { return []string{"manifest", "blob", "tags", "referrers", "catalog", "other"} }
-
 // Codes of errors (OCI distribution spec, "Error Codes"); unavailable is that of distribution.
 const (
 	blobUnknown     = "BLOB_UNKNOWN"
@@ -52,12 +49,6 @@ const prefix = "/v2/"
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	w := newWriter(inner, s.limits.Write)
-	kind := "other"
-	defer func() {
-		if s.options.Count != nil {
-			s.options.Count(kind, w.status, w.sent)
-		}
-	}()
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 { // it is not read, and the connection ends
 		w.Header().Set("Connection", "close")
@@ -69,7 +60,7 @@ func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	}
 	err := s.admit(w, r)
 	if err == nil {
-		kind, err = s.route(w, r)
+		err = s.route(w, r)
 	}
 	if err == nil || r.Context().Err() != nil {
 		return
@@ -100,42 +91,39 @@ func (s *Server) admit(w *writer, r *http.Request) error {
 	return nil
 }
 
-// route answers a path, and says what was asked for.
-func (s *Server) route(w *writer, r *http.Request) (kind string, err error) {
+// route answers a path.
+func (s *Server) route(w *writer, r *http.Request) error {
 	rest := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v2"), "/")
 	switch rest {
 	case "":
 		w.answer(http.StatusOK, "application/json", []byte("{}\n"))
-		return "other", nil
+		return nil
 	case "_catalog":
-		return "catalog", s.catalog(w, r)
+		return s.catalog(w, r)
 	}
 	rest, last := path.Split(rest)
 	name, what := path.Split(strings.TrimSuffix(rest, "/"))
-	answer, ok := map[string]struct {
-		kind  string
-		serve func(w *writer, r *http.Request, repo repository, last string) error
-	}{
-		"manifests": {"manifest", s.manifest}, "blobs": {"blob", s.blob}, "referrers": {"referrers", s.referrers}, "tags": {"tags", s.tags},
+	serve, ok := map[string]func(w *writer, r *http.Request, repo repository, last string) error{
+		"manifests": s.manifest, "blobs": s.blob, "referrers": s.referrers, "tags": s.tags,
 	}[what]
 	if !ok || what == "tags" && last != "list" {
-		return "other", refuse(http.StatusNotFound, unsupported, "there is no %s here", r.URL.Path)
+		return refuse(http.StatusNotFound, unsupported, "there is no %s here", r.URL.Path)
 	}
 	name = strings.TrimSuffix(name, "/")
 	if !image.ValidPath(name) {
-		return answer.kind, refuse(http.StatusBadRequest, nameInvalid, "%q is no name of a repository", name)
+		return refuse(http.StatusBadRequest, nameInvalid, "%q is no name of a repository", name)
 	}
 	if name, ok = s.meant(name, r.URL.Query().Get("ns")); !ok {
-		return answer.kind, refuse(http.StatusNotFound, nameUnknown, "nothing of the registry %q is here", r.URL.Query().Get("ns"))
+		return refuse(http.StatusNotFound, nameUnknown, "nothing of the registry %q is here", r.URL.Query().Get("ns"))
 	}
 	repo, err := s.find(r.Context(), name)
 	if errors.Is(err, image.ErrAbsent) {
-		return answer.kind, refuse(http.StatusNotFound, nameUnknown, "there is no repository %s", name)
+		return refuse(http.StatusNotFound, nameUnknown, "there is no repository %s", name)
 	}
 	if err != nil {
-		return answer.kind, err
+		return err
 	}
-	return answer.kind, answer.serve(w, r, repo, last)
+	return serve(w, r, repo, last)
 }
 
 // meant returns the name that a repository of another registry has here. A client whose mirror has a path may have added it already.

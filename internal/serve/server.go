@@ -27,10 +27,8 @@ type Options struct {
 	Users *Users
 	// Certificate is what the server shows; nil for HTTP without TLS.
 	Certificate *Certificate
-	// Count is told of each answer: what was asked for, which is one of Kinds, and the bytes of the body that were sent; nil for nobody.
-	Count  func(kind string, status int, bytes int64)
-	Log    *slog.Logger
-	Limits Limits
+	Log         *slog.Logger
+	Limits      Limits
 }
 
 // Layout is a layout, or a folder with layouts below it.

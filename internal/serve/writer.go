@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -14,14 +13,12 @@ import (
 // piece is how much of an answer has one time limit, in bytes.
 const piece = 1 << 20
 
-// writer is an answer of which each piece must be taken within a time limit. It knows what was sent.
+// writer is an answer of which each piece must be taken within a time limit.
 type writer struct {
 	http.ResponseWriter
 
 	control *http.ResponseController
 	limit   time.Duration
-	status  int
-	sent    int64
 }
 
 func newWriter(w http.ResponseWriter, limit time.Duration) *writer {
@@ -32,18 +29,14 @@ func (w *writer) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(w.limi
 
 // WriteHeader implements http.ResponseWriter.
 func (w *writer) WriteHeader(status int) {
-	w.status = cmp.Or(w.status, status)
 	w.extend()
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (w *writer) Write(p []byte) (int, error) {
-	w.status = cmp.Or(w.status, http.StatusOK)
 	w.extend()
-	n, err := w.ResponseWriter.Write(p)
-	w.sent += int64(n)
-	return n, err
+	return w.ResponseWriter.Write(p)
 }
 
 // ReadFrom implements io.ReaderFrom, so that the system can send files by itself.
@@ -57,11 +50,10 @@ func (w *writer) ReadFrom(r io.Reader) (sent int64, err error) {
 	if !ok {
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
-	w.status = cmp.Or(w.status, http.StatusOK)
 	for limited.N > 0 {
 		w.extend()
 		n, err := to.ReadFrom(&io.LimitedReader{R: content.File, N: min(piece, limited.N)})
-		sent, w.sent, limited.N = sent+n, w.sent+n, limited.N-n
+		sent, limited.N = sent+n, limited.N-n
 		if err != nil || n == 0 {
 			return sent, err
 		}
