@@ -21,8 +21,11 @@ import (
 
 // cluster are several dray run over one PostgreSQL, as processes, and two registries.
 type cluster struct {
-	t              *testing.T
-	ledger         *postgrestest.Proxy
+	t        *testing.T
+	database string
+	ledger   *postgrestest.Proxy
+	// apart are ways of their own that replicas have to the ledger.
+	apart          map[int]*postgrestest.Proxy
 	source, target *registry.Registry
 	from, to       string
 	replicas       []*running
@@ -41,8 +44,9 @@ const steady = 4
 
 func newCluster(t *testing.T, replicas int) *cluster {
 	t.Helper()
+	database := postgrestest.Database(t)
 	c := &cluster{
-		t: t, ledger: postgrestest.Proxied(t, postgrestest.Database(t)), under: map[string]int{},
+		t: t, database: database, ledger: postgrestest.Proxied(t, database), apart: map[int]*postgrestest.Proxy{}, under: map[string]int{},
 		source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
 	}
 	c.from, c.to = start(t, c.source), start(t, c.target)
@@ -67,21 +71,32 @@ func newCluster(t *testing.T, replicas int) *cluster {
 		}()
 		return true
 	}})
-	for i := range replicas {
-		c.desks = append(c.desks, newDesk(t))
-		c.write(i)
-		c.replicas = append(c.replicas, nil)
-		c.launch(i)
+	for range replicas {
+		c.add()
 	}
 	c.alive(replicas)
 	return c
 }
 
+// add starts one replica more.
+func (c *cluster) add() {
+	c.t.Helper()
+	n := len(c.desks)
+	c.desks = append(c.desks, newDesk(c.t))
+	c.write(n)
+	c.replicas = append(c.replicas, nil)
+	c.launch(n)
+}
+
 // write writes the config of a replica, with more jobs than the usual ones.
 func (c *cluster) write(replica int, more ...string) {
+	ledger := c.ledger
+	if own := c.apart[replica]; own != nil {
+		ledger = own
+	}
 	lines := []string{
 		"version: 1", serverLine(c.desks[replica].socket), "stateDir: " + filepath.Join(c.desks[replica].target, "state"), "shutdownGrace: 1s",
-		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", withPassword(c.ledger.URL), replica), "mappings:",
+		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", withPassword(ledger.URL), replica), "mappings:",
 	}
 	for i := range steady {
 		lines = append(lines, mapping("name: steady-%d, source: '%s/steady-%d', target: '%s/steady-%d', tags: ['v*'], schedule: '@every 10s', referrers: false", i, c.from, i, c.to, i))
@@ -349,6 +364,40 @@ func TestLedgerIsAway(t *testing.T) {
 			t.Errorf("the ledger is %+v, dray_ledger_up %v", s.Ledger, c.metric(i, "dray_ledger_up"))
 		}
 	}
+	c.ends()
+}
+
+// TestReplicaIsCutOff: a replica whose packets to the ledger vanish ends its runs before others begin them, and says that it is not ready; others run
+// its jobs, and no job runs twice at once.
+func TestReplicaIsCutOff(t *testing.T) {
+	timed(t)
+	c := newCluster(t, 2)
+	own := postgrestest.Proxied(t, c.database)
+	const cut = 2
+	c.apart[cut] = own
+	c.add()
+	c.alive(3)
+	digest := c.push("asked")
+	if at := c.hang(cut); at != cut {
+		t.Fatalf("the job runs at %d", at)
+	}
+	own.Silence()
+	r := c.replicas[cut]
+	r.until(t, "it is fenced", func() bool { return strings.Contains(r.log.String(), "fenced") })
+	if c.target.Digest("asked", "v1") == digest {
+		t.Error("others have begun before")
+	}
+	t.Logf("taken over %s after the end", c.arrives("asked", digest, 30*time.Second))
+	r.until(t, "it is not ready", func() bool {
+		status, text := c.get(cut, "/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "the ledger cannot be reached since 20")
+	})
+	c.replicas[0].until(t, "both runs are recorded", func() bool {
+		runs := c.history(0, "asked")
+		return runs[0].Outcome == record.RunOK && runs[1].Outcome == record.RunCutOff
+	})
+	c.replicas, c.desks = c.replicas[:cut], c.desks[:cut]
+	c.alive(2)
 	c.ends()
 }
 
