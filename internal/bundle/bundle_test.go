@@ -189,6 +189,26 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// TestOtherSize: what an interrupted Create with smaller volumes has left is removed, and nothing else.
+func TestOtherSize(t *testing.T) {
+	from, to := stage(t, 4, 50_000), t.TempDir()
+	first := create(t, from, to, MinVolume)
+	must(t, errors.Join(os.RemoveAll(filepath.Join(from, stateDir)), os.Remove(first.Document)))
+	kept := []string{"plant-7-0002-vol-001.tar", "plant-70-0001-vol-001.tar", "plant-7-0001-notes.txt", "plant-7-0001-vol-001.tar.minisig"}
+	for _, name := range append(kept, "plant-7-0001-vol-099.tar.part") {
+		must(t, os.WriteFile(filepath.Join(to, name), nil, 0o600))
+	}
+	done := create(t, from, to, 0)
+	if v, err := Verify(t.Context(), []string{to}, false); err != nil || !v.Whole() || done.Seq != 1 {
+		t.Errorf("%v, %v", v.Problems, err)
+	}
+	files, err := os.ReadDir(to)
+	must(t, err)
+	if len(files) != 2+len(kept) {
+		t.Errorf("%d files: %v", len(files), files)
+	}
+}
+
 // TestUnrecorded: a Create that was killed after its document, and before it could record that, is complete.
 func TestUnrecorded(t *testing.T) {
 	from, to := stage(t, 2, 1000), t.TempDir()

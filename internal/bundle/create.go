@@ -82,11 +82,32 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 			return Created{}, err
 		}
 	}
+	if err := o.clean(b); err != nil {
+		return Created{}, err
+	}
 	if raw, err = b.encode(); err != nil {
 		return Created{}, err
 	}
 	done := Created{Bundle: b, Kept: w.kept, Document: filepath.Join(o.To, b.documentName()), SHA256: image.DigestOf(raw, "")}
 	return done, errors.Join(writeDocument(done.Document, raw), from.sent(b, raw))
+}
+
+// clean removes volumes of the bundle's name that it does not have: those of a Create that was interrupted, and had smaller ones.
+func (o CreateOptions) clean(b *Bundle) error {
+	files, err := list([]string{o.To})
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		name := filepath.Base(path)
+		if !b.namesVolume(name) || slices.ContainsFunc(b.Volumes, func(v Volume) bool { return v.Name == name }) {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err //nolint:wrapcheck // it names the file
+		}
+	}
+	return nil
 }
 
 // base sets what a bundle is based on, and returns what the far side has.

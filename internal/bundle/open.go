@@ -183,7 +183,7 @@ func readSet(document string, files []string) (*set, error) {
 		name := filepath.Base(path)
 		i, ok := at[name]
 		if !ok {
-			if strings.HasPrefix(name, b.Name()+"-vol-") {
+			if b.namesVolume(name) {
 				s.extra = append(s.extra, name)
 			}
 			continue

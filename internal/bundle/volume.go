@@ -211,3 +211,9 @@ func volumeOf(name string) (bundle string, ok bool) {
 	}
 	return name[:i], true
 }
+
+// namesVolume reports whether a file has the name of some volume of the bundle, complete or not, whether there is such a volume or not.
+func (b *Bundle) namesVolume(name string) bool {
+	of, ok := volumeOf(strings.TrimSuffix(name, partEnding))
+	return ok && of == b.Name()
+}
