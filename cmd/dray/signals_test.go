@@ -220,33 +220,35 @@ func TestSystemd(t *testing.T) {
 	}
 }
 
-// TestUnit has systemd judge the unit that is shipped.
+// TestUnit has systemd judge the units that are shipped.
 func TestUnit(t *testing.T) {
 	t.Parallel()
 	analyze := fulltest.Program(t, "systemd-analyze", "Debian's package systemd")
-	unit := filepath.Join("..", "..", "examples", "systemd", "dray.service")
-	security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput() //nolint:gosec // a test
-	if err != nil {
-		t.Errorf("more exposed than 2.0: %v\n%s", err, security)
-	}
-	text, err := os.ReadFile(unit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// verify wants the program to be there.
-	own := filepath.Join(t.TempDir(), "dray.service")
-	if err := os.WriteFile(own, bytes.ReplaceAll(text, []byte("ExecStart=dray "), []byte("ExecStart="+os.Args[0]+" ")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	said, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", own).CombinedOutput() //nolint:gosec // a test
-	for line := range strings.Lines(string(said)) {
-		// systemd before 253 does not know this type; the unit names notify before it.
-		if strings.Contains(line, own) && !strings.Contains(line, "notify-reload") {
-			t.Error(line)
+	for _, name := range []string{"dray.service", "dray-serve.service"} {
+		unit := filepath.Join("..", "..", "examples", "systemd", name)
+		security, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput() //nolint:gosec // a test
+		if err != nil {
+			t.Errorf("more exposed than 2.0: %v\n%s", err, security)
 		}
-	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, said)
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// verify wants the program to be there.
+		own := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(own, bytes.ReplaceAll(text, []byte("ExecStart=dray "), []byte("ExecStart="+os.Args[0]+" ")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", own).CombinedOutput() //nolint:gosec // a test
+		for line := range strings.Lines(string(said)) {
+			// systemd before 253 does not know this type; the unit names notify before it.
+			if strings.Contains(line, own) && !strings.Contains(line, "notify-reload") {
+				t.Error(line)
+			}
+		}
+		if err != nil {
+			t.Errorf("%v\n%s", err, said)
+		}
 	}
 }
 
