@@ -7,15 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
-	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/wire"
 )
 
@@ -25,6 +26,8 @@ const (
 	maxKept      = 64 << 20
 	maxPages     = 10_000
 	listDeadline = 30 * time.Minute
+	// maxSame limits how many pages may have the same items, since a page may be repeated at a new URL without end. maxEmpty is that for none.
+	maxSame, maxEmpty = 3, 32
 	// maxItem limits one name, or another item of a list, in bytes.
 	maxItem = 1 << 20
 )
@@ -65,32 +68,54 @@ type listing struct {
 	held func(tag, digest string)
 	// manifests is how many manifests the list has named, tagged or not.
 	manifests int
+	// items is a hash of the items; nil for none. hashed says that it has them all.
+	items  hash.Hash
+	hashed bool
+}
+
+// note adds an item to the hash.
+func (l *listing) note(item string) {
+	if l.items == nil {
+		l.items = sha256.New()
+	}
+	_, _ = io.WriteString(l.items, item+"\n") // a hash never fails
+}
+
+// pageSums counts pages by a hash of their items; the zero hash is for none.
+type pageSums map[[sha256.Size]byte]int
+
+// add reports whether there were too many pages like this one.
+func (s pageSums) add(page *listing) (tooMany bool) {
+	if !page.hashed {
+		return false
+	}
+	sum, most := [sha256.Size]byte{}, maxEmpty
+	if page.items != nil {
+		sum, most = [sha256.Size]byte(page.items.Sum(nil)), maxSame
+	}
+	s[sum]++
+	return s[sum] > most
 }
 
 // all requests all pages of a list of the distribution spec, with a path below /v2/.
-func (p pages) all(ctx context.Context, path string, query url.Values) error {
-	return p.from(ctx, "/v2/"+path, query)
+func (p pages) all(ctx context.Context, below string, query url.Values) error {
+	return p.from(ctx, "/v2/"+below, query)
 }
 
 // from requests all pages of a list.
-func (p pages) from(ctx context.Context, path string, query url.Values) error {
+func (p pages) from(ctx context.Context, first string, query url.Values) error {
 	p.bytes, p.pages, p.deadline = cmp.Or(p.bytes, maxListing), cmp.Or(p.pages, maxPages), cmp.Or(p.deadline, listDeadline)
 	ctx, cancel := context.WithTimeoutCause(ctx, p.deadline, fmt.Errorf("the list is not complete after %s", p.deadline))
 	defer cancel()
 	req := p.endpoint.request(ctx, http.MethodGet, "", query, nil)
-	req.URL.Path = path
+	req.URL.Path = first
 	if p.accept != "" {
 		req.Header.Set("Accept", p.accept)
 	}
-	left, first := p.bytes, req.URL.Path
+	left, sums := p.bytes, pageSums{}
 	seen := map[[sha256.Size]byte]bool{pageOf(req.URL): true} // hashes, since URLs may be long
 	for range p.pages {
-		resp, err := p.page(req, &left)
-		if errors.Is(err, image.ErrAbsent) && req.URL.Path != first {
-			// Artifactory's Links lack a part of the path (its issue RTFACT-18971).
-			req.URL.Path, req.URL.RawPath = first, ""
-			resp, err = p.page(req, &left)
-		}
+		resp, page, err := p.page(req, &left)
 		if err != nil {
 			return err
 		}
@@ -99,7 +124,11 @@ func (p pages) from(ctx context.Context, path string, query url.Values) error {
 		if next == nil || err != nil {
 			return err
 		}
-		if seen[pageOf(next)] {
+		if path.Base(next.Path) == path.Base(first) {
+			// The list of another repository is none of this one's. Artifactory's Links lack a part of the path (its issue RTFACT-18971).
+			next.Path, next.RawPath = first, ""
+		}
+		if seen[pageOf(next)] || sums.add(page) {
 			return p.endpoint.refused(p.operation, nil, "the list returns to an earlier page")
 		}
 		seen[pageOf(next)] = true
@@ -112,7 +141,7 @@ func (p pages) from(ctx context.Context, path string, query url.Values) error {
 func pageOf(u *url.URL) [sha256.Size]byte { return sha256.Sum256([]byte(u.RequestURI())) }
 
 // page requests one page.
-func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
+func (p pages) page(req *http.Request, left *int64) (resp *http.Response, page *listing, err error) {
 	before := *left
 	call := wire.Call{Operation: p.operation, Deadline: p.deadline, Once: p.once, Read: func(resp *http.Response) error {
 		*left = before
@@ -121,12 +150,15 @@ func (p pages) page(req *http.Request, left *int64) (*http.Response, error) {
 			return err
 		}
 		total, _ := strconv.Atoi(resp.Header.Get("X-Total-Count"))
-		return p.read(&listing{Reader: wire.Ration{Reader: body, Left: left}, contentType: resp.Header.Get("Content-Type"), total: total})
+		page = &listing{Reader: wire.Ration{Reader: body, Left: left}, contentType: resp.Header.Get("Content-Type"), total: total}
+		return p.read(page)
 	}}
 	if p.send != nil {
-		return p.send(req, call)
+		resp, err = p.send(req, call)
+	} else {
+		resp, err = p.endpoint.auth.Do(req, call, p.need)
 	}
-	return p.endpoint.auth.Do(req, call, p.need)
+	return resp, page, err
 }
 
 // next returns the URL of the next page, from the Link header (RFC 8288); nil at the end of the list.
@@ -157,11 +189,11 @@ func (p pages) next(resp *http.Response) (*url.URL, error) {
 
 // turned returns the URL of the next page where pages are numbered; nil at the end of the list.
 func (p pages) turned(from *url.URL) *url.URL {
-	path, query := p.turn()
-	if path == "" {
+	next, query := p.turn()
+	if next == "" {
 		return nil
 	}
-	return &url.URL{Scheme: from.Scheme, Host: p.endpoint.wire.Host(), Path: path, RawQuery: query.Encode()}
+	return &url.URL{Scheme: from.Scheme, Host: p.endpoint.wire.Host(), Path: next, RawQuery: query.Encode()}
 }
 
 // nextLink finds the target with the relation "next" among the values of Link (RFC 8288, section 3); empty for none.
@@ -234,6 +266,7 @@ func (l *listing) names(field string, each func(string) error) error {
 		return noList(l, err)
 	}
 	list := false
+	l.hashed = true
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
@@ -242,7 +275,7 @@ func (l *listing) names(field string, each func(string) error) error {
 		list = list || key == field || key == "name"
 		switch {
 		case key == field:
-			err = textsOf(dec, each)
+			err = textsOf(dec, func(name string) error { l.note(name); return each(name) })
 		case key == "manifest" && l.held != nil:
 			err = l.manifestsOf(dec)
 		default:

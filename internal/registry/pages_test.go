@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -110,6 +111,70 @@ func TestEndsOfLists(t *testing.T) {
 	}
 }
 
+// TestListsWithoutProgress: a list whose pages have new URLs without end, and nothing new, ends soon; a few pages that are empty or repeated do not
+// end it.
+func TestListsWithoutProgress(t *testing.T) {
+	for name, test := range map[string]struct {
+		page  func(n int) []string // nil at the end
+		want  int                  // names
+		asked int
+	}{
+		"the same page":            {func(int) []string { return []string{"team/a", "team/b"} }, -1, maxSame + 1},
+		"empty pages":              {func(int) []string { return []string{} }, -1, maxEmpty + 1},
+		"two pages in turn":        {func(n int) []string { return []string{fmt.Sprint("team/", n%2)} }, -1, 2*maxSame + 1},
+		"some are empty":           {func(n int) []string { return [][]string{{"team/a"}, {}, {}, {}, {"team/b"}, nil}[n] }, 2, 5},
+		"one is repeated":          {func(n int) []string { return [][]string{{"team/a"}, {"team/a"}, {"team/b"}, nil}[n] }, 2, 3},
+		"each has one that is new": {func(n int) []string { return [][]string{{fmt.Sprint("team/", n), "team/x"}, nil}[n/200] }, 201, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate := emulator.NewGate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n := 0
+				_, _ = fmt.Sscanf(r.URL.Query().Get("token"), "%d", &n)
+				if test.page(n+1) != nil {
+					w.Header().Set("Link", fmt.Sprintf(`<%s?token=%d>; rel="next"`, r.URL.Path, n+1))
+				}
+				switch {
+				case strings.Contains(r.URL.Path, "/referrers/"):
+					var all []string
+					for _, item := range test.page(n) {
+						all = append(all, fmt.Sprintf(`{"digest":%q,"size":1}`, image.DigestOf([]byte(item), "")))
+					}
+					w.Header().Set("Content-Type", image.MediaTypeOCIIndex)
+					_, _ = fmt.Fprintf(w, `{"manifests":[%s]}`, strings.Join(all, ","))
+				default:
+					names, err := json.Marshal(test.page(n))
+					if err != nil {
+						t.Error(err)
+					}
+					_, _ = fmt.Fprintf(w, `{"tags":%s,"repositories":%[1]s}`, names)
+				}
+			}))
+			c := client(t, emulator.Network{home: gate}, Options{})
+			for what, ask := range map[string]func() (int, error){
+				"tags":    func() (int, error) { all, err := c.Tags(t.Context(), at("app"), everything); return len(all), err },
+				"catalog": func() (int, error) { all, err := c.Catalog(t.Context(), at("team"), everything); return len(all), err },
+				"referrers": func() (int, error) {
+					all, err := c.Referrers(t.Context(), at("app"), image.DigestOf(nil, ""))
+					digests := map[image.Digest]bool{}
+					for _, r := range all {
+						digests[r.Digest] = true
+					}
+					return len(digests), err
+				},
+			} {
+				gate.Reset()
+				n, err := ask()
+				if test.want >= 0 && (n != test.want || err != nil) || test.want < 0 && (err == nil || !strings.Contains(err.Error(), "returns to an earlier page")) {
+					t.Errorf("%s: %d names, error %v", what, n, err)
+				}
+				if got := len(gate.Requests()); got != test.asked {
+					t.Errorf("%s: %d requests, want %d", what, got, test.asked)
+				}
+			}
+		})
+	}
+}
+
 // TestLinkWithoutThePrefix: Artifactory leaves a part of the path out.
 func TestLinkWithoutThePrefix(t *testing.T) {
 	pages := listed([][]string{{"a"}, {"b"}}, func(page int) string {
@@ -127,6 +192,27 @@ func TestLinkWithoutThePrefix(t *testing.T) {
 	})}, Options{})
 	if got, err := c.Tags(t.Context(), at("virtual/app"), everything); err != nil || !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestLinkToAnotherRepository: the next page is one of the same list.
+func TestLinkToAnotherRepository(t *testing.T) {
+	for _, link := range []string{"/v2/other/tags/list?page=1", "/v2/tags/list?page=1", "../../other/tags/list?page=1", "?page=1"} {
+		pages := func(names ...string) http.Handler {
+			return listed([][]string{names[:1], names[1:]}, func(page int) string {
+				if page == 1 {
+					return ""
+				}
+				return "<" + link + `>; rel="next"`
+			})
+		}
+		mux := http.NewServeMux()
+		mux.Handle("/v2/app/tags/list", pages("a", "b"))
+		mux.Handle("/v2/other/tags/list", pages("c", "d"))
+		c := client(t, emulator.Network{home: mux}, Options{})
+		if got, err := c.Tags(t.Context(), at("app"), everything); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+			t.Errorf("%s: %v, %v", link, got, err)
+		}
 	}
 }
 
@@ -190,7 +276,7 @@ func TestListsAreBounded(t *testing.T) {
 		_, _ = fmt.Sscanf(r.URL.Query().Get("last"), "%d", &n)
 		w.Header().Set("Link", fmt.Sprintf(`<%s?last=%d>; rel="next"`, r.URL.Path, n+1))
 		field := map[bool]string{true: "repositories", false: "tags"}[strings.HasSuffix(r.URL.Path, "_catalog")]
-		_, _ = fmt.Fprintf(w, `{"%s":["team/%s"]}`, field, strings.Join(page, `","team/`))
+		_, _ = fmt.Fprintf(w, `{"%s":["team/%s%d"]}`, field, strings.Join(page, `","team/`), n)
 	}))
 	c := client(t, emulator.Network{home: gate}, Options{})
 	for name, ask := range map[string]func() error{

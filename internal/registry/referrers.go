@@ -76,7 +76,12 @@ func (e *endpoint) askReferrers(ctx context.Context, repo image.Repository, d im
 		if err != nil {
 			return err //nolint:wrapcheck // the wire says what broke
 		}
-		if page, err = referrersOf(raw, l.contentType); err != nil || len(list)+len(page) <= maxReferrers {
+		page, err = referrersOf(raw, l.contentType)
+		l.hashed = true
+		for _, r := range page {
+			l.note(string(r.Digest))
+		}
+		if err != nil || len(list)+len(page) <= maxReferrers {
 			return err
 		}
 		return fmt.Errorf("more than %d manifests refer to it: %w", maxReferrers, wire.ErrTooLong)
