@@ -456,6 +456,13 @@ func (s *signer) refuses(ctx context.Context, refusal *wire.Error) error {
 	}
 	e := *refusal
 	e.Hint = s.advice(credential)
+	s.mu.Lock()
+	scheme := s.scheme
+	s.mu.Unlock()
+	if scheme == "" && refusal.Status == http.StatusUnauthorized && !credential.Anonymous() {
+		e.Hint = "no credential was sent, since the answer names no way to sign in that dray knows (WWW-Authenticate: Basic or Bearer): a proxy may have removed it, or ask for a sign-in of its own"
+		return &e
+	}
 	if refusal.Status == http.StatusUnauthorized && !credential.Anonymous() {
 		e.Hint = "the sign-in was refused, or there is no such repository for this account: check registries." + s.wire.Name() + " or docker login"
 	}

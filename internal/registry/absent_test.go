@@ -151,7 +151,7 @@ func TestAbsent(t *testing.T) {
 	if err == nil || errors.Is(err, image.ErrAbsent) {
 		t.Errorf("a registry without catalog: %v: its repositories are not absent", err)
 	}
-	contains(t, err.Error(), "does not list its repositories")
+	contains(t, err.Error(), "answered 404 Not Found", "does not list its repositories")
 	_, err = c.Head(t.Context(), at("app").Tag("1"))
 	if !errors.Is(err, image.ErrAbsent) {
 		t.Errorf("a bare 404: %v", err)
@@ -178,4 +178,33 @@ func TestDigestTags(t *testing.T) {
 		time.Sleep(recentFor)
 		ask(2)
 	})
+}
+
+// TestCatalogRefused: a sign-in that is wrong or missing is named, besides that many registries have no catalog.
+func TestCatalogRefused(t *testing.T) {
+	for _, name := range []string{"", "ann"} {
+		options := Options{}
+		if name != "" {
+			options.Keychain = signed(home, name, "wr0ng")
+		}
+		_, c := stand(t, emulator.Options{Auth: &emulator.Auth{Users: map[string]string{"ann": "secret"}}}, options)
+		_, err := c.Catalog(t.Context(), at("team"), everything)
+		if e := failure(t, err); e.Status != http.StatusUnauthorized || errors.Is(err, image.ErrAbsent) {
+			t.Errorf("error = %v", err)
+		}
+		contains(t, err.Error(), "the sign-in was refused", "does not list its repositories")
+	}
+}
+
+// TestCatalogThatEndsEarly: a registry that has sent a page has a catalog.
+func TestCatalogThatEndsEarly(t *testing.T) {
+	r, c := stand(t, emulator.Options{}, Options{})
+	r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.URL.RawQuery == "n=1000" }, Body: `{"repositories":["team/a"]}`, Header: http.Header{"Link": {`</v2/_catalog?last=x>; rel="next"`}}})
+	r.Inject(emulator.Fault{Match: func(q *http.Request) bool { return q.URL.RawQuery == "last=x" }, Status: 404})
+	_, err := c.Catalog(t.Context(), at("team"), everything)
+	if err == nil || errors.Is(err, image.ErrAbsent) {
+		t.Errorf("a catalog without its second page: %v", err)
+	}
+	contains(t, err.Error(), "answered 404 Not Found")
+	lacks(t, err.Error(), "does not list")
 }

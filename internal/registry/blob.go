@@ -123,7 +123,7 @@ func (r *download) accept(resp *http.Response) error {
 		_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
 		whole, _ := number(total) // "*" if unknown
 		return r.fits(whole)
-	case http.StatusOK:
+	case http.StatusOK, http.StatusNonAuthoritativeInfo: // a proxy may have changed it; the digest says whether that matters
 	default:
 		return r.e.refused(getBlob, nil, "it answered %d instead of sending the blob", resp.StatusCode)
 	}

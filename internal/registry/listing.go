@@ -102,11 +102,15 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func
 		}
 		return true
 	}}
+	begun := false
 	err := pages{endpoint: e, operation: getCatalog, need: auth.Catalog, read: func(page *listing) error {
 		below.begin()
 		return page.names("repositories", below.add)
-	}, done: below.end}.all(ctx, "_catalog", url.Values{"n": {strconv.Itoa(catalogPage)}})
-	if err != nil {
+	}, done: func() { begun = true; below.end() }}.all(ctx, "_catalog", url.Values{"n": {strconv.Itoa(catalogPage)}})
+	switch {
+	case err != nil && begun:
+		return nil, err
+	case err != nil:
 		return nil, noCatalog(prefix.Registry, err)
 	}
 	if strange != "" {
@@ -116,6 +120,7 @@ func (c *Client) Catalog(ctx context.Context, prefix image.Repository, keep func
 	return sorted(below.names), nil
 }
 
+// noCatalog says what to do about a refused first page. Many registries have no catalog; a sign-in that is wrong or missing looks the same.
 func noCatalog(registry string, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -125,7 +130,9 @@ func noCatalog(registry string, err error) error {
 	case http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed:
 		copied := *e
 		copied.Hint = registry + " does not list its repositories: name them one by one, without patterns"
-		copied.Status = http.StatusMethodNotAllowed // whatever it answered, it did not say that the repositories are absent
+		if e.Hint != "" {
+			copied.Hint = e.Hint + "; or " + copied.Hint
+		}
 		return &copied
 	}
 	return err

@@ -104,8 +104,11 @@ func (e *Error) Code() string {
 }
 
 // absent reports whether the registry answered that the object does not exist. The distribution spec assigns 404 to unknown manifests,
-// blobs and names; a proxy's HTML 404 carries no code and counts too, for lack of anything better.
-func (e *Error) absent() bool { return e.Status == http.StatusNotFound }
+// blobs and names; a proxy's HTML 404 carries no code and counts too, for lack of anything better. A registry without a catalog says nothing of
+// its repositories.
+func (e *Error) absent() bool {
+	return e.Status == http.StatusNotFound && !strings.HasSuffix(e.Operation, " catalog")
+}
 
 // Fault is the error of an answer that a retry would not change.
 func (t *Transport) Fault(operation string, cause error) *Error {
