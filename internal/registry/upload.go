@@ -22,12 +22,16 @@ import (
 // maxParts limits the requests of one upload, far above what a layer of 200 GB takes.
 const maxParts = 100_000
 
+// mountedFor is how long a mount is remembered. A registry that has mounted a blob and still refuses its manifest does so within one import.
+const mountedFor = time.Hour
+
 // commitTimeout is how long a registry may take after it has received a blob, which it may hash before it answers.
 const commitTimeout = 5 * time.Minute
 
 // PutBlob copies a blob into a repository. It first asks the registry to mount it from the repository named from, if any. Only if that
 // fails does it call open, which returns the blob from an offset on; it calls open again to resume. It returns whether the blob was
-// mounted. A failed upload is abandoned, never finished with other bytes: the registry checks the digest as well.
+// mounted. A blob that the registry said it mounted a short while before is asked for, and sent if it is not there. A failed upload is
+// abandoned, never finished with other bytes: the registry checks the digest as well.
 //
 // left is a secret: on entry where an earlier upload of the blob stopped, empty for none; on return where this one stopped. nil turns that
 // off. The caller answers for what that upload sent as for what open returns.
@@ -47,7 +51,8 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	}
 	u := &upload{endpoint: e, repo: repo, closed: closed, payload: &payload{desc: d, open: open}, log: c.options.Log}
 	defer u.close()
-	if from.Registry == repo.Registry && from != repo {
+	ref := repo.Digest(d.Digest)
+	if _, u.unmounted = c.mounted.Get(ref); !u.unmounted && from.Registry == repo.Registry && from != repo {
 		u.from = from.Path
 	}
 	if c.options.Make[repo.Registry] != nil {
@@ -56,7 +61,15 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	if left == nil {
 		left = new(string)
 	}
-	mounted, err = u.run(ctx, *left)
+	if mounted = u.unmounted && u.headBlob(ctx, repo, d.Digest) == nil; !mounted {
+		mounted, err = u.run(ctx, *left)
+	}
+	switch {
+	case mounted:
+		c.mounted.Put(ref, struct{}{}, mountedFor)
+	case err == nil:
+		c.mounted.Drop(ref)
+	}
 	*left = u.left(err)
 	err, takesNothing := rejection{}.advise(err)
 	if takesNothing {
@@ -75,6 +88,8 @@ type upload struct {
 	repo image.Repository
 	from string // the path of the repository to mount it from; empty for none
 	log  *slog.Logger
+	// unmounted is set if the registry has said before that it mounted the blob: if it is not there, it is sent.
+	unmounted bool
 	// closed returns why the repository accepts no writes, as far as that is known.
 	closed func() error
 	// make makes the repository; nil if that is not wanted.
@@ -170,7 +185,7 @@ func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 	case u.single():
 		data = u.data
 		query.Set("digest", string(u.desc.Digest))
-	case u.desc.Size > 0 && (u.from != "" || u.profile.mounts()):
+	case u.desc.Size > 0 && !u.unmounted && (u.from != "" || u.profile.mounts()):
 		query.Set("mount", string(u.desc.Digest))
 	}
 	if u.from != "" {
@@ -178,20 +193,39 @@ func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 		need = append(need, auth.Pull(u.from))
 	}
 	resp, err := u.post(ctx, query, need, data, false)
+	created := len(query) > 0 && err == nil && resp.StatusCode == http.StatusCreated
+	if created {
+		err = u.has(ctx, resp)
+	}
 	if data != nil {
 		u.profile.triedSingle(statusOf(resp, err))
+	}
+	if created && err == nil {
+		return true, nil
 	}
 	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) { // otherwise it refuses the bytes
 		if u.from == "" && data == nil {
 			u.profile.refusedMount()
 		}
-		query = nil
-		resp, err = u.post(ctx, query, need[:1], nil, true)
+		resp, err = u.post(ctx, nil, need[:1], nil, true)
 	}
 	if err != nil {
 		return false, err
 	}
-	return u.begin(resp, len(query) > 0)
+	return false, u.begin(resp)
+}
+
+// has returns an error unless the repository has the blob after a 201. A 201 that names neither the blob's digest nor its Location may be of
+// a session or of another blob, so the registry is asked.
+func (u *upload) has(ctx context.Context, resp *http.Response) error {
+	if err := u.keeps(resp); err != nil {
+		return err
+	}
+	location, err := url.Parse(resp.Header.Get("Location"))
+	if digestSaid(resp.Header) == u.desc.Digest || err == nil && strings.HasSuffix(location.Path, "/"+string(u.desc.Digest)) {
+		return nil
+	}
+	return u.headBlob(ctx, u.repo, u.desc.Digest)
 }
 
 // statusOf returns the status of the registry's answer; 0 if it gave none, as when a token server refuses.
@@ -205,11 +239,11 @@ func statusOf(resp *http.Response, err error) int {
 	return 0
 }
 
-// refusesMount reports whether an answer may concern the mount rather than the upload.
+// refusesMount reports whether an answer may concern the mount rather than the upload, or a blob is not there that the registry said it has.
 func refusesMount(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Operation != postUpload {
-		return false
+		return ok && e.Operation == headBlob
 	}
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict,
@@ -246,20 +280,17 @@ func (u *upload) single() bool {
 	return true
 }
 
-// begin takes over the session that the answer to a POST names; done says that the blob is there: a 201 to a mount or a POST with the blob.
-func (u *upload) begin(resp *http.Response, asked bool) (done bool, err error) {
-	if asked && resp.StatusCode == http.StatusCreated {
-		return true, u.keeps(resp)
-	}
+// begin takes over the session that the answer to a POST names.
+func (u *upload) begin(resp *http.Response) error {
 	u.profile.started(resp.Header)
 	u.session, u.offset, u.chunked, u.resumed, u.takenUp = nil, 0, false, false, false
 	if err := u.move(postUpload, resp); err != nil {
-		return false, err
+		return err
 	}
 	if u.session == nil {
-		return false, u.refused(postUpload, nil, "it answered %d without a Location for the blob", resp.StatusCode)
+		return u.refused(postUpload, nil, "it answered %d without a Location for the blob", resp.StatusCode)
 	}
-	return false, nil
+	return nil
 }
 
 // keeps checks the digest that the registry says it has stored, if it names one.

@@ -176,6 +176,28 @@ func TestRefusedMountUploadsInItsSession(t *testing.T) {
 	})
 }
 
+// A registry says that it has mounted every blob, and has none: the same import sends them, as does one beside it that relied on the first.
+func TestFalseMountsHealWithinTheImport(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		s.target = emulator.New(emulator.Options{Uploads: emulator.UploadOptions{FalseMounts: func(repository, digest string) string {
+			return "/v2/" + repository + "/blobs/" + digest
+		}}})
+		s.renew(t)
+		base := []emulator.Layer{emulator.NewLayer(1, 5000)}
+		var orders []mirror.Order
+		for n := range 3 {
+			i := emulator.SingleArch(int64(n), "linux/amd64", emulator.ImageOptions{Base: base})
+			tag := fmt.Sprintf("v%d", n)
+			s.push(t, i, "team/app", tag)
+			orders = append(orders, order("team/app", tag, i.Digest))
+		}
+		s.bringAll(t, orders)
+		for _, o := range orders {
+			whole(t, s.target, "team/app", o.Target.Tag, string(o.Digest))
+		}
+	})
+}
+
 func TestMountsAreCounted(t *testing.T) {
 	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
 		i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{Layers: 3})

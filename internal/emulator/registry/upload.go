@@ -32,6 +32,8 @@ type UploadOptions struct {
 	ResumeFails bool
 	// RangeAhead says in Range how many bytes there are, where the last one's position belongs.
 	RangeAhead bool
+	// FalseMounts answers 201 to each mount, with the Location that this returns for a repository and a digest, and mounts nothing.
+	FalseMounts func(repository, digest string) string
 	// Forgetful drops an upload of which a request broke off.
 	Forgetful bool
 }
@@ -161,6 +163,13 @@ func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to rout
 
 func (r *Registry) startUpload(w http.ResponseWriter, req *http.Request, to route) {
 	query := req.URL.Query()
+	if where := r.options.Uploads.FalseMounts; where != nil && query.Has("mount") {
+		if location := where(to.repository, query.Get("mount")); location != "" {
+			w.Header().Set("Location", location)
+		}
+		w.WriteHeader(http.StatusCreated)
+		return
+	}
 	if digest := query.Get("mount"); digest != "" && r.content.mount(query.Get("from"), to.repository, digest) {
 		created(w, to.repository, "blobs", digest)
 		return

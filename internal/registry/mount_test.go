@@ -1,0 +1,102 @@
+package registry
+
+import (
+	"bytes"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
+)
+
+// TestFalseMounts: a 201 that does not name the blob is checked with one HEAD, and the blob is sent if it is not there.
+func TestFalseMounts(t *testing.T) {
+	data := bytes.Repeat([]byte("layer"), 100_000)
+	another := emulator.Sum([]byte("another"))
+	sent := []string{"POST upload 201", "HEAD blob 404", "POST upload 202", "PUT upload 201"}
+	cases := map[string]struct {
+		location func(repository, digest string) string
+		holds    bool // the repository has the blob all the same
+		want     []string
+	}{
+		"no Location":               {func(string, string) string { return "" }, false, sent},
+		"Location of another blob":  {func(repository, _ string) string { return "/v2/" + repository + "/blobs/" + another }, false, sent},
+		"Location of a session":     {func(repository, d string) string { return "/v2/" + repository + "/blobs/uploads/1?mount=" + d }, false, sent},
+		"Location that is no URL":   {func(string, string) string { return "http://[::1" }, false, sent},
+		"no Location, but the blob": {func(string, string) string { return "" }, true, []string{"POST upload 201", "HEAD blob 200"}},
+	}
+	for name, tt := range cases {
+		for _, from := range []image.Repository{{}, at("base")} {
+			t.Run(name+" from "+from.Path, func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{FalseMounts: tt.location}}, Options{})
+					if tt.holds {
+						r.PutBlob("app", data)
+					}
+					opened := 0
+					mounted, err := c.PutBlob(t.Context(), at("app"), content(data), from, source(data, &opened), nil)
+					if err != nil || mounted != tt.holds || !r.HasBlob("app", string(content(data).Digest)) {
+						t.Errorf("PutBlob = %t, %v", mounted, err)
+					}
+					if diff := cmp.Diff(tt.want, lines(r.Gate)); diff != "" {
+						t.Error(diff)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestFalseSinglePost: the same holds for a 201 to a POST that brought the blob.
+func TestFalseSinglePost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		first, second := []byte("first"), []byte("second")
+		r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{Plain: true}}, Options{})
+		opened := 0
+		for _, data := range [][]byte{first, second} {
+			if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil); err != nil || !r.HasBlob("app", string(content(data).Digest)) {
+				t.Errorf("PutBlob: %v", err)
+			}
+			r.Inject(emulator.Fault{
+				Match:  func(q *http.Request) bool { return q.Method == http.MethodPost && q.URL.Query().Has("digest") },
+				Status: http.StatusCreated, Header: http.Header{"Location": {"/v2/app/blobs/uploads/1"}},
+			})
+		}
+		want := []string{"POST upload 202", "PUT upload 201", "POST upload 201", "HEAD blob 404", "POST upload 202", "PUT upload 201"}
+		if diff := cmp.Diff(want, lines(r.Gate)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestMountedBefore: a blob that the registry said it has mounted, and that is to be brought again, is asked for and then sent.
+func TestMountedBefore(t *testing.T) {
+	data := bytes.Repeat([]byte("layer"), 1000)
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{FalseMounts: func(repository, digest string) string {
+			return "/v2/" + repository + "/blobs/" + digest
+		}}}, Options{})
+		opened := 0
+		put := func(want bool) {
+			t.Helper()
+			if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("base"), source(data, &opened), nil); err != nil || mounted != want {
+				t.Errorf("PutBlob = %t, %v; want %t", mounted, err, want)
+			}
+		}
+		put(true)
+		r.PutBlob("app", data)
+		put(true) // it is there by now
+		r.DeleteBlob("app", string(content(data).Digest))
+		put(false)
+		if !r.HasBlob("app", string(content(data).Digest)) {
+			t.Error("the blob is not there")
+		}
+		put(true) // forgotten: it was sent since
+		want := []string{"POST upload 201", "HEAD blob 200", "HEAD blob 404", "POST upload 202", "PUT upload 201", "POST upload 201"}
+		if diff := cmp.Diff(want, lines(r.Gate)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
