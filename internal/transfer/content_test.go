@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/draysync/dray/internal/diff"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
@@ -394,4 +396,122 @@ func TestIndexEntryWithoutSize(t *testing.T) {
 		s.bring(t, order("team/app", "v1", digest))
 		whole(t, s.target, "team/app", "v1", digest)
 	})
+}
+
+// TestFalseSizesInIndexes: a size that an index gives one of its manifests is that of the manifest. Only the source's own index may be without one,
+// or false about an attestation, which nobody pulls.
+func TestFalseSizesInIndexes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		entry    int // 0 and 1 are images, 2 is the attestation of the first
+		size     int64
+		selected bool // the platforms are
+		arrives  bool
+	}{
+		"none":                             {0, 0, false, true},
+		"another":                          {1, 400, false, false},
+		"of an attestation":                {2, 400, false, true},
+		"none, platforms selected":         {0, 0, true, false},
+		"another, platforms selected":      {0, 400, true, false},
+		"of an attestation, selected":      {2, 400, true, false},
+		"none of an attestation, selected": {2, 0, true, false},
+	} {
+		for _, there := range map[bool][]bool{false: {false}, true: {false, true}}[tt.selected] { // a target that has it all is not read for the source's own index
+			t.Run(fmt.Sprintf("%s, there %t", name, there), func(t *testing.T) {
+				inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+					i := emulator.MultiArch(1, emulator.ImageOptions{Attestations: true})
+					s.push(t, i, "team/app", "whole")
+					if there {
+						if err := i.Push(s.target, "team/app", "whole"); err != nil {
+							t.Fatal(err)
+						}
+					}
+					var document map[string]any
+					if err := json.Unmarshal(i.Root().Body, &document); err != nil {
+						t.Fatal(err)
+					}
+					entries, _ := document["manifests"].([]any)
+					changed, _ := entries[tt.entry].(map[string]any)
+					changed["size"] = tt.size
+					o := order("team/app", "v1", s.put(t, i.Root().MediaType, document))
+					o.Fresh = !there
+					if tt.selected {
+						o.Platforms = []image.Platform{{OS: "linux", Architecture: "amd64"}}
+						offered := image.Descriptor{MediaType: i.Root().MediaType, Digest: o.Digest}
+						selected, err := s.engine.Resolve(t.Context(), o.Source, offered, o.Platforms)
+						if err != nil || selected == o.Digest {
+							t.Fatalf("Resolve = %s, %v", selected, err)
+						}
+						o.Digest = selected
+					}
+					err := s.try(t.Context(), o)
+					if tt.arrives {
+						if err != nil || s.target.Digest("team/app", "v1") != string(o.Digest) {
+							t.Errorf("import: %v", err)
+						}
+						return
+					}
+					contains(t, err, "bytes, "+fmt.Sprint(tt.size)+" were expected")
+					if side, ok := errors.AsType[*mirror.SideError](err); !ok || side.Side != mirror.Source {
+						t.Errorf("it is no fault of the source: %v", err)
+					}
+					if got := s.target.Digest("team/app", "v1"); got != "" {
+						t.Errorf("the tag was written: %s", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestTwoSizes: an image that gives one digest two sizes is refused.
+func TestTwoSizes(t *testing.T) {
+	layer := func(s *stand, size int) map[string]any {
+		d := s.blob("application/vnd.oci.image.layer.v1.tar", []byte("x"))
+		d["size"] = size
+		return d
+	}
+	manifest := func(list ...any) map[string]any {
+		return map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeOCIManifest, "layers": list}
+	}
+	index := func(list ...any) map[string]any {
+		return map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": list}
+	}
+	child := func(t *testing.T, s *stand, m map[string]any) map[string]any {
+		t.Helper()
+		digest := s.put(t, image.MediaTypeOCIManifest, m)
+		_, body, _ := s.source.Manifest("team/app", digest)
+		return map[string]any{"mediaType": image.MediaTypeOCIManifest, "digest": digest, "size": len(body)}
+	}
+	for name, put := range map[string]func(t *testing.T, s *stand) map[string]any{
+		"layers of one manifest": func(_ *testing.T, s *stand) map[string]any { return manifest(layer(s, 1), layer(s, 5)) },
+		"layers of two manifests": func(t *testing.T, s *stand) map[string]any {
+			first, second := child(t, s, manifest(layer(s, 1))), child(t, s, manifest(layer(s, 5)))
+			late := func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, fmt.Sprint(second["digest"])) }
+			s.source.Inject(emulator.Fault{Match: late, Delay: time.Second}) // the layer has arrived by then
+			return index(first, second)
+		},
+		"manifests": func(t *testing.T, s *stand) map[string]any {
+			first, second := child(t, s, manifest(layer(s, 1))), child(t, s, manifest(layer(s, 1)))
+			second["size"] = 5
+			return index(first, second)
+		},
+		"a manifest that is also a blob": func(t *testing.T, s *stand) map[string]any {
+			first, second := child(t, s, manifest(layer(s, 1))), child(t, s, manifest(layer(s, 1)))
+			second["size"], second["mediaType"] = 5, "application/vnd.oci.image.layer.v1.tar"
+			_, body, _ := s.source.Manifest("team/app", "v1")
+			s.source.PutBlob("team/app", body)
+			return index(first, second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+				document := put(t, s)
+				digest := s.put(t, fmt.Sprint(document["mediaType"]), document)
+				contains(t, s.try(t.Context(), order("team/app", "v1", digest)), "two sizes")
+				if got := s.target.Digest("team/app", "v1"); got != "" {
+					t.Errorf("the tag was written: %s", got)
+				}
+			})
+		})
+	}
 }

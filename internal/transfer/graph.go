@@ -107,11 +107,13 @@ func (n node) digests() []image.Digest {
 
 func (n *node) addEntries(list []descriptor) error {
 	var blobs []descriptor
-	seen := map[image.Digest]bool{}
+	seen := map[image.Digest]int64{}
 	for _, d := range list {
-		if err := d.check(); err != nil {
+		if err := d.check(seen); err != nil {
 			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
 		}
+		_, known := seen[d.Digest]
+		seen[d.Digest] = d.Size
 		c := child{
 			Descriptor: d.plain(),
 			platform:   image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}.Normal(),
@@ -121,8 +123,7 @@ func (n *node) addEntries(list []descriptor) error {
 		switch {
 		case image.KindOf(d.MediaType) == image.Blobs:
 			blobs = append(blobs, d)
-		case !seen[d.Digest]:
-			seen[d.Digest] = true
+		case !known:
 			n.children = append(n.children, c)
 		}
 	}
@@ -130,22 +131,23 @@ func (n *node) addEntries(list []descriptor) error {
 }
 
 func (n *node) addBlobs(list []descriptor) error {
-	seen := map[image.Digest]bool{}
+	seen := map[image.Digest]int64{}
 	for _, d := range list {
-		if err := d.check(); err != nil {
+		if err := d.check(seen); err != nil {
 			return fmt.Errorf("manifest %s: %w", n.manifest.Digest, err)
 		}
 		if d.Size == 0 && d.Digest != image.DigestOf(nil, d.Digest) {
 			return fmt.Errorf("manifest %s: it gives %s no size, or 0: push the image anew at the source", n.manifest.Digest, d.Digest)
 		}
+		_, known := seen[d.Digest]
 		switch {
-		case seen[d.Digest]:
+		case known:
 		case image.IsForeignLayer(d.MediaType) && len(d.URLs) > 0:
 			n.foreign = append(n.foreign, blob{d.plain(), d.URLs})
 		default:
 			n.blobs = append(n.blobs, blob{d.plain(), nil})
 		}
-		seen[d.Digest] = true
+		seen[d.Digest] = d.Size
 	}
 	return nil
 }
@@ -161,12 +163,20 @@ func (d descriptor) plain() image.Descriptor {
 	return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }
 
-func (d descriptor) check() error {
+// check checks a descriptor. sizes are those of the digests before it.
+func (d descriptor) check(sizes map[image.Digest]int64) error {
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d.Digest, err)
 	}
 	if d.Size < 0 {
 		return fmt.Errorf("%s has the size %d", d.Digest, d.Size)
 	}
+	if size, ok := sizes[d.Digest]; ok && size != d.Size {
+		return twoSizes(d.Digest, size, d.Size)
+	}
 	return nil
+}
+
+func twoSizes(d image.Digest, first, second int64) error {
+	return fmt.Errorf("the image gives %s two sizes, %d and %d: push it anew at the source", d, first, second)
 }

@@ -31,10 +31,12 @@ type task struct {
 
 	mu   sync.Mutex
 	cost mirror.Cost
+	// sizes are those that the manifests give their blobs.
+	sizes map[image.Digest]int64
 }
 
 func (e *Engine) newTask(order mirror.Order, meter mirror.Meter) *task {
-	return &task{Engine: e, order: order, meter: meter, source: e.newReader(order), target: e.newInventory(order), visits: &visits{}}
+	return &task{Engine: e, order: order, meter: meter, source: e.newReader(order), target: e.newInventory(order), visits: &visits{}, sizes: map[image.Digest]int64{}}
 }
 
 // spent returns the cost of the task.
@@ -206,6 +208,9 @@ func (e *putError) Unwrap() error { return e.err }
 
 // walk copies everything below a manifest at some depth to the target repository, but not the manifest itself.
 func (t *task) walk(ctx context.Context, n node, depth int) error {
+	if err := t.sameSizes(n); err != nil {
+		return err
+	}
 	t.target.enter(ctx, n)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -239,6 +244,19 @@ func (t *task) walk(ctx context.Context, n node, depth int) error {
 	return err
 }
 
+// sameSizes refuses a manifest that gives a blob another size than a manifest before it: the blob is copied, and checked, only once.
+func (t *task) sameSizes(n node) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range n.blobs {
+		if size, ok := t.sizes[d.Digest]; ok && size != d.Size {
+			return mirror.At(mirror.Source, t.order.Source.Repository.Digest(n.manifest.Digest), twoSizes(d.Digest, size, d.Size))
+		}
+		t.sizes[d.Digest] = d.Size
+	}
+	return nil
+}
+
 // passing reports whether an error says that a retry may help and retries are not used up. Other work may then continue, since the next
 // attempt need not repeat what has arrived. The same holds for an error of a rate limit: a requested manifest is already paid for.
 func passing(err error) bool {
@@ -265,7 +283,7 @@ func passing(err error) bool {
 // child copies an entry of an index with everything below it. An entry of several indexes is copied once, while the others wait.
 func (t *task) child(ctx context.Context, c child, depth int) error {
 	if t.target.seen(c.Digest) {
-		return nil
+		return t.checkSize(ctx, c, image.Manifest{})
 	}
 	if _, err := t.visits.first(c.Digest, depth); err != nil {
 		return mirror.At(mirror.Source, t.order.Source, err)
@@ -283,8 +301,11 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 		}
 	}
 	m, there, err := t.target.find(ctx, c.Digest)
-	if there || err != nil {
+	if err != nil {
 		return err
+	}
+	if there {
+		return t.checkSize(ctx, c, m)
 	}
 	if m.Raw == nil {
 		m, err = t.source.manifest(ctx, t.order.Source.Repository.Digest(c.Digest))
@@ -297,11 +318,42 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 	if err != nil {
 		return err
 	}
+	if err := t.checkSize(ctx, c, m); err != nil {
+		return err
+	}
 	if kind == image.Manifests && c.MediaType != "" {
 		m.MediaType = c.MediaType
 	}
 	return t.childManifest(ctx, m, depth)
 }
+
+// checkSize compares a manifest that is at hand with the size that an index gives it. Clients refuse to pull an entry with another size, but not
+// all refuse one without a size, and none pulls attestations: an index of the source with such entries is copied as it is. An index with
+// selected platforms is dray's own and has no false sizes: a manifest below it that is not at hand is read at the target.
+func (t *task) checkSize(ctx context.Context, c child, m image.Manifest) (err error) {
+	selected := t.order.Digest != t.order.Source.Digest
+	if m.Raw == nil {
+		m, _ = t.known(ctx, c.Digest)
+	}
+	if m.Raw == nil && selected && image.KindOf(c.MediaType) == image.Manifests {
+		if m, err = t.options.Source.Manifest(ctx, t.order.Target.Repository.Digest(c.Digest)); err != nil {
+			m, err = t.source.manifest(ctx, t.order.Source.Repository.Digest(c.Digest))
+		}
+	}
+	size := int64(len(m.Raw))
+	if err != nil || m.Raw == nil || size == c.Size || !selected && (c.Size == 0 || c.describes != "") {
+		return err
+	}
+	return mirror.At(mirror.Source, t.order.Source.Repository.Digest(c.Digest), &sizeError{size, c.Size})
+}
+
+// sizeError says that a manifest has another size than its index gives it.
+type sizeError struct{ has, want int64 }
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("the manifest has %d bytes, %d were expected: push the image anew at the source", e.has, e.want)
+}
+func (e *sizeError) Code() string { return "size-invalid" }
 
 // otherKind reports whether an entry that is not available as a manifest may be a blob.
 func otherKind(ctx context.Context, err error) bool {
