@@ -48,10 +48,18 @@ const (
 )
 
 // Do sends a request, with the credential if the registry asks for one, and follows redirects. The credential stays at the registry: other
-// hosts get anonymous requests, and only reads.
+// hosts get anonymous requests, and only reads. If a link that it redirects to is refused, it asks once more: the link may have expired.
 func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Response, error) {
+	first, renewed := req, false
 	for range maxRedirects {
 		resp, err := c.send(req, call, need)
+		if req != first && refusesLink(req, err) {
+			if !renewed {
+				req, renewed = first, true
+				continue
+			}
+			return nil, c.blame(req, err)
+		}
 		if err != nil || resp.StatusCode < http.StatusMultipleChoices {
 			return resp, err
 		}
@@ -70,6 +78,30 @@ func (c *Client) send(req *http.Request, call wire.Call, need []Scope) (*http.Re
 		return c.other(req.URL.Host).do(req, call, need)
 	}
 	return c.wire.Do(req, call)
+}
+
+// refusesLink reports whether an error may be due to a signed link, which is a URL with a query, that is no longer valid.
+func refusesLink(req *http.Request, err error) bool {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok || req.URL.RawQuery == "" || req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return true
+	}
+	return false
+}
+
+// blame names the host that refuses a link, if it is not the registry, instead of the account.
+func (c *Client) blame(req *http.Request, err error) error {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok || e.Status != http.StatusForbidden || req.URL.Host == c.wire.Host() {
+		return err
+	}
+	named := *e
+	named.Hint = wire.Clean(req.URL.Host) + " refuses the link that the registry gave"
+	return &named
 }
 
 // other returns the anonymous signer for a host that the registry has led to.

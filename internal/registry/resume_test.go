@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -190,4 +191,49 @@ func TestSlowReaderIsNoSilence(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 	})
+}
+
+// TestRefusedLink: a link to a store that is refused once is asked for again, once; a refusal that stays names the store.
+func TestRefusedLink(t *testing.T) {
+	data := []byte("blob")
+	for _, status := range []int{400, 401, 403, 404} {
+		for _, times := range []int{1, 2} {
+			t.Run(fmt.Sprint(status, times), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					store := &emulator.Store{URL: "https://" + other}
+					r := emulator.New(emulator.Options{Store: store})
+					r.PutBlob("app", data)
+					asked := 0
+					c := client(t, emulator.Network{home: r, other: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+						if asked++; asked <= times {
+							http.Error(w, "Request has expired", status)
+							return
+						}
+						store.ServeHTTP(w, q)
+					})}, Options{})
+					body, err := c.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
+					if times == 1 {
+						if err != nil {
+							t.Fatal(err)
+						}
+						if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+							t.Errorf("%q, %v", got, err)
+						}
+						if err := body.Close(); err != nil {
+							t.Error(err)
+						}
+						return
+					}
+					e := failure(t, err)
+					if e.Status != status || asked != 2 {
+						t.Errorf("%v after %d requests; want status %d after 2", e, asked, status)
+					}
+					if status == http.StatusForbidden {
+						contains(t, e.Hint, other)
+						lacks(t, e.Hint, "account")
+					}
+				})
+			})
+		}
+	}
 }
