@@ -91,7 +91,14 @@ func (c *Client) headByGet(ctx context.Context, r image.Reference) (image.Descri
 // refusesHead reports whether the registry, or a proxy before it, refuses HEAD.
 func refusesHead(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
+	if !ok || e.Operation != headManifest {
+		return false
+	}
+	switch e.Status {
+	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusNotAcceptable, http.StatusGone, http.StatusUnavailableForLegalReasons:
+		return true
+	}
+	return false
 }
 
 // What is known about a registry's HEAD.
