@@ -95,6 +95,9 @@ const maxReferrers = 100_000
 // errBrowserPage reports an HTML page instead of an answer.
 var errBrowserPage = errors.New("it answered with a web page")
 
+// errEmptyAnswer reports an answer that is empty, or an empty object, where an index is due.
+var errEmptyAnswer = errors.New("its answer is empty")
+
 // referrersOf reads an index of referrers.
 func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 	var index struct {
@@ -111,6 +114,9 @@ func referrersOf(raw []byte, contentType string) ([]image.Referrer, error) {
 	if err != nil || json.Unmarshal(index.Manifests, &manifests) != nil { // null is an empty list; a missing field is none
 		if strings.Contains(contentType, "html") || strings.HasPrefix(strings.TrimSpace(string(raw[:min(len(raw), 100)])), "<") {
 			return nil, errBrowserPage
+		}
+		if text := strings.TrimSpace(string(raw)); text == "" || text == "{}" {
+			return nil, errEmptyAnswer
 		}
 		if err != nil && strings.Contains(err.Error(), "unexpected end") {
 			return nil, io.ErrUnexpectedEOF
@@ -152,7 +158,7 @@ func lacksReferrers(err error) bool {
 		http.StatusForbidden, http.StatusNotAcceptable, http.StatusGone, http.StatusUnsupportedMediaType:
 		return true
 	}
-	return errors.Is(err, errBrowserPage)
+	return errors.Is(err, errBrowserPage) || errors.Is(err, errEmptyAnswer)
 }
 
 // referrersAPI remembers for which repositories a registry lists no referrers.

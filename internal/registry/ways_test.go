@@ -100,6 +100,8 @@ func readingWays() []way {
 		{name: "blobs at a store", options: emulator.Options{Store: &emulator.Store{URL: "https://" + other}, Referrers: true}},
 		{name: "blobs at a store with tokens of its own", options: emulator.Options{Store: &emulator.Store{URL: "https://" + other, Tokens: true}, Referrers: true}},
 		{name: "referrers: a login page", options: emulator.Options{ReferrersAnswer: emulator.LoginPage()}},
+		{name: "referrers: nothing", options: emulator.Options{ReferrersAnswer: &emulator.Answer{Status: 200}}},
+		{name: "referrers: an empty object", options: emulator.Options{ReferrersAnswer: &emulator.Answer{Status: 200, Body: "{}"}}},
 	}
 	for _, status := range []int{401, 403, 404, 406, 410, 415} {
 		ways = append(ways, way{name: fmt.Sprint("referrers refused, ", status), options: refused(status)})
