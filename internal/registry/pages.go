@@ -124,10 +124,6 @@ func (p pages) from(ctx context.Context, first string, query url.Values) error {
 		if next == nil || err != nil {
 			return err
 		}
-		if path.Base(next.Path) == path.Base(first) {
-			// The list of another repository is none of this one's. Artifactory's Links lack a part of the path (its issue RTFACT-18971).
-			next.Path, next.RawPath = first, ""
-		}
 		if seen[pageOf(next)] || sums.add(page) {
 			return p.endpoint.refused(p.operation, nil, "the list returns to an earlier page")
 		}
@@ -183,6 +179,10 @@ func (p pages) next(resp *http.Response) (*url.URL, error) {
 	}
 	if place.Host != from.Host {
 		return nil, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.ShownHost(place.Host))
+	}
+	if path.Base(place.Path) == path.Base(from.Path) {
+		// The list of another repository is none of this one's. Artifactory's Links lack a part of the path (its issue RTFACT-18971).
+		place.Path, place.RawPath = from.Path, from.RawPath
 	}
 	return place, nil
 }

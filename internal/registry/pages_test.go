@@ -216,6 +216,23 @@ func TestLinkToAnotherRepository(t *testing.T) {
 	}
 }
 
+// TestLinkAfterARedirect: registry.k8s.io leads to another host and path, where the pages go on.
+func TestLinkAfterARedirect(t *testing.T) {
+	pages := listed([][]string{{"a"}, {"b"}}, func(page int) string {
+		if page == 1 {
+			return ""
+		}
+		return `<list?page=1>; rel="next"`
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/v2/project/images/app/tags/list", pages)
+	led := http.RedirectHandler("https://"+other+"/v2/project/images/app/tags/list", http.StatusTemporaryRedirect)
+	c := client(t, emulator.Network{home: led, other: mux}, Options{})
+	if got, err := c.Tags(t.Context(), at("app"), everything); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // million is a tag list of so many tags, made as it is read.
 func million(n int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
