@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,7 +85,7 @@ leaves out nothing. --for makes a bundle with what a load has found to be missin
 			o.From, o.Tool, o.Now = strings.TrimPrefix(o.From, image.LayoutScheme), "dray "+buildVersion().Version, time.Now()
 			done, err := bundle.Create(c.Context(), o)
 			if err != nil {
-				return &exitError{exitFailed, err}
+				return notCreated(err)
 			}
 			return a.created(done)
 		},
@@ -99,6 +101,14 @@ leaves out nothing. --for makes a bundle with what a load has found to be missin
 	completeFolders(c, "from", "to")
 	completeFiles(c, "for")
 	return c
+}
+
+// notCreated says what helps where a medium takes no file of the size of a volume.
+func notCreated(err error) error {
+	if errors.Is(err, syscall.EFBIG) {
+		err = fmt.Errorf("%w: have smaller volumes, as with --volume-size fat32", err)
+	}
+	return &exitError{exitFailed, err}
 }
 
 // media are the capacities of media in bytes, and of a file on FAT32. One percent stays free for the file system.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,4 +201,15 @@ func TestBundleKilled(t *testing.T) {
 		}
 	}
 	t.Logf("to create takes %s, to load %s; cut off: %v", making.Round(time.Millisecond), loading.Round(time.Millisecond), cut)
+}
+
+// TestBundleTooLarge: where a medium takes no file of a volume's size, the error says what helps.
+func TestBundleTooLarge(t *testing.T) {
+	err := notCreated(fmt.Errorf("create: %w", &os.PathError{Op: "write", Path: "/stick/a.tar", Err: syscall.EFBIG}))
+	if text := err.Error(); !strings.Contains(text, "/stick/a.tar: file too large") || !strings.Contains(text, "--volume-size fat32") {
+		t.Error(text)
+	}
+	if text := notCreated(os.ErrPermission).Error(); strings.Contains(text, "volume-size") {
+		t.Error(text)
+	}
 }

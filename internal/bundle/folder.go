@@ -72,6 +72,23 @@ func numbers(dir, id, ending string) ([]int, error) {
 	return all, err //nolint:wrapcheck // it names the folder
 }
 
+// errCase says that the files of two sites would be the same.
+var errCase = errors.New("a site whose name differs by case only: on FAT, exFAT and others the files of both would be the same")
+
+// onlyCase returns an error if a folder has documents of such a site.
+func onlyCase(dir, id string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if name, _, ok := parseDocumentName(e.Name()); ok && name != id && strings.EqualFold(name, id) {
+			return fmt.Errorf("%s has bundles of %s, %w", dir, name, errCase)
+		}
+	}
+	return err //nolint:wrapcheck // it names the folder
+}
+
 // parseDocumentName is the inverse of documentName.
 func parseDocumentName(name string) (id string, seq int, ok bool) {
 	return parseName(name, documentEnding)
@@ -110,6 +127,11 @@ func (f *folder) last(to, id string) (seq int, unrecorded []byte, err error) {
 	there, err := documents(to, id)
 	if err != nil {
 		return 0, nil, err
+	}
+	for _, dir := range []string{to, filepath.Join(f.dir, sentDir)} {
+		if err := onlyCase(dir, id); err != nil {
+			return 0, nil, err
+		}
 	}
 	if len(sent) > 0 {
 		seq = sent[len(sent)-1]

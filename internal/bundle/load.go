@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
@@ -132,6 +133,9 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	if err := l.admit(last, o.AllowOlder); err != nil {
 		return l.Loaded, err
 	}
+	if err := l.apart(); err != nil {
+		return l.Loaded, err
+	}
 	l.look()
 	if l.Whole() {
 		err := l.finish()
@@ -213,7 +217,43 @@ func (f *folder) loaded(id string) (r record, err error) {
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
+	if r.ID != id {
+		return r, fmt.Errorf("%s is of %s, %w", path, r.ID, errCase)
+	}
 	return r, nil
+}
+
+// apart returns an error if layouts whose paths differ by case only would be one here.
+func (l *loader) apart() error {
+	folders := map[string]image.Repository{}
+	for _, repo := range l.repos() {
+		other, ok := folders[strings.ToLower(repo.Path)]
+		if !ok {
+			folders[strings.ToLower(repo.Path)] = repo
+			continue
+		}
+		one, err := sameFolder(repo.Path, other.Path)
+		if err != nil {
+			return err
+		}
+		if one {
+			return fmt.Errorf("%s and %s are one folder here: load into one on a file system that tells upper case from lower case", other.Path, repo.Path)
+		}
+	}
+	return nil
+}
+
+// sameFolder reports whether two paths are of one folder, which is made. It looks by a file: some drivers number a folder anew under each name.
+func sameFolder(path, other string) (bool, error) {
+	if err := errors.Join(os.MkdirAll(path, 0o755), os.MkdirAll(other, 0o755)); err != nil { //nolint:gosec // images are no secret
+		return false, err
+	}
+	f, err := os.CreateTemp(path, ".dray-*")
+	if err != nil {
+		return false, err //nolint:wrapcheck // it names the file
+	}
+	_, err = os.Stat(filepath.Join(other, filepath.Base(f.Name())))
+	return err == nil, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // admit refuses an older bundle than the last one, and another one with its number.

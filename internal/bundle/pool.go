@@ -228,7 +228,11 @@ func (p *pool) assemble(ctx context.Context, d image.Digest) error {
 		}
 	}
 	partial := p.path(d) + partialEnding
-	if err := os.Truncate(partial, p.size[d]); err != nil {
+	info, err := os.Stat(partial)
+	if err == nil && info.Size() > p.size[d] {
+		err = os.Truncate(partial, p.size[d])
+	}
+	if err != nil {
 		return err //nolint:wrapcheck // it names the file
 	}
 	whole, err := matches(ctx, partial, d)

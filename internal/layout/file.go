@@ -41,7 +41,7 @@ func place(dir, path string, write func(io.Writer) error) (err error) {
 			err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
 		}
 	}()
-	if err := errors.Join(write(f), f.Sync(), f.Chmod(0o644), f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Sync(), file.SetMode(f, 0o644), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {

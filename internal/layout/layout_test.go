@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/emulator/medium"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -36,7 +37,14 @@ func must(t *testing.T, err error) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	s, repo := New(), image.Repository{Path: filepath.Join(t.TempDir(), "a", "b")}
+	t.Run("here", func(t *testing.T) { testRoundTrip(t, t.TempDir()) })
+	t.Run("FAT32", func(t *testing.T) { testRoundTrip(t, medium.FAT32(t)) })
+	t.Run("exFAT", func(t *testing.T) { testRoundTrip(t, medium.ExFAT(t)) })
+}
+
+func testRoundTrip(t *testing.T, dir string) {
+	t.Helper()
+	s, repo := New(), image.Repository{Path: filepath.Join(dir, "a", "b")}
 	if _, err := s.Head(repo.Tag("x")); !errors.Is(err, image.ErrAbsent) {
 		t.Fatalf("a directory that is not there: %v", err)
 	}
