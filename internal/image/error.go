@@ -17,3 +17,20 @@ var (
 	// ErrCorrupt says that content does not match its digest or size.
 	ErrCorrupt = errors.New("content does not match its digest")
 )
+
+// MovedError is an [ErrAbsent] of a registry that does not have the manifest that it named for a tag, such as by a HEAD that a cache answered, and
+// gives another one.
+type MovedError struct {
+	// Ref is the tag, with the digest that the registry named.
+	Ref Reference
+	// Now is what the registry gives for the tag. Its digest is that of the bytes.
+	Now Descriptor
+}
+
+// Error says what was named and what there is.
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("the registry does not have the manifest that it named for the tag %s, and gives %s for it", e.Ref.Tag, e.Now.Digest)
+}
+
+// Unwrap returns [ErrAbsent].
+func (*MovedError) Unwrap() error { return ErrAbsent }

@@ -26,6 +26,7 @@ func (m *Mirror) SyncApproved(ctx context.Context, jobs []plan.Job, approved map
 func newApprovedRun(job plan.Job, imports []diff.Action) *run {
 	r := newRun(job)
 	r.some, r.approved = []image.Reference{}, make(map[image.Reference]diff.Action, len(imports))
+	r.planned = make(map[image.Reference]image.Digest, len(imports))
 	known := make(map[image.Reference]bool, len(imports))
 	for _, a := range imports {
 		source := a.Source.WithDigest("")
@@ -42,6 +43,7 @@ func newApprovedRun(job plan.Job, imports []diff.Action) *run {
 			r.some = append(r.some, source)
 		}
 		r.approved[diff.TagOrDigest(a.Target)] = a
+		r.planned[a.Source.WithDigest("")] = a.Source.Digest
 	}
 	return r
 }
@@ -66,6 +68,12 @@ func (r *run) approve(a *diff.Action) {
 		return
 	}
 	a.Op, a.Reason, a.Detail = diff.Refuse, diff.NotPlanned, why+"; make a new plan"
+}
+
+// unplanned reports whether a source has named another image than the plan has.
+func (r *run) unplanned(source image.Reference) bool {
+	digest, ok := r.planned[source.WithDigest("")]
+	return ok && digest != source.Digest
 }
 
 func changed(side string, planned, now image.Digest) string {

@@ -34,16 +34,16 @@ func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes
 	ctx = shared(ctx, out)
 	meter := counted{m.Watcher.Begin(out.Action), moved}
 	started := time.Now()
-	order := r.order(i)
-	engine := m.choose(ctx, order)
-	out.Engine, out.EngineReason = engine.Name(), engine.reason
-	m.sayEngine(r.run, engine)
-	receipt, err := m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) {
-		if err := m.verify(ctx, r.run, order); err != nil {
-			return Receipt{}, err
+	receipt, err := m.perform(ctx, r, i, meter)
+	if m.reconsider(ctx, r, out, err) {
+		if out.Op != diff.Import { // as if it had been observed so
+			out.Engine, out.EngineReason, out.Duration = "", "", time.Since(started)
+			return
 		}
-		return engine.Import(ctx, order, meter)
-	})
+		before := receipt.Cost
+		receipt, err = m.perform(ctx, r, i, meter)
+		receipt.add(before)
+	}
 	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
 	out.Engine = cmp.Or(receipt.Engine, out.Engine)
 	out.Duration = time.Since(started)
@@ -58,6 +58,20 @@ func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes
 	}
 	m.logOutcome(out)
 	m.Watcher.End(*out)
+}
+
+// perform has the engine make one import, with its retries.
+func (m *Mirror) perform(ctx context.Context, r *part, i int, meter Meter) (Receipt, error) {
+	out, order := &r.outcomes[i], r.order(i)
+	engine := m.choose(ctx, order)
+	out.Engine, out.EngineReason = engine.Name(), engine.reason
+	m.sayEngine(r.run, engine)
+	return m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) {
+		if err := m.verify(ctx, r.run, order); err != nil {
+			return Receipt{}, err
+		}
+		return engine.Import(ctx, order, meter)
+	})
 }
 
 // sayEngine logs which engine makes the imports of a job, and why, once for each reason.

@@ -25,7 +25,7 @@ func (m *Mirror) isList(ctx context.Context, ref image.Reference, d image.Descri
 	if !image.MayListReferrers(ref.Tag, d) {
 		return false, nil
 	}
-	fetched, err := m.Manifests.Manifest(ctx, ref.Repository.Digest(d.Digest))
+	fetched, err := m.Manifests.Manifest(ctx, ref.WithDigest(d.Digest))
 	if err != nil {
 		return false, fmt.Errorf("look whether it is a list of referrers: %w", err)
 	}

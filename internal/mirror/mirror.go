@@ -105,14 +105,12 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			out := &p.outcomes[i]
 			ctx := shared(ctx, out)
 			started := time.Now()
-			order := p.order(i)
-			engine := m.choose(ctx, order)
-			out.Engine, out.EngineReason = engine.Name(), engine.reason
-			looking, enough := within(ctx, p.job.Timeout)
-			err := m.verify(looking, p.run, order)
-			enough()
-			if err == nil {
-				out.Cost, err = engine.Measure(ctx, order)
+			err := m.measure(ctx, p, i)
+			if m.reconsider(ctx, p, out, err) {
+				err = nil
+				if out.Op == diff.Import {
+					err = m.measure(ctx, p, i)
+				}
 			}
 			if err != nil {
 				m.settleError(out, needed(out.Action, At(Source, out.Source, err)))
@@ -120,6 +118,20 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 			out.Duration = time.Since(started)
 		})
 	}, func(*run) {})
+}
+
+// measure determines what one import would cost.
+func (m *Mirror) measure(ctx context.Context, p *part, i int) error {
+	out, order := &p.outcomes[i], p.order(i)
+	engine := m.choose(ctx, order)
+	out.Engine, out.EngineReason = engine.Name(), engine.reason
+	looking, enough := within(ctx, p.job.Timeout)
+	err := m.verify(looking, p.run, order)
+	enough()
+	if err == nil {
+		out.Cost, err = engine.Measure(ctx, order)
+	}
+	return err //nolint:wrapcheck // the caller says of what it is
 }
 
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It never fails as a whole: the results

@@ -31,6 +31,8 @@ type run struct {
 	some []image.Reference
 	// approved are the only imports to make, by target; nil for all.
 	approved map[image.Reference]diff.Action
+	// planned are the digests that the sources of approved imports had.
+	planned map[image.Reference]image.Digest
 	// others are the runs of jobs that may write the same repositories; shared finds out once, by reference, which tags they write as well, too.
 	others []*run
 	shared func() map[image.Reference][]string
@@ -508,9 +510,23 @@ func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error 
 	if err != nil {
 		return At(Source, o.Source, err)
 	}
+	err = m.offered(ctx, r, o, desc)
+	if now, ok := r.moved(o.Source, err); ok {
+		err = m.offered(ctx, r, o, now)
+	}
+	return err
+}
+
+// offered determines what a target would hold of what the source has named.
+func (m *Mirror) offered(ctx context.Context, r *part, o *diff.Observation, desc image.Descriptor) error {
 	o.Source = o.Source.WithDigest(desc.Digest)
 	r.noteOffered(desc)
-	if byPattern(job, o.Source.Tag) {
+	if r.unplanned(o.Source) { // before it is refused, it has to be what the source gives
+		if _, err := m.Manifests.Manifest(ctx, o.Source); err != nil {
+			return At(Source, o.Source, err)
+		}
+	}
+	if byPattern(r.job, o.Source.Tag) {
 		list, err := m.isList(ctx, o.Source, desc)
 		if list {
 			err = errList
@@ -519,7 +535,8 @@ func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error 
 			return At(Source, o.Source, err)
 		}
 	}
-	o.Want, err = m.Manifests.Resolve(ctx, o.Source, desc, job.Platforms)
+	var err error
+	o.Want, err = m.Manifests.Resolve(ctx, o.Source, desc, r.job.Platforms)
 	refused, ok := errors.AsType[*RefusedError](err)
 	switch {
 	case ok && o.Want != "":

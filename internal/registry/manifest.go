@@ -40,7 +40,8 @@ func mismatch(op, host string, want, got image.Digest) error {
 }
 
 // Manifest fetches a manifest or an index; one with a digest comes from a mirror that has it. It checks the bytes against the digest, and
-// fetches them once more if they differ, since they may have been corrupted on the way.
+// fetches them once more if they differ, since they may have been corrupted on the way. If the reference has a tag as well, and the registry does not
+// give the digest, Manifest asks for the tag: what that gives is the manifest if it has the digest; otherwise the error is an *image.MovedError.
 func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifest, error) {
 	if r.IsLayout() {
 		return c.layouts.Manifest(r)
@@ -53,7 +54,31 @@ func (c *Client) Manifest(ctx context.Context, r image.Reference) (image.Manifes
 	if errors.Is(err, image.ErrCorrupt) {
 		m, err = e.manifest(ctx, r, false)
 	}
+	if r.Tag != "" && r.Digest != "" && (errors.Is(err, image.ErrAbsent) || refusesDigest(err)) {
+		return e.tagged(ctx, r, err)
+	}
 	return m, err
+}
+
+// tagged fetches a manifest by its tag after its digest was refused. Docker Hub and its like serve what they name, so that no pull is lost there.
+func (e *endpoint) tagged(ctx context.Context, r image.Reference, refusal error) (image.Manifest, error) {
+	m, err := e.manifest(ctx, r.WithDigest(""), false)
+	switch {
+	case err != nil:
+		return image.Manifest{}, refusal
+	case m.Digest == r.Digest:
+		e.keep(ctx, m)
+		return m, nil
+	case errors.Is(refusal, image.ErrAbsent):
+		return image.Manifest{}, &image.MovedError{Ref: r, Now: m.Descriptor}
+	}
+	return image.Manifest{}, refusal
+}
+
+// refusesDigest reports whether a registry, or a proxy before it, may serve manifests by tag only.
+func refusesDigest(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Operation == getManifest && (e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed)
 }
 
 // manifest fetches it from one registry; once turns retries off, for one of several mirrors.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -60,13 +61,19 @@ func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch f
 		}
 		return m, err
 	})
-	if err != nil && !mine && ctx.Err() == nil && contextEnded(err) {
+	if err != nil && !mine && ctx.Err() == nil && (contextEnded(err) || ofOtherTag(err, source)) {
 		return fetch()
 	}
 	if err != nil {
 		return image.Manifest{}, false, err
 	}
 	return v.(image.Manifest), pulled, nil //nolint:forcetypeassert // the type that the function above returns
+}
+
+// ofOtherTag reports whether an error concerns another tag for which a registry has named the same digest.
+func ofOtherTag(err error, source image.Reference) bool {
+	moved, ok := errors.AsType[*image.MovedError](err)
+	return ok && moved.Ref != source
 }
 
 func (c *manifestCache) put(m image.Manifest) {

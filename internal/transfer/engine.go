@@ -160,7 +160,7 @@ func (e *Engine) Resolved(ctx context.Context, offered image.Digest, platforms [
 }
 
 // fetch returns a manifest of the source by digest, from the cache if it was fetched before, perhaps by another process. It reports whether
-// it was fetched now, which may have cost a pull.
+// it was fetched now, which may have cost a pull. A tag in source is that of the digest: see [registry.Client.Manifest].
 func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Manifest, pulled bool, err error) {
 	by := "cache"
 	m, pulled, err = e.manifests.get(ctx, source, func() (image.Manifest, bool, error) {
@@ -172,7 +172,7 @@ func (e *Engine) fetch(ctx context.Context, source image.Reference) (m image.Man
 		if ok {
 			return m, false, nil
 		}
-		m, err := e.options.Source.Manifest(ctx, source.Repository.Digest(source.Digest))
+		m, err := e.options.Source.Manifest(ctx, source)
 		if m.Via != "" {
 			by = "mirror"
 		}

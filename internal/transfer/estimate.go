@@ -195,7 +195,7 @@ func (e *Engine) sample(ctx context.Context, source image.Reference) bool {
 // may exist only at its registry.
 func (e *Engine) freeSample(ctx context.Context, source image.Reference) bool {
 	for _, d := range e.estimates.alike(source.Repository, source.Digest) {
-		if !e.atHand(ctx, d.Digest) && !e.free(ctx, source.WithDigest(d.Digest)) {
+		if !e.atHand(ctx, d.Digest) && !e.free(ctx, source.Repository.Digest(d.Digest)) {
 			continue
 		}
 		e.learnKnown(ctx, source.Repository, d.Digest)

@@ -41,7 +41,7 @@ func (m *measuring) entry(ctx context.Context, c child, depth int) error {
 		return nil
 	}
 	m.estimates.offer(m.order.Source.Repository, c.Descriptor)
-	n, err := m.one(ctx, m.order.Source.WithDigest(c.Digest))
+	n, err := m.one(ctx, m.order.Source.Repository.Digest(c.Digest))
 	switch {
 	case kind == image.LikelyManifests && otherKind(ctx, err), kind == image.LikelyManifests && n.manifest.Raw != nil && !isManifest(n.manifest.Raw):
 		m.blobs([]blob{{Descriptor: c.Descriptor}})

@@ -115,6 +115,14 @@ func (c *content) names() []string {
 	return slices.Sorted(maps.Keys(c.repositories))
 }
 
+// tagged tells whether a tag holds a digest.
+func (c *content) tagged(name, digest string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	repo, known := c.repositories[name]
+	return known && slices.Contains(slices.Collect(maps.Values(repo.tags)), digest)
+}
+
 // tags lists a repository's tags, sorted.
 func (c *content) tags(name string) (tags []string, found bool) {
 	c.mu.RLock()

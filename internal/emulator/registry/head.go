@@ -13,12 +13,17 @@ type HeadOptions struct {
 	MediaType string
 	// NoDigest leaves Docker-Content-Digest out.
 	NoDigest bool
+	// Digest is what HEAD of a tag says that it holds, such as from a stale cache; empty is the truth.
+	Digest string
 }
 
-func (o HeadOptions) reply(w http.ResponseWriter, digest string, m storedManifest) {
+func (o HeadOptions) reply(w http.ResponseWriter, digest string, m storedManifest, byTag bool) {
 	if o.Status != 0 {
 		w.WriteHeader(o.Status)
 		return
+	}
+	if byTag {
+		digest = cmp.Or(o.Digest, digest)
 	}
 	if !o.NoDigest {
 		w.Header().Set("Docker-Content-Digest", digest)

@@ -114,10 +114,14 @@ func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, to ro
 		r.missing(w, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
 		return
 	}
+	if r.options.TagsOnly != 0 && isDigest(to.reference) && (req.Method == http.MethodGet || req.Method == http.MethodHead) && r.content.tagged(to.repository, digest) {
+		fail(w, r.options.TagsOnly, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
+		return
+	}
 	r.asked.Store(to.repository+":"+to.reference, digest)
 	switch req.Method {
 	case http.MethodHead:
-		r.options.Heads.reply(w, digest, m)
+		r.options.Heads.reply(w, digest, m, !isDigest(to.reference))
 	case http.MethodGet:
 		w.Header().Set("Docker-Content-Digest", digest)
 		w.Header().Set("Etag", `"`+digest+`"`)

@@ -23,6 +23,8 @@ type Options struct {
 	// Heads is how HEAD of a manifest is answered, and ManifestType, where it is not empty, the Content-Type of a manifest to GET.
 	Heads        HeadOptions
 	ManifestType string
+	// TagsOnly is the status with which a manifest that has a tag is refused by its digest, as by a proxy that knows no digests; 0 is none.
+	TagsOnly int
 	// Missing is what is said of a manifest or a repository that is not there; nil is the distribution spec's 404.
 	Missing *Answer
 	// ReferrersAnswer is what the path of the referrers API is answered with, as by registries and proxies that do not know it; nil is as
