@@ -176,7 +176,7 @@ func TestDamages(t *testing.T) {
 // nothingTwice checks that nothing of the pool is in a layout too, which would take room where a file system has no links.
 func nothingTwice(t *testing.T, into string) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(into, stateDir, poolDir, "*"))
+	files, err := filepath.Glob(filepath.Join(into, stateDir, poolsDir, "*", "*"))
 	must(t, err)
 	for _, path := range files {
 		info, err := os.Stat(path)
@@ -259,5 +259,34 @@ func TestCrafted(t *testing.T) {
 		if diff := cmp.Diff(tagsOf(t, from), tagsOf(t, into)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+}
+
+// TestAssembledWrong: content of several volumes that does not match its digest is named, also where each volume is what the document lists.
+func TestAssembledWrong(t *testing.T) {
+	from, to := stage(t, 1, 200_000), t.TempDir()
+	done := create(t, from, to, 150_000)
+	s, err := openSet([]string{to}, "")
+	must(t, err)
+	wanted := image.Digest("")
+	for d, places := range s.places() {
+		if len(places) < 2 || wanted != "" {
+			continue
+		}
+		wanted = d
+		v := &done.Volumes[places[1].volume]
+		path := filepath.Join(to, v.Name)
+		raw, err := os.ReadFile(path)
+		must(t, err)
+		raw[places[1].at] ^= 1
+		must(t, os.WriteFile(path, raw, 0o600))
+		v.Digest = image.DigestOf(raw, "")
+	}
+	document, err := done.encode()
+	must(t, err)
+	must(t, os.WriteFile(done.Document, document, 0o600))
+	l := load(t, t.TempDir(), to)
+	if l.Whole() || len(l.Problems) != 1 || l.Problems[0].Digest != wanted || wanted == "" {
+		t.Errorf("%+v, want one of %s", l.Problems, wanted)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -250,5 +251,32 @@ func TestCompare(t *testing.T) {
 	}
 	if c.Bytes != 7 || c.Was(ref("b", "5")) != ref("b", "2").Digest {
 		t.Errorf("%d bytes, was %s", c.Bytes, c.Was(ref("b", "5")))
+	}
+}
+
+// TestSitesInTurn: what is loaded of a site stays while the bundle of another one is completed in the same folder.
+func TestSitesInTurn(t *testing.T) {
+	from, to, into := stage(t, 4, 50_000), t.TempDir(), t.TempDir()
+	done := create(t, from, to, 200_000)
+	last := done.Volumes[len(done.Volumes)-1].Name
+	aside := filepath.Join(t.TempDir(), last)
+	must(t, os.Rename(filepath.Join(to, last), aside))
+	if l := load(t, into, to); l.Whole() {
+		t.Fatal("nothing is missing")
+	}
+	other, otherTo := t.TempDir(), t.TempDir()
+	put(t, filepath.Join(other, "app"), "v9", registry.SingleArch(9, "linux/amd64", registry.ImageOptions{LayerSize: 1000}))
+	_, err := Create(t.Context(), CreateOptions{From: other, To: otherTo, ID: "plant-8", Tool: "test", Now: time.Unix(1e9, 0)})
+	must(t, err)
+	if l := load(t, into, otherTo); !l.Whole() {
+		t.Fatalf("%+v", l.Problems)
+	}
+	alone := t.TempDir()
+	must(t, os.Rename(aside, filepath.Join(alone, last)))
+	if l := load(t, into, alone); !l.Whole() || len(l.Problems) > 0 {
+		t.Errorf("the last volume does not complete it: %+v", l.Problems)
+	}
+	if left, err := os.ReadDir(filepath.Join(into, stateDir, poolsDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -141,14 +141,14 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 		err := l.finish()
 		return l.Loaded, err
 	}
-	if err := errors.Join(os.MkdirAll(received, 0o755), os.MkdirAll(l.poolDir(), 0o755)); err != nil { //nolint:gosec // images are no secret
+	if err := errors.Join(os.MkdirAll(received, 0o755), os.MkdirAll(l.into.poolDir(l.ID), 0o755)); err != nil { //nolint:gosec // images are no secret
 		return l.Loaded, err
 	}
 	if err := s.keep(received); err != nil {
 		return l.Loaded, err
 	}
 	l.pool = &pool{
-		dir: l.poolDir(), store: l.store, repos: l.repos(), set: s, size: s.sizes(), parts: s.places(),
+		dir: l.into.poolDir(l.ID), store: l.store, repos: l.repos(), set: s, size: s.sizes(), parts: s.places(),
 		where: map[image.Digest]string{}, lacks: map[image.Digest]bool{},
 	}
 	defer l.pool.close()
@@ -184,7 +184,8 @@ type loader struct {
 	failed map[string]bool
 }
 
-func (l *loader) poolDir() string { return filepath.Join(l.into.dir, poolDir) }
+// poolDir is where content waits: that of a site apart from that of others, whose bundles may be loaded in turn.
+func (f *folder) poolDir(id string) string { return filepath.Join(f.dir, poolsDir, id) }
 
 func (l *loader) repo(path string) image.Repository {
 	return image.Repository{Path: filepath.Join(l.root, filepath.FromSlash(path))}
@@ -430,7 +431,11 @@ func (l *loader) finish() error {
 				return err
 			}
 		}
-		return os.RemoveAll(l.poolDir())
+		if err := os.RemoveAll(l.into.poolDir(l.ID)); err != nil {
+			return err //nolint:wrapcheck // it names the folder
+		}
+		_ = os.Remove(filepath.Join(l.into.dir, poolsDir)) // unless other sites have some
+		return nil
 	}
 	if len(l.Missing) == 0 {
 		return nil

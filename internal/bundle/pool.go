@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	poolDir = "pool"
+	poolsDir = "pool"
 	// newEnding ends the name of content that is being written, and partialEnding that of content of which parts are there.
 	newEnding     = ".new"
 	partialEnding = ".partial"
@@ -208,23 +208,29 @@ func (p *pool) volume(ctx context.Context, i int, buffer []byte) ([]Problem, err
 		return problems, err
 	}
 	for _, part := range p.Volumes[i].Parts {
-		if part.number > 0 {
-			if err := p.assemble(ctx, part.Digest); err != nil {
-				return problems, err
-			}
+		if part.number == 0 {
+			continue
+		}
+		wrong, err := p.assemble(ctx, part.Digest)
+		if err != nil {
+			return problems, err
+		}
+		if wrong {
+			problems = append(problems, Problem{p.Volumes[i].Name, part.Digest, "does not match its digest, put together from its parts"})
 		}
 	}
 	return problems, nil
 }
 
-// assemble checks content of which all parts are there.
-func (p *pool) assemble(ctx context.Context, d image.Digest) error {
+// assemble checks content of which all parts are there, and reports whether it is wrong: of damaged volumes, or written by a medium that did not
+// keep it.
+func (p *pool) assemble(ctx context.Context, d image.Digest) (wrong bool, err error) {
 	if has, err := p.has(ctx, d); err != nil || has {
-		return err
+		return false, err
 	}
 	for _, part := range p.parts[d] {
 		if !p.marks(part.Part) {
-			return nil
+			return false, nil
 		}
 	}
 	partial := p.path(d) + partialEnding
@@ -233,20 +239,20 @@ func (p *pool) assemble(ctx context.Context, d image.Digest) error {
 		err = os.Truncate(partial, p.size[d])
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it names the file
+		return false, err //nolint:wrapcheck // it names the file
 	}
 	whole, err := matches(ctx, partial, d)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !whole {
-		return p.distrust(d)
+		return true, p.distrust(d)
 	}
 	if err := os.Rename(partial, p.path(d)); err != nil {
-		return err //nolint:wrapcheck // it names the files
+		return false, err //nolint:wrapcheck // it names the files
 	}
 	p.found(d, p.path(d))
-	return errors.Join(file.SyncDir(p.dir), p.unmark(d))
+	return false, errors.Join(file.SyncDir(p.dir), p.unmark(d))
 }
 
 // distrust forgets the parts of damaged volumes, of content that is damaged, or all where there are none.

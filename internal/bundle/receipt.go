@@ -77,7 +77,7 @@ func MakeReceipt(ctx context.Context, into, id string) (Receipt, error) {
 	}
 	r := Receipt{Version: version, ID: id, Seq: b.Seq, State: b.State, Held: []image.Digest{}, Missing: []image.Digest{}}
 	l := &loader{Loaded: Loaded{Bundle: b}, root: into, store: layout.New()}
-	p := &pool{dir: filepath.Join(f.dir, poolDir), store: l.store, repos: l.repos(), size: b.sizes(), where: map[image.Digest]string{}, lacks: map[image.Digest]bool{}}
+	p := &pool{dir: f.poolDir(id), store: l.store, repos: l.repos(), size: b.sizes(), where: map[image.Digest]string{}, lacks: map[image.Digest]bool{}}
 	for _, c := range b.contents() {
 		has, err := p.has(ctx, c.Digest)
 		switch {
