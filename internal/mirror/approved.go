@@ -16,7 +16,7 @@ import (
 // as planned: from the same digest, over the same one. [Mirror.CountKept] must not be set.
 func (m *Mirror) SyncApproved(ctx context.Context, jobs []plan.Job, approved map[string][]diff.Action) []Result {
 	runs := func(job plan.Job) *run { return newApprovedRun(job, approved[job.Name]) }
-	results := m.inGroups(ctx, jobs, runs, func(p *part, queues *queues) { m.bring(ctx, p, queues) }, m.report)
+	results := m.inGroups(ctx, jobs, runs, func(p *batch, queues *queues) { m.bring(ctx, p, queues) }, m.report)
 	for i := range results {
 		results[i].refuseUnchosen(approved[results[i].Job])
 	}

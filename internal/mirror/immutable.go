@@ -10,9 +10,9 @@ import (
 	"github.com/draysync/dray/internal/image"
 )
 
-// settle records the immutable tags of a part that targets have, and returns what remains to be asked. It asks each target once for a list of its
+// settle records the immutable tags of a batch that targets have, and returns what remains to be asked. It asks each target once for a list of its
 // tags; if a target does not return one, nothing is settled.
-func (m *Mirror) settle(ctx context.Context, r *part) []ask {
+func (m *Mirror) settle(ctx context.Context, r *batch) []ask {
 	left := make([]ask, 0, len(r.asks))
 	for _, a := range r.asks {
 		rest := ask{source: a.source}

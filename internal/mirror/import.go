@@ -22,8 +22,9 @@ const (
 	maxPause   = 30 * time.Second
 )
 
-// importOne makes one import, with its retries, and settles its outcome. It calls moved with the number of bytes.
-func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes int64)) {
+// importOne makes one import, with its retries, and settles its outcome. It calls moved with the number of bytes. again says that another process may
+// have made it: then the target is asked first.
+func (m *Mirror) importOne(ctx context.Context, r *batch, i int, again bool, moved func(bytes int64)) {
 	out := &r.outcomes[i]
 	if m.stopping() {
 		out.Engine = m.last().Name()
@@ -34,14 +35,14 @@ func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes
 	ctx = shared(ctx, out)
 	meter := counted{m.Watcher.Begin(out.Action), moved}
 	started := time.Now()
-	receipt, err := m.perform(ctx, r, i, meter)
+	receipt, err := m.perform(ctx, r, i, again, meter)
 	if m.reconsider(ctx, r, out, err) {
 		if out.Op != diff.Import { // as if it had been observed so
 			out.Engine, out.EngineReason, out.Duration = "", "", time.Since(started)
 			return
 		}
 		before := receipt.Cost
-		receipt, err = m.perform(ctx, r, i, meter)
+		receipt, err = m.perform(ctx, r, i, again, meter)
 		receipt.add(before)
 	}
 	out.Cost, out.Unverified = receipt.Cost, receipt.Unverified
@@ -61,7 +62,7 @@ func (m *Mirror) importOne(ctx context.Context, r *part, i int, moved func(bytes
 }
 
 // perform has the engine make one import, with its retries.
-func (m *Mirror) perform(ctx context.Context, r *part, i int, meter Meter) (Receipt, error) {
+func (m *Mirror) perform(ctx context.Context, r *batch, i int, again bool, meter Meter) (Receipt, error) {
 	out, order := &r.outcomes[i], r.order(i)
 	engine := m.choose(ctx, order)
 	out.Engine, out.EngineReason = engine.Name(), engine.reason
@@ -69,6 +70,11 @@ func (m *Mirror) perform(ctx context.Context, r *part, i int, meter Meter) (Rece
 	return m.tries(ctx, r.run, order, func(ctx context.Context) (Receipt, error) {
 		if err := m.verify(ctx, r.run, order); err != nil {
 			return Receipt{}, err
+		}
+		if again && order.Digest != "" {
+			if held, verified, err := m.look(ctx, r.job, order.Source, order.Target); err == nil && verified && held.Digest == order.Digest {
+				return Receipt{Digest: held.Digest, Kept: true}, nil
+			}
 		}
 		return engine.Import(ctx, order, meter)
 	})

@@ -117,7 +117,7 @@ func (s *selected) listable(job plan.Job) []string {
 }
 
 // offerListed fills in what the source is listed to offer, if that takes no request.
-func (m *Mirror) offerListed(ctx context.Context, r *part, o *diff.Observation) bool {
+func (m *Mirror) offerListed(ctx context.Context, r *batch, o *diff.Observation) bool {
 	digest := r.listed.of(o.Source)
 	if digest == "" {
 		return false
@@ -149,7 +149,7 @@ func (s *sight) agrees(i int) bool {
 
 // confirm asks for whatever of a sight a listing has said, unless that leaves a target as it is. A difference may mean that the listing is
 // late, or that a tag has moved since.
-func (m *Mirror) confirm(ctx context.Context, r *part, a ask, s *sight) {
+func (m *Mirror) confirm(ctx context.Context, r *batch, a ask, s *sight) {
 	all := true
 	for i := range a.targets {
 		all = all && s.agrees(i)

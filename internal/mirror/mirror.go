@@ -47,7 +47,7 @@ type Manifests interface {
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 }
 
-// Mirror runs jobs. All fields but Pages, Listings, CountKept and Draining are required; they are not changed after the first run.
+// Mirror runs jobs. All fields but Pages, Listings, Crew, CountKept and Draining are required; they are not changed after the first run.
 type Mirror struct {
 	Observer Observer
 	// Pages let imports begin while a list is still being read; nil to read lists as a whole.
@@ -60,6 +60,8 @@ type Mirror struct {
 	Watcher Watcher
 	// Signatures is where signatures are read; needed by jobs with policies.
 	Signatures signature.Source
+	// Crew shares imports with other processes; nil for none.
+	Crew Crew
 	// Unsigned is told which tags are refused since their images are not signed; nil tells nobody.
 	Unsigned *Unsigned
 	Log      *slog.Logger
@@ -85,9 +87,9 @@ const (
 	// observedBetween is how many tags are looked at together between the same registries, by all jobs: more than these take requests at once.
 	observedBetween = 256
 	importsPerQueue = 16
-	// tagsOfPart is how many tags of a job are observed, decided and imported together, and partsAtOnce how many such parts are under way.
-	tagsOfPart  = 1000
-	partsAtOnce = 2
+	// tagsOfBatch is how many tags of a job are observed, decided and imported together, and batchesAtOnce how many such batches are under way.
+	tagsOfBatch   = 1000
+	batchesAtOnce = 2
 	// importsIntoOne is the initial number of imports into one target, shared by its queues, each of which begins at least leastImports.
 	importsIntoOne = 32
 	leastImports   = 2
@@ -100,8 +102,9 @@ const (
 
 // Plan returns what Sync would do and cost, and changes nothing. The results are in the order of the jobs.
 func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, newRun, func(p *part, queues *queues) {
-		m.each(p, queues, func(i int, _ func(int64)) {
+	return m.inGroups(ctx, jobs, newRun, func(p *batch, queues *queues) {
+		m.Watcher.Planned(p.pending())
+		queues.each(p, (*Outcome).pending, func(i int, _ func(int64)) {
 			out := &p.outcomes[i]
 			ctx := shared(ctx, out)
 			started := time.Now()
@@ -121,7 +124,7 @@ func (m *Mirror) Plan(ctx context.Context, jobs []plan.Job) []Result {
 }
 
 // measure determines what one import would cost.
-func (m *Mirror) measure(ctx context.Context, p *part, i int) error {
+func (m *Mirror) measure(ctx context.Context, p *batch, i int) error {
 	out, order := &p.outcomes[i], p.order(i)
 	engine := m.choose(ctx, order)
 	out.Engine, out.EngineReason = engine.Name(), engine.reason
@@ -137,7 +140,7 @@ func (m *Mirror) measure(ctx context.Context, p *part, i int) error {
 // Sync observes, imports what changed, and returns how each action ended, in the order of the jobs. It never fails as a whole: the results
 // say what went wrong.
 func (m *Mirror) Sync(ctx context.Context, jobs []plan.Job) []Result {
-	return m.inGroups(ctx, jobs, newRun, func(p *part, queues *queues) { m.bring(ctx, p, queues) }, m.report)
+	return m.inGroups(ctx, jobs, newRun, func(p *batch, queues *queues) { m.bring(ctx, p, queues) }, m.report)
 }
 
 // SyncOne is Sync for one of several jobs. It refuses to write what another of the jobs would also write, as if they ran together; for that
@@ -153,21 +156,24 @@ func (m *Mirror) syncOne(ctx context.Context, r *run, others []plan.Job) Result 
 	queues := newQueues()
 	observing := make(chan struct{}, 1)
 	observing <- struct{}{}
-	m.work(ctx, r, observing, queues, func(p *part) { m.bring(ctx, p, queues) })
+	m.takeLeft(ctx, r)
+	m.work(ctx, r, observing, queues, func(p *batch) { m.bring(ctx, p, queues) })
 	m.report(r)
 	return r.result
 }
 
-// bring makes the imports of an observed part.
-func (m *Mirror) bring(ctx context.Context, p *part, queues *queues) {
-	m.each(p, queues, func(i int, moved func(int64)) { m.importOne(ctx, p, i, moved) })
+// bring makes the imports of an observed batch.
+func (m *Mirror) bring(ctx context.Context, p *batch, queues *queues) {
+	m.Watcher.Planned(p.pending())
+	m.share(ctx, p, queues)
+	queues.each(p, (*Outcome).pending, func(i int, moved func(int64)) { m.importOne(ctx, p, i, false, moved) })
 	m.refresh(ctx, p, queues)
-	m.reportPart(p)
+	m.reportBatch(p)
 }
 
-// inGroups observes the jobs, calls bring for each part of them, and end for each job. Jobs that may write one repository wait until the others
+// inGroups observes the jobs, calls bring for each batch of them, and end for each job. Jobs that may write one repository wait until the others
 // have listed what they write, but not longer than patience, so that a registry that does not answer delays no one else for long.
-func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, runOf func(plan.Job) *run, bring func(*part, *queues), end func(*run)) []Result {
+func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, runOf func(plan.Job) *run, bring func(*batch, *queues), end func(*run)) []Result {
 	all := make([]Result, len(jobs))
 	queues := newQueues(jobs...)
 	timer := time.AfterFunc(patience, queues.hurry)
@@ -183,7 +189,7 @@ func (m *Mirror) inGroups(ctx context.Context, jobs []plan.Job, runOf func(plan.
 			runs[k].others, runs[k].looks = slices.Concat(runs[:k], runs[k+1:]), l.looks
 			l.runs = append(l.runs, func() {
 				runs[k].result.Started = time.Now()
-				m.work(ctx, runs[k], l.observing, queues, func(p *part) { bring(p, queues) })
+				m.work(ctx, runs[k], l.observing, queues, func(p *batch) { bring(p, queues) })
 				end(runs[k])
 				all[i] = runs[k].result
 			})
@@ -227,14 +233,8 @@ func (l *between) begin(group *sync.WaitGroup) {
 	}
 }
 
-// each calls f for all imports of a part.
-func (m *Mirror) each(p *part, queues *queues, f func(i int, moved func(bytes int64))) {
-	m.Watcher.Planned(p.pending())
-	queues.each(p, func(out *Outcome) bool { return out.Op == diff.Import && out.Status == "" }, f)
-}
-
 // refresh has the engine look for new attachments of unchanged images.
-func (m *Mirror) refresh(ctx context.Context, r *part, queues *queues) {
+func (m *Mirror) refresh(ctx context.Context, r *batch, queues *queues) {
 	wanted := func(out *Outcome) bool {
 		return out.Status == record.Kept && out.Reason != diff.Immutable && !r.job.Referrers.None()
 	}
@@ -272,8 +272,8 @@ func (m *Mirror) refresh(ctx context.Context, r *part, queues *queues) {
 	})
 }
 
-// reportPart settles what was neither imported nor refused by an engine.
-func (m *Mirror) reportPart(p *part) {
+// reportBatch settles what was neither imported nor refused by an engine.
+func (m *Mirror) reportBatch(p *batch) {
 	for i := range p.outcomes {
 		out := &p.outcomes[i]
 		if out.Op != diff.Keep && out.Engine != "" {

@@ -24,7 +24,7 @@ func (r *run) moved(source image.Reference, err error) (now image.Descriptor, ok
 }
 
 // reconsider decides anew on an import whose source gives another image than it had named, and reports whether it has.
-func (m *Mirror) reconsider(ctx context.Context, r *part, out *Outcome, err error) bool {
+func (m *Mirror) reconsider(ctx context.Context, r *batch, out *Outcome, err error) bool {
 	now, ok := r.moved(out.Source, err)
 	if !ok {
 		return false

@@ -50,9 +50,9 @@ type run struct {
 	counts map[record.Status]int
 	// kept counts the tags that are counted only.
 	kept map[Kept]int
-	// left counts the parts that are not queued yet, and one for those to come. arrived is set once others no longer wait for the run to be
+	// waits counts the batches that are not queued yet, and one for those to come. arrived is set once others no longer wait for the run to be
 	// observed. The queues' lock guards both.
-	left    int
+	waits   int
 	arrived bool
 	// said are the choices of an engine that have been logged.
 	said sync.Map
@@ -63,11 +63,13 @@ type run struct {
 	claimed  chan struct{}
 	listOnce sync.Once
 	claims   []diff.Claim
+	// left is what an earlier run of the job has left.
+	left left
 }
 
-// part is some of the tags of a run, from asking for them until they are imported. All that is known of a tag ends with its part, but for outcomes
+// batch is some of the tags of a run, from asking for them until they are imported. All that is known of a tag ends with its batch, but for outcomes
 // that somebody wants to see.
-type part struct {
+type batch struct {
 	*run
 	asks []ask
 	// listed is what listings say of both sides.
@@ -82,9 +84,9 @@ type part struct {
 	observed map[image.Repository]map[string]image.Digest
 	// offered are the indexes at the source.
 	offered map[image.Digest]image.Descriptor
-	// alike are the imports of the part; they do not change once importing has begun.
+	// alike are the imports of the batch; they do not change once importing has begun.
 	alike map[likeness][]Alike
-	// queued is set once the part is queued for the first time; the queues' lock guards it.
+	// queued is set once the batch is queued for the first time; the queues' lock guards it.
 	queued bool
 }
 
@@ -95,13 +97,13 @@ type ask struct {
 }
 
 func newRun(job plan.Job) *run {
-	r := &run{job: job, left: 1, result: Result{Job: job.Name, Started: time.Now()}, claimed: make(chan struct{}), looks: make(chan struct{}, observedBetween)}
+	r := &run{job: job, waits: 1, result: Result{Job: job.Name, Started: time.Now()}, claimed: make(chan struct{}), looks: make(chan struct{}, observedBetween)}
 	r.shared = func() map[image.Reference][]string { return nil }
 	return r
 }
 
-func (r *run) part(asks []ask) *part {
-	return &part{
+func (r *run) batch(asks []ask) *batch {
+	return &batch{
 		run: r, asks: asks, held: map[image.Repository]map[image.Digest]string{}, observed: map[image.Repository]map[string]image.Digest{},
 		offered: map[image.Digest]image.Descriptor{},
 	}
@@ -176,7 +178,7 @@ func (m *Mirror) rivals(ctx context.Context, jobs []plan.Job) []*run {
 	return runs
 }
 
-func (r *part) decide() {
+func (r *batch) decide() {
 	contested := r.shared()
 	for i, o := range r.seen {
 		if jobs, ok := contested[diff.TagOrDigest(o.Target)]; ok {
@@ -204,10 +206,10 @@ func (r *part) decide() {
 }
 
 // likewise records which imports copy the same manifest to the same registry.
-func (r *part) likewise() {
+func (r *batch) likewise() {
 	r.alike = map[likeness][]Alike{}
 	for _, out := range r.outcomes {
-		if out.Op == diff.Import && out.Status == "" {
+		if out.pending() {
 			key := r.likenessOf(out.Action)
 			r.alike[key] = append(r.alike[key], Alike{Target: out.Target, Was: out.Was})
 		}
@@ -221,7 +223,7 @@ type likeness struct {
 	refuseMoved bool
 }
 
-func (r *part) likenessOf(a diff.Action) likeness {
+func (r *batch) likenessOf(a diff.Action) likeness {
 	source := a.Source
 	if source.Digest != "" {
 		source.Tag = ""
@@ -230,10 +232,10 @@ func (r *part) likenessOf(a diff.Action) likeness {
 }
 
 // pending counts the actions that still have to be imported.
-func (r *part) pending() int {
+func (r *batch) pending() int {
 	n := 0
 	for _, out := range r.outcomes {
-		if out.Op == diff.Import && out.Status == "" {
+		if out.pending() {
 			n++
 		}
 	}
@@ -241,7 +243,7 @@ func (r *part) pending() int {
 }
 
 // order returns what the engine needs to know about the outcome at i.
-func (r *part) order(i int) Order {
+func (r *batch) order(i int) Order {
 	action := r.outcomes[i].Action
 	held := r.held[action.Target.Repository]
 	r.run.mu.Lock()
@@ -403,7 +405,7 @@ func tooMany(key string) error {
 }
 
 // observeOne asks the source and every target for one tag, all at once, as far as no listing has said enough.
-func (m *Mirror) observeOne(ctx context.Context, r *part, a ask) {
+func (m *Mirror) observeOne(ctx context.Context, r *batch, a ask) {
 	ctx, cancel := within(ctx, toLook(r.job))
 	defer cancel()
 	s := sight{
@@ -434,7 +436,7 @@ func (m *Mirror) observeOne(ctx context.Context, r *part, a ask) {
 }
 
 // note records what is known of one tag.
-func (r *part) note(ctx context.Context, a ask, s *sight) {
+func (r *batch) note(ctx context.Context, a ask, s *sight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, target := range a.targets {
@@ -453,7 +455,7 @@ func (r *part) note(ctx context.Context, a ask, s *sight) {
 }
 
 // noteHeld records what a tag of a target holds. That a listing says so does not show that the image is there. The caller holds the lock.
-func (r *part) noteHeld(o diff.Observation, listed bool) {
+func (r *batch) noteHeld(o diff.Observation, listed bool) {
 	repo := o.Target.Repository
 	if !o.Hidden && o.Target.Tag != "" {
 		if r.observed[repo] == nil {
@@ -487,7 +489,7 @@ func (r *run) stock(repo image.Repository, held image.Digest, listed bool) {
 }
 
 // noteOffered records what the source offers, if it is an index.
-func (r *part) noteOffered(d image.Descriptor) {
+func (r *batch) noteOffered(d image.Descriptor) {
 	if !image.IsIndex(d.MediaType) {
 		return
 	}
@@ -497,7 +499,7 @@ func (r *part) noteOffered(d image.Descriptor) {
 }
 
 // offer asks the source, and determines what a target would hold.
-func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error {
+func (m *Mirror) offer(ctx context.Context, r *batch, o *diff.Observation) error {
 	job := r.job
 	if job.ResolveServer {
 		o.Unresolved = true
@@ -518,7 +520,7 @@ func (m *Mirror) offer(ctx context.Context, r *part, o *diff.Observation) error 
 }
 
 // offered determines what a target would hold of what the source has named.
-func (m *Mirror) offered(ctx context.Context, r *part, o *diff.Observation, desc image.Descriptor) error {
+func (m *Mirror) offered(ctx context.Context, r *batch, o *diff.Observation, desc image.Descriptor) error {
 	o.Source = o.Source.WithDigest(desc.Digest)
 	r.noteOffered(desc)
 	if r.unplanned(o.Source) { // before it is refused, it has to be what the source gives

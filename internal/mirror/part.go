@@ -1,293 +1,309 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
-	"github.com/draysync/dray/internal/wire"
 )
 
-// selection is what a job asks for.
-type selection []selected
-
-// selected is one image, or the chosen tags of a route.
-type selected struct {
-	image   bool
-	source  image.Reference
-	targets []image.Reference
-	tags    []string
-	retag   plan.Retag
+// Crew has other processes make imports of a run.
+type Crew interface {
+	// Left returns how imports of an earlier run of the job ended, and which others are making. It is called once, before the run observes.
+	Left(ctx context.Context) (made []Outcome, under []Import)
+	// Share has parts made, by this process and by others, and waits for what others were making before. It yields the outcomes that others
+	// have told, each once. What it does not settle is left to the caller.
+	Share(ctx context.Context, parts []Part) iter.Seq[[]Outcome]
 }
 
-func selectedOf(route plan.Route, tags []string) selected {
-	s := selected{source: image.Reference{Repository: route.Source}, tags: tags, retag: route.Retag}
-	for _, target := range route.Targets {
-		s.targets = append(s.targets, image.Reference{Repository: target})
-	}
-	return s
+// Part is some imports of a run, which any process of a [Crew] may make.
+type Part struct {
+	Imports []Import
+	// Limit is how long all of them may take, apart from waits for slots: the time of an import, with its retries.
+	Limit time.Duration
+	// Make has this process make them, and returns how they ended. It calls ended after each. again says that another process may have made some.
+	Make func(again bool, ended func()) []Outcome
 }
 
-// len is the number of tags.
-func (s selection) len() (n int) {
-	for _, one := range s {
-		n += len(one.tags)
-		if one.image {
-			n++
-		}
-	}
-	return n
+// Import is an import of a run, with what another process needs to know to make it.
+type Import struct {
+	diff.Action
+	// HeldAs, Sibling, Fresh and Offered are as in an [Order].
+	HeldAs  string           `json:",omitempty"`
+	Sibling image.Digest     `json:",omitempty"`
+	Fresh   bool             `json:",omitempty"`
+	Offered image.Descriptor `json:",omitzero"`
 }
 
-// asks are made one after another, since they take ten times the memory of the tags.
-func (s selection) asks() iter.Seq[ask] {
-	return func(yield func(ask) bool) {
-		for _, one := range s {
-			if one.image && !yield(ask{one.source, one.targets}) {
-				return
-			}
-			for _, tag := range one.tags {
-				if !yield(one.ask(tag)) {
-					return
-				}
-			}
-		}
-	}
+// importsOfPart is how many imports a part has at most: as many as one queue makes at once.
+const importsOfPart = importsPerQueue
+
+// left are imports of an earlier run of the job.
+type left struct {
+	// made are those that were made, by target, until the run has them; under are the targets of those that others were making when it began.
+	made  map[image.Reference]Outcome
+	under map[image.Reference]bool
 }
 
-func (s *selected) ask(tag string) ask {
-	a := ask{source: s.source.Repository.Tag(tag), targets: make([]image.Reference, 0, len(s.targets))}
-	for _, target := range s.targets {
-		a.targets = append(a.targets, target.Repository.Tag(s.retag.Of(tag)))
-	}
-	return a
-}
-
-// work observes a run in parts, and calls bring with each. While it asks for what there is, it holds a slot, which the caller has taken.
-func (m *Mirror) work(ctx context.Context, r *run, slots chan struct{}, queues *queues, bring func(*part)) {
-	w := &worker{m: m, run: r, slots: slots, queues: queues, bring: bring, parts: make(chan struct{}, partsAtOnce)}
-	err := w.all(wire.Share(ctx, r.job.Source.Registry, r.job.Name))
-	queues.whole(r)
-	w.group.Wait()
-	r.list(nil)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.result.Err == nil {
-		r.result.Err = err
-	}
-	r.finish()
-}
-
-// worker has the parts of a run worked on.
-type worker struct {
-	m      *Mirror
-	run    *run
-	slots  chan struct{}
-	queues *queues
-	bring  func(*part)
-	parts  chan struct{} // those under way
-	group  sync.WaitGroup
-	// asks are those of the next part, and listed is what listings say.
-	asks   []ask
-	listed listed
-}
-
-// all goes through all that the run asks for.
-func (w *worker) all(ctx context.Context) error {
-	m, r := w.m, w.run
-	if m.stopping() {
-		<-w.slots
-		return ErrStopping
-	}
-	wanted, short, err := w.selected(ctx)
-	<-w.slots
-	if err != nil {
-		w.flush(ctx, nil)
-		return err
-	}
-	if len(r.others) > 0 {
-		r.list(wanted)
-		r.shared = sync.OnceValue(func() map[image.Reference][]string { return m.contested(ctx, r, r.others) })
-	}
-	m.Watcher.Observing(wanted.len())
-	for a := range wanted.asks() {
-		w.ask(ctx, a)
-	}
-	w.flush(ctx, short)
-	return nil
-}
-
-// selected lists what the run asks for, and what listings say of it.
-func (w *worker) selected(ctx context.Context) (wanted selection, short []Outcome, err error) {
-	job := w.run.job
-	if w.streams() { // each list has its own time
-		wanted, short, err = w.m.selectedBy(ctx, job, func(route plan.Route) (tags []string, few, err error) { return w.tags(ctx, route) })
-	} else {
-		wanted, short, err = w.whole(ctx)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	listing, listed := within(ctx, toLook(job))
-	defer listed()
-	w.listed = w.m.listings(listing, w.run, wanted)
-	return wanted, short, nil
-}
-
-// whole lists all that the run asks for at once.
-func (w *worker) whole(ctx context.Context) (wanted selection, short []Outcome, err error) {
-	job := w.run.job
-	listing, listed := within(ctx, toLook(job))
-	defer listed()
-	if w.run.some != nil {
-		wanted, err = w.m.selectedOfSome(listing, job, w.run.some)
-	} else {
-		wanted, short, err = w.m.selected(listing, job)
-	}
-	return wanted, short, late(listing, toLook(job), err)
-}
-
-// streams reports whether parts may begin before all tags are listed: nobody else writes them, and none is chosen only because of others.
-func (w *worker) streams() bool {
-	job := w.run.job
-	_, literal := job.Tags.Literals()
-	return w.m.Pages != nil && w.run.some == nil && len(w.run.others) == 0 && !job.Image() && job.Images == nil && !literal && !job.Tags.Ranks()
-}
-
-// tags lists the tags of a route. If the list has several pages, parts of it begin as they come, and only what these lack is returned; but not
-// where a registry may list digests, which is asked once for all tags.
-func (w *worker) tags(ctx context.Context, route plan.Route) (tags []string, few, err error) {
-	m, job := w.m, w.run.job
-	listing, listed := within(ctx, toLook(job))
-	defer listed()
-	f := m.feed(listing, job, route.Source)
-	defer f.close()
-	if f.paged() && !m.mayList(ctx, job, route) {
-		err = w.stream(ctx, f, selectedOf(route, nil))
-	} else {
-		for page := range f.all() {
-			tags = append(tags, page...)
-		}
-		slices.Sort(tags)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	absent, few, err := f.lacks()
-	if err != nil {
-		return nil, nil, At(Source, route.Source, late(listing, toLook(job), fmt.Errorf("list tags: %w", err)))
-	}
-	m.warn(ctx, job, route.Source, &f.sieve.odd)
-	return append(tags, absent...), few, nil
-}
-
-// stream begins parts with the tags of a list as they come.
-func (w *worker) stream(ctx context.Context, f *feed, of selected) error {
-	<-w.slots // the parts need some
-	defer func() { w.slots <- struct{}{} }()
-	for page := range f.all() {
-		if w.m.stopping() {
-			return ErrStopping
-		}
-		w.m.Watcher.Observing(len(page))
-		for _, tag := range page {
-			w.ask(ctx, of.ask(tag))
-		}
-	}
-	return nil
-}
-
-// ask adds what to ask to the next part, which begins once it is full.
-func (w *worker) ask(ctx context.Context, a ask) {
-	if w.asks = append(w.asks, a); len(w.asks) == tagsOfPart {
-		w.flush(ctx, nil)
-	}
-}
-
-// flush begins a part with what has been added, and with outcomes that are known already.
-func (w *worker) flush(ctx context.Context, known []Outcome) {
-	if len(w.asks) == 0 && len(known) == 0 {
+// takeLeft asks what an earlier run of the job has left.
+func (m *Mirror) takeLeft(ctx context.Context, r *run) {
+	if m.Crew == nil {
 		return
 	}
-	p := w.run.part(w.asks)
-	p.failed, p.listed, w.asks = known, w.listed, nil
-	w.queues.expect(w.run)
-	w.parts <- struct{}{}
-	w.group.Go(func() {
-		defer func() { <-w.parts }()
-		w.slots <- struct{}{}
-		err := w.m.observe(ctx, p)
-		<-w.slots
-		if err == nil {
-			p.decide()
-			w.bring(p)
-		} else {
-			p.outcomes = nil
-			w.queues.each(p, nil, nil) // it is observed, all the same
-		}
-		w.run.end(w.m.CountKept, p, err)
-	})
-}
-
-// observe asks both sides for the tags of a part.
-func (m *Mirror) observe(ctx context.Context, p *part) error {
-	listing, listed := within(ctx, toLook(p.job))
-	defer listed()
-	asks := m.settle(listing, p)
-	var group errgroup.Group
-	group.SetLimit(observedTags)
-	for _, a := range asks {
-		p.looks <- struct{}{}
-		group.Go(func() error {
-			defer func() { <-p.looks }()
-			if m.stopping() {
-				return ErrStopping
-			}
-			m.observeOne(ctx, p, a)
-			m.Watcher.Observed()
-			return nil
-		})
+	made, under := m.Crew.Left(ctx)
+	r.left.under = map[image.Reference]bool{}
+	for _, i := range under {
+		r.left.under[i.Target] = true
 	}
-	return group.Wait()
+	r.keepLeft(made)
 }
 
-// end adds the outcomes of a part to those of the run. Those of kept tags, of which there is nothing else to tell, may be counted.
-func (r *run) end(countKept bool, p *part, err error) {
+// keepLeft keeps the imports that were made of outcomes which no batch has.
+func (r *run) keepLeft(outcomes []Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.result.Err == nil {
-		r.result.Err = err
-	}
-	if r.counts == nil {
-		r.counts, r.kept = map[record.Status]int{}, map[Kept]int{}
-	}
-	for _, out := range p.outcomes {
-		r.counts[out.Status]++
-		if countKept && out.plainlyKept() {
-			r.kept[Kept{Source: out.Source.Repository, Target: out.Target.Repository, Reason: out.Reason, Unverified: out.Unverified}]++
-			continue
+	for _, out := range outcomes {
+		if out.Status == record.Imported {
+			if r.left.made == nil {
+				r.left.made = map[image.Reference]Outcome{}
+			}
+			out.Job = r.job.Name
+			r.left.made[out.Target] = out
 		}
-		r.result.Outcomes = append(r.result.Outcomes, out)
 	}
-	p.outcomes = nil
 }
 
-// finish puts the outcomes in order. The caller holds the lock.
-func (r *run) finish() {
-	r.result.Duration = time.Since(r.result.Started)
-	slices.SortStableFunc(r.result.Outcomes, func(a, b Outcome) int { return diff.Compare(a.Action, b.Action) })
-	for k, n := range r.kept {
-		k.Count = n
-		r.result.Kept = append(r.result.Kept, k)
+// share has the imports of a batch made together with others, as far as they are.
+func (m *Mirror) share(ctx context.Context, p *batch, queues *queues) {
+	if m.Crew == nil {
+		return
 	}
-	slices.SortFunc(r.result.Kept, Kept.compare)
+	at := map[image.Reference]int{}
+	for i := range p.outcomes {
+		if out := &p.outcomes[i]; out.pending() && !p.left.under[out.Target] {
+			at[out.Target] = i
+		}
+	}
+	for outcomes := range m.Crew.Share(ctx, m.parts(ctx, p, queues, slices.Sorted(maps.Values(at)))) {
+		var others []Outcome
+		for _, out := range outcomes {
+			if i, ok := at[out.Target]; ok {
+				m.told(&p.outcomes[i], out)
+			} else {
+				others = append(others, out)
+			}
+		}
+		p.keepLeft(others)
+	}
+	m.inherit(p)
 }
+
+// told takes the outcome of an import that another process has made.
+func (m *Mirror) told(out *Outcome, theirs Outcome) {
+	if theirs.Source.WithDigest("") != out.Source.WithDigest("") || !slices.Contains(record.Statuses(), theirs.Status) {
+		return // it is made here
+	}
+	theirs.Job = out.Job
+	if theirs.Engine == "" { // it was decided anew
+		*out = theirs
+		return
+	}
+	meter := m.Watcher.Begin(out.Action)
+	meter.Expect(theirs.Bytes)
+	meter.Moved(theirs.Bytes)
+	*out = theirs
+	m.Watcher.End(*out)
+}
+
+// inherit takes the imports of an earlier run that are still as the batch wants them: the history has each import once, and no tag that was imported
+// as one that was kept.
+func (m *Mirror) inherit(p *batch) {
+	p.run.mu.Lock()
+	defer p.run.mu.Unlock()
+	for i := range p.outcomes {
+		out := &p.outcomes[i]
+		made, ok := p.left.made[out.Target]
+		if !ok || out.Op == diff.Refuse {
+			continue
+		}
+		delete(p.left.made, out.Target)
+		if made.Digest == out.Digest && (out.pending() || out.plainlyKept()) {
+			m.told(out, made)
+		} else {
+			out.add(made.Cost)
+		}
+	}
+}
+
+// parts divides imports of a batch, those that one request could make and neighbors together.
+func (m *Mirror) parts(ctx context.Context, p *batch, queues *queues, imports []int) (parts []Part) {
+	for _, some := range p.divide(imports) {
+		part := Part{Limit: time.Duration(1+p.job.Retries) * (p.job.Timeout + maxPause)}
+		for _, i := range some {
+			order := p.order(i)
+			part.Imports = append(part.Imports, Import{order.Action, order.HeldAs, order.Sibling, order.Fresh, order.Offered})
+		}
+		part.Make = func(again bool, ended func()) (outcomes []Outcome) {
+			queues.these(p, some, func(i int, moved func(int64)) {
+				m.importOne(ctx, p, i, again, moved)
+				ended()
+			})
+			for _, i := range some {
+				outcomes = append(outcomes, p.outcomes[i])
+			}
+			return outcomes
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// divide divides imports into parts. Those that are alike come together, with the first of them.
+func (p *batch) divide(imports []int) (parts [][]int) {
+	alike := map[likeness][]int{}
+	for _, i := range imports {
+		key := p.likenessOf(p.outcomes[i].Action)
+		alike[key] = append(alike[key], i)
+	}
+	var part []int
+	for _, i := range imports {
+		key := p.likenessOf(p.outcomes[i].Action)
+		for some := range slices.Chunk(alike[key], importsOfPart) {
+			if len(part)+len(some) > importsOfPart {
+				parts, part = append(parts, part), nil
+			}
+			part = append(part, some...)
+		}
+		delete(alike, key)
+	}
+	if len(part) > 0 {
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// Assist makes imports of a run that another process has. It calls ended after each; again says that another process may have made some.
+func (m *Mirror) Assist(ctx context.Context, job plan.Job, imports []Import, again bool, ended func()) []Outcome {
+	r := newRun(job)
+	p := r.batch(nil)
+	r.stocked, r.sibling = map[image.Repository]bool{}, map[image.Repository]image.Digest{}
+	for _, i := range imports {
+		out := Outcome{Action: i.Action, Job: job.Name}
+		if i.Op != diff.Import || !job.MayWrite(i.Target) || !slices.Contains(sourceRegistries(job), i.Source.Registry) {
+			out.Status, out.Err = record.Failed, errNotOfJob
+		}
+		p.outcomes = append(p.outcomes, out)
+		p.noteImport(i)
+	}
+	p.likewise()
+	queues := newQueues()
+	queues.each(p, (*Outcome).pending, func(i int, moved func(int64)) {
+		m.importOne(ctx, p, i, again, moved)
+		ended()
+	})
+	m.reportBatch(p)
+	return p.outcomes
+}
+
+// errNotOfJob says that a process has put up an import which the job cannot have.
+var errNotOfJob = errors.New("the mapping does not have this import")
+
+// noteImport notes what the process that has observed knows of an import's target and source.
+func (p *batch) noteImport(i Import) {
+	repo := i.Target.Repository
+	p.stocked[repo] = p.stocked[repo] || !i.Fresh
+	p.sibling[repo] = cmp.Or(p.sibling[repo], i.Sibling)
+	if i.HeldAs != "" {
+		if p.held[repo] == nil {
+			p.held[repo] = map[image.Digest]string{}
+		}
+		p.held[repo][i.Digest] = i.HeldAs
+	}
+	if i.Target.Tag != "" && i.Reason != diff.Hidden {
+		if p.observed[repo] == nil {
+			p.observed[repo] = map[string]image.Digest{}
+		}
+		p.observed[repo][i.Target.Tag] = i.Was
+	}
+	if i.Offered.Digest != "" {
+		p.offered[i.Offered.Digest] = i.Offered
+	}
+}
+
+// Unmade reports whether an import ended only because this process was to end it: another one can make it.
+func (out *Outcome) Unmade() bool {
+	return Interrupted(out.Err) || errors.Is(out.Err, record.ErrLost)
+}
+
+// pending reports whether an import still has to be made.
+func (out *Outcome) pending() bool { return out.Op == diff.Import && out.Status == "" }
+
+// toldOutcome is an outcome as one process tells it another.
+type toldOutcome struct {
+	diff.Action
+	Engine, EngineReason string
+	Status               record.Status
+	Cost
+	Duration time.Duration
+	RetryAt  time.Time  `json:",omitzero"`
+	Err      *toldError `json:",omitempty"`
+}
+
+// toldError is an error with what [Causes] and records need of it.
+type toldError struct {
+	Text, Code string
+	// Side, Ref, For and Cause are those of a SideError in it.
+	Side            Side `json:",omitempty"`
+	Ref, For, Cause string
+}
+
+// MarshalJSON writes an outcome for another process, without the job.
+func (out Outcome) MarshalJSON() ([]byte, error) {
+	told := toldOutcome{out.Action, out.Engine, out.EngineReason, out.Status, out.Cost, out.Duration, out.RetryAt, nil}
+	if out.Err != nil {
+		told.Err = &toldError{Text: record.Text(out.Err.Error()), Code: record.Code(out.Err)}
+		if side, ok := errors.AsType[*SideError](out.Err); ok {
+			told.Err.Side, told.Err.Ref, told.Err.For, told.Err.Cause = side.Side, side.Ref, side.For, record.Text(side.Err.Error())
+		}
+	}
+	return json.Marshal(told)
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (out *Outcome) UnmarshalJSON(text []byte) error {
+	var told toldOutcome
+	if err := json.Unmarshal(text, &told); err != nil {
+		return fmt.Errorf("an outcome of another process: %w", err)
+	}
+	*out = Outcome{
+		Action: told.Action, Engine: told.Engine, EngineReason: told.EngineReason, Status: told.Status, Cost: told.Cost, Duration: told.Duration, RetryAt: told.RetryAt,
+	}
+	if e := told.Err; e != nil {
+		var side error
+		if e.Side != "" {
+			side = &SideError{Side: e.Side, Ref: e.Ref, For: e.For, Err: errors.New(e.Cause)}
+		}
+		out.Err = &otherError{e.Text, e.Code, side}
+	}
+	return nil
+}
+
+// otherError is an error of another process.
+type otherError struct {
+	text, code string
+	side       error // nil for none
+}
+
+func (e *otherError) Error() string { return e.text }
+func (e *otherError) Code() string  { return e.code }
+func (e *otherError) Unwrap() error { return e.side }

@@ -49,7 +49,7 @@ type queue struct {
 	came  int
 }
 
-// line holds the waiting imports of one run, in order: the indexes of their outcomes in parts, and what to do with them. It holds numbers instead
+// line holds the waiting imports of one run, in order: the indexes of their outcomes in batches, and what to do with them. It holds numbers instead
 // of goroutines, since a job may have 200,000.
 type line struct {
 	run     *run
@@ -92,10 +92,10 @@ func sourceRegistries(j plan.Job) (registries []string) {
 	return slices.Compact(registries)
 }
 
-// observed records that one of the parts of a run has been queued, or that no more come; with the last of these the job no longer counts as one
+// observed records that one of the batches of a run has been queued, or that no more come; with the last of these the job no longer counts as one
 // that is not observed. The caller holds the lock.
 func (qs *queues) observed(r *run) {
-	if r.left--; r.left > 0 {
+	if r.waits--; r.waits > 0 {
 		return
 	}
 	for _, source := range sourceRegistries(r.job) {
@@ -106,11 +106,11 @@ func (qs *queues) observed(r *run) {
 	r.arrived = true
 }
 
-// expect records that one more part of a run comes, and whole that no more do.
+// expect records that one more batch of a run comes, and whole that no more do.
 func (qs *queues) expect(r *run) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	r.left++
+	r.waits++
 }
 
 func (qs *queues) whole(r *run) {
@@ -241,20 +241,29 @@ func (qs *queues) of(a *diff.Action) *queue {
 	return qs.queues[key]
 }
 
-// each calls f for the wanted outcomes of an observed part, concurrently, and returns when all calls have returned. f calls moved with the number
+// each calls f for the wanted outcomes of an observed batch, concurrently, and returns when all calls have returned. f calls moved with the number
 // of bytes moved.
-func (qs *queues) each(p *part, wanted func(*Outcome) bool, f func(i int, moved func(bytes int64))) {
+func (qs *queues) each(p *batch, wanted func(*Outcome) bool, f func(i int, moved func(bytes int64))) {
+	var some []int
+	for i := range p.outcomes {
+		if wanted(&p.outcomes[i]) {
+			some = append(some, i)
+		}
+	}
+	qs.these(p, some, f)
+}
+
+// these is each for some outcomes.
+func (qs *queues) these(p *batch, some []int, f func(i int, moved func(bytes int64))) {
 	var group sync.WaitGroup
 	qs.mu.Lock()
 	do := func(i int, moved func(int64)) {
 		defer group.Done()
 		f(i, moved)
 	}
-	for i := range p.outcomes {
-		if out := &p.outcomes[i]; wanted(out) {
-			group.Add(1)
-			qs.of(&out.Action).wait(p.run, i, do)
-		}
+	for _, i := range some {
+		group.Add(1)
+		qs.of(&p.outcomes[i].Action).wait(p.run, i, do)
 	}
 	if !p.queued {
 		p.queued = true

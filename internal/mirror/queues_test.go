@@ -13,9 +13,9 @@ import (
 	"github.com/draysync/dray/internal/plan"
 )
 
-// ready is the only part of a run of a job that has observed, with so many imports to make.
-func ready(job plan.Job, imports int) *part {
-	p := newRun(job).part(nil)
+// ready is the only batch of a run of a job that has observed, with so many imports to make.
+func ready(job plan.Job, imports int) *batch {
+	p := newRun(job).batch(nil)
 	p.outcomes = make([]Outcome, imports)
 	for i := range p.outcomes {
 		p.outcomes[i].Source = job.Source
