@@ -37,7 +37,7 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 	if _, lacks := e.referrers.lacks.Get(repo); !lacks {
 		list, err := e.askReferrers(ctx, repo, d)
 		if !lacksReferrers(err) {
-			return list, err
+			return list, withoutReferrers(err)
 		}
 		c.fallsBack(ctx, e, repo, err)
 	}
@@ -53,6 +53,17 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		return nil, nil // gone since the tags were listed
 	}
 	return referrers, err
+}
+
+// withoutReferrers adds the way out to the error of a registry that cannot list referrers now.
+func withoutReferrers(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Operation != getReferrers || e.Hint != "" || !e.NotBefore.IsZero() {
+		return err
+	}
+	better := *e
+	better.Hint = "if that lasts, referrers: false in the mapping imports images without what refers to them"
+	return &better
 }
 
 // fallsBack records that a registry has no referrers API. It logs once if that hides something: a refusal may concern this account only.

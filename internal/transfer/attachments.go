@@ -252,14 +252,17 @@ func (t *task) bringAttachments(ctx context.Context, root node, found []attachme
 				continue
 			}
 		}
-		if err := t.artifact(ctx, t.order.Source.Repository.Digest(c.Digest), to, c.subject); err != nil {
+		from := t.order.Source.Repository.Digest(c.Digest)
+		from.Tag = c.tag
+		if err := t.artifact(ctx, from, to, c.subject); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// artifact copies one attachment with everything below it. A referrer counts as present only if its subject lists it: a registry without
+// artifact copies one attachment with everything below it. One that the source names and does not have is passed over: fallback tags outlive what they
+// list. A referrer counts as present only if its subject lists it: a registry without
 // the referrers API gets the artifact and then the list, and a crash may have come between.
 func (t *task) artifact(ctx context.Context, source, target image.Reference, subject image.Digest) error {
 	if target.Tag == "" && t.target.seen(source.Digest) {
@@ -272,6 +275,14 @@ func (t *task) artifact(ctx context.Context, source, target image.Reference, sub
 		}
 	}
 	m, err := t.source.manifest(ctx, source)
+	if moved, ok := errors.AsType[*image.MovedError](err); ok {
+		m, err = t.source.manifest(ctx, source.WithDigest(moved.Now.Digest))
+	}
+	if errors.Is(err, image.ErrAbsent) {
+		t.options.Log.LogAttrs(ctx, slog.LevelWarn, "the source lists a referrer that it does not have; the image is imported without it",
+			slog.String("job", t.order.Job), slog.String("source", t.order.Source.String()), slog.String("digest", string(source.Digest)))
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -195,3 +195,56 @@ func TestAttachmentsAreNotWrittenBlindly(t *testing.T) {
 		whole(t, s.target, "team/app", cosignTag(r.image.Digest), r.cosign)
 	})
 }
+
+// TestReferrerThatIsGone imports an image of which the source lists a referrer that it does not have, with the others.
+func TestReferrerThatIsGone(t *testing.T) {
+	t.Run("fallback tag", func(t *testing.T) {
+		inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+			r := s.referred(t)
+			s.source.DeleteManifest("team/app", r.signature)
+			s.bring(t, withAll(order("team/app", "v1", r.image.Digest)))
+			whole(t, s.target, "team/app", "v1", r.image.Digest)
+			whole(t, s.target, "team/app", r.sbom, r.sbom)
+			s.listed(t, r.image.Digest, r.sbom)
+		})
+	})
+	t.Run("referrers API", func(t *testing.T) {
+		inBubble(t, emulator.Options{Referrers: true}, func(t *testing.T, s *stand) {
+			gone := `{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIIndex + `","manifests":[{"mediaType":"` + image.MediaTypeOCIManifest +
+				`","digest":"` + emulator.Sum([]byte("gone")) + `","size":4}]}`
+			s.source = emulator.New(emulator.Options{ReferrersAnswer: &emulator.Answer{Status: http.StatusOK, Body: gone}})
+			s.renew(t)
+			i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+			s.push(t, i, "team/app", "v1")
+			s.bring(t, withAll(order("team/app", "v1", i.Digest)))
+			whole(t, s.target, "team/app", "v1", i.Digest)
+		})
+	})
+	t.Run("a manifest that HEAD names for cosign's tag", func(t *testing.T) {
+		inBubble(t, emulator.Options{Referrers: true}, func(t *testing.T, s *stand) {
+			s.source = emulator.New(emulator.Options{Referrers: true, Heads: emulator.HeadOptions{Digest: emulator.Sum([]byte("gone"))}})
+			s.renew(t)
+			r := s.referred(t)
+			s.bring(t, withAll(order("team/app", "v1", r.image.Digest)))
+			whole(t, s.target, "team/app", cosignTag(r.image.Digest), r.cosign)
+		})
+	})
+}
+
+// TestReferrersThatCannotBeListed names the way out where a registry never lists referrers, and writes no tag.
+func TestReferrersThatCannotBeListed(t *testing.T) {
+	for _, status := range []int{429, 500, 503} {
+		inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+			s.source = emulator.New(emulator.Options{ReferrersAnswer: &emulator.Answer{Status: status}})
+			s.renew(t)
+			i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+			s.push(t, i, "team/app", "v1")
+			contains(t, s.try(t.Context(), withAll(order("team/app", "v1", i.Digest))), "GET referrers", "referrers: false")
+			if got := s.target.Digest("team/app", "v1"); got != "" {
+				t.Errorf("%d: the tag holds %s", status, got)
+			}
+			s.bring(t, order("team/app", "v1", i.Digest)) // without referrers
+			whole(t, s.target, "team/app", "v1", i.Digest)
+		})
+	}
+}
