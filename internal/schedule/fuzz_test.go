@@ -40,7 +40,7 @@ func FuzzParse(f *testing.F) {
 			}
 			at = next
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Fatalf("%s takes %s", s, took)
 		}
 		if CheckJitter(s, 1) != nil {

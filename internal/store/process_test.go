@@ -111,7 +111,7 @@ func TestReadersNeverWait(t *testing.T) {
 	defer func() { _ = tx.Rollback() }()
 	_, err = tx.Exec("UPDATE manifests SET media_type = 'x'")
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for _, s := range []*Store{a, b} {
 		if m, ok, err := s.Manifest(ctx, manifest(1, 10).Digest); !ok || err != nil || m.MediaType == "x" {

@@ -155,7 +155,7 @@ func (b *browser) open(t *testing.T, address string, l look) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancel)
 	tb := &tab{t: t, ctx: ctx, address: address}
 	if err := chromedp.Listen(ctx, tb.hear); err != nil {
@@ -245,7 +245,7 @@ func (tb *tab) wait(condition string) {
 	tb.t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		// While a page gives way to the next there is none to ask.
 		if ok, err := chromedp.Run(tb.ctx, chromedp.Evaluate[bool](condition)); err == nil && ok {

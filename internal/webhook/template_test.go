@@ -202,7 +202,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		started := time.Now()
 		hooks, err := compile([]Hook{{URL: hookURL, On: Kinds(), Template: text}})
-		if took := time.Since(started); took > 20*time.Second {
+		if took := time.Since(started); took > time.Minute {
 			t.Errorf("it took %s", took)
 		}
 		if err != nil || text == "" {
