@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/keyless"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -122,23 +123,25 @@ func (g *generation) mirror(watch mirror.Watcher) *mirror.Mirror {
 
 // load reads and compiles the config. Its errors have positions in the file. With an error, the config has only the list of its files.
 func (a *app) load() (*config.Config, []plan.Job, error) {
-	return a.loadWith(config.Options{Getenv: a.getenv})
+	return a.loadWith(false)
 }
 
-func (a *app) loadWith(options config.Options) (cfg *config.Config, jobs []plan.Job, err error) {
-	options.Check = compileInto(&jobs)
+// loadWith is load, without variables and files with secrets where noSecrets is set.
+func (a *app) loadWith(noSecrets bool) (cfg *config.Config, jobs []plan.Job, err error) {
+	options := a.configOptions(&jobs)
+	options.NoSecrets = noSecrets
 	if cfg, err = a.readConfig(options); err != nil {
 		return cfg, nil, &exitError{exitUsage, err}
 	}
 	return cfg, jobs, nil
 }
 
-// compileInto returns a check of a config that leaves its jobs.
-func compileInto(jobs *[]plan.Job) func(*config.Config) error {
-	return func(cfg *config.Config) (err error) {
+// configOptions has configs read with all that this program has, and leaves their jobs.
+func (a *app) configOptions(jobs *[]plan.Job) config.Options {
+	return config.Options{Getenv: a.getenv, Root: keyless.ParseRoot, Check: func(cfg *config.Config) (err error) {
 		*jobs, err = plan.Compile(cfg)
 		return err
-	}
+	}}
 }
 
 // fromStdin is the name of stdin as a config file.

@@ -88,7 +88,7 @@ without secrets: dray reads no variable and no other file, and builds nothing.
 
 func (a *app) check(ctx context.Context, online, noSecrets bool) error {
 	answer := checked{Version: 1, Command: "check", Config: a.configName(), Errors: []checkedError{}, Registries: []checkedRegistry{}, Warnings: []string{}}
-	cfg, jobs, err := a.loadWith(config.Options{Getenv: a.getenv, NoSecrets: noSecrets})
+	cfg, jobs, err := a.loadWith(noSecrets)
 	switch {
 	case err != nil:
 	case noSecrets:

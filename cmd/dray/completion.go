@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/web"
 )
 
@@ -125,7 +124,7 @@ func (a *app) completeJobs(at *daemonAddress) cobra.CompletionFunc {
 // completeMappings completes names of the config's mappings.
 func (a *app) completeMappings(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	if _, jobs, err := a.loadWith(config.Options{Getenv: a.getenv, NoSecrets: true}); err == nil {
+	if _, jobs, err := a.loadWith(true); err == nil {
 		for _, job := range jobs {
 			if !slices.Contains(args, job.Name) {
 				names = append(names, job.Name)

@@ -119,7 +119,9 @@ type service struct {
 // newService builds the daemon. If it returns an error, nothing stays open.
 func (a *app) newService(ctx context.Context) (*service, error) {
 	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}}
-	s.reader = config.NewReader(config.Locate(a.configs, config.Options{Getenv: a.getenv, ReadFile: s.watch.ReadFile, List: s.watch.List, Check: compileInto(&s.jobs)}))
+	options := a.configOptions(&s.jobs)
+	options.ReadFile, options.List = s.watch.ReadFile, s.watch.List
+	s.reader = config.NewReader(config.Locate(a.configs, options))
 	cfg, rejected, err := s.reader.Read()
 	if err != nil {
 		return nil, &exitError{exitUsage, err}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/keyless"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/report"
 	"github.com/draysync/dray/internal/signature"
@@ -144,7 +145,7 @@ func (f signers) keyless() (*signature.Identity, error) {
 	if err != nil {
 		return nil, usage("--trusted-root: %w", err)
 	}
-	if made.Root, err = signature.ParseRoot(text); err != nil {
+	if made.Root, err = keyless.ParseRoot(text); err != nil {
 		return nil, usage("--trusted-root %s: %w", f.trustedRoot, err)
 	}
 	return made, nil

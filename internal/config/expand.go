@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/draysync/dray/internal/file"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // maxExpanded limits an expanded value, in bytes.
@@ -135,6 +136,9 @@ func reason(err error) error {
 func (o Options) lookup() Options {
 	if o.Getenv == nil {
 		o.Getenv = os.LookupEnv
+	}
+	if o.Root == nil {
+		o.Root = func([]byte) (signature.Root, error) { return nil, errors.New("is not read here") }
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = readBounded

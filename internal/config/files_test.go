@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/keyless"
 	"github.com/draysync/dray/internal/schedule"
 )
 
@@ -30,6 +31,7 @@ func world(path string) Options {
 	}
 	files := map[string]string{"password": hidden + "\n", "big": strings.Repeat("x", maxExpanded+1), "crlf": "robot\r\n", "key": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLASw\n"}
 	return Options{
+		Root:   keyless.ParseRoot,
 		Getenv: func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
 		ReadFile: func(name string) ([]byte, error) {
 			if name == absolute(path) {

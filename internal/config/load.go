@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/draysync/dray/internal/file"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // MaxFile is the size limit of a config file, in bytes: tens of thousands of mappings.
@@ -31,6 +32,8 @@ type Options struct {
 	// Check finds mistakes of a whole config that no file shows by itself; its error is of the type [Errors], each with the position of the
 	// latter of two that contradict each other. It is called again without the files that have mistakes. nil for none.
 	Check func(*Config) error
+	// Root reads the trusted root of keyless signatures; nil where a config has none.
+	Root func(text []byte) (signature.Root, error)
 	// With are files that belong to the config besides those that the main file includes, and patterns of such; see [Locate].
 	With []string
 	// MainOptional is set if the main file need not be there; it is then like one without settings.

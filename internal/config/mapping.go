@@ -9,6 +9,7 @@ import (
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // maxName is the longest name of a mapping, in characters.
@@ -40,6 +41,7 @@ type commons struct {
 	known     map[string]Registry
 	cloud     Azure
 	clustered bool
+	root      func(text []byte) (signature.Root, error)
 	// policyNames are those of verify.
 	policyNames []string
 	plain       map[string]bool // registries that are used without TLS

@@ -168,7 +168,7 @@ type source struct {
 
 func (r *Reader) attempt(named *inputs, stuck map[string]Errors) *attempt {
 	a := &attempt{Reader: r, named: named, listing: &report{}, commons: &commons{
-		known: map[string]Registry{}, plain: map[string]bool{}, names: map[string]Position{}, hooks: map[string]Position{},
+		known: map[string]Registry{}, plain: map[string]bool{}, names: map[string]Position{}, hooks: map[string]Position{}, root: r.opts.Root,
 	}}
 	a.main = a.source(r.path, stuck)
 	a.read(a.main, inclusion{path: r.path})

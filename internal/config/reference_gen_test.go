@@ -14,6 +14,8 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/draysync/dray/internal/keyless"
 )
 
 const referenceFile = root + "/docs/configuration.md"
@@ -382,6 +384,7 @@ func accepted(t *testing.T, schema *jsonschema.Schema, what, part string) {
 	}
 	const value = "https://0123456789abcdef.example" // a text that does wherever there is one from elsewhere
 	options := Options{
+		Root:   keyless.ParseRoot,
 		Getenv: func(string) (string, bool) { return value, true }, ReadFile: func(name string) ([]byte, error) {
 			switch filepath.Base(name) {
 			case "cosign.pub":

@@ -125,7 +125,7 @@ func (b *builder) identity(name string, s keylessSection) (signature.Identity, b
 	}
 	made.Subject, made.Issuer = match(s.Subject, s.SubjectRegExp), match(s.Issuer, s.IssuerRegExp)
 	if s.TrustedRoot.set {
-		root, err := signature.ParseRoot([]byte(s.TrustedRoot.value))
+		root, err := b.root([]byte(s.TrustedRoot.value))
 		if err != nil {
 			b.fail(s.TrustedRoot.origin, err, "write ${file:PATH} for a file, which \"cosign trusted-root create\" makes")
 		}

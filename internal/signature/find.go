@@ -227,7 +227,7 @@ func (f *finder) layer(ctx context.Context, l layer, found Signature) error {
 	}
 	switch kind {
 	case mediaSimpleSigning:
-		if l.Annotations[annotationCertificate] != "" {
+		if l.Annotations[AnnotationCertificate] != "" {
 			found = f.certifiedSimple(raw, l.Annotations, found)
 		}
 		f.add(f.judgeSimple(f.image, raw, l.Annotations[annotationSignature], found))
@@ -237,7 +237,7 @@ func (f *finder) layer(ctx context.Context, l layer, found Signature) error {
 			f.add(found.not(Unreadable, "it is no DSSE envelope"))
 			return nil
 		}
-		if l.Annotations[annotationCertificate] != "" {
+		if l.Annotations[AnnotationCertificate] != "" {
 			found = f.certifiedEnvelope(e, l.Annotations, found)
 		}
 		f.add(f.judgeEnvelope(f.image, e, found))

@@ -1,4 +1,4 @@
-package signature
+package signature_test
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"maps"
 	"regexp"
 	"strings"
@@ -20,12 +19,17 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/keyless"
+	. "github.com/draysync/dray/internal/signature"
 )
 
 // identity is one of the policy of a test.
-func identity(name, issuer, subject string, r *Root) Identity {
+func identity(name, issuer, subject string, r Root) Identity {
 	return Identity{name, regexp.MustCompile(`\A(?:` + issuer + `)\z`), regexp.MustCompile(`\A(?:` + subject + `)\z`), r}
 }
+
+// maxPart is that of package keyless.
+const maxPart = 64 << 10
 
 const mediaV03 = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
@@ -105,7 +109,7 @@ func TestKeyless(t *testing.T) {
 		for _, form := range []Form{Bundle, CosignTag, CosignReferrer} {
 			t.Run(tt.name+"/"+string(form), func(t *testing.T) {
 				w := newWorld()
-				s := i.signing(predicateSignature, w.image)
+				s := i.signing(PredicateSignature, w.image)
 				if tt.change != nil {
 					tt.change(&s)
 				}
@@ -125,10 +129,10 @@ func TestKeyless(t *testing.T) {
 					w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
 				case CosignTag:
 					s.payload = simplePayload(w.image)
-					w.tag(".sig", w.layer(mediaSimpleSigning, s.payload, s.annotations(t)))
+					w.tag(".sig", w.layer(MediaSimpleSigning, s.payload, s.annotations(t)))
 				default:
 					s.payload = simplePayload(w.image)
-					w.referAs(mediaCosignArtifact, "", w.layer(mediaSimpleSigning, s.payload, s.annotations(t)))
+					w.referAs(MediaCosignArtifact, "", w.layer(MediaSimpleSigning, s.payload, s.annotations(t)))
 				}
 				r, err := (Policy{Identities: []Identity{{"acme", issuer, subject, trusted.root(t)}}}).Verify(t.Context(), w, w.ref())
 				if err != nil {
@@ -157,7 +161,7 @@ func TestKeyless(t *testing.T) {
 // otherEntry is the entry of the log for another signature.
 func otherEntry(t *testing.T, i *instance) []byte {
 	t.Helper()
-	return i.signing(predicateSignature, image.DigestOf([]byte("x"), "")).bundle(t).GetVerificationMaterial().GetTlogEntries()[0].GetCanonicalizedBody()
+	return i.signing(PredicateSignature, image.DigestOf([]byte("x"), "")).bundle(t).GetVerificationMaterial().GetTlogEntries()[0].GetCanonicalizedBody()
 }
 
 // TestKeylessBundles has what is only wrong with a bundle.
@@ -168,7 +172,7 @@ func TestKeylessBundles(t *testing.T) {
 	acme := identity("acme", actions, workflow, trusted.root(t))
 	changed := func(change func(*protobundle.Bundle)) func(*testing.T, *world) {
 		return func(t *testing.T, w *world) {
-			b := i.signing(predicateSignature, w.image).bundle(t)
+			b := i.signing(PredicateSignature, w.image).bundle(t)
 			change(b)
 			text, err := protojson.Marshal(b)
 			ok(t, err)
@@ -177,7 +181,7 @@ func TestKeylessBundles(t *testing.T) {
 	}
 	text := func(change func(string) string) func(*testing.T, *world) {
 		return func(t *testing.T, w *world) {
-			w.referAs(mediaV03, "", w.layer(mediaV03, []byte(change(string(i.signing(predicateSignature, w.image).json(t)))), nil))
+			w.referAs(mediaV03, "", w.layer(mediaV03, []byte(change(string(i.signing(PredicateSignature, w.image).json(t)))), nil))
 		}
 	}
 	entry := func(b *protobundle.Bundle) *protorekor.TransparencyLogEntry {
@@ -228,7 +232,7 @@ func TestKeylessBundles(t *testing.T) {
 			return regexp.MustCompile(`"certificate": *\{[^}]*\}`).ReplaceAllString(s, `"publicKey":{"hint":"x"}`)
 		}), WrongIdentity},
 		{"a large certificate", Policy{}, func(t *testing.T, w *world) {
-			s := i.signing(predicateSignature, w.image)
+			s := i.signing(PredicateSignature, w.image)
 			s.subject += strings.Repeat("a", maxPart)
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
 		}, Unreadable},
@@ -247,10 +251,10 @@ func TestKeylessBundles(t *testing.T) {
 			return s[:strings.LastIndex(s, "}")] + `,"DSSEEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}}`
 		}), Unreadable},
 		{"provenance in place of a signature", Policy{}, func(t *testing.T, w *world) {
-			w.referAs(mediaV03, predicateSignature, w.layer(mediaV03, i.signing(slsa, w.image).json(t), nil))
+			w.referAs(mediaV03, PredicateSignature, w.layer(mediaV03, i.signing(slsa, w.image).json(t), nil))
 		}, None},
 		{"provenance as well", Policy{Attestations: []string{slsa}}, func(t *testing.T, w *world) {
-			for _, predicate := range []string{slsa, predicateSignature} {
+			for _, predicate := range []string{slsa, PredicateSignature} {
 				w.referAs(mediaV03, predicate, w.layer(mediaV03, i.signing(predicate, w.image).json(t), nil))
 			}
 		}, ""},
@@ -258,40 +262,40 @@ func TestKeylessBundles(t *testing.T) {
 			s := i.signing(slsa, w.image)
 			s.subject = strings.Replace(workflow, "app", "fork", 1)
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
-			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(predicateSignature, w.image).json(t), nil))
+			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(PredicateSignature, w.image).json(t), nil))
 		}, NoAttestation},
 		{"provenance by tag", Policy{Attestations: []string{slsa}}, func(t *testing.T, w *world) {
-			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(predicateSignature, w.image).json(t), nil))
+			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(PredicateSignature, w.image).json(t), nil))
 			w.tag(".att", attached(t, w, i.signing(slsa, w.image)))
 		}, ""},
 		{"provenance by tag of another repository", Policy{Attestations: []string{slsa}}, func(t *testing.T, w *world) {
 			s := i.signing(slsa, w.image)
 			s.subject = strings.Replace(workflow, "app", "fork", 1)
-			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(predicateSignature, w.image).json(t), nil))
+			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(PredicateSignature, w.image).json(t), nil))
 			w.tag(".att", attached(t, w, s))
 		}, NoAttestation},
 		{"another payload type", Policy{}, changed(func(b *protobundle.Bundle) { b.GetDsseEnvelope().PayloadType = "application/json" }), Unreadable},
 		{"a key and an identity", Policy{Threshold: 2, Keys: []Key{key.Key}}, func(t *testing.T, w *world) {
 			w.tag(".sig", w.simple(key, nil))
-			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(predicateSignature, w.image).json(t), nil))
+			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(PredicateSignature, w.image).json(t), nil))
 		}, ""},
 		{"an identity twice, and no key", Policy{Threshold: 2, Keys: []Key{key.Key}}, func(t *testing.T, w *world) {
 			for range 2 {
-				w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(predicateSignature, w.image).json(t), nil))
+				w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(PredicateSignature, w.image).json(t), nil))
 			}
 		}, TooFew},
 		{"one certificate that two identities let in", Policy{Threshold: 2, Identities: []Identity{identity("all", ".*", ".*", acme.Root)}}, func(t *testing.T, w *world) {
-			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(predicateSignature, w.image).json(t), nil))
+			w.referAs(mediaV03, "", w.layer(mediaV03, i.signing(PredicateSignature, w.image).json(t), nil))
 		}, TooFew},
 		{"two identities", Policy{Threshold: 2, Identities: []Identity{identity("ann", ".*", "ann@.*", acme.Root)}}, func(t *testing.T, w *world) {
-			s := i.signing(predicateSignature, w.image)
+			s := i.signing(PredicateSignature, w.image)
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
 			s.subject = "ann@acme.example"
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
 		}, ""},
 		{"a signature by a key, which the policy has not", Policy{}, func(t *testing.T, w *world) { w.tag(".sig", w.simple(key, nil)) }, WrongIdentity},
 		{"a wrong one before the right one", Policy{}, func(t *testing.T, w *world) {
-			s := i.signing(predicateSignature, w.image)
+			s := i.signing(PredicateSignature, w.image)
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
 			s.subject = "mallory@evil.example"
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
@@ -330,9 +334,9 @@ func attached(t *testing.T, w *world, s signing) object {
 	t.Helper()
 	b := s.bundle(t)
 	e := b.GetVerificationMaterial().GetTlogEntries()[0]
-	return w.layer(mediaDSSE, document(object{"payloadType": typeInToto, "payload": s.payload, "signatures": []object{{"sig": b.GetDsseEnvelope().GetSignatures()[0].GetSig()}}}), map[string]string{
-		annotationCertificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.GetVerificationMaterial().GetCertificate().GetRawBytes()})),
-		annotationBundle: string(document(object{"SignedEntryTimestamp": e.GetInclusionPromise().GetSignedEntryTimestamp(), "Payload": object{
+	return w.layer(MediaDSSE, document(object{"payloadType": TypeInToto, "payload": s.payload, "signatures": []object{{"sig": b.GetDsseEnvelope().GetSignatures()[0].GetSig()}}}), map[string]string{
+		AnnotationCertificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.GetVerificationMaterial().GetCertificate().GetRawBytes()})),
+		AnnotationBundle: string(document(object{"SignedEntryTimestamp": e.GetInclusionPromise().GetSignedEntryTimestamp(), "Payload": object{
 			"body": e.GetCanonicalizedBody(), "integratedTime": e.GetIntegratedTime(), "logIndex": e.GetLogIndex(), "logID": hex.EncodeToString(e.GetLogId().GetKeyId()),
 		}})),
 	})
@@ -341,7 +345,7 @@ func attached(t *testing.T, w *world, s signing) object {
 // second is a bundle with an entry of Rekor's second version, which has no time of its own.
 func second(t *testing.T, i *instance, about image.Digest, unstamped bool) []byte {
 	t.Helper()
-	s := i.signing(predicateSignature, about)
+	s := i.signing(PredicateSignature, about)
 	entity, err := i.AttestHashedRekordV2("ann@acme.example", actions, s.payload)
 	ok(t, err)
 	b := s.bundle(t)
@@ -371,9 +375,9 @@ func TestKeylessSamples(t *testing.T) {
 		var doc object
 		ok(t, json.Unmarshal(text, &doc))
 		delete(doc, "ctlogs") // the certificates of the samples were seen by none
-		r, err := ParseRoot(document(doc))
+		r, err := keyless.ParseRoot(document(doc))
 		ok(t, err)
-		strict, err := ParseRoot(text)
+		strict, err := keyless.ParseRoot(text)
 		ok(t, err)
 		for name, tt := range map[string]struct {
 			Identity
@@ -411,7 +415,7 @@ func TestParseRoot(t *testing.T) {
 		"-----BEGIN CERTIFICATE---": "has no trusted root",
 		string(own.json(t)) + "\n" + string(own.json(t)): "has no trusted root",
 	} {
-		_, err := ParseRoot([]byte(text))
+		_, err := keyless.ParseRoot([]byte(text))
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60s: %v, want %q", text, err, want)
 		}
@@ -447,15 +451,15 @@ func TestMatching(t *testing.T) {
 func TestKeylessBudget(t *testing.T) {
 	i := newInstance(t)
 	w := newWorld()
-	s := i.signing(predicateSignature, w.image)
+	s := i.signing(PredicateSignature, w.image)
 	s.payload = simplePayload(w.image)
-	l := w.layer(mediaSimpleSigning, s.payload, s.annotations(t))
+	l := w.layer(MediaSimpleSigning, s.payload, s.annotations(t))
 	for range 5 {
 		layers := []object{}
 		for range 64 {
 			layers = append(layers, l)
 		}
-		w.referAs(mediaCosignArtifact, "", layers...)
+		w.referAs(MediaCosignArtifact, "", layers...)
 	}
 	r, err := (Policy{Identities: []Identity{identity("acme", actions, "nobody", i.trust(t).root(t))}}).Verify(t.Context(), w, w.ref())
 	if err != nil || r.Code != TooMany {
@@ -463,33 +467,22 @@ func TestKeylessBudget(t *testing.T) {
 	}
 }
 
-// TestRecovered: what makes the library panic is not verified, and ends nothing.
-func TestRecovered(t *testing.T) {
-	err := func() (err error) {
-		defer recovered(&err)
-		panic("no")
-	}()
-	if err == nil || errors.Unwrap(err) != nil {
-		t.Error(err)
-	}
-}
-
 // FuzzKeyless: nothing that anybody can push in place of a keyless signature counts.
 func FuzzKeyless(f *testing.F) {
 	i, stranger := newInstance(f), newInstance(f)
 	w := newWorld()
-	s := stranger.signing(predicateSignature, w.image)
+	s := stranger.signing(PredicateSignature, w.image)
 	f.Add(s.json(f), "", "", "")
 	s.payload, s.stamp = simplePayload(w.image), true
 	all := s.annotations(f)
-	f.Add([]byte("{}"), all[annotationCertificate], all[annotationBundle], all[annotationTimestamp])
+	f.Add([]byte("{}"), all[AnnotationCertificate], all[AnnotationBundle], all[AnnotationTimestamp])
 	r := i.trust(f).root(f)
 	f.Fuzz(func(t *testing.T, raw []byte, certificate, entry, stamp string) {
 		w := newWorld()
 		w.referAs(mediaV03, "", w.layer(mediaV03, raw, nil))
-		annotations := map[string]string{annotationSignature: base64.StdEncoding.EncodeToString(raw), annotationCertificate: certificate, annotationBundle: entry, annotationTimestamp: stamp}
-		w.tag(".sig", w.layer(mediaSimpleSigning, simplePayload(w.image), annotations))
-		w.tag(".att", w.layer(mediaDSSE, raw, annotations))
+		annotations := map[string]string{AnnotationSignature: base64.StdEncoding.EncodeToString(raw), AnnotationCertificate: certificate, AnnotationBundle: entry, AnnotationTimestamp: stamp}
+		w.tag(".sig", w.layer(MediaSimpleSigning, simplePayload(w.image), annotations))
+		w.tag(".att", w.layer(MediaDSSE, raw, annotations))
 		if r, err := (Policy{Identities: []Identity{identity("all", ".*", ".*", r)}, All: true}).Verify(t.Context(), w, w.ref()); err != nil || r.Verified {
 			t.Errorf("%v, %+v", err, r)
 		}
@@ -506,7 +499,7 @@ func TestRetiredLogKey(t *testing.T) {
 				l.ValidityPeriodStart, l.ValidityPeriodEnd = time.Now().Add(-2*time.Hour), time.Now().Add(ended)
 			}
 			w := newWorld()
-			s := i.signing(predicateSignature, w.image)
+			s := i.signing(PredicateSignature, w.image)
 			s.to, s.promise, s.proof, s.stamp = 5*time.Minute, promise, true, true
 			w.referAs(mediaV03, "", w.layer(mediaV03, s.json(t), nil))
 			r, err := Policy{Identities: []Identity{identity("x", actions, workflow, trusted.root(t))}}.Verify(t.Context(), w, w.ref())
@@ -522,19 +515,19 @@ func TestRetiredLogKey(t *testing.T) {
 func TestManyAuthoritiesOfOneRoot(t *testing.T) {
 	i := newInstance(t)
 	w := newWorld()
-	s := i.signing(predicateSignature, w.image)
+	s := i.signing(PredicateSignature, w.image)
 	s.payload = simplePayload(w.image)
 	stranger := s
 	stranger.subject = "https://github.com/else/x"
 	var layers []object
 	for range 60 {
-		layers = append(layers, w.layer(mediaSimpleSigning, stranger.payload, stranger.annotations(t)))
+		layers = append(layers, w.layer(MediaSimpleSigning, stranger.payload, stranger.annotations(t)))
 	}
-	w.referAs(mediaCosignArtifact, "", append(layers, w.layer(mediaSimpleSigning, s.payload, s.annotations(t)))...)
+	w.referAs(MediaCosignArtifact, "", append(layers, w.layer(MediaSimpleSigning, s.payload, s.annotations(t)))...)
 	var p Policy
 	text := i.trust(t).json(t)
 	for _, subject := range []string{workflow, "a", "b", "c", "d"} {
-		r, err := ParseRoot(text)
+		r, err := keyless.ParseRoot(text)
 		ok(t, err)
 		p.Identities = append(p.Identities, identity(subject, actions, subject, r))
 	}
@@ -547,9 +540,9 @@ func TestManyAuthoritiesOfOneRoot(t *testing.T) {
 func TestOrderOfAuthorities(t *testing.T) {
 	i, j := newInstance(t), newInstance(t)
 	w := newWorld()
-	s := i.signing(predicateSignature, w.image)
+	s := i.signing(PredicateSignature, w.image)
 	s.payload = simplePayload(w.image)
-	w.referAs(mediaCosignArtifact, "", w.layer(mediaSimpleSigning, s.payload, s.annotations(t)))
+	w.referAs(MediaCosignArtifact, "", w.layer(MediaSimpleSigning, s.payload, s.annotations(t)))
 	nobody, foreign := identity("x", actions, "nobody", i.trust(t).root(t)), identity("y", actions, "nobody", j.trust(t).root(t))
 	signer := identity("z", actions, workflow, i.trust(t).root(t))
 	for _, c := range []struct {

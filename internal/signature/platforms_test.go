@@ -1,4 +1,4 @@
-package signature
+package signature_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/image"
+	. "github.com/draysync/dray/internal/signature"
 )
 
 // TestPlatforms: with Platforms each manifest of an index counts, and the index does not.
@@ -84,7 +85,7 @@ func TestPlatforms(t *testing.T) {
 		{"indexes without an end", func(w *world) {
 			w.image = child(w, "a")
 			sign(w, w.image, good)
-			for range maxDepth + 1 {
+			for range MaxDepth + 1 {
 				w.image = index(w, "", entry(list, w.image))
 			}
 		}, Unreadable},
@@ -146,27 +147,27 @@ func TestAmbiguous(t *testing.T) {
 		`{"open":{"a":1,"A":2}}`: false, `{"open":1,"open":2}`: true,
 		`[]`: true, ``: true, `{"a":1}{}`: true, `{"a":1}x`: true, `{"a":`: true, `{"a":1`: true, `null`: true,
 	} {
-		if got := ambiguous([]byte(text), "open"); got != want {
+		if got := Ambiguous([]byte(text), "open"); got != want {
 			t.Errorf("%.40s: %v", text, got)
 		}
 	}
 	good := ellipticSigner(t, "good")
 	w := newWorld()
-	payload := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"subject":[{"digest":{"sha256":%q,"SHA256":"0"}}],"predicate":{"a":1,"A":2}}`, predicateSignature, w.image.Encoded())
-	w.refer("", object{"dsseEnvelope": envelopeOf(typeInToto, payload, good)})
+	payload := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":%q,"subject":[{"digest":{"sha256":%q,"SHA256":"0"}}],"predicate":{"a":1,"A":2}}`, PredicateSignature, w.image.Encoded())
+	w.refer("", object{"dsseEnvelope": envelopeOf(TypeInToto, payload, good)})
 	if r, err := (Policy{Keys: []Key{good.Key}}).Verify(t.Context(), w, w.ref()); err != nil || r.Code != Unreadable {
 		t.Errorf("a digest in two spellings: %v, %+v", err, r)
 	}
 	w = newWorld()
 	payload = []byte(strings.Replace(string(payload), `,"SHA256":"0"`, "", 1))
-	w.refer("", object{"dsseEnvelope": envelopeOf(typeInToto, payload, good)})
+	w.refer("", object{"dsseEnvelope": envelopeOf(TypeInToto, payload, good)})
 	if r, err := (Policy{Keys: []Key{good.Key}}).Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
 		t.Errorf("a predicate with two spellings: %v, %+v", err, r)
 	}
 	w = newWorld()
 	simple := strings.Replace(string(simplePayload(w.image)), `"optional":null`, `"optional":{"a":1,"A":2},"Critical":{}`, 1)
 	for i, text := range []string{simple, strings.Replace(simple, `,"Critical":{}`, "", 1)} {
-		l := w.layer(mediaSimpleSigning, []byte(text), map[string]string{annotationSignature: base64Of(good.sign([]byte(text)))})
+		l := w.layer(MediaSimpleSigning, []byte(text), map[string]string{AnnotationSignature: base64Of(good.sign([]byte(text)))})
 		w.tag(".sig", l)
 		if r, err := (Policy{Keys: []Key{good.Key}}).Verify(t.Context(), w, w.ref()); err != nil || r.Verified != (i == 1) {
 			t.Errorf("%s: %v, %+v", text, err, r)
@@ -185,14 +186,14 @@ func TestPlatformsBomb(t *testing.T) {
 	}
 	const times = 2000
 	w.image = store(image.MediaTypeOCIManifest, string(image.DigestOf([]byte("none"), "")), times)
-	for range maxDepth - 1 {
+	for range MaxDepth - 1 {
 		w.image = store(image.MediaTypeOCIIndex, string(w.image), times)
 	}
 	counted := &countedSource{Source: w}
 	if r, err := (Policy{Keys: []Key{ellipticSigner(t, "good").Key}, Platforms: true}).Verify(t.Context(), counted, w.ref()); err != nil || r.Code != None {
 		t.Errorf("%s, %v", r.Code, err)
 	}
-	if counted.manifests > maxDepth {
+	if counted.manifests > MaxDepth {
 		t.Errorf("%d manifests were asked for", counted.manifests)
 	}
 }

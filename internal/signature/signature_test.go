@@ -1,4 +1,4 @@
-package signature
+package signature_test
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/image"
+	. "github.com/draysync/dray/internal/signature"
 )
 
 const slsa = "https://slsa.dev/provenance/v1"
@@ -92,7 +93,7 @@ func ellipticSigner(t *testing.T, name string) signer {
 func valid(r Report) (signs, attests int) {
 	for _, s := range r.Signatures {
 		switch {
-		case s.Valid && s.Predicate == predicateSignature:
+		case s.Valid && s.Predicate == PredicateSignature:
 			signs++
 		case s.Valid:
 			attests++
@@ -136,7 +137,7 @@ func TestKinds(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			for form, write := range map[Form]func(*world){
 				CosignTag: func(w *world) { w.tag(".sig", w.simple(s, nil)) },
-				Bundle:    func(w *world) { w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, s)}) },
+				Bundle:    func(w *world) { w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, s)}) },
 			} {
 				w := newWorld()
 				write(w)
@@ -161,7 +162,7 @@ func TestKinds(t *testing.T) {
 // TestCounterparts: what registries and signers that lie, or are merely different, have in store.
 func TestCounterparts(t *testing.T) {
 	good, second, bad := ellipticSigner(t, "good"), ellipticSigner(t, "second"), ellipticSigner(t, "bad")
-	signed := func(w *world) object { return object{"dsseEnvelope": enveloped(predicateSignature, w.image, good)} }
+	signed := func(w *world) object { return object{"dsseEnvelope": enveloped(PredicateSignature, w.image, good)} }
 	attested := func(w *world) object { return object{"dsseEnvelope": enveloped(slsa, w.image, good)} }
 	certificate := object{"certificate": object{"rawBytes": "AA=="}}
 	tests := []struct {
@@ -172,11 +173,11 @@ func TestCounterparts(t *testing.T) {
 	}{
 		{"nothing", Policy{}, func(*world) {}, None},
 		{"only provenance", Policy{}, func(w *world) { w.refer(slsa, attested(w)) }, None},
-		{"provenance that is annotated as a signature", Policy{}, func(w *world) { w.refer(predicateSignature, attested(w)) }, None},
+		{"provenance that is annotated as a signature", Policy{}, func(w *world) { w.refer(PredicateSignature, attested(w)) }, None},
 		{"a signature that is annotated as provenance", Policy{}, func(w *world) { w.refer(slsa, signed(w)) }, ""},
 		{"a signature without annotation", Policy{}, func(w *world) { w.refer("", signed(w)) }, ""},
 		{"with an empty type in the list", Policy{}, func(w *world) {
-			w.referAs(mediaEmpty, "", w.layer("application/vnd.dev.sigstore.bundle.v0.3+json", document(signed(w)), nil))
+			w.referAs(MediaEmpty, "", w.layer("application/vnd.dev.sigstore.bundle.v0.3+json", document(signed(w)), nil))
 		}, ""},
 		{"without a type in the list", Policy{}, func(w *world) {
 			w.referAs("", "", w.layer("application/vnd.dev.sigstore.bundle.v0.3+json", document(signed(w)), nil))
@@ -184,22 +185,22 @@ func TestCounterparts(t *testing.T) {
 		{"an SBOM and nothing else", Policy{}, func(w *world) {
 			w.referAs("application/spdx+json", "", w.layer("application/spdx+json", []byte("{}"), nil))
 		}, None},
-		{"cosign's form as a referrer", Policy{}, func(w *world) { w.referAs(mediaCosignArtifact, "", w.simple(good, nil)) }, ""},
+		{"cosign's form as a referrer", Policy{}, func(w *world) { w.referAs(MediaCosignArtifact, "", w.simple(good, nil)) }, ""},
 		{"about another digest", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, image.DigestOf([]byte("x"), ""), good)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, image.DigestOf([]byte("x"), ""), good)})
 		}, OtherDigest},
 		{"about another digest by a wrong key", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, image.DigestOf([]byte("x"), ""), bad)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, image.DigestOf([]byte("x"), ""), bad)})
 		}, WrongKey},
 		{"a wrong one before the right one", Policy{}, func(w *world) {
-			w.refer(predicateSignature, object{"dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
+			w.refer(PredicateSignature, object{"dsseEnvelope": enveloped(PredicateSignature, w.image, bad)})
 			w.refer("", signed(w))
 		}, ""},
 		{"keyless", Policy{}, func(w *world) {
-			w.refer("", object{"verificationMaterial": certificate, "dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
+			w.refer("", object{"verificationMaterial": certificate, "dsseEnvelope": enveloped(PredicateSignature, w.image, bad)})
 		}, WrongKey},
 		{"keyless beside a key", Policy{}, func(w *world) {
-			w.refer("", object{"verificationMaterial": certificate, "dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
+			w.refer("", object{"verificationMaterial": certificate, "dsseEnvelope": enveloped(PredicateSignature, w.image, bad)})
 			w.refer("", signed(w))
 		}, ""},
 		{"keyless by tag", Policy{}, func(w *world) {
@@ -207,7 +208,7 @@ func TestCounterparts(t *testing.T) {
 			l["annotations"].(map[string]string)["dev.sigstore.cosign/certificate"] = "-----BEGIN" //nolint:forcetypeassert // as made above
 			w.tag(".sig", l)
 		}, WrongKey},
-		{"Notation", Policy{}, func(w *world) { w.referAs(mediaNotation, "") }, Unsupported},
+		{"Notation", Policy{}, func(w *world) { w.referAs(MediaNotation, "") }, Unsupported},
 		{"a bundle of message_signature", Policy{}, func(w *world) { w.refer("", object{"messageSignature": object{"signature": "AA=="}}) }, Unsupported},
 		{"two keys of two", Policy{Threshold: 2}, func(w *world) { w.tag(".sig", w.simple(good, nil), w.simple(second, nil)) }, ""},
 		{"one key of two, twice", Policy{Threshold: 2}, func(w *world) {
@@ -216,10 +217,10 @@ func TestCounterparts(t *testing.T) {
 		}, TooFew},
 		{"two keys in two forms", Policy{Threshold: 2}, func(w *world) {
 			w.tag(".sig", w.simple(good, nil))
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, second)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, second)})
 		}, ""},
 		{"two keys in one envelope", Policy{Threshold: 2}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, second, good)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, second, good)})
 		}, ""},
 		{"an attestation by a wrong key", Policy{Attestations: []string{slsa}}, func(w *world) {
 			w.refer("", signed(w))
@@ -227,35 +228,35 @@ func TestCounterparts(t *testing.T) {
 		}, NoAttestation},
 		{"an attestation by tag", Policy{Attestations: []string{slsa}}, func(w *world) {
 			w.tag(".sig", w.simple(good, nil))
-			w.tag(".att", w.layer(mediaDSSE, document(enveloped(slsa, w.image, good)), nil))
+			w.tag(".att", w.layer(MediaDSSE, document(enveloped(slsa, w.image, good)), nil))
 		}, ""},
 		{"an attestation without a signature", Policy{Attestations: []string{slsa}}, func(w *world) { w.refer("", attested(w)) }, None},
 		{"a payload of another type", Policy{}, func(w *world) {
 			w.refer("", object{"dsseEnvelope": envelopeOf("application/json", []byte(`{}`), good)})
 		}, Unreadable},
-		{"a payload that is no statement", Policy{}, func(w *world) { w.refer("", object{"dsseEnvelope": envelopeOf(typeInToto, []byte(`[]`), good)}) }, Unreadable},
+		{"a payload that is no statement", Policy{}, func(w *world) { w.refer("", object{"dsseEnvelope": envelopeOf(TypeInToto, []byte(`[]`), good)}) }, Unreadable},
 		{"a statement of an unknown version", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": envelopeOf(typeInToto, document(object{"_type": "https://in-toto.io/Statement/v9", "predicateType": predicateSignature,
+			w.refer("", object{"dsseEnvelope": envelopeOf(TypeInToto, document(object{"_type": "https://in-toto.io/Statement/v9", "predicateType": PredicateSignature,
 				"subject": []object{{"digest": object{"sha256": w.image.Encoded()}}}}), good)})
 		}, Unreadable},
 		{"a statement about two images", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": envelopeOf(typeInToto, document(object{"_type": "https://in-toto.io/Statement/v0.1", "predicateType": predicateSignature,
+			w.refer("", object{"dsseEnvelope": envelopeOf(TypeInToto, document(object{"_type": "https://in-toto.io/Statement/v0.1", "predicateType": PredicateSignature,
 				"subject": []object{{"digest": object{"sha256": strings.Repeat("0", 64)}}, {"digest": object{"sha256": w.image.Encoded()}}}}), good)})
 		}, ""},
 		{"the digest under another algorithm", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": envelopeOf(typeInToto, document(object{"_type": "https://in-toto.io/Statement/v1", "predicateType": predicateSignature,
+			w.refer("", object{"dsseEnvelope": envelopeOf(TypeInToto, document(object{"_type": "https://in-toto.io/Statement/v1", "predicateType": PredicateSignature,
 				"subject": []object{{"digest": object{"sha512": w.image.Encoded()}}}}), good)})
 		}, OtherDigest},
 		{"a signature of something else by the key", Policy{}, func(w *world) { w.tag(".sig", w.simple(good, func(c object) { c["type"] = "a letter" })) }, Unreadable},
 		{"a changed payload", Policy{}, func(w *world) {
-			e := enveloped(predicateSignature, w.image, good)
+			e := enveloped(PredicateSignature, w.image, good)
 			e["payload"] = enveloped(slsa, w.image, good)["payload"]
 			w.refer("", object{"dsseEnvelope": e})
 		}, WrongKey},
-		{"an envelope without signatures", Policy{}, func(w *world) { w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image)}) }, WrongKey},
+		{"an envelope without signatures", Policy{}, func(w *world) { w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image)}) }, WrongKey},
 		{"a signature that is not base64", Policy{}, func(w *world) {
 			l := w.simple(good, nil)
-			l["annotations"] = map[string]string{annotationSignature: "?"}
+			l["annotations"] = map[string]string{AnnotationSignature: "?"}
 			w.tag(".sig", l)
 		}, Unreadable},
 		{"a bundle that is no JSON", Policy{}, func(w *world) {
@@ -273,7 +274,7 @@ func TestCounterparts(t *testing.T) {
 			w.referAs("application/vnd.dev.sigstore.bundle.v0.3+json", "", l)
 		}, Unreadable},
 		{"a bundle that is larger than it says", Policy{}, func(w *world) {
-			w.refer("", object{"x": strings.Repeat("x", maxBytes)})
+			w.refer("", object{"x": strings.Repeat("x", MaxBytes)})
 		}, Unreadable},
 		{"10,000 SBOMs before it", Policy{}, func(w *world) {
 			for range 10_000 {
@@ -283,12 +284,12 @@ func TestCounterparts(t *testing.T) {
 		}, ""},
 		{"1,000 attestations before it, annotated", Policy{}, func(w *world) {
 			for range 1000 {
-				w.referrers = append(w.referrers, image.Referrer{Descriptor: image.Descriptor{Digest: w.image}, ArtifactType: mediaBundle + ".v0.3+json", Predicate: slsa})
+				w.referrers = append(w.referrers, image.Referrer{Descriptor: image.Descriptor{Digest: w.image}, ArtifactType: MediaBundle + ".v0.3+json", Predicate: slsa})
 			}
-			w.refer(predicateSignature, signed(w))
+			w.refer(PredicateSignature, signed(w))
 		}, ""},
 		{"1,000 bundles of others", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, bad)})
 			for range 1000 {
 				w.referrers = append(w.referrers, w.referrers[0])
 			}
@@ -297,12 +298,12 @@ func TestCounterparts(t *testing.T) {
 			w.tag(".sig", append(slices.Repeat([]object{w.simple(bad, nil)}, 64), w.simple(good, nil))...)
 		}, ""},
 		{"64 bundles of another before it", Policy{}, func(w *world) {
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, bad)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, bad)})
 			w.referrers = slices.Repeat(w.referrers, 64)
 			w.refer("", signed(w))
 		}, ""},
 		{"URL-safe base64", Policy{}, func(w *world) {
-			e := enveloped(predicateSignature, w.image, good, good, good, good)
+			e := enveloped(PredicateSignature, w.image, good, good, good, good)
 			for _, s := range e["signatures"].([]object) { //nolint:forcetypeassert // as made above
 				s["sig"] = strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(s["sig"].(string)) //nolint:forcetypeassert // as made above
 			}
@@ -326,7 +327,7 @@ func TestCounterparts(t *testing.T) {
 			for i := range many {
 				many[i] = bad
 			}
-			w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, many...)})
+			w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, many...)})
 		}, TooMany},
 	}
 	for _, tt := range tests {
@@ -342,7 +343,7 @@ func TestCounterparts(t *testing.T) {
 			if r.Code != tt.want || r.Verified != (tt.want == "") || (r.Problem == "") != r.Verified {
 				t.Errorf("%q (%s), want %q:\n%s", r.Code, r.Problem, tt.want, lines(r))
 			}
-			if len(w.asked) > 3*maxManifests+10 {
+			if len(w.asked) > 3*MaxManifests+10 {
 				t.Errorf("%d requests", len(w.asked))
 			}
 		})
@@ -355,7 +356,7 @@ func TestFailureIsNoVerdict(t *testing.T) {
 	down := errors.New("502 Bad Gateway")
 	for _, broken := range []string{"head", "referrers", "manifest", "blob"} {
 		w := newWorld()
-		w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, good)})
+		w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, good)})
 		w.broken[broken] = down
 		keys := []Key{good.Key}
 		if broken == "head" { // then the bundle is there
@@ -369,13 +370,13 @@ func TestFailureIsNoVerdict(t *testing.T) {
 		}
 	}
 	w := newWorld()
-	w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, good)})
+	w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, good)})
 	w.blobs[w.onlyBlob()] = []byte("other bytes")
 	if _, err := (Policy{Keys: []Key{good.Key}}).Verify(t.Context(), w, w.ref()); !errors.Is(err, image.ErrCorrupt) {
 		t.Errorf("other bytes: %v", err)
 	}
 	w.tag(".sig", w.simple(good, nil))
-	w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, good), "another": 1})
+	w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, good), "another": 1})
 	for _, all := range []bool{false, true} {
 		if r, err := (Policy{Keys: []Key{good.Key}, All: all}).Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
 			t.Errorf("other bytes beside a good one: %v", err)
@@ -399,13 +400,13 @@ func TestBudget(t *testing.T) {
 	}
 	one, many := newWorld(), newWorld()
 	for range 64 {
-		one.referAs(mediaCosignArtifact, "", slices.Repeat([]object{one.simple(bad, nil)}, 64)...)
-		many.referAs(mediaCosignArtifact, "", many.layer(mediaSimpleSigning, bytes.Repeat([]byte{byte(len(many.blobs))}, maxBytes), nil))
+		one.referAs(MediaCosignArtifact, "", slices.Repeat([]object{one.simple(bad, nil)}, 64)...)
+		many.referAs(MediaCosignArtifact, "", many.layer(MediaSimpleSigning, bytes.Repeat([]byte{byte(len(many.blobs))}, MaxBytes), nil))
 	}
 	if n := blobs(one); n != 1 {
 		t.Errorf("one payload was fetched %d times", n)
 	}
-	if n := blobs(many); n > maxFetched/maxBytes+1 {
+	if n := blobs(many); n > MaxFetched/MaxBytes+1 {
 		t.Errorf("%d payloads of a MiB were fetched", n)
 	}
 }
@@ -424,7 +425,7 @@ func TestSigners(t *testing.T) {
 	if r, err := (Policy{Keys: keys, Threshold: 2}).Verify(t.Context(), w, w.ref()); err != nil || r.Code != TooFew {
 		t.Errorf("two keys of one signer: %v, %+v", err, r)
 	}
-	w.refer("", object{"dsseEnvelope": enveloped(predicateSignature, w.image, c)})
+	w.refer("", object{"dsseEnvelope": enveloped(PredicateSignature, w.image, c)})
 	if r, err := (Policy{Keys: keys, Threshold: 2}).Verify(t.Context(), w, w.ref()); err != nil || !r.Verified {
 		t.Errorf("two signers: %v, %+v", err, r)
 	}
@@ -483,8 +484,8 @@ func FuzzBundle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		w := newWorld()
 		w.referAs("application/vnd.dev.sigstore.bundle.v0.3+json", "", w.layer("application/vnd.dev.sigstore.bundle.v0.3+json", raw, nil))
-		w.tag(".sig", w.layer(mediaSimpleSigning, raw, map[string]string{annotationSignature: string(raw)}))
-		w.tag(".att", w.layer(mediaDSSE, raw, nil))
+		w.tag(".sig", w.layer(MediaSimpleSigning, raw, map[string]string{AnnotationSignature: string(raw)}))
+		w.tag(".att", w.layer(MediaDSSE, raw, nil))
 		if r, err := (Policy{Keys: []Key{stranger.Key}, All: true}).Verify(t.Context(), w, w.ref()); err != nil || r.Verified {
 			t.Errorf("%v, %+v", err, r)
 		}

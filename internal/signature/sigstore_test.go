@@ -1,4 +1,4 @@
-package signature
+package signature_test
 
 import (
 	"crypto"
@@ -28,6 +28,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/keyless"
+	. "github.com/draysync/dray/internal/signature"
 )
 
 const (
@@ -96,9 +98,9 @@ func (tr trust) json(t testing.TB) []byte {
 	return text
 }
 
-func (tr trust) root(t testing.TB) *Root {
+func (tr trust) root(t testing.TB) Root {
 	t.Helper()
-	r, err := ParseRoot(tr.json(t))
+	r, err := keyless.ParseRoot(tr.json(t))
 	ok(t, err)
 	return r
 }
@@ -207,16 +209,16 @@ func (s signing) promised(t testing.TB, e *protorekor.TransparencyLogEntry) {
 func (s signing) bundle(t testing.TB) *protobundle.Bundle {
 	t.Helper()
 	certificate, key := s.certificate(t)
-	raw := sign(t, key, envelope{PayloadType: typeInToto}.message(s.payload))
+	raw := sign(t, key, Message(TypeInToto, s.payload))
 	b := &protobundle.Bundle{
 		MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
 		VerificationMaterial: &protobundle.VerificationMaterial{
 			Content: &protobundle.VerificationMaterial_Certificate{Certificate: &protocommon.X509Certificate{RawBytes: certificate.Raw}},
 		},
-		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{PayloadType: typeInToto, Payload: s.payload, Signatures: []*protodsse.Signature{{Sig: raw}}}},
+		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{PayloadType: TypeInToto, Payload: s.payload, Signatures: []*protodsse.Signature{{Sig: raw}}}},
 	}
 	if s.promise || s.proof {
-		wrapped := &dsse.Envelope{PayloadType: typeInToto, Payload: base64.StdEncoding.EncodeToString(s.payload), Signatures: []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(raw)}}}
+		wrapped := &dsse.Envelope{PayloadType: TypeInToto, Payload: base64.StdEncoding.EncodeToString(s.payload), Signatures: []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(raw)}}}
 		entry, err := s.GenerateTlogEntry(certificate, wrapped, raw, time.Now().Add(s.at).Unix(), s.proof)
 		ok(t, err)
 		e := entry.TransparencyLogEntry()
@@ -249,7 +251,7 @@ func (s signing) annotations(t testing.TB) map[string]string {
 	raw := sign(t, key, s.payload)
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
 	all := map[string]string{
-		annotationSignature: base64.StdEncoding.EncodeToString(raw), annotationCertificate: string(text),
+		AnnotationSignature: base64.StdEncoding.EncodeToString(raw), AnnotationCertificate: string(text),
 		"dev.sigstore.cosign/chain": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.intermediate.Raw})),
 	}
 	if s.promise {
@@ -266,19 +268,19 @@ func (s signing) annotations(t testing.TB) map[string]string {
 			}}),
 		}
 		s.promised(t, e)
-		all[annotationBundle] = string(document(object{"SignedEntryTimestamp": e.GetInclusionPromise().GetSignedEntryTimestamp(), "Payload": object{
+		all[AnnotationBundle] = string(document(object{"SignedEntryTimestamp": e.GetInclusionPromise().GetSignedEntryTimestamp(), "Payload": object{
 			"body": e.GetCanonicalizedBody(), "integratedTime": e.GetIntegratedTime(), "logIndex": e.GetLogIndex(), "logID": id,
 		}}))
 	}
 	if s.stamp {
 		stamp, err := s.TimestampResponse(raw)
 		ok(t, err)
-		all[annotationTimestamp] = string(document(object{"SignedRFC3161Timestamp": stamp}))
+		all[AnnotationTimestamp] = string(document(object{"SignedRFC3161Timestamp": stamp}))
 	}
 	return all
 }
 
 // simplePayload is what cosign before 3.0 signs.
 func simplePayload(about image.Digest) []byte {
-	return document(object{"critical": object{"identity": object{"docker-reference": "registry.example/demo/signed"}, "image": object{"docker-manifest-digest": about}, "type": typeSimpleSigning}, "optional": nil})
+	return document(object{"critical": object{"identity": object{"docker-reference": "registry.example/demo/signed"}, "image": object{"docker-manifest-digest": about}, "type": TypeSimpleSigning}, "optional": nil})
 }

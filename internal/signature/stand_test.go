@@ -1,4 +1,4 @@
-package signature
+package signature_test
 
 import (
 	"bytes"
@@ -23,6 +23,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/image"
+	. "github.com/draysync/dray/internal/signature"
 )
 
 var repo = image.Repository{Registry: "registry.example", Path: "demo/signed"}
@@ -225,12 +226,12 @@ func (w *world) layer(mediaType string, raw []byte, annotations map[string]strin
 
 // simple is a layer as cosign before 3.0 signs; change alters what is signed.
 func (w *world) simple(by signer, change func(critical object)) object {
-	critical := object{"identity": object{"docker-reference": "registry.example/demo/signed"}, "image": object{"docker-manifest-digest": w.image}, "type": typeSimpleSigning}
+	critical := object{"identity": object{"docker-reference": "registry.example/demo/signed"}, "image": object{"docker-manifest-digest": w.image}, "type": TypeSimpleSigning}
 	if change != nil {
 		change(critical)
 	}
 	payload := document(object{"critical": critical, "optional": nil})
-	return w.layer(mediaSimpleSigning, payload, map[string]string{annotationSignature: base64.StdEncoding.EncodeToString(by.sign(payload))})
+	return w.layer(MediaSimpleSigning, payload, map[string]string{AnnotationSignature: base64.StdEncoding.EncodeToString(by.sign(payload))})
 }
 
 // tag has the tag with that suffix lead to a manifest with layers.
@@ -241,13 +242,13 @@ func (w *world) tag(suffix string, layers ...object) {
 // enveloped is a DSSE envelope about a digest, signed by all.
 func enveloped(predicate string, about image.Digest, by ...signer) object {
 	payload := document(object{"_type": "https://in-toto.io/Statement/v1", "predicateType": predicate, "subject": []object{{"digest": object{"sha256": about.Encoded()}}}, "predicate": object{}})
-	return envelopeOf(typeInToto, payload, by...)
+	return envelopeOf(TypeInToto, payload, by...)
 }
 
 func envelopeOf(payloadType string, payload []byte, by ...signer) object {
 	signatures := []object{}
 	for _, s := range by {
-		signatures = append(signatures, object{"sig": base64.StdEncoding.EncodeToString(s.sign(envelope{PayloadType: payloadType}.message(payload)))})
+		signatures = append(signatures, object{"sig": base64.StdEncoding.EncodeToString(s.sign(Message(payloadType, payload)))})
 	}
 	return object{"payloadType": payloadType, "payload": base64.StdEncoding.EncodeToString(payload), "signatures": signatures}
 }
