@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,80 +27,10 @@ func (d *document) check() {
 			}
 		}
 	}
-	for again := true; again; { // an entry that took the tags of a later one can overlap with one between them
-		again = false
-		kept := map[image.Repository][]*mapping{}
-		for i, m := range d.mappings {
-			d.checkTwice(m, d.mappings[:i])
-			if c, ok := m.copies(); ok && !m.disabled {
-				again = d.checkOverlap(m, c, kept[c.target.Repository]) || again
-				kept[c.target.Repository] = append(kept[c.target.Repository], m)
-			}
-		}
-	}
+	d.checkOverlaps()
 	for _, r := range slices.Clone(d.registries) {
 		d.checkRegistry(r)
 	}
-}
-
-// checkTwice leaves out an entry that is there already: dray refuses two writers of one tag.
-func (d *document) checkTwice(m *mapping, before []*mapping) {
-	for _, first := range before {
-		if !m.disabled && !first.disabled && m.source == first.source && slices.Equal(m.targets, first.targets) &&
-			slices.Equal(m.repositories, first.repositories) && reflect.DeepEqual(m.sets, first.sets) {
-			d.disable(m, m.at, "it copies the same as the entry on line %d, and was left out", first.at.line())
-		}
-	}
-}
-
-// checkOverlap leaves out an entry that writes a tag that one before it, to the same repository, writes. Where both copy from one repository the
-// first takes the tags of the other; it reports whether one did.
-func (d *document) checkOverlap(m *mapping, b copying, before []*mapping) bool {
-	for _, first := range before {
-		a, ok := first.copies()
-		switch literals := len(first.sets) == 0 && len(m.sets) == 0; {
-		case first.disabled, !ok, literals && a.target.Tag != b.target.Tag:
-		case literals && a.source == b.source:
-			d.disable(m, m.at, "it copies the same as the entry on line %d, and was left out", first.at.line())
-			return false
-		case literals:
-			d.disable(m, m.at, "no equivalent: the entry on line %d writes the same tag from another source; dray refuses two writers of one tag", first.at.line())
-			return false
-		case a.source.Repository == b.source.Repository && a.plain && b.plain && first.untagged == m.untagged && reflect.DeepEqual(first.options, m.options):
-			first.source, first.targets = a.source.Repository.String(), []string{a.target.Repository.String()}
-			first.sets = unite(slices.Concat(a.sets, b.sets))
-			d.disable(m, m.at, "its tags were added to those of the entry on line %d, which copies between the same repositories", first.at.line())
-			return true
-		}
-	}
-	return false
-}
-
-// copying is what a mapping with one source and one target copies.
-type copying struct {
-	source, target image.Reference
-	sets           []tagSet
-	plain          bool // its sets choose by include alone, and no tag gets another name
-}
-
-// copies is false for a mapping of several repositories or targets, and for one whose references are known with their variables only.
-func (m *mapping) copies() (copying, bool) {
-	if len(m.repositories) > 0 || len(m.targets) != 1 || strings.Contains(m.source+m.targets[0], "${") {
-		return copying{}, false
-	}
-	source, err := image.Parse(m.source)
-	target, errTarget := image.Parse(m.targets[0])
-	if err != nil || errTarget != nil {
-		return copying{}, false
-	}
-	c := copying{source: source, target: target, sets: m.sets, plain: true}
-	if len(m.sets) == 0 {
-		c.sets, c.plain = []tagSet{{include: []string{source.Tag}}}, source.Digest == "" && source.Tag == target.Tag && source.Tag != ""
-	}
-	for _, set := range c.sets {
-		c.plain = c.plain && set.simple()
-	}
-	return c, true
 }
 
 func (d *document) checkReferences(m *mapping) {

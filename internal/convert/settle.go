@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/plan"
 )
 
 // settle leaves out what a config refuses although check has passed it: a mapping becomes a comment, and an entry of registries is emptied,
@@ -17,7 +18,10 @@ func (d *document) settle() *Error {
 	for slices.ContainsFunc(d.mappings, (*mapping).live) {
 		var out emitter
 		out.document(d)
-		_, err := config.Parse("dray.yaml", []byte(out.String()), config.Options{NoSecrets: true})
+		cfg, err := config.Parse("dray.yaml", []byte(out.String()), config.Options{NoSecrets: true})
+		if err == nil {
+			_, err = plan.Compile(cfg) // finds two writers of one tag
+		}
 		if err == nil {
 			return nil
 		}
@@ -52,7 +56,7 @@ func (d *document) leaveOut(mistakes config.Errors) (some bool, other error) {
 		switch {
 		case ok && i < len(live):
 			if m := live[i]; !m.disabled && !m.varies() {
-				d.disable(m, m.at, "no equivalent: dray cannot read it: %v", e.Err)
+				d.disable(m, m.at, "no equivalent: dray refuses it: %v", e.Err)
 				some = true
 			}
 		case r != nil:
