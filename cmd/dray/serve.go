@@ -43,6 +43,9 @@ damaged blob is never served whole. Without TLS dray serves this machine only, u
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) (err error) {
+			if s.Listen == "" {
+				return usage("--listen is empty: write host:port, or unix: and an absolute path")
+			}
 			if s.Layouts, err = layoutsOf(args); err != nil {
 				return err
 			}

@@ -99,6 +99,7 @@ func TestServeRefuses(t *testing.T) {
 		"a/b=" + missing:                 "no such file",
 		dir + " --listen 0.0.0.0:0":      "can be reached by other machines",
 		dir + " --listen nowhere":        "listen at nowhere",
+		dir + " --listen=":               "--listen is empty",
 		dir + " --tls-cert " + plain:     "tls-key",
 		dir + " --htpasswd " + plain:     "is not NAME:HASH",
 		dir + " --mirror-of docker.io":   "is not HOST=PREFIX",

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -69,7 +70,8 @@ func (b *builder) served(s servedSection) *Served {
 	if !s.set {
 		return nil
 	}
-	if err := checkListen(s.Listen.value); err != nil {
+	preset(reflect.ValueOf(&s).Elem())
+	if err := checkAddress(s.Listen.value, ", or unix: and an absolute path"); err != nil {
 		b.invalid(s.Listen, err, "host:port, or unix: and an absolute path")
 	}
 	served := &Served{
@@ -117,6 +119,11 @@ func checkListen(s string) error {
 	if s == "" {
 		return nil
 	}
+	return checkAddress(s, `, unix: and an absolute path, or "" for none`)
+}
+
+// checkAddress accepts an address. Others is what may be written besides host:port.
+func checkAddress(s, others string) error {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		switch {
 		case !filepath.IsAbs(path) || strings.HasSuffix(path, "/"):
@@ -128,7 +135,7 @@ func checkListen(s string) error {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || !isHost(host) {
-		return fmt.Errorf(`%s is not an address: write host:port such as 127.0.0.1:8484, unix: and an absolute path, or "" for none`, quote(s))
+		return fmt.Errorf("%s is not an address: write host:port such as 127.0.0.1:8484%s", quote(s), others)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 		return fmt.Errorf("%s has no port from 0 to 65535", quote(s))

@@ -94,6 +94,13 @@ func TestServed(t *testing.T) {
 	if diff := cmp.Diff(want, cfg.Server.Registry); diff != "" {
 		t.Error(diff)
 	}
+	cfg, err = Parse("dray.yaml", []byte(small+"server: {registry: {layouts: [/srv]}}\n"), world(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&Served{Listen: "127.0.0.1:5000", Layouts: []ServedLayout{{"", "/srv"}}, Mirrors: map[string]string{}}, cfg.Server.Registry); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // TestGrammarHasTheKindsOfEvents, as a tag cannot be made of what another package says.

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -15,50 +14,39 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/flight"
 )
 
 // Users are names and hashes of passwords in a file as htpasswd -B writes it. It is read for each request. While it cannot be used, the last
 // one that could be stays in effect.
 type Users struct {
-	path string
-	warn func(path string, err error)
+	hashes *followed[map[string][]byte]
 	// salt keeps what was proven from being compared with hashes made elsewhere.
 	salt []byte
 	// turns are taken by those that compute a hash, which takes a processor for tens of milliseconds.
 	turns   chan struct{}
 	proving flight.Group[bool]
 
-	mu         sync.Mutex
-	raw        []byte
-	hashes     map[string][]byte
-	proven     map[[sha256.Size]byte]bool
-	lastFailed error
+	mu     sync.Mutex
+	proven map[[sha256.Size]byte]bool
 }
 
 // LoadUsers reads a file of users. Warn is told when a change of the file cannot be used, and of each reason once.
 func LoadUsers(path string, warn func(path string, err error)) (*Users, error) {
-	u := &Users{path: path, warn: warn, salt: make([]byte, sha256.Size), proven: map[[sha256.Size]byte]bool{}, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	_, _ = rand.Read(u.salt) // it returns no error
-	if err := u.read(); err != nil {
-		return nil, err
+	hashes, err := follow(func(contents [][]byte) (map[string][]byte, error) { return parseUsers(path, contents[0]) }, warn, path)
+	if err != nil {
+		return nil, fmt.Errorf("users: %w", err)
 	}
+	u := &Users{hashes: hashes, salt: make([]byte, sha256.Size), proven: map[[sha256.Size]byte]bool{}, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	_, _ = rand.Read(u.salt) // it returns no error
 	return u, nil
 }
 
-// read takes the file if it has changed.
-func (u *Users) read() error {
-	raw, err := file.Read(u.path, maxSecret)
-	if err != nil {
-		return fmt.Errorf("users: %w", err)
-	}
-	if bytes.Equal(raw, u.raw) && u.hashes != nil {
-		return nil
-	}
+// parseUsers returns the hashes of passwords by names.
+func parseUsers(path string, text []byte) (map[string][]byte, error) {
 	hashes := map[string][]byte{}
 	number := 0
-	for line := range strings.Lines(string(raw)) {
+	for line := range strings.Lines(string(text)) {
 		number++
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -67,15 +55,14 @@ func (u *Users) read() error {
 		name, hash, _ := strings.Cut(line, ":")
 		cost, err := bcrypt.Cost([]byte(hash))
 		if name == "" || err != nil || cost > maxCost {
-			return fmt.Errorf("users: %s:%d is not NAME:HASH with a hash of bcrypt of a cost up to %d; htpasswd -B writes it", u.path, number, maxCost)
+			return nil, fmt.Errorf("%s:%d is not NAME:HASH with a hash of bcrypt of a cost up to %d; htpasswd -B writes it", path, number, maxCost)
 		}
 		hashes[name] = []byte(hash)
 	}
 	if len(hashes) == 0 {
-		return fmt.Errorf("users: %s names nobody", u.path)
+		return nil, fmt.Errorf("%s names nobody", path)
 	}
-	u.raw, u.hashes = raw, hashes
-	return nil
+	return hashes, nil
 }
 
 const (
@@ -91,7 +78,7 @@ func (u *Users) admits(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	hash, key, proven := u.look(name, password)
+	hash, key, proven := u.look(r.Context(), name, password)
 	if proven {
 		return true
 	}
@@ -109,18 +96,13 @@ func (u *Users) admits(r *http.Request) bool {
 }
 
 // look returns the hash of a user's password, and whether this password was proven before. The key stands for name, password and hash.
-func (u *Users) look(name, password string) (hash []byte, key [sha256.Size]byte, proven bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	err := u.read()
-	if err != nil && (u.lastFailed == nil || u.lastFailed.Error() != err.Error()) {
-		u.warn(u.path, err)
-	}
-	u.lastFailed = err
-	hash = u.hashes[name]
+func (u *Users) look(ctx context.Context, name, password string) (hash []byte, key [sha256.Size]byte, proven bool) {
+	hash = u.hashes.get(ctx)[name]
 	mac := hmac.New(sha256.New, u.salt)
 	fmt.Fprintf(mac, "%q %q %s", name, password, hash)
 	mac.Sum(key[:0])
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	return hash, key, u.proven[key]
 }
 
