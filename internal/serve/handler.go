@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/layout"
 )
 
 // Codes of errors (OCI distribution spec, "Error Codes"); unavailable is that of distribution.
@@ -117,6 +118,9 @@ func (s *Server) route(w *writer, r *http.Request) error {
 		return refuse(http.StatusNotFound, nameUnknown, "nothing of the registry %q is here", r.URL.Query().Get("ns"))
 	}
 	repo, err := s.find(r.Context(), name)
+	if errors.Is(err, image.ErrAbsent) && what == "referrers" {
+		repo, err = repository{View: &layout.View{}}, nil // 404 would say that there is no such API
+	}
 	if errors.Is(err, image.ErrAbsent) {
 		return refuse(http.StatusNotFound, nameUnknown, "there is no repository %s", name)
 	}

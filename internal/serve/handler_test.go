@@ -259,6 +259,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v2/team/other/manifests/1", "", 404, `"code":"NAME_UNKNOWN"`},
 		{"GET", "/v2/team/other/blobs/" + absent, "", 404, `"code":"NAME_UNKNOWN"`},
 		{"GET", "/v2/team/tags/list", "", 404, `"code":"NAME_UNKNOWN"`},
+		{"GET", "/v2/team/other/referrers/" + absent, "", 200, `"manifests":[]`}, // 404 would say that there is no such API
 		{"GET", "/v2/../team/app/tags/list", "", 400, `"code":"NAME_INVALID"`},
 		{"GET", "/v2/Team/app/tags/list", "", 400, `"code":"NAME_INVALID"`},
 		{"GET", "/v2/team/app/tags/other", "", 404, `"code":"UNSUPPORTED"`},
