@@ -58,10 +58,13 @@ func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Res
 				req, renewed = first, true
 				continue
 			}
-			return nil, c.blame(req, err)
+			return nil, c.blame(req, first, err)
 		}
-		if err != nil || resp.StatusCode < http.StatusMultipleChoices {
-			return resp, err
+		if err != nil {
+			return nil, c.blame(req, first, err)
+		}
+		if resp.StatusCode < http.StatusMultipleChoices {
+			return resp, nil
 		}
 		if req, err = c.follow(req, resp); err != nil {
 			return nil, c.wire.Fault(call.Operation, err)
@@ -93,15 +96,29 @@ func refusesLink(req *http.Request, err error) bool {
 	return false
 }
 
-// blame names the host that refuses a link, if it is not the registry, instead of the account.
-func (c *Client) blame(req *http.Request, err error) error {
+// blame adds to the error of a request where the registry has led it: what another host refuses is no refusal of the account, and a page such as of a
+// sign-in is not what was asked for.
+func (c *Client) blame(req, first *http.Request, err error) error {
 	e, ok := errors.AsType[*wire.Error](err)
-	if !ok || e.Status != http.StatusForbidden || req.URL.Host == c.wire.Host() {
+	foreign := req.URL.Host != c.wire.Host()
+	if !ok || !foreign && req.URL.Path == first.URL.Path {
 		return err
 	}
-	named := *e
-	named.Hint = wire.Clean(req.URL.Host) + " refuses the link that the registry gave"
-	return &named
+	led := *e
+	place := wire.Clean(req.URL.Host + req.URL.Path) // a query may be a signature
+	switch refused := e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden; {
+	case refused && !foreign:
+	case refused && req == first: // an upload's Location
+		led.Hint = wire.Clean(req.URL.Host) + " refuses the upload to which " + c.wire.Name() + " has led, and gets no credential from dray: see to the storage of " + c.wire.Name()
+	case refused:
+		led.Hint = wire.Clean(req.URL.Host) + " refuses the link that the registry gave, and gets no credential from dray: see to the storage of " + c.wire.Name()
+	case req == first || e.Status == 0 && !e.Unanswered:
+	case e.Hint == "":
+		led.Hint = c.wire.Name() + " redirected to " + place
+	default:
+		led.Hint += "; " + c.wire.Name() + " redirected to " + place
+	}
+	return &led
 }
 
 // other returns the anonymous signer for a host that the registry has led to.

@@ -33,6 +33,9 @@ func Helper(name string) Source {
 	}
 }
 
+// errNoSecret says that a helper knows a user and not the password.
+var errNoSecret = errors.New("its answer has a Username and no Secret")
+
 func program(helper string) string { return "docker-credential-" + helper }
 
 // askHelper runs a credential helper by the protocol of docker-credential-helpers: the server on standard input, a JSON object on standard
@@ -65,6 +68,9 @@ func askHelper(ctx context.Context, helper, server string) (Credential, error) {
 	var answer struct{ Username, Secret string }
 	if json.NewDecoder(&out.kept).Decode(&answer) != nil { // like Docker, ignore what follows the object
 		return Credential{}, fmt.Errorf("%s get: its answer is not a JSON object", program(helper))
+	}
+	if answer.Username != "" && answer.Secret == "" {
+		return Credential{}, fmt.Errorf("%s get: %w; run it by hand to see what it says: echo %s | %[1]s get", program(helper), errNoSecret, server)
 	}
 	if answer.Username == tokenUser {
 		return Credential{IdentityToken: answer.Secret}, nil

@@ -186,7 +186,7 @@ func (f authFile) lookup(ctx context.Context, repo image.Repository) (Credential
 	var err error
 	_, helper, entry := f.find(repo)
 	if helper != "" {
-		if credential, err = askHelper(ctx, helper, serverName(repo.Registry)); errors.Is(err, exec.ErrNotFound) {
+		if credential, err = askHelper(ctx, helper, serverName(repo.Registry)); errors.Is(err, exec.ErrNotFound) || errors.Is(err, errNoSecret) {
 			credential, err = Credential{Lacking: f.lacking("credHelpers", helper, err)}, nil
 		}
 	} else {

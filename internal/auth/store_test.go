@@ -161,3 +161,19 @@ func TestHelperThatLeavesSomethingBehind(t *testing.T) {
 		t.Errorf("%v, %v", c, err)
 	}
 }
+
+// TestHelperWithoutSecret: a helper that knows a user and no password leaves requests without a credential, and a refusal says why.
+func TestHelperWithoutSecret(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/config.json", `{"credHelpers":{"helped.example":"test"}}`, 0o600)
+	write(t, dir+"/bin/docker-credential-test", "#!/bin/sh\necho '{\"Username\":\"ann\"}'\n", 0o700)
+	t.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))
+	store, err := Load(func(k string) string { return map[string]string{"DOCKER_CONFIG": dir}[k] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := store.Lookup(context.Background(), image.Repository{Registry: "helped.example", Path: "x"})
+	if err != nil || !c.Anonymous() || !strings.Contains(c.Lacking, "its answer has a Username and no Secret") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

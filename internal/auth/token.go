@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -140,8 +141,14 @@ func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http
 func parseToken(raw []byte, born time.Time) (*token, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
-		if err != nil && strings.Contains(err.Error(), "unexpected end") {
+		said := wire.SaidIn(raw, "")
+		switch {
+		case len(bytes.TrimSpace(raw)) == 0:
+			return nil, errors.New("the token answer is empty, and not a JSON object: the server that the registry names for tokens may not be one")
+		case err != nil && strings.Contains(err.Error(), "unexpected end"):
 			return nil, fmt.Errorf("the token answer: %w", io.ErrUnexpectedEOF)
+		case said != "":
+			return nil, fmt.Errorf("the token answer is not a JSON object, but %s", said)
 		}
 		return nil, errors.New("the token answer is not a JSON object")
 	}
@@ -160,7 +167,11 @@ func parseToken(raw []byte, born time.Time) (*token, error) {
 		}
 		return &token{text: text, born: born, ends: born.Add(life)}, nil
 	}
-	return nil, errors.New(`the answer with the token has neither the field "token" nor "access_token"`)
+	text := `the answer with the token has neither the field "token" nor "access_token"`
+	if said := wire.SaidIn(raw, ""); said != "" {
+		text += "; it says: " + said
+	}
+	return nil, errors.New(text)
 }
 
 // lifeOf reads expires_in, in seconds.

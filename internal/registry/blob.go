@@ -65,10 +65,11 @@ func (e *endpoint) foreign(ctx context.Context, text string, repo image.Reposito
 // download is the body of a blob. When it breaks off, it requests the rest from the registry with a Range (RFC 9110, section 14), or
 // everything if ranges are ignored. It fails only if that does not help.
 type download struct {
-	e    *endpoint
-	req  *http.Request
-	repo image.Repository
-	size int64 // 0 if unknown
+	e      *endpoint
+	req    *http.Request
+	repo   image.Repository
+	size   int64 // 0 if unknown
+	digest image.Digest
 	// mediaType is the media type in the manifest.
 	mediaType string
 	once      bool
@@ -89,7 +90,7 @@ const (
 
 // download starts a download; once turns retries off, for one of several mirrors.
 func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.Repository, d image.Descriptor, offset int64, once bool) (*download, error) {
-	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, mediaType: d.MediaType, once: once, read: offset}
+	r := &download{e: e, req: req.WithContext(ctx), repo: repo, size: d.Size, digest: d.Digest, mediaType: d.MediaType, once: once, read: offset}
 	if err := r.open(once); err != nil {
 		return nil, err
 	}
@@ -127,6 +128,9 @@ func (r *download) accept(resp *http.Response) error {
 	default:
 		return r.e.refused(getBlob, nil, "it answered %d instead of sending the blob", resp.StatusCode)
 	}
+	if err := r.refusePage(resp); err != nil {
+		return err
+	}
 	if resp.ContentLength != r.size {
 		if err := r.decode(resp); err != nil {
 			return err
@@ -141,6 +145,22 @@ func (r *download) accept(resp *http.Response) error {
 		return r.broken(err)
 	}
 	return nil
+}
+
+// maxPage limits the web pages that are told from blobs, in bytes.
+const maxPage = 1 << 20
+
+// refusePage refuses a web page in the place of a blob. What has the blob's digest is one, whatever the registry calls it.
+func (r *download) refusePage(resp *http.Response) error {
+	if !strings.Contains(resp.Header.Get("Content-Type"), "html") {
+		return nil
+	}
+	start, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	r.body = readCloser{io.MultiReader(bytes.NewReader(start), resp.Body), resp.Body}
+	if err != nil || len(start) == maxPage || !isPage(start) || image.DigestOf(start, r.digest) == r.digest {
+		return nil //nolint:nilerr // the reader meets the error
+	}
+	return r.e.refused(getBlob, image.ErrCorrupt, "it sent no blob, but %s", kindOf(start, ""))
 }
 
 // decode removes a content coding.
@@ -167,7 +187,7 @@ func (r *download) decode(resp *http.Response) error {
 // zipped reports whether a body has the content coding gzip. The header alone does not tell: object stores also send it with a blob that is
 // compressed itself. If the length does not tell either, a body that is compressed twice had a coding; otherwise the media type decides.
 func (r *download) zipped(resp *http.Response) bool {
-	body := bufio.NewReader(resp.Body)
+	body := bufio.NewReader(r.body)
 	r.body = readCloser{body, resp.Body}
 	if start, _ := body.Peek(2); string(start) != gzipMagic { // the reader meets the error
 		return false

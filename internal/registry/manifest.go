@@ -103,6 +103,9 @@ func (e *endpoint) manifest(ctx context.Context, r image.Reference, once bool) (
 	if err != nil {
 		return image.Manifest{}, err
 	}
+	if r.Digest != "" && m.Digest != r.Digest && isPage(m.Raw) {
+		return image.Manifest{}, e.refused(getManifest, image.ErrCorrupt, "it sent no manifest, but %s", kindOf(m.Raw, ""))
+	}
 	if r.Digest != "" && m.Digest != r.Digest {
 		return image.Manifest{}, mismatch(getManifest, e.registry, r.Digest, m.Digest)
 	}
@@ -133,9 +136,12 @@ func readManifest(resp *http.Response, want image.Digest) ([]byte, error) {
 	return wire.Bounded(coded, maxManifest)
 }
 
+// isPage reports whether an answer is a web page.
+func isPage(raw []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) }
+
 // kindOf describes what came instead of a manifest.
 func kindOf(raw []byte, contentType string) string {
-	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
+	if isPage(raw) {
 		return "a web page: a proxy or gateway on the way may require a sign-in"
 	}
 	return fmt.Sprintf("%d bytes of the type %q", len(raw), wire.Clean(contentType))

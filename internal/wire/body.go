@@ -128,6 +128,11 @@ func (e *Error) readBody(resp *http.Response, secrets func() []string) {
 	raw, _ := ReadAll(resp, maxErrorBody) // report what could be read
 	raw = raw[:min(len(raw), maxErrorBody)]
 	clean := func(s string) string { return Clean(s, known(resp.Request, secrets)...) }
+	e.readText(raw, resp.Header.Get("Content-Type"), clean)
+}
+
+// readText fills code and message from what a body says.
+func (e *Error) readText(raw []byte, contentType string, clean func(string) string) {
 	text := strings.TrimSpace(string(raw))
 	var body errorBody
 	var message string
@@ -142,7 +147,19 @@ func (e *Error) readBody(resp *http.Response, secrets func() []string) {
 		if m := storeError().FindStringSubmatch(text); m != nil {
 			e.Message = clean(strings.TrimSpace(m[1] + " " + m[2]))
 		}
-	case !strings.Contains(resp.Header.Get("Content-Type"), "html"):
+	case !strings.Contains(contentType, "html"):
 		e.Message = clean(text)
 	}
+}
+
+// SaidIn returns what an answer that should not be an error says of one, on one line: a code, a message, or that it is a web page; empty if it says nothing.
+func SaidIn(raw []byte, contentType string) string {
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<")) {
+		return "a web page: a proxy or gateway on the way may require a sign-in"
+	}
+	var e Error
+	if raw = raw[:min(len(raw), maxErrorBody)]; json.Valid(raw) {
+		e.readText(raw, contentType, func(s string) string { return Clean(s) })
+	}
+	return strings.TrimSpace(e.ErrorCode + " " + e.Message)
 }
