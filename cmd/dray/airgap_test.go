@@ -202,6 +202,7 @@ func TestBrokenDisk(t *testing.T) {
 // TestFullDisk fills the disk: no tag is moved to what did not fit, what is there is whole, and the sync goes on once there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	g := newAirgap(t, 60) // 2.4 MB and some, of which 8 images are under way at a time
 	if err := os.Mkdir(g.disk, 0o700); err != nil {
 		t.Fatal(err)

@@ -163,6 +163,7 @@ func (a *article) sync(t *testing.T, config string) (c *exec.Cmd, env []string) 
 // gives no token to this identity may still let everybody pull; and where there is no credential, the error says what to write.
 func TestAzureWithoutEntry(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	a := newArticle(t)
 	const mappings = "version: 1\nmappings:\n  - {source: mysource.azurecr.io/app:latest, target: myregistry.azurecr.io/app, engine: copy}\n"
 	c, env := a.sync(t, "azure: {credential: {kind: default}}\n"+mappings)
@@ -201,6 +202,7 @@ func TestAzureWithoutEntry(t *testing.T) {
 // TestAzureLooksUpOnce: however many tags there are, each registry is looked up once.
 func TestAzureLooksUpOnce(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	a := newArticle(t)
 	const tags = 12
 	for i := range tags {

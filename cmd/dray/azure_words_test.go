@@ -28,6 +28,7 @@ func (a *article) said(t *testing.T, config string, command []string, more ...st
 // TestAzureWords: what is said of an Azure is whole, and said once.
 func TestAzureWords(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	a := newArticle(t)
 	const ours = "version: 1\nregistries: {myregistry.azurecr.io: {azure: {}}}\nmappings:\n"
 	group := strings.Repeat("a-long-name-of-a-group-", 3) + "end"
@@ -56,6 +57,7 @@ func TestAzureWords(t *testing.T) {
 // TestAzureClosed: a target whose network rules refuse dray is imported into by Azure, once, and check says that nothing of it is verified.
 func TestAzureClosed(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	a := newArticle(t)
 	a.target.Change(func(o *azure.RegistryOptions) { o.NoPublicAccess = true })
 	const mapping = "mappings:\n  - {source: docker.io/library/hello-world:latest, target: myregistry.azurecr.io/hello-world}\n"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/hub"
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
 )
@@ -77,6 +78,7 @@ func TestBudget(t *testing.T) {
 // asked at the hub alone.
 func TestMirrorSparesPulls(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	d := newDesk(t)
 	source, cache := registry.New(registry.Options{}), registry.New(registry.Options{})
 	for i := range 10 {

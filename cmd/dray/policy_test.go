@@ -190,6 +190,7 @@ func TestPolicyOfAllTags(t *testing.T) {
 // names an image that was verified before.
 func TestPolicyPulls(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	good := newCosignKey(t, "good.pub")
 	pulls := func(verify, signed, platforms bool, runs int) int {
 		source := registry.New(registry.Options{})
@@ -274,6 +275,7 @@ func children(t *testing.T, r *registry.Registry, repo, digest string) (list []s
 // TestPolicyPlatforms: with signed: platforms each manifest of the index has to be signed.
 func TestPolicyPlatforms(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	good := newCosignKey(t, "good.pub")
 	source, target := registry.New(registry.Options{Referrers: true}), registry.New(registry.Options{Referrers: true})
 	from, to := start(t, source), start(t, target)

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // cosignKey is a key of somebody who signs images.
@@ -147,6 +148,7 @@ const signPredicate, slsaPredicate = "https://sigstore.dev/cosign/sign/v1", "htt
 // TestVerify: both forms of cosign at registries with the referrers API and without, text, JSON and exit codes.
 func TestVerify(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	good, second, bad := newCosignKey(t, "good.pub"), newCosignKey(t, "second.pub"), newCosignKey(t, "bad.pub")
 	for name, options := range map[string]registry.Options{"referrers API": {Referrers: true}, "fallback tag": {}} {
 		t.Run(name, func(t *testing.T) {

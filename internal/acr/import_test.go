@@ -486,6 +486,7 @@ func TestSignIn(t *testing.T) {
 
 // TestTokensLapse has all tokens lapse while an import runs, under a clock that is ahead, and one that is behind.
 func TestTokensLapse(t *testing.T) {
+	fulltest.Long(t)
 	for _, skew := range []time.Duration{0, 4 * time.Minute, -4 * time.Minute} {
 		t.Run(skew.String(), func(t *testing.T) {
 			short := func(o *emulator.Options) {

@@ -18,6 +18,7 @@ import (
 
 	emulator "github.com/draysync/dray/internal/emulator/azure"
 	registries "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
@@ -27,6 +28,7 @@ import (
 // tag that was protected, by moved: refuse or by a lock, never changes; and what is not protected follows in the end.
 // DRAY_INTERLEAVINGS says how many are run.
 func TestProtectedTags(t *testing.T) {
+	fulltest.Long(t)
 	n, err := strconv.Atoi(os.Getenv("DRAY_INTERLEAVINGS"))
 	if err != nil {
 		n = 20

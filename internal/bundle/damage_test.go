@@ -228,6 +228,7 @@ func stretchOf(path string, p place) []byte {
 // TestCrafted: where names in a volume are not what the document lists, and all sums are right, as of somebody who wrote both, it is found, and nothing
 // is written elsewhere. A length in a volume is relied on as little.
 func TestCrafted(t *testing.T) {
+	fulltest.Long(t)
 	from := stage(t, 2, 1000)
 	for name, wanted := range map[string]*tar.Header{
 		"a path that leaves the folder": {Typeflag: tar.TypeReg, Name: "../../../evil", Size: 7},

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 )
@@ -78,6 +79,7 @@ func digestsOf(blobs []registry.Blob) (all []image.Digest) {
 
 // TestDelta: once a site has acknowledged a bundle, by whatever kind of receipt, the next one has the new blobs only, and all manifests.
 func TestDelta(t *testing.T) {
+	fulltest.Long(t)
 	for name, told := range map[string]func(r Receipt) string{
 		"code":            func(r Receipt) string { return r.Code() },
 		"spelt otherwise": func(r Receipt) string { return strings.ToLower(strings.ReplaceAll(r.Code(), "-", " ")) + "\n" },

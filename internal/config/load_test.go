@@ -169,6 +169,7 @@ func TestHostileIsQuick(t *testing.T) {
 }
 
 func TestManyErrorsAreCut(t *testing.T) {
+	fulltest.Long(t)
 	for _, line := range []string{"versiom%d: x\n", "- {source: a, target: x.io/a, tags: [a], name: n%d, timeout: %[1]d}\n", "- {name: n%d}\n", "- %d\n"} {
 		t.Run(line, func(t *testing.T) {
 			var b strings.Builder

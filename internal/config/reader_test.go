@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // shelf has the files of a config in memory, below the folder "/etc", and a reader of them.
@@ -296,6 +298,7 @@ func TestReaderAccepts(t *testing.T) {
 
 // TestReaderBounds has 257 files: none that was there is lost, and the number of mistakes is bounded.
 func TestReaderBounds(t *testing.T) {
+	fulltest.Long(t)
 	s := newShelf(nil)
 	s.files["main"] = "version: 1\ninclude: [d/*, e/*]\n"
 	for i := range 256 {

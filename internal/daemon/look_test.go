@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
@@ -330,6 +331,7 @@ func TestLookOverRestarts(t *testing.T) {
 // However runs end, and whenever the daemon is stopped or killed: each tag that was accepted is looked at by a run that begins later, and a
 // planned run is never late for that.
 func TestRandomLooks(t *testing.T) {
+	fulltest.Long(t)
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // reproducible

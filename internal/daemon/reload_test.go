@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
 	"github.com/google/go-cmp/cmp"
@@ -234,6 +235,7 @@ func TestMemoryHangs(t *testing.T) {
 // A thousand reloads at random, good and bad, in the midst of runs: no job runs twice at once or with a config that it no longer
 // has, none is lost or late, and every generation but the last is closed in the end.
 func TestRandomReloads(t *testing.T) {
+	fulltest.Long(t)
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // reproducible

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/record"
 )
 
@@ -276,6 +277,7 @@ func pass(d time.Duration) {
 
 // When jobs are due, begin and end is by the ledger's clock, whatever this process's says.
 func TestSharedClock(t *testing.T) {
+	fulltest.Long(t)
 	for name, ahead := range map[string]time.Duration{"behind": hour, "ahead": -hour} {
 		t.Run(name, func(t *testing.T) {
 			m := &member{ahead: ahead}

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestManual has a page for each command that is shown, and one for the config file, which the first names. A program that is built without
 // the tag has neither the command nor the libraries behind it.
 func TestManual(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	top, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)

@@ -159,6 +159,7 @@ func TestManyTags(t *testing.T) {
 // A tag that is kept takes nothing once that is decided, if only counted: 100,000 take less than a hundred bytes each, with their names, and the
 // counts are those of a run that has an outcome for each.
 func TestKeptTagsAreCounted(t *testing.T) {
+	fulltest.Long(t)
 	const n = 100_000
 	tags := make([]string, 0, n)
 	for i := range n {

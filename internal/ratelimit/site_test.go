@@ -71,6 +71,7 @@ func TestSite(t *testing.T) {
 
 // An abuse limit in mid-run stops everything that goes to that registry, for longer each time; it is no pull limit, and all ends well.
 func TestAbuseInMidRun(t *testing.T) {
+	fulltest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, hub.Options{Limit: 1000, Window: time.Hour}, ratelimit.Rule{Metered: true})
 		defer s.stop(t)

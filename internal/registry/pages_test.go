@@ -254,6 +254,7 @@ func million(n int) http.Handler {
 
 // TestListsTakeNoMemory: of five million tags those that are chosen are kept, and no more.
 func TestListsTakeNoMemory(t *testing.T) {
+	fulltest.Long(t)
 	tags := 5_000_000
 	if raceDetector || !fulltest.Enabled() {
 		tags = 500_000

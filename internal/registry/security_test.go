@@ -11,6 +11,7 @@ import (
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -256,6 +257,7 @@ func endless(status int, header http.Header, head string) http.Handler {
 }
 
 func TestEndlessAnswers(t *testing.T) {
+	fulltest.Long(t)
 	digest := image.Digest(emulator.Sum(nil))
 	asked := map[string]func(ctx context.Context, c *Client) error{
 		"tags":      func(ctx context.Context, c *Client) error { _, err := c.Tags(ctx, at("app"), everything); return err },

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/layout"
 )
@@ -94,6 +95,7 @@ func TestNames(t *testing.T) {
 
 // TestDamaged: what does not match its digest is never whole, however it is asked for, and absent from then on.
 func TestDamaged(t *testing.T) {
+	fulltest.Long(t)
 	const size = 3 << 20
 	for _, lines := range []string{"", "Range: bytes=0-", "Range: bytes=1000-1999", "Range: bytes=-1"} {
 		for name, harm := range map[string]func(path string) error{
@@ -234,6 +236,7 @@ func TestReferrers(t *testing.T) {
 
 // TestReplaced: while a writer moves a tag again and again, each answer is that of one moment, and what it leads to is there.
 func TestReplaced(t *testing.T) {
+	fulltest.Long(t)
 	dir := filepath.Join(t.TempDir(), "app")
 	push(t, dir, "first", 100)
 	url := listening(t, Options{Layouts: []Layout{{Path: dir}}})
@@ -344,6 +347,7 @@ func TestDamagedIndex(t *testing.T) {
 
 // TestManyClients: 200 clients pull an image at once, each with a connection of its own.
 func TestManyClients(t *testing.T) {
+	fulltest.Long(t)
 	dir := filepath.Join(t.TempDir(), "app")
 	s := push(t, dir, "1", 1<<20)
 	url := listening(t, Options{Layouts: []Layout{{Path: dir}}})

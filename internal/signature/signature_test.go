@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	. "github.com/draysync/dray/internal/signature"
 )
@@ -386,6 +387,7 @@ func TestFailureIsNoVerdict(t *testing.T) {
 
 // TestBudget: 64 manifests of 64 signatures each, all of which name one payload, fetch it once; payloads of their own are fetched up to a bound.
 func TestBudget(t *testing.T) {
+	fulltest.Long(t)
 	bad := ellipticSigner(t, "bad")
 	blobs := func(w *world) (n int) {
 		if r, err := (Policy{Keys: []Key{bad.Key}, Threshold: 2}).Verify(t.Context(), w, w.ref()); err != nil || r.Verified {

@@ -206,6 +206,7 @@ func TestDamageInTheMiddle(t *testing.T) {
 
 // TestHistoryDamaged damages the tables of jobs and runs, and leaves it to each operation to find that.
 func TestHistoryDamaged(t *testing.T) {
+	fulltest.Long(t)
 	keepOne := func(ctx context.Context, d *stand, s *Store) error {
 		run, state := busyRun(d, "a", 3)
 		return s.KeepRun(ctx, run, state)

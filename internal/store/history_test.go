@@ -93,6 +93,7 @@ func TestHistoryBounded(t *testing.T) {
 }
 
 func TestHistoryLimited(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	s := d.open(t)
 	for i := range 1100 {
@@ -106,6 +107,7 @@ func TestHistoryLimited(t *testing.T) {
 
 // TestHistoryHeld drops runs between two reads of one answer.
 func TestHistoryHeld(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	s := d.open(t)
 	run, state := busyRun(d, "a", 3)

@@ -204,6 +204,7 @@ func check(t *testing.T, s *Store, confirmed map[int]int) {
 
 // TestOpenAndClose has stores come and go, so that one is often the last to close while another opens.
 func TestOpenAndClose(t *testing.T) {
+	fulltest.Long(t)
 	d := newStand(t)
 	var group sync.WaitGroup
 	for i := range 4 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -31,6 +32,7 @@ func (m *fromWhere) Moved(bytes int64) {
 // TestHalfABlobCounts: what a try has brought of a blob is neither fetched nor sent again by the next, however the try ended; a registry that
 // has forgotten it is given all of it, and wrong bytes are never resumed.
 func TestHalfABlobCounts(t *testing.T) {
+	fulltest.Long(t)
 	const mib = 1 << 20
 	blobs := func(method string) func(*http.Request) bool {
 		return func(r *http.Request) bool {

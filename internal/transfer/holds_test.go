@@ -10,6 +10,7 @@ import (
 	"time"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/store"
@@ -183,6 +184,7 @@ func TestTagIsPermitted(t *testing.T) {
 // TestBlobIsHeld: a large blob is brought to a registry by one process at a time. What another has brought meanwhile is not fetched again: it is there,
 // or it is mounted, though no manifest is committed where it is. Without an answer it is fetched, and a small one in any case.
 func TestBlobIsHeld(t *testing.T) {
+	fulltest.Long(t)
 	for name, tt := range map[string]struct {
 		small bool
 		// others bring it into a repository while this process waits, or before.
