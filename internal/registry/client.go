@@ -101,7 +101,9 @@ type host struct {
 	wire    *wire.Transport
 	profile *uploadProfile
 	// head is what is known about its HEAD, seen the kind of its lister as its answers tell; nil for none yet.
-	head     atomic.Int32
+	head atomic.Int32
+	// proved is set once a manifest that was pushed has been found there.
+	proved   atomic.Bool
 	seen     atomic.Pointer[string]
 	unlisted unlisted
 }

@@ -132,6 +132,7 @@ func TestSessionsThatAreForgotten(t *testing.T) {
 					case sent > 2<<20:
 						w.WriteHeader(http.StatusRequestEntityTooLarge)
 					case q.Method == http.MethodPut:
+						w.Header().Set("Docker-Content-Digest", q.URL.Query().Get("digest"))
 						w.WriteHeader(http.StatusCreated)
 					case !first && r.posts < after:
 						w.WriteHeader(status)
@@ -373,17 +374,19 @@ func TestManifestTakenAsAnother(t *testing.T) {
 // A registry that answers the PUT of a tag without a digest is asked for the tag: something on the way may have answered in its place.
 func TestManifestProved(t *testing.T) {
 	taken := emulator.MatchKind("PUT", emulator.KindManifest)
+	named := http.Header{"Docker-Content-Digest": {emulator.MultiArch(1, emulator.ImageOptions{}).Digest}}
 	for name, tt := range map[string]struct {
 		options emulator.Options
 		faults  []emulator.Fault
 		says    string // what the error has; empty for success
 		looks   int
 	}{
-		"names the digest":      {looks: 0},
-		"does not name it":      {options: emulator.Options{QuietPuts: true}, looks: 1},
-		"may not be read":       {options: emulator.Options{QuietPuts: true}, faults: []emulator.Fault{{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Status: 403}}, looks: 1},
-		"takes nothing":         {faults: []emulator.Fault{{Match: taken, Status: 201}}, says: "does not have it", looks: 3},
-		"HEAD says no at first": {options: emulator.Options{QuietPuts: true}, faults: []emulator.Fault{{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Status: 404, Times: 1}}, looks: 2},
+		"names the digest":        {looks: 1}, // the first one there
+		"does not name it":        {options: emulator.Options{QuietPuts: true}, looks: 1},
+		"may not be read":         {options: emulator.Options{QuietPuts: true}, faults: []emulator.Fault{{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Status: 403}}, looks: 1},
+		"names it, takes nothing": {faults: []emulator.Fault{{Match: taken, Status: 201, Header: named}}, says: "does not have it", looks: 3},
+		"takes nothing":           {faults: []emulator.Fault{{Match: taken, Status: 201}}, says: "does not have it", looks: 3},
+		"HEAD says no at first":   {options: emulator.Options{QuietPuts: true}, faults: []emulator.Fault{{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Status: 404, Times: 1}}, looks: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -404,9 +407,62 @@ func TestManifestProved(t *testing.T) {
 				if n := len(r.Requests()) - before - 1; n != tt.looks {
 					t.Errorf("%d looks: %v", n, lines(r.Gate))
 				}
+				if tt.says != "" {
+					contains(t, fmt.Sprint(c.PutManifest(t.Context(), at("base").Digest(m.Digest), m)), tt.says) // as a child is
+				}
+				if tt.says != "" || tt.faults != nil {
+					return
+				}
+				before = len(r.Requests())
+				if err := c.PutManifest(t.Context(), at("app").Tag("3"), m); err != nil {
+					t.Error(err)
+				}
+				want := 0
+				if tt.options.QuietPuts {
+					want = 1
+				}
+				if n := len(r.Requests()) - before - 1; n != want {
+					t.Errorf("%d looks at the second: %v", n, lines(r.Gate))
+				}
 			})
 		})
 	}
+}
+
+// TestBlobProved: an answer to a PUT that names neither the blob nor its Location, such as a proxy's, is no proof that the registry has the blob.
+func TestBlobProved(t *testing.T) {
+	data := []byte("layer")
+	for name, tt := range map[string]struct {
+		fault emulator.Fault
+		says  string
+	}{
+		"a page":       {emulator.Fault{Status: 200, Body: "<html>sign in</html>"}, "does not have it"},
+		"201 alone":    {emulator.Fault{Status: 201}, "does not have it"},
+		"202 alone":    {emulator.Fault{Status: 202}, "does not have it"},
+		"another blob": {emulator.Fault{Status: 201, Header: http.Header{"Docker-Content-Digest": {emulator.Sum([]byte("x"))}}}, "says that it has stored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{}, Options{})
+				tt.fault.Match = emulator.MatchKind("PUT", emulator.KindUpload)
+				r.Inject(tt.fault)
+				opened := 0
+				_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
+				contains(t, fmt.Sprint(err), tt.says)
+			})
+		})
+	}
+	t.Run("it is there", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{}, Options{})
+			r.PutBlob("app", data)
+			r.Inject(emulator.Fault{Match: emulator.MatchKind("PUT", emulator.KindUpload), Status: 204})
+			opened := 0
+			if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	})
 }
 
 // No name of a catalog leads out of the path below which the target's repositories lie.

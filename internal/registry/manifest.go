@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/auth"
@@ -163,7 +164,7 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	switch refusal, ok := errors.AsType[*Error](err); {
 	case ok && r.Tag != "" && (rejection{}).of(refusal).immutable() && c.holds(ctx, r, m):
 		err = nil
-	case err == nil && r.Tag != "" && digestSaid(header) == "":
+	case err == nil && !e.namesManifest(header, m):
 		err = c.proveManifest(ctx, r, m)
 	}
 	if err != nil {
@@ -176,6 +177,13 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	return e.lists.add(ctx, e, r.Repository, subject, m)
 }
 
+// namesManifest reports whether the answer to a PUT names the manifest, which only who has read it can. The first such answer of a registry is not
+// believed: it might give it to everything.
+func (e *endpoint) namesManifest(header http.Header, m image.Manifest) bool {
+	named := digestSaid(header) != "" || strings.HasSuffix(header.Get("Location"), "/"+string(image.DigestOf(m.Raw, m.Digest)))
+	return named && e.proved.Load()
+}
+
 // holds reports whether a tag names the manifest, as after a request whose answer was lost.
 func (c *Client) holds(ctx context.Context, r image.Reference, m image.Manifest) bool {
 	d, err := c.Held(ctx, r)
@@ -185,8 +193,8 @@ func (c *Client) holds(ctx context.Context, r image.Reference, m image.Manifest)
 // proofs is how often a registry is asked for a tag that it has just taken, with a pause before each time but the first: it may need a moment.
 const proofs = 3
 
-// proveManifest makes sure that a tag names the manifest, as the answer to its PUT did not name the digest: something on the way may have given
-// that answer. A tag that dray cannot read, as an account that may only push, is believed.
+// proveManifest makes sure that a tag or a digest names the manifest, if the answer to its PUT alone does not show that: something on the way may
+// have given that answer. What dray cannot read, as an account that may only push, is believed.
 func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
 	e := c.endpoint(r.Repository)
 	var failure error
@@ -199,6 +207,7 @@ func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.M
 		case errors.Is(err, image.ErrAbsent):
 			failure = e.refused(putManifest, nil, "it says that it has taken the manifest, and does not have it")
 		case err != nil || d.Digest == "" || d.Digest == want:
+			e.proved.Store(true)
 			return nil
 		default:
 			failure = e.hasOther(putManifest, want, d.Digest)

@@ -221,11 +221,34 @@ func (u *upload) has(ctx context.Context, resp *http.Response) error {
 	if err := u.keeps(resp); err != nil {
 		return err
 	}
-	location, err := url.Parse(resp.Header.Get("Location"))
-	if digestSaid(resp.Header) == u.desc.Digest || err == nil && strings.HasSuffix(location.Path, "/"+string(u.desc.Digest)) {
+	if u.names(resp) {
 		return nil
 	}
 	return u.headBlob(ctx, u.repo, u.desc.Digest)
+}
+
+// proven returns an error if the repository lacks the blob after an answer to its last PUT that names neither the blob's digest nor its Location:
+// something on the way may have given that answer. What dray cannot read is believed, and so is another host that took the bytes: the registry may hear of
+// them with the manifest.
+func (u *upload) proven(ctx context.Context, resp *http.Response) error {
+	if err := u.keeps(resp); err != nil || u.names(resp) || resp.Request.URL.Host != u.wire.Host() {
+		return err
+	}
+	for i := range proofs {
+		if err := backoff.Sleep(ctx, time.Duration(i)*time.Second); err != nil {
+			return err
+		}
+		if err := u.headBlob(ctx, u.repo, u.desc.Digest); !errors.Is(err, image.ErrAbsent) {
+			return nil
+		}
+	}
+	return u.refused(putUpload, nil, "it says that it has taken the blob, and does not have it")
+}
+
+// names reports whether an answer names the blob.
+func (u *upload) names(resp *http.Response) bool {
+	location, err := url.Parse(resp.Header.Get("Location"))
+	return digestSaid(resp.Header) == u.desc.Digest || err == nil && strings.HasSuffix(location.Path, "/"+string(u.desc.Digest))
 }
 
 // statusOf returns the status of the registry's answer; 0 if it gave none, as when a token server refuses.
@@ -448,7 +471,7 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	}
 	if err == nil && req.Method == http.MethodPut {
 		u.profile.completed()
-		return true, u.asError(operation, u.keeps(resp))
+		return true, u.asError(operation, u.proven(ctx, resp))
 	}
 	if err == nil {
 		return false, u.advance(resp, sent)
