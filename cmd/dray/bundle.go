@@ -42,7 +42,7 @@ before a tag moves there.
 
 func (a *app) bundleCreateCommand() *cobra.Command {
 	var o bundle.CreateOptions
-	var size, request string
+	var size, request, key string
 	c := &cobra.Command{
 		Use:   "create --from PATH --to PATH",
 		Short: "Write the images of layouts as a bundle",
@@ -61,26 +61,26 @@ The bundle leaves out the blobs of the last bundle that the site has acknowledge
 everything as long as there is none. --since names the number of another bundle that the site surely has, and --full
 leaves out nothing. --for makes a bundle with what a load has found to be missing.
 
+--sign signs the list with a private key of minisign or SSH, and writes the signature beside it, as minisign -S and
+ssh-keygen -Y sign -n dray-bundle do. A key with a password is refused: these programs ask for it.
+
 ` + exitHelp,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.From == "" || o.To == "" {
-				return usage("bundle create takes --from, a layout or a folder with layouts, and --to, a folder")
-			}
-			if err := bundle.CheckID(o.ID); err != nil {
-				return usage("--id: %w", err)
+			if err := checkCreate(o, request); err != nil {
+				return err
 			}
 			var err error
 			if o.VolumeSize, err = volumeSize(size); err != nil {
 				return usage("--volume-size: %w", err)
 			}
-			if o.Since < 0 || o.Full && (o.Since != 0 || request != "") || o.Since != 0 && request != "" {
-				return usage("--full, --since and --for exclude each other, and --since is the number of a bundle")
-			}
 			if request != "" {
 				if o.For, err = bundle.ReadRequest(request); err != nil {
 					return &exitError{exitUsage, err}
 				}
+			}
+			if o.Signer, err = readFileSigner(key); err != nil {
+				return err
 			}
 			o.From, o.Tool, o.Now = strings.TrimPrefix(o.From, image.LayoutScheme), "dray "+buildVersion().Version, time.Now()
 			done, err := bundle.Create(c.Context(), o)
@@ -97,10 +97,25 @@ leaves out nothing. --for makes a bundle with what a load has found to be missin
 	c.Flags().BoolVar(&o.Full, "full", false, "leave out nothing, whatever the site has acknowledged")
 	c.Flags().IntVar(&o.Since, "since", 0, "leave out what the bundle with this `NUMBER` has")
 	c.Flags().StringVar(&request, "for", "", "leave out all but what this `FILE` of dray bundle load asks for")
+	signFlag(c, &key)
 	completeValues(c, map[string][]string{"volume-size": mediumNames()})
 	completeFolders(c, "from", "to")
 	completeFiles(c, "for")
 	return c
+}
+
+// checkCreate says what is wrong with the flags of `dray bundle create`.
+func checkCreate(o bundle.CreateOptions, request string) error {
+	if o.From == "" || o.To == "" {
+		return usage("bundle create takes --from, a layout or a folder with layouts, and --to, a folder")
+	}
+	if err := bundle.CheckID(o.ID); err != nil {
+		return usage("--id: %w", err)
+	}
+	if o.Since < 0 || o.Full && (o.Since != 0 || request != "") || o.Since != 0 && request != "" {
+		return usage("--full, --since and --for exclude each other, and --since is the number of a bundle")
+	}
+	return nil
 }
 
 // notCreated says what helps where a medium takes no file of the size of a volume.
@@ -307,6 +322,28 @@ func readFileKeys(paths []string) (keys []signature.FileKey, err error) {
 		keys = append(keys, parsed...)
 	}
 	return keys, nil
+}
+
+// signFlag adds --sign.
+func signFlag(c *cobra.Command, key *string) {
+	c.Flags().StringVar(key, "sign", "", "sign with the private key in this `FILE`")
+	completeFiles(c, "sign")
+}
+
+// readFileSigner reads the file of --sign; nil for none.
+func readFileSigner(path string) (*signature.FileSigner, error) {
+	if path == "" {
+		return nil, nil //nolint:nilnil // there is none, and nothing is wrong
+	}
+	text, err := file.Read(path, signature.MaxFileSignature)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	signer, err := signature.ParseFileSigner(text)
+	if err != nil {
+		return nil, usage("--sign: %s %w", path, err)
+	}
+	return signer, nil
 }
 
 // bundleProblem is something that is missing or damaged, in JSON.
@@ -531,7 +568,7 @@ func (a *app) printLoaded(l bundle.Loaded) {
 }
 
 func (a *app) bundleReceiptCommand() *cobra.Command {
-	var id, out string
+	var id, out, key string
 	c := &cobra.Command{
 		Use:               "receipt PATH",
 		ValidArgsFunction: completeFolder,
@@ -541,7 +578,7 @@ print a receipt for dray bundle ack at the near side: 20 characters, which fit o
 all digests, which also says so if some are gone; 20 characters cannot.
 
 dray reads each blob: what was loaded may have been removed since, and the next bundle leaves out what the receipt
-says. The exit code is 3 if something is missing.
+says. --sign signs the file of --out; see dray bundle create. The exit code is 3 if something is missing.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -551,9 +588,16 @@ says. The exit code is 3 if something is missing.
 			if err := bundle.CheckID(id); err != nil {
 				return usage("--id: %w", err)
 			}
+			if key != "" && out == "" {
+				return usage("--sign signs the file of --out: 20 characters are not signed")
+			}
+			signer, err := readFileSigner(key)
+			if err != nil {
+				return err
+			}
 			r, err := bundle.MakeReceipt(c.Context(), strings.TrimPrefix(args[0], image.LayoutScheme), id)
 			if err == nil && out != "" {
-				err = writeReceipt(out, r)
+				err = writeReceipt(out, r, signer)
 			}
 			if err != nil {
 				return &exitError{exitFailed, err}
@@ -569,13 +613,23 @@ says. The exit code is 3 if something is missing.
 	}
 	c.Flags().StringVar(&id, "id", usualSite, "the `NAME` of the site")
 	c.Flags().StringVar(&out, "out", "", "write a receipt with all digests to this `FILE`")
+	signFlag(c, &key)
 	return c
 }
 
-func writeReceipt(path string, r bundle.Receipt) error {
+func writeReceipt(path string, r bundle.Receipt, signer *signature.FileSigner) error {
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return err //nolint:wrapcheck // it does not happen
+	}
+	if signer != nil {
+		ending, text, err := signer.Sign(append(raw, '\n'), "receipt "+r.ID)
+		if err == nil {
+			err = file.Replace(path+ending, text, 0o644)
+		}
+		if err != nil {
+			return err //nolint:wrapcheck // it says what failed
+		}
 	}
 	return file.Replace(path, append(raw, '\n'), 0o644) //nolint:wrapcheck // it names the file
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
@@ -211,5 +215,69 @@ func TestBundleTooLarge(t *testing.T) {
 	}
 	if text := notCreated(os.ErrPermission).Error(); strings.Contains(text, "volume-size") {
 		t.Error(text)
+	}
+}
+
+// sshKeys writes a private key of SSH and its public key, and returns their paths.
+func sshKeys(t *testing.T, dir string) (private, public string) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private = filepath.Join(dir, "id_ed25519")
+	public = private + ".pub"
+	for path, text := range map[string][]byte{private: pem.EncodeToMemory(block), public: ssh.MarshalAuthorizedKey(signer.PublicKey())} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return private, public
+}
+
+// TestBundleSign: bundles and receipts that are signed as they are made count with the public key, also those whose making was interrupted.
+func TestBundleSign(t *testing.T) {
+	t.Parallel()
+	stage, stick, far := staged(t, "app"), t.TempDir(), t.TempDir()
+	private, public := sshKeys(t, t.TempDir())
+	_, other := sshKeys(t, t.TempDir())
+	create := []string{"--from", stage, "--to", stick, "--sign", private}
+	doc := bundled(t, create...)
+	if a := done(t, "bundle", "verify", stick, "--key", public); !strings.Contains(a.out, "signed by a key of "+public) {
+		t.Error(a.out)
+	}
+	for _, path := range []string{filepath.Join(stage, ".dray-bundle", "sent", filepath.Base(doc.Document)), doc.Document + ".sig"} { // as if it had been killed there
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := bundled(t, create...); again.SHA256 != doc.SHA256 {
+		t.Errorf("%+v, want %+v", again, doc)
+	}
+	if a := dray(t, "bundle", "load", stick, "--into", far, "--key", other); a.code != exitFailed || !strings.Contains(a.err, "signed by none of the keys") {
+		t.Errorf("%d: %s", a.code, a.err)
+	}
+	done(t, "bundle", "load", stick, "--into", far, "--key", public)
+	receipt := filepath.Join(t.TempDir(), "receipt.json")
+	if a := dray(t, "bundle", "receipt", far, "--sign", private); a.code != exitUsage {
+		t.Errorf("20 characters: %d %s", a.code, a.err)
+	}
+	done(t, "bundle", "receipt", far, "--out", receipt, "--sign", private)
+	if a := dray(t, "bundle", "ack", receipt, "--from", stage, "--key", other); a.code != exitFailed {
+		t.Errorf("%d: %s", a.code, a.err)
+	}
+	done(t, "bundle", "ack", receipt, "--from", stage, "--key", public)
+	for _, key := range []string{public, filepath.Join(stick, "missing")} {
+		if a := dray(t, "bundle", "create", "--from", stage, "--to", stick, "--sign", key); a.code != exitUsage {
+			t.Errorf("%s: %d %s", key, a.code, a.err)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/signature"
 )
 
 // CreateOptions are those of Create.
@@ -25,6 +26,8 @@ type CreateOptions struct {
 	Full  bool
 	Since int
 	For   *Request
+	// Signer signs the document; nil for none.
+	Signer *signature.FileSigner
 	// Tool names the program, and Now is the time, for whoever reads the document.
 	Tool string
 	Now  time.Time
@@ -63,6 +66,9 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 	}
 	if raw != nil {
 		done, same, err := o.finish(from, b, raw)
+		if same && err == nil {
+			err = o.sign(done, raw)
+		}
 		if err != nil || same {
 			return done, err
 		}
@@ -89,7 +95,22 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 		return Created{}, err
 	}
 	done := Created{Bundle: b, Kept: w.kept, Document: filepath.Join(o.To, b.documentName()), SHA256: image.DigestOf(raw, "")}
+	if err := o.sign(done, raw); err != nil {
+		return Created{}, err
+	}
 	return done, errors.Join(writeDocument(done.Document, raw), from.sent(b, raw))
+}
+
+// sign writes the signature of a document, which is there before the document is.
+func (o CreateOptions) sign(done Created, raw []byte) error {
+	if o.Signer == nil {
+		return nil
+	}
+	ending, text, err := o.Signer.Sign(raw, done.Name())
+	if err != nil {
+		return err
+	}
+	return writeDocument(done.Document+ending, text)
 }
 
 // clean removes volumes of the bundle's name that it does not have: those of a Create that was interrupted, and had smaller ones.

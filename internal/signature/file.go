@@ -179,6 +179,15 @@ func (k *minisignKey) signed(message, text []byte) bool {
 // sshMagic begins an SSH signature, and what it signs.
 const sshMagic = "SSHSIG"
 
+// sshEnvelope is an SSH signature after sshMagic, and sshStatement what it signs.
+type (
+	sshEnvelope struct {
+		Version                                             uint32
+		PublicKey, Namespace, Reserved, Hash, SignatureBlob string
+	}
+	sshStatement struct{ Namespace, Reserved, Hash, Sum string }
+)
+
 // sshSigned reports whether text is a signature by an SSH key of a message in our namespace.
 func sshSigned(key ssh.PublicKey, message, text []byte) bool {
 	block, _ := pem.Decode(text)
@@ -186,10 +195,7 @@ func sshSigned(key ssh.PublicKey, message, text []byte) bool {
 		return false
 	}
 	raw, ok := bytes.CutPrefix(block.Bytes, []byte(sshMagic))
-	var s struct {
-		Version                                             uint32
-		PublicKey, Namespace, Reserved, Hash, SignatureBlob string
-	}
+	var s sshEnvelope
 	var signature ssh.Signature
 	if !ok || ssh.Unmarshal(raw, &s) != nil || ssh.Unmarshal([]byte(s.SignatureBlob), &signature) != nil {
 		return false
@@ -208,6 +214,6 @@ func sshSigned(key ssh.PublicKey, message, text []byte) bool {
 	default:
 		return false
 	}
-	signed := ssh.Marshal(struct{ Namespace, Reserved, Hash, Sum string }{s.Namespace, s.Reserved, s.Hash, string(sum)})
+	signed := ssh.Marshal(sshStatement{s.Namespace, s.Reserved, s.Hash, string(sum)})
 	return key.Verify(append([]byte(sshMagic), signed...), &signature) == nil
 }
