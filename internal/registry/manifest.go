@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -145,7 +146,18 @@ func kindOf(raw []byte, contentType string) string {
 	if isPage(raw) {
 		return "a web page: a proxy or gateway on the way may require a sign-in"
 	}
-	return fmt.Sprintf("%d bytes of the type %q", len(raw), wire.Clean(contentType))
+	text := fmt.Sprintf("%d bytes of the type %q", len(raw), wire.Clean(contentType))
+	var doc map[string]any
+	switch err := json.Unmarshal(raw, &doc); {
+	case bytes.HasPrefix(raw, []byte("\xef\xbb\xbf")):
+		text += ", which begin with a byte order mark"
+	case len(raw) == 0:
+	case err != nil:
+		text += ", which are no JSON object (" + wire.Clean(err.Error()) + ")"
+	case doc != nil:
+		text += ", whose schemaVersion, mediaType or config clients refuse to read"
+	}
+	return text
 }
 
 // PutManifest pushes a manifest verbatim, by tag if the reference has one, else by digest. What it refers to must exist. If the manifest

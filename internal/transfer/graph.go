@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/draysync/dray/internal/diff"
@@ -72,7 +73,7 @@ func parse(m image.Manifest) (node, error) {
 	n := node{manifest: m}
 	var doc document
 	if err := json.Unmarshal(m.Raw, &doc); err != nil {
-		return n, fmt.Errorf("manifest %s is not a JSON document: %w", m.Digest, err)
+		return n, unreadable(m, err)
 	}
 	if err := checkFields(m.Raw); err != nil {
 		return n, fmt.Errorf("manifest %s can be read in two ways: %w", m.Digest, err)
@@ -91,6 +92,16 @@ func parse(m image.Manifest) (node, error) {
 		blobs = append([]descriptor{*doc.Config}, blobs...)
 	}
 	return n, n.addBlobs(blobs)
+}
+
+// unreadable says why a manifest cannot be read. Clients and registries that are written in Go read it in the same way, so that an image whose sizes are
+// written as 399.0 could not be pulled from the target either.
+func unreadable(m image.Manifest, err error) error {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return fmt.Errorf("manifest %s is not a JSON document: %w", m.Digest, err)
+	}
+	return fmt.Errorf("manifest %s has a %s in the place of its field %q, which clients refuse to read: push the image anew at the source", m.Digest, wrong.Value, wrong.Field)
 }
 
 // digests returns the digests of the children and of the blobs.

@@ -8,6 +8,13 @@ func (r *Registry) DangleTag(repository, tag, digest string) {
 	r.content.repository(repository).tags[tag] = digest
 }
 
+// Store puts what a registry that checks nothing has under a tag, and returns its digest.
+func (r *Registry) Store(repository, tag, mediaType string, body []byte) (digest string) {
+	digest = Sum(body)
+	r.content.putManifest(repository, tag, digest, storedManifest{mediaType, body})
+	return digest
+}
+
 // TaggedDigest returns what a tag points at, whether or not that is there; "" for a tag that is not.
 func (r *Registry) TaggedDigest(repository, tag string) string {
 	r.content.mu.RLock()
