@@ -123,6 +123,25 @@ func (ix *index) find(r image.Reference) (found entry, ok bool) {
 	return found, ok
 }
 
+// nameless returns the digests of the entries without a name.
+func (ix *index) nameless() (digests []string) {
+	for _, e := range ix.entries {
+		if e.name() == "" && e.Digest != "" {
+			digests = append(digests, string(e.Digest))
+		}
+	}
+	return digests
+}
+
+// insteadOf says what images there are instead of a tag, if none has a name.
+func (ix *index) insteadOf() string {
+	all := ix.nameless()
+	if len(all) == 0 || len(all) < len(ix.entries) {
+		return ""
+	}
+	return fmt.Sprintf(", and none of the images in %s has a name (the annotation %s): name one by its digest, such as @%s", indexFile, refName, all[0])
+}
+
 // ambiguousError says that a layout has several images with one tag. It is an [image.ErrHidden]: the layout does not say which one is meant.
 type ambiguousError struct {
 	tag   string

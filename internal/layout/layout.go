@@ -46,8 +46,8 @@ type Store struct{ sound sound }
 // New returns a store.
 func New() *Store { return &Store{} }
 
-// Tags returns the tags, sorted, and the names that contain none, such as that of an image with its digest. A directory that is not a layout
-// is absent.
+// Tags returns the tags, sorted, and the names that contain none, such as that of an image with its digest. If no entry has a name, as in what buildx
+// and skopeo write without one, the digests stand for them. A directory that is not a layout is absent.
 func (s *Store) Tags(repo image.Repository) ([]string, error) {
 	ix, err := readIndex(repo.Path)
 	if err != nil {
@@ -58,6 +58,9 @@ func (s *Store) Tags(repo image.Repository) ([]string, error) {
 		if tag := cmp.Or(e.tag(), e.name()); tag != "" {
 			tags = append(tags, tag)
 		}
+	}
+	if tags == nil {
+		tags = ix.nameless()
 	}
 	slices.Sort(tags)
 	return slices.Compact(tags), nil
@@ -94,7 +97,7 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	}
 	e, found := ix.find(r)
 	if !found && r.Digest == "" {
-		return d, fmt.Errorf("tag %s: %w", r.Tag, image.ErrAbsent)
+		return d, fmt.Errorf("tag %s: %w%s", r.Tag, image.ErrAbsent, ix.insteadOf())
 	}
 	if !found { // no entry names a child: its media type is in its own bytes
 		m, err := s.Manifest(r)
@@ -106,7 +109,7 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	}
 	info, err := os.Stat(blobPath(r.Path, d.Digest))
 	if err != nil {
-		return d, absentIfMissing(err)
+		return d, damagedIfMissing(err)
 	}
 	if d.Size == 0 {
 		d.Size = info.Size()
@@ -288,7 +291,7 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 	}
 	f, err := file.Open(blobPath(repo.Path, d.Digest))
 	if err != nil {
-		return nil, absentIfMissing(err)
+		return nil, damagedIfMissing(err)
 	}
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -356,6 +359,14 @@ func blobPath(dir string, d image.Digest) string {
 func absentIfMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", image.ErrAbsent, err)
+	}
+	return err
+}
+
+// damagedIfMissing is absentIfMissing for a file to which something in the layout leads, with the way out.
+func damagedIfMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; %s", absentIfMissing(err), wayOut)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,30 @@ func testRoundTrip(t *testing.T, dir string) {
 	must(t, err)
 	if diff := cmp.Diff([]string{repo.Path}, below); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestNameless: a layout in which nothing has a name lists the digests, and says so where a tag is asked for.
+func TestNameless(t *testing.T) {
+	s, repo := New(), image.Repository{Path: t.TempDir()}
+	m := manifestOf(`{"schemaVersion":2,"mediaType":"` + image.MediaTypeOCIManifest + `"}`)
+	must(t, s.PutManifest(t.Context(), repo.Tag("x"), m))
+	path := filepath.Join(repo.Path, indexFile)
+	must(t, os.WriteFile(path, []byte(`{"schemaVersion":2,"manifests":[{"mediaType":"`+m.MediaType+`","digest":"`+string(m.Digest)+`","size":`+strconv.FormatInt(m.Size, 10)+`}]}`), 0o600))
+	tags, err := s.Tags(repo)
+	must(t, err)
+	if diff := cmp.Diff([]string{string(m.Digest)}, tags); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := s.Head(repo.Tag("x")); !errors.Is(err, image.ErrAbsent) || !strings.Contains(err.Error(), "name one by its digest, such as @"+string(m.Digest)) {
+		t.Errorf("a tag: %v", err)
+	}
+	if d, err := s.Head(repo.Digest(m.Digest)); err != nil || d != m.Descriptor {
+		t.Errorf("the digest: %v, %v", d, err)
+	}
+	must(t, os.Remove(BlobPath(repo, m.Digest)))
+	if _, err := s.OpenBlob(repo, m.Descriptor, 0); !errors.Is(err, image.ErrAbsent) || !strings.Contains(err.Error(), "dray layout repair") {
+		t.Errorf("a file that is gone: %v", err)
 	}
 }
 
