@@ -33,6 +33,9 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	ran := map[string]int{}
 	for _, path := range slices.Concat(documents, beside, []string{"../../README.md"}) {
+		if filepath.Base(path) == "air-gap.md" { // TestWalkThroughs runs it, with media
+			continue
+		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +64,7 @@ func TestDocumentedCommands(t *testing.T) {
 		ran[name] = commands
 		r.run(t, name, script)
 	}
-	if ran["README.md"] < 8 || ran["docs/getting-started.md"] < 7 || ran["docs/air-gap.md"] < 4 || ran["examples/air-gap/README.md"] < 6 {
+	if ran["README.md"] < 8 || ran["docs/getting-started.md"] < 7 || ran["examples/air-gap/README.md"] < 6 {
 		t.Errorf("only these commands were run: %v", ran)
 	}
 	t.Log(ran)
@@ -72,14 +75,19 @@ type reader struct{ dir, source, target, listen string }
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
-	source := registry.New(registry.Options{})
+	return newReaderOf(t, registry.New(registry.Options{}), registry.New(registry.Options{}), 1000)
+}
+
+// newReaderOf returns a reader with a source of images, which have layers of a size, and a target.
+func newReaderOf(t *testing.T, source, target *registry.Registry, size int64) *reader {
+	t.Helper()
 	for i, name := range []string{"alpine:3.19", "alpine:3.20", "alpine:3.21", "alpine:3.22", "alpine:3.22.1", "alpine:latest", "busybox:latest", "hello-world:latest"} {
 		repository, tag, _ := strings.Cut(name, ":")
-		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 1000}).Push(source, "library/"+repository, tag); err != nil {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: size}).Push(source, "library/"+repository, tag); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r := &reader{dir: t.TempDir(), source: start(t, source), target: start(t, registry.New(registry.Options{}))}
+	r := &reader{dir: t.TempDir(), source: start(t, source), target: start(t, target)}
 	port, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -123,12 +131,17 @@ func (r *reader) names(text string) string {
 func (r *reader) command(line string) (string, bool) {
 	line = strings.Replace(line, "go run ./cmd/dray ", "dray ", 1)
 	switch program, rest, _ := strings.Cut(strings.TrimPrefix(line, "./"), " "); {
-	case program == "tar", program == "mkdir":
+	case slices.Contains([]string{"tar", "mkdir", "cp", "mv", "rm"}, program):
 		return line, true
+	case program == "skopeo" && fulltest.Enabled():
+		return strings.Replace(line, "skopeo ", "skopeo --insecure-policy ", 1), true
 	case program != "dray":
 		return "", false
 	case strings.HasPrefix(rest, "run"): // goes on until the end; the next lines find it at work
 		return "dray run 2>run.log & for i in $(seq 100); do ./dray status >/dev/null 2>&1 && break; sleep 0.1; done", true
+	}
+	if command, code, ok := strings.Cut(line, "# exit code "); ok {
+		return "code=0; " + command + " || code=$?; [ $code = " + code[:1] + " ]", true
 	}
 	return line, true
 }
