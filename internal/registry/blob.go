@@ -77,9 +77,11 @@ type download struct {
 	body io.ReadCloser
 	read int64
 	// whole is set if the body has a content coding, which cannot be resumed in the middle.
-	whole   bool
-	resumes int
-	idle    int
+	whole bool
+	// rangeless is set once the registry has answered a Range with something else.
+	rangeless bool
+	resumes   int
+	idle      int
 }
 
 // maxResumes limits how often a download is resumed, maxIdleResumes how often without progress.
@@ -97,10 +99,22 @@ func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.R
 	return r, nil
 }
 
-// open requests the rest of the blob.
+// errOtherRange is the cause of the error of an answer that is not the requested rest.
+var errOtherRange = errors.New("another range")
+
+// open requests the rest of the blob, and all of it from a registry that does not give the rest.
 func (r *download) open(once bool) error {
+	err := r.request(once)
+	if e, ok := errors.AsType[*Error](err); ok && r.read > 0 && !r.rangeless && (e.Status == http.StatusRequestedRangeNotSatisfiable || errors.Is(err, errOtherRange)) {
+		r.rangeless = true
+		err = r.request(once)
+	}
+	return err
+}
+
+func (r *download) request(once bool) error {
 	req := r.req.Clone(r.req.Context())
-	if r.read > 0 {
+	if r.read > 0 && !r.rangeless {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.read))
 	}
 	resp, err := r.e.auth.Do(req, wire.Call{Operation: getBlob, Lane: wire.Downloads, Once: once}, auth.Pull(r.repo.Path))
@@ -118,12 +132,15 @@ func (r *download) accept(resp *http.Response) error {
 	r.body = resp.Body
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
-		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", r.read)) {
-			return r.e.refused(getBlob, nil, "it was asked to resume at byte %d, and resumed elsewhere", r.read)
+		if !strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Range")), fmt.Sprintf("bytes %d-", r.read)) {
+			return r.e.refused(getBlob, errOtherRange, "it was asked to resume at byte %d, and resumed elsewhere", r.read)
 		}
 		_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
 		whole, _ := number(total) // "*" if unknown
-		return r.fits(whole)
+		if r.fits(whole) != nil {
+			return r.e.refused(getBlob, errOtherRange, "it was asked to resume a blob of %d bytes, and resumed one of %d", r.size, whole)
+		}
+		return nil
 	case http.StatusOK, http.StatusNonAuthoritativeInfo: // a proxy may have changed it; the digest says whether that matters
 	default:
 		return r.e.refused(getBlob, nil, "it answered %d instead of sending the blob", resp.StatusCode)

@@ -80,6 +80,57 @@ func TestDownloadWithoutRanges(t *testing.T) {
 	})
 }
 
+// TestDownloadWithOddRanges: a registry that answers a Range with something else than the rest is asked for the whole, also at the first request.
+func TestDownloadWithOddRanges(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 4<<10)
+	const cut = 1000
+	rest := string(data[cut:])
+	partial := func(contentRange string) emulator.Fault {
+		return emulator.Fault{Status: 206, Header: http.Header{"Content-Range": {contentRange}}, Body: rest}
+	}
+	for name, c := range map[string]struct {
+		fault    emulator.Fault
+		requests int // after the cut
+	}{
+		"416":             {emulator.Fault{Status: 416, Header: http.Header{"Content-Range": {"bytes */5"}}}, 2},
+		"none":            {emulator.Fault{Status: 206, Body: rest}, 2},
+		"elsewhere":       {partial(fmt.Sprintf("bytes 0-%d/%d", len(data)-1, len(data))), 2},
+		"another size":    {partial(fmt.Sprintf("bytes %d-%d/%d", cut, len(data)-1, len(data)+5)), 2},
+		"another unit":    {partial(fmt.Sprintf("%d-%d/%d", cut, len(data)-1, len(data))), 2},
+		"capital letters": {partial(fmt.Sprintf("Bytes %d-%d/%d", cut, len(data)-1, len(data))), 1},
+		"unknown size":    {partial(fmt.Sprintf("bytes %d-%d/*", cut, len(data)-1)), 1},
+	} {
+		c.fault.Match = func(q *http.Request) bool { return q.Header.Get("Range") != "" }
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, client := stand(t, emulator.Options{}, Options{})
+				r.PutBlob("app", data)
+				r.Inject(c.fault)
+				r.Inject(emulator.Fault{Times: 1, Match: requests(http.MethodGet, emulator.KindBlob), CutAt: cut})
+				body, err := client.OpenBlob(t.Context(), at("app"), content(data), 0, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = body.Close() }()
+				if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%d of %d bytes, %v", len(got), len(data), err)
+				}
+				if n := kind(r.Gate, http.MethodGet, emulator.KindBlob); n != 1+c.requests {
+					t.Errorf("%d requests, want %d", n, 1+c.requests)
+				}
+				from, err := client.OpenBlob(t.Context(), at("app"), content(data), cut, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = from.Close() }()
+				if got, err := io.ReadAll(from); err != nil || !bytes.Equal(got, data[cut:]) {
+					t.Errorf("from an offset: %d of %d bytes, %v", len(got), len(data)-cut, err)
+				}
+			})
+		})
+	}
+}
+
 // TestDownloadThatCannotGoOn ends with an error that says so, and soon.
 func TestDownloadThatCannotGoOn(t *testing.T) {
 	data := bytes.Repeat([]byte("x"), 1<<20)
