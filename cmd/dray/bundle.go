@@ -54,8 +54,8 @@ archives, and ID-NUMBER-bundle.json, which lists them with their SHA-256. The fo
 
 Each blob is checked as it is read, and each volume is read back. The list is written last: a folder without it has
 no bundle. If dray is interrupted, call it again: it writes what is missing. A blob that is larger than what is left
-of a volume is split. Other programs read a bundle of one volume as an archive of an OCI layout (skopeo's
-oci-archive:, podman load, ctr image import).
+of a volume is split. Other programs read a bundle of one volume as an archive of an OCI layout (oci-archive: of
+skopeo and podman, ctr image import).
 
 The bundle leaves out the blobs of the last bundle that the site has acknowledged (see dray bundle ack), and has
 everything as long as there is none. --since names the number of another bundle that the site surely has, and --full

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -278,6 +280,48 @@ func TestBundleSign(t *testing.T) {
 	for _, key := range []string{public, filepath.Join(stick, "missing")} {
 		if a := dray(t, "bundle", "create", "--from", stage, "--to", stick, "--sign", key); a.code != exitUsage {
 			t.Errorf("%s: %d %s", key, a.code, a.err)
+		}
+	}
+}
+
+// TestBundleReadByNodes: podman and containerd read a bundle of one volume without dray, with the same digests.
+func TestBundleReadByNodes(t *testing.T) {
+	podman, containerd, ctr := fulltest.Program(t, "podman", "Debian's package podman"), fulltest.Program(t, "containerd", "containerd"), fulltest.Program(t, "ctr", "containerd")
+	g := newAirgap(t, 3)
+	done(t, "sync", "-c", g.out)
+	stick, one, single := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "single")
+	several := filepath.Join(stick, bundled(t, "--from", g.disk, "--to", stick).Volumes[0])
+	done(t, "import", "ocidir://"+g.disk+":v1", "ocidir://"+single+":v1")
+	alone := filepath.Join(one, bundled(t, "--from", single, "--to", one).Volumes[0])
+	home := shortDir(t)
+	call := func(program string, args ...string) string {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), program, args...)
+		c.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home)
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %q: %v\n%s", program, args, err, out)
+		}
+		return string(out)
+	}
+	store := []string{"--root", filepath.Join(home, "root"), "--runroot", filepath.Join(home, "run"), "--storage-driver", "vfs"}
+	tags := tagsIn(t, g.disk)
+	call(podman, append(store, "pull", "--quiet", "oci-archive:"+several+":v2")...)
+	call(podman, append(store, "load", "--input", alone)...)
+	images := call(podman, append(store, "images", "--digests")...)
+	for _, tag := range []string{"v1", "v2"} {
+		if !strings.Contains(images, string(tags[tag])) {
+			t.Errorf("podman has no %s (%s):\n%s", tag, tags[tag], images)
+		}
+	}
+	socket := containerdIn(t, containerd)
+	call(ctr, "--address", socket, "images", "import", "--all-platforms", "--no-unpack", "--base-name", "plant.example/app", several)
+	images = call(ctr, "--address", socket, "images", "list")
+	for tag, digest := range tags {
+		if !slices.ContainsFunc(strings.Split(images, "\n"), func(line string) bool {
+			return strings.HasPrefix(line, "plant.example/app:"+tag+" ") && strings.Contains(line, string(digest))
+		}) {
+			t.Errorf("containerd has no %s (%s):\n%s", tag, digest, images)
 		}
 	}
 }
