@@ -124,6 +124,9 @@ func (p pages) from(ctx context.Context, first string, query url.Values) error {
 		if next == nil || err != nil {
 			return err
 		}
+		if page.hashed && page.items == nil && pageOf(next) == pageOf(req.URL) {
+			return nil // nothing, and nothing else to ask for
+		}
 		if seen[pageOf(next)] || sums.add(page) {
 			return p.endpoint.refused(p.operation, nil, "the list returns to an earlier page")
 		}

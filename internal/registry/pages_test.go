@@ -62,13 +62,17 @@ func listed(pages [][]string, next func(page int) string) http.Handler {
 		if link := next(page); link != "" {
 			w.Header().Set("Link", link)
 		}
-		_, _ = fmt.Fprintf(w, `{"name":"app","child":[],"tags":[%s],"manifest":{"sha256:0":{"tag":["9"],"deep":[[{}]]}}}`, `"`+strings.Join(pages[page], `","`)+`"`)
+		tags := ""
+		if len(pages[page]) > 0 {
+			tags = `"` + strings.Join(pages[page], `","`) + `"`
+		}
+		_, _ = fmt.Fprintf(w, `{"name":"app","child":[],"tags":[%s],"manifest":{"sha256:0":{"tag":["9"],"deep":[[{}]]}}}`, tags)
 	})
 }
 
 // TestEndsOfLists come from the list, whatever its order and its tokens.
 func TestEndsOfLists(t *testing.T) {
-	pages := [][]string{{"b", "a-1"}, {"a/2", "z"}, {"a", "b"}}
+	pages := [][]string{{"b", "a-1"}, {"a/2", "z"}, {"a", "b"}, {}}
 	link := func(page int) string {
 		return fmt.Sprintf(`</v2/app/tags/list?page=%d&opaque=%%2B%%3D>; rel="next"`, page)
 	}
@@ -83,13 +87,14 @@ func TestEndsOfLists(t *testing.T) {
 			}
 			return link(page + 1)
 		}, []string{"a", "a-1", "a/2", "b", "z"}, ""},
-		"a circle":             {func(page int) string { return link((page + 1) % 2) }, nil, "returns to an earlier page"},
-		"itself":               {func(int) string { return link(1) }, nil, "returns to an earlier page"},
-		"what cannot be read":  {func(int) string { return "/v2/app/tags/list?page=1" }, nil, "cannot be read"},
-		"what is no URL":       {func(int) string { return `</%zz?secret=S3CRET>; rel="next"` }, nil, "not a URL"},
-		"another host":         {func(int) string { return `<https://` + other + `/v2/app/tags/list?page=1>; rel="next"` }, nil, "another host"},
-		"another scheme":       {func(int) string { return `<ftp://` + home + `/x>; rel="next"` }, nil, "not allowed"},
-		"a link to the prefix": {func(int) string { return `</v2/app/tags/list?page=0>; rel="prev"` }, []string{"a-1", "b"}, ""},
+		"nothing that leads to itself": {func(page int) string { return link(min(page+1, 3)) }, []string{"a", "a-1", "a/2", "b", "z"}, ""},
+		"a circle":                     {func(page int) string { return link((page + 1) % 2) }, nil, "returns to an earlier page"},
+		"itself":                       {func(int) string { return link(1) }, nil, "returns to an earlier page"},
+		"what cannot be read":          {func(int) string { return "/v2/app/tags/list?page=1" }, nil, "cannot be read"},
+		"what is no URL":               {func(int) string { return `</%zz?secret=S3CRET>; rel="next"` }, nil, "not a URL"},
+		"another host":                 {func(int) string { return `<https://` + other + `/v2/app/tags/list?page=1>; rel="next"` }, nil, "another host"},
+		"another scheme":               {func(int) string { return `<ftp://` + home + `/x>; rel="next"` }, nil, "not allowed"},
+		"a link to the prefix":         {func(int) string { return `</v2/app/tags/list?page=0>; rel="prev"` }, []string{"a-1", "b"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			gate := emulator.NewGate(listed(pages, test.next))

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 )
 
 // Allowed checks a URL that a registry or its token server names, and returns it as it must be requested. A registry with TLS must not lead
@@ -15,7 +16,7 @@ import (
 // default ports, into its Location and Link headers.
 func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 	next := *u
-	next.User, next.Fragment = nil, ""
+	next.User, next.Fragment, next.RawQuery = nil, "", EscapedQuery(u.RawQuery)
 	ours := t.schemeOf(t.host)
 	home := bare(ours, u.Host) == bare(ours, t.host)
 	switch {
@@ -32,6 +33,20 @@ func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 		return nil, fmt.Errorf("%s leads to an address of this machine, %s, which is not allowed", t.host, ShownHost(u.Host))
 	}
 	return &next, nil
+}
+
+// EscapedQuery escapes what a query in a Link or a Location may not have and has all the same, such as blanks: sent as they are, they would end the
+// request line.
+func EscapedQuery(raw string) string {
+	var b strings.Builder
+	for i := range len(raw) {
+		if c := raw[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
+		}
+		b.WriteByte(raw[i])
+	}
+	return b.String()
 }
 
 var hostForm = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?$`)
