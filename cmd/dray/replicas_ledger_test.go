@@ -82,7 +82,7 @@ func TestReplicasKeepNoSecrets(t *testing.T) {
 // TestReplicasIdle: replicas with many mappings, none of which is due, ask the ledger for little and take little of the processors.
 func TestReplicasIdle(t *testing.T) {
 	timed(t)
-	const replicas, mappings, seconds = 3, 10_000, 20
+	const replicas, mappings, seconds = 3, 10_000, 30 // so long that each reports its jobs once
 	url := postgrestest.Database(t)
 	db := ledgerDB(t, url)
 	var all []*running

@@ -70,7 +70,7 @@ const (
 	// boardEvery is how often the board is read at the most, scheduledEvery at the least; boardLasts limits how long that takes.
 	boardEvery     = time.Second
 	boardLasts     = 2 * time.Second
-	scheduledEvery = 10 * time.Second
+	scheduledEvery = 30 * time.Second
 	// endPause is the pause before what ends a claim is sent again.
 	endPause = 500 * time.Millisecond
 	// leaveLasts limits how long the ledger may take to hear of the end.
