@@ -71,17 +71,22 @@ func (d *azureDesk) write(t *testing.T, name, content string) string {
 	return path
 }
 
-// config has what all mappings need.
+// config writes a config.
 func (d *azureDesk) config(t *testing.T, mappings ...string) string {
 	t.Helper()
-	return d.write(t, "dray.yaml", strings.Join(append([]string{
+	return d.write(t, "dray.yaml", d.text(mappings...))
+}
+
+// text is a config with what all mappings need.
+func (d *azureDesk) text(mappings ...string) string {
+	return strings.Join(append([]string{
 		"version: 1", "stateDir: state", "registries:",
 		"  targetregistry.azurecr.io: {azure: {}}",
 		"  sourceregistry-b2c3.azurecr.io: {azure: {resourceID: " + d.source.ID() + "}}",
 		"azure:",
 		"  credential: {kind: client-secret, tenantID: " + azureTenant + ", clientID: " + azureClient + ", clientSecret: '${env:AZURE_SECRET}'}",
 		"mappings:",
-	}, mappings...), "\n"))
+	}, mappings...), "\n")
 }
 
 // dray runs a process, and returns what it said and its peak of memory in bytes.
