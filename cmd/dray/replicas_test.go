@@ -23,7 +23,8 @@ import (
 type cluster struct {
 	t        *testing.T
 	database string
-	ledger   *postgrestest.Proxy
+	// ledger is the way to the database; nil if there is none between.
+	ledger *postgrestest.Proxy
 	// apart are ways of their own that replicas have to the ledger.
 	apart          map[int]*postgrestest.Proxy
 	source, target *registry.Registry
@@ -45,8 +46,13 @@ const steady = 4
 func newCluster(t *testing.T, replicas int) *cluster {
 	t.Helper()
 	database := postgrestest.Database(t)
+	return newClusterOver(t, database, postgrestest.Proxied(t, database), replicas)
+}
+
+func newClusterOver(t *testing.T, database string, ledger *postgrestest.Proxy, replicas int) *cluster {
+	t.Helper()
 	c := &cluster{
-		t: t, database: database, ledger: postgrestest.Proxied(t, database), apart: map[int]*postgrestest.Proxy{}, under: map[string]int{},
+		t: t, database: database, ledger: ledger, apart: map[int]*postgrestest.Proxy{}, under: map[string]int{},
 		source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
 	}
 	c.from, c.to = start(t, c.source), start(t, c.target)
@@ -90,13 +96,16 @@ func (c *cluster) add() {
 
 // write writes the config of a replica, with more jobs than the usual ones.
 func (c *cluster) write(replica int, more ...string) {
-	ledger := c.ledger
-	if own := c.apart[replica]; own != nil {
-		ledger = own
+	ledger := c.database
+	switch own := c.apart[replica]; {
+	case own != nil:
+		ledger = own.URL
+	case c.ledger != nil:
+		ledger = c.ledger.URL
 	}
 	lines := []string{
 		"version: 1", serverLine(c.desks[replica].socket), "stateDir: " + filepath.Join(c.desks[replica].target, "state"), "shutdownGrace: 1s",
-		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", withPassword(ledger.URL), replica), "mappings:",
+		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", withPassword(ledger), replica), "mappings:",
 	}
 	for i := range steady {
 		lines = append(lines, mapping("name: steady-%d, source: '%s/steady-%d', target: '%s/steady-%d', tags: ['v*'], schedule: '@every 10s', referrers: false", i, c.from, i, c.to, i))
@@ -363,6 +372,31 @@ func TestLedgerIsAway(t *testing.T) {
 		if s := r.status(t); !s.Ledger.Reachable || s.Ledger.Kind != "postgresql" || s.Ledger.RoundTrip <= 0 || c.metric(i, "dray_ledger_up") != 1 {
 			t.Errorf("the ledger is %+v, dray_ledger_up %v", s.Ledger, c.metric(i, "dray_ledger_up"))
 		}
+	}
+	c.ends()
+}
+
+// TestLedgerIsKilled: a PostgreSQL that is killed with SIGKILL while jobs run, and started again, loses nothing that it has said: all goes on, also where
+// holds are gone with it, and no job runs twice at once.
+func TestLedgerIsKilled(t *testing.T) {
+	timed(t)
+	server := postgrestest.NewMortal(t)
+	c := newClusterOver(t, server.URL, nil, 2)
+	for n := range 3 {
+		digest := c.push("asked")
+		c.source.Inject(registry.Fault{Delay: 4 * time.Second, Times: 1, Match: func(r *http.Request) bool { return r.URL.Path == "/v2/asked/tags/list" }})
+		if _, err := c.replicas[n%2].client.Sync(t.Context(), "asked"); err != nil {
+			t.Fatal(err)
+		}
+		c.replicas[0].until(t, "it runs", func() bool { return find(c.replicas[0].status(t), "asked").State == record.JobRunning })
+		server.Kill(t)
+		server.Start(t)
+		t.Logf("the image is there %s after the return", c.arrives("asked", digest, time.Minute))
+		c.replicas[0].until(t, "the run is recorded", func() bool { return len(c.history(0, "asked")) >= n+2 })
+	}
+	c.alive(2)
+	for i := range c.replicas {
+		c.replicas[i].until(t, "it is ready", func() bool { status, _ := c.get(i, "/readyz"); return status == http.StatusOK })
 	}
 	c.ends()
 }

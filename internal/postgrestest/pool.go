@@ -22,7 +22,7 @@ func Pooled(tb testing.TB) string {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil { //nolint:gosec // another user reads it
 		tb.Fatal(err)
 	}
-	pooler, err := startProcess(own, "TERM", "process up", "/usr/sbin/pgbouncer", file)
+	pooler, err := startProcess(own, own, "TERM", "process up", "/usr/sbin/pgbouncer", file)
 	if err != nil {
 		tb.Fatalf("start PgBouncer: %v; install pgbouncer", err)
 	}

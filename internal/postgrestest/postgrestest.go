@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -47,7 +48,10 @@ func Stop() {
 	}
 }
 
-func url(database string) string { return "postgres://dray@/" + database + "?host=" + dir }
+func url(database string) string { return at(dir, database) }
+
+// at is the URL of a database of the server in a directory.
+func at(dir, database string) string { return "postgres://dray@/" + database + "?host=" + dir }
 
 func admin(tb testing.TB, statement string) {
 	tb.Helper()
@@ -63,11 +67,16 @@ func admin(tb testing.TB, statement string) {
 
 // start makes a cluster and starts its server, which writes to no disk in earnest.
 func start() (_ *process, err error) {
-	bin, err := programs()
-	if err != nil {
+	if dir, err = directory(); err != nil {
 		return nil, err
 	}
-	if dir, err = directory(); err != nil {
+	return startIn(dir, dir, "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+}
+
+// startIn starts a server in a directory, with a cluster that is made where it has none. When it ends, a directory is removed.
+func startIn(dir, remove string, options ...string) (*process, error) {
+	bin, err := programs()
+	if err != nil {
 		return nil, err
 	}
 	attr, err := unprivileged()
@@ -77,14 +86,20 @@ func start() (_ *process, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startPatience)
 	defer cancel()
 	data := filepath.Join(dir, "data")
+	if _, err := os.Stat(data); err == nil {
+		return serve(bin, dir, remove, options)
+	}
 	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "dray", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	return startProcess(dir, "QUIT", "ready to accept connections", filepath.Join(bin, "postgres"), "-D", data, "-k", dir,
-		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-		"-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "autovacuum=off")
+	return serve(bin, dir, remove, options)
+}
+
+func serve(bin, dir, remove string, options []string) (*process, error) {
+	return startProcess(dir, remove, "QUIT", "ready to accept connections", append([]string{filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-k", dir,
+		"-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "autovacuum=off"}, options...)...)
 }
 
 // programs returns the directory of Debian's newest PostgreSQL.

@@ -21,14 +21,14 @@ const (
 	stopPatience  = 30 * time.Second
 )
 
-// watch starts a server, and stops it and removes its directory when its input ends: when stop is called, or when the tests are killed.
-const watch = `signal=$1 dir=$2; shift 2
+// watch starts a server, and stops it and removes a directory when its input ends: when stop is called, or when the tests are killed.
+const watch = `signal=$1 remove=$2; shift 2
 "$@" & server=$!
 exec 2>/dev/null
 cat >/dev/null
 kill -s "$signal" "$server"
 wait "$server"
-rm -rf "$dir"`
+rm -rf "$remove"`
 
 // process is a server in a directory of its own, with a user other than root.
 type process struct {
@@ -36,14 +36,14 @@ type process struct {
 	held io.Closer // its input
 }
 
-// startProcess starts a program, waits until it says that it is ready, and stops it by a signal.
-func startProcess(dir, signal, ready string, program ...string) (*process, error) {
+// startProcess starts a program in a directory, waits until it says that it is ready, stops it by a signal, and then removes a directory.
+func startProcess(dir, remove, signal, ready string, program ...string) (*process, error) {
 	attr, err := unprivileged()
 	if err != nil {
 		return nil, err
 	}
 	attr.Setpgid = true // an interrupt from the terminal is for the tests
-	cmd := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", watch, "sh", signal, dir}, program...)...)
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", watch, "sh", signal, remove}, program...)...)
 	cmd.Dir, cmd.SysProcAttr = dir, attr
 	held, err := cmd.StdinPipe()
 	if err != nil {
