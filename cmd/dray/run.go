@@ -159,9 +159,10 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		Changed: s.watch.Changed(), Log: s.log,
 	})
 	if r := cfg.Server.Registry; r != nil {
-		if s.registry, s.registryDoor, err = newRegistry(ctx, r, s.log); err != nil {
+		if s.registry, s.registryDoor, err = newRegistry(ctx, r, nil, s.log); err != nil {
 			return fmt.Errorf("server.registry: %w", err)
 		}
+		s.metrics.Served(s.registry.Stats)
 	}
 	if cfg.Server.Listen == "" {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/serve"
 	"github.com/draysync/dray/internal/web"
 )
@@ -107,12 +109,12 @@ func exposed(address net.Addr) bool {
 // errExposed says that a registry would have no TLS beyond this machine.
 var errExposed = errors.New("can be reached by other machines: give a certificate and its key, or allow plain HTTP")
 
-// newRegistry returns a registry over layouts, and the listener that it is for.
-func newRegistry(ctx context.Context, c *config.Served, log *slog.Logger) (server *serve.Server, door net.Listener, err error) {
+// newRegistry returns a registry over layouts, and the listener that it is for. Scraped answers at its /metrics; nil for nothing there.
+func newRegistry(ctx context.Context, c *config.Served, scraped http.Handler, log *slog.Logger) (server *serve.Server, door net.Listener, err error) {
 	warn := func(path string, err error) {
 		log.LogAttrs(ctx, slog.LevelWarn, "a changed file stays unused", slog.String("source", path), slog.Any("err", err))
 	}
-	options := serve.Options{Mirrors: c.Mirrors, Log: log}
+	options := serve.Options{Mirrors: c.Mirrors, Metrics: scraped, Log: log}
 	for _, l := range c.Layouts {
 		path, err := filepath.Abs(l.Path)
 		if err != nil {
@@ -142,7 +144,9 @@ func newRegistry(ctx context.Context, c *config.Served, log *slog.Logger) (serve
 
 // serveLayouts serves until ctx ends. Pulls under way then have a grace.
 func (a *app) serveLayouts(ctx context.Context, c config.Served) error {
-	server, door, err := newRegistry(ctx, &c, a.logger(config.Log{}))
+	var server *serve.Server
+	scraped := metrics.NewServed(buildVersion().Version, func() serve.Stats { return server.Stats() })
+	server, door, err := newRegistry(ctx, &c, scraped.Handler(), a.logger(config.Log{}))
 	switch {
 	case errors.Is(err, errExposed):
 		return usage("%w (--tls-cert and --tls-key, or --plain-http)", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,6 +85,24 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s did not arrive", name)
 		}
 	}
+	if metrics := scrape(t, address); !strings.Contains(metrics, `dray_serve_requests_total{code="200",kind="blob"}`) || strings.Contains(metrics, "dray_config_last_reload") {
+		t.Error(metrics)
+	}
+}
+
+// scrape returns the metrics at an address.
+func scrape(t *testing.T, address string) string {
+	t.Helper()
+	response, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
 // TestServeRefuses: what dray serve does not begin with.
@@ -211,6 +231,18 @@ func TestServeInDaemon(t *testing.T) {
 	if digest != source.Digest("app", "1") {
 		t.Errorf("%s, want %s", digest, source.Digest("app", "1"))
 	}
+	through := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	r.until(t, "the daemon's metrics count what is served", func() bool {
+		response, err := through.Get("http://daemon/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		raw, err := io.ReadAll(response.Body)
+		return err == nil && strings.Contains(string(raw), `dray_serve_requests_total{code="200",kind="manifest"}`)
+	})
 	write("other")
 	r.until(t, "the log names the key", func() bool {
 		lines := r.log.entries(t, "a key of the config takes effect only when dray is restarted")

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/serve"
 )
 
 // TestDocumented has a row of examples/prometheus/README.md for each metric of dray, with its labels, and no row for another.
@@ -22,6 +23,7 @@ func TestDocumented(t *testing.T) {
 	m.Budgets(func() []record.Budget { return nil })
 	m.Sharing(func() Sharing { return Sharing{} })
 	m.Ledger()
+	m.Served(func() serve.Stats { return serve.Stats{} })
 	descs := make(chan *prometheus.Desc)
 	go func() { m.registry.Describe(descs); close(descs) }()
 	pattern := regexp.MustCompile(`^Desc\{fqName: "(dray_[^"]*)", help: ".*", constLabels: \{.*\}, variableLabels: \{(.*)\}\}$`)

@@ -55,9 +55,13 @@ func New(version string, engines ...string) *Metrics {
 	return m
 }
 
-func (m *Metrics) describeProcess(version string) {
+func (m *Metrics) describeBuild(version string) {
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.gauge("dray_build_info", "Always 1; the labels say what runs.", "version", "goversion").WithLabelValues(version, runtime.Version()).Set(1)
+}
+
+func (m *Metrics) describeProcess(version string) {
+	m.describeBuild(version)
 	m.reloadSuccessful = m.gauge("dray_config_last_reload_successful", "Whether the config as it was last read was taken over: 1, or 0 where the one before it runs on.")
 	m.reloadSuccess = m.gauge("dray_config_last_reload_success_timestamp_seconds", "When a config was last taken over.")
 	m.requests = m.counter("dray_registry_requests_total", "Requests to a registry, each attempt by itself, with those to its token server and to where it redirects. The code is error where no answer came.",

@@ -45,7 +45,10 @@ func refuse(status int, code, format string, args ...any) error {
 	return &refusal{status, code, fmt.Sprintf(format, args...)}
 }
 
-const prefix = "/v2/"
+const (
+	prefix      = "/v2/"
+	metricsPath = "/metrics"
+)
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
@@ -59,8 +62,12 @@ func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "ok\n") // the client may be gone
 		return
 	}
+	defer s.stats.count(r.URL.Path, w)
 	err := s.admit(w, r)
-	if err == nil {
+	switch {
+	case err == nil && r.URL.Path == metricsPath:
+		s.options.Metrics.ServeHTTP(w, r)
+	case err == nil:
 		err = s.route(w, r)
 	}
 	if err == nil || r.Context().Err() != nil {
@@ -77,7 +84,8 @@ func (s *Server) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 
 // admit refuses who may not ask, and what is not answered at all.
 func (s *Server) admit(w *writer, r *http.Request) error {
-	if r.URL.Path != "/v2" && !strings.HasPrefix(r.URL.Path, prefix) {
+	isMetrics := s.options.Metrics != nil && r.URL.Path == metricsPath
+	if r.URL.Path != "/v2" && !isMetrics && !strings.HasPrefix(r.URL.Path, prefix) {
 		return refuse(http.StatusNotFound, unsupported, "this is a registry: its paths begin with /v2/")
 	}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
@@ -199,6 +207,7 @@ func (s *Server) blob(w *writer, r *http.Request, repo repository, last string) 
 		if errors.Is(err, image.ErrCorrupt) {
 			_ = s.absent(repo, d, blobUnknown, err)
 		}
+		w.status = 0
 		panic(http.ErrAbortHandler) // the status is sent: all that is left to say is that the answer is not whole
 	}
 	return nil

@@ -27,8 +27,10 @@ type Options struct {
 	Users *Users
 	// Certificate is what the server shows; nil for HTTP without TLS.
 	Certificate *Certificate
-	Log         *slog.Logger
-	Limits      Limits
+	// Metrics answers at /metrics, for those who may pull; nil for nothing there.
+	Metrics http.Handler
+	Log     *slog.Logger
+	Limits  Limits
 }
 
 // Layout is a layout, or a folder with layouts below it.
@@ -68,7 +70,8 @@ type Server struct {
 	conns   *connlimit.Limit
 	repositories
 	// told has the files that the log has named as damaged or unreadable.
-	told sync.Map
+	told  sync.Map
+	stats stats
 }
 
 // New returns a server that answers nothing before [Server.Serve].

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -19,6 +20,9 @@ type writer struct {
 
 	control *http.ResponseController
 	limit   time.Duration
+	// status is that of the answer, and sent how many bytes its body has so far.
+	status int
+	sent   int64
 }
 
 func newWriter(w http.ResponseWriter, limit time.Duration) *writer {
@@ -30,13 +34,17 @@ func (w *writer) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(w.limi
 // WriteHeader implements http.ResponseWriter.
 func (w *writer) WriteHeader(status int) {
 	w.extend()
+	w.status = cmp.Or(w.status, status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (w *writer) Write(p []byte) (int, error) {
 	w.extend()
-	return w.ResponseWriter.Write(p)
+	w.status = cmp.Or(w.status, http.StatusOK)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 // ReadFrom implements io.ReaderFrom, so that the system can send files by itself.
@@ -50,10 +58,12 @@ func (w *writer) ReadFrom(r io.Reader) (sent int64, err error) {
 	if !ok {
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
+	w.status = cmp.Or(w.status, http.StatusOK)
 	for limited.N > 0 {
 		w.extend()
 		n, err := to.ReadFrom(&io.LimitedReader{R: content.File, N: min(piece, limited.N)})
 		sent, limited.N = sent+n, limited.N-n
+		w.sent += n
 		if err != nil || n == 0 {
 			return sent, err
 		}
