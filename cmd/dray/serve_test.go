@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -253,5 +256,39 @@ func TestServeInDaemon(t *testing.T) {
 	}
 	if err := <-r.ended; err != nil {
 		t.Errorf("%v\n%s", err, r.log)
+	}
+}
+
+// TestServeInCompose: the command of the compose file serves layouts over TLS.
+func TestServeInCompose(t *testing.T) {
+	text, err := os.ReadFile("../../examples/compose/serve.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, ok := strings.Cut(string(text), "\n    command: [serve, ")
+	list, _, closed := strings.Cut(list, "]\n")
+	if !ok || !closed {
+		t.Fatalf("no command in\n%s", text)
+	}
+	some := httptest.NewTLSServer(nil) // for its certificate
+	defer some.Close()
+	pair, secrets := some.TLS.Certificates[0], t.TempDir()
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "tls.key": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(secrets, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list = strings.NewReplacer("/srv/stage", staged(t, "app"), "/run/secrets", secrets, `":5000"`, "127.0.0.1:0").Replace(list)
+	response, err := some.Client().Get("https://" + serveTo(t, strings.Split(list, ", ")...) + "/v2/app/manifests/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Error(response.Status)
 	}
 }
