@@ -265,7 +265,11 @@ func (l *listing) names(field string, each func(string) error) error {
 	paced := &paced{r: l.Reader}
 	dec := json.NewDecoder(paced)
 	paced.dec = dec
-	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
+	token, err := dec.Token()
+	if errors.Is(err, io.EOF) && paced.read == 0 {
+		return errEmptyAnswer
+	}
+	if err != nil || token != json.Delim('{') {
 		return noList(l, err)
 	}
 	list := false

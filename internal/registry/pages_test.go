@@ -180,6 +180,18 @@ func TestListsWithoutProgress(t *testing.T) {
 	}
 }
 
+// TestEmptyAnswer: an answer without a body is no list that broke off, and is not asked for again.
+func TestEmptyAnswer(t *testing.T) {
+	for _, status := range []int{200, 204} {
+		gate := emulator.NewGate(answer(status, nil, ""))
+		_, err := client(t, emulator.Network{home: gate}, Options{}).Tags(t.Context(), at("app"), everything)
+		contains(t, fmt.Sprint(err), "GET tag list", "its answer is empty")
+		if n := len(gate.Requests()); n != 1 {
+			t.Errorf("%d: %d requests", status, n)
+		}
+	}
+}
+
 // TestLinkWithoutThePrefix: Artifactory leaves a part of the path out.
 func TestLinkWithoutThePrefix(t *testing.T) {
 	pages := listed([][]string{{"a"}, {"b"}}, func(page int) string {
