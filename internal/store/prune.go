@@ -55,13 +55,19 @@ func (s *Store) fit(ctx context.Context, unused moment, maxBytes int64) error {
 	if maxBytes <= 0 {
 		return nil
 	}
-	for more := true; more; {
+	for misses := 0; misses < pruneSteps; {
 		excess, err := s.excess(ctx, maxBytes)
 		if excess <= 0 || err != nil {
 			return err
 		}
-		if more, err = s.dropOldest(ctx, excess); err != nil {
+		found, dropped, err := s.dropOldest(ctx, maxBytes)
+		switch {
+		case err != nil:
 			return err
+		case !found:
+			misses = pruneSteps
+		case dropped == 0: // others have dropped them, or used them
+			misses++
 		}
 	}
 	for range pruneSteps {
@@ -95,41 +101,59 @@ func (s *Store) dropManifests(ctx context.Context, before moment) (more bool, er
 	return n == pruneRows, err
 }
 
-// dropOldest deletes the least recently used manifests that have together some bytes, and reports whether it found any. They are looked up
-// without blocking writers: what is used meanwhile stays.
-func (s *Store) dropOldest(ctx context.Context, bytes int64) (some bool, err error) {
-	digests, last, err := s.oldest(ctx, bytes)
+// dropOldest deletes the least recently used manifests until the rest fits. It reports whether there are any, and how many it has deleted. They are
+// looked up without blocking writers: what is used meanwhile stays. The excess is read after them. So what others delete at the same time
+// makes it less, or is among those found: together they delete no more than one would.
+func (s *Store) dropOldest(ctx context.Context, maxBytes int64) (found bool, dropped int64, err error) {
+	all, err := s.oldest(ctx)
+	if err != nil || len(all) == 0 {
+		return false, 0, err
+	}
+	excess, err := s.excess(ctx, maxBytes)
 	if err != nil {
-		return false, err
+		return true, 0, err
+	}
+	var digests []string
+	var last int64
+	for _, m := range all {
+		if excess <= 0 {
+			break
+		}
+		digests, last = append(digests, m.digest), m.used
+		excess -= m.size
 	}
 	for chunk := range slices.Chunk(digests, fitRows) {
 		const query = "DELETE FROM {manifests} WHERE digest IN (SELECT digest FROM {manifests} WHERE digest {in texts} AND used <= ? {unlocked})"
 		n, err := s.transact(ctx, do(query, array(chunk), last))
 		if err != nil {
-			return false, err
+			return true, dropped, err
 		}
-		some = some || n > 0
+		dropped += n
 	}
-	return some, nil
+	return true, dropped, nil
 }
 
-// oldest returns the least recently used manifests that have together some bytes, at most maxDropped, and when the last of them was used.
-func (s *Store) oldest(ctx context.Context, bytes int64) (digests []string, last int64, err error) {
+// unusedManifest is one of the least recently used.
+type unusedManifest struct {
+	digest     string
+	size, used int64
+}
+
+// oldest returns the least recently used manifests, at most maxDropped.
+func (s *Store) oldest(ctx context.Context) (all []unusedManifest, err error) {
 	rows, err := s.query(ctx, "SELECT digest, length(raw), used FROM {manifests} ORDER BY used LIMIT ?", maxDropped)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	for bytes > 0 && rows.Next() {
-		var d string
-		var size int64
-		if err := rows.Scan(&d, &size, &last); err != nil {
-			return nil, 0, err
+	for rows.Next() {
+		var m unusedManifest
+		if err := rows.Scan(&m.digest, &m.size, &m.used); err != nil {
+			return nil, err
 		}
-		digests = append(digests, d)
-		bytes -= size
+		all = append(all, m)
 	}
-	return digests, last, rows.Err()
+	return all, rows.Err()
 }
 
 // dropOthers deletes everything else that was last used before a time, repository by repository.
