@@ -449,6 +449,9 @@ If dray is interrupted, call it again.
 
 With --key nothing is unpacked that is not signed by one of the keys; see dray bundle verify.
 
+With --prune, tags that the near side has removed since the bundle that this one needs are removed too, where they
+still are what that bundle had, and once all else is loaded. dray layout gc removes what no tag needs then.
+
 Once a tag of a bundle has moved, an older bundle of that site is refused. The exit code is 3 if something is
 missing or damaged, and 1 if nothing can be loaded.
 
@@ -477,6 +480,7 @@ missing or damaged, and 1 if nothing can be loaded.
 	}
 	c.Flags().StringVar(&o.Into, "into", "", "load into layouts at or below the folder `PATH`")
 	c.Flags().BoolVar(&o.AllowOlder, "allow-older", false, "let tags move back to what an older bundle has")
+	c.Flags().BoolVar(&o.Prune, "prune", false, "remove tags that the near side has removed")
 	keysFlag(c, &keys)
 	completeFolders(c, "into")
 	return c
@@ -492,8 +496,9 @@ type loadedBundle struct {
 	SignedBy string       `json:"signed_by"`
 	Totals   loadedTotals `json:"totals"`
 	Tags     []loadedTag  `json:"tags"`
-	// Removed are tags that the near side no longer has. They stay.
+	// Removed are tags that the near side no longer has. They stay, but for Pruned.
 	Removed  []string        `json:"removed"`
+	Pruned   []string        `json:"pruned"`
 	Problems []bundleProblem `json:"problems"`
 	// Missing is what incomplete tags lack, which the file Request lists too.
 	Missing []image.Digest `json:"missing"`
@@ -515,11 +520,18 @@ type loadedTag struct {
 
 func (a *app) loadedBundle(l bundle.Loaded) error {
 	answer := loadedBundle{
-		Version: 1, Command: "bundle load", Bundle: l.Name(), SHA256: l.SHA256, SignedBy: l.Signer, Tags: []loadedTag{}, Removed: []string{}, Problems: bundleProblems(l.Problems),
+		Version: 1, Command: "bundle load", Bundle: l.Name(), SHA256: l.SHA256, SignedBy: l.Signer, Tags: []loadedTag{}, Removed: []string{}, Pruned: []string{}, Problems: bundleProblems(l.Problems),
 		Missing: append([]image.Digest{}, l.Missing...), Request: l.Request,
 	}
+	var stay []string
 	for _, r := range l.Removed {
 		answer.Removed = append(answer.Removed, r.String())
+		if !slices.Contains(l.Pruned, r) {
+			stay = append(stay, r.String())
+		}
+	}
+	for _, r := range l.Pruned {
+		answer.Pruned = append(answer.Pruned, r.String())
 	}
 	var incomplete []string
 	for _, r := range l.Refs {
@@ -541,7 +553,8 @@ func (a *app) loadedBundle(l bundle.Loaded) error {
 	a.printBundleProblems(l.Problems)
 	slices.Sort(incomplete)
 	a.printNames(incomplete, "incomplete; the tag is as it was")
-	a.printNames(answer.Removed, "removed at the near side; the tag stays here")
+	a.printNames(answer.Pruned, "removed, as at the near side")
+	a.printNames(stay, "removed at the near side; the tag stays here")
 	fmt.Fprintf(a.out, "%s: %s loaded, %d kept, %d incomplete; %s\n", l.Name(), plural(answer.Totals.Loaded, "tag", "tags"),
 		answer.Totals.Kept, answer.Totals.Incomplete, l.SHA256)
 	a.printSigner(l.Signer)

@@ -282,3 +282,44 @@ func TestSitesInTurn(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestPrune: tags that the near side has removed stay, unless they are to be removed. One that somebody else has moved meanwhile stays in any case, and so do
+// all while something is missing.
+func TestPrune(t *testing.T) {
+	from, to, into := stage(t, 6, 50_000), t.TempDir(), t.TempDir()
+	create(t, from, to, 0)
+	load(t, into, to)
+	acknowledge(t, from, receipt(t, into).Code())
+	app := filepath.Join(from, "app")
+	untag(t, app, "v2")
+	untag(t, app, "v4")
+	put(t, app, "v9", registry.MultiArch(9, registry.ImageOptions{LayerSize: 50_000}))
+	put(t, filepath.Join(into, "app"), "v4", registry.SingleArch(44, "linux/amd64", registry.ImageOptions{LayerSize: 1000}))
+	next := t.TempDir()
+	done := create(t, from, next, MinVolume)
+	pruned := func() []Ref {
+		t.Helper()
+		l, err := Load(t.Context(), LoadOptions{Paths: []string{next}, Into: into, Prune: true})
+		must(t, err)
+		return l.Pruned
+	}
+	last := filepath.Join(next, done.Volumes[len(done.Volumes)-1].Name)
+	must(t, os.Rename(last, last+".aside"))
+	if got := pruned(); len(got) > 0 || tagsOf(t, into)["app:v2"] == "" {
+		t.Errorf("incomplete, and %v are removed", got)
+	}
+	must(t, os.Rename(last+".aside", last))
+	if l := load(t, into, next); !l.Whole() || len(l.Pruned) > 0 || tagsOf(t, into)["app:v2"] == "" {
+		t.Errorf("not asked for, and %v are removed", l.Pruned)
+	}
+	if got := pruned(); len(got) != 1 || got[0].String() != "app:v2" {
+		t.Errorf("%v are removed", got)
+	}
+	tags := tagsOf(t, into)
+	if tags["app:v2"] != "" || tags["app:v4"] == "" || tags["app:v9"] == "" || len(tags) != 6 {
+		t.Errorf("%v", tags)
+	}
+	if got := pruned(); len(got) > 0 {
+		t.Errorf("again: %v are removed", got)
+	}
+}

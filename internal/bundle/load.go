@@ -24,6 +24,8 @@ type LoadOptions struct {
 	Into  string
 	// AllowOlder lets tags move back to what an older bundle has.
 	AllowOlder bool
+	// Prune removes the tags that the near side has removed since the base, where they still are what the base had, once all others are loaded.
+	Prune bool
 	// Keys are those of which one must have signed the document; without any it need not be signed.
 	Keys []signature.FileKey
 }
@@ -59,6 +61,8 @@ type Loaded struct {
 	// Missing is what incomplete refs lack, manifests first, and Request the path of a file that lists it; empty for none.
 	Missing []image.Digest
 	Request string
+	// Pruned are tags that were removed.
+	Pruned []Ref
 }
 
 // Whole reports whether all refs are loaded.
@@ -138,7 +142,7 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	}
 	l.look()
 	if l.Whole() {
-		err := l.finish()
+		err := l.finish(ctx, o.Prune)
 		return l.Loaded, err
 	}
 	if err := errors.Join(os.MkdirAll(received, 0o755), os.MkdirAll(l.into.poolDir(l.ID), 0o755)); err != nil { //nolint:gosec // images are no secret
@@ -158,7 +162,7 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	if err := l.place(ctx); err != nil {
 		return l.Loaded, err
 	}
-	err = l.finish()
+	err = l.finish(ctx, o.Prune)
 	return l.Loaded, err
 }
 
@@ -416,9 +420,28 @@ func (l *loader) remember(complete bool) error {
 	return file.Replace(filepath.Join(l.into.dir, loadedPrefix+l.ID+".json"), raw, 0o644)
 }
 
+// prune removes tags that the near side has removed.
+func (l *loader) prune(ctx context.Context) error {
+	for _, r := range l.Removed {
+		removed, err := l.store.RemoveTags(ctx, l.repo(r.Repository), []layout.Tagged{{Tag: r.Tag, Descriptor: r.descriptor()}})
+		if err != nil {
+			return fmt.Errorf("%s: %w", r, err)
+		}
+		if len(removed) > 0 {
+			l.Pruned = append(l.Pruned, r)
+		}
+	}
+	return nil
+}
+
 // finish removes what a complete Load leaves, and writes what an incomplete one lacks.
-func (l *loader) finish() error {
+func (l *loader) finish(ctx context.Context, prune bool) error {
 	if l.Whole() {
+		if prune {
+			if err := l.prune(ctx); err != nil {
+				return err
+			}
+		}
 		if err := errors.Join(file.Replace(l.into.loadedDocument(l.ID), l.raw, 0o644), l.remember(true)); err != nil {
 			return err
 		}

@@ -2,10 +2,12 @@ package layout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
@@ -69,6 +71,38 @@ func (s *Store) SetTags(ctx context.Context, repo image.Repository, tags []Tagge
 		ix.set(t.Tag, t.Descriptor)
 	}
 	return ix.write(repo.Path)
+}
+
+// RemoveTags removes tags that still name these manifests, all in one write of index.json, and returns which. Nothing else is removed: what no tag needs
+// then is for [Store.Collect]. A directory that is not a layout has none.
+func (s *Store) RemoveTags(ctx context.Context, repo image.Repository, tags []Tagged) (removed []Tagged, err error) {
+	if _, err := readIndex(repo.Path); errors.Is(err, image.ErrAbsent) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	h, release, err := acquire(ctx, repo.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	h.index.Lock()
+	defer h.index.Unlock()
+	ix, err := readIndex(repo.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tags {
+		before := len(ix.entries)
+		ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.name() == t.Tag && e.Digest == t.Digest })
+		if len(ix.entries) < before {
+			removed = append(removed, t)
+		}
+	}
+	if len(removed) == 0 {
+		return nil, nil
+	}
+	return removed, ix.write(repo.Path)
 }
 
 // checkTree checks a manifest, and all below it.
