@@ -86,8 +86,8 @@ func (l *Ledger) Asked(op string, took time.Duration) {
 	l.requests.WithLabelValues(op).Observe(took.Seconds())
 }
 
-// TookOver counts a job that another process had begun, and that this one has taken.
-func (l *Ledger) TookOver() { l.takeovers.WithLabelValues("job").Inc() }
+// TookOver counts a job or a part of one that another process had begun, and that this one has taken; kind is which.
+func (l *Ledger) TookOver(kind string) { l.takeovers.WithLabelValues(label(kind)).Inc() }
 
 // Fenced counts that this process has given up what it was doing.
 func (l *Ledger) Fenced() { l.fenced.Inc() }

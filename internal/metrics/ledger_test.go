@@ -17,7 +17,7 @@ func TestLedger(t *testing.T) {
 	m := New("1.2.3", "copy")
 	m.Sharing(func() Sharing { return Sharing{Replicas: 3, Up: true} })
 	l := m.Ledger()
-	l.TookOver()
+	l.TookOver("job")
 	l.Fenced()
 	l.Fenced()
 	l.Waited("tag")

@@ -1,6 +1,8 @@
 package record
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -19,8 +21,50 @@ type Claim struct {
 	// Begun is when the job was taken, State its state until then.
 	Begun time.Time
 	State State
+	// Parts says that parts of an earlier run are left.
+	Parts bool
 	// Lost is closed once others may have the job; nil for never.
 	Lost <-chan struct{}
+}
+
+// PartClaim is the right of one process to make a part of the run of a job: some of its imports.
+type PartClaim struct {
+	ID int64
+	// Job and Fingerprint are those of the claim whose run it is.
+	Job, Fingerprint string
+	// Imports are those to make, in the form of who has observed.
+	Imports []json.RawMessage
+	// Token tells this claim from others.
+	Token int64
+	// Again says that it was taken before, so that some imports may have been made.
+	Again bool
+	// Lost is closed once others may have the part.
+	Lost <-chan struct{}
+}
+
+// PartState is how far a part is.
+type PartState struct {
+	ID int64
+	// Imports are those that nobody has made, Outcomes those of the others.
+	Imports, Outcomes []json.RawMessage
+	// Failed says that too many processes were gone before they had made it, so that nobody takes it any more.
+	Failed bool
+	// Under says that somebody is making it.
+	Under bool
+}
+
+// partKey is the key of a part's token in contexts.
+type partKey struct{}
+
+// InPart returns the context of work on a part.
+func InPart(ctx context.Context, token int64) context.Context {
+	return context.WithValue(ctx, partKey{}, token)
+}
+
+// PartOf returns the token of the part that a context is for; zero for none.
+func PartOf(ctx context.Context) int64 {
+	token, _ := ctx.Value(partKey{}).(int64)
+	return token
 }
 
 // ErrLost says that a claim is lost, so that nothing about its job was changed.

@@ -30,7 +30,7 @@ const take = "WITH job AS (SELECT id, name, " + claimColumns + ", due BETWEEN 1 
 	"again = CASE WHEN whole OR retry THEN '[]' ELSE job.again END, again_at = CASE WHEN whole OR retry THEN 0 ELSE job.again_at END, " +
 	"tried = CASE WHEN whole THEN 0 ELSE job.tried END " +
 	"FROM job WHERE jobs.id = job.id AND EXISTS (SELECT 1 FROM {members} WHERE id = ? AND expires > ?) " +
-	"AND (SELECT coalesce(max(number), 0) FROM {inforce}) = ? RETURNING jobs.token, jobs.begun, job.*"
+	"AND (SELECT coalesce(max(number), 0) FROM {inforce}) = ? RETURNING jobs.token, jobs.begun, job.*, whole AND EXISTS (SELECT 1 FROM {parts} p WHERE p.job = job.name)"
 
 // Take claims the first job that is due, of those between registries that are not full; but are the names of jobs that this process has
 // otherwise than the generation in force. If there is none it returns nil, and after how long the next one is due, negative for never. A job
@@ -54,7 +54,7 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 	answered := m.asks("take")
 	err = m.ledger.queryRow(ctx, take, now, now, now, array(full), array(but), id, now, record.Event, id, now, force).Scan(&claim.Token, &begun, &job, &claim.Job,
 		&s.Fingerprint, &anchor, &started, &ended, &succeeded, &s.Failures, &deferred, &given, &s.Vain, &due, &s.Trigger, &s.Planned, &s.Asked, &s.Anyway, &before, &s.BegunBy,
-		&looks, &lookAt, &again, &againAt, &s.Tried, &whole, &retry)
+		&looks, &lookAt, &again, &againAt, &s.Tried, &whole, &retry, &claim.Parts)
 	answered()
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -73,11 +73,11 @@ func (m *Member) Take(ctx context.Context, full, but []string) (claim *record.Cl
 			claim.Some = sorted(slices.Concat(s.Looks, s.Again))
 		}
 	}
-	if err := m.note(id, claim); err != nil {
+	if claim.Lost, err = m.note(id, &claimed{job: claim.Job, fingerprint: claim.Fingerprint, token: claim.Token}); err != nil {
 		return claim, 0, err
 	}
 	if !s.Begun.IsZero() {
-		m.options.Events.TookOver()
+		m.options.Events.TookOver("job")
 	}
 	return claim, 0, nil
 }
@@ -94,15 +94,15 @@ func sorted(texts []string) []string {
 }
 
 // note has a claim end with the membership under which it was made.
-func (m *Member) note(id int64, claim *record.Claim) error {
+func (m *Member) note(id int64, claim *claimed) (lost <-chan struct{}, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.id != id {
-		return errNoMember
+		return nil, errNoMember
 	}
-	lost := make(chan struct{})
-	m.claims[claim.Token], claim.Lost = &claimed{claim.Job, claim.Fingerprint, claim.Token, lost}, lost
-	return nil
+	claim.lost = make(chan struct{})
+	m.claims[claim.token] = claim
+	return claim.lost, nil
 }
 
 // next returns after how long a job is due that is free, negative for never.
@@ -126,7 +126,7 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 		"given = ?, vain = ?, claimed = '[]', again = ?, again_at = ?, tried = ?, deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
 		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
 		"WHERE name = ? AND member = ? AND token = ?"
-	id, err := m.holder(claim)
+	id, err := m.holder(claim.Token)
 	if err != nil {
 		return err
 	}
@@ -137,12 +137,12 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 	end := do(query, now, record.Text(state.Fingerprint), milliseconds(state.Started), milliseconds(state.Ended), milliseconds(state.Succeeded), state.Failures,
 		milliseconds(state.Given), state.Vain, array(state.Again), againAt, state.Tried, planned, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.Asked, planned, state.Trigger,
 		claim.Job, id, claim.Token)
-	return m.settle(ctx, claim, append(append([]statement{end}, putRun(&run)...), putActions(&run)...))
+	return m.settle(ctx, claim.Token, claim.Job, slices.Concat([]statement{end}, putRun(&run), putActions(&run), []statement{m.dropParts(claim)}))
 }
 
 // GiveBack ends a claim as if its job had not been taken.
 func (m *Member) GiveBack(ctx context.Context, claim *record.Claim) error {
-	id, err := m.holder(claim)
+	id, err := m.holder(claim.Token)
 	if err != nil {
 		return err
 	}
@@ -152,33 +152,33 @@ func (m *Member) GiveBack(ctx context.Context, claim *record.Claim) error {
 		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
 		"WHERE name = ? AND member = ? AND token = ?"
 	s, planned := claim.State, claim.Fingerprint
-	return m.settle(ctx, claim, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked, s.Anyway,
+	return m.settle(ctx, claim.Token, claim.Job, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked, s.Anyway,
 		array(s.Looks), milliseconds(s.LookAt), array(s.Again), milliseconds(s.AgainAt), s.Tried, planned, milliseconds(s.Deferred), now, planned, milliseconds(s.Due), record.Asked, planned, s.Trigger,
 		claim.Job, id, claim.Token)})
 }
 
 // holder returns the number under which a claim was made, if it is not lost.
-func (m *Member) holder(claim *record.Claim) (int64, error) {
+func (m *Member) holder(token int64) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.claims[claim.Token] == nil {
+	if m.claims[token] == nil {
 		return 0, record.ErrLost
 	}
 	return m.id, nil
 }
 
 // settle executes what ends a claim, once.
-func (m *Member) settle(ctx context.Context, claim *record.Claim, list []statement) error {
+func (m *Member) settle(ctx context.Context, token int64, job string, list []statement) error {
 	answered := m.asks("end")
 	changed, err := m.ledger.dialect.write(ctx, list, true)
 	answered()
 	if err != nil {
-		return m.ledger.failed(ctx, "end the claim of "+claim.Job, err)
+		return m.ledger.failed(ctx, "end the claim of "+job, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := m.claims[claim.Token]
-	delete(m.claims, claim.Token)
+	c := m.claims[token]
+	delete(m.claims, token)
 	if changed == 0 {
 		if c != nil {
 			close(c.lost)

@@ -108,6 +108,10 @@ func TestPlans(t *testing.T) {
 	if !strings.Contains(e.plans[take], "Index Scan using jobs_") {
 		t.Error(e.plans[take])
 	}
+	for _, condition := range []string{othersPart, ownPart} {
+		args := []any{maxLosses, 1, "[]", 1, 1, now, 1, now}
+		must(t, e.explain(ctx, takePart(condition), args))
+	}
 	scan := regexp.MustCompile(`Seq Scan on (manifests|repositories|blobs|referrers|selections|jobs|runs|outcomes)`)
 	for query, plan := range e.plans {
 		if scan.MatchString(plan) && query != l.find.jobs.query {

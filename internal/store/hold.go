@@ -34,6 +34,9 @@ const (
 		"WHERE h.member = excluded.member OR NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = h.member AND m.expires > ?)"
 	// claims is the condition that a member has a job, as the generation in force has it.
 	claims = "EXISTS (SELECT 1 FROM {jobs} WHERE name = ? AND member = ? AND token = ? AND planned = ? AND NOT removed)"
+	// claimsPart is the condition that a member has a part of such a job.
+	claimsPart = "EXISTS (SELECT 1 FROM {parts} p JOIN {jobs} j ON j.name = p.job WHERE p.job = ? AND p.member = ? AND p.token = ? AND p.fingerprint = ? " +
+		"AND j.planned = p.fingerprint AND NOT j.removed)"
 )
 
 // Hold waits until no other member does something, and gives this one the right to do it until done is called, or the membership ends. It calls
@@ -49,13 +52,18 @@ func (m *Member) Hold(ctx context.Context, what string, waits func()) (done func
 	return done, err
 }
 
-// Permit waits until no other member writes a tag, and gives this one the right to do so for a job that it has claimed; waited is set if another
+// Permit waits until no other member writes a tag, and gives this one the right to do so for a job that it has claimed, or for the part that the context
+// is for ([record.InPart]); waited is set if another
 // had it. It waits as long as ctx lasts. The error is record.ErrLost if the job was taken over, or has changed. done, to be called after the
 // write, asks for the job once more if it was lost meanwhile, since what was written may be old.
 func (m *Member) Permit(ctx context.Context, job, tag string) (done func(), waited bool, err error) {
-	claim := m.claimOf(job)
+	claim := m.claimOf(ctx, job)
 	if claim == nil {
 		return nil, false, record.ErrLost
+	}
+	claims := claims
+	if claim.part {
+		claims = claimsPart
 	}
 	mine := func(id int64) []any { return []any{job, id, claim.token, claim.fingerprint} }
 	key := "tag " + tag
@@ -127,12 +135,15 @@ func (m *Member) tell(f func(ctx context.Context)) {
 	}
 }
 
-// claimOf returns the claim of a job, nil if this process has none.
-func (m *Member) claimOf(job string) *claimed {
+// claimOf returns the claim of a job, or of the part that a context is for, nil if this process has none.
+func (m *Member) claimOf(ctx context.Context, job string) *claimed {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if token := record.PartOf(ctx); token != 0 {
+		return m.claims[token]
+	}
 	for _, c := range m.claims {
-		if c.job == job {
+		if c.job == job && !c.part {
 			return c
 		}
 	}

@@ -216,7 +216,7 @@ func (e *told) add(what string) {
 }
 
 func (e *told) Asked(op string, _ time.Duration) { e.add("asked " + op) }
-func (e *told) TookOver()                        { e.add("took over") }
+func (e *told) TookOver(kind string)             { e.add("took over " + kind) }
 func (e *told) Fenced()                          { e.add("fenced") }
 func (e *told) Waited(kind string)               { e.add("waited for " + kind) }
 
@@ -256,7 +256,7 @@ func TestEvents(t *testing.T) {
 	events.mu.Lock()
 	defer events.mu.Unlock()
 	for what, least := range map[string]int{
-		"took over": 1, "waited for manifest": 1, "fenced": 1, "asked offer": 1, "asked renew": 1, "asked sweep": 1, "asked take": 1, "asked hold": 2,
+		"took over job": 1, "waited for manifest": 1, "fenced": 1, "asked offer": 1, "asked renew": 1, "asked sweep": 1, "asked take": 1, "asked hold": 2,
 		"asked release": 1, "asked end": 1, "asked board": 1,
 	} {
 		if n := events.count[what]; n < least || n > 1 && !strings.HasPrefix(what, "asked") {

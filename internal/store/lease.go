@@ -48,8 +48,8 @@ type MemberOptions struct {
 type Events interface {
 	// Asked is told how long a request to the ledger took until it was answered, or failed. There are few different operations.
 	Asked(op string, took time.Duration)
-	// TookOver is told of a job that another process had begun, and that this one has taken.
-	TookOver()
+	// TookOver is told of a job or a part that another process had begun, and that this one has taken; kind is "job" or "part".
+	TookOver(kind string)
 	// Fenced is told that the member was given up.
 	Fenced()
 	// Waited is told of a wait for another process that does the same: the first word of a hold is its kind.
@@ -60,7 +60,7 @@ type Events interface {
 type unheard struct{}
 
 func (unheard) Asked(string, time.Duration) {}
-func (unheard) TookOver()                   {}
+func (unheard) TookOver(string)             {}
 func (unheard) Fenced()                     {}
 func (unheard) Waited(string)               {}
 
@@ -94,10 +94,14 @@ type inForce struct {
 	hash   string
 }
 
+// claimed is a claim of a job or, where part is set, of a part.
 type claimed struct {
 	job, fingerprint string
 	token            int64
 	lost             chan struct{}
+	part             bool
+	// told are the parts of the run of a job whose outcomes the run has.
+	told []int64
 }
 
 // Enter makes this process a member of a ledger. It is one until [Member.Leave], as long as [Member.Keep] runs.
@@ -312,10 +316,10 @@ func (m *Member) renew(ctx context.Context) error {
 	defer m.asks("renew")()
 	sent := boottime()
 	const query = "UPDATE {members} SET expires = ? WHERE id = ? AND expires > ? RETURNING " +
-		"(SELECT coalesce(json_agg(token), '[]') FROM {jobs} WHERE member = ?), (SELECT coalesce(max(number), 0) FROM {inforce}), (SELECT coalesce(max(hash), '') FROM {inforce})"
+		"(SELECT coalesce(json_agg(token), '[]') FROM (SELECT token FROM {jobs} WHERE member = ? UNION ALL SELECT token FROM {parts} WHERE member = ?) t), (SELECT coalesce(max(number), 0) FROM {inforce}), (SELECT coalesce(max(hash), '') FROM {inforce})"
 	var tokens []byte
 	var force inForce
-	err = m.ledger.queryRow(ctx, query, moment(m.options.Lease), id, now, id).Scan(&tokens, &force.number, &force.hash)
+	err = m.ledger.queryRow(ctx, query, moment(m.options.Lease), id, now, id, id).Scan(&tokens, &force.number, &force.hash)
 	if errors.Is(err, sql.ErrNoRows) {
 		m.giveUp()
 		return errNoMember
@@ -352,7 +356,9 @@ func (m *Member) compare(ctx context.Context, id int64, sent time.Duration, mine
 	if len(unknown) == 0 {
 		return nil
 	}
-	_, err := m.ledger.transact(ctx, do(freeJobs+", begun = 0 WHERE id IN (SELECT id FROM {jobs} WHERE member = ? AND token {in numbers} {unlocked})", now, now, id, array(unknown)))
+	_, err := m.ledger.transact(ctx,
+		do("UPDATE {parts} SET member = NULL WHERE id IN (SELECT id FROM {parts} WHERE member = ? AND token {in numbers} {unlocked})", id, array(unknown)),
+		do(freeJobs+", begun = 0 WHERE id IN (SELECT id FROM {jobs} WHERE member = ? AND token {in numbers} {unlocked})", now, now, id, array(unknown)))
 	return err
 }
 
@@ -380,6 +386,8 @@ func (m *Member) sweep(ctx context.Context) error {
 		m.endHolds(),
 		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
 		do(late, moment(-lateSoon)),
+		do("UPDATE {parts} SET member = NULL, losses = losses + 1 WHERE id IN (SELECT id FROM {parts} WHERE member IS NOT NULL "+
+			"AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = parts.member AND m.expires > ?) {unlocked})", now),
 		cutOff("NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?)", now),
 	}, false)
 	answered()
@@ -400,6 +408,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	}
 	defer done()
 	_, err = m.ledger.dialect.write(ctx, []statement{
+		do("UPDATE {parts} SET member = NULL WHERE member = ?", id),
 		cutOff("member = ?", id),
 		do("DELETE FROM {holds} WHERE member = ?", id),
 		do("DELETE FROM {members} WHERE id = ?", id),

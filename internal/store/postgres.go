@@ -381,8 +381,11 @@ func (p *postgres) size(ctx context.Context) (size int64, err error) {
 	return int64(math.Ceil(bytes)), err
 }
 
-// shrink leaves the space of rows to the database, and forgets old writes.
+// shrink leaves the space of rows to the database, and forgets old writes, and parts of runs that nobody has resumed.
 func (p *postgres) shrink(ctx context.Context) error {
-	_, err := p.write(ctx, []statement{do("DELETE FROM {writes} WHERE at < ?", moment(-writesLast))}, false)
+	_, err := p.write(ctx, []statement{
+		do("DELETE FROM {writes} WHERE at < ?", moment(-writesLast)),
+		do("DELETE FROM {parts} WHERE member IS NULL AND put < ? AND NOT EXISTS (SELECT 1 FROM {jobs} WHERE name = parts.job AND member IS NOT NULL)", moment(-writesLast)),
+	}, false)
 	return err
 }

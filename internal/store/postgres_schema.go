@@ -3,7 +3,7 @@ package store
 // ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
 // The tables are those of the SQLite store. The function now is the clock; it is stable,
 // which means once a statement, so that what is compared with it is found by indexes.
-var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4, ledgerVersion5}
+var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4, ledgerVersion5, ledgerVersion6}
 
 // ledgerMeta is where the version is.
 const ledgerMeta = `
@@ -202,4 +202,28 @@ CREATE UNLOGGED TABLE IF NOT EXISTS dray.holds (
 	member BIGINT NOT NULL,
 	taken  BIGINT NOT NULL
 );
+`
+
+// Imports of runs that several members make. run is the token of the claim of the job whose run it is. A part that has a member is being made, since
+// taken; one that has imports is still to be made, and outcomes are those of imports that it had. tries counts how often it was taken, and losses how
+// often its member was gone before the end.
+const ledgerVersion6 = `
+CREATE TABLE IF NOT EXISTS dray.parts (
+	id          BIGINT PRIMARY KEY,
+	run         BIGINT NOT NULL,
+	job         TEXT NOT NULL,
+	fingerprint TEXT NOT NULL,
+	position    BIGINT NOT NULL,
+	put         BIGINT NOT NULL,
+	imports     JSONB NOT NULL,
+	outcomes    JSONB NOT NULL DEFAULT '[]',
+	member      BIGINT,
+	token       BIGINT NOT NULL DEFAULT 0,
+	taken       BIGINT NOT NULL DEFAULT 0,
+	tries       BIGINT NOT NULL DEFAULT 0,
+	losses      BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS parts_free ON dray.parts (position) WHERE member IS NULL AND imports <> '[]';
+CREATE INDEX IF NOT EXISTS parts_member ON dray.parts (member) WHERE member IS NOT NULL;
+CREATE INDEX IF NOT EXISTS parts_job ON dray.parts (job);
 `
