@@ -72,9 +72,9 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	g := daemon.Generation{
 		Rejected: now.rejected,
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
-		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
+		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher, crew mirror.Crew) mirror.Result {
 			m := built.mirror(watcher)
-			m.Draining, m.CountKept = draining, true
+			m.Draining, m.CountKept, m.Crew = draining, true, crew
 			what := fmt.Sprintf("the mapping %q", name)
 			s.work.begin(what)
 			defer s.work.end(what)
@@ -83,6 +83,12 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 				return m.SyncSome(ctx, job, others, references(some))
 			}
 			return m.SyncOne(ctx, job, others)
+		},
+		Assist: func(ctx context.Context, name string, imports []mirror.Import, again bool, draining <-chan struct{}, watcher mirror.Watcher, ended func()) []mirror.Outcome {
+			m := built.mirror(watcher)
+			m.Draining = draining
+			job, _ := neighbours.of(name)
+			return m.Assist(ctx, job, imports, again, ended)
 		},
 		Take: func() {
 			built.take()

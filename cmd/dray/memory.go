@@ -36,6 +36,8 @@ type kept struct {
 	// holds are shared with other processes, and alive returns how many these are with this one; both are nil where there are none.
 	holds transfer.Holds
 	alive func() int
+	// parts are those of runs that are shared with them; nil where there are none.
+	parts daemon.Parts
 }
 
 // remember opens the store of a directory, or the ledger that several processes share. The store is only a cache: if it cannot be opened, dray logs
@@ -94,7 +96,7 @@ func (a *app) ledger(ctx context.Context, c config.Cluster, options store.Option
 		}
 		shared := daemon.NewShared(ctx, member, m.Scheduled, log)
 		m.Sharing(func() metrics.Sharing { return sharingOf(ctx, shared) })
-		return kept{shared, func() {}, member, member.Alive}, nil
+		return kept{shared, func() {}, member, member.Alive, shared.Parts(member)}, nil
 	}}, nil
 }
 

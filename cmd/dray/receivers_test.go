@@ -289,7 +289,7 @@ func TestTargetFollowsEvents(t *testing.T) {
 			return daemon.Generation{
 				Jobs:     []daemon.Job{{Name: jobs[0].Name, Fingerprint: jobs[0].Fingerprint, Schedule: jobs[0].Schedule}},
 				Parallel: 1, Take: func() {}, Close: func() {},
-				Run: func(ctx context.Context, _ string, some []string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+				Run: func(ctx context.Context, _ string, some []string, draining <-chan struct{}, w mirror.Watcher, _ mirror.Crew) mirror.Result {
 					m := &mirror.Mirror{Observer: client, Manifests: engine, Engines: []mirror.Engine{engine}, Watcher: w, Log: log, Draining: draining}
 					if some != nil {
 						return m.SyncSome(ctx, jobs[0], nil, references(some))

@@ -155,7 +155,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	s.atClose(s.hooks.Close)
 	s.metrics.Budgets(s.limits.budgets)
 	s.daemon = daemon.New(daemon.Options{
-		Build: s.build, Work: keeper, Plans: keeper, View: keeper, Events: newEvents(s.metrics, s.hooks), Manager: notify.New(s.env),
+		Build: s.build, Work: keeper, Plans: keeper, View: keeper, Events: newEvents(s.metrics, s.hooks), Manager: notify.New(s.env), Parts: keeper.parts,
 		Changed: s.watch.Changed(), Log: s.log,
 	})
 	if r := cfg.Server.Registry; r != nil {

@@ -167,7 +167,7 @@ func (v *views) build(context.Context) (daemon.Generation, error) {
 	return g, nil
 }
 
-func (v *views) run(ctx context.Context, name string, _ []string, _ <-chan struct{}, _ mirror.Watcher) mirror.Result {
+func (v *views) run(ctx context.Context, name string, _ []string, _ <-chan struct{}, _ mirror.Watcher, _ mirror.Crew) mirror.Result {
 	random := rand.New(rand.NewPCG(v.seed, v.runs.Add(1))) //nolint:gosec // as random as it needs to be
 	r := mirror.Result{Job: name, Started: time.Now()}
 	if v.silent {

@@ -30,7 +30,7 @@ func newCrowd(b *testing.B) *crowd {
 	}
 	c := &crowd{ran: make(chan struct{}, crowded), halt: make(chan struct{}), end: make(chan error, 1)}
 	build := func(context.Context) (Generation, error) {
-		return Generation{Jobs: jobs, Parallel: 8, Take: func() {}, Close: func() {}, Run: func(_ context.Context, job string, _ []string, _ <-chan struct{}, w mirror.Watcher) mirror.Result {
+		return Generation{Jobs: jobs, Parallel: 8, Take: func() {}, Close: func() {}, Run: func(_ context.Context, job string, _ []string, _ <-chan struct{}, w mirror.Watcher, _ mirror.Crew) mirror.Result {
 			w.Observed()
 			return mirror.Result{Job: job}
 		}}, nil

@@ -41,7 +41,10 @@ type Generation struct {
 	// Grace is how long a stop waits for what is under way.
 	Grace time.Duration
 	// Run runs one job, for some tags of its sources or, where these are nil, for all that it selects. It starts nothing new once draining is closed, and reports its imports to the watcher.
-	Run func(ctx context.Context, job string, some []string, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result
+	Run func(ctx context.Context, job string, some []string, draining <-chan struct{}, watcher mirror.Watcher, crew mirror.Crew) mirror.Result
+	// Assist makes imports of a run of another process, as Run does, and calls ended after each; again says that some may have been made. It is nil where
+	// there are no other processes.
+	Assist func(ctx context.Context, job string, imports []mirror.Import, again bool, draining <-chan struct{}, watcher mirror.Watcher, ended func()) []mirror.Outcome
 	// Take is called once, when the generation replaces the previous one, before any of its jobs runs.
 	Take func()
 	// Close releases the generation's resources. It is called once, when no run uses it any more.

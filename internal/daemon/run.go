@@ -78,7 +78,11 @@ func (d *Daemon) work(r *running) (Run, error) {
 	}
 	ctx, closed, end := d.window(ctx, r)
 	defer end()
-	result := r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker)
+	var shares mirror.Crew
+	if d.options.Parts != nil {
+		shares = newCrew(d.options.Parts, r.claim, d.draining)
+	}
+	result := r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker, shares)
 	if isClosed(r.claim.Lost) {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
 		return Run{}, record.ErrLost

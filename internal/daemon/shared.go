@@ -313,6 +313,27 @@ func (s *Shared) Take(ctx context.Context, full []string) (claim *record.Claim, 
 	return claim, time.Time{}, nil
 }
 
+// Parts returns parts of which this process takes none of jobs that it lacks or has in another form.
+func (s *Shared) Parts(all Parts) Parts { return knownParts{all, s} }
+
+type knownParts struct {
+	Parts
+	shared *Shared
+}
+
+// TakePart implements [Parts].
+func (p knownParts) TakePart(ctx context.Context, _ []string) (*record.PartClaim, error) {
+	s := p.shared
+	number, _ := s.member.InForce()
+	s.mu.Lock()
+	but, known := s.but, s.hash != "" && !s.behind && s.number == number
+	s.mu.Unlock()
+	if !known { // the next Take of a job finds out
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return p.Parts.TakePart(ctx, but)
+}
+
 // End implements [Work]. It goes on until the ledger has answered, or the claim is lost.
 func (s *Shared) End(ctx context.Context, claim *record.Claim, run record.JobRun, state record.State) error {
 	if len(state.Again) > record.MaxLooks {

@@ -181,7 +181,7 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 	}
 	return Generation{
 		Rejected: c.rejected, Jobs: c.jobs, Parallel: max(1, c.parallel), Grace: c.grace, Take: func() {},
-		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, w mirror.Watcher, _ mirror.Crew) mirror.Result {
 			c := c
 			if hangs[name] {
 				c.takes = time.Hour

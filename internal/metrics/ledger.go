@@ -16,9 +16,9 @@ type Sharing struct {
 
 // Ledger counts what a process asks of the ledger that it shares with others. Its methods may be called from any goroutine.
 type Ledger struct {
-	requests          *prometheus.HistogramVec
-	takeovers, waited *prometheus.CounterVec
-	fenced            prometheus.Counter
+	requests                 *prometheus.HistogramVec
+	takeovers, waited, parts *prometheus.CounterVec
+	fenced                   prometheus.Counter
 }
 
 // Ledger has the metrics of a process that shares its work begin. It is called once, and not where a process is alone.
@@ -35,10 +35,16 @@ func (m *Metrics) Ledger() *Ledger {
 		}, []string{"op"}),
 		takeovers: m.counter("dray_takeovers_total", "What this process has taken over from another that was gone.", "kind"),
 		waited:    m.counter("dray_holds_waited_total", "How often this process has waited for another that was doing the same.", "kind"),
+		parts:     m.counter("dray_parts_total", "Parts of runs that this process has made: of its own runs, and of those of other processes.", "origin"),
 	}
 	m.registry.MustRegister(l.requests)
 	l.fenced = m.counter("dray_fenced_total", "How often this process has ended its runs since the ledger was silent for too long.").WithLabelValues()
-	l.takeovers.WithLabelValues("job")
+	for _, kind := range []string{"job", "part"} {
+		l.takeovers.WithLabelValues(kind)
+	}
+	for _, origin := range []string{"own", "other"} {
+		l.parts.WithLabelValues(origin)
+	}
 	return l
 }
 
@@ -88,6 +94,9 @@ func (l *Ledger) Asked(op string, took time.Duration) {
 
 // TookOver counts a job or a part of one that another process had begun, and that this one has taken; kind is which.
 func (l *Ledger) TookOver(kind string) { l.takeovers.WithLabelValues(label(kind)).Inc() }
+
+// Made counts a part that this process has made; origin says of whose run: own or other.
+func (l *Ledger) Made(origin string) { l.parts.WithLabelValues(label(origin)).Inc() }
 
 // Fenced counts that this process has given up what it was doing.
 func (l *Ledger) Fenced() { l.fenced.Inc() }

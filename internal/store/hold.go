@@ -62,7 +62,7 @@ func (m *Member) Permit(ctx context.Context, job, tag string) (done func(), wait
 		return nil, false, record.ErrLost
 	}
 	claims := claims
-	if claim.part {
+	if claim.part != "" {
 		claims = claimsPart
 	}
 	mine := func(id int64) []any { return []any{job, id, claim.token, claim.fingerprint} }
@@ -143,7 +143,7 @@ func (m *Member) claimOf(ctx context.Context, job string) *claimed {
 		return m.claims[token]
 	}
 	for _, c := range m.claims {
-		if c.job == job && !c.part {
+		if c.job == job && c.part == "" {
 			return c
 		}
 	}

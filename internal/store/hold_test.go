@@ -217,6 +217,7 @@ func (e *told) add(what string) {
 
 func (e *told) Asked(op string, _ time.Duration) { e.add("asked " + op) }
 func (e *told) TookOver(kind string)             { e.add("took over " + kind) }
+func (e *told) Made(origin string)               { e.add("made " + origin) }
 func (e *told) Fenced()                          { e.add("fenced") }
 func (e *told) Waited(kind string)               { e.add("waited for " + kind) }
 

@@ -50,6 +50,8 @@ type Events interface {
 	Asked(op string, took time.Duration)
 	// TookOver is told of a job or a part that another process had begun, and that this one has taken; kind is "job" or "part".
 	TookOver(kind string)
+	// Made is told of a part that this process has made; origin is "own" if the run is this process's, and else "other".
+	Made(origin string)
 	// Fenced is told that the member was given up.
 	Fenced()
 	// Waited is told of a wait for another process that does the same: the first word of a hold is its kind.
@@ -61,6 +63,7 @@ type unheard struct{}
 
 func (unheard) Asked(string, time.Duration) {}
 func (unheard) TookOver(string)             {}
+func (unheard) Made(string)                 {}
 func (unheard) Fenced()                     {}
 func (unheard) Waited(string)               {}
 
@@ -94,12 +97,12 @@ type inForce struct {
 	hash   string
 }
 
-// claimed is a claim of a job or, where part is set, of a part.
+// claimed is a claim of a job or, where part is set, of a part: of this process's run ("own") or of another's ("other").
 type claimed struct {
 	job, fingerprint string
 	token            int64
 	lost             chan struct{}
-	part             bool
+	part             string
 	// told are the parts of the run of a job whose outcomes the run has.
 	told []int64
 }

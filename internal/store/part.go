@@ -62,15 +62,15 @@ func (m *Member) TakePart(ctx context.Context, but []string) (*record.PartClaim,
 	m.mu.Lock()
 	force := m.force.number
 	m.mu.Unlock()
-	return m.takePart(ctx, othersPart, func(id int64) []any { return []any{id, array(but), force} })
+	return m.takePart(ctx, "other", othersPart, func(id int64) []any { return []any{id, array(but), force} })
 }
 
 // TakeOwnPart claims a part of the run of a claim, one of some, in their order. If nobody is to make any it returns nil.
 func (m *Member) TakeOwnPart(ctx context.Context, claim *record.Claim, ids []int64) (*record.PartClaim, error) {
-	return m.takePart(ctx, ownPart, func(id int64) []any { return []any{id, array(ids), claim.Token} })
+	return m.takePart(ctx, "own", ownPart, func(id int64) []any { return []any{id, array(ids), claim.Token} })
 }
 
-func (m *Member) takePart(ctx context.Context, condition string, args func(id int64) []any) (*record.PartClaim, error) {
+func (m *Member) takePart(ctx context.Context, origin, condition string, args func(id int64) []any) (*record.PartClaim, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
 	defer cancel()
 	id, done, err := m.alone(ctx)
@@ -94,7 +94,7 @@ func (m *Member) takePart(ctx context.Context, condition string, args func(id in
 	if err != nil {
 		return nil, m.ledger.failed(ctx, "take a part", err)
 	}
-	if p.Lost, err = m.note(id, &claimed{job: p.Job, fingerprint: p.Fingerprint, token: p.Token, part: true}); err != nil {
+	if p.Lost, err = m.note(id, &claimed{job: p.Job, fingerprint: p.Fingerprint, token: p.Token, part: origin}); err != nil {
 		return nil, err
 	}
 	if losses > 0 {
@@ -112,11 +112,18 @@ func (m *Member) EndPart(ctx context.Context, part *record.PartClaim, outcomes, 
 		return err
 	}
 	const query = "UPDATE {parts} SET member = NULL, imports = ?::text::jsonb, outcomes = outcomes || ?::text::jsonb WHERE id = ? AND member = ? AND token = ?"
-	return m.settle(ctx, part.Token, "a part of "+part.Job, []statement{do(query, list(rest), list(outcomes), part.ID, id, part.Token)})
+	m.mu.Lock()
+	c := m.claims[part.Token]
+	m.mu.Unlock()
+	err = m.settle(ctx, part.Token, "a part of "+part.Job, []statement{do(query, list(rest), list(outcomes), part.ID, id, part.Token)})
+	if err == nil && c != nil && len(outcomes) > 0 {
+		m.options.Events.Made(c.part)
+	}
+	return err
 }
 
-// Parts returns those parts of the run of a claim, of some, that somebody has taken and nobody is making. Who is making one for longer than a limit loses it.
-func (m *Member) Parts(ctx context.Context, claim *record.Claim, ids []int64, limit time.Duration) ([]record.PartState, error) {
+// Settled returns those parts of the run of a claim, of some, that somebody has taken and nobody is making. Who is making one for longer than a limit loses it.
+func (m *Member) Settled(ctx context.Context, claim *record.Claim, ids []int64, limit time.Duration) ([]record.PartState, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
 	defer cancel()
 	id, err := m.holder(claim.Token)

@@ -56,7 +56,7 @@ func takePartOf(t *testing.T, m *Member, but ...string) *record.PartClaim {
 
 func partsOf(t *testing.T, m *Member, claim *record.Claim, ids []int64) []record.PartState {
 	t.Helper()
-	all, err := m.Parts(t.Context(), claim, ids, lease)
+	all, err := m.Settled(t.Context(), claim, ids, lease)
 	must(t, err)
 	return all
 }
@@ -195,7 +195,7 @@ func TestPartIsLost(t *testing.T) {
 
 	// It takes too long: the run frees it, and at the next renewal its member knows.
 	d.pass(time.Minute)
-	if _, err := a.Parts(ctx, claim, ids, 2*time.Minute); err != nil {
+	if _, err := a.Settled(ctx, claim, ids, 2*time.Minute); err != nil {
 		t.Error(err)
 	}
 	must(t, c.renew(ctx))
@@ -205,7 +205,7 @@ func TestPartIsLost(t *testing.T) {
 	default:
 	}
 	d.pass(2 * time.Minute)
-	_, err = a.Parts(ctx, claim, ids, 2*time.Minute)
+	_, err = a.Settled(ctx, claim, ids, 2*time.Minute)
 	must(t, err)
 	must(t, c.renew(ctx))
 	<-again.Lost
