@@ -31,7 +31,9 @@ type Parts interface {
 const (
 	// partsEvery is how often a run asks which parts others have made.
 	partsEvery = 500 * time.Millisecond
-	// partsAhead is how many imports of parts a run takes before it takes no more: as many as a queue makes at once.
+	// putLasts limits how long a run tries to put parts up; then this process makes them all.
+	putLasts = 20 * time.Second
+	// partsAhead is how many imports of a run a process takes in parts before it takes no more: as many as a queue makes at once.
 	partsAhead = 16
 )
 
@@ -76,9 +78,9 @@ func (c *crew) Left(ctx context.Context) (made []mirror.Outcome, under []mirror.
 }
 
 // Share implements [mirror.Crew].
-func (c *crew) Share(ctx context.Context, parts []mirror.Part) iter.Seq[[]mirror.Outcome] {
+func (c *crew) Share(ctx context.Context, parts []mirror.Part, limit time.Duration) iter.Seq[[]mirror.Outcome] {
 	return func(yield func([]mirror.Outcome) bool) {
-		s := &partsOfBatch{crew: c, waiting: c.put(ctx, parts), done: make(chan struct{}, len(parts))}
+		s := &partsOfBatch{crew: c, limit: limit, waiting: c.put(ctx, parts), done: make(chan struct{}, len(parts))}
 		defer s.making.Wait()
 		tick, retry := time.NewTicker(partsEvery), time.NewTicker(assistEvery)
 		defer tick.Stop()
@@ -109,6 +111,8 @@ func (c *crew) Share(ctx context.Context, parts []mirror.Part) iter.Seq[[]mirror
 // partsOfBatch are the parts of one batch of a run.
 type partsOfBatch struct {
 	*crew
+	// limit is how long another process may keep a part.
+	limit time.Duration
 	// waiting are those that others may make, by ID, and mine is how many this process is making. done receives for each of these when it has ended.
 	waiting map[int64]mirror.Part
 	mine    int
@@ -120,7 +124,7 @@ type partsOfBatch struct {
 
 // tell yields what others have told, and reports whether to go on.
 func (s *partsOfBatch) tell(ctx context.Context, yield func([]mirror.Outcome) bool) bool {
-	outcomes := s.settled(ctx, s.waiting)
+	outcomes := s.settled(ctx, s.waiting, s.limit)
 	return len(outcomes) == 0 || yield(outcomes)
 }
 
@@ -140,7 +144,7 @@ func (s *partsOfBatch) begin(ctx context.Context) {
 	}
 }
 
-// put puts parts up, and returns them by ID; none if there is nobody to share them with.
+// put puts parts up, and returns them by ID; none if there is nothing to share, or the ledger does not take them.
 func (c *crew) put(ctx context.Context, parts []mirror.Part) map[int64]mirror.Part {
 	if len(parts) < 2 {
 		return nil
@@ -149,8 +153,10 @@ func (c *crew) put(ctx context.Context, parts []mirror.Part) map[int64]mirror.Pa
 	for i, p := range parts {
 		states[i].Imports = encoded(p.Imports)
 	}
+	ctx, cancel := context.WithTimeout(ctx, putLasts)
+	defer cancel()
 	if untilAnswered(ctx, c.claim, func(ctx context.Context) error { return c.parts.PutParts(ctx, c.claim, states) }) != nil {
-		return nil // the run is over
+		return nil
 	}
 	waiting := map[int64]mirror.Part{}
 	for i, p := range parts {
@@ -163,25 +169,15 @@ func (c *crew) put(ctx context.Context, parts []mirror.Part) map[int64]mirror.Pa
 func (c *crew) make(ctx context.Context, claim *record.PartClaim, part mirror.Part) {
 	outcomes := part.Make(claim.Again, func() {
 		c.under.Add(-1)
-		select {
-		case c.ended <- struct{}{}:
-		default:
-		}
+		wake(c.ended)
 	})
 	if ctx.Err() == nil { // the run has the outcomes: this is for who takes it over
 		_ = c.parts.EndPart(ctx, claim, encoded(outcomes), nil)
 	}
 }
 
-// settled returns the outcomes that others have told of waiting parts and of those that were left.
-func (c *crew) settled(ctx context.Context, waiting map[int64]mirror.Part) (outcomes []mirror.Outcome) {
-	limit := time.Duration(0)
-	for _, p := range waiting {
-		limit = max(limit, p.Limit)
-	}
-	if limit == 0 {
-		limit = time.Duration(1 << 62)
-	}
+// settled returns the outcomes that others have told of waiting parts and of those that were left. Who has one for longer than limit loses it.
+func (c *crew) settled(ctx context.Context, waiting map[int64]mirror.Part, limit time.Duration) (outcomes []mirror.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ids := append(keys(waiting), keys(c.left)...)

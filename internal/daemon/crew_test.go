@@ -116,7 +116,7 @@ func partsOf(n int, takes time.Duration, made func(part int, again bool)) (parts
 	for i := range n {
 		one := mirror.Import{}
 		one.Target = image.Reference{Repository: image.Repository{Registry: "target.test", Path: "app"}, Tag: fmt.Sprint(i + 1)}
-		parts = append(parts, mirror.Part{Imports: []mirror.Import{one}, Limit: time.Hour, Make: func(again bool, ended func()) []mirror.Outcome {
+		parts = append(parts, mirror.Part{Imports: []mirror.Import{one}, Make: func(again bool, ended func()) []mirror.Outcome {
 			time.Sleep(takes)
 			made(i+1, again)
 			ended()
@@ -134,6 +134,7 @@ func TestCrew(t *testing.T) {
 		others func(b *partsBoard)
 		// here are the parts that are made here, told those that others told.
 		here, told string
+		left       int // to the caller
 		within     time.Duration
 	}{
 		"alone":         {parts: 3, here: "1 2 3", within: 2 * time.Second},
@@ -143,6 +144,7 @@ func TestCrew(t *testing.T) {
 			b.others = func(b *partsBoard) { b.take(40); b.end(40, record.Imported); b.others = nil }
 		}, here: "39", told: "40", within: time.Minute},
 		"the ledger is away at first": {parts: 3, before: func(b *partsBoard) { b.fails, b.unput = 3, 3 }, here: "1 2 3", within: 10 * time.Second},
+		"the ledger never takes them": {parts: 3, before: func(b *partsBoard) { b.unput = 1 << 30 }, left: 3, within: putLasts + time.Second},
 		"another gives back": {parts: 40, before: func(b *partsBoard) {
 			rounds := 0
 			b.others = func(b *partsBoard) {
@@ -185,7 +187,7 @@ func TestCrew(t *testing.T) {
 				})
 				began := time.Now()
 				c := newCrew(b, &record.Claim{Job: "a", Lost: make(chan struct{})}, make(chan struct{}))
-				for outcomes := range c.Share(t.Context(), parts) {
+				for outcomes := range c.Share(t.Context(), parts, time.Hour) {
 					for _, out := range outcomes {
 						text := out.Target.Tag
 						var n int
@@ -205,7 +207,7 @@ func TestCrew(t *testing.T) {
 				if took := time.Since(began); took > tt.within {
 					t.Errorf("it took %s", took)
 				}
-				if tt.parts > 1 && len(made) != tt.parts {
+				if tt.parts > 1 && len(made)+tt.left != tt.parts {
 					t.Errorf("%d parts were made of %d", len(made), tt.parts)
 				}
 				for part, n := range made {
@@ -247,7 +249,7 @@ func TestCrewEnds(t *testing.T) {
 				parts := partsOf(40, time.Minute, func(int, bool) { mu.Lock(); here++; mu.Unlock() })
 				time.AfterFunc(10*time.Second, func() { end(draining, cancel) })
 				began := time.Now()
-				for range newCrew(b, &record.Claim{Job: "a", Lost: make(chan struct{})}, draining).Share(ctx, parts) {
+				for range newCrew(b, &record.Claim{Job: "a", Lost: make(chan struct{})}, draining).Share(ctx, parts, time.Hour) {
 					t.Error("others have told something")
 				}
 				if took := time.Since(began); took > time.Minute+time.Second || here != partsAhead {

@@ -166,10 +166,7 @@ func every(ctx context.Context, pause time.Duration, f func()) {
 }
 
 func (s *Shared) ring() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	wake(s.wake)
 }
 
 // Wake implements [Work].
@@ -322,11 +319,11 @@ type knownParts struct {
 }
 
 // TakePart implements [Parts].
-func (p knownParts) TakePart(ctx context.Context, _ []string) (*record.PartClaim, error) {
+func (p knownParts) TakePart(ctx context.Context, but []string) (*record.PartClaim, error) {
 	s := p.shared
 	number, _ := s.member.InForce()
 	s.mu.Lock()
-	but, known := s.but, s.hash != "" && !s.behind && s.number == number
+	but, known := slices.Concat(but, s.but), s.hash != "" && !s.behind && s.number == number
 	s.mu.Unlock()
 	if !known { // the next Take of a job finds out
 		return nil, nil //nolint:nilnil // there is none

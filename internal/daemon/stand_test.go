@@ -49,6 +49,9 @@ type stand struct {
 	wrap func(Work) Work
 	// member shares the jobs with others; nil for not.
 	member Member
+	// parts are shared with other processes, and assist makes those of their runs; nil for not.
+	parts  Parts
+	assist func(ctx context.Context, job string, imports []mirror.Import, draining <-chan struct{}, ended func()) []mirror.Outcome
 }
 
 // config is what Build finds.
@@ -125,7 +128,7 @@ func (s *stand) start(t *testing.T) {
 		work = s.wrap(work)
 	}
 	s.Daemon = New(Options{
-		Build: s.build, Work: work, Plans: keeper, View: keeper, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log,
+		Build: s.build, Work: work, Plans: keeper, View: keeper, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log, Parts: s.parts,
 	})
 	ctx, kill := context.WithCancel(t.Context())
 	s.kill = kill
@@ -189,6 +192,9 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 				c.steps = 0
 			}
 			return s.work(ctx, c, name, prints[name], some, draining, w)
+		},
+		Assist: func(ctx context.Context, job string, imports []mirror.Import, _ bool, draining <-chan struct{}, _ mirror.Watcher, ended func()) []mirror.Outcome {
+			return s.assist(ctx, job, imports, draining, ended)
 		},
 		Close: func() { s.mu.Lock(); s.closed++; s.mu.Unlock() },
 	}, nil

@@ -22,15 +22,13 @@ type Crew interface {
 	// Left returns how imports of an earlier run of the job ended, and which others are making. It is called once, before the run observes.
 	Left(ctx context.Context) (made []Outcome, under []Import)
 	// Share has parts made, by this process and by others, and waits for what others were making before. It yields the outcomes that others
-	// have told, each once. What it does not settle is left to the caller.
-	Share(ctx context.Context, parts []Part) iter.Seq[[]Outcome]
+	// have told, each once. Another process may keep a part for as long as limit. What is not settled is left to the caller.
+	Share(ctx context.Context, parts []Part, limit time.Duration) iter.Seq[[]Outcome]
 }
 
 // Part is some imports of a run, which any process of a [Crew] may make.
 type Part struct {
 	Imports []Import
-	// Limit is how long all of them may take, apart from waits for slots: the time of an import, with its retries.
-	Limit time.Duration
 	// Make has this process make them, and returns how they ended. It calls ended after each. again says that another process may have made some.
 	Make func(again bool, ended func()) []Outcome
 }
@@ -94,7 +92,8 @@ func (m *Mirror) share(ctx context.Context, p *batch, queues *queues) {
 			at[out.Target] = i
 		}
 	}
-	for outcomes := range m.Crew.Share(ctx, m.parts(ctx, p, queues, slices.Sorted(maps.Values(at)))) {
+	limit := time.Duration(1+p.job.Retries) * (p.job.Timeout + maxPause) // the imports of a part run side by side
+	for outcomes := range m.Crew.Share(ctx, m.parts(ctx, p, queues, slices.Sorted(maps.Values(at))), limit) {
 		var others []Outcome
 		for _, out := range outcomes {
 			if i, ok := at[out.Target]; ok {
@@ -148,7 +147,7 @@ func (m *Mirror) inherit(p *batch) {
 // parts divides imports of a batch, those that one request could make and neighbors together.
 func (m *Mirror) parts(ctx context.Context, p *batch, queues *queues, imports []int) (parts []Part) {
 	for _, some := range p.divide(imports) {
-		part := Part{Limit: time.Duration(1+p.job.Retries) * (p.job.Timeout + maxPause)}
+		var part Part
 		for _, i := range some {
 			order := p.order(i)
 			part.Imports = append(part.Imports, Import{order.Action, order.HeldAs, order.Sibling, order.Fresh, order.Offered})
