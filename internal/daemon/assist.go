@@ -13,32 +13,51 @@ import (
 // assistEvery is how often a process asks for parts of others' runs.
 const assistEvery = 2 * time.Second
 
+// stalledAfter is after how long without the end of an import a job no longer counts for how much a process makes of others' runs.
+const stalledAfter = 30 * time.Second
+
 // assistance is what a process makes of others' runs.
 type assistance struct {
-	mu sync.Mutex
-	// under counts the imports of each job that were taken and have not ended; ended receives when one has.
-	under map[string]int
+	mu   sync.Mutex
+	jobs map[string]*assisted
+	// ended receives when an import has ended.
 	ended chan struct{}
 }
 
-// full returns the jobs of which this process makes enough, so that those of a slow registry keep it from no others.
-func (a *assistance) full() (jobs []string) {
+// assisted are the imports of a job that were taken and have not ended, and when the last was taken or ended.
+type assisted struct {
+	under int
+	moved time.Time
+}
+
+// full returns the jobs of which this process makes enough, or reports that it makes enough of all together. What is taken from a slow registry does
+// not keep it from others for long: then only the job itself is full.
+func (a *assistance) full(now time.Time) (jobs []string, all bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for job, n := range a.under {
-		if n >= partsAhead {
-			jobs = append(jobs, job)
+	moving := 0
+	for name, j := range a.jobs {
+		if now.Sub(j.moved) < stalledAfter {
+			moving += j.under
+		}
+		if j.under >= partsAhead {
+			jobs = append(jobs, name)
 		}
 	}
-	return jobs
+	return jobs, moving >= partsAhead
 }
 
 // count counts imports of a job.
-func (a *assistance) count(job string, n int) {
+func (a *assistance) count(job string, n int, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.under[job] += n; a.under[job] == 0 {
-		delete(a.under, job)
+	j := a.jobs[job]
+	if j == nil {
+		j = &assisted{}
+		a.jobs[job] = j
+	}
+	if j.under, j.moved = j.under+n, now; j.under == 0 {
+		delete(a.jobs, job)
 	}
 }
 
@@ -50,7 +69,7 @@ func (d *Daemon) assist() {
 	d.assisting++
 	go func() {
 		defer func() { d.done <- func() { d.assisting-- } }()
-		a := &assistance{under: map[string]int{}, ended: make(chan struct{}, 1)}
+		a := &assistance{jobs: map[string]*assisted{}, ended: make(chan struct{}, 1)}
 		for d.building.Err() == nil {
 			if d.takePart(a) {
 				continue
@@ -66,22 +85,26 @@ func (d *Daemon) assist() {
 
 // takePart takes a part of another process's run, and has the loop begin it. It reports whether it has; what the loop does not begin is given back.
 func (d *Daemon) takePart(a *assistance) bool {
-	claim, err := d.options.Parts.TakePart(d.building, a.full())
+	full, all := a.full(time.Now())
+	if all {
+		return false
+	}
+	claim, err := d.options.Parts.TakePart(d.building, full)
 	if err != nil || claim == nil {
 		return false
 	}
-	a.count(claim.Job, len(claim.Imports))
+	a.count(claim.Job, len(claim.Imports), time.Now())
 	begun := make(chan bool, 1)
 	d.done <- func() {
 		begun <- d.beginPart(claim, func() {
-			a.count(claim.Job, -1)
+			a.count(claim.Job, -1, time.Now())
 			wake(a.ended)
 		})
 	}
 	if <-begun {
 		return true
 	}
-	a.count(claim.Job, -len(claim.Imports))
+	a.count(claim.Job, -len(claim.Imports), time.Now())
 	return false
 }
 
