@@ -330,6 +330,7 @@ func writeJSON(t *testing.T, path string, content any) {
 // the source is signed in to by what is said on the command line.
 func TestAzureImport(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	a := newArticle(t)
 	entra := a.foreign.Token(a.stranger, "https://containerregistry.azure.net", 0)
 	refresh := a.abroad.RefreshToken(a.stranger)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/emulator/registry/registrytest"
+	"github.com/draysync/dray/internal/fulltest"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -54,6 +55,7 @@ func contentKinds() []contentKind {
 // without the store.
 func TestContent(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	for _, from := range contentKinds() {
 		t.Run("from "+from.name, func(t *testing.T) {
 			t.Parallel()

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestImagesOfFiles imports what a list and a manifest name, from two registries and by digest: a second run has nothing to do, a tag that moves is
 // followed where it is not pinned, another mapping may not write the same tag, and a plan file has what was planned.
 func TestImagesOfFiles(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	one, two, target := registry.New(registry.Options{}), registry.New(registry.Options{}), registry.New(registry.Options{})
 	from, also, to := start(t, one), strings.Replace(start(t, two), "127.0.0.1", "localhost", 1), start(t, target)
 	push := func(r *registry.Registry, seed int64, repo, tag string) {

@@ -125,6 +125,7 @@ func TestPolicy(t *testing.T) {
 // TestPolicyNoVerdict: where signatures cannot be looked at, the import has failed; nothing is refused, and nothing is imported.
 func TestPolicyNoVerdict(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	good := newCosignKey(t, "good.pub")
 	source, target := registry.New(registry.Options{Referrers: true}), registry.New(registry.Options{})
 	from, to := start(t, source), start(t, target)

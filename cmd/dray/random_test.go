@@ -20,6 +20,7 @@ import (
 // sync the targets have to be what the model says, and after the last one a plan has to find nothing to do. What a sequence does
 // is a function of its seed: -run 'TestRandom/seed=123' plays one again.
 func TestRandom(t *testing.T) {
+	fulltest.Long(t)
 	const atOnce = 12
 	sequences := fulltest.Rounds(40, 200)
 	seeds := make(chan uint64)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // desk is a folder with a config that a test changes under a running daemon, in one of the ways in which configs are changed.
@@ -213,6 +214,7 @@ func reloads() map[string]reload {
 // is not overloaded, and the job that was there keeps its time.
 func TestReloads(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	for name, way := range reloads() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -315,6 +317,7 @@ func TestRejections(t *testing.T) {
 // TestSilentReload: a file that is written with the same content says and does nothing.
 func TestSilentReload(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	d := newDesk(t)
 	d.write(d.config, d.text("one"))
 	r := launch(t, d.config, d.socket)

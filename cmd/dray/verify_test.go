@@ -94,6 +94,7 @@ const samples = "../../internal/signature/testdata/fallback"
 // TestVerifyKeyless: what cosign's library signed without a key, at a registry.
 func TestVerifyKeyless(t *testing.T) {
 	t.Parallel()
+	fulltest.Long(t)
 	r := registry.New(registry.Options{Referrers: true, LaxManifests: true})
 	host := start(t, r)
 	read := func(name string) []byte {

@@ -95,6 +95,7 @@ func (s *stand) shared(j plan.Job, choose func(int) maker) *crew {
 
 // TestShared: whoever makes the imports of a run, its outcomes are those of a run alone, each once, and nothing is left to do.
 func TestShared(t *testing.T) {
+	fulltest.Long(t)
 	for seed := range fulltest.Rounds(4, 40) {
 		run := func(share bool) (got []string) {
 			inBubble(t, func(t *testing.T, s *stand) {
