@@ -136,6 +136,11 @@ func TestThousandReloadsOfFiles(t *testing.T) {
 	t.Parallel()
 	const files = 5
 	d := newDesk(t)
+	source := registry.New(registry.Options{})
+	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(source, "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	from := start(t, source) // a job that failed would run again by itself
 	names := []string{"main"}
 	for i := range files {
 		names = append(names, fmt.Sprintf("f%d", i))
@@ -149,7 +154,7 @@ func TestThousandReloadsOfFiles(t *testing.T) {
 	// good are the jobs of each file with how often each was changed, and last when each ran last.
 	good, last := map[string]map[string]int{}, map[string]time.Time{}
 	entry := func(job string, version int) string {
-		return mapping("name: %s, source: 'ocidir://%s/from', target: 'ocidir://%s/to-%s', tags: [v1], retries: %d, schedule: '@every 24h'", job, d.target, d.target, job, version%10) + "\n"
+		return mapping("name: %s, source: '%s/app', target: 'ocidir://%s/to-%s', tags: [v1], retries: %d, schedule: '@every 24h'", job, from, d.target, job, version%10) + "\n"
 	}
 	text := func(name string, jobs map[string]int) string {
 		head := "version: 1\n"
@@ -233,12 +238,14 @@ func TestThousandReloadsOfFiles(t *testing.T) {
 		}
 		slices.Sort(wanted)
 		r.has(t, wanted...)
+		var all []record.JobStatus
 		r.until(t, "all have run", func() bool {
-			return !slices.ContainsFunc(r.status(t).Jobs, func(j record.JobStatus) bool {
-				return j.Last == nil || j.State == record.JobRunning || !j.Due.After(time.Now())
+			all = r.status(t).Jobs
+			return !slices.ContainsFunc(all, func(j record.JobStatus) bool {
+				return j.Last == nil || j.State == record.JobRunning || j.State == record.JobWaiting
 			})
 		})
-		for _, j := range r.status(t).Jobs {
+		for _, j := range all {
 			name, _, _ := strings.Cut(j.Job, "-")
 			was, known := before[name][j.Job]
 			if known && was == good[name][j.Job] && !j.Last.Started.Equal(last[j.Job]) && !last[j.Job].IsZero() {

@@ -47,13 +47,14 @@ func TestKilledDaemon(t *testing.T) {
 	killed := map[string]int{}
 	for round := range rounds {
 		r := launch(t, d.config, d.socket)
-		r.until(t, "the job has run", func() bool { s := r.status(t); return s.Jobs[0].Last != nil && !s.Jobs[0].Due.IsZero() })
+		var app record.JobStatus
+		r.until(t, "the job has run", func() bool { app = find(r.status(t), "app"); return app.Last != nil && !app.Due.IsZero() })
 		// The daemon writes a run to the store beside its loop, so that the history has it a moment later.
 		r.until(t, "there is a history", func() bool {
 			runs, err := r.client.History(t.Context(), "", 1)
 			return err == nil && len(runs) > 0
 		})
-		due := time.Duration(r.status(t).Jobs[0].Due.UnixNano()) % time.Hour
+		due := time.Duration(app.Due.UnixNano()) % time.Hour
 		if round == 0 {
 			phase = due
 		}
