@@ -265,7 +265,7 @@ func TestReplicaIsKilled(t *testing.T) {
 		if _, err := c.replicas[i].client.Sync(t.Context(), "asked"); err != nil {
 			t.Fatal(err)
 		}
-		c.arrives("asked", digest, 10*time.Second)
+		c.arrives("asked", digest, soon)
 	}
 	c.replicas[0].until(t, "the runs are recorded", func() bool { return len(c.history(0, "asked")) == 4 })
 
@@ -336,13 +336,13 @@ func TestLedgerIsAway(t *testing.T) {
 	}
 	c.replicas[0].until(t, "it runs", func() bool { return find(c.replicas[0].status(t), "asked").State == record.JobRunning })
 	c.ledger.Down()
-	time.Sleep(5 * time.Second)
+	time.Sleep(3 * time.Second) // a lease has 9 s, of which up to 3 s are gone
 	c.ledger.Up()
-	c.arrives("asked", digest, 10*time.Second)
+	c.arrives("asked", digest, soon)
 	c.replicas[0].until(t, "the run is recorded", func() bool { return len(c.history(0, "asked")) == 2 })
 	for _, r := range c.replicas {
 		if text := r.log.String(); strings.Contains(text, "fenced") || strings.Contains(text, "not recorded") {
-			t.Errorf("a ledger that is away for five seconds ends runs:\n%s", text)
+			t.Errorf("a ledger that is away for three seconds ends runs:\n%s", text)
 		}
 	}
 
@@ -365,7 +365,7 @@ func TestLedgerIsAway(t *testing.T) {
 		t.Error("jobs run without a ledger")
 	}
 	c.ledger.Up()
-	t.Logf("going on %s after the return", c.arrives("steady-0", digest, 10*time.Second))
+	t.Logf("going on %s after the return", c.arrives("steady-0", digest, soon))
 	c.alive(2)
 	for i, r := range c.replicas {
 		r.until(t, "it is ready", func() bool { status, _ := c.get(i, "/readyz"); return status == http.StatusOK })
@@ -444,7 +444,7 @@ func TestRollingConfig(t *testing.T) {
 	first := c.replicas[0]
 	first.until(t, "it says that others have another config", func() bool { return strings.Contains(first.log.String(), "most replicas have another config") })
 	digest := c.push("steady-1")
-	c.arrives("steady-1", digest, 20*time.Second)
+	c.arrives("steady-1", digest, soon)
 	for i, r := range c.replicas {
 		if s, has := r.status(t).Config, c.metric(i, "dray_config_in_force"); s.Decides() != (i > 0) || s.InForce == "" || has == 1 != (i > 0) {
 			t.Errorf("replica %d: %q is in force, its own is %q, dray_config_in_force %v", i, s.InForce, s.Hash, has)
@@ -454,14 +454,14 @@ func TestRollingConfig(t *testing.T) {
 		}
 	}
 	c.write(1, "new")
-	c.arrives("new", c.source.Digest("new", "v1"), 20*time.Second)
+	c.arrives("new", c.source.Digest("new", "v1"), soon)
 	last := c.replicas[2]
 	last.until(t, "the one that has the config before shows what is in force", func() bool { return find(last.status(t), "new").Job != "" })
 	digest = c.push("new") // who has the config before runs no job that it does not have
 	if _, err := c.replicas[2].client.Sync(t.Context(), "new"); err != nil {
 		t.Fatal(err)
 	}
-	c.arrives("new", digest, 20*time.Second)
+	c.arrives("new", digest, soon)
 	c.write(2, "new")
 	c.replicas[2].until(t, "all have it", func() bool {
 		return !slices.ContainsFunc(c.replicas[2].status(t).Replicas, func(r record.Replica) bool { return !r.InForce })
