@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -167,7 +168,7 @@ func TestErrorIsNeverAbsent(t *testing.T) {
 
 // A target that does not say whether it has a tag is given it, unless what is there may not be moved; a source has to say.
 func TestHiddenTag(t *testing.T) {
-	for _, status := range []int{400, 403, 405} {
+	for _, status := range []int{400, 403, 405, 406, 410, 451, 501} {
 		inBubble(t, func(t *testing.T, s *stand) {
 			fresh := push(t, s.a, 1, "x", "v1")
 			hide := func(q *http.Request) bool {
@@ -197,6 +198,49 @@ func TestHiddenTag(t *testing.T) {
 
 			s.a.Inject(emulator.Fault{Status: status, Match: hide})
 			want(t, s.sync(t, j), hostB+"/x:v1 unobserved failed")
+		})
+	}
+}
+
+// TestUnprovedPush: a target that neither names what it takes nor lets it be read shows nothing. It is not tried again, and the error says what to do.
+func TestUnprovedPush(t *testing.T) {
+	for _, status := range []int{403, 406, 410, 451, 501} {
+		inBubble(t, func(t *testing.T, s *stand) {
+			s.b = emulator.New(emulator.Options{QuietPuts: true})
+			s.renew(t)
+			if err := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{}).Push(s.a, "x", "v1"); err != nil {
+				t.Fatal(err)
+			}
+			s.b.Inject(emulator.Fault{Status: status, Match: func(q *http.Request) bool {
+				return (q.Method == http.MethodHead || q.Method == http.MethodGet) && strings.Contains(q.URL.Path, "/manifests/")
+			}})
+			j := job(t, "x", "x", []string{"v1"}, hostA, hostB)
+			j.Retries = 20
+			want(t, s.sync(t, j), hostB+"/x:v1 hidden failed")
+			text := fmt.Sprint(s.records.list[0].Err)
+			if sideOf(s.records.list[0].Err) != mirror.Target || !strings.Contains(text, hostB+" answered "+fmt.Sprint(status)) || !strings.Contains(text, "let the account read there") {
+				t.Error(text)
+			}
+			if n := count(s.b, http.MethodPut, emulator.KindManifest); n != 1 {
+				t.Errorf("%d: the manifest is sent %d times", status, n)
+			}
+		})
+	}
+}
+
+// TestAbsentByCode: a registry that says "unknown" with another status than 404 says that the tag is not there, to GET alone if HEAD has no body.
+func TestAbsentByCode(t *testing.T) {
+	for _, status := range []int{406, 410, 451, 501} {
+		inBubble(t, func(t *testing.T, s *stand) {
+			unknown := emulator.Options{Missing: &emulator.Answer{Status: status, Body: `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`}}
+			s.a, s.b = emulator.New(unknown), emulator.New(unknown)
+			s.renew(t)
+			fresh := push(t, s.a, 1, "x", "v1")
+			j := job(t, "x", "x", []string{"v1", "v2"}, hostA, hostB)
+			j.RefuseMoved = true
+			want(t, s.sync(t, j), hostB+"/x:v1 absent imported", hostB+"/x:v2 absent-at-source absent")
+			whole(t, s.b, "x", "v1", fresh.Digest)
+			want(t, s.sync(t, j), hostB+"/x:v1 unchanged kept", hostB+"/x:v2 absent-at-source absent")
 		})
 	}
 }

@@ -55,16 +55,17 @@ func (f *fallbackLists) take(ctx context.Context, list image.Reference) (leave f
 	}
 }
 
-// add adds a manifest to its subject's referrers list.
-func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Repository, subject image.Digest, m image.Manifest) error {
-	tag := repo.Tag(image.ReferrersTag(subject))
+// addToList adds a manifest to its subject's referrers list.
+func (c *Client) addToList(ctx context.Context, repo image.Repository, subject image.Digest, m image.Manifest) error {
+	e := c.endpoint(repo)
+	f, tag := &e.lists, repo.Tag(image.ReferrersTag(subject))
 	leave, err := f.take(ctx, tag)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	held, referrers, err := e.fallback(ctx, repo, subject)
-	if err != nil && !errors.Is(err, image.ErrAbsent) {
+	if err != nil && !errors.Is(err, image.ErrAbsent) && !c.hasNone(ctx, repo.Digest(m.Digest), err) {
 		return err
 	}
 	if held.Raw != nil && !image.ListsReferrers(held.Raw) {
@@ -81,10 +82,25 @@ func (f *fallbackLists) add(ctx context.Context, e *endpoint, repo image.Reposit
 	if err != nil {
 		return e.refused(putManifest, err, "the referrers list of %s: %v", subject, err)
 	}
-	if _, err = e.putManifest(ctx, tag, image.MediaTypeOCIIndex, raw); err == nil {
-		f.keep(tag, image.Manifest{Descriptor: image.Descriptor{MediaType: image.MediaTypeOCIIndex, Digest: image.DigestOf(raw, ""), Size: int64(len(raw))}, Raw: raw})
+	list := image.Manifest{Descriptor: image.Descriptor{MediaType: image.MediaTypeOCIIndex, Digest: image.DigestOf(raw, ""), Size: int64(len(raw))}, Raw: raw}
+	header, err := e.putManifest(ctx, tag, list.MediaType, raw)
+	if err == nil {
+		err = c.proveManifest(ctx, tag, list, namesManifest(header, list))
+	}
+	if err == nil {
+		f.keep(tag, list)
 	}
 	return err
+}
+
+// hasNone reports whether an answer that leaves open whether there is a list means that there is none: where a manifest that was just pushed beside it
+// can be read, it is not about rights.
+func (c *Client) hasNone(ctx context.Context, pushed image.Reference, err error) bool {
+	if !errors.Is(c.hidden(ctx, pushed.Repository, err), image.ErrHidden) {
+		return false
+	}
+	_, err = c.Held(ctx, pushed)
+	return err == nil
 }
 
 func (f *fallbackLists) keep(tag image.Reference, m image.Manifest) {

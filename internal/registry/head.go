@@ -91,10 +91,12 @@ func (c *Client) headByGet(ctx context.Context, r image.Reference) (image.Descri
 // refusesHead reports whether the registry, or a proxy before it, refuses HEAD.
 func refusesHead(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Operation != headManifest {
-		return false
-	}
-	switch e.Status {
+	return ok && e.Operation == headManifest && evades(e.Status)
+}
+
+// evades reports whether a status leaves open whether there is what was asked for, unless a code says that there is not.
+func evades(status int) bool {
+	switch status {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusNotAcceptable, http.StatusGone, http.StatusUnavailableForLegalReasons:
 		return true
 	}

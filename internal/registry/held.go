@@ -12,7 +12,7 @@ import (
 
 // Held is Head at a target. It asks for the rights to push, which an import will need: some registries only tell those who may push that a
 // repository does not exist. Others do not answer 404 even then: Quay lets no account read what it could create, Artifactory's virtual
-// repositories deny, and some do not know the request. The error then wraps image.ErrHidden.
+// repositories deny, and some do not know the request, or answer it with a status of their own. The error then wraps image.ErrHidden.
 func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor, error) {
 	if r.IsLayout() {
 		return c.layouts.Head(r)
@@ -41,12 +41,11 @@ func (c *Client) hidden(ctx context.Context, repo image.Repository, err error) e
 	if !ok || e.Operation != headManifest && e.Operation != getManifest && e.Operation != headBlob {
 		return err
 	}
-	switch e.Status {
-	case http.StatusForbidden, http.StatusBadRequest, http.StatusMethodNotAllowed:
-	case http.StatusUnauthorized:
-		if !c.canSignIn(ctx, repo) {
-			return err
-		}
+	switch {
+	case errors.Is(err, image.ErrAbsent):
+		return err
+	case e.Status == http.StatusForbidden, e.Status == http.StatusBadRequest, evades(e.Status):
+	case e.Status == http.StatusUnauthorized && c.canSignIn(ctx, repo):
 	default:
 		return err
 	}

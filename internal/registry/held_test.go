@@ -18,7 +18,8 @@ import (
 // A target that lacks a repository may answer 403, 400 or 405: then nothing is known. To a source the same is an error.
 func TestHeld(t *testing.T) {
 	for status, want := range map[int]error{
-		400: image.ErrHidden, 403: image.ErrHidden, 405: image.ErrHidden, 404: image.ErrAbsent, 401: nil, 406: nil, 500: nil,
+		400: image.ErrHidden, 403: image.ErrHidden, 405: image.ErrHidden, 406: image.ErrHidden, 410: image.ErrHidden, 451: image.ErrHidden,
+		501: image.ErrHidden, 404: image.ErrAbsent, 401: nil, 402: nil, 500: nil,
 	} {
 		inBubble(t, func(t *testing.T) {
 			r, c := stand(t, emulator.Options{}, Options{Retries: Retries{Attempts: 1}})

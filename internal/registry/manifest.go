@@ -176,8 +176,8 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	switch refusal, ok := errors.AsType[*Error](err); {
 	case ok && r.Tag != "" && (rejection{}).of(refusal).immutable() && c.holds(ctx, r, m):
 		err = nil
-	case err == nil && !e.namesManifest(header, m):
-		err = c.proveManifest(ctx, r, m)
+	case err == nil:
+		err = c.proveManifest(ctx, r, m, namesManifest(header, m))
 	}
 	if err != nil {
 		return err
@@ -186,14 +186,12 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	if subject == "" || header.Get("OCI-Subject") != "" {
 		return nil
 	}
-	return e.lists.add(ctx, e, r.Repository, subject, m)
+	return c.addToList(ctx, r.Repository, subject, m)
 }
 
-// namesManifest reports whether the answer to a PUT names the manifest, which only who has read it can. The first such answer of a registry is not
-// believed: it might give it to everything.
-func (e *endpoint) namesManifest(header http.Header, m image.Manifest) bool {
-	named := digestSaid(header) != "" || strings.HasSuffix(header.Get("Location"), "/"+string(image.DigestOf(m.Raw, m.Digest)))
-	return named && e.proved.Load()
+// namesManifest reports whether the answer to a PUT names the manifest, which only who has read it can.
+func namesManifest(header http.Header, m image.Manifest) bool {
+	return digestSaid(header) != "" || strings.HasSuffix(header.Get("Location"), "/"+string(image.DigestOf(m.Raw, m.Digest)))
 }
 
 // holds reports whether a tag names the manifest, as after a request whose answer was lost.
@@ -206,9 +204,13 @@ func (c *Client) holds(ctx context.Context, r image.Reference, m image.Manifest)
 const proofs = 3
 
 // proveManifest makes sure that a tag or a digest names the manifest, if the answer to its PUT alone does not show that: something on the way may
-// have given that answer. What dray cannot read, as an account that may only push, is believed.
-func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.Manifest) error {
+// have given that answer. named says that the answer names the manifest, which shows it unless it is the registry's first: that might be given to
+// everything. It is believed where dray cannot read, as with an account that may only push.
+func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.Manifest, named bool) error {
 	e := c.endpoint(r.Repository)
+	if named && e.proved.Load() {
+		return nil
+	}
 	var failure error
 	for i := range proofs {
 		if err := backoff.Sleep(ctx, time.Duration(i)*time.Second); err != nil {
@@ -218,7 +220,9 @@ func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.M
 		switch want := image.DigestOf(m.Raw, d.Digest); {
 		case errors.Is(err, image.ErrAbsent):
 			failure = e.refused(putManifest, nil, "it says that it has taken the manifest, and does not have it")
-		case err != nil || d.Digest == "" || d.Digest == want:
+		case err != nil && !named:
+			return unproved(err)
+		case err != nil || d.Digest == want:
 			e.proved.Store(true)
 			return nil
 		default:
@@ -226,6 +230,20 @@ func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.M
 		}
 	}
 	return failure
+}
+
+// unproved is the error of the question that alone could have shown that a registry has a manifest.
+func unproved(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	better := *e
+	better.Hint = "it took the manifest without naming its digest, so that only this request could show that it has it"
+	if errors.Is(err, image.ErrHidden) {
+		better.Hint += ": let the account read there"
+	}
+	return &better
 }
 
 func (e *endpoint) putManifest(ctx context.Context, r image.Reference, mediaType string, raw []byte) (http.Header, error) {

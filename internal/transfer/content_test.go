@@ -154,6 +154,45 @@ func TestHiddenParts(t *testing.T) {
 	}
 }
 
+// TestHiddenList: a target that answers oddly for what it lacks, and shows what it has, has no list of referrers yet. One that shows nothing may
+// have a list, which is not replaced.
+func TestHiddenList(t *testing.T) {
+	for _, status := range []int{400, 403, 405, 406, 410, 451, 501} {
+		inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+			i := emulator.MultiArch(1, emulator.ImageOptions{})
+			s.push(t, i, "team/app", "v1")
+			signature, err := s.source.PutReferrer("team/app", i.Digest, "application/signature", []byte("signed"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.target = emulator.New(emulator.Options{Missing: &emulator.Answer{Status: status, Body: "{}"}})
+			s.renew(t)
+			o := withAll(order("team/app", "v1", i.Digest))
+			o.Fresh, o.Reason = false, diff.Hidden
+			s.bring(t, o)
+			whole(t, s.target, "team/app", "v1", i.Digest)
+			list := image.ReferrersTag(image.Digest(i.Digest))
+			if listed, err := s.client.Referrers(t.Context(), at(targetHost, "team/app"), image.Digest(i.Digest)); err != nil || len(listed) != 1 || listed[0].Digest != image.Digest(signature) {
+				t.Errorf("%d: the target lists %v, %v", status, listed, err)
+			}
+
+			held := s.target.Digest("team/app", list)
+			other, err := s.source.PutReferrer("team/app", i.Digest, "application/signature", []byte("signed again"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.renew(t)
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				s.target.Inject(emulator.Fault{Match: emulator.MatchKind(method, emulator.KindManifest), Status: status})
+			}
+			contains(t, s.try(t.Context(), o), targetHost, fmt.Sprint(status))
+			if now := s.target.Digest("team/app", list); now != held {
+				t.Errorf("%d: the list that could not be read is replaced, by one of %s", status, other)
+			}
+		})
+	}
+}
+
 // chart pushes an artifact as Helm does.
 func chart(t *testing.T, s *stand) string {
 	t.Helper()

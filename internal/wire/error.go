@@ -105,9 +105,24 @@ func (e *Error) Code() string {
 
 // absent reports whether the registry answered that the object does not exist. The distribution spec assigns 404 to unknown manifests,
 // blobs and names; a proxy's HTML 404 carries no code and counts too, for lack of anything better. A registry without a catalog says nothing of
-// its repositories.
+// its repositories. To who reads, the spec's codes say the same with any status that is not about rights.
 func (e *Error) absent() bool {
-	return e.Status == http.StatusNotFound && !strings.HasSuffix(e.Operation, " catalog")
+	switch e.Status {
+	case http.StatusNotFound:
+		return !strings.HasSuffix(e.Operation, " catalog")
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusGone, http.StatusUnavailableForLegalReasons, http.StatusNotImplemented:
+	default:
+		return false
+	}
+	switch e.Operation {
+	case "GET manifest":
+		return e.ErrorCode == "MANIFEST_UNKNOWN" || e.ErrorCode == "NAME_UNKNOWN"
+	case "GET blob":
+		return e.ErrorCode == "BLOB_UNKNOWN" || e.ErrorCode == "NAME_UNKNOWN"
+	case "GET tag list":
+		return e.ErrorCode == "NAME_UNKNOWN"
+	}
+	return false
 }
 
 // Fault is the error of an answer that a retry would not change.
