@@ -98,7 +98,7 @@ func startIn(dir, remove string, options ...string) (*process, error) {
 }
 
 func serve(bin, dir, remove string, options []string) (*process, error) {
-	return startProcess(dir, remove, "QUIT", "ready to accept connections", append([]string{filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-k", dir,
+	return startProcess(dir, remove, "QUIT", "ready to accept", append([]string{filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-k", dir,
 		"-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "autovacuum=off"}, options...)...)
 }
 
