@@ -109,12 +109,24 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	}
 	for _, j := range jobs {
 		g.Jobs = append(g.Jobs, daemon.Job{
-			Name: j.Name, Source: j.SourceText(), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
+			Name: j.Name, Source: j.SourceText(), Accounts: accountsOf(j, built.client.Account), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
 			Windows: j.Windows, CutAtEnd: j.CutAtEnd, Priority: j.Priority,
 			Registries: registriesOf(j),
 		})
 	}
 	return g, nil
+}
+
+// accountsOf returns the accounts at a job's sources, sorted. Of repositories that a pattern selects it knows those of their common prefix.
+func accountsOf(j plan.Job, account func(image.Repository) string) (names []string) {
+	for _, source := range j.Sources() {
+		names = append(names, account(source.Repository))
+	}
+	for _, name := range j.Repositories {
+		names = append(names, account(j.Source.Repository.Join(name)))
+	}
+	slices.Sort(names)
+	return slices.Clip(slices.Compact(names))
 }
 
 func namesOf(refs []image.Reference) []string {

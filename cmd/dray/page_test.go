@@ -14,6 +14,7 @@ import (
 
 	"github.com/draysync/dray/internal/config"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/web"
@@ -85,6 +86,37 @@ func TestStatusPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows("/config", `<dt>New jobs</dt><dd><a href="/jobs/new">new</a> </dd>`, `<dt>Changed jobs</dt><dd><a href="/jobs/other">other</a> </dd>`, "<dt>Jobs that have gone</dt><dd>old </dd>")
+}
+
+// TestAccountsOfJobs: a job is shown with the accounts of all its sources.
+func TestAccountsOfJobs(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("dray.yaml", []byte(`version: 1
+mappings:
+- {name: one, source: 'docker.io/corp/app:1', target: target.example/app}
+- {name: prefix, source: ghcr.io/acme, repositories: [tool, 'lint-*'], tags: ['*'], target: target.example/acme}
+- {name: images, images: ['docker.io/corp/a:1', 'docker.io/corp/b:1', 'quay.io/c:1', 'docker.io/d:1'], target: target.example/mirror}
+`), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := plan.Compile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := func(repo image.Repository) string {
+		for _, part := range []string{"docker.io/corp", "ghcr.io/acme/tool"} {
+			if strings.HasPrefix(repo.String(), part) {
+				return part
+			}
+		}
+		return repo.Registry
+	}
+	for i, want := range []string{"[docker.io/corp]", "[ghcr.io ghcr.io/acme/tool]", "[docker.io docker.io/corp quay.io]"} {
+		if got := fmt.Sprint(accountsOf(jobs[i], account)); got != want {
+			t.Errorf("%s: %s, want %s", jobs[i].Name, got, want)
+		}
+	}
 }
 
 // TestExcerptsOnce: however many pages of jobs are asked for, and anybody may, the config is parsed once.

@@ -13,6 +13,8 @@ type Job struct {
 	Name string
 	// Source is the source's name in messages.
 	Source string
+	// Accounts are the entries of the config that sign in at its sources, or else their registries.
+	Accounts []string
 	// Targets are the names of its targets.
 	Targets []string
 	// Fingerprint changes when anything about the job does.

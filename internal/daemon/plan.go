@@ -246,7 +246,7 @@ func runOf(job string, last record.Run, result mirror.Result, state record.State
 // status returns what is shown of a job that has a state.
 func status(job Job, s record.State, now time.Time) record.JobStatus {
 	j := record.JobStatus{
-		Job: job.Name, Schedule: job.Schedule.String(), Source: job.Source, Targets: job.Targets, State: record.JobIdle, Due: s.Due, Trigger: s.Trigger,
+		Job: job.Name, Schedule: job.Schedule.String(), Source: job.Source, Accounts: job.Accounts, Targets: job.Targets, State: record.JobIdle, Due: s.Due, Trigger: s.Trigger,
 		LastSuccess: s.Succeeded, Deadline: deadline(job, s), Anchor: s.Anchor, Failures: s.Failures, DeferredUntil: s.Deferred,
 	}
 	if s.Last != nil {

@@ -143,6 +143,8 @@ func (a *account) merge(kept *budget, sent unsent, owner string, rule Rule, now 
 		b.Until = kept.Until
 	}
 	b.Spent = b.Spent.join(kept.Spent.add(sent.fresh))
+	b.Levels = b.Levels.join(kept.Levels, b.window())
+	b.attribute()
 	b.Readings = kept.Readings
 	if news {
 		b.Readings++
@@ -163,6 +165,8 @@ func (a *account) accept(m merged, rule Rule, now time.Time) {
 	b := a.budget
 	a.seen = m.Readings
 	b.Spent = b.Spent.join(m.Spent.add(a.fresh))
+	b.Levels = b.Levels.join(m.Levels, m.window())
+	b.attribute()
 	b.Allotments = m.Allotments
 	if b != m.of {
 		return // it is another since, all of which is news

@@ -33,6 +33,8 @@ type budget struct {
 	// Others is the average number of others' pulls per window since OthersSince; OthersAt is when it was last updated.
 	Others                float64
 	OthersSince, OthersAt time.Time
+	// Levels are what had been spent at the times of answers within the last window.
+	Levels levels
 	// Readings counts the readings of all processes that share the budget; Allotments are the pulls that they have set aside, by process,
 	// without those of this one.
 	Readings   int
@@ -155,6 +157,9 @@ func (b *budget) settle(counted bool, now time.Time) {
 	b.wake()
 	if counted {
 		b.Spent = b.Spent.add(spent{countAt(now, 1)})
+		if !b.Known { // there is no answer that says it
+			b.note(now)
+		}
 	}
 }
 
@@ -183,6 +188,7 @@ func (b *budget) learn(r Reading, sent, now time.Time) {
 		b.Until = time.Time{}
 	}
 	b.watchOthers(now)
+	b.note(now)
 }
 
 // othersNow returns how many pulls of the window others have made, as far as the window itself does not tell.

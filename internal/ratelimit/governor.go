@@ -147,8 +147,9 @@ func (g *Governor) Budgets(now time.Time) []record.Budget {
 			b.Window = cmp.Or(b.Window, record.Seconds(rule.Window))
 		}
 		b.Spent = a.Spent.within(now.Add(-a.window()), now.Add(shortest)).total()
+		b.Levels = a.Levels.within(now.Add(-a.window()))
 		if a.Known {
-			b.Others = max(0, b.Limit-b.Remaining-b.Spent-a.underWay)
+			b.Others = a.Levels.others(max(0, b.Limit-b.Remaining-b.Spent-a.underWay))
 		}
 		if a.Known && b.Remaining < b.Limit {
 			b.FullBy = a.Read.Add(a.window())
@@ -224,6 +225,7 @@ func (a *account) move(to *budget) {
 	})
 	if !from.met { // otherwise its pulls are those of another source
 		to.Spent = to.Spent.join(from.Spent)
+		to.Levels = to.Levels.join(from.Levels, to.window())
 	}
 	a.budget, a.told = to, -1
 	from.wake()

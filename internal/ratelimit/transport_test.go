@@ -299,7 +299,7 @@ func TestBudgetSpent(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 		time.Sleep(35 * time.Minute) // the first pull has left the window
-		if b := g.Budgets(time.Now())[0]; b.Spent != 2 {
+		if b := g.Budgets(time.Now())[0]; b.Spent != 2 || b.Others != 8 {
 			t.Errorf("%+v", b)
 		}
 	})

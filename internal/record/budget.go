@@ -23,4 +23,12 @@ type Budget struct {
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	// Unapplied is set if the registry counts by address although a credential is sent.
 	Unapplied bool `json:"-"`
+	// Levels are what was known to be spent at times within the last window, the oldest first; there are at most 49.
+	Levels []BudgetLevel `json:"-"`
+}
+
+// BudgetLevel is what had been spent of the window before a time, by dray and by others.
+type BudgetLevel struct {
+	At            time.Time
+	Spent, Others int
 }

@@ -138,6 +138,8 @@ type JobStatus struct {
 	Schedule string `json:"schedule"`
 	// Source is the job's source; empty if that is not shown.
 	Source string `json:"source,omitempty"`
+	// Accounts are those by whose credentials it reads its sources, as budgets name them: registries, or parts of them.
+	Accounts []string `json:"-"`
 	// Targets are the job's targets, in the order of the config; absent if those are not known.
 	Targets []string `json:"targets,omitempty"`
 	State   Activity `json:"state"`

@@ -3,14 +3,20 @@ package web
 import (
 	"cmp"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/draysync/dray/internal/record"
 )
 
-// maxWaiting is how many of the jobs that wait for a budget are named.
-const maxWaiting = 20
+const (
+	// maxWaiting is how many of the jobs that wait for a budget are named.
+	maxWaiting = 20
+	// pageBudgets is how many budgets a page shows.
+	pageBudgets = 30
+)
 
 // budgetView is what is known of an account's pulls.
 type budgetView struct {
@@ -24,6 +30,7 @@ type budgetView struct {
 	Bar     []barPart
 	Waiting []jobLink
 	More    jobLink
+	Chart   *chartView
 }
 
 // barPart is a part of a bar of 1000.
@@ -38,11 +45,20 @@ type jobLink struct{ Job, Link string }
 type budgetsView struct {
 	*head
 	Budgets []budgetView
+	Pager   pager
 }
 
-func (s *Server) budgetsScreen(status *record.Snapshot, v viewer) *screen {
-	p := &budgetsView{head: s.headOf(status, v, "/budgets", &url.URL{Path: "/budgets"})}
-	for i := range status.Budgets {
+func (s *Server) budgetsScreen(status *record.Snapshot, query url.Values, v viewer) *screen {
+	at := func(page int) *url.URL {
+		u := &url.URL{Path: "/budgets"}
+		if page > 1 {
+			u.RawQuery = url.Values{"page": {strconv.Itoa(page)}}.Encode()
+		}
+		return u
+	}
+	list := sheet{Whole: len(status.Budgets), Size: pageBudgets, Noun: "budget"}.at(query.Get("page"))
+	p := &budgetsView{head: s.headOf(status, v, "/budgets", at(list.Page)), Pager: list.pager(func(page int) string { return at(page).String() })}
+	for i := list.begin(); i < list.end(); i++ {
 		p.Budgets = append(p.Budgets, budgetOf(&status.Budgets[i], status))
 	}
 	return &screen{template: "budgets", data: p, head: p.head, parts: []part{{"notices", "notices", p.head}, {"budgets", "budget-list", p}}}
@@ -51,7 +67,7 @@ func (s *Server) budgetsScreen(status *record.Snapshot, v viewer) *screen {
 func budgetOf(b *record.Budget, status *record.Snapshot) budgetView {
 	v := budgetView{
 		ID: idOf("budget", b.Registry+" "+b.Account), Name: clean(b.Registry), Limit: count(b.Limit), Left: count(b.Remaining), Reserved: count(b.Reserved),
-		Kept: count(b.Keep), Own: count(b.Spent), Others: count(b.Others), Retry: till(b.RetryAt, status.Now), Full: till(b.FullBy, status.Now), Unapplied: b.Unapplied,
+		Chart: chartOf(b, status.Now), Kept: count(b.Keep), Own: count(b.Spent), Others: count(b.Others), Retry: till(b.RetryAt, status.Now), Full: till(b.FullBy, status.Now), Unapplied: b.Unapplied,
 	}
 	if b.Account != b.Registry {
 		v.Account = clean(b.Account)
@@ -77,7 +93,7 @@ func budgetOf(b *record.Budget, status *record.Snapshot) budgetView {
 	waiting := 0
 	for i := range status.Jobs {
 		j := &status.Jobs[i]
-		if j.DeferredUntil.IsZero() || j.OutsideWindows || registryOf(j.Source) != b.Registry {
+		if j.DeferredUntil.IsZero() || j.OutsideWindows || !readsBy(j, b) {
 			continue
 		}
 		if waiting++; waiting <= maxWaiting {
@@ -88,6 +104,14 @@ func budgetOf(b *record.Budget, status *record.Snapshot) budgetView {
 		v.More = jobLink{number(int64(more), "more job"), listing{State: string(record.JobDeferred), Registry: b.Registry}.url().String()}
 	}
 	return v
+}
+
+// readsBy reports whether a job reads sources with the account of a budget, as far as is known.
+func readsBy(j *record.JobStatus, b *record.Budget) bool {
+	if j.Accounts == nil {
+		return registryOf(j.Source) == b.Registry
+	}
+	return slices.Contains(j.Accounts, b.Account)
 }
 
 // count writes a number that may be unknown.

@@ -50,9 +50,9 @@ func TestClientReadsAll(t *testing.T) {
 	want := full()
 	complete(&want)
 	for i := range want.Jobs {
-		want.Jobs[i].Deadline = time.Time{} // is not sent
+		want.Jobs[i].Deadline, want.Jobs[i].Accounts = time.Time{}, nil // are not sent
 	}
-	want.Receivers[0].Keyed = false // neither
+	want.Receivers[0].Keyed, want.Budgets[0].Levels = false, nil // neither
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

@@ -290,7 +290,9 @@ func full() record.Snapshot {
 			Rejected: []string{"dray.yaml:14:5: mappings[2].tags.semver: <b>no</b> range", "dray.yaml:20:3: unknown key \"sorce\""},
 		},
 		Budgets: []record.Budget{
-			{Registry: "docker.io", Account: "docker.io/corp", Limit: 200, Remaining: 60, Reserved: 6, Keep: 20, Window: record.Seconds(6 * time.Hour), Spent: 100, Others: 40, FullBy: at(5 * time.Hour)},
+			{Registry: "docker.io", Account: "docker.io/corp", Limit: 200, Remaining: 60, Reserved: 6, Keep: 20, Window: record.Seconds(6 * time.Hour), Spent: 100, Others: 40, FullBy: at(5 * time.Hour), Levels: []record.BudgetLevel{
+				{At: at(-7 * time.Hour), Spent: 190}, {At: at(-5 * time.Hour), Spent: 20, Others: 10}, {At: at(-295 * time.Minute), Spent: 60, Others: 30}, {At: at(-3 * time.Hour), Spent: 90, Others: 70}, {At: at(-20 * time.Minute), Spent: 100, Others: 40},
+			}},
 			{Registry: "ghcr.io", Account: "ghcr.io", Limit: -1, Remaining: -1, RetryAt: at(20 * time.Minute)},
 		},
 		Replicas: []record.Replica{
@@ -314,7 +316,7 @@ func full() record.Snapshot {
 				}},
 			},
 			{
-				Job: "deferred", Schedule: "17 */6 * * *", Source: "docker.io/library/debian", Targets: []string{"registry.corp.example:5000/mirror/debian"}, State: record.JobDeferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
+				Job: "deferred", Schedule: "17 */6 * * *", Source: "2 images", Accounts: []string{"docker.io/corp", "ghcr.io"}, Targets: []string{"registry.corp.example:5000/mirror/debian"}, State: record.JobDeferred, Trigger: "retry", Due: at(20 * time.Minute), DeferredUntil: at(20 * time.Minute), LastSuccess: at(-26 * time.Hour),
 				Last: &record.Run{Started: at(-3 * time.Minute), Ended: at(-2 * time.Minute), Outcome: record.RunDeferred, Counts: record.Counts{Deferred: 4}},
 			},
 			{

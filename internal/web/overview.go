@@ -41,8 +41,6 @@ func listingOf(query url.Values) listing {
 	if orders[strings.TrimPrefix(l.Sort, "-")] == nil {
 		l.Sort = ""
 	}
-	l.Page, _ = strconv.Atoi(query.Get("page")) // the first, unless it is a number
-	l.Page = max(1, l.Page)
 	return l
 }
 
@@ -169,8 +167,15 @@ func registryOf(name string) string {
 
 func registriesOf(j *record.JobStatus) []string {
 	list := targetRegistries(j)
-	if source := registryOf(j.Source); source != "" {
-		list = append(list, source)
+	if j.Accounts == nil {
+		if source := registryOf(j.Source); source != "" {
+			list = append(list, source)
+		}
+	}
+	for _, account := range j.Accounts {
+		if source := registryOf(account + "/"); !slices.Contains(list, source) {
+			list = append(list, source)
+		}
 	}
 	return list
 }
@@ -223,9 +228,6 @@ type choice struct {
 // column is a heading by which the table can be sorted.
 type column struct{ Text, Link, Sorted string }
 
-// pager leads to the other pages of a listing. Empty is where there is no such page.
-type pager struct{ Text, Before, After string }
-
 // group is the heading of the jobs of one target registry.
 type group struct{ ID, Name, Jobs string }
 
@@ -238,11 +240,11 @@ type moving struct {
 func (s *Server) overview(status *record.Snapshot, query url.Values, v viewer) *screen {
 	l := listingOf(query)
 	jobs := l.chosen(status.Jobs)
-	pages := max(1, (len(jobs)+pageRows-1)/pageRows)
-	l.Page = min(l.Page, pages)
+	list := sheet{Whole: len(jobs), Size: pageRows, Noun: "job"}.at(query.Get("page"))
+	l.Page = list.Page
 	o := &overview{
 		head: s.headOf(status, v, "/", l.url()), listing: l, Counters: l.counters(status.Totals), Choices: l.choices(status.Jobs), Columns: l.columns(),
-		Moving: movingOf(status.Jobs, status.Now), Pager: l.pager(len(jobs), pages), Filtered: l.Search+l.State+l.Registry != "",
+		Moving: movingOf(status.Jobs, status.Now), Pager: list.pager(func(page int) string { return l.with(func(l *listing) { l.Page = page }) }), Filtered: l.Search+l.State+l.Registry != "",
 		All: l.with(func(l *listing) { l.Search, l.State, l.Registry = "", "", "" }), Grouped: l.with(func(l *listing) { l.Group = !l.Group }),
 		Failing: status.Totals.Failing,
 	}
@@ -253,7 +255,7 @@ func (s *Server) overview(status *record.Snapshot, query url.Values, v viewer) *
 		o.Rows = append(o.Rows, part{id, template, data})
 		shown.rows = append(shown.rows, id)
 	}
-	page := jobs[(l.Page-1)*pageRows : min(len(jobs), l.Page*pageRows)]
+	page := jobs[list.begin():list.end()]
 	var sizes map[string]int
 	if l.Group {
 		sizes = map[string]int{}
@@ -355,21 +357,6 @@ func (l listing) columns() []column {
 		list[i].Link = l.with(func(l *listing) { l.Sort = by })
 	}
 	return list
-}
-
-func (l listing) pager(jobs, pages int) pager {
-	p := pager{Text: number(int64(jobs), "job")}
-	if pages > 1 {
-		p.Text = fmt.Sprintf("%s to %s of %s", thousands(int64((l.Page-1)*pageRows+1)), thousands(int64(min(jobs, l.Page*pageRows))), p.Text)
-	}
-	to := func(page int) string { return l.with(func(l *listing) { l.Page = page }) }
-	if l.Page > 1 {
-		p.Before = to(l.Page - 1)
-	}
-	if l.Page < pages {
-		p.After = to(l.Page + 1)
-	}
-	return p
 }
 
 // movingOf returns the imports under way of all jobs, the oldest first.

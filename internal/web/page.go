@@ -154,7 +154,7 @@ func (s *Server) screenOf(ctx context.Context, u *url.URL, v viewer, status *rec
 	case u.Path == "/":
 		return s.overview(status, u.Query(), v), nil
 	case u.Path == "/budgets":
-		return s.budgetsScreen(status, v), nil
+		return s.budgetsScreen(status, u.Query(), v), nil
 	case u.Path == "/registries":
 		return s.registriesScreen(status, v), nil
 	case u.Path == "/config":
