@@ -160,6 +160,57 @@ func TestPolicyNoVerdict(t *testing.T) {
 	}
 }
 
+// TestPolicyOfWhatIsGone: there is no verdict on a digest that HEAD names for a tag and GET does not know. What GET gives for the tag is verified, and
+// where that is nothing, the image is not there.
+func TestPolicyOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	gone := registry.Sum([]byte("gone"))
+	for _, keeps := range []bool{false, true} {
+		source, target := registry.New(registry.Options{Referrers: true, Heads: registry.HeadOptions{Digest: gone, Keeps: keeps}}), registry.New(registry.Options{})
+		from, to := start(t, source), start(t, target)
+		for i, tag := range []string{"signed", "bundled", "unsigned", "lost"} {
+			if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 100}).Push(source, "app", tag); err != nil {
+				t.Fatal(err)
+			}
+		}
+		good.tag(t, source, "app", source.Digest("app", "signed"))
+		good.bundle(t, source, "app", source.Digest("app", "bundled"), signPredicate)
+		for _, digest := range children(t, source, "app", source.Digest("app", "signed")) {
+			good.tag(t, source, "app", digest)
+		}
+		source.Inject(registry.Fault{Match: func(r *http.Request) bool {
+			return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/manifests/lost")
+		}, Status: 404})
+		config := writeConfig(t, "verify:", policyOfConfig("image", "images: ['"+from+"/**']", good), policyOfConfig("platforms", "signed: platforms", good), "mappings:",
+			mapping("name: app, source: '%s/app', target: '%s/app', tags: [signed, bundled, unsigned, lost], retries: 0", from, to),
+			mapping("name: each, source: '%s/app:signed', target: '%s/each', verify: platforms, retries: 0", from, to))
+		want := "app:bundled imported, app:lost failed, app:signed imported, app:unsigned refused, each:signed imported"
+		for range 2 {
+			doc, a := drayJSON(t, "sync", "-c", config)
+			var got []string
+			for _, j := range doc.Jobs {
+				for _, action := range j.Actions {
+					got = append(got, strings.TrimPrefix(action.Target, to+"/")+" "+string(action.Outcome))
+					if action.Outcome == "refused" && action.Digest != source.Digest("app", "unsigned") {
+						t.Errorf("what is refused is %s", action.Digest)
+					}
+				}
+			}
+			slices.Sort(got)
+			if line := strings.Join(got, ", "); a.code != exitPartly || line != want {
+				t.Errorf("keeps %v: exit code %d: %s\n%s", keeps, a.code, line, a.err)
+			}
+			want = strings.ReplaceAll(want, "imported", "kept")
+		}
+		for tag, code := range map[string]int{"signed": exitDone, "bundled": exitDone, "unsigned": exitPartly, "lost": exitFailed} {
+			if a := dray(t, "verify", from+"/app:"+tag, "--key", good.file); a.code != code || code != exitFailed && !strings.Contains(a.out, source.Digest("app", tag)) {
+				t.Errorf("keeps %v: verify %s: exit code %d\n%s%s", keeps, tag, a.code, a.out, a.err)
+			}
+		}
+	}
+}
+
 // TestPolicyOfAllTags: what cosign tags after an image is copied with it, and not refused for itself.
 func TestPolicyOfAllTags(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -199,17 +200,18 @@ func (a *app) verify(ctx context.Context, cfg *config.Config, ref image.Referenc
 	ctx, cancel := worktime.WithTimeout(ctx, importTimeout, context.DeadlineExceeded)
 	defer cancel()
 	answer := verified{Version: 1, Command: "verify"}
-	if ref.Digest == "" {
+	named := ref.Digest != ""
+	if !named {
 		d, err := built.client.Head(ctx, ref)
 		if err != nil {
 			return &exitError{exitFailed, fmt.Errorf("%s: %w", ref, err)}
 		}
 		ref = ref.WithDigest(d.Digest)
 	}
-	answer.Image, answer.Digest = ref.String(), string(ref.Digest)
-	if answer.Report, err = policy.Verify(ctx, built.links.mirror().Signatures, ref); err != nil {
+	if answer.Report, ref, err = built.links.verify(ctx, policy, ref, named); err != nil {
 		return &exitError{exitFailed, err}
 	}
+	answer.Image, answer.Digest = ref.String(), string(ref.Digest)
 	if a.output == "json" {
 		err = a.writeJSON(answer)
 	} else {
@@ -219,6 +221,24 @@ func (a *app) verify(ctx context.Context, cfg *config.Config, ref image.Referenc
 		err = &exitError{code: exitPartly}
 	}
 	return err
+}
+
+// verify verifies an image, or, unless its digest is named, what the registry gives for its tag where that is another one than it had said. There is
+// no verdict on what is not there.
+func (l *links) verify(ctx context.Context, policy signature.Policy, ref image.Reference, named bool) (signature.Report, image.Reference, error) {
+	m := l.mirror()
+	found, err := policy.Verify(ctx, m.Signatures, ref)
+	if err == nil && found.Verified || err != nil && !errors.Is(err, image.ErrAbsent) {
+		return found, ref, err //nolint:wrapcheck // it says what could not be looked at
+	}
+	gone := m.Manifests.Given(ctx, ref)
+	if moved, ok := errors.AsType[*image.MovedError](gone); ok && !named {
+		return l.verify(ctx, policy, ref.WithDigest(moved.Now.Digest), true)
+	}
+	if gone != nil {
+		return found, ref, fmt.Errorf("%s: %w", ref, gone)
+	}
+	return found, ref, err //nolint:wrapcheck // it says what could not be looked at
 }
 
 // signatureSource is where signatures are read: manifests are kept, so that an import does not fetch them again.

@@ -63,6 +63,8 @@ func (plain) Manifest(context.Context, image.Reference) (image.Manifest, error) 
 	return image.Manifest{}, image.ErrAbsent
 }
 
+func (plain) Given(context.Context, image.Reference) error { return nil }
+
 func (plain) Fits(context.Context, mirror.Order) (bool, string)          { return true, "" }
 func (plain) Measure(context.Context, mirror.Order) (mirror.Cost, error) { return mirror.Cost{}, nil }
 func (p plain) Refresh(ctx context.Context, o mirror.Order, m mirror.Meter) (mirror.Cost, error) {

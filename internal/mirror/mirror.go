@@ -45,6 +45,8 @@ type Manifests interface {
 	Resolved(ctx context.Context, offered image.Digest, platforms []image.Platform) (image.Digest, bool)
 	// Manifest fetches a manifest by its digest, and remembers it.
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
+	// Given returns an error unless the source gives the manifest that it named.
+	Given(ctx context.Context, source image.Reference) error
 }
 
 // Mirror runs jobs. All fields but Pages, Listings, Crew, CountKept and Draining are required; they are not changed after the first run.

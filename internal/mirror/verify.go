@@ -2,10 +2,12 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/draysync/dray/internal/diff"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/signature"
 )
 
@@ -30,6 +32,11 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 		}
 		return report, err //nolint:wrapcheck // it says what could not be looked at
 	})
+	if err == nil && !report.Verified || errors.Is(err, image.ErrAbsent) { // of what is not there, there is no verdict
+		if gone := m.Manifests.Given(ctx, order.Source); gone != nil {
+			return At(Source, order.Source, gone)
+		}
+	}
 	detail := ""
 	switch {
 	case err == nil && report.Verified:

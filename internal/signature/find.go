@@ -41,7 +41,8 @@ type Source interface {
 	// Head describes a manifest; its error wraps [image.ErrAbsent] if there is none.
 	Head(ctx context.Context, ref image.Reference) (image.Descriptor, error)
 	Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error)
-	// Manifest fetches a manifest by digest, and has checked that.
+	// Manifest fetches a manifest by digest, and has checked that. If the registry does not have it and gives another one for the reference's tag, the
+	// error is an [image.MovedError].
 	Manifest(ctx context.Context, ref image.Reference) (image.Manifest, error)
 	// OpenBlob opens a blob, whose bytes are unchecked.
 	OpenBlob(ctx context.Context, repo image.Repository, d image.Descriptor, offset int64, urls []string) (io.ReadCloser, error)
@@ -109,7 +110,7 @@ func (f *finder) tagged(ctx context.Context, suffix string) error {
 	if err != nil {
 		return fmt.Errorf("signatures at %s: %w", tag, err)
 	}
-	return f.manifest(ctx, d, CosignTag)
+	return f.manifest(ctx, tag.WithDigest(d.Digest), d.Size, CosignTag)
 }
 
 // referrers looks at the manifests that refer to the image.
@@ -132,7 +133,7 @@ func (f *finder) referrers(ctx context.Context) error {
 			f.add(Signature{Form: form, Manifest: string(r.Digest)}.not(TooMany, "%d manifests were looked at, and there are more", maxManifests))
 			return errors.Join(errs...)
 		}
-		errs = append(errs, f.manifest(ctx, r.Descriptor, form))
+		errs = append(errs, f.manifest(ctx, f.repo.Digest(r.Digest), r.Size, form))
 		if f.satisfied() || ctx.Err() != nil {
 			break
 		}
@@ -167,21 +168,26 @@ func (f *finder) rank(r image.Referrer) int {
 	return 3
 }
 
-// manifest looks at one manifest with signatures.
-func (f *finder) manifest(ctx context.Context, d image.Descriptor, form Form) error {
+// manifest looks at one manifest with signatures. If it is tagged, what the registry gives for the tag is looked at in place of a digest that it named
+// and does not have.
+func (f *finder) manifest(ctx context.Context, ref image.Reference, size int64, form Form) error {
 	f.fetched++
-	found := Signature{Form: form, Manifest: string(d.Digest)}
-	if d.Size > maxBytes {
+	found := Signature{Form: form, Manifest: string(ref.Digest)}
+	if size > maxBytes {
 		f.add(found.not(Unreadable, "its manifest is larger than %d bytes", maxBytes))
 		return nil
 	}
-	m, err := f.source.Manifest(ctx, f.repo.Digest(d.Digest))
+	m, err := f.source.Manifest(ctx, ref)
+	if moved, ok := errors.AsType[*image.MovedError](err); ok {
+		found.Manifest = string(moved.Now.Digest)
+		m, err = f.source.Manifest(ctx, ref.WithDigest(moved.Now.Digest))
+	}
 	if errors.Is(err, image.ErrAbsent) {
 		f.add(found.not(Unreadable, "it is listed, but its manifest is not there"))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("signature %s: %w", f.repo.Digest(d.Digest), err)
+		return fmt.Errorf("signature %s: %w", ref, err)
 	}
 	var doc struct {
 		Layers []layer `json:"layers"`

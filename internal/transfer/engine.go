@@ -219,6 +219,18 @@ func (e *Engine) Manifest(ctx context.Context, ref image.Reference) (image.Manif
 	return m, err
 }
 
+// Given returns an error unless a source gives the manifest that it named, such as an [image.MovedError]. It fetches it, but where manifests are counted
+// a HEAD is enough.
+func (e *Engine) Given(ctx context.Context, source image.Reference) error {
+	if e.metered(source.Registry) && !e.atHand(ctx, source.Digest) {
+		if _, err := e.options.Artifacts.Head(ctx, source.Repository.Digest(source.Digest)); err == nil {
+			return nil
+		}
+	}
+	_, err := e.Manifest(ctx, source)
+	return err
+}
+
 func (e *Engine) saved(registry, by string) {
 	if e.options.Saved != nil {
 		e.options.Saved(registry, by)

@@ -15,6 +15,8 @@ type HeadOptions struct {
 	NoDigest bool
 	// Digest is what HEAD of a tag says that it holds, such as from a stale cache; empty is the truth.
 	Digest string
+	// Keeps has HEAD find that digest, too, which GET does not.
+	Keeps bool
 }
 
 func (o HeadOptions) reply(w http.ResponseWriter, digest string, m storedManifest, byTag bool) {

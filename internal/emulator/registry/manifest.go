@@ -110,6 +110,10 @@ func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, to ro
 		return
 	}
 	digest, m, found := r.content.manifest(to.repository, to.reference)
+	if o := r.options.Heads; !found && o.Keeps && req.Method == http.MethodHead && to.reference == o.Digest {
+		o.reply(w, o.Digest, storedManifest{mediaType: mediaManifest}, false)
+		return
+	}
 	if !found {
 		r.missing(w, "MANIFEST_UNKNOWN", "manifest unknown: "+to.reference)
 		return
