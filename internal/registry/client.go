@@ -104,6 +104,7 @@ type host struct {
 	head atomic.Int32
 	// proved is set once a manifest that was pushed has been found there.
 	proved   atomic.Bool
+	taken    takenBlobs
 	seen     atomic.Pointer[string]
 	unlisted unlisted
 }

@@ -171,6 +171,9 @@ func (c *Client) PutManifest(ctx context.Context, r image.Reference, m image.Man
 	if r.Tag != "" {
 		r.Digest = ""
 	}
+	if err := c.proveBlobs(ctx, r.Repository, m); err != nil {
+		return err
+	}
 	header, err := e.putManifest(ctx, r, m.MediaType, m.Raw)
 	c.pushed(ctx, e, r)
 	switch refusal, ok := errors.AsType[*Error](err); {

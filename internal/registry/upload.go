@@ -67,8 +67,12 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	switch {
 	case mounted:
 		c.mounted.Put(ref, struct{}{}, mountedFor)
+		if !u.unmounted { // otherwise it was found there
+			e.taken.add(byMounting, ref)
+		}
 	case err == nil:
 		c.mounted.Drop(ref)
+		e.taken.add(bySending, ref)
 	}
 	*left = u.left(err)
 	err, takesNothing := rejection{}.advise(err)
@@ -234,15 +238,23 @@ func (u *upload) proven(ctx context.Context, resp *http.Response) error {
 	if err := u.keeps(resp); err != nil || u.names(resp) || resp.Request.URL.Host != u.wire.Host() {
 		return err
 	}
+	if err := u.awaitBlob(ctx, u.repo.Digest(u.desc.Digest)); !errors.Is(err, image.ErrAbsent) {
+		return ctx.Err()
+	}
+	return u.refused(putUpload, nil, "it says that it has taken the blob, and does not have it")
+}
+
+// awaitBlob asks for a blob that a repository says it has, a few times, since it may need a moment.
+func (e *endpoint) awaitBlob(ctx context.Context, ref image.Reference) (err error) {
 	for i := range proofs {
 		if err := backoff.Sleep(ctx, time.Duration(i)*time.Second); err != nil {
 			return err
 		}
-		if err := u.headBlob(ctx, u.repo, u.desc.Digest); !errors.Is(err, image.ErrAbsent) {
-			return nil
+		if err = e.headBlob(ctx, ref.Repository, ref.Digest); !errors.Is(err, image.ErrAbsent) {
+			return err
 		}
 	}
-	return u.refused(putUpload, nil, "it says that it has taken the blob, and does not have it")
+	return err
 }
 
 // names reports whether an answer names the blob.

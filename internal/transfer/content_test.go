@@ -193,6 +193,48 @@ func TestHiddenList(t *testing.T) {
 	}
 }
 
+// TestTakenBlobs: a registry that names each blob that it takes, and accepts manifests without a look at their blobs, is asked for one of them. What it does not
+// have is sent again if it was mounted, and otherwise the import fails before the tag is written.
+func TestTakenBlobs(t *testing.T) {
+	named := func(repository, digest string) string { return "/v2/" + repository + "/blobs/" + digest }
+	for name, tt := range map[string]struct {
+		uploads emulator.UploadOptions
+		says    string // what the error has; empty for success
+		heads   int
+	}{
+		"keeps them":                    {heads: 2},
+		"keeps nothing":                 {uploads: emulator.UploadOptions{Drops: true}, says: "does not have it"},
+		"keeps nothing of single POSTs": {uploads: emulator.UploadOptions{Drops: true, SinglePost: true}, says: "does not have it"},
+		"mounts nothing":                {uploads: emulator.UploadOptions{FalseMounts: named}},
+		"shows them late":               {uploads: emulator.UploadOptions{Late: true}, heads: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+				i := emulator.MultiArch(1, emulator.ImageOptions{Layers: 3})
+				s.push(t, i, "team/app", "v1")
+				s.push(t, i, "team/copy", "v1")
+				s.target = emulator.New(emulator.Options{LaxManifests: true, Uploads: tt.uploads})
+				s.renew(t)
+				for _, path := range []string{"team/app", "team/copy"} {
+					o := order(path, "v1", i.Digest)
+					if tt.says == "" {
+						s.bring(t, o)
+						whole(t, s.target, path, "v1", i.Digest)
+						continue
+					}
+					contains(t, s.try(t.Context(), o), "target "+targetHost, tt.says)
+					if got := s.target.Digest(path, "v1"); got != "" {
+						t.Errorf("%s: the tag holds %s", path, got)
+					}
+				}
+				if heads := count(s.target, http.MethodHead, emulator.KindBlob); tt.heads > 0 && heads != tt.heads {
+					t.Errorf("%d HEADs of blobs, want %d", heads, tt.heads)
+				}
+			})
+		})
+	}
+}
+
 // chart pushes an artifact as Helm does.
 func chart(t *testing.T, s *stand) string {
 	t.Helper()

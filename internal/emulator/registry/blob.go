@@ -9,7 +9,7 @@ import (
 // serveBlob answers GET (ranges too), HEAD and DELETE.
 func (r *Registry) serveBlob(w http.ResponseWriter, req *http.Request, to route) {
 	data, found := r.content.blob(to.repository, to.reference)
-	if !found {
+	if !found || r.options.Uploads.Late && !r.content.named(to.repository, to.reference) {
 		fail(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 		return
 	}

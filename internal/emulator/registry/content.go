@@ -123,6 +123,18 @@ func (c *content) tagged(name, digest string) bool {
 	return known && slices.Contains(slices.Collect(maps.Values(repo.tags)), digest)
 }
 
+// named tells whether a manifest of a repository names a blob.
+func (c *content) named(name, digest string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, m := range c.repositories[name].manifests {
+		if bytes.Contains(m.body, []byte(digest)) {
+			return true
+		}
+	}
+	return false
+}
+
 // tags lists a repository's tags, sorted.
 func (c *content) tags(name string) (tags []string, found bool) {
 	c.mu.RLock()

@@ -34,6 +34,10 @@ type UploadOptions struct {
 	RangeAhead bool
 	// FalseMounts answers 201 to each mount, with the Location that this returns for a repository and a digest, and mounts nothing.
 	FalseMounts func(repository, digest string) string
+	// Drops says of each blob whose bytes came that it is stored, by its digest, and keeps nothing.
+	Drops bool
+	// Late has HEAD and GET find a blob once a manifest of its repository names it.
+	Late bool
 	// Forgetful drops an upload of which a request broke off.
 	Forgetful bool
 }
@@ -223,7 +227,9 @@ func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to rou
 		return
 	}
 	r.uploads.drop(to.reference)
-	r.content.putBlob(to.repository, digest, all)
+	if !r.options.Uploads.Drops {
+		r.content.putBlob(to.repository, digest, all)
+	}
 	if r.uploads.losesAnswer(r.options.Uploads.LostAnswers) {
 		reply(w, http.StatusGatewayTimeout, "text/html", []byte("<h1>504 Gateway Time-out</h1>"))
 		return
