@@ -36,9 +36,10 @@ func (t *Transport) Allowed(u *url.URL) (*url.URL, error) {
 }
 
 // EscapedQuery escapes what a query in a Link or a Location may not have and has all the same, such as blanks: sent as they are, they would end the
-// request line.
+// request line. Ampersands that a proxy has escaped as in HTML separate parameters again.
 func EscapedQuery(raw string) string {
 	var b strings.Builder
+	raw = strings.ReplaceAll(raw, "&amp;", "&")
 	for i := range len(raw) {
 		if c := raw[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' {
 			fmt.Fprintf(&b, "%%%02X", c)

@@ -20,6 +20,7 @@ func TestQueryOfALink(t *testing.T) {
 		"?last=v1 HTTP/1.1":       "last=v1%20HTTP/1.1",
 		`?token={"a":"ü"}`:        "token={%22a%22:%22%C3%BC%22}",
 		"?_state=a%2Bb%3D&x=y;z=": "_state=a%2Bb%3D&x=y;z=",
+		"?n=5&amp;last=a":         "n=5&last=a",
 		"?sig=a+b/c==":            "sig=a+b/c==",
 	} {
 		place, err := base.Parse(link)

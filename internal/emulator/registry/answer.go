@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"net/http"
+	"strings"
 )
 
 // Answer is one that says the same to everybody.
@@ -28,4 +29,20 @@ func (r *Registry) missing(w http.ResponseWriter, code, message string) {
 		return
 	}
 	fail(w, http.StatusNotFound, code, message)
+}
+
+// escaping is [Options.Escapes].
+type escaping struct{ http.ResponseWriter }
+
+// Unwrap is for [http.ResponseController].
+func (e escaping) Unwrap() http.ResponseWriter { return e.ResponseWriter }
+
+// WriteHeader implements [http.ResponseWriter].
+func (e escaping) WriteHeader(status int) {
+	for _, name := range []string{"Link", "Location", "Www-Authenticate"} {
+		for i, value := range e.Header()[name] {
+			e.Header()[name][i] = strings.ReplaceAll(value, "&", "&amp;")
+		}
+	}
+	e.ResponseWriter.WriteHeader(status)
 }

@@ -32,6 +32,8 @@ type Options struct {
 	ReferrersAnswer *Answer
 	// Store, where set, has the bytes of blobs: the registry redirects there.
 	Store *Store
+	// Escapes writes &amp; for & into Link, Location and WWW-Authenticate, as a proxy does that escapes HTML.
+	Escapes bool
 	// Coding encodes manifests, lists and whole blobs, whether or not the client asks for it; empty is none.
 	Coding Coding
 	// OCIOnly refuses manifests of Docker's media types.
@@ -80,6 +82,9 @@ func New(options Options) *Registry {
 // route runs behind the gate.
 func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 	to := r.Gate.log.route(req)
+	if r.options.Escapes {
+		w = escaping{w}
+	}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if r.options.Listing.Kind == ZotListing {
 		w.Header().Set(zotHeader, zotHeaders)
