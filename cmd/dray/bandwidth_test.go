@@ -104,27 +104,39 @@ func TestBandwidth(t *testing.T) {
 			d.write(d.config, text(tt.top, tt.source))
 			r := launch(t, d.config, d.socket)
 			r.until(t, "a MiB has arrived", func() bool { return target.in.Load() > 1<<20 })
-			fetched, sent, start := source.out.Load(), target.in.Load(), time.Now()
-			time.Sleep(10 * time.Second) // what is measured is real time
-			for what, n := range map[string]int64{"fetched": source.out.Load() - fetched, "sent": target.in.Load() - sent} {
-				rate := float64(n) / time.Since(start).Seconds()
-				t.Logf("%s: %.0f bytes a second, %+.1f %%", what, rate, 100*(rate/tt.want-1))
+			speeds := func() (all map[string]float64, slow bool) {
+				fetched, sent, start := source.out.Load(), target.in.Load(), time.Now()
+				time.Sleep(10 * time.Second) // what is measured is real time
+				all = map[string]float64{}
+				for what, n := range map[string]int64{"fetched": source.out.Load() - fetched, "sent": target.in.Load() - sent} {
+					all[what] = float64(n)/time.Since(start).Seconds()/tt.want - 1
+					t.Logf("%s: %+.1f %%", what, 100*all[what])
+					slow = slow || all[what] < -0.05
+				}
+				return all, slow
+			}
+			all, slow := speeds()
+			if slow { // the machine may have had something else to do
+				all, _ = speeds()
+			}
+			for what, off := range all {
 				most := 0.05
 				if what == "fetched" {
 					most = 0.1 // the connections' buffers are between it and dray
 				}
-				if math.Abs(rate/tt.want-1) > most {
-					t.Errorf("%s: %.0f bytes a second, want %.0f", what, rate, tt.want)
+				if math.Abs(off) > most {
+					t.Errorf("%s: %+.1f %% of %.0f bytes a second", what, 100*off, tt.want)
 				}
 			}
+			held := float64(8*(24<<20)-target.in.Load()) / tt.want // seconds, if it went on so
 			d.write(d.config, text("", ""))
 			if err := r.client.Reload(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			freed := time.Now()
 			r.until(t, "the run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
-			if took := time.Since(freed); took > 5*time.Second {
-				t.Errorf("without a limit it takes another %s", took)
+			if took := time.Since(freed).Seconds(); took > max(5, held/2) {
+				t.Errorf("without a limit it takes another %.1f s, with it %.1f", took, held)
 			}
 			if err := r.status(t).Jobs[0].Last.Error; err != "" {
 				t.Error(err)
