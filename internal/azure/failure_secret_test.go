@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"hash/crc32"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -112,13 +115,15 @@ func FuzzClassify(f *testing.F) {
 			return failure
 		}
 		check(before)
-		for secret, text := range disguises(before + after) {
-			if strings.Contains(before, secret) || strings.Contains(after, secret) {
-				continue
-			}
-			if got := check(before + " " + text + " " + after).Error(); strings.Contains(got, secret) {
-				t.Errorf("%q of %q is in %q", secret, text, got)
-			}
+		// One of them each time: all would make the search ten times slower.
+		all := disguises(before + after)
+		secrets := slices.Sorted(maps.Keys(all))
+		secret := secrets[crc32.ChecksumIEEE([]byte(before+after))%uint32(len(secrets))]
+		if strings.Contains(before, secret) || strings.Contains(after, secret) {
+			return
+		}
+		if got := check(before + " " + all[secret] + " " + after).Error(); strings.Contains(got, secret) {
+			t.Errorf("%q of %q is in %q", secret, all[secret], got)
 		}
 	})
 }
