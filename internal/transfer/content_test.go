@@ -235,6 +235,73 @@ func TestTakenBlobs(t *testing.T) {
 	}
 }
 
+// TestInlineData: content that a descriptor has inline is written to the target, and need not be at the source. What does not match the descriptor
+// is not used.
+func TestInlineData(t *testing.T) {
+	config := []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`)
+	for name, tt := range map[string]struct {
+		data   any
+		absent bool // at the source
+		fails  bool
+	}{
+		"of a blob that is not there":   {data: config, absent: true},
+		"of a blob that is there":       {data: config},
+		"wrong, of one that is there":   {data: bytes.ToUpper(config)},
+		"wrong, of one that is not":     {data: bytes.ToUpper(config), absent: true, fails: true},
+		"longer than its descriptor":    {data: append(config, ' '), absent: true, fails: true},
+		"empty, of one that is not":     {data: "", absent: true, fails: true},
+		"no base64, of one that is":     {data: "%%%"},
+		"a number, of one that is":      {data: 1},
+		"no base64, of one that is not": {data: "%%%", absent: true, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+				s.source = emulator.New(emulator.Options{LaxManifests: true})
+				s.renew(t)
+				inline := map[string]any{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": emulator.Sum(config), "size": len(config), "data": tt.data}
+				if !tt.absent {
+					s.source.PutBlob("team/app", config)
+				}
+				digest := s.put(t, image.MediaTypeOCIManifest, map[string]any{
+					"schemaVersion": 2, "mediaType": image.MediaTypeOCIManifest, "config": inline, "layers": []any{s.blob("application/octet-stream", []byte("layer"))},
+				})
+				if tt.fails {
+					contains(t, s.try(t.Context(), order("team/app", "v1", digest)), "source "+sourceHost, "404")
+					if got := s.target.Digest("team/app", "v1"); got != "" {
+						t.Errorf("the target holds %s", got)
+					}
+					return
+				}
+				offered := image.Descriptor{MediaType: image.MediaTypeOCIManifest, Digest: image.Digest(digest)}
+				if _, err := s.engine.Resolve(t.Context(), at(sourceHost, "team/app").Digest(offered.Digest), offered, []image.Platform{{OS: "linux", Architecture: "amd64"}}); err != nil {
+					t.Error(err)
+				}
+				s.bring(t, order("team/app", "v1", digest))
+				whole(t, s.target, "team/app", "v1", digest)
+			})
+		})
+	}
+	t.Run("of a manifest", func(t *testing.T) {
+		inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+			s.source = emulator.New(emulator.Options{LaxManifests: true})
+			s.renew(t)
+			i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+			s.push(t, i, "team/app", "one")
+			child := i.Root()
+			digest := s.put(t, image.MediaTypeOCIIndex, map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": []any{
+				map[string]any{"mediaType": child.MediaType, "digest": child.Digest, "size": len(child.Body), "data": child.Body},
+			}})
+			s.source.DeleteManifest("team/app", child.Digest)
+			if _, err := s.engine.Measure(t.Context(), order("team/app", "v1", digest)); err != nil {
+				t.Error(err)
+			}
+			s.renew(t)
+			s.bring(t, order("team/app", "v1", digest))
+			whole(t, s.target, "team/app", "v1", digest)
+		})
+	})
+}
+
 // chart pushes an artifact as Helm does.
 func chart(t *testing.T, s *stand) string {
 	t.Helper()

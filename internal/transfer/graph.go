@@ -25,6 +25,8 @@ type blob struct {
 	image.Descriptor
 	// urls are the locations of a foreign layer, if any.
 	urls []string
+	// data is the content, if its descriptor has it inline.
+	data []byte
 }
 
 // child is an entry of an index.
@@ -33,6 +35,8 @@ type child struct {
 	platform image.Platform
 	// describes is the digest of the manifest that an attestation belongs to; empty for others.
 	describes image.Digest
+	// data is the content, if its descriptor has it inline.
+	data []byte
 }
 
 // document has the fields of image manifests and indexes (OCI image spec, "Image Manifest" and "Image Index"; Docker's schema 2 has the
@@ -52,6 +56,7 @@ type descriptor struct {
 	Size        int64             `json:"size"`
 	URLs        []string          `json:"urls"`
 	Annotations map[string]string `json:"annotations"`
+	Data        json.RawMessage   `json:"data"`
 	Platform    struct {
 		OS           string `json:"os"`
 		Architecture string `json:"architecture"`
@@ -129,6 +134,7 @@ func (n *node) addEntries(list []descriptor) error {
 			Descriptor: d.plain(),
 			platform:   image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}.Normal(),
 			describes:  image.Digest(d.Annotations[describesKey]),
+			data:       d.inline(),
 		}
 		n.entries = append(n.entries, c)
 		switch {
@@ -154,9 +160,9 @@ func (n *node) addBlobs(list []descriptor) error {
 		switch {
 		case known:
 		case image.IsForeignLayer(d.MediaType) && len(d.URLs) > 0:
-			n.foreign = append(n.foreign, blob{d.plain(), d.URLs})
+			n.foreign = append(n.foreign, blob{d.plain(), d.URLs, d.inline()})
 		default:
-			n.blobs = append(n.blobs, blob{d.plain(), nil})
+			n.blobs = append(n.blobs, blob{d.plain(), nil, d.inline()})
 		}
 		seen[d.Digest] = d.Size
 	}
@@ -172,6 +178,15 @@ func isManifest(raw []byte) bool {
 
 func (d descriptor) plain() image.Descriptor {
 	return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+}
+
+// inline returns the content that a descriptor has inline (OCI image spec, "Embedded Content"); nil if that is not what it describes.
+func (d descriptor) inline() []byte {
+	var data []byte
+	if len(d.Data) == 0 || json.Unmarshal(d.Data, &data) != nil || int64(len(data)) != d.Size || image.DigestOf(data, d.Digest) != d.Digest {
+		return nil
+	}
+	return data
 }
 
 // check checks a descriptor. sizes are those of the digests before it.

@@ -41,6 +41,9 @@ func (m *measuring) entry(ctx context.Context, c child, depth int) error {
 		return nil
 	}
 	m.estimates.offer(m.order.Source.Repository, c.Descriptor)
+	if c.data != nil && c.MediaType != "" {
+		m.manifests.put(image.Manifest{Descriptor: c.Descriptor, Raw: c.data})
+	}
 	n, err := m.one(ctx, m.order.Source.Repository.Digest(c.Digest))
 	switch {
 	case kind == image.LikelyManifests && otherKind(ctx, err), kind == image.LikelyManifests && n.manifest.Raw != nil && !isManifest(n.manifest.Raw):

@@ -102,7 +102,7 @@ func (e *Engine) admit(ctx context.Context, source image.Reference, m image.Mani
 	if i < 0 {
 		return nil, nil
 	}
-	p, err := e.platformOf(ctx, source.Repository, n.blobs[i].Descriptor)
+	p, err := e.platformOf(ctx, source.Repository, n.blobs[i])
 	if err != nil {
 		return nil, mirror.At(mirror.Source, source, fmt.Errorf("config: %w", err))
 	}
@@ -121,18 +121,20 @@ func isConfig(mediaType string) bool {
 }
 
 // platformOf reads the platform in the config of an image.
-func (e *Engine) platformOf(ctx context.Context, repo image.Repository, config image.Descriptor) (image.Platform, error) {
+func (e *Engine) platformOf(ctx context.Context, repo image.Repository, config blob) (image.Platform, error) {
 	if config.Size > maxConfig {
 		return image.Platform{}, fmt.Errorf("it has %d bytes, more than %d", config.Size, maxConfig)
 	}
-	body, err := e.options.Source.OpenBlob(ctx, repo, config, 0, nil)
-	if err != nil {
-		return image.Platform{}, err
-	}
-	defer func() { _ = body.Close() }() // only read
-	raw, err := io.ReadAll(io.LimitReader(body, config.Size+1))
-	if err != nil {
-		return image.Platform{}, err
+	raw := config.data
+	if raw == nil {
+		body, err := e.options.Source.OpenBlob(ctx, repo, config.Descriptor, 0, nil)
+		if err != nil {
+			return image.Platform{}, err
+		}
+		defer func() { _ = body.Close() }() // only read
+		if raw, err = io.ReadAll(io.LimitReader(body, config.Size+1)); err != nil {
+			return image.Platform{}, err
+		}
 	}
 	if image.DigestOf(raw, config.Digest) != config.Digest {
 		e.options.Source.Doubt(config.Digest)

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -70,8 +71,19 @@ func (r *reader) manifest(ctx context.Context, ref image.Reference) (image.Manif
 	return m, err
 }
 
+// child returns an entry of an index, from the index if it is inline there.
+func (r *reader) child(ctx context.Context, c child) (image.Manifest, error) {
+	if c.data != nil && c.MediaType != "" {
+		return image.Manifest{Descriptor: c.Descriptor, Raw: c.data}, nil
+	}
+	return r.manifest(ctx, r.source.Repository.Digest(c.Digest))
+}
+
 // open opens a blob at an offset.
 func (r *reader) open(ctx context.Context, from image.Repository, d blob, offset int64) (io.ReadCloser, error) {
+	if d.data != nil {
+		return io.NopCloser(bytes.NewReader(d.data[min(offset, d.Size):])), nil
+	}
 	if from != r.source.Repository {
 		// Reading at another target is optional: one that hangs must not delay this import.
 		var cancel context.CancelFunc

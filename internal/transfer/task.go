@@ -308,7 +308,7 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 		return t.checkSize(ctx, c, m)
 	}
 	if m.Raw == nil {
-		m, err = t.source.manifest(ctx, t.order.Source.Repository.Digest(c.Digest))
+		m, err = t.source.child(ctx, c)
 	}
 	if kind == image.LikelyManifests && (otherKind(ctx, err) || err == nil && !isManifest(m.Raw)) {
 		if blobErr := t.blobEntry(ctx, c); blobErr == nil || err == nil {
@@ -363,7 +363,7 @@ func otherKind(ctx context.Context, err error) bool {
 // blobEntry copies an entry of an index that is probably a blob.
 func (t *task) blobEntry(ctx context.Context, c child) error {
 	t.meter.Expect(c.Size)
-	err := t.blob(ctx, blob{Descriptor: c.Descriptor})
+	err := t.blob(ctx, blob{Descriptor: c.Descriptor, data: c.data})
 	if err != nil {
 		t.meter.Expect(-c.Size)
 	}
