@@ -49,6 +49,7 @@ type crew struct {
 	under atomic.Int64
 	ended chan struct{}
 
+	// mu is not held during a request: batches of the run do not wait for each other's.
 	mu sync.Mutex
 	// left are parts of earlier runs that others are making.
 	left map[int64]bool
@@ -67,6 +68,8 @@ func (c *crew) Left(ctx context.Context) (made []mirror.Outcome, under []mirror.
 	if err != nil {
 		return nil, nil // the store has said so; what is left stays for the next run
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, p := range states {
 		made = append(made, decoded[mirror.Outcome](p.Outcomes)...)
 		if p.Under {
@@ -178,16 +181,26 @@ func (c *crew) make(ctx context.Context, claim *record.PartClaim, part mirror.Pa
 
 // settled returns the outcomes that others have told of waiting parts and of those that were left. Who has one for longer than limit loses it.
 func (c *crew) settled(ctx context.Context, waiting map[int64]mirror.Part, limit time.Duration) (outcomes []mirror.Outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ids := append(keys(waiting), keys(c.left)...)
-	states, err := c.parts.Settled(ctx, c.claim, ids, limit)
+	states, err := c.parts.Settled(ctx, c.claim, append(keys(waiting), c.leftIDs()...), limit)
 	if err != nil {
 		return nil
 	}
-	var drop []int64
+	outcomes, drop := c.told(states, waiting)
+	if len(drop) > 0 {
+		_ = c.parts.DropParts(ctx, c.claim, drop) // the next look shows it
+	}
+	return outcomes
+}
+
+// told returns the outcomes of parts that have ended, each once for all batches of the run, and the parts that were left and given back.
+func (c *crew) told(states []record.PartState, waiting map[int64]mirror.Part) (outcomes []mirror.Outcome, drop []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, p := range states {
+		_, own := waiting[p.ID]
 		switch {
+		case !own && !c.left[p.ID]:
+			continue // another batch has told of it meanwhile
 		case p.Failed:
 			for _, i := range decoded[mirror.Import](p.Imports) {
 				outcomes = append(outcomes, mirror.Outcome{Action: i.Action, Status: record.Failed, Err: fmt.Errorf("%s: %w", i.Target, errPartFailed)})
@@ -202,16 +215,15 @@ func (c *crew) settled(ctx context.Context, waiting map[int64]mirror.Part, limit
 		delete(waiting, p.ID)
 		delete(c.left, p.ID)
 	}
-	if len(drop) > 0 {
-		_ = c.parts.DropParts(ctx, c.claim, drop) // the next look shows it
-	}
-	return outcomes
+	return outcomes, drop
 }
 
-func (c *crew) pending() int {
+func (c *crew) pending() int { return len(c.leftIDs()) }
+
+func (c *crew) leftIDs() []int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.left)
+	return keys(c.left)
 }
 
 func keys[V any](m map[int64]V) (all []int64) {

@@ -259,3 +259,50 @@ func TestCrewEnds(t *testing.T) {
 		})
 	}
 }
+
+// meeting answers the first batch that asks for its parts only once the second one has asked.
+type meeting struct {
+	partsBoard
+	first  sync.Once
+	second chan struct{}
+}
+
+func (b *meeting) Settled(_ context.Context, _ *record.Claim, ids []int64, _ time.Duration) (states []record.PartState, err error) {
+	waits := false
+	b.first.Do(func() { waits = true })
+	if waits {
+		select {
+		case <-b.second:
+		case <-time.After(time.Minute):
+			return nil, errAway
+		}
+	} else {
+		close(b.second)
+	}
+	for _, id := range ids {
+		var out mirror.Outcome
+		out.Target.Tag = fmt.Sprint(id)
+		states = append(states, record.PartState{ID: id, Outcomes: encoded([]mirror.Outcome{out})})
+	}
+	return states, nil
+}
+
+// TestBatchesAskAtOnce: a batch of a run does not wait for what the ledger answers another one, and what an earlier run has left is told once.
+func TestBatchesAskAtOnce(t *testing.T) {
+	c := newCrew(&meeting{second: make(chan struct{})}, &record.Claim{}, nil)
+	c.left[9] = true
+	var told [2][]mirror.Outcome
+	var group sync.WaitGroup
+	for i := range told {
+		group.Go(func() { told[i] = c.settled(t.Context(), map[int64]mirror.Part{int64(i): {}}, time.Hour) })
+	}
+	group.Wait()
+	var got []string
+	for _, out := range slices.Concat(told[0], told[1]) {
+		got = append(got, out.Target.Tag)
+	}
+	slices.Sort(got)
+	if want := []string{"0", "1", "9"}; !slices.Equal(got, want) || c.pending() != 0 {
+		t.Errorf("told of %v, want %v; %d are left", got, want, c.pending())
+	}
+}
