@@ -125,6 +125,48 @@ func TestSyncApprovedOfWhatMoved(t *testing.T) {
 	})
 }
 
+// TestTwoAlgorithms: a target that names what a tag holds by another algorithm than the source is compared by content, once for each image. What differs
+// is imported.
+func TestTwoAlgorithms(t *testing.T) {
+	for name, heads := range map[string][2]emulator.HeadOptions{"the source": {{SHA512: true}, {}}, "the target": {{}, {SHA512: true}}, "both": {{SHA512: true}, {SHA512: true}}} {
+		for _, platforms := range [][]image.Platform{nil, {{OS: "linux", Architecture: "amd64"}}} {
+			for _, refuse := range []bool{false, true} {
+				inBubble(t, func(t *testing.T, s *stand) {
+					s.a, s.b = emulator.New(emulator.Options{Heads: heads[0]}), emulator.New(emulator.Options{Heads: heads[1]})
+					s.renew(t)
+					push(t, s.a, 1, "x", "v1")
+					j := job(t, "j", "x", []string{"v1"}, hostA, hostB)
+					j.Platforms, j.RefuseMoved = platforms, refuse
+					if d := cmp.Diff([]string{"192.0.2.2/x:v1 absent imported"}, s.sync(t, j)); d != "" {
+						t.Error(name, d)
+					}
+					if err := s.b.Whole("x", "v1"); err != nil {
+						t.Error(name, err)
+					}
+					s.renew(t)
+					s.b.Reset()
+					for range 2 {
+						if d := cmp.Diff([]string{"192.0.2.2/x:v1 unchanged kept"}, s.sync(t, j)); d != "" {
+							t.Error(name, "again:", d)
+						}
+					}
+					if n := count(s.b, "GET", emulator.KindManifest); n > 1 || writes(s.b) > 0 {
+						t.Errorf("%s: two syncs fetch %d manifests of the target, and write %d times", name, n, writes(s.b))
+					}
+					push(t, s.a, 2, "x", "v1")
+					want := "192.0.2.2/x:v1 moved imported"
+					if refuse {
+						want = "192.0.2.2/x:v1 moved refused"
+					}
+					if d := cmp.Diff([]string{want}, s.sync(t, j)); d != "" {
+						t.Error(name, "moved:", d)
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestTagsOnly syncs from a registry that refuses the digest of a manifest that has a tag.
 func TestTagsOnly(t *testing.T) {
 	for _, status := range []int{400, 404, 405} {

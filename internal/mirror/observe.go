@@ -432,7 +432,22 @@ func (m *Mirror) observeOne(ctx context.Context, r *batch, a ask) {
 	}
 	group.Wait()
 	m.confirm(ctx, r, a, &s)
+	m.compare(ctx, a, &s)
 	r.note(ctx, a, &s)
+}
+
+// compare compares by content what source and target name by digests of two algorithms. A manifest is kept by its digest, so that a target is asked once
+// for each; where that fails, the tag counts as moved.
+func (m *Mirror) compare(ctx context.Context, a ask, s *sight) {
+	for i, target := range a.targets {
+		want, held := s.offer.Want, s.held[i].Held
+		if s.sourceErr != nil || s.errs[i] != nil || want == "" || held == "" || want.Algorithm() == held.Algorithm() {
+			continue
+		}
+		if there, err := m.Manifests.Manifest(ctx, target.WithDigest(held)); err == nil && image.DigestOf(there.Raw, want) == want {
+			s.held[i].Held = want
+		}
+	}
 }
 
 // note records what is known of one tag.

@@ -123,6 +123,20 @@ func (c *content) tagged(name, digest string) bool {
 	return known && slices.Contains(slices.Collect(maps.Values(repo.tags)), digest)
 }
 
+// bySHA512 returns the digest by SHA-256 of a manifest, or what it was asked for if there is none.
+func (c *content) bySHA512(name, digest string) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if repo, known := c.repositories[name]; known {
+		for other, m := range repo.manifests {
+			if sum512(m.body) == digest {
+				return other
+			}
+		}
+	}
+	return digest
+}
+
 // named tells whether a manifest of a repository names a blob.
 func (c *content) named(name, digest string) bool {
 	c.mu.RLock()

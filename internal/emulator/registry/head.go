@@ -2,6 +2,8 @@ package registry
 
 import (
 	"cmp"
+	"crypto/sha512"
+	"encoding/hex"
 	"net/http"
 )
 
@@ -15,8 +17,15 @@ type HeadOptions struct {
 	NoDigest bool
 	// Digest is what HEAD of a tag says that it holds, such as from a stale cache; empty is the truth.
 	Digest string
+	// SHA512 names what a tag holds by its sum by SHA-512, by which HEAD and GET find it as well.
+	SHA512 bool
 	// Keeps has HEAD find that digest, too, which GET does not.
 	Keeps bool
+}
+
+func sum512(data []byte) string {
+	sum := sha512.Sum512(data)
+	return "sha512:" + hex.EncodeToString(sum[:])
 }
 
 func (o HeadOptions) reply(w http.ResponseWriter, digest string, m storedManifest, byTag bool) {
@@ -26,6 +35,9 @@ func (o HeadOptions) reply(w http.ResponseWriter, digest string, m storedManifes
 	}
 	if byTag {
 		digest = cmp.Or(o.Digest, digest)
+	}
+	if o.SHA512 {
+		digest = sum512(m.body)
 	}
 	if !o.NoDigest {
 		w.Header().Set("Docker-Content-Digest", digest)

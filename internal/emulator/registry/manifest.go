@@ -109,6 +109,9 @@ func (r *Registry) serveManifest(w http.ResponseWriter, req *http.Request, to ro
 		r.putManifest(w, req, to)
 		return
 	}
+	if r.options.Heads.SHA512 && strings.HasPrefix(to.reference, "sha512:") {
+		to.reference = r.content.bySHA512(to.repository, to.reference)
+	}
 	digest, m, found := r.content.manifest(to.repository, to.reference)
 	if o := r.options.Heads; !found && o.Keeps && req.Method == http.MethodHead && to.reference == o.Digest {
 		o.reply(w, o.Digest, storedManifest{mediaType: mediaManifest}, false)
