@@ -39,6 +39,8 @@ type details struct {
 	metrics *metrics.Metrics
 	current *atomic.Pointer[current]
 	log     *logTail
+	tags    *tagMemory
+	store   *store.Store // nil for none
 }
 
 // current is the config that runs, and what the last reload changed that changed jobs.
@@ -113,6 +115,12 @@ func (d details) Job(status *record.JobStatus) (record.JobConfig, bool) {
 		Position: mapping.Pos.String(), YAML: r.excerpts()[mapping.Pos], Windows: job.Windows.String(),
 		Next: schedule.Times(job.Schedule, job.Windows, job.Name, job.Jitter, time.Now(), status.Anchor, nextTimes),
 	}, true
+}
+
+// Tags implements web.Details.
+func (d details) Tags(ctx context.Context, job *record.JobStatus, text string, from, most int) (record.Tags, error) {
+	err := d.tags.search(ctx, d.store, job)
+	return d.tags.list(job.Job, text, from, most), err
 }
 
 // Log implements web.Details.

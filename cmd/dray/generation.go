@@ -73,7 +73,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 		Rejected: now.rejected,
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
 		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher, crew mirror.Crew) mirror.Result {
-			m := built.mirror(watcher)
+			m := built.mirror(s.tags.follow(name, watcher))
 			m.Draining, m.CountKept, m.Crew = draining, true, crew
 			what := fmt.Sprintf("the mapping %q", name)
 			s.work.begin(what)
@@ -95,7 +95,9 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 			s.reader.Accept()
 			s.azure.Store(&azureJobs{built.clouds.azure, jobs})
 			s.sources.Store(new(plan.SourcesOf(jobs)))
-			s.current.Store(currentOf(cfg, jobs, built.client, s.current.Load()))
+			now := currentOf(cfg, jobs, built.client, s.current.Load())
+			s.current.Store(now)
+			s.tags.keep(func(job string) bool { return now.jobs[job] != nil })
 			s.take(cfg)
 			if texts := unclear(cfg); len(texts) > 0 {
 				go s.log.LogAttrs(context.Background(), slog.LevelWarn, "files name what may be images", slog.String("reason", strings.Join(texts, "; ")))

@@ -77,6 +77,7 @@ func TestStatusPages(t *testing.T) {
 	}
 	shows("/jobs/app", d.config+":5:", "'${file:"+place+"}'", "22:00-06:00")
 	shows("/jobs/old", "1 imported", to+"/old:v1", "nothing → sha256:", "absent", `level=INFO msg="job done" reason="1 `)
+	shows("/jobs/old?show=tags", to+"/old:v1</th>", "<code title=\"sha256:", "1 tag")
 	shows("/", from+"/acme/app", "→ "+to+"/old", `<option value="`+to+`">`)
 	shows("/registries", from, to, "<td><div>nobody</div></td>")
 	shows("/config", "There was none since the start.")

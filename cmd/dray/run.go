@@ -114,11 +114,13 @@ type service struct {
 	current atomic.Pointer[current]
 	// tail has the last lines of the log.
 	tail logTail
+	// tags are what runs have seen at targets.
+	tags *tagMemory
 }
 
 // newService builds the daemon. If it returns an error, nothing stays open.
 func (a *app) newService(ctx context.Context) (*service, error) {
-	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}}
+	s := &service{watch: watch.New(watch.Options{}), level: &slog.LevelVar{}, tags: newTagMemory(maxTags)}
 	options := a.configOptions(&s.jobs)
 	options.ReadFile, options.List = s.watch.ReadFile, s.watch.List
 	s.reader = config.NewReader(config.Locate(a.configs, options))
@@ -175,7 +177,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Details: details{s.metrics, &s.current, &s.tail}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
+		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Details: details{s.metrics, &s.current, &s.tail, s.tags, s.store}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
 	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
 	return nil

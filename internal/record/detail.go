@@ -13,6 +13,23 @@ type JobConfig struct {
 	Next []time.Time
 }
 
+// Tags are some of the tags of a job's targets, as far as dray knows them without asking.
+type Tags struct {
+	// Whole is how many of the known tags were meant, and List are some of these.
+	Whole int
+	List  []Tag
+	// More is set if there may be others, which dray does not remember.
+	More bool
+}
+
+// Tag is what is known of a tag at a target.
+type Tag struct {
+	// Target is the tag with its repository, and Digest what it held; empty if only its presence was asked for.
+	Target, Digest string
+	// Imported is when dray imported that digest, zero if it did not or does not remember; Looked is when a run last saw the tag.
+	Imported, Looked time.Time
+}
+
 // LogLine is a line of the log.
 type LogLine struct {
 	At time.Time

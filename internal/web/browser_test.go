@@ -367,7 +367,7 @@ func (b *browser) looks(t *testing.T) {
 		picture           bool // only that
 	}{
 		{"overview-1", "1", "/", true}, {"overview-12", "12", "/", false}, {"overview-300", "300", "/", true}, {"overview-10000", "10000", "/?page=3", true}, {"grouped", "12", "/?group=target&sort=job", false},
-		{"job", "12", "/jobs/alpine", false}, {"failing", "12", "/jobs/failing", true}, {"budgets", "12", "/budgets", false}, {"registries", "12", "/registries", false},
+		{"job", "12", "/jobs/alpine", false}, {"tags", "12", "/jobs/alpine?show=tags", false}, {"failing", "12", "/jobs/failing", true}, {"budgets", "12", "/budgets", false}, {"registries", "12", "/registries", false},
 		{"config", "rejected", "/config", false}, {"overview-rejected", "rejected", "/", true}, {"none", "12", "/jobs/none", true}, {"signin", "signing", "/signin", false},
 	}
 	for _, l := range []look{phone, desktop, {phone.width, phone.height, true}, {desktop.width, desktop.height, true}} {

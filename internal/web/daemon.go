@@ -34,6 +34,9 @@ type Daemon interface {
 type Details interface {
 	// Job returns what the config that runs says about a job; false if it does not have it.
 	Job(job *record.JobStatus) (record.JobConfig, bool)
+	// Tags returns what is known of the tags at a job's targets: of those with a text in their names most, after the first from. It asks no
+	// registry.
+	Tags(ctx context.Context, job *record.JobStatus, text string, from, most int) (record.Tags, error)
 	// Log returns the lines of the log about a job, the oldest first, that are not older than begin and still known.
 	Log(job string, begin time.Time) []record.LogLine
 	// Config returns where the config that runs comes from.

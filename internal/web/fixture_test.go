@@ -145,6 +145,31 @@ func (fakeDetails) Job(j *record.JobStatus) (record.JobConfig, bool) {
 	return record.JobConfig{Position: "dray.yaml:4:5", Windows: "mon-fri 22:00-06:00 UTC", YAML: "name: alpine\ntarget: ${env:TARGET}\n", Next: []time.Time{noon.Add(time.Hour), noon.Add(3 * time.Hour)}}, true
 }
 
+func (fakeDetails) Tags(_ context.Context, j *record.JobStatus, text string, from, most int) (record.Tags, error) {
+	if j.Job != "alpine" {
+		return record.Tags{}, nil
+	}
+	all := record.Tags{More: true}
+	for i := range 10_250 {
+		tag := record.Tag{
+			Target: fmt.Sprintf("registry.corp.example:5000/mirror/alpine:3.%d", i), Digest: fmt.Sprintf("sha256:%064x", i), Imported: noon.Add(-time.Duration(i) * time.Hour), Looked: noon.Add(-2 * time.Hour),
+		}
+		switch i {
+		case 1:
+			tag.Digest, tag.Imported = "", time.Time{}
+		case 2:
+			tag.Target, tag.Digest = hostile, hostile
+		}
+		if text != "" && !strings.Contains(tag.Target, text) {
+			continue
+		}
+		if all.Whole++; all.Whole > from && all.Whole <= from+most {
+			all.List = append(all.List, tag)
+		}
+	}
+	return all, nil
+}
+
 func (fakeDetails) Log(job string, begin time.Time) []record.LogLine {
 	if job != "alpine" {
 		return nil

@@ -34,6 +34,8 @@ type jobView struct {
 	Retries, Running bool
 	// Log has lines of the log since the last run began.
 	Log string
+	// Tags is the address of the page of its tags.
+	Tags string
 	// Paused is set where it has a pause of its own.
 	Paused bool
 }
@@ -67,6 +69,9 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 	if j == nil {
 		return nil, errNoPage
 	}
+	if u.Query().Get("show") == "tags" {
+		return s.tagsScreen(ctx, u, v, status, j)
+	}
 	run, limit := u.Query().Get("run"), jobRuns
 	here := &url.URL{Path: u.Path, RawPath: u.RawPath}
 	query := url.Values{}
@@ -79,7 +84,7 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 	}
 	here.RawQuery = query.Encode()
 	p := &jobView{head: s.headOf(status, v, "", here), Row: rowOf(j, status.Now), Running: j.State == record.JobRunning, Paused: j.Paused != nil && !j.Paused.All}
-	p.Title = clean(j.Job) + ": " + string(j.State)
+	p.Title, p.Tags = clean(j.Job)+": "+string(j.State), showing(u, "tags", nil)
 	if j.Last != nil {
 		p.Wrong = clean(j.Last.Error)
 		p.Retries = j.Failures > 0
