@@ -201,7 +201,7 @@ func (r checkedRegistry) lists() string {
 	return "; lists tags with digests (" + r.Listing + ")"
 }
 
-// accounts returns the jobs' registries, and the parts of them with credentials of their own, each with one of its repositories.
+// accounts returns the registries of the jobs and of their signatures, and the parts of them with credentials of their own, each with one of its repositories.
 func accounts(account func(image.Repository) string, jobs []plan.Job) map[string]image.Repository {
 	repos := map[string]image.Repository{}
 	for _, job := range jobs {
@@ -212,6 +212,12 @@ func accounts(account func(image.Repository) string, jobs []plan.Job) map[string
 		for _, ref := range refs {
 			if !ref.IsLayout() {
 				repos[account(ref.Repository)] = ref.Repository
+			}
+		}
+		names := job.PolicyNames()
+		for _, p := range job.Policies {
+			if from := p.From; slices.Contains(names, p.Name) && from.Path != "" && !from.IsLayout() {
+				repos[account(from)] = from
 			}
 		}
 	}

@@ -211,6 +211,75 @@ func TestPolicyOfWhatIsGone(t *testing.T) {
 	}
 }
 
+// TestPolicySignaturesFrom: what is signed in another repository, at a registry with a sign-in of its own, is imported, and its signatures are not. That
+// registry sends who reads blobs elsewhere.
+func TestPolicySignaturesFrom(t *testing.T) {
+	t.Parallel()
+	good, bad := newCosignKey(t, "good.pub"), newCosignKey(t, "bad.pub")
+	storage := &registry.Store{}
+	server := httptest.NewServer(storage)
+	t.Cleanup(server.Close)
+	storage.URL = server.URL
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	signatures := registry.New(registry.Options{Referrers: true, Auth: &registry.Auth{Users: map[string]string{"reader": "secret-of-reader"}}, Store: storage})
+	from, to, signed := start(t, source), start(t, target), start(t, signatures)
+	const repo = "keys/signatures"
+	for i, tag := range []string{"tagged", "bundled", "wrong", "unsigned"} {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 100}).Push(source, "team/app", tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	digest := func(tag string) string { return source.Digest("team/app", tag) }
+	good.tag(t, signatures, repo, digest("tagged"))
+	good.bundle(t, signatures, repo, digest("bundled"), signPredicate)
+	bad.bundle(t, signatures, repo, digest("wrong"), signPredicate)
+	good.tag(t, source, "team/app", digest("unsigned")) // where it does not count
+	config := func(password, signed string) string {
+		return writeConfig(t, "verify:", policyOfConfig("team", "images: ['"+from+"/team/**'], signaturesFrom: '"+signed+"/"+repo+"'", good),
+			"registries:", "  '"+signed+"': {username: reader, password: "+password+", plainHTTP: true}",
+			"mappings:", mapping("name: app, source: '%s/team/app', target: '%s/app', tags: [tagged, bundled, wrong, unsigned], retries: 0", from, to))
+	}
+	right := config("secret-of-reader", signed)
+	results := func(config string) (counts [3]int, a answer) {
+		t.Helper()
+		doc, a := drayJSON(t, "sync", "-c", config)
+		if strings.Contains(a.out+a.err, "secret-of") {
+			t.Errorf("a secret is shown\n%s%s", a.out, a.err)
+		}
+		return [3]int{doc.Totals.Import, doc.Totals.Refuse, doc.Totals.Failed}, a
+	}
+	if got, a := results(config("secret-of-nobody", signed)); got != [3]int{0, 0, 4} {
+		t.Errorf("a wrong password: imported, refused, failed: %d\n%s", got, a.err)
+	}
+	if got, a := results(config("secret-of-reader", "127.0.0.1:1")); got != [3]int{0, 0, 4} || !strings.Contains(a.out, "127.0.0.1:1") {
+		t.Errorf("nobody answers: imported, refused, failed: %d\n%s", got, a.out)
+	}
+	if got, a := results(right); got != [3]int{2, 2, 0} || !strings.Contains(a.out, "nothing signs it; signatures were looked for at "+signed+"/"+repo+" (signature.none)") {
+		t.Errorf("imported, refused, failed: %d\n%s", got, a.out)
+	}
+	for _, tag := range []string{"tagged", "bundled"} {
+		if target.Digest("app", tag) != digest(tag) || target.Digest("app", strings.Replace(digest(tag), ":", "-", 1)+".sig") != "" {
+			t.Errorf("%s is not there, or its signature is", tag)
+		}
+	}
+	if len(signatures.Requests()) == 0 || slices.ContainsFunc(signatures.Requests(), func(r registry.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }) {
+		t.Errorf("%+v", signatures.Requests())
+	}
+	for _, flags := range [][]string{{"--policy", "team"}, {"--key", good.file, "--signatures-from", signed + "/" + repo}} {
+		for tag, code := range map[string]int{"tagged": exitDone, "bundled": exitDone, "wrong": exitPartly, "unsigned": exitPartly} {
+			if a := dray(t, append([]string{"verify", "-c", right, from + "/team/app:" + tag}, flags...)...); a.code != code {
+				t.Errorf("%q, %s: exit code %d\n%s%s", flags, tag, a.code, a.out, a.err)
+			}
+		}
+	}
+	if a := dray(t, "verify", "-c", right, from+"/team/app:tagged", "--policy", "tean"); a.code != exitUsage || !strings.Contains(a.err, `["team"]`) {
+		t.Errorf("exit code %d\n%s", a.code, a.err)
+	}
+	if a := dray(t, "check", "-c", right, "--online"); a.code != exitDone || !strings.Contains(a.out, signed) {
+		t.Errorf("check: exit code %d\n%s%s", a.code, a.out, a.err)
+	}
+}
+
 // TestPolicyOfAllTags: what cosign tags after an image is copied with it, and not refused for itself.
 func TestPolicyOfAllTags(t *testing.T) {
 	t.Parallel()

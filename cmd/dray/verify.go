@@ -37,13 +37,15 @@ the image's registry: what a keyless signature needs is in the trusted root, a f
   dray verify --trusted-root trusted_root.json --issuer https://token.actions.githubusercontent.com \
     --identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1 ghcr.io/acme/app:v1
 
+  dray verify -c dray.yaml --policy acme ghcr.io/acme/app:v1
+
 An attestation, such as provenance or an SBOM, is not a signature. Signatures of Notation are listed, but not
 verified. A regular expression has to match all of the identity or issuer. A tag is resolved first, and what is
 verified is printed with its digest: use that.
 
 dray reads a config file only if --config or $DRAY_CONFIG names one, and only its registries and azure
-sections. IMAGE may also be in an OCI layout (ocidir://DIR:TAG). The exit code is 3 if the image is not verified,
-and 1 if the registry cannot be asked.
+sections, and the policy of its verify section that --policy names. IMAGE may also be in an OCI layout
+(ocidir://DIR:TAG). The exit code is 3 if the image is not verified, and 1 if the registry cannot be asked.
 
 ` + exitHelp,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -60,6 +62,9 @@ and 1 if the registry cannot be asked.
 					return err
 				}
 			}
+			if policy, err = flags.policyIn(cfg, policy); err != nil {
+				return err
+			}
 			ref, err := image.ParseImage(args[0])
 			if err != nil {
 				return usage("IMAGE: %w", err)
@@ -67,6 +72,7 @@ and 1 if the registry cannot be asked.
 			return a.verify(c.Context(), cfg, cfg.Canonical(ref), policy)
 		},
 	}
+	c.Flags().StringVar(&flags.named, "policy", "", "the `NAME` of a policy of the config's verify section, in place of keys and identities")
 	c.Flags().StringArrayVar(&flags.keys, "key", nil, "a `FILE` with public keys (PEM), of which one is enough; may be repeated")
 	c.Flags().StringVar(&flags.identity, "identity", "", "the `SUBJECT` of the certificate of a keyless signature: a workflow's URL, or a mail address")
 	c.Flags().StringVar(&flags.identityRegexp, "identity-regexp", "", "a `REGEXP` in place of --identity")
@@ -76,6 +82,10 @@ and 1 if the registry cannot be asked.
 	c.Flags().IntVar(&flags.threshold, "threshold", 1, "how many of the files with keys, and of the identity, must have signed the image")
 	c.Flags().StringVar(&flags.signed, "signed", "image", "what must be signed: `image` or platforms, which is each manifest of an index")
 	c.Flags().StringArrayVar(&flags.attestations, "attestation", nil, "a predicate `TYPE` of which there must be a signed attestation; may be repeated")
+	c.Flags().StringVar(&flags.from, "signatures-from", "", "the `REPOSITORY` that has the signatures, in place of the image's (COSIGN_REPOSITORY)")
+	for _, name := range []string{"key", "identity", "identity-regexp", "issuer", "issuer-regexp", "trusted-root", "threshold", "signed", "attestation", "signatures-from"} {
+		c.MarkFlagsMutuallyExclusive("policy", name)
+	}
 	_ = c.MarkFlagFilename("key", "pub", "pem")
 	_ = c.MarkFlagFilename("trusted-root", "json")
 	return c
@@ -88,17 +98,43 @@ type signers struct {
 	threshold                                                   int
 	signed                                                      string
 	attestations                                                []string
+	// from is the repository of the signatures, and named the policy of the config in place of all others.
+	from, named string
+}
+
+// policyIn returns the policy of a config that the flags name, or else their own as the config names its registries.
+func (f signers) policyIn(cfg *config.Config, own signature.Policy) (signature.Policy, error) {
+	if f.named == "" {
+		own.From = cfg.Canonical(own.From.Tag("")).Repository
+		return own, nil
+	}
+	names := make([]string, len(cfg.Policies))
+	for i, p := range cfg.Policies {
+		if names[i] = p.Name; p.Name == f.named {
+			p.Verify.All = true
+			return p.Verify, nil
+		}
+	}
+	return signature.Policy{}, usage("--policy %s: the config has no such policy (its policies: %q)", f.named, names[:min(len(names), shownNames)])
 }
 
 // maxKeyFile is the size limit of a file with keys, or of a trusted root, in bytes.
 const maxKeyFile = 1 << 20
 
-// policy reads what the flags name.
+// policy reads what the flags name, unless that is a policy of the config.
 func (f signers) policy() (signature.Policy, error) {
+	if f.named != "" {
+		return signature.Policy{}, nil
+	}
 	p := signature.Policy{Threshold: f.threshold, Attestations: f.attestations, Platforms: f.signed == "platforms", All: true}
 	if !p.Platforms && f.signed != "image" {
 		return p, usage("--signed %s: write image or platforms", f.signed)
 	}
+	from, err := f.repository()
+	if err != nil {
+		return p, err
+	}
+	p.From = from
 	identity, err := f.keyless()
 	if err != nil {
 		return p, err
@@ -124,6 +160,21 @@ func (f signers) policy() (signature.Policy, error) {
 		return p, usage("--threshold %d: write a number from 1 to %d, as many as there are files with a key of their own, and identities", f.threshold, different)
 	}
 	return p, nil
+}
+
+// repository returns that of the signatures; the zero value for the image's own.
+func (f signers) repository() (image.Repository, error) {
+	if f.from == "" {
+		return image.Repository{}, nil
+	}
+	ref, err := image.Parse(f.from)
+	if err == nil && (ref.Tag != "" || ref.Digest != "") {
+		err = fmt.Errorf("%s names one image: write a repository", ref)
+	}
+	if err != nil {
+		return image.Repository{}, usage("--signatures-from: %w", err)
+	}
+	return ref.Repository, nil
 }
 
 // keyless returns the identity that the flags name; nil for none.

@@ -229,6 +229,9 @@ type policySection struct {
 	Signed text `yaml:"signed" enum:"image|platforms" default:"image"`
 	// Predicate types of attestations, of which each must be there, signed by one of the authorities.
 	Attestations list[text] `yaml:"attestations" minItems:"1" unique:"" example:"https://slsa.dev/provenance/v1"`
+	// The repository that has the signatures and attestations, in place of that of each image: the `COSIGN_REPOSITORY` of who signs. dray reads them
+	// there with the credentials of that registry, and does not copy them.
+	SignaturesFrom text `yaml:"signaturesFrom" format:"oneRepository" example:"ghcr.io/acme/signatures"`
 	// `enforce` refuses an image that is not verified, and leaves the target's tag as it is; `warn` imports it, and logs a warning.
 	Mode text `yaml:"mode" enum:"enforce|warn" default:"enforce"`
 }

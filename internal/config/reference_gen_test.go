@@ -77,6 +77,7 @@ var shown = map[string]string{
 	"verify.NAME.threshold":                           "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n      - key: ${file:/etc/dray/release.pub}\n    threshold: 2",
 	"verify.NAME.attestations":                        "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    attestations: [\"https://slsa.dev/provenance/v1\"]",
 	"verify.NAME.mode":                                "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    mode: warn",
+	"verify.NAME.signaturesFrom":                      "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\n    signaturesFrom: ghcr.io/acme/signatures",
 	"mappings[].verify":                               "verify:\n  acme:\n    authorities:\n      - key: ${file:/etc/dray/cosign.pub}\nmappings:\n  - source: ghcr.io/acme/app:v1\n    target: registry.example.com/mirror/app\n    verify: acme",
 	"receivers":                                       "receivers:\n  - {name: hub, type: dockerhub, secret: \"${file:/run/secrets/hub-events}\"}\n  - {name: ghcr, type: github, secret: \"${env:GHCR_EVENTS_SECRET}\"}",
 	"receivers[].name":                                "receivers:\n  - name: hub\n    type: dockerhub\n    secret: ${file:/run/secrets/hub-events}",

@@ -501,6 +501,7 @@ var patterns = func() map[string]string {
 		"reference":      whole(name + `(?::` + tag + `)?(?:@` + digest + `)?`),
 		"target":         whole(name + `(?::` + tag + `)?|[^\n]*\{\{\s*\.(?:Registry|Repository)\s*\}\}[^\n]*`),
 		"plain":          whole(name),
+		"oneRepository":  whole(name),
 		"prefix":         whole(prefix),
 		"single":         whole(name + `(?::` + tag + `(?:@` + digest + `)?|@` + digest + `)`),
 		"pinned":         whole(name + `@` + digest),

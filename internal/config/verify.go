@@ -94,6 +94,7 @@ func (b *builder) policy(e entry[policySection], holders map[string]Position) Po
 	}
 	p.Verify.Threshold, p.Verify.Attestations = s.Threshold.value, values(s.Attestations)
 	p.Verify.Platforms = s.Signed.value == "platforms"
+	p.Verify.From = b.signaturesFrom(s.SignaturesFrom)
 	if n := p.Verify.Different(); known && n > 0 && s.Threshold.value > n {
 		b.fail(s.Threshold.origin, fmt.Errorf("is %d, which is more than there are authorities with keys or identities of their own (%d)", s.Threshold.value, n), "add authorities, or lower it")
 	}
@@ -132,6 +133,21 @@ func (b *builder) identity(name string, s keylessSection) (signature.Identity, b
 		made.Root = root
 	}
 	return made, made.Subject != nil && made.Issuer != nil && made.Root != nil
+}
+
+// signaturesFrom returns the repository that a policy's signatures are in.
+func (b *builder) signaturesFrom(t text) image.Repository {
+	if !t.set {
+		return image.Repository{}
+	}
+	ref, err := b.reference(t.value, false)
+	if err == nil && single(ref) {
+		err = fmt.Errorf("%s names one image", quote(t.raw))
+	}
+	if err != nil {
+		b.invalid(t, err, "a repository such as ghcr.io/acme/signatures")
+	}
+	return ref.Repository
 }
 
 // imagesPattern returns a pattern of images as references name them: with the canonical host, and with library/ at Docker Hub.

@@ -15,13 +15,13 @@ const maxUnsigned = 10_000
 // ready for use; nil remembers nothing.
 type Unsigned struct {
 	mu sync.Mutex
-	// tags are by their image, which has a digest and no tag.
+	// tags are by their image as it is in the repository of its signatures: with a digest and without a tag.
 	tags map[image.Reference][]image.Reference
 	held int
 }
 
-// refused notes that a tag was refused with an image.
-func (u *Unsigned) refused(of, tag image.Reference) {
+// refused notes that a tag was refused. at is its image in the repository of its signatures.
+func (u *Unsigned) refused(at, tag image.Reference) {
 	if u == nil || tag.Tag == "" {
 		return
 	}
@@ -31,21 +31,28 @@ func (u *Unsigned) refused(of, tag image.Reference) {
 	if u.tags == nil || u.held >= maxUnsigned {
 		u.tags, u.held = map[image.Reference][]image.Reference{}, 0
 	}
-	if !slices.Contains(u.tags[of], tag) {
-		u.tags[of] = append(u.tags[of], tag)
+	if !slices.Contains(u.tags[at], tag) {
+		u.tags[at] = append(u.tags[at], tag)
 		u.held++
 	}
 }
 
-// verified forgets the tags of an image.
-func (u *Unsigned) verified(of image.Reference) {
+// verified forgets the tags of a repository that were refused with an image, which is at in the repository of its signatures.
+func (u *Unsigned) verified(repo image.Repository, at image.Reference) {
 	if u == nil {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.held -= len(u.tags[of])
-	delete(u.tags, of)
+	was := u.tags[at]
+	if len(was) == 0 {
+		return
+	}
+	left := slices.DeleteFunc(slices.Clone(was), func(tag image.Reference) bool { return tag.Repository == repo })
+	u.held -= len(was) - len(left)
+	if u.tags[at] = left; len(left) == 0 {
+		delete(u.tags, at)
+	}
 }
 
 // SignedBy returns the tags whose image a pushed tag is named after: cosign's signatures are at sha256-<hex>.sig, attestations at

@@ -29,7 +29,13 @@ func TestUnsigned(t *testing.T) {
 			t.Errorf("%s leads to %v", pushed, got)
 		}
 	}
-	u.verified(of)
+	u.refused(of, other.Tag("v1")) // whose signatures are in the same repository
+	u.verified(other, of)
+	if got := u.SignedBy(app.Tag("sha256-" + hex)); !slices.Equal(got, want) || u.held != 2 {
+		t.Errorf("tags of one repository are forgotten with those of another: %v, %d", got, u.held)
+	}
+	u.verified(app, of)
+	u.verified(app, of)
 	if got := u.SignedBy(app.Tag("sha256-" + hex + ".sig")); len(got) > 0 || u.held != 0 {
 		t.Errorf("a verified image still waits: %v, %d", got, u.held)
 	}
@@ -41,7 +47,7 @@ func TestUnsigned(t *testing.T) {
 	}
 	var nobody *Unsigned
 	nobody.refused(of, app.Tag("v1"))
-	nobody.verified(of)
+	nobody.verified(app, of)
 	if got := nobody.SignedBy(app.Tag("sha256-" + hex)); got != nil {
 		t.Errorf("%v", got)
 	}

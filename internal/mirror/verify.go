@@ -40,7 +40,7 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 	detail := ""
 	switch {
 	case err == nil && report.Verified:
-		m.Unsigned.verified(ref)
+		m.Unsigned.verified(ref.Repository, p.At(ref))
 		return nil
 	case err == nil:
 		detail = fmt.Sprintf("the policy %q is not satisfied: %s (signature.%s)", p.Name, report.Problem, report.Code)
@@ -50,7 +50,7 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 		detail = err.Error()
 	}
 	if !p.Warn {
-		m.Unsigned.refused(ref, order.Source)
+		m.Unsigned.refused(p.At(ref), order.Source)
 		return &RefusedError{Reason: diff.Unsigned, Detail: detail}
 	}
 	if _, said := r.said.LoadOrStore(ref, true); !said {

@@ -82,6 +82,7 @@ func policies(cfg *config.Config) (byName map[string]*Policy, byPattern []*Polic
 		for _, predicate := range p.Verify.Attestations {
 			m.text("attestation", predicate)
 		}
+		m.text("from", p.Verify.From.String())
 		m.flag("warn", p.Warn)
 		m.flag("platforms", p.Verify.Platforms)
 		made.identity = hex.EncodeToString(m.hash.Sum(nil))

@@ -83,6 +83,7 @@ func TestPolicyChangesJob(t *testing.T) {
 		"threshold":    policy(func(p *config.Policy) { p.Verify.Threshold = 2 }),
 		"attestations": policy(func(p *config.Policy) { p.Verify.Attestations = []string{"x"} }),
 		"platforms":    policy(func(p *config.Policy) { p.Verify.Platforms = true }),
+		"from":         policy(func(p *config.Policy) { p.Verify.From = image.Repository{Registry: "ghcr.io", Path: "acme/signatures"} }),
 		"warn":         policy(func(p *config.Policy) { p.Warn = true }),
 	} {
 		got := fingerprint(p)

@@ -51,7 +51,7 @@ type Source interface {
 // Verify looks for signatures of an image, which is given by digest, until the policy is satisfied. What cosign attaches by tag comes first,
 // as that takes the fewest requests. An error means that something could not be looked at.
 func (p Policy) Verify(ctx context.Context, source Source, ref image.Reference) (Report, error) {
-	f := finder{Policy: p, source: source, repo: ref.Repository, image: ref.Digest}
+	f := finder{Policy: p, source: source, of: ref.Repository, repo: p.At(ref).Repository, image: ref.Digest}
 	if p.Platforms {
 		return f.each(ctx)
 	}
@@ -75,17 +75,21 @@ func (f *finder) look(ctx context.Context) (Report, error) {
 	if err := errors.Join(errs...); err != nil && (!r.Verified || ctx.Err() != nil) {
 		return Report{}, err
 	}
+	if !r.Verified && f.repo != f.of {
+		r.Problem += "; signatures were looked for at " + f.repo.String()
+	}
 	return r, nil
 }
 
 // finder is one look.
 type finder struct {
 	Policy
-	source  Source
-	repo    image.Repository
-	image   image.Digest
-	found   []Signature
-	fetched int
+	source Source
+	// of has the image, and repo its signatures.
+	of, repo image.Repository
+	image    image.Digest
+	found    []Signature
+	fetched  int
 	// blobs are payloads by digest, and bytes is their size.
 	blobs map[image.Digest][]byte
 	bytes int

@@ -56,9 +56,9 @@ func (r Report) not(problem *Signature) Report {
 // below adds the manifests that an index names, each once, or the one that is none. seen are those that were named. problem says why it cannot be told what there is.
 func (f *finder) below(ctx context.Context, d image.Digest, seen map[image.Digest]bool, found []image.Digest, depth int) ([]image.Digest, *Signature, error) {
 	unreadable := &Signature{Code: Unreadable, Problem: "the index cannot be read"}
-	m, err := f.source.Manifest(ctx, f.repo.Digest(d))
+	m, err := f.source.Manifest(ctx, f.of.Digest(d))
 	if err != nil {
-		return nil, nil, fmt.Errorf("manifest %s: %w", f.repo.Digest(d), err)
+		return nil, nil, fmt.Errorf("manifest %s: %w", f.of.Digest(d), err)
 	}
 	var doc struct {
 		Manifests      []layer         `json:"manifests"`

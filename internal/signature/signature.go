@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/image"
 )
 
 // Code says why an image is not verified, or a signature does not count.
@@ -129,8 +131,18 @@ type Policy struct {
 	Attestations []string
 	// Platforms has each manifest that an index names verified, in place of the index.
 	Platforms bool
+	// From has the signatures; the zero value is the image's own repository.
+	From image.Repository
 	// All has everything looked at, not only until the policy is satisfied.
 	All bool
+}
+
+// At returns the reference of an image in the repository that has its signatures.
+func (p Policy) At(ref image.Reference) image.Reference {
+	if p.From != (image.Repository{}) {
+		ref.Repository = p.From
+	}
+	return ref
 }
 
 // Different returns how many signers there can be: names with a key or an identity of their own.

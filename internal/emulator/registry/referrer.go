@@ -2,7 +2,6 @@ package registry
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -59,12 +58,12 @@ func referrersIndex(list []descriptor) []byte {
 	}{2, mediaIndex, list})
 }
 
-// PutReferrer attaches an artifact, with payload as its one layer, to a manifest of the repository, and returns the
+// PutReferrer attaches an artifact, with payload as its one layer, to a manifest, which need not be in the repository, and returns the
 // artifact's digest. Without the referrers API it also writes the fallback tag, as a client would have to.
 func (r *Registry) PutReferrer(repository, subject, artifactType string, payload []byte) (digest string, err error) {
-	mediaType, body, found := r.Manifest(repository, subject)
-	if !found {
-		return "", fmt.Errorf("put referrer: subject %s@%s is not there", repository, subject)
+	about := descriptor{MediaType: mediaManifest, Digest: subject}
+	if mediaType, body, found := r.Manifest(repository, subject); found {
+		about = describe(mediaType, body)
 	}
 	r.PutBlob(repository, []byte("{}"))
 	r.PutBlob(repository, payload)
@@ -72,7 +71,6 @@ func (r *Registry) PutReferrer(repository, subject, artifactType string, payload
 	if strings.HasPrefix(artifactType, "application/vnd.dev.sigstore.bundle") {
 		layer.MediaType = artifactType // as cosign has it
 	}
-	about := describe(mediaType, body)
 	config := describe(mediaEmpty, []byte("{}"))
 	digest, err = r.PutManifest(repository, "", mediaManifest, encode(manifest{
 		SchemaVersion: 2, MediaType: mediaManifest, ArtifactType: artifactType,
