@@ -40,7 +40,7 @@ import (
 // TestViewsAgree: after random runs, failures, deferrals, reloads, stops and kills the API, the page, dray status, the history and the metrics
 // say the same about every job.
 func TestViewsAgree(t *testing.T) {
-	for seed := range fulltest.Rounds(5, 200) {
+	for seed := range fulltest.Rounds(5, 100) {
 		synctest.Test(t, func(t *testing.T) { randomViews(t, seed) })
 	}
 }
