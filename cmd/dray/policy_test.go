@@ -280,6 +280,33 @@ func TestPolicySignaturesFrom(t *testing.T) {
 	}
 }
 
+// TestPolicyWithoutTagList: at a registry without the referrers API, whose account may not list tags, signatures are found in both forms, and copied.
+func TestPolicyWithoutTagList(t *testing.T) {
+	t.Parallel()
+	good := newCosignKey(t, "good.pub")
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	from, to := start(t, source), start(t, target)
+	for i, tag := range []string{"tagged", "bundled", "unsigned"} {
+		if err := registry.MultiArch(int64(i), registry.ImageOptions{LayerSize: 100}).Push(source, "app", tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good.tag(t, source, "app", source.Digest("app", "tagged"))
+	good.bundle(t, source, "app", source.Digest("app", "bundled"), signPredicate)
+	source.Inject(registry.Fault{Match: registry.MatchKind(http.MethodGet, registry.KindTags), Status: http.StatusForbidden})
+	config := writeConfig(t, "verify:", policyOfConfig("p", "images: ['"+from+"/**']", good), "mappings:",
+		mapping("name: app, source: '%s/app', target: '%s/app', tags: [tagged, bundled, unsigned], retries: 0", from, to))
+	doc, a := drayJSON(t, "sync", "-c", config)
+	if a.code != exitPartly || doc.Totals.Import != 2 || doc.Totals.Refuse != 1 {
+		t.Errorf("exit code %d, %+v\n%s", a.code, doc.Totals, a.err)
+	}
+	for tag, suffix := range map[string]string{"tagged": ".sig", "bundled": ""} {
+		if name := strings.Replace(source.Digest("app", tag), ":", "-", 1) + suffix; target.Digest("app", name) != source.Digest("app", name) {
+			t.Errorf("the signature of %s is not copied", tag)
+		}
+	}
+}
+
 // TestPolicyOfAllTags: what cosign tags after an image is copied with it, and not refused for itself.
 func TestPolicyOfAllTags(t *testing.T) {
 	t.Parallel()

@@ -76,10 +76,12 @@ type Client struct {
 	layouts *layout.Store
 	// named caches the tags that are named for a digest, per repository; types the media types of manifests that a registry sends without
 	// one; closed why repositories accept no writes, such as those of a pull-through cache: what holds for one blob holds for all.
-	named  wire.Recent[image.Repository, []string]
-	naming flight.Group[[]string]
-	types  wire.Recent[image.Digest, image.Descriptor]
-	closed wire.Recent[image.Repository, error]
+	named wire.Recent[image.Repository, []string]
+	// unlisted are refusals to list tags.
+	unlisted wire.Recent[image.Repository, error]
+	naming   flight.Group[[]string]
+	types    wire.Recent[image.Digest, image.Descriptor]
+	closed   wire.Recent[image.Repository, error]
 	// mounted are the blobs that a registry said it has mounted.
 	mounted wire.Recent[image.Reference, struct{}]
 	mirrors mirrors

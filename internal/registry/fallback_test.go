@@ -115,3 +115,45 @@ func TestTypes(t *testing.T) {
 		}
 	}
 }
+
+// TestFallbackTagWithoutTagList: the referrers of a registry that neither has the API nor lets tags be listed are found at the fallback tag, and the list is
+// asked for once.
+func TestFallbackTagWithoutTagList(t *testing.T) {
+	for _, status := range []int{401, 403, 405, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			r, c := stand(t, emulator.Options{LaxManifests: true}, Options{Retries: Retries{First: time.Millisecond, Max: time.Millisecond, Attempts: 2}})
+			i := push(t, r, "app", "1")
+			r.Inject(emulator.Fault{Match: requests("GET", emulator.KindTags), Status: status})
+			if _, err := r.PutReferrer("app", i.Digest, "application/signature", []byte("signed")); err != nil {
+				t.Fatal(err)
+			}
+			before := len(r.Requests())
+			for range 3 {
+				if list, err := c.Referrers(t.Context(), at("app"), image.Digest(i.Digest)); err != nil || len(list) != 1 {
+					t.Errorf("%v, %v", list, err)
+				}
+				for _, child := range i.Manifests {
+					if child.Digest == i.Digest {
+						continue
+					}
+					if list, err := c.Referrers(t.Context(), at("app"), image.Digest(child.Digest)); err != nil || len(list) != 0 {
+						t.Errorf("of a manifest without any: %v, %v", list, err)
+					}
+				}
+			}
+			lists := 0
+			for _, asked := range r.Requests()[before:] {
+				if asked.Kind == emulator.KindTags {
+					lists++
+				}
+			}
+			if status < 500 && lists > 1 {
+				t.Errorf("tags were asked for %d times", lists)
+			}
+			r.Inject(emulator.Fault{Match: requests("HEAD", emulator.KindManifest), Status: 503})
+			if list, err := c.Referrers(t.Context(), at("app"), image.Digest(i.Digest)); err == nil {
+				t.Errorf("where nothing can be asked: %v", list)
+			}
+		})
+	}
+}

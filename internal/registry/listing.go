@@ -139,10 +139,19 @@ func noCatalog(registry string, err error) error {
 }
 
 // DigestTags returns the tags of a repository that are named for a digest, sorted. It lists them at most once a minute: every image of a
-// repository has the same answer.
+// repository has the same answer, also where that is a refusal.
 func (c *Client) DigestTags(ctx context.Context, repo image.Repository) ([]string, error) {
 	if tags, ok := c.named.Get(repo); ok {
 		return tags, nil
 	}
-	return c.naming.Do(ctx, repo.String(), func(ctx context.Context) ([]string, error) { return c.Tags(ctx, repo, image.NamesDigest) })
+	if refusal, ok := c.unlisted.Get(repo); ok {
+		return nil, refusal
+	}
+	return c.naming.Do(ctx, repo.String(), func(ctx context.Context) ([]string, error) {
+		tags, err := c.Tags(ctx, repo, image.NamesDigest)
+		if e, ok := errors.AsType[*Error](err); ok && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusMethodNotAllowed) {
+			c.unlisted.Put(repo, err, recentFor)
+		}
+		return tags, err
+	})
 }

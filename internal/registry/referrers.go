@@ -41,11 +41,17 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		}
 		c.fallsBack(ctx, e, repo, err)
 	}
+	tag := image.ReferrersTag(d)
 	tags, err := c.DigestTags(ctx, repo)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, image.ErrAbsent) { // not every account may list tags
+		if _, err = c.Head(ctx, repo.Tag(tag)); err == nil {
+			tags = []string{tag}
+		}
+	}
 	if errors.Is(err, image.ErrAbsent) {
 		return nil, nil
 	}
-	if err != nil || !slices.Contains(tags, image.ReferrersTag(d)) {
+	if err != nil || !slices.Contains(tags, tag) {
 		return nil, err
 	}
 	_, referrers, err := e.fallback(ctx, repo, d)
