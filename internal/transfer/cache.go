@@ -70,10 +70,12 @@ func (c *manifestCache) get(ctx context.Context, source image.Reference, fetch f
 	return v.(image.Manifest), pulled, nil //nolint:forcetypeassert // the type that the function above returns
 }
 
-// ofOtherTag reports whether an error concerns another tag for which a registry has named the same digest.
+// ofOtherTag reports whether an error may concern another tag for which a registry has named the same digest, which it does not have.
 func ofOtherTag(err error, source image.Reference) bool {
-	moved, ok := errors.AsType[*image.MovedError](err)
-	return ok && moved.Ref != source
+	if moved, ok := errors.AsType[*image.MovedError](err); ok {
+		return moved.Ref != source
+	}
+	return source.Tag != "" && errors.Is(err, image.ErrAbsent)
 }
 
 func (c *manifestCache) put(m image.Manifest) {
