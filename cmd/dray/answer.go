@@ -32,6 +32,7 @@ type answers struct {
 	azure  *atomic.Pointer[azureJobs]
 	// sources are those of the config that runs.
 	sources *atomic.Pointer[plan.Sources]
+	plans   *plans
 }
 
 // details implements what the status page shows beyond the status.

@@ -10,6 +10,7 @@ import (
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/daemon"
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/plan"
@@ -83,6 +84,21 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 				return m.SyncSome(ctx, job, others, references(some))
 			}
 			return m.SyncOne(ctx, job, others)
+		},
+		Plan: func(ctx context.Context, name string, watcher mirror.Watcher) mirror.Result {
+			m := built.mirror(watcher)
+			m.CountKept = true
+			job, _ := neighbours.of(name)
+			return m.Plan(ctx, []plan.Job{job})[0]
+		},
+		Approved: func(ctx context.Context, name string, imports []diff.Action, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result {
+			m := built.mirror(s.tags.follow(name, watcher))
+			m.Draining = draining
+			what := fmt.Sprintf("the mapping %q", name)
+			s.work.begin(what)
+			defer s.work.end(what)
+			job, others := neighbours.of(name)
+			return m.SyncOneApproved(ctx, job, others, imports)
 		},
 		Assist: func(ctx context.Context, name string, imports []mirror.Import, again bool, draining <-chan struct{}, watcher mirror.Watcher, ended func()) []mirror.Outcome {
 			m := built.mirror(watcher)

@@ -57,10 +57,8 @@ func planned(jobs []plan.Job, results []mirror.Result, now time.Time) planFile {
 	p := planFile{Kind: planKind, Version: planVersion, Made: now.UTC().Truncate(time.Second), Jobs: []plannedJob{}}
 	for _, r := range results {
 		j := plannedJob{Job: r.Job, Fingerprint: fingerprints[r.Job]}
-		for _, out := range r.Outcomes {
-			if out.Op == diff.Import && out.Status == "" {
-				j.Imports = append(j.Imports, plannedImport{out.Source.String(), out.Target.String(), string(out.Digest), string(out.Was)})
-			}
+		for _, a := range r.Approvable() {
+			j.Imports = append(j.Imports, plannedImport{a.Source.String(), a.Target.String(), string(a.Digest), string(a.Was)})
 		}
 		if len(j.Imports) > 0 {
 			p.Jobs = append(p.Jobs, j)

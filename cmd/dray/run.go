@@ -156,8 +156,9 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 	}
 	s.atClose(s.hooks.Close)
 	s.metrics.Budgets(s.limits.budgets)
+	claims, _ := keeper.keeper.(daemon.Claims) // replicas have none
 	s.daemon = daemon.New(daemon.Options{
-		Build: s.build, Work: keeper, Plans: keeper, View: keeper, Events: newEvents(s.metrics, s.hooks), Manager: notify.New(s.env), Parts: keeper.parts,
+		Build: s.build, Work: keeper, Plans: keeper, View: keeper, Events: newEvents(s.metrics, s.hooks), Manager: notify.New(s.env), Parts: keeper.parts, Claims: claims,
 		Changed: s.watch.Changed(), Log: s.log,
 	})
 	if r := cfg.Server.Registry; r != nil {
@@ -177,7 +178,7 @@ func (s *service) assemble(ctx context.Context, cfg *config.Config) (err error) 
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	s.server = web.New(web.Options{
-		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources}, Details: details{s.metrics, &s.current, &s.tail, s.tags, s.store}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
+		Daemon: answers{s.daemon, s.store, s.limits, s.receivers, &s.azure, &s.sources, &plans{daemon: s.daemon, log: s.log}}, Details: details{s.metrics, &s.current, &s.tail, s.tags, s.store}, Metrics: s.metrics.Handler(), Events: s.receivers, Address: cfg.Server.Listen, Token: cfg.Server.Token.Reveal(), Log: s.log,
 	})
 	s.log.LogAttrs(ctx, slog.LevelInfo, "answering by HTTP", slog.String("target", s.door.Addr().String()))
 	return nil

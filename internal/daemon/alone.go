@@ -106,6 +106,10 @@ func (a *Alone) load(ctx context.Context) {
 			run := record.Run{Started: s.Begun, Ended: s.Begun, Trigger: record.Event, Outcome: record.RunCutOff, Error: errCutOff.Error()}
 			s.Begun, s.BegunBy, s.Deferred = time.Time{}, "", s.Begun
 			a.writer.run(record.JobRun{Job: name, Run: run}, s)
+		} else if !s.Begun.IsZero() && s.BegunBy == record.Approved {
+			run := record.Run{Started: s.Begun, Ended: s.Begun, Trigger: record.Approved, Outcome: record.RunCutOff, Error: errCutOff.Error()}
+			s.Begun, s.BegunBy = time.Time{}, ""
+			a.writer.run(record.JobRun{Job: name, Run: run}, s)
 		} else if !s.Begun.IsZero() {
 			result := mirror.Result{Job: name, Started: s.Begun, Err: errCutOff}
 			s = ended(s, result, "", true, s.Begun)

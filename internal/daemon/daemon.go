@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Options of a [Daemon]. All are required except Parts and Changed.
+// Options of a [Daemon]. All are required except Claims, Parts and Changed.
 type Options struct {
 	Build Build
 	// Work, Plans and View keep the jobs, as Alone does.
@@ -19,6 +19,8 @@ type Options struct {
 	View    View
 	Events  Events
 	Manager Manager
+	// Claims are of jobs that are to run at once; nil where other processes may run them.
+	Claims Claims
 	// Parts are shared with other processes; nil where there are none.
 	Parts Parts
 	// Changed receives when the inputs of Build may have changed; nil for never.
@@ -54,6 +56,8 @@ type Daemon struct {
 	returning int
 	// assisting counts the parts of others under way, and one for the taker of them.
 	assisting int
+	// planning counts the plans under way.
+	planning int
 	// ended is when the last run ended.
 	ended     time.Time
 	reload    reload
@@ -145,7 +149,7 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 	go d.take()
 	d.assist()
 	defer close(d.orders)
-	for !d.stopped || len(d.running) > 0 || d.reload.busy || d.ordered || d.returning > 0 || d.assisting > 0 {
+	for !d.stopped || len(d.running) > 0 || d.reload.busy || d.ordered || d.returning > 0 || d.assisting > 0 || d.planning > 0 {
 		d.start()
 		d.say()
 		d.arm(due)

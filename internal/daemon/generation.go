@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/schedule"
 )
@@ -44,6 +45,10 @@ type Generation struct {
 	Grace time.Duration
 	// Run runs one job, for some tags of its sources or, where these are nil, for all that it selects. It starts nothing new once draining is closed, and reports its imports to the watcher.
 	Run func(ctx context.Context, job string, some []string, draining <-chan struct{}, watcher mirror.Watcher, crew mirror.Crew) mirror.Result
+	// Plan returns what Run would do with all that a job selects, and changes nothing.
+	Plan func(ctx context.Context, job string, watcher mirror.Watcher) mirror.Result
+	// Approved makes the imports of a plan, as Run does, and refuses what is no longer as planned.
+	Approved func(ctx context.Context, job string, imports []diff.Action, draining <-chan struct{}, watcher mirror.Watcher) mirror.Result
 	// Assist makes imports of a run of another process, as Run does, and calls ended after each; again says that some may have been made. It is nil where
 	// there are no other processes.
 	Assist func(ctx context.Context, job string, imports []mirror.Import, again bool, draining <-chan struct{}, watcher mirror.Watcher, ended func()) []mirror.Outcome

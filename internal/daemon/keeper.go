@@ -148,7 +148,7 @@ func (d *Daemon) accept(claim *record.Claim) {
 			d.giveBack(claim, 0)
 			return
 		}
-		d.begin(claim)
+		d.begin(claim, nil)
 	}
 }
 

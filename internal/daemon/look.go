@@ -47,6 +47,10 @@ func some(s record.State, now time.Time) (tags []string, again bool) {
 // claimed returns a job's state while it runs.
 func claimed(c *record.Claim) record.State {
 	s := c.State
+	if c.Approved { // what is due and noted stays so
+		s.Begun, s.BegunBy = c.Begun, record.Approved
+		return s
+	}
 	if c.Some == nil {
 		return begun(s, c.Begun)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
 )
@@ -18,6 +19,8 @@ type running struct {
 	job     Job
 	built   *built
 	tracker *tracker
+	// imports are those of the plan whose approval has begun the run.
+	imports []diff.Action
 }
 
 // adopt switches to a generation. It returns the jobs that are gone with the previous one.
@@ -56,8 +59,9 @@ func (d *Daemon) slots() (free int, next time.Time) {
 	return free, next
 }
 
-func (d *Daemon) begin(claim *record.Claim) {
-	r := &running{claim: claim, job: *d.current.jobs[claim.Job], built: d.current, tracker: newTracker()}
+// begin begins the run of a claim; imports are those of an approved plan.
+func (d *Daemon) begin(claim *record.Claim, imports []diff.Action) {
+	r := &running{claim: claim, job: *d.current.jobs[claim.Job], built: d.current, tracker: newTracker(), imports: imports}
 	d.running[claim.Job] = r
 	d.between[r.job.Registries]++
 	r.built.runs++
@@ -82,7 +86,12 @@ func (d *Daemon) work(r *running) (Run, error) {
 	if d.options.Parts != nil {
 		shares = newCrew(d.options.Parts, r.claim, d.draining)
 	}
-	result := r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker, shares)
+	var result mirror.Result
+	if r.claim.Approved {
+		result = r.built.Approved(ctx, r.claim.Job, r.imports, d.draining, r.tracker)
+	} else {
+		result = r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker, shares)
+	}
 	if isClosed(r.claim.Lost) {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
 		return Run{}, record.ErrLost
@@ -121,10 +130,13 @@ func (d *Daemon) window(ctx context.Context, r *running) (of context.Context, cl
 func (r *running) ended(result mirror.Result, stopping bool, now time.Time) Run {
 	state := claimed(r.claim)
 	var last record.Run
-	if r.claim.Some == nil {
+	switch {
+	case r.claim.Approved:
+		state, last = approvedEnd(state, result, stopping, now)
+	case r.claim.Some == nil:
 		state = ended(state, result, r.claim.Fingerprint, stopping, now)
 		last = *state.Last
-	} else {
+	default:
 		state, last = looked(state, result, r.claim, stopping, now)
 	}
 	state.Due, state.Trigger = next(r.job, state, now)

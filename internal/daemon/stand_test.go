@@ -127,8 +127,10 @@ func (s *stand) start(t *testing.T) {
 	if s.wrap != nil {
 		work = s.wrap(work)
 	}
+	claims, _ := keeper.(Claims)
 	s.Daemon = New(Options{
-		Build: s.build, Work: work, Plans: keeper, View: keeper, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log, Parts: s.parts,
+		Claims: claims,
+		Build:  s.build, Work: work, Plans: keeper, View: keeper, Events: (*recorder)(s), Manager: (*manager)(s), Changed: s.changed, Log: log, Parts: s.parts,
 	})
 	ctx, kill := context.WithCancel(t.Context())
 	s.kill = kill
@@ -192,6 +194,12 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 				c.steps = 0
 			}
 			return s.work(ctx, c, name, prints[name], some, draining, w)
+		},
+		Plan: func(ctx context.Context, name string, _ mirror.Watcher) mirror.Result {
+			return mirror.Result{Job: name, Err: sleep(ctx, c.takes)}
+		},
+		Approved: func(ctx context.Context, name string, imports []diff.Action, draining <-chan struct{}, w mirror.Watcher) mirror.Result {
+			return s.work(ctx, c, name, prints[name], []string{fmt.Sprintf("%d approved", len(imports))}, draining, w)
 		},
 		Assist: func(ctx context.Context, job string, imports []mirror.Import, _ bool, draining <-chan struct{}, _ mirror.Watcher, ended func()) []mirror.Outcome {
 			return s.assist(ctx, job, imports, draining, ended)

@@ -23,6 +23,24 @@ func (m *Mirror) SyncApproved(ctx context.Context, jobs []plan.Job, approved map
 	return results
 }
 
+// SyncOneApproved is SyncApproved for one of several jobs, as [Mirror.SyncOne] is Sync.
+func (m *Mirror) SyncOneApproved(ctx context.Context, job plan.Job, others []plan.Job, imports []diff.Action) Result {
+	r := newApprovedRun(job, imports)
+	result := m.syncOne(ctx, r, writersOf(job, r.some, others))
+	result.refuseUnchosen(imports)
+	return result
+}
+
+// Approvable returns the imports of a plan's result that an approval makes.
+func (r Result) Approvable() (imports []diff.Action) {
+	for _, out := range r.Outcomes {
+		if out.Op == diff.Import && out.Status == "" {
+			imports = append(imports, out.Action)
+		}
+	}
+	return imports
+}
+
 func newApprovedRun(job plan.Job, imports []diff.Action) *run {
 	r := newRun(job)
 	r.some, r.approved = []image.Reference{}, make(map[image.Reference]diff.Action, len(imports))

@@ -14,6 +14,8 @@ type Claim struct {
 	Fingerprint string
 	// Some are the only tags to look at, as references to the source, sorted; nil for all that the job selects.
 	Some []string
+	// Approved says that the run makes the imports of a plan, and Some is empty.
+	Approved bool
 	// Again says that Some has tags that were to be tried again.
 	Again bool
 	// Token tells this claim from the others of the job.

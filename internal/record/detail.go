@@ -30,6 +30,43 @@ type Tag struct {
 	Imported, Looked time.Time
 }
 
+// PlanState is how far a plan is.
+type PlanState string
+
+// The states of a plan.
+const (
+	PlanUnderWay PlanState = "under-way"
+	PlanMade     PlanState = "made"
+	PlanFailed   PlanState = "failed"
+	PlanApproved PlanState = "approved"
+)
+
+// PlanStatus is a plan of one job: what a sync would do. It makes nothing. Once someone approves it, exactly its imports are made.
+type PlanStatus struct {
+	ID  string `json:"id"`
+	Job string `json:"job"`
+	// State is made once the plan is there, and approved once its imports were asked for.
+	State PlanState `json:"state"`
+	// Asked is when By asked for it, Ended when it was made or has failed, Expires when it is forgotten at the latest.
+	Asked   time.Time `json:"asked"`
+	By      string    `json:"by,omitempty"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	// Approved is when ApprovedBy had its imports made.
+	Approved   time.Time `json:"approved,omitzero"`
+	ApprovedBy string    `json:"approved_by,omitempty"`
+	// Error is why it failed, or what it could not see.
+	Error string `json:"error"`
+	// Progress is that of a plan under way: its imports are those whose cost is being found out.
+	Progress *Progress `json:"progress,omitempty"`
+	Counts   Counts    `json:"counts"`
+	// Imports is how many imports an approval makes.
+	Imports int `json:"imports"`
+	// Actions are some of those that are planned, without what is kept; Whole is how many there are.
+	Actions []Action `json:"actions"`
+	Whole   int      `json:"actions_in_all"`
+}
+
 // LogLine is a line of the log.
 type LogLine struct {
 	At time.Time

@@ -35,6 +35,8 @@ const (
 	Asked Trigger = "manual"
 	// Event: a registry said that tags were pushed. Only these are looked at.
 	Event Trigger = "event"
+	// Approved: someone has approved a plan. Only its imports are made.
+	Approved Trigger = "approved"
 )
 
 // Run is a run that has ended.

@@ -31,7 +31,7 @@ func (s *Store) prepare(ctx context.Context, ahead bool) error {
 		{&f.tagged, "SELECT platforms, target, " + fresh + " FROM {selections} WHERE source = ? AND platforms {in texts}"},
 		{&f.jobs, "SELECT j.name, " + columnsOf("j", jobColumns) + ", coalesce(r.id, 0), coalesce(r.cause, ''), coalesce(r.error, ''), " +
 			"coalesce(r.outcome, ''), coalesce(r.started, 0), coalesce(r.ended, 0), coalesce(" + strings.ReplaceAll(columnsOf("r", countColumns), ", ", ", 0), coalesce(") + ", 0) " +
-			"FROM {jobs} j LEFT JOIN {runs} r ON r.id = (SELECT max(id) FROM {runs} WHERE job = j.id AND cause <> 'event')"},
+			"FROM {jobs} j LEFT JOIN {runs} r ON r.id = (SELECT max(id) FROM {runs} WHERE job = j.id AND cause NOT IN ('event', 'approved'))"},
 		{&f.runs, "SELECT " + columnsOf("r", runColumns) + ", r.id, j.name FROM {runs} r {join} {jobs} j ON j.id = r.job WHERE r.id < ? ORDER BY r.id DESC LIMIT ?"},
 		{&f.runsOf, "SELECT " + columnsOf("r", runColumns) + ", r.id, j.name FROM {jobs} j {join} {runs} r ON r.job = j.id " +
 			"WHERE j.name = ? AND r.id < ? ORDER BY r.id DESC LIMIT ?"},

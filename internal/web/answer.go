@@ -63,19 +63,27 @@ func encoder(w interface{ Write([]byte) (int, error) }) *json.Encoder {
 
 // fail answers with why the daemon could not.
 func fail(w http.ResponseWriter, err error) {
-	status := http.StatusInternalServerError
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		status, err = http.StatusServiceUnavailable, fmt.Errorf("the daemon has no answer in time: %w", err)
-	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled):
-		status = http.StatusServiceUnavailable
-	case errors.Is(err, ErrUnchosen):
-		status = http.StatusUnprocessableEntity
+	status := statusOf(err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the daemon has no answer in time: %w", err)
 	}
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	refuse(w, status, err.Error())
+}
+
+// statusOf returns the status of the answer to what the daemon could not do.
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, ErrUnchosen):
+		return http.StatusUnprocessableEntity
+	case errors.Is(err, ErrStale):
+		return http.StatusConflict
+	}
+	return http.StatusInternalServerError
 }
 
 // stream sends a document whose last key is "jobs", one job a line: the whole is never in memory. The head is the document without them.

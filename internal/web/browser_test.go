@@ -362,12 +362,15 @@ func (b *browser) looks(t *testing.T) {
 	for name, n := range map[string]int{"1": 1, "12": 12, "300": 300, "10000": 10_000} {
 		worlds[name] = show(t, Options{Daemon: newStage(world(n)), Details: fakeDetails{}})
 	}
+	alone := newStage(world(12))
+	alone.then(func(s *record.Snapshot) { s.Ledger, s.Replicas = nil, nil })
+	worlds["alone"] = show(t, Options{Daemon: alone, Details: fakeDetails{}})
 	pages := []struct {
 		name, world, path string
 		picture           bool // only that
 	}{
 		{"overview-1", "1", "/", true}, {"overview-12", "12", "/", false}, {"overview-300", "300", "/", true}, {"overview-10000", "10000", "/?page=3", true}, {"grouped", "12", "/?group=target&sort=job", false},
-		{"job", "12", "/jobs/alpine", false}, {"tags", "12", "/jobs/alpine?show=tags", false}, {"failing", "12", "/jobs/failing", true}, {"budgets", "12", "/budgets", false}, {"registries", "12", "/registries", false},
+		{"job", "12", "/jobs/alpine", false}, {"tags", "12", "/jobs/alpine?show=tags", false}, {"plan", "alone", "/jobs/alpine?show=plan&plan=PLAN1", false}, {"failing", "12", "/jobs/failing", true}, {"budgets", "12", "/budgets", false}, {"registries", "12", "/registries", false},
 		{"config", "rejected", "/config", false}, {"overview-rejected", "rejected", "/", true}, {"none", "12", "/jobs/none", true}, {"signin", "signing", "/signin", false},
 	}
 	for _, l := range []look{phone, desktop, {phone.width, phone.height, true}, {desktop.width, desktop.height, true}} {
@@ -422,7 +425,7 @@ func (b *browser) typing(t *testing.T) {
 	daemon.then(func(s *record.Snapshot) {
 		jobIn(s, "alpine").Failures, jobIn(s, "alpine").Last.Outcome = 4, record.RunPartly
 	})
-	tb.wait(`document.getElementById('state').textContent.includes('4 times in a row') && document.querySelectorAll('#actions form').length === 4`)
+	tb.wait(`document.getElementById('state').textContent.includes('4 times in a row') && document.querySelectorAll('#actions form').length === 5`)
 	tb.expect(`document.activeElement.id + document.activeElement.value`, "tag3.2")
 	tb.wait(`document.title === 'dray: alpine: running'`)
 }
@@ -498,6 +501,29 @@ func (b *browser) actions(t *testing.T) {
 	tb.do(chromedp.SendKeys(chromedp.CSS("#tag"), "v9"))
 	did(`#actions form:nth-child(2) button`, "the mapping does not choose v9")
 	asked("", "")
+
+	daemon.then(func(s *record.Snapshot) { s.Ledger = nil })
+	as := func(change func(*record.PlanStatus)) {
+		p := planned()
+		change(&p)
+		daemon.fake.mu.Lock()
+		defer daemon.fake.mu.Unlock()
+		daemon.fake.plan = &p
+	}
+	as(func(p *record.PlanStatus) {
+		p.State, p.Actions, p.Progress = record.PlanUnderWay, nil, &record.Progress{Tags: 1000, Observed: 400}
+	})
+	tb.visit("/jobs/alpine")
+	did(`form[action="/do/plan"] button`, "A plan is being made. It changes nothing.")
+	tb.live()
+	tb.wait(`document.getElementById('plan').textContent.includes('looked at 400 of 1\u202f000 tags')`)
+	as(func(*record.PlanStatus) {})
+	tb.wait(`document.querySelectorAll('#planned tbody tr').length === 100 && document.querySelector('#approve button') !== null`)
+	did(`form[action="/do/approve"] button`, "The imports of the plan are being made, and no others.")
+	tb.expect(`location.pathname`, "/jobs/alpine")
+	if plans, approvals := daemon.plans.Load(), daemon.approvals.Load(); plans != 1 || approvals != 1 {
+		t.Errorf("%d plans, %d approvals", plans, approvals)
+	}
 
 	paused := ""
 	daemon.fake.pause = func(job string, p *record.Pause) (bool, error) {
@@ -575,6 +601,15 @@ func (b *browser) withoutScript(t *testing.T) {
 	follow(`button[value="library/image-00007"]`, "/?did=sync&q=image-0000&sort=next")
 	follow("#rows tr:nth-child(2) th a", "/jobs/library/image-00007")
 	if n := daemon.changes(); n != 1 {
+		t.Errorf("%d changes", n)
+	}
+	daemon.then(func(s *record.Snapshot) { s.Ledger = nil })
+	tb.visit("/jobs/alpine")
+	follow(`form[action="/do/plan"] button`, "/jobs/alpine?did=plan&plan=PLAN1&show=plan")
+	follow(`#pager a[rel=next]`, "/jobs/alpine?page=2&plan=PLAN1&show=plan")
+	tb.expect(`document.querySelectorAll('#planned tbody tr').length`, "50")
+	follow(`form[action="/do/approve"] button`, "/jobs/alpine?did=approve")
+	if n := daemon.changes(); n != 3 {
 		t.Errorf("%d changes", n)
 	}
 }

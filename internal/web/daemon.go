@@ -20,6 +20,14 @@ type Daemon interface {
 	// Pause has a job, or all where job is empty, start no run by itself until Resume. Both return once that survives a restart.
 	Pause(ctx context.Context, job string, pause record.Pause) (found bool, err error)
 	Resume(ctx context.Context, job, by string) (found bool, err error)
+	// Plan has a plan of a job made, and returns its ID; empty if there is no such job. PlanStatus returns a plan with most of its actions after
+	// the first from, and false if there is none (any more). Plans returns those of a job, the newest first, without actions.
+	Plan(ctx context.Context, job, by string) (id string, err error)
+	PlanStatus(ctx context.Context, id string, from, most int) (record.PlanStatus, bool, error)
+	Plans(ctx context.Context, job string) ([]record.PlanStatus, error)
+	// Approve has the imports of a plan made, and returns its job; empty if there is no such plan (any more). The error is ErrStale if the plan
+	// does not hold.
+	Approve(ctx context.Context, id, by string) (job string, err error)
 	// Reload reads the config anew. Its error is why the config was rejected, a line for each mistake, unless it is [ErrUnavailable] or
 	// the context's.
 	Reload(ctx context.Context) error
@@ -47,6 +55,9 @@ type Details interface {
 
 // ErrUnchosen is in the chain of the error about a tag that a job does not choose: the answer is 422.
 var ErrUnchosen = errors.New("nothing was asked for")
+
+// ErrStale is in the chain of the error about a plan that cannot be approved: the answer is 409.
+var ErrStale = errors.New("the plan is not approved")
 
 // ErrUnavailable is in the chain of the errors of a daemon that cannot do it now, such as one that stops: the answer is 503.
 var ErrUnavailable = errors.New("the daemon cannot do that now")

@@ -53,6 +53,9 @@ type fake struct {
 	// pause is told of a pause, or with nil of a resume.
 	pause func(job string, pause *record.Pause) (bool, error)
 	jobs  []string
+	// plan is what PLAN1 is, if that is not as usual; asked for and approved are counted.
+	plan             *record.PlanStatus
+	plans, approvals atomic.Int64
 
 	asked   atomic.Int64
 	reloads atomic.Int64
@@ -111,6 +114,74 @@ func (f *fake) Resume(_ context.Context, job, by string) (bool, error) {
 		return f.pause(job, nil)
 	}
 	return job == "" || slices.Contains(f.jobs, job), nil
+}
+
+// planned is the plan PLAN1, with many actions.
+func planned() record.PlanStatus {
+	p := record.PlanStatus{
+		ID: "PLAN1", Job: "alpine", State: record.PlanMade, Asked: noon.Add(-time.Minute), By: hostile, Ended: noon.Add(-time.Second), Expires: noon.Add(time.Hour),
+		Counts: record.Counts{Import: 148, Keep: 1200, Refuse: 1, Failed: 1, Pulls: 444, Bytes: 11_200_000}, Imports: 148, Error: "source: it broke",
+	}
+	for i := range 150 {
+		a := record.Action{
+			Op: "import", Reason: "moved", Source: fmt.Sprintf("docker.io/library/alpine:3.%d", i), Target: fmt.Sprintf("registry.corp.example:5000/mirror/alpine:3.%d", i),
+			Digest: fmt.Sprintf("sha256:%064x", i), Was: fmt.Sprintf("sha256:%064x", i+1), Engine: "copy", Pulls: 3, Bytes: 75_000,
+		}
+		switch i {
+		case 1:
+			a.Op, a.Reason, a.Error = "refuse", "unsigned", hostile
+		case 2:
+			a.Op, a.Reason, a.Outcome, a.Error = "refuse", "unobserved", record.Failed, "it broke"
+		}
+		p.Actions = append(p.Actions, a)
+	}
+	return p
+}
+
+func (f *fake) Plan(_ context.Context, job, by string) (string, error) {
+	if job == "stopping" {
+		return "", ErrUnavailable
+	}
+	if !slices.Contains(f.jobs, job) {
+		return "", nil
+	}
+	f.plans.Add(1)
+	return "PLAN1", nil
+}
+
+func (f *fake) PlanStatus(_ context.Context, id string, from, most int) (record.PlanStatus, bool, error) {
+	if id != "PLAN1" {
+		return record.PlanStatus{}, false, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := planned()
+	if f.plan != nil {
+		p = *f.plan
+	}
+	p.Whole = len(p.Actions)
+	from = min(from, p.Whole)
+	p.Actions = slices.Clone(p.Actions[from:min(p.Whole, from+most)])
+	return p, true, nil
+}
+
+func (f *fake) Plans(_ context.Context, job string) ([]record.PlanStatus, error) {
+	if job != "alpine" {
+		return nil, nil
+	}
+	p, _, err := f.PlanStatus(context.Background(), "PLAN1", 0, 0)
+	return []record.PlanStatus{p}, err
+}
+
+func (f *fake) Approve(_ context.Context, id, by string) (string, error) {
+	switch id {
+	case "PLAN1":
+		f.approvals.Add(1)
+		return "alpine", nil
+	case "STALE":
+		return "alpine", fmt.Errorf("%w: the mapping has changed", ErrStale)
+	}
+	return "", nil
 }
 
 func (f *fake) Reload(ctx context.Context) error {
@@ -195,7 +266,7 @@ func (fakeDetails) Registries() []record.RegistryUse {
 func (f *fake) changes() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.synced) + int(f.reloads.Load())
+	return len(f.synced) + int(f.reloads.Load()+f.plans.Load()+f.approvals.Load())
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -22,6 +22,8 @@ var dids = map[string]string{
 	"reload":  "The config was read, and runs.",
 	"pause":   "It is paused.",
 	"resume":  "It is no longer paused.",
+	"plan":    "A plan is being made. It changes nothing.",
+	"approve": "The imports of the plan are being made, and no others.",
 	"signin":  "You are signed in.",
 	"signout": "You are signed out.",
 }
@@ -37,6 +39,10 @@ func (s *Server) formAt(path string) (func(http.ResponseWriter, *http.Request, v
 		return s.doPause, true
 	case "/do/resume":
 		return s.doResume, true
+	case "/do/plan":
+		return s.doPlan, true
+	case "/do/approve":
+		return s.doApprove, true
 	case "/do/reload":
 		return s.doReload, true
 	case "/do/signin":

@@ -79,6 +79,14 @@ func TestForms(t *testing.T) {
 		"retry all":           {"/do/retry", nil, nil, 303, "/?did=retry", 2},
 		"reload":              {"/do/reload", url.Values{"back": {"/config"}}, nil, 303, "/config?did=reload", 1},
 		"pause":               {"/do/pause", url.Values{"job": {"alpine"}, "reason": {"a night\x1b off"}}, nil, 303, "/?did=pause", 0},
+		"plan":                {"/do/plan", url.Values{"job": {"alpine"}, "back": {"/"}}, nil, 303, "/jobs/alpine?did=plan&plan=PLAN1&show=plan", 1},
+		"plan nothing":        {"/do/plan", url.Values{"job": {"none"}}, nil, 404, "", 0},
+		"plan, stopping":      {"/do/plan", url.Values{"job": {"stopping"}}, nil, 503, "", 0},
+		"plan elsewhere":      {"/do/plan", url.Values{"form": {"x"}, "job": {"alpine"}}, nil, 403, "", 0},
+		"approve":             {"/do/approve", url.Values{"plan": {"PLAN1"}}, nil, 303, "/jobs/alpine?did=approve", 1},
+		"approve stale":       {"/do/approve", url.Values{"plan": {"STALE"}}, nil, 409, "", 0},
+		"approve nothing":     {"/do/approve", url.Values{"plan": {"PLAN9"}}, nil, 404, "", 0},
+		"approve elsewhere":   {"/do/approve", url.Values{"plan": {"PLAN1"}}, []string{"Sec-Fetch-Site: cross-site"}, 403, "", 0},
 		"pause all":           {"/do/pause", nil, nil, 303, "/?did=pause", 0},
 		"resume":              {"/do/resume", url.Values{"job": {"alpine"}}, nil, 303, "/?did=resume", 0},
 		"pause nothing":       {"/do/pause", url.Values{"job": {"none"}}, nil, 404, "", 0},
@@ -113,7 +121,7 @@ func TestForms(t *testing.T) {
 		})
 	}
 	for _, line := range []string{
-		`msg="asked on the status page" job=alpine tag="3.2 3.3" op=sync client=127.0.0.1 reason=loopback`, `op=retry`, `op=reload client=127.0.0.1`,
+		`msg="asked on the status page" job=alpine tag="3.2 3.3" op=sync client=127.0.0.1 reason=loopback`, `op=retry`, `op=reload client=127.0.0.1`, `job=alpine op=plan client=127.0.0.1`, `request=PLAN1 op=approve client=127.0.0.1`,
 	} {
 		if !strings.Contains(log.String(), line) {
 			t.Errorf("the log has no %s:\n%s", line, log.String())

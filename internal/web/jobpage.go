@@ -36,6 +36,8 @@ type jobView struct {
 	Log string
 	// Tags is the address of the page of its tags.
 	Tags string
+	// Plans are the newest plans of it.
+	Plans []planLink
 	// Paused is set where it has a pause of its own.
 	Paused bool
 }
@@ -72,6 +74,9 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 	if u.Query().Get("show") == "tags" {
 		return s.tagsScreen(ctx, u, v, status, j)
 	}
+	if u.Query().Get("show") == "plan" {
+		return s.planScreen(ctx, u, v, status, j)
+	}
 	run, limit := u.Query().Get("run"), jobRuns
 	here := &url.URL{Path: u.Path, RawPath: u.RawPath}
 	query := url.Values{}
@@ -97,6 +102,11 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 		}
 		p.Log = logOf(s.options.Details, j)
 	}
+	plans, err := s.plansOf(ctx, u, status, j.Job)
+	if err != nil {
+		return nil, err
+	}
+	p.Plans = plans
 	runs, err := m.history(ctx, s.options.Daemon, j, limit)
 	switch {
 	case errors.Is(err, ErrUnavailable):
@@ -111,7 +121,7 @@ func (s *Server) jobScreen(ctx context.Context, u *url.URL, v viewer, status *re
 	}
 	return &screen{template: "job", data: p, head: p.head, parts: []part{
 		{"notices", "notices", p.head}, {"state", "job-state", p}, {"imports", "job-imports", p}, {"schedule", "job-schedule", p},
-		{"outcomes", "job-outcomes", p}, {"runs", "job-runs", p}, {"config", "job-config", p}, {"log", "job-log", p}, {"actions", "job-actions", p},
+		{"outcomes", "job-outcomes", p}, {"runs", "job-runs", p}, {"config", "job-config", p}, {"log", "job-log", p}, {"actions", "job-actions", p}, {"plans", "job-plans", p},
 	}}, nil
 }
 

@@ -44,12 +44,13 @@ type reply struct {
 }
 
 var (
-	word     = map[string]any{"type": "string"}
-	unwell   = reply{http.StatusServiceUnavailable, "The daemon cannot answer now, or too many ask at once.", failure{}}
-	unknown  = reply{http.StatusNotFound, "There is no job of this name; `nearest` may be meant.", failure{}}
-	askedBy  = parameter{"by", "Who asks, as they say of themselves: at most 200 bytes, for the log and the status.", word}
-	mayNot   = []reply{{http.StatusUnauthorized, "The token is missing or wrong.", failure{}}, {http.StatusForbidden, "The request comes from another site's page, or the server has no token and can be reached from the network.", failure{}}, unwell}
-	badQuery = reply{http.StatusBadRequest, "A parameter is too long, or no such number.", failure{}}
+	word       = map[string]any{"type": "string"}
+	unwell     = reply{http.StatusServiceUnavailable, "The daemon cannot answer now, or too many ask at once.", failure{}}
+	noSuchPlan = reply{http.StatusNotFound, "There is no such plan here (any more).", failure{}}
+	unknown    = reply{http.StatusNotFound, "There is no job of this name; `nearest` may be meant.", failure{}}
+	askedBy    = parameter{"by", "Who asks, as they say of themselves: at most 200 bytes, for the log and the status.", word}
+	mayNot     = []reply{{http.StatusUnauthorized, "The token is missing or wrong.", failure{}}, {http.StatusForbidden, "The request comes from another site's page, or the server has no token and can be reached from the network.", failure{}}, unwell}
+	badQuery   = reply{http.StatusBadRequest, "A parameter is too long, or no such number.", failure{}}
 )
 
 func operations() []operation {
@@ -71,6 +72,17 @@ func operations() []operation {
 		{"post", "/api/v1/jobs/{job}/sync", "sync", "Have a job run now", "It does not wait for the run. A run that is under way goes on, and another one follows.", []parameter{
 			{"tag", "A tag of the source, several times for several: the run looks at these only.", map[string]any{"type": "array", "items": word}},
 		}, append([]reply{{http.StatusAccepted, "The job runs as soon as it can.", accepted{}}, unknown, {http.StatusUnprocessableEntity, "The job does not choose such a tag, or is paused and the request names tags.", failure{}}}, mayNot...)},
+		{"post", "/api/v1/jobs/{job}/plan", "plan", "Have a plan of a job made", "It changes nothing, and does not wait for the plan. A few plans are kept for an hour, by the process that was asked.", []parameter{askedBy}, append([]reply{
+			{http.StatusAccepted, "The plan is being made; its `id` is that of `/api/v1/plans/{id}`.", Plan{}}, badQuery, unknown,
+		}, mayNot...)},
+		{"get", "/api/v1/plans/{id}", "planStatus", "A plan, with some of its actions", "", []parameter{
+			{"from", "How many actions to leave out, 0 without it.", map[string]any{"type": "integer", "minimum": 0}},
+			{"limit", fmt.Sprintf("How many actions, %d without it.", pagePlan), map[string]any{"type": "integer", "minimum": 0, "maximum": MaxPlanPage}},
+		}, []reply{{http.StatusOK, "The plan.", Plan{}}, badQuery, noSuchPlan, unwell}},
+		{"post", "/api/v1/plans/{id}/approve", "approve", "Have exactly the imports of a plan made", "Each is made from the digest and over the digest that were planned; what is no longer so is refused, as the history then says.", []parameter{askedBy}, append([]reply{
+			{http.StatusAccepted, "The imports are being made.", Plan{}}, badQuery, noSuchPlan,
+			{http.StatusConflict, "The plan does not hold: its job has changed, it was approved before, has nothing to import or is not made; or replicas share the jobs.", failure{}},
+		}, mayNot...)},
 		{"post", "/-/reload", "reload", "Read the config anew", "The answer comes when it runs.", nil, append([]reply{
 			{http.StatusOK, "The config runs.", rejection{}}, {http.StatusUnprocessableEntity, "The config, or some of its files, has mistakes: one line each. What has them runs on as it was.", rejection{}},
 		}, mayNot...)},
@@ -179,6 +191,9 @@ func (d *document) operation(o operation) map[string]any {
 	if strings.Contains(o.path, "{job}") {
 		parameters = append(parameters, map[string]any{"name": "job", "in": "path", "required": true, "description": "The name of the job; a slash in it may be escaped or not.", "schema": word})
 	}
+	if strings.Contains(o.path, "{id}") {
+		parameters = append(parameters, map[string]any{"name": "id", "in": "path", "required": true, "description": "What the plan is called.", "schema": word})
+	}
 	for _, p := range o.query {
 		parameters = append(parameters, map[string]any{"name": p.name, "in": "query", "description": p.description, "schema": p.schema})
 	}
@@ -285,7 +300,9 @@ func valuesOf(of reflect.Type) string {
 	case reflect.TypeFor[record.Result]():
 		return listed(record.RunOK, record.RunFailed, record.RunPartly, record.RunDeferred, record.RunCutOff)
 	case reflect.TypeFor[record.Trigger]():
-		return listed(record.First, record.Scheduled, record.Retried, record.Asked, record.Event)
+		return listed(record.First, record.Scheduled, record.Retried, record.Asked, record.Event, record.Approved)
+	case reflect.TypeFor[record.PlanState]():
+		return listed(record.PlanUnderWay, record.PlanMade, record.PlanFailed, record.PlanApproved)
 	case reflect.TypeFor[record.Activity]():
 		return listed(record.JobRunning, record.JobWaiting, record.JobScheduled, record.JobDeferred, record.JobIdle, record.JobPaused)
 	}

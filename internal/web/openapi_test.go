@@ -41,7 +41,7 @@ func TestOpenAPIHasEachRoute(t *testing.T) {
 	documented := map[string]bool{}
 	for _, o := range operations() {
 		documented[o.path] = true
-		e, found := s.find(&url.URL{Path: strings.ReplaceAll(o.path, "{job}", "library/alpine")})
+		e, found := s.find(&url.URL{Path: strings.NewReplacer("{job}", "library/alpine", "{id}", "PLAN1").Replace(o.path)})
 		if !found || !slices.Contains(e.methods(), strings.ToUpper(o.method)) {
 			t.Errorf("%s %s: found %t, methods %q", o.method, o.path, found, e.methods())
 		}
@@ -109,7 +109,10 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"GET", "/api/v1/history?limit=0", "/api/v1/history"}, {"POST", "/api/v1/jobs/alpine/sync", "/api/v1/jobs/{job}/sync"},
 		{"POST", "/api/v1/jobs/none/sync", "/api/v1/jobs/{job}/sync"}, {"POST", "/api/v1/jobs/alpine/pause?reason=x", "/api/v1/jobs/{job}/pause"},
 		{"POST", "/api/v1/jobs/alpine/resume", "/api/v1/jobs/{job}/resume"}, {"POST", "/api/v1/pause", "/api/v1/pause"}, {"POST", "/api/v1/resume", "/api/v1/resume"},
-		{"POST", "/-/reload", "/-/reload"}, {"GET", "/healthz", "/healthz"}, {"GET", "/readyz", "/readyz"},
+		{"POST", "/-/reload", "/-/reload"}, {"POST", "/api/v1/jobs/alpine/plan", "/api/v1/jobs/{job}/plan"}, {"POST", "/api/v1/jobs/none/plan", "/api/v1/jobs/{job}/plan"},
+		{"GET", "/api/v1/plans/PLAN1", "/api/v1/plans/{id}"}, {"GET", "/api/v1/plans/PLAN9", "/api/v1/plans/{id}"}, {"GET", "/api/v1/plans/PLAN1?limit=1001", "/api/v1/plans/{id}"},
+		{"POST", "/api/v1/plans/PLAN1/approve", "/api/v1/plans/{id}/approve"}, {"POST", "/api/v1/plans/STALE/approve", "/api/v1/plans/{id}/approve"}, {"POST", "/api/v1/plans/PLAN9/approve", "/api/v1/plans/{id}/approve"},
+		{"POST", "/api/v1/plans/PLAN1/approve?by=" + strings.Repeat("x", 201), "/api/v1/plans/{id}/approve"}, {"GET", "/healthz", "/healthz"}, {"GET", "/readyz", "/readyz"},
 	} {
 		response, body := ask(t, q.method, "http://"+address+q.path, nil)
 		kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")

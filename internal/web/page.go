@@ -138,6 +138,8 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case errors.Is(err, errNoPage):
 			s.problem(w, r, v, http.StatusNotFound, "There is no such page", "No job has that name; it may have left the config.")
+		case errors.Is(err, errNoPlan):
+			s.problem(w, r, v, http.StatusNotFound, "There is no such plan", noPlan)
 		case err != nil:
 			return err
 		default:

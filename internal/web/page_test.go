@@ -18,7 +18,7 @@ func TestPages(t *testing.T) {
 	address := start(t, Options{Daemon: daemon, Details: fakeDetails{}})
 	for file, path := range map[string]string{
 		"overview.html": "/", "grouped.html": "/?group=target&q=a&state=failing&sort=-next&registry=docker.io", "job.html": "/jobs/alpine", "budgets.html": "/budgets",
-		"registries.html": "/registries", "config.html": "/config", "signin.html": "/signin", "tags.html": "/jobs/alpine?show=tags&q=3.10", "nojob.html": "/jobs/none",
+		"registries.html": "/registries", "config.html": "/config", "signin.html": "/signin", "tags.html": "/jobs/alpine?show=tags&q=3.10", "plan.html": "/jobs/alpine?show=plan&plan=PLAN1&page=2", "nojob.html": "/jobs/none",
 	} {
 		response, page := ask(t, "GET", "http://"+address+path, nil)
 		page = secretForm.ReplaceAllString(page, "${1}FORM")

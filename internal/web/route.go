@@ -76,8 +76,13 @@ func (s *Server) find(u *url.URL) (endpoint, bool) {
 	if do, ok := s.formAt(u.Path); ok {
 		return endpoint{form: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveForm(w, r, do) }}, true
 	}
+	if id, approve, ok := planAt(u.EscapedPath()); ok && approve {
+		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { s.serveApproval(w, r, id) }}, true
+	} else if ok {
+		return endpoint{serve: func(w http.ResponseWriter, r *http.Request) { s.servePlanStatus(w, r, id) }}, true
+	}
 	if job, action, ok := jobOf(u.EscapedPath()); ok {
-		serve, known := map[string]func(http.ResponseWriter, *http.Request, string){"sync": s.serveSync, "pause": s.servePause, "resume": s.serveResume}[action]
+		serve, known := map[string]func(http.ResponseWriter, *http.Request, string){"sync": s.serveSync, "pause": s.servePause, "resume": s.serveResume, "plan": s.servePlan}[action]
 		return endpoint{changes: true, serve: func(w http.ResponseWriter, r *http.Request) { serve(w, r, job) }}, known
 	}
 	return endpoint{}, false

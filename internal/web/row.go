@@ -154,6 +154,8 @@ func reason(trigger record.Trigger) string {
 		return "asked for"
 	case record.Event:
 		return "an event"
+	case record.Approved:
+		return "an approved plan"
 	case record.Scheduled:
 	}
 	return ""
