@@ -215,16 +215,12 @@ func TestThreeFaultsAtOnce(t *testing.T) {
 		return strings.HasSuffix(r.URL.Path, "/manifests/1.1.0") && strings.Contains(r.URL.Path, "app-00")
 	}, Status: http.StatusNotFound})
 	source, target := start(t, content), start(t, copied)
-	gone, err := registry.New(registry.Options{}).Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	const gone = "127.0.0.1:1" // a port that was free a moment ago may be another test's by now
 	config := writeConfig(t, "mappings:",
 		mapping("name: missing, source: '%s/in/app-00', target: '%s/out/app-00', tags: ['*']", source, target),
 		mapping("name: corrupt, source: '%s/in/app-01', target: '%s/out/app-01', tags: ['*']", source, target),
-		mapping("name: down, source: '%s/in/app-02', target: '%s/out/app-02', tags: ['1', '2']", gone.Host, target),
-		mapping("name: unlisted, source: '%s/in/app-03', target: '%s/out/app-03', tags: ['*']", gone.Host, target))
+		mapping("name: down, source: '%s/in/app-02', target: '%s/out/app-02', tags: ['1', '2']", gone, target),
+		mapping("name: unlisted, source: '%s/in/app-03', target: '%s/out/app-03', tags: ['*']", gone, target))
 
 	doc, a := drayJSON(t, "sync", "-c", config)
 	if a.code != exitPartly {
@@ -247,8 +243,8 @@ func TestThreeFaultsAtOnce(t *testing.T) {
 	for _, want := range [][]string{
 		{"job missing", "source " + source + "/in/app-00:1.1.0", "404"},
 		{"job corrupt", "source " + source + "/in/app-01@" + blob, "does not match its digest"},
-		{"job down", gone.Host, "connection refused", "2 times", "/out/app-02:1", "/out/app-02:2"},
-		{"job unlisted", "source " + gone.Host + "/in/app-03", "connection refused"},
+		{"job down", gone, "connection refused", "2 times", "/out/app-02:1", "/out/app-02:2"},
+		{"job unlisted", "source " + gone + "/in/app-03", "connection refused"},
 	} {
 		if !hasLine(text.out+text.err, want) {
 			t.Errorf("no line holds %q in:\n%s", want, text.out)
