@@ -314,6 +314,7 @@ func (t *Transport) attempt(req *http.Request, call Call, slot *slot) (*http.Res
 	var err error
 	if req.GetBody != nil {
 		own.Body, err = req.GetBody()
+		own.GetBody = nil // net/http would send it again, unwatched, although the registry may have a part
 	}
 	_, out := t.meterOf(call, slot)
 	attempt, watch := watched(own, call, slot, out)
