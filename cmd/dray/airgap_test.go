@@ -261,7 +261,7 @@ func TestSyncToDiskKilled(t *testing.T) {
 	fulltest.Long(t)
 	t.Parallel()
 	const tags = 20
-	rounds := int(fulltest.Rounds(6, 25)) //nolint:gosec // a small number
+	rounds := int(fulltest.Rounds(3, 25)) //nolint:gosec // a small number
 	g := newAirgap(t, tags)
 	took := time.Now()
 	if out, err := child(t, "sync", "-c", g.out).CombinedOutput(); err != nil {
@@ -333,7 +333,7 @@ func TestGCKilled(t *testing.T) {
 	fulltest.Long(t)
 	t.Parallel()
 	g := newAirgap(t, 20)
-	for round := range int(fulltest.Rounds(6, 20)) { //nolint:gosec // a small number
+	for round := range int(fulltest.Rounds(3, 20)) { //nolint:gosec // a small number
 		for i := range 20 {
 			if err := registry.MultiArch(int64(1000*round+i), registry.ImageOptions{LayerSize: 20_000}).Push(g.near, "app", fmt.Sprintf("v%d", i)); err != nil {
 				t.Fatal(err)

@@ -205,12 +205,9 @@ func TestAzure(t *testing.T) {
 
 // TestAzureMovesNoByte imports an image of a gigabyte, of which no blob passes through dray, in a process that stays small.
 func TestAzureMovesNoByte(t *testing.T) {
-	fulltest.Long(t)
+	fulltest.Require(t)
 	t.Parallel()
-	layer := int64(32 << 20)
-	if fulltest.AllRounds() {
-		layer = 256 << 20
-	}
+	const layer = 256 << 20
 	d := newAzureDesk(t, time.Second)
 	d.program = buildProgram(t)
 	i := registry.SingleArch(7, "linux/amd64", registry.ImageOptions{Layers: 4, LayerSize: layer})

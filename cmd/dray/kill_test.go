@@ -28,7 +28,7 @@ import (
 func TestKilledAtAnyMoment(t *testing.T) {
 	fulltest.Long(t)
 	t.Parallel()
-	rounds := int64(fulltest.Rounds(16, 50)) //nolint:gosec // a small number
+	rounds := int64(fulltest.Rounds(6, 50)) //nolint:gosec // a small number
 	content := registry.New(registry.Options{})
 	corpus := registry.Corpus{Prefix: "in/", Repositories: 3, Tags: 3, SharedLayers: 1, Image: registry.ImageOptions{LayerSize: 60_000}}
 	digests, err := content.Fill(corpus)

@@ -22,7 +22,7 @@ import (
 func TestRandom(t *testing.T) {
 	fulltest.Long(t)
 	const atOnce = 12
-	sequences := fulltest.Rounds(40, 120)
+	sequences := fulltest.Rounds(16, 120)
 	seeds := make(chan uint64)
 	var group sync.WaitGroup
 	var played counts

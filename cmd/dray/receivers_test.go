@@ -200,7 +200,7 @@ func TestEventStorm(t *testing.T) {
 	r.until(t, "the first run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
 	s := newSender(t, d.socket)
 
-	tags, events := 100, int(fulltest.Rounds(2000, 10_000)) //nolint:gosec // small numbers
+	tags, events := 100, int(fulltest.Rounds(1000, 10_000)) //nolint:gosec // small numbers
 	took := make([]time.Duration, tags)
 	var group sync.WaitGroup
 	for i := range tags {
