@@ -303,6 +303,11 @@ func (s signatureSource) Manifest(ctx context.Context, ref image.Reference) (ima
 	return s.copying.Manifest(ctx, ref) //nolint:wrapcheck // the finder says what for
 }
 
+// Referrers lists what refers to an image now: it may have been signed a moment ago.
+func (s signatureSource) Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
+	return s.ReferrersNow(ctx, repo, d) //nolint:wrapcheck // the finder says what for
+}
+
 func (a *app) printVerified(answer verified) {
 	if answer.Verified {
 		fmt.Fprintf(a.out, "%s is verified.\n", answer.Image)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -156,4 +157,24 @@ func TestFallbackTagWithoutTagList(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReferrersNow: a list of tags that was read before a signature came hides it neither from who looks for signatures, nor then from who copies it.
+func TestReferrersNow(t *testing.T) {
+	r, c := stand(t, emulator.Options{LaxManifests: true}, Options{})
+	i := push(t, r, "app", "1")
+	found := func(list func(context.Context, image.Repository, image.Digest) ([]image.Referrer, error), want int) {
+		t.Helper()
+		if list, err := list(t.Context(), at("app"), image.Digest(i.Digest)); err != nil || len(list) != want {
+			t.Errorf("%v, %v, want %d", list, err, want)
+		}
+	}
+	found(c.Referrers, 0)
+	found(c.ReferrersNow, 0)
+	if _, err := r.PutReferrer("app", i.Digest, "application/signature", []byte("signed")); err != nil {
+		t.Fatal(err)
+	}
+	found(c.Referrers, 0) // for a minute
+	found(c.ReferrersNow, 1)
+	found(c.Referrers, 1)
 }

@@ -12,15 +12,20 @@ import (
 
 // Head resolves a reference of a source by HEAD. It sends a GET where HEAD cannot tell: if the registry refuses HEAD, or names no digest or
 // media type. The error wraps image.ErrAbsent only if the registry says that the manifest does not exist.
-func (c *Client) Head(ctx context.Context, r image.Reference) (image.Descriptor, error) {
+func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descriptor, err error) {
 	if r.IsLayout() {
 		return c.layouts.Head(r)
 	}
 	e := c.endpoint(r.Repository)
+	defer func() {
+		if err == nil {
+			c.noticed(r)
+		}
+	}()
 	if e.head.Load() == useless {
 		return c.headByGet(ctx, r)
 	}
-	d, err := e.headManifest(ctx, r, auth.Pull(r.Path))
+	d, err = e.headManifest(ctx, r, auth.Pull(r.Path))
 	switch {
 	case err == nil && d.Digest != "" && d.MediaType != "":
 		e.head.Store(serves)

@@ -155,3 +155,14 @@ func (c *Client) DigestTags(ctx context.Context, repo image.Repository) ([]strin
 		return tags, err
 	})
 }
+
+// noticed drops the list of a repository's tags that are named for a digest if it lacks one that is there.
+func (c *Client) noticed(r image.Reference) {
+	if !image.NamesDigest(r.Tag) {
+		return
+	}
+	tags, ok := c.named.Get(r.Repository)
+	if _, listed := slices.BinarySearch(tags, r.Tag); ok && !listed {
+		c.named.Drop(r.Repository)
+	}
+}

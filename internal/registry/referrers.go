@@ -25,6 +25,16 @@ const getReferrers = "GET referrers"
 // Referrers lists the referrers of a manifest, by the referrers API or, if the registry has none, by the fallback tag (OCI distribution
 // spec, "Listing Referrers").
 func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
+	return c.referrers(ctx, repo, d, false)
+}
+
+// ReferrersNow is Referrers for a manifest to which something may refer since a moment ago: no list of tags that was read before decides, but a HEAD of
+// the fallback tag.
+func (c *Client) ReferrersNow(ctx context.Context, repo image.Repository, d image.Digest) ([]image.Referrer, error) {
+	return c.referrers(ctx, repo, d, true)
+}
+
+func (c *Client) referrers(ctx context.Context, repo image.Repository, d image.Digest, now bool) ([]image.Referrer, error) {
 	if repo.IsLayout() {
 		return c.layouts.Referrers(repo, d)
 	}
@@ -42,8 +52,11 @@ func (c *Client) Referrers(ctx context.Context, repo image.Repository, d image.D
 		c.fallsBack(ctx, e, repo, err)
 	}
 	tag := image.ReferrersTag(d)
-	tags, err := c.DigestTags(ctx, repo)
-	if err != nil && ctx.Err() == nil && !errors.Is(err, image.ErrAbsent) { // not every account may list tags
+	var tags []string
+	if !now {
+		tags, err = c.DigestTags(ctx, repo)
+	}
+	if now || err != nil && ctx.Err() == nil && !errors.Is(err, image.ErrAbsent) { // not every account may list tags
 		if _, err = c.Head(ctx, repo.Tag(tag)); err == nil {
 			tags = []string{tag}
 		}
