@@ -504,4 +504,15 @@ func TestPolicyEvents(t *testing.T) {
 	}
 	event(sign(later))
 	arrives("v2", later)
+	third := push(3, "v3")
+	event("v3")
+	r.until(t, "v3 is refused", func() bool { return refused("v3") })
+	good.bundle(t, source, "acme/app", third, signPredicate)
+	if status := s.build(from + "/acme/app@" + registry.Sum([]byte("another"))); status != http.StatusOK {
+		t.Errorf("the event of an image that nothing waits for: %d", status)
+	}
+	if status := s.build(from + "/acme/app@" + third); status != http.StatusAccepted {
+		t.Errorf("the event of an image that is signed: %d", status)
+	}
+	arrives("v3", third)
 }

@@ -22,7 +22,8 @@ type looks struct {
 	unsigned *mirror.Unsigned
 }
 
-// look has the jobs that may choose the tags check them soon. The tag of a signature stands for those of the images that wait for it, too.
+// look has the jobs that may choose the tags check them soon. The tag of a signature stands for those of the images that wait for it, too, and so does the
+// digest of an image.
 func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Outcome, error) {
 	sources := l.sources.Load()
 	outcomes := make([]receiver.Outcome, len(tags))
@@ -41,8 +42,12 @@ func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Out
 			continue
 		}
 		first[tag] = i
-		jobs, known := sources.Wanting(tag)
-		want(tag, jobs)
+		var jobs []string
+		known := false
+		if tag.Tag != "" {
+			jobs, known = sources.Wanting(tag)
+			want(tag, jobs)
+		}
 		waiting := l.unsigned.SignedBy(tag)
 		for _, signed := range waiting {
 			jobs, _ := sources.Wanting(signed)
@@ -51,6 +56,8 @@ func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Out
 		switch {
 		case len(jobs)+len(waiting) > 0:
 			outcomes[i] = receiver.Accepted
+		case tag.Tag == "":
+			outcomes[i] = receiver.Ignored
 		case known:
 			outcomes[i] = receiver.Unchosen
 		default:

@@ -55,15 +55,17 @@ func (u *Unsigned) verified(repo image.Repository, at image.Reference) {
 	}
 }
 
-// SignedBy returns the tags whose image a pushed tag is named after: cosign's signatures are at sha256-<hex>.sig, attestations at
+// SignedBy returns the tags that wait for a signature of an image, which is given by digest, or whose image a pushed tag is named after: cosign's signatures are at sha256-<hex>.sig, attestations at
 // sha256-<hex>.att, and lists of referrers at sha256-<hex> (OCI distribution spec, "Referrers Tag Schema").
 func (u *Unsigned) SignedBy(pushed image.Reference) []image.Reference {
 	name, _, _ := strings.Cut(pushed.Tag, ".")
-	algorithm, hex, ok := strings.Cut(name, "-")
-	if u == nil || !ok {
+	if algorithm, hex, ok := strings.Cut(name, "-"); ok {
+		pushed = pushed.Repository.Digest(image.Digest(algorithm + ":" + hex))
+	}
+	if u == nil || pushed.Tag != "" {
 		return nil
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.Clone(u.tags[pushed.Repository.Digest(image.Digest(algorithm+":"+hex))])
+	return slices.Clone(u.tags[pushed])
 }

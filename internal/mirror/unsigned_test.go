@@ -23,7 +23,7 @@ func TestUnsigned(t *testing.T) {
 	for pushed, found := range map[image.Reference]bool{
 		app.Tag("sha256-" + hex + ".sig"): true, app.Tag("sha256-" + hex + ".att"): true, app.Tag("sha256-" + hex): true,
 		app.Tag("sha256-" + strings.Repeat("b", 64) + ".sig"): false, other.Tag("sha256-" + hex + ".sig"): false,
-		app.Tag("v1"): false, app.Tag("sha256"): false, app.Tag("a-b.c"): false, of: false,
+		app.Tag("v1"): false, app.Tag("sha256"): false, app.Tag("a-b.c"): false, of: true, other.Digest(of.Digest): false,
 	} {
 		if got := u.SignedBy(pushed); slices.Equal(got, want) != found || !found && len(got) > 0 {
 			t.Errorf("%s leads to %v", pushed, got)

@@ -13,8 +13,8 @@ import (
 
 // event is an entry of a body.
 type event struct {
-	// pushed are the possible references of the pushed tag, since it is not always known how the registry is addressed. Empty if the event
-	// is not a push of a tag.
+	// pushed are the possible references of the pushed tag, since it is not always known how the registry is addressed. Of a signature that was pushed
+	// without a tag it is its image, by digest. Empty if the event is a push of neither.
 	pushed []image.Reference
 	// why says why nothing was pushed, or why the event is invalid: other events of the same body may be valid.
 	why       string
@@ -41,6 +41,32 @@ func decode[T any](body []byte) (v T, err error) {
 		return v, fmt.Errorf("it is not JSON: %w", err)
 	}
 	return v, nil
+}
+
+// refers returns the event of a signature, or of something else that refers to an image, pushed without a tag.
+func refers(registry, host, subject, path string) event {
+	d, err := image.ParseDigest(subject)
+	if err != nil {
+		return event{why: "it names no tag"}
+	}
+	e := push(registry, host, "x", path)
+	for i := range e.pushed {
+		e.pushed[i] = e.pushed[i].Repository.Digest(d)
+	}
+	return e
+}
+
+// subjectOf returns the digest of the image that a manifest refers to (OCI image spec, "Image Manifest Property Descriptions"); empty for none.
+func subjectOf(manifest string) string {
+	var doc struct {
+		Subject struct {
+			Digest string `json:"digest"`
+		} `json:"subject"`
+	}
+	if json.Unmarshal([]byte(manifest), &doc) != nil {
+		return ""
+	}
+	return doc.Subject.Digest
 }
 
 // push returns the event of a tag. The registry of the config takes precedence over the host of the event.
@@ -90,11 +116,14 @@ func each[T any](all []T, read func(T) event) ([]event, error) {
 
 // named returns the event of a complete reference: host/path:tag.
 func named(registry, name string) event {
-	name, _, _ = strings.Cut(name, "@")
+	name, digest, _ := strings.Cut(name, "@")
 	host, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(name, "https://"), "http://"), "/")
 	if !ok {
 		return malformed("it does not name an image in full, as host/repository:tag")
 	}
 	path, tag, _ := strings.Cut(rest, ":")
+	if tag == "" && digest != "" {
+		return refers(registry, host, digest, path)
+	}
 	return push(registry, host, tag, path)
 }

@@ -334,9 +334,13 @@ func (e cloudEvent) read(registry string) ([]event, error) {
 		v, err := decode[struct {
 			Name      string `json:"name"`
 			Reference string `json:"reference"`
+			Manifest  string `json:"manifest"`
 		}](e.Data)
 		if err != nil {
 			return nil, err
+		}
+		if subject := subjectOf(v.Manifest); subject != "" && strings.Contains(v.Reference, ":") {
+			return one(refers(registry, "", subject, v.Name))
 		}
 		return one(push(registry, "", v.Reference, v.Name))
 	case e.Type == "harbor.artifact.pushed":

@@ -58,7 +58,7 @@ func TestRead(t *testing.T) {
 		{"", "github", "github", "", header("X-Github-Event", "registry_package"), []string{"ghcr.io/codertocat/hello-world:v1.2.3"}},
 		{"", "quay", "quay", "", none, []string{"quay.io/mynamespace/repository:latest", "quay.io/mynamespace/repository:v2"}},
 		{"of old", "quay", "quay-old", "", none, []string{"quay.io/mynamespace/repository:latest"}},
-		{"", "harbor", "harbor", "", none, []string{"nothing: it names no tag", "harbor.example.com/harbor/alpine:3.20"}},
+		{"", "harbor", "harbor", "", none, []string{"harbor.example.com/harbor/alpine@sha256:954b378c375d852eb3c63ab88978f640b4348b01c1b3456a024a81536dafbbf4", "harbor.example.com/harbor/alpine:3.20"}},
 		{"as a CloudEvent", "harbor", "harbor-cloudevent", "", none, []string{"harbor.example.com/harbor/alpine:latest"}},
 		{"at another name", "harbor", "harbor-cloudevent", "harbor.internal:8443", none, []string{"harbor.internal:8443/harbor/alpine:latest"}},
 		{"", "acr", "acr", "", none, []string{"myregistry.azurecr.io/hello-world:v1"}},
@@ -92,6 +92,7 @@ func TestRead(t *testing.T) {
 
 // What is no push leads to nothing, and what is no event is refused; neither is taken for a push.
 func TestReadOther(t *testing.T) {
+	subject, other := strings.Repeat("a", 64), strings.Repeat("b", 64)
 	for _, c := range []struct{ kind, body, want string }{
 		{"dockerhub", `{"push_data":{"tag":""},"repository":{"repo_name":"a/b"}}`, "nothing: it names no tag"},
 		{"dockerhub", `{"push_data":{"tag":"x"},"repository":{"repo_name":"alpine"}}`, "docker.io/library/alpine:x"},
@@ -114,6 +115,12 @@ func TestReadOther(t *testing.T) {
 		{"distribution", `{"events":[{"action":"push","target":{"repository":"a","tag":"b"},"request":{"host":"user:pw@h"}}]}`, "nothing: it names an invalid registry"},
 		{"nexus", `{"action":"DELETED","component":{"format":"docker"}}`, `nothing: it is the action "DELETED" on a component of the format "docker", not a push of an image`},
 		{"artifactory", `{"domain":"docker","event_type":"deleted"}`, `nothing: it is the event "deleted" of the domain "docker", not a push of an image`},
+		{"zot", `{"type":"zotregistry.image.updated","data":{"name":"a","reference":"sha256:` + other + `","manifest":"{\"subject\":{\"digest\":\"sha256:` + subject + `\"}}"}}`, "r.example/a@sha256:" + subject},
+		{"zot", `{"type":"zotregistry.image.updated","data":{"name":"a","reference":"b","manifest":"{\"subject\":{\"digest\":\"sha256:` + subject + `\"}}"}}`, "r.example/a:b"},
+		{"zot", `{"type":"zotregistry.image.updated","data":{"name":"a","reference":"sha256:` + other + `","manifest":"{\"subject\":{\"digest\":\"x\"}}"}}`, "nothing: it names no tag"},
+		{"zot", `{"type":"zotregistry.image.updated","data":{"name":"a","reference":"sha256:` + other + `","manifest":"<html>"}}`, "nothing: it names no tag"},
+		{"zot", `{"type":"zotregistry.image.updated","data":{"name":"A","reference":"sha256:` + other + `","manifest":"{\"subject\":{\"digest\":\"sha256:` + subject + `\"}}"}}`, "nothing: it names an invalid repository"},
+		{"generic", `{"image":"h.io/a@sha256:` + subject + `"}`, "h.io/a@sha256:" + subject},
 		{"zot", `{"type":"zotregistry.repository.created","data":{}}`, `nothing: it is the event "zotregistry.repository.created", which names no image`},
 		{"zot", `[{"type":"zotregistry.image.updated","data":{"name":"a","reference":"b"}},{"type":"zotregistry.image.deleted"}]`, `r.example/a:b; nothing: it is the event "zotregistry.image.deleted", which names no image`},
 		{"cloudevents", `{"type":"com.example.image.pushed","data":{"image":"h.io/a:1"}}`, "h.io/a:1"},

@@ -41,7 +41,8 @@ const (
 
 // Options of a [Set]. All but Transport are required.
 type Options struct {
-	// Look has the mappings that choose the tags check them soon, and returns for each tag Accepted, Unwanted or Unchosen. If it returns an
+	// Look has the mappings that choose the tags check them soon, and returns for each tag Accepted, Unwanted or Unchosen. For
+	// an image by digest, of which a signature was pushed, it is Accepted or Ignored. If it returns an
 	// error, it has accepted none.
 	Look func(ctx context.Context, tags []image.Reference) ([]Outcome, error)
 	// Count counts an event.
@@ -340,6 +341,10 @@ func (ev event) outcome(each []Outcome) (best Outcome, why string) {
 		}
 	}
 	switch best { //nolint:exhaustive // the others have a reason already
+	case Ignored:
+		if len(each) > 0 {
+			why = "it names no tag, and none waits for a signature of " + ev.pushed[0].String()
+		}
 	case Unwanted:
 		why = fmt.Sprintf("no mapping has %s as its source", ev.pushed[0].Repository)
 	case Unchosen:
