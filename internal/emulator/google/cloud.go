@@ -171,7 +171,7 @@ func (c *Cloud) oauth(w http.ResponseWriter, form url.Values) {
 			return
 		}
 	case "refresh_token":
-		if form.Get("refresh_token") != c.options.Refresh {
+		if c.options.Refresh == "" || form.Get("refresh_token") != c.options.Refresh {
 			refuse(w, "invalid_grant", "Token has been expired or revoked.")
 			return
 		}
