@@ -38,6 +38,7 @@ type limits struct {
 // newLimits returns the limits. pulled is called for each pull that counted, saved for each one avoided; nil for none.
 func newLimits(memory *store.Store, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
 	l := &limits{saved: saved, each: map[string]*registry.Bandwidth{}}
+	l.all.Common()
 	options := ratelimit.Options{Rule: l.rule, Account: l.account, SignsIn: l.signsIn, Pulled: pulled, Log: log}
 	if memory != nil {
 		options.Store = memory

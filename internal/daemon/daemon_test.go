@@ -473,3 +473,23 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+// Runs that wait for the bandwidth of all keep their slots, between whatever registries they are; those that wait for their registries do not.
+func TestThrottledRunsKeepTheirSlots(t *testing.T) {
+	for throttled, want := range map[bool]int{true: 2, false: 20} {
+		var jobs []Job
+		for i := range 20 {
+			j := job(t, fmt.Sprintf("job-%02d", i), "@daily")
+			j.Registries = fmt.Sprint("source-", i)
+			jobs = append(jobs, j)
+		}
+		inBubble(t, config{jobs: jobs, parallel: 2, takes: hour, throttled: throttled}, func(t *testing.T, s *stand) {
+			time.Sleep(day)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.mostAtOnce != want || len(s.begun) < 20 {
+				t.Errorf("throttled %t: %d runs at once, want %d; %d have begun", throttled, s.mostAtOnce, want, len(s.begun))
+			}
+		})
+	}
+}

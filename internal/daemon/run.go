@@ -9,6 +9,7 @@ import (
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // running is a current run.
@@ -86,6 +87,7 @@ func (d *Daemon) work(r *running) (Run, error) {
 	if d.options.Parts != nil {
 		shares = newCrew(d.options.Parts, r.claim, d.draining)
 	}
+	ctx = worktime.WithThrottle(ctx, r.tracker.throttle)
 	var result mirror.Result
 	if r.claim.Approved {
 		result = r.built.Approved(ctx, r.claim.Job, r.imports, d.draining, r.tracker)

@@ -18,6 +18,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/schedule"
+	"github.com/draysync/dray/internal/worktime"
 )
 
 // stand is a daemon in a bubble of fake time, with all around it under the test's control.
@@ -68,6 +69,8 @@ type config struct {
 	hangs  string
 	steps  time.Duration
 	result func(job string, run int) mirror.Result
+	// throttled has each run wait for the bandwidth of all.
+	throttled bool
 	// slow is how long a build takes, also when it is stopped where it is deaf; writes how long each write of the memory does.
 	slow, writes time.Duration
 	deaf         bool
@@ -236,6 +239,9 @@ func (s *stand) work(ctx context.Context, c config, name, print string, some []s
 			return result
 		}
 		c.takes -= c.steps
+	}
+	if c.throttled {
+		defer worktime.Throttle(ctx)()
 	}
 	if err := sleep(ctx, c.takes); err != nil {
 		result.Err = err

@@ -21,6 +21,8 @@ type tracker struct {
 	// moved is the time of the last progress; lively is when a step ended or the last MiB was full, and bytes count since then.
 	moved, lively time.Time
 	bytes         int64
+	// throttled counts what of the run waits for the bandwidth of all.
+	throttled int
 }
 
 const (
@@ -69,7 +71,24 @@ func (t *tracker) step() {
 func (t *tracker) times() (moved, waits time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.throttled > 0 {
+		return t.moved, time.Now().Add(waitsAfter)
+	}
 	return t.moved, t.lively.Add(waitsAfter)
+}
+
+// throttle notes that something of the run waits for the bandwidth of all, until ended is called. That is no wait for its registries: another run
+// in its place would only wait with it.
+func (t *tracker) throttle() (ended func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.throttled++
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.throttled--
+		t.lively = time.Now()
+	}
 }
 
 // Begin implements mirror.Watcher.

@@ -19,9 +19,14 @@ func (b *Bandwidth) Set(bytesPerSecond int64) {
 	b.out.set(bytesPerSecond)
 }
 
+// Common says that the limit is of all registries together: who waits for it would not get on sooner if others waited too.
+func (b *Bandwidth) Common() { b.in.common, b.out.common = true, true }
+
 // bucket lets a number of bytes pass per second. Who has moved bytes waits until they are paid for, in the order of arrival.
 type bucket struct {
 	rate atomic.Int64
+	// common is set if it is of all registries.
+	common bool
 	// paying counts those who wait.
 	paying atomic.Int64
 
@@ -73,10 +78,17 @@ func (b *bucket) pay(ctx context.Context, n int) error {
 	b.init()
 	b.paying.Add(1)
 	defer b.paying.Add(-1)
+	w := waiting{common: b.common}
+	defer w.end()
 	select {
 	case b.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	default:
+		w.begin(ctx)
+		select {
+		case b.turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	defer func() { <-b.turn }()
 	for first := true; ; first = false {
@@ -84,6 +96,7 @@ func (b *bucket) pay(ctx context.Context, n int) error {
 		if wait <= 0 {
 			return nil
 		}
+		w.begin(ctx)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -93,6 +106,24 @@ func (b *bucket) pay(ctx context.Context, n int) error {
 			timer.Stop()
 			return ctx.Err()
 		}
+	}
+}
+
+// waiting is a wait for a bucket, which counts as one for the limit of all registries if the bucket is theirs.
+type waiting struct {
+	common bool
+	ended  func()
+}
+
+func (w *waiting) begin(ctx context.Context) {
+	if w.common && w.ended == nil {
+		w.ended = worktime.Throttle(ctx)
+	}
+}
+
+func (w *waiting) end() {
+	if w.ended != nil {
+		w.ended()
 	}
 }
 

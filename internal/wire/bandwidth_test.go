@@ -118,7 +118,9 @@ func TestBandwidth(t *testing.T) {
 		server.Start()
 		defer server.Close()
 		one, all := &Bandwidth{}, &Bandwidth{}
+		all.Common()
 		all.Set(4 * rate)
+		var began, ended atomic.Int64
 		one.Set(rate)
 		transport, err := New(Options{
 			Name: "registry.example", API: "registry.example", Host: Host{PlainHTTP: true}, Start: 4, Most: 4, Bandwidth: []*Bandwidth{all, one}, Log: slog.New(slog.DiscardHandler),
@@ -138,6 +140,7 @@ func TestBandwidth(t *testing.T) {
 		do := func(lane Lane, method string, body []byte) error {
 			ctx, cancel := worktime.WithTimeout(t.Context(), 10*time.Second, errors.New("it worked for too long"))
 			defer cancel()
+			ctx = worktime.WithThrottle(ctx, func() func() { began.Add(1); return func() { ended.Add(1) } })
 			q, err := http.NewRequestWithContext(ctx, method, "http://registry.example/", bytes.NewReader(body))
 			if err != nil {
 				return err
@@ -172,6 +175,17 @@ func TestBandwidth(t *testing.T) {
 			if took := time.Since(start); math.Abs(float64(took-tt.want)) > 0.05*float64(tt.want) || got.Load() != size {
 				t.Errorf("%s: %s, want %s; %d bytes", name, took, tt.want, got.Load())
 			}
+		}
+		// Waits for the limit of one registry are none for that of all, but for the first bytes of each direction.
+		if n := began.Load(); n > 10 || ended.Load() != n {
+			t.Errorf("%d waits for the limit of all began, %d ended", n, ended.Load())
+		}
+		all.Set(rate / 2)
+		if err := do(Downloads, http.MethodGet, nil); err != nil {
+			t.Error(err)
+		}
+		if n := began.Load(); n < 1000 || ended.Load() != n {
+			t.Errorf("%d waits for the limit of all began, %d ended", n, ended.Load())
 		}
 	})
 }

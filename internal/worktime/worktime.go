@@ -21,6 +21,24 @@ type clock struct {
 	over             bool
 }
 
+// throttleKey is the context key of what WithThrottle was given.
+type throttleKey struct{}
+
+// WithThrottle returns a context for which throttled is called when something begins to wait for a limit that all operations share, and what it returns
+// when the wait has ended.
+func WithThrottle(ctx context.Context, throttled func() (ended func())) context.Context {
+	return context.WithValue(ctx, throttleKey{}, throttled)
+}
+
+// Throttle marks the caller as waiting for a limit that all operations share until it calls ended.
+func Throttle(ctx context.Context) (ended func()) {
+	throttled, ok := ctx.Value(throttleKey{}).(func() func())
+	if !ok {
+		return func() {}
+	}
+	return throttled()
+}
+
 // clockKey is the context key of a *clock.
 type clockKey struct{}
 
