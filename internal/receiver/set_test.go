@@ -229,7 +229,7 @@ func TestOutcomes(t *testing.T) {
 		{"accepted", `{"image":"h.io/a/b:1"}`, nil, http.StatusAccepted, "hub accepted", `"accepted":1`},
 		{"of a repository that nobody mirrors", `{"image":"h.io/a/b:1"}`, func(s *stand) { s.unwanted = "a/b" }, http.StatusOK, "hub unwanted", "no mapping has h.io/a/b as its source"},
 		{"of a tag that nobody chooses", `{"image":"h.io/a/b:1"}`, func(s *stand) { s.unchosen = ":1" }, http.StatusOK, "hub unchosen", "no mapping of h.io/a/b chooses the tag 1"},
-		{"an image of which nothing waits", `{"image":"h.io/unsigned/b@sha256:` + strings.Repeat("a", 64) + `"}`, nil, http.StatusOK, "hub ignored", "it names no tag, and none waits for a signature of h.io/unsigned/b@sha256:"},
+		{"an image that no tag waits for", `{"image":"h.io/unsigned/b@sha256:` + strings.Repeat("a", 64) + `"}`, nil, http.StatusOK, "hub ignored", "it names no tag, and none waits for a signature of h.io/unsigned/b@sha256:"},
 		{"no push", `{"image":"h.io/a/b@sha256:1"}`, nil, http.StatusOK, "hub ignored", "it names no tag"},
 		{"nonsense", `{`, nil, http.StatusBadRequest, "hub malformed", "not JSON"},
 		{"while nothing can be taken", `{"image":"h.io/a/b:1"}`, func(s *stand) { s.down = errors.New("the daemon is stopping") }, http.StatusServiceUnavailable, "hub unavailable", "the daemon is stopping"},
