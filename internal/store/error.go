@@ -7,16 +7,21 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"modernc.org/sqlite"
 )
 
 // Primary result codes (https://www.sqlite.org/rescode.html).
 const (
-	codeError   = 1 // the SQL does not fit the schema
-	codeBusy    = 5
-	codeCorrupt = 11
-	codeNotADB  = 26
+	codeError      = 1 // the SQL does not fit the schema
+	codePermission = 3
+	codeBusy       = 5
+	codeReadOnly   = 8
+	codeCorrupt    = 11
+	codeFull       = 13
+	codeCannotOpen = 14
+	codeNotADB     = 26
 )
 
 // unfitError says why a database file cannot be used, however often one tries.
@@ -39,6 +44,22 @@ func code(err error) int {
 		return e.Code() & 0xff
 	}
 	return 0
+}
+
+// placeHint says what to do about a directory that a store cannot be opened in; empty if that is not known.
+func placeHint(err error) string {
+	is := func(target error) bool { return errors.Is(err, target) }
+	switch {
+	case is(fs.ErrPermission), code(err) == codePermission, code(err) == codeCannotOpen:
+		return fmt.Sprintf("; let the user with the ID %d write there, or set stateDir to another directory", os.Geteuid())
+	case is(syscall.EROFS), code(err) == codeReadOnly:
+		return "; it has to be on a file system that can be written: set stateDir to another directory"
+	case is(syscall.ENOSPC), is(syscall.EDQUOT), code(err) == codeFull:
+		return "; free some space there, or set stateDir to another directory"
+	case is(syscall.ENOTDIR), is(syscall.EISDIR), is(fs.ErrExist):
+		return "; set stateDir to a directory"
+	}
+	return ""
 }
 
 func isDamage(err error) bool { return code(err) == codeCorrupt || code(err) == codeNotADB }

@@ -83,7 +83,7 @@ func open(ctx context.Context, dir string, options Options, schema []string) (*S
 	s := &Store{path: filepath.Join(dir, fileName), options: options, schema: schema, touched: map[touch]map[string]struct{}{}}
 	s.dialect = files{s}
 	if err := s.enter(ctx, dir); err != nil {
-		return nil, fmt.Errorf("open the store %s: %w", s.path, err)
+		return nil, fmt.Errorf("open the store %s: %w%s", s.path, err, placeHint(err))
 	}
 	return s, nil
 }

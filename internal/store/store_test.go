@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -287,7 +289,27 @@ func TestOpenFails(t *testing.T) {
 			if !strings.Contains(err.Error(), filepath.Join(dir, fileName)) {
 				t.Error(err)
 			}
+			if want := map[string]string{"below a file": "set stateDir to a directory", "read-only": "let the user with the ID"}[name]; !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; it lacks %q", err, want)
+			}
 		})
+	}
+}
+
+// TestPlaceHint: the error of a store that cannot be opened says what to do.
+func TestPlaceHint(t *testing.T) {
+	for want, err := range map[string]error{
+		"let the user with the ID": &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES},
+		"that can be written":      &fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS},
+		"free some space there":    fmt.Errorf("write: %w", syscall.ENOSPC),
+		"to a directory":           &fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOTDIR},
+	} {
+		if got := placeHint(err); !strings.Contains(got, want) {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+	if got := placeHint(context.Canceled); got != "" {
+		t.Errorf("%q", got)
 	}
 }
 
