@@ -160,6 +160,9 @@ var varying = []struct {
 	{regexp.MustCompile(`("\w+_seconds": )[\d.e+-]+`), `${1}0`},
 	{regexp.MustCompile(`("(dray|version|commit|go|platform|azcore|azidentity|cron|fsnotify|regclient|sqlite)": ?)"[^"]*"`), `${1}"…"`},
 	{regexp.MustCompile(`\d+(\.\d+)?(ms|µs)`), `0s`},
+	{regexp.MustCompile(`"duration":"[^"]*"`), `"duration":"0s"`},
+	{regexp.MustCompile(`, in \d+(\.\d+)?s\b`), `, in 0s`},
+	{regexp.MustCompile(`\b\ds ago`), `0s ago`},
 	// A run that is asked for while the first one waits is that one.
 	{regexp.MustCompile(`"trigger": "(first|manual)"`), `"trigger": "manual"`},
 	{regexp.MustCompile(`"failures": [1-9]\d*`), `"failures": 1`},
