@@ -1,6 +1,7 @@
 package main
 
 import (
+	"container/list"
 	"context"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ type tagMemory struct {
 	mu    sync.Mutex
 	jobs  map[string]*jobTags
 	total int
+	// order has the names of jobs with tags, first that of which something was noted last.
+	order *list.List
 }
 
 // jobTags are those of one job, by the targets' names.
@@ -36,8 +39,10 @@ type jobTags struct {
 	names []string
 	// more is set if there was no room for all.
 	more bool
-	// used is when a run last had one, and searched is the end of the last run when the saved runs were searched.
-	used, searched time.Time
+	// place is the job's in the order; nil without tags.
+	place *list.Element
+	// searched is the end of the last run when the saved runs were searched.
+	searched time.Time
 }
 
 // tagState is what is known of a tag. Times are in seconds since 1970, 0 for none.
@@ -53,7 +58,9 @@ func (s *tagState) hold(digest image.Digest) {
 	}
 }
 
-func newTagMemory(most int) *tagMemory { return &tagMemory{most: most, jobs: map[string]*jobTags{}} }
+func newTagMemory(most int) *tagMemory {
+	return &tagMemory{most: most, jobs: map[string]*jobTags{}, order: list.New()}
+}
 
 // follow notes what a run of a job sees.
 func (m *tagMemory) follow(job string, watch mirror.Watcher) mirror.Watcher {
@@ -79,7 +86,7 @@ func (m *tagMemory) note(job string, out *mirror.Outcome, now time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.put(job, out.Target.WithDigest("").String(), now, func(s *tagState) bool {
+	m.put(job, out.Target.WithDigest("").String(), func(s *tagState) bool {
 		switch {
 		case out.Status == record.Imported:
 			s.digest, s.imported = out.Digest, now.Unix()
@@ -100,9 +107,11 @@ func (m *tagMemory) note(job string, out *mirror.Outcome, now time.Time) {
 
 // put changes what is known of a tag, unless change reports that it knows nothing. Where there is no room, the job of which the longest nothing
 // was noted is forgotten.
-func (m *tagMemory) put(job, target string, now time.Time, change func(*tagState) bool) {
+func (m *tagMemory) put(job, target string, change func(*tagState) bool) {
 	j := m.of(job)
-	j.used = now
+	if j.place != nil {
+		m.order.MoveToFront(j.place)
+	}
 	s, known := j.tags[target]
 	if !change(&s) {
 		return
@@ -111,6 +120,9 @@ func (m *tagMemory) put(job, target string, now time.Time, change func(*tagState
 		if m.total >= m.most && !m.forgetOldest(job) {
 			j.more = true
 			return
+		}
+		if j.place == nil {
+			j.place = m.order.PushFront(job)
 		}
 		m.total++
 		j.names = nil
@@ -129,17 +141,13 @@ func (m *tagMemory) of(job string) *jobTags {
 
 // forgetOldest forgets the tags of a job other than one, and reports whether there was such a job.
 func (m *tagMemory) forgetOldest(but string) bool {
-	oldest := ""
-	for name, j := range m.jobs {
-		if name != but && len(j.tags) > 0 && (oldest == "" || j.used.Before(m.jobs[oldest].used)) {
-			oldest = name
-		}
-	}
-	if oldest == "" {
+	oldest := m.order.Back()
+	if oldest == nil || oldest.Value == but {
 		return false
 	}
-	m.total -= len(m.jobs[oldest].tags)
-	m.jobs[oldest] = &jobTags{tags: map[string]tagState{}, more: true}
+	name := m.order.Remove(oldest).(string) //nolint:forcetypeassert // the order has names
+	m.total -= len(m.jobs[name].tags)
+	m.jobs[name] = &jobTags{tags: map[string]tagState{}, more: true}
 	return true
 }
 
@@ -150,6 +158,9 @@ func (m *tagMemory) keep(known func(job string) bool) {
 	for name, j := range m.jobs {
 		if !known(name) {
 			m.total -= len(j.tags)
+			if j.place != nil {
+				m.order.Remove(j.place)
+			}
 			delete(m.jobs, name)
 		}
 	}
@@ -172,14 +183,13 @@ func (m *tagMemory) search(ctx context.Context, memory *store.Store, status *rec
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
 	for i := range slices.Backward(runs) {
 		run := &runs[i]
 		for _, a := range run.Actions {
 			if a.Outcome != record.Imported {
 				continue
 			}
-			m.put(status.Job, a.Target, now, func(s *tagState) bool {
+			m.put(status.Job, a.Target, func(s *tagState) bool {
 				digest, ended := image.Digest(a.Digest), run.Ended.Unix()
 				if s.looked <= ended {
 					s.hold(digest)

@@ -82,7 +82,7 @@ func TestTagMemoryIsBounded(t *testing.T) {
 	m := newTagMemory(100)
 	fill := func(job string, n int, at time.Time) {
 		for i := range n {
-			m.put(job, fmt.Sprintf("target.example/%s:v%d", job, i), at, func(s *tagState) bool { s.looked = at.Unix(); return true })
+			m.put(job, fmt.Sprintf("target.example/%s:v%d", job, i), func(s *tagState) bool { s.looked = at.Unix(); return true })
 		}
 	}
 	at := time.Now()
