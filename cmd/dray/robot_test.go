@@ -12,7 +12,15 @@ import (
 // TestRobot imports from Quay as a robot account with a token of an OIDC provider. A token that Quay does not accept is named, and not shown.
 func TestRobot(t *testing.T) {
 	t.Parallel()
-	source := registry.New(registry.Options{Auth: &registry.Auth{TokenPath: "/v2/auth", Robots: map[string]string{"acme+mirror": "subject.of.acme"}}})
+	for name, newer := range map[string]bool{"as ever": false, "by an exchange": true} {
+		t.Run(name, func(t *testing.T) { robot(t, newer) })
+	}
+}
+
+func robot(t *testing.T, newer bool) {
+	source := registry.New(registry.Options{Auth: &registry.Auth{
+		TokenPath: "/v2/auth", Robots: map[string]string{"acme+mirror": "subject.of.acme"}, RobotsExchange: newer,
+	}})
 	target := registry.New(registry.Options{})
 	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{LayerSize: 100}).Push(source, "acme/app", "1"); err != nil {
 		t.Fatal(err)

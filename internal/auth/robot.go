@@ -20,8 +20,9 @@ import (
 
 const (
 	// robotPath is where Quay gives a robot account a password for a token of an OIDC provider ("Keyless authentication with robot accounts" in
-	// the docs of Quay).
-	robotPath = "/oauth2/federation/robot/token"
+	// the docs of Quay), and exchangePath where newer ones do (RFC 8693).
+	robotPath    = "/oauth2/federation/robot/token"
+	exchangePath = "/sts/token"
 	// robotLife is the lifetime of such a password, according to the docs; the password says it, too.
 	robotLife = time.Hour
 	// robotMargin is how long before its end a password is replaced.
@@ -47,7 +48,7 @@ func Robot(name, path string) Source {
 	}
 }
 
-// exchange gets the password of a robot account from the registry.
+// exchange gets the password of a robot account from the registry: where it always was, or, if that is no more, where newer ones give it.
 func (s *signer) exchange(ctx context.Context, c Credential) (Credential, time.Time, error) {
 	at, err := s.wire.Allowed(&url.URL{Scheme: "https", Host: s.wire.Host(), Path: robotPath})
 	if err != nil {
@@ -55,21 +56,49 @@ func (s *signer) exchange(ctx context.Context, c Credential) (Credential, time.T
 	}
 	now := time.Now()
 	got, err := realm{url: at}.ask(ctx, s.wire, c, nil, nil)
+	ends := now
+	switch {
+	case err == nil:
+		ends = endOf(got.text, now)
+	case isGone(err):
+		at.Path = exchangePath
+		got, err = realm{url: at, grant: url.Values{
+			"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "resource": {"urn:quay:robot:" + c.Username},
+			"subject_token": {c.Password}, "subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"},
+		}}.ask(ctx, s.wire, c, nil, nil)
+		if err == nil {
+			ends = endOf(got.text, now)
+			if got.ends.Sub(got.born) > shortLife && got.ends.Before(ends) {
+				ends = got.ends
+			}
+		}
+	}
 	if e, ok := errors.AsType[*wire.Error](err); ok {
 		e.Operation = "sign in"
-		switch e.Status {
-		case http.StatusUnauthorized, http.StatusForbidden:
+		switch {
+		case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden, e.Status == http.StatusBadRequest:
 			e.Hint = "check the issuer and the subject that Quay has for the robot account " + c.Username + ", and that the token in the file has not expired"
-		case http.StatusNotFound:
+		case isGone(err):
 			e.Hint = "this registry has no robot federation: it is of Quay 3.13 and later"
 		}
 	}
 	if err != nil {
 		return Credential{}, time.Time{}, err
 	}
-	ends := endOf(got.text, now)
-	left := ends.Sub(now)
-	return Credential{Username: c.Username, Password: got.text}, ends.Add(-min(robotMargin, left/2)), nil
+	return Credential{Username: c.Username, Password: got.text}, ends.Add(-min(robotMargin, ends.Sub(now)/2)), nil
+}
+
+// isGone reports whether a registry does not know what it was asked for.
+func isGone(err error) bool {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // endOf returns when a password ends that is a JSON Web Token, as Quay's are; otherwise an hour after now.

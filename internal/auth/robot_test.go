@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,11 +33,16 @@ func TestRobot(t *testing.T) {
 		life  time.Duration // of a password
 		says  bool          // the password says it
 		given int
+		newer bool // the registry has the newer way only
 	}{
 		"an hour":             {life: time.Hour, says: true, given: 11},
 		"an hour, silent":     {life: time.Hour, given: 11},
 		"ten minutes":         {life: 10 * time.Minute, says: true, given: 120},
 		"longer than it says": {life: 100 * time.Hour, says: true, given: 11},
+
+		"exchanged, an hour":         {life: time.Hour, says: true, given: 11, newer: true},
+		"exchanged, an hour, silent": {life: time.Hour, given: 11, newer: true},
+		"exchanged, ten minutes":     {life: 10 * time.Minute, given: 120, newer: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -42,6 +51,17 @@ func TestRobot(t *testing.T) {
 				c2 := clientOf(t, func(req *http.Request) (*http.Response, error) {
 					user, pass, _ := req.BasicAuth()
 					switch {
+					case req.URL.Path == robotPath && c.newer:
+						return said(req, 404, nil, ""), nil
+					case req.URL.Path == exchangePath && c.newer && exchanges(t, req, subject):
+						given++
+						ends := time.Now().Add(c.life)
+						text := fmt.Sprint("opaque", given)
+						if c.says {
+							text = password(ends, given)
+						}
+						good[text] = ends
+						return said(req, 200, nil, fmt.Sprintf(`{"access_token":%q,"expires_in":%d}`, text, int(c.life.Seconds()))), nil
 					case req.URL.Path == robotPath && req.Method == http.MethodGet && user == "acme+mirror" && pass == subject:
 						given++
 						ends := time.Now().Add(c.life)
@@ -81,6 +101,20 @@ func TestRobot(t *testing.T) {
 	}
 }
 
+// exchanges reports whether a request exchanges a token for a password of acme+mirror, as RFC 8693 has it.
+func exchanges(t *testing.T, req *http.Request, token string) bool {
+	t.Helper()
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	form, err := url.ParseQuery(string(body))
+	return err == nil && req.Method == http.MethodPost && req.Header.Get("Authorization") == "" && req.URL.RawQuery == "" && maps.EqualFunc(form, url.Values{
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "resource": {"urn:quay:robot:acme+mirror"},
+		"subject_token": {token}, "subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"},
+	}, slices.Equal)
+}
+
 // TestRobotRefused: each counterpart leads to an error that says what to do, without the token, and is asked once a minute at most.
 func TestRobotRefused(t *testing.T) {
 	const token = "subject.of.secret"
@@ -90,9 +124,21 @@ func TestRobotRefused(t *testing.T) {
 		want   []string
 		asked  int // by 20 requests at once
 	}{
-		"refused":      {token, func(r *http.Request) *http.Response { return said(r, 401, nil, "no "+token) }, []string{"401", "acme+mirror", "issuer"}, 1},
-		"forbidden":    {token, func(r *http.Request) *http.Response { return said(r, 403, nil, "") }, []string{"403", "issuer"}, 1},
-		"older Quay":   {token, func(r *http.Request) *http.Response { return said(r, 404, nil, "<html>") }, []string{"404", "3.13"}, 1},
+		"refused":    {token, func(r *http.Request) *http.Response { return said(r, 401, nil, "no "+token) }, []string{"401", "acme+mirror", "issuer"}, 1},
+		"forbidden":  {token, func(r *http.Request) *http.Response { return said(r, 403, nil, "") }, []string{"403", "issuer"}, 1},
+		"older Quay": {token, func(r *http.Request) *http.Response { return said(r, 404, nil, "<html>") }, []string{"404", "3.13"}, 2},
+		"exchange refused": {token, func(r *http.Request) *http.Response {
+			if r.URL.Path == robotPath {
+				return said(r, 405, nil, "")
+			}
+			return said(r, 400, nil, `{"error":"invalid_grant","error_description":"no `+token+`"}`)
+		}, []string{"400", "acme+mirror", "issuer"}, 2},
+		"exchange sends to another": {token, func(r *http.Request) *http.Response {
+			if r.URL.Path == robotPath {
+				return said(r, 404, nil, "")
+			}
+			return said(r, 307, http.Header{"Location": {"https://other.example/"}}, "")
+		}, []string{"other.example", "not allowed"}, 2},
 		"down":         {token, func(r *http.Request) *http.Response { return said(r, 502, nil, "") }, []string{"502"}, 2},
 		"an HTML page": {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "<html>"+token) }, []string{"not a JSON object"}, 1},
 		"no password":  {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "{}") }, []string{"neither"}, 1},
@@ -112,7 +158,7 @@ func TestRobotRefused(t *testing.T) {
 				}
 				asked := 0
 				client := clientOf(t, func(req *http.Request) (*http.Response, error) {
-					if req.URL.Path == robotPath {
+					if req.URL.Path == robotPath || req.URL.Path == exchangePath {
 						asked++
 						return c.answer(req), nil
 					}

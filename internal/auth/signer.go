@@ -251,7 +251,7 @@ func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *
 	defer s.mu.Unlock()
 	now := time.Now()
 	next := s.way(need)
-	next.realm, next.seen = realm{server, c.params["service"]}, now
+	next.realm, next.seen = realm{url: server, service: c.params["service"]}, now
 	if asked := wanted(need, parseScopes(c.params["scope"])); !covers(next.scopes, asked) {
 		next.scopes = asked
 	}

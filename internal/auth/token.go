@@ -48,6 +48,8 @@ func (t *token) fresh(now time.Time) bool {
 type realm struct {
 	url     *url.URL
 	service string
+	// grant is the form to post in place of what follows from the credential; nil for none.
+	grant url.Values
 }
 
 // ask requests a token. It reads a limited answer.
@@ -102,11 +104,14 @@ func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, 
 // request makes the token request: with an identity token by OAuth 2 (distribution, "Docker Registry v2 authentication using OAuth2"),
 // otherwise with a password or none ("Token Authentication Specification").
 func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http.Request, error) {
-	if c.IdentityToken != "" {
-		form := url.Values{"grant_type": {"refresh_token"}, "service": {r.service}, "client_id": {"dray"}, "refresh_token": {c.IdentityToken}}
+	form := r.grant
+	if form == nil && c.IdentityToken != "" {
+		form = url.Values{"grant_type": {"refresh_token"}, "service": {r.service}, "client_id": {"dray"}, "refresh_token": {c.IdentityToken}}
 		if len(scopes) > 0 {
 			form.Set("scope", joined(scopes))
 		}
+	}
+	if form != nil {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url.String(), strings.NewReader(form.Encode()))
 		if err != nil {
 			return nil, fmt.Errorf("request for a token: %w", err)

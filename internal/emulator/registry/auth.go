@@ -45,10 +45,20 @@ type Auth struct {
 	// Robots maps robot accounts to the tokens of an OIDC provider for which they get a password, as Quay's robot federation gives it. The password
 	// lasts for an hour.
 	Robots map[string]string
+	// RobotsExchange has robot accounts get their passwords by an exchange of tokens (RFC 8693), as a newer Quay does, and no longer where they did.
+	RobotsExchange bool
 }
 
-// robotPath is where robot accounts get their passwords.
-const robotPath = "/oauth2/federation/robot/token"
+// robotPath is where robot accounts get their passwords, and exchangePath is where they do so by an exchange of tokens.
+const (
+	robotPath    = "/oauth2/federation/robot/token"
+	exchangePath = "/sts/token"
+)
+
+// givesPasswords reports whether a request is for the password of a robot account.
+func (t *tokens) givesPasswords(req *http.Request) bool {
+	return t.auth.Robots != nil && (req.URL.Path == robotPath || req.URL.Path == exchangePath)
+}
 
 // tokens gives out tokens and checks them.
 type tokens struct {
@@ -182,9 +192,20 @@ func (t *tokens) known(user, password string) bool {
 
 // federate gives a robot account a password for a token. Quay answers with nothing else.
 func (t *tokens) federate(w http.ResponseWriter, req *http.Request) {
+	if newer := req.URL.Path == exchangePath; newer != t.auth.RobotsExchange {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
 	user, token, _ := req.BasicAuth()
+	field, refusal := "token", http.StatusUnauthorized
+	if t.auth.RobotsExchange {
+		field, refusal = "access_token", http.StatusBadRequest
+		if err := req.ParseForm(); err == nil && req.PostForm.Get("grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange" {
+			user, token = strings.TrimPrefix(req.PostForm.Get("resource"), "urn:quay:robot:"), req.PostForm.Get("subject_token")
+		}
+	}
 	if want, found := t.auth.Robots[user]; !found || want != token {
-		w.WriteHeader(http.StatusUnauthorized)
+		reply(w, refusal, "application/json", []byte(`{"error":"invalid_grant"}`))
 		return
 	}
 	ends := time.Now().Add(time.Hour)
@@ -192,7 +213,7 @@ func (t *tokens) federate(w http.ResponseWriter, req *http.Request) {
 	t.mu.Lock()
 	t.passwords[[2]string{user, password}] = ends
 	t.mu.Unlock()
-	reply(w, http.StatusOK, "application/json", encode(map[string]string{"token": password}))
+	reply(w, http.StatusOK, "application/json", encode(map[string]any{field: password, "expires_in": 3600}))
 }
 
 // allowed is the part of the scopes that the user may have.

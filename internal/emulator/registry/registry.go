@@ -90,7 +90,7 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set(zotHeader, zotHeaders)
 	}
 	if r.options.Auth != nil && (to.kind != KindListing || !r.options.Listing.signsListing()) {
-		if req.URL.Path == robotPath && r.tokens.auth.Robots != nil {
+		if r.tokens.givesPasswords(req) {
 			r.tokens.federate(w, req)
 			return
 		}
