@@ -260,7 +260,7 @@ func TestStreamsThatEnd(t *testing.T) {
 					if err != nil {
 						contains(t, err.Error(), host)
 					}
-					if n := len(r.Requests()); n > 100 {
+					if n := len(r.Requests()); n > 500 { // what is struck each time gets on by some kilobytes each time
 						t.Errorf("%d requests", n)
 					}
 				})

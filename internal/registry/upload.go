@@ -100,17 +100,24 @@ type upload struct {
 	make func(ctx context.Context) error
 
 	// session is the URL of the next request, offset what the registry has. chunked is set once the blob takes several requests, resumed
-	// once the session was resumed, takenUp if an earlier upload began it.
+	// once the session was resumed and nothing has been taken since, broke once it was ever resumed, takenUp if an earlier upload began it.
 	session                   *url.URL
 	offset                    int64
 	chunked, resumed, takenUp bool
+	broke                     bool
+	// spoilt counts sessions that had other bytes than the registry said.
+	spoilt int
 	// failures counts failures in a row, over all sessions; recounted is set once the registry's count was taken for one too high.
 	failures  int
 	recounted bool
 }
 
-// maxSessions limits the sessions of one upload: it may take half a dozen to find the maximum request size, and each may break.
-const maxSessions = 20
+// maxSessions limits the sessions of one upload: it may take half a dozen to find the maximum request size, and each may break. maxSpoilt limits those
+// that have other bytes than the registry said.
+const (
+	maxSessions = 20
+	maxSpoilt   = 2
+)
 
 // run mounts the blob, or sends it in one session after another; the first may be one that an earlier upload left.
 func (u *upload) run(ctx context.Context, left string) (mounted bool, err error) {
@@ -318,7 +325,7 @@ func (u *upload) single() bool {
 // begin takes over the session that the answer to a POST names.
 func (u *upload) begin(resp *http.Response) error {
 	u.profile.started(resp.Header)
-	u.session, u.offset, u.chunked, u.resumed, u.takenUp = nil, 0, false, false, false
+	u.session, u.offset, u.chunked, u.resumed, u.takenUp, u.broke = nil, 0, false, false, false, false
 	if err := u.move(postUpload, resp); err != nil {
 		return err
 	}
@@ -411,7 +418,11 @@ func (u *upload) goOn(ctx context.Context, failure *Error) (on bool, err error) 
 		u.profile.countsBeyond()
 		u.resumed = false
 	}
-	if !forgotten && (!u.resumed || failure.Status == 0 || narrows(failure)) {
+	spoils := u.spoils(failure)
+	if spoils {
+		u.spoilt++
+	}
+	if !forgotten && !spoils && (!u.resumed || failure.Status == 0 || narrows(failure)) {
 		if on, forgotten, err = u.awaitOffset(ctx); on || err != nil {
 			if on && u.offset <= had && failure.Unanswered && u.taken() > 0 {
 				u.profile.swallowed(u.asked())
@@ -435,7 +446,13 @@ func (u *upload) worthwhile(failure *Error) bool {
 		return false
 	}
 	return u.failures < u.wire.Attempts() && !failure.Lasting && (failure.Temporary() || gone(failure) || narrows(failure) || failure.Status == http.StatusRequestedRangeNotSatisfiable ||
-		(u.resumed || u.takenUp) && failure.Status == http.StatusBadRequest)
+		u.spoils(failure) && u.spoilt < maxSpoilt)
+}
+
+// spoils reports whether a failure says that a session that was resumed has other bytes than the registry said: of a request that broke off, some may have
+// been written only after that.
+func (u *upload) spoils(failure *Error) bool {
+	return (u.broke || u.takenUp) && failure.Status == http.StatusBadRequest
 }
 
 // gone reports whether a registry has forgotten a session: it answers 404, as for a missing repository.
@@ -611,7 +628,7 @@ func (u *upload) uploadOffset(ctx context.Context) (on, forgotten bool, err erro
 	if resp.StatusCode >= http.StatusMultipleChoices || !said || has > u.desc.Size {
 		return false, false, nil
 	}
-	u.offset, u.resumed = has, true
+	u.offset, u.resumed, u.broke = has, true, true
 	return true, false, u.move(getUpload, resp)
 }
 

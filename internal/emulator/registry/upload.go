@@ -40,6 +40,8 @@ type UploadOptions struct {
 	Late bool
 	// Forgetful drops an upload of which a request broke off.
 	Forgetful bool
+	// LateBytes is how many of the last bytes of a request that broke off are written only at the end of its upload.
+	LateBytes int
 }
 
 // uploads are the blobs under way.
@@ -54,6 +56,7 @@ type upload struct {
 	repository string
 	data       []byte
 	broke      bool // a request of it did
+	late       []byte
 }
 
 // start returns the id of a new upload.
@@ -90,6 +93,25 @@ func (u *uploads) add(id string, data []byte, replace bool) (all []byte) {
 		up.data = append(up.data, data...)
 	}
 	return up.data
+}
+
+// postpone keeps the bytes of a request that broke off until the end of its upload.
+func (u *uploads) postpone(id string, data []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if up, found := u.open[id]; found {
+		up.late = append(up.late, data...)
+	}
+}
+
+// postponed returns what was kept until now.
+func (u *uploads) postponed(id string) (data []byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if up, found := u.open[id]; found {
+		data, up.late = up.late, nil
+	}
+	return data
 }
 
 // broken tells whether a request of an upload broke off.
@@ -205,22 +227,22 @@ func (r *Registry) continueUpload(w http.ResponseWriter, req *http.Request, to r
 		fail(w, http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID", "the chunk is too small")
 		return
 	}
-	all := r.uploads.add(to.reference, data, r.options.Uploads.OnlyLastPatch)
 	if err != nil {
-		r.broke(w, to, err)
+		r.broke(w, to, data, err)
 		return
 	}
+	all := r.uploads.add(to.reference, data, r.options.Uploads.OnlyLastPatch)
 	r.uploadHeader(w, to, int64(len(all)))
 	w.WriteHeader(http.StatusAccepted)
 }
 
 func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to route) {
 	data, err := readBody(req)
-	all := r.uploads.add(to.reference, data, false)
 	if err != nil {
-		r.broke(w, to, err)
+		r.broke(w, to, data, err)
 		return
 	}
+	all := r.uploads.add(to.reference, append(data, r.uploads.postponed(to.reference)...), false)
 	digest := req.URL.Query().Get("digest")
 	if Sum(all) != digest {
 		fail(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
@@ -237,8 +259,11 @@ func (r *Registry) finishUpload(w http.ResponseWriter, req *http.Request, to rou
 	created(w, to.repository, "blobs", digest)
 }
 
-// broke answers a request whose body did. An upload can be resumed after it.
-func (r *Registry) broke(w http.ResponseWriter, to route, err error) {
+// broke answers a request whose body did after these bytes. An upload can be resumed after it.
+func (r *Registry) broke(w http.ResponseWriter, to route, data []byte, err error) {
+	split := max(0, len(data)-r.options.Uploads.LateBytes)
+	r.uploads.add(to.reference, data[:split], r.options.Uploads.OnlyLastPatch)
+	r.uploads.postpone(to.reference, data[split:])
 	r.uploads.breaks(to.reference)
 	if r.options.Uploads.Forgetful {
 		r.uploads.drop(to.reference)
