@@ -168,7 +168,7 @@ func TestBundleKilled(t *testing.T) {
 	far := filepath.Join(t.TempDir(), "far")
 	var making, loading time.Duration
 	cut := map[string]int{}
-	for round := range 1 + int(fulltest.Rounds(3, 100)) { //nolint:gosec // a small number
+	for round := range 1 + int(fulltest.Rounds(3, 50)) { //nolint:gosec // a small number
 		for i := range 3 {
 			if err := registry.MultiArch(int64(1000*(round+1)+i), registry.ImageOptions{LayerSize: 500_000}).Push(g.near, "app", fmt.Sprintf("v%d", i)); err != nil {
 				t.Fatal(err)

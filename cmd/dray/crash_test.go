@@ -18,7 +18,7 @@ import (
 func TestKilledDaemon(t *testing.T) {
 	fulltest.Long(t)
 	t.Parallel()
-	rounds := int(fulltest.Rounds(8, 100)) //nolint:gosec // a small number
+	rounds := int(fulltest.Rounds(8, 50)) //nolint:gosec // a small number
 	d := newDesk(t)
 	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
 	clock := &requestClock{}

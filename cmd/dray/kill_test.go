@@ -22,13 +22,13 @@ import (
 	"github.com/draysync/dray/internal/layout"
 )
 
-// TestKilledAtAnyMoment kills a sync with SIGKILL at fifty random moments, which are spread over all of it. After each, every target tag has to be absent,
+// TestKilledAtAnyMoment kills a sync with SIGKILL at random moments, which are spread over all of it. After each, every target tag has to be absent,
 // old and whole, or new and whole; and a run to the end has to leave nothing to do. Half of the rounds write a registry, half
 // an OCI layout.
 func TestKilledAtAnyMoment(t *testing.T) {
 	fulltest.Long(t)
 	t.Parallel()
-	rounds := int64(fulltest.Rounds(6, 50)) //nolint:gosec // a small number
+	rounds := int64(fulltest.Rounds(6, 30)) //nolint:gosec // a small number
 	content := registry.New(registry.Options{})
 	corpus := registry.Corpus{Prefix: "in/", Repositories: 3, Tags: 3, SharedLayers: 1, Image: registry.ImageOptions{LayerSize: 60_000}}
 	digests, err := content.Fill(corpus)

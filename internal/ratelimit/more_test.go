@@ -159,7 +159,7 @@ func TestOthersGoOn(t *testing.T) {
 // Fifty worlds of random limits, windows, jobs, costs, priorities, spenders and crashes: the budget is never exceeded by a request that
 // could have been known to be too many, no pull is made twice, nothing starves, and everything ends.
 func TestRandomWorlds(t *testing.T) {
-	for seed := range fulltest.Rounds(10, 50) {
+	for seed := range fulltest.Rounds(10, 25) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // reproducible
