@@ -71,7 +71,7 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 	}
 	neighbours := neighboursOf(jobs)
 	g := daemon.Generation{
-		Rejected: now.rejected,
+		Rejected: now.rejected, Jobs: jobsOf(jobs, built.client.Account),
 		Parallel: cfg.Jobs, Grace: cfg.ShutdownGrace,
 		Run: func(ctx context.Context, name string, some []string, draining <-chan struct{}, watcher mirror.Watcher, crew mirror.Crew) mirror.Result {
 			m := built.mirror(s.tags.follow(name, watcher))
@@ -125,14 +125,19 @@ func (s *service) build(context.Context) (daemon.Generation, error) {
 		},
 		Close: built.release,
 	}
+	return g, nil
+}
+
+// jobsOf returns the jobs of a config as the daemon knows them; account names the account at a repository.
+func jobsOf(jobs []plan.Job, account func(image.Repository) string) (all []daemon.Job) {
 	for _, j := range jobs {
-		g.Jobs = append(g.Jobs, daemon.Job{
-			Name: j.Name, Source: j.SourceText(), Accounts: accountsOf(j, built.client.Account), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
+		all = append(all, daemon.Job{
+			Name: j.Name, Source: j.SourceText(), Accounts: accountsOf(j, account), Targets: namesOf(j.Targets), Fingerprint: j.Fingerprint, Schedule: j.Schedule, Jitter: j.Jitter,
 			Windows: j.Windows, CutAtEnd: j.CutAtEnd, Priority: j.Priority,
 			Registries: registriesOf(j),
 		})
 	}
-	return g, nil
+	return all
 }
 
 // accountsOf returns the accounts at a job's sources, sorted. Of repositories that a pattern selects it knows those of their common prefix.

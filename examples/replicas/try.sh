@@ -55,7 +55,7 @@ start() {
 
 status() { dray status -c "$dir/$1.yaml"; }
 
-# until waits for a text in a replica's status, for two minutes at most.
+# until_shown waits for a text in a replica's status, for two minutes at most.
 until_shown() {
 	tries=240
 	until status "$1" 2>/dev/null | grep -q -e "$2"; do

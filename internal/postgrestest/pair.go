@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/draysync/dray/internal/fulltest"
 )
@@ -42,7 +43,10 @@ func (p *Pair) LagBehind(tb testing.TB) {
 	tb.Helper()
 	var at, receiver string
 	p.ask(tb, p.Mortal.URL, "SELECT pg_current_wal_flush_lsn()::text", &at)
-	for there := false; !there; {
+	for there, began := false, time.Now(); !there; {
+		if time.Since(began) > startPatience {
+			tb.Fatal("the standby does not follow")
+		}
 		p.ask(tb, p.standby.URL, "SELECT pg_last_wal_replay_lsn() >= '"+at+"'", &there)
 	}
 	p.ask(tb, p.standby.URL, "SELECT pid::text FROM pg_stat_wal_receiver", &receiver)

@@ -101,10 +101,9 @@ type upload struct {
 
 	// session is the URL of the next request, offset what the registry has. chunked is set once the blob takes several requests, resumed
 	// once the session was resumed and nothing has been taken since, broke once it was ever resumed, takenUp if an earlier upload began it.
-	session                   *url.URL
-	offset                    int64
-	chunked, resumed, takenUp bool
-	broke                     bool
+	session                          *url.URL
+	offset                           int64
+	chunked, resumed, broke, takenUp bool
 	// spoilt counts sessions that had other bytes than the registry said.
 	spoilt int
 	// failures counts failures in a row, over all sessions; recounted is set once the registry's count was taken for one too high.
