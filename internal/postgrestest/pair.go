@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/draysync/dray/internal/fulltest"
 )
@@ -43,8 +42,10 @@ func (p *Pair) LagBehind(tb testing.TB) {
 	tb.Helper()
 	var at, receiver string
 	p.ask(tb, p.Mortal.URL, "SELECT pg_current_wal_flush_lsn()::text", &at)
-	for there, began := false, time.Now(); !there; {
-		if time.Since(began) > startPatience {
+	ctx, cancel := context.WithTimeout(tb.Context(), startPatience)
+	defer cancel()
+	for there := false; !there; {
+		if ctx.Err() != nil {
 			tb.Fatal("the standby does not follow")
 		}
 		p.ask(tb, p.standby.URL, "SELECT pg_last_wal_replay_lsn() >= '"+at+"'", &there)
