@@ -33,6 +33,8 @@ type checked struct {
 	Mappings   int               `json:"mappings"`
 	Errors     []checkedError    `json:"errors"`
 	Registries []checkedRegistry `json:"registries"`
+	// Ledger is absent if there is none, if --online does not ask it, and if it cannot be used, of which there is a warning then.
+	Ledger *checkedLedger `json:"ledger,omitempty"`
 	// Warnings are about settings that are valid but will not work as intended.
 	Warnings []string `json:"warnings"`
 }
@@ -63,14 +65,29 @@ type checkedRegistry struct {
 	cause error // of Error
 }
 
+// checkedLedger is what the database of a cluster says.
+type checkedLedger struct {
+	Address string `json:"address"`
+	// Server is the version of PostgreSQL.
+	Server string `json:"server"`
+	User   string `json:"user"`
+	// TLS is the version of TLS, empty without.
+	TLS string `json:"tls"`
+	// Schema is the version of its tables, zero where there are none yet; NewestSchema is the one of this dray.
+	Schema       int     `json:"schema"`
+	NewestSchema int     `json:"newest_schema"`
+	RoundTrip    float64 `json:"round_trip_seconds"`
+}
+
 func (a *app) checkCommand() *cobra.Command {
 	var online, noSecrets bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the config",
 		Long: `Read the config file, report all mistakes with line and column, and build everything that a sync needs.
---online also signs in to every registry; that costs no pull. --no-secrets checks the file alone, for pipelines
-without secrets: dray reads no variable and no other file, and builds nothing.
+--online also signs in to every registry, which costs no pull, and asks the ledger of a cluster.
+--no-secrets checks the file alone, for pipelines without secrets: dray reads no variable and no other file, and
+builds nothing.
 
 ` + exitHelp,
 		Args: noArguments,
@@ -133,7 +150,11 @@ func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Jo
 	repos := accounts(built.client.Account, jobs)
 	answer.Registries = ask(ctx, built, repos, online)
 	if online {
-		answer.Warnings = append(answer.Warnings, unreachable(ctx, cfg.Cluster)...)
+		if ledger, err := checkLedger(ctx, cfg.Cluster); err != nil {
+			answer.Warnings = append(answer.Warnings, "cluster: "+err.Error())
+		} else {
+			answer.Ledger = ledger
+		}
 		answer.Warnings = append(answer.Warnings, closedPlanes(built, answer.Registries, repos)...)
 		answer.Warnings = append(answer.Warnings, hidden(ctx, built.client, jobs)...)
 	}
@@ -142,15 +163,27 @@ func (a *app) checkBuilt(ctx context.Context, cfg *config.Config, jobs []plan.Jo
 	return nil
 }
 
-// unreachable says why a cluster's ledger cannot be used.
-func unreachable(ctx context.Context, c config.Cluster) []string {
+// checkLedger asks a cluster's ledger, if there is one.
+func checkLedger(ctx context.Context, c config.Cluster) (*checkedLedger, error) {
 	if c.Ledger == "" {
-		return nil
+		return nil, nil
 	}
-	if err := store.Check(ctx, c.Ledger.Reveal()); err != nil {
-		return []string{"cluster: " + err.Error()}
+	f, err := store.Check(ctx, c.Ledger.Reveal())
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return &checkedLedger{f.Address, f.Server, f.User, f.TLS, f.Schema, f.Newest, f.RoundTrip.Seconds()}, nil
+}
+
+// String describes it in one line.
+func (l *checkedLedger) String() string {
+	transport := cmp.Or(l.TLS, "without TLS")
+	schema := fmt.Sprintf("schema %d of %d", l.Schema, l.NewestSchema)
+	if l.Schema == 0 {
+		schema = "no tables yet"
+	}
+	took := time.Duration(l.RoundTrip * float64(time.Second)).Round(10 * time.Microsecond)
+	return fmt.Sprintf("ledger %s as %s: PostgreSQL %s, %s, %s, answers in %s", l.Address, l.User, l.Server, transport, schema, took)
 }
 
 func mistakes(errs config.Errors) []checkedError {
@@ -176,6 +209,9 @@ func (a *app) printChecked(answer checked) {
 		case r.Asked:
 			fmt.Fprintf(a.out, "  ✓ %s, anonymous%s\n", r.Registry, r.pulls()+r.lists())
 		}
+	}
+	if answer.Ledger != nil {
+		fmt.Fprintf(a.out, "  ✓ %s\n", report.Line(answer.Ledger.String()))
 	}
 	for _, text := range answer.Warnings {
 		fmt.Fprintf(a.out, "  ! %s\n", report.Line(text))

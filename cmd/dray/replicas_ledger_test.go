@@ -52,6 +52,11 @@ func TestReplicasKeepNoSecrets(t *testing.T) {
 		good, bad := find(s, "good").Last, find(s, "bad").Last
 		return good != nil && good.Outcome == record.RunOK && bad != nil && bad.Outcome != record.RunOK
 	})
+	checked := dray(t, "check", "--online", "-c", d.config)
+	checkNoPassword(t, checked.out, checked.err)
+	if !strings.Contains(checked.out, " as dray: PostgreSQL ") || !strings.Contains(checked.out, ", without TLS, schema ") {
+		t.Errorf("check --online says of the ledger: %s%s", checked.out, checked.err)
+	}
 	db := ledgerDB(t, url)
 	rows, err := db.QueryContext(t.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = 'dray'")
 	if err != nil {

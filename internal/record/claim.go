@@ -99,10 +99,11 @@ type Replica struct {
 	Joined  time.Time `json:"joined"`
 	Expires time.Time `json:"expires"`
 	// Generation is the hash of the jobs of its config, empty before it has read one. InForce says that these are the jobs that decide. Jobs counts
-	// those that it runs.
+	// those that it runs, and Parts the parts of runs, also of other processes' runs, that it makes.
 	Generation string `json:"generation"`
 	InForce    bool   `json:"in_force"`
 	Jobs       int    `json:"jobs"`
+	Parts      int    `json:"parts"`
 	// Me marks the process that answers.
 	Me bool `json:"me"`
 }

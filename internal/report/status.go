@@ -51,6 +51,9 @@ func statusReplicas(b *strings.Builder, s record.Snapshot, now time.Time) {
 	}
 	for _, r := range s.Replicas {
 		fmt.Fprintf(b, "  %s: dray %s, joined %s, %s under way", Line(r.Name), Line(r.Dray), ago(r.Joined, now), count(r.Jobs, "job"))
+		if r.Parts > 0 {
+			fmt.Fprintf(b, ", %s of runs", count(r.Parts, "part"))
+		}
 		if !r.InForce {
 			b.WriteString(", has another config than the one in force")
 			if r.Generation != "" {

@@ -69,7 +69,7 @@ func TestStatus(t *testing.T) {
 	shared.Jobs[0].Replica, shared.Jobs[6].Replica, shared.Jobs[7].Replica = "dray-1", "dray-2", hostile
 	shared.Replicas = []record.Replica{
 		{Name: "dray-1", Dray: "1.2.3", Joined: noon.Add(-77 * time.Hour), InForce: true, Jobs: 1, Me: true},
-		{Name: "dray-2", Dray: "1.2.3", Joined: noon.Add(-time.Minute), Jobs: 2},
+		{Name: "dray-2", Dray: "1.2.3", Joined: noon.Add(-time.Minute), Jobs: 2, Parts: 3},
 		{Name: hostile, Dray: hostile, Joined: noon, InForce: true},
 	}
 	shared.Config.Hash, shared.Config.InForce = "4f1c00112233445566", "4f1c00112233445566"

@@ -40,7 +40,7 @@ func (m *Member) Jobs(ctx context.Context) (map[string]record.SharedJob, error) 
 
 // Replicas returns the members that are alive and work on jobs, by name.
 func (m *Member) Replicas(ctx context.Context) (all []record.Replica, err error) {
-	const query = "SELECT m.id, m.name, m.dray, m.joined, m.expires, m.generation, coalesce(m.generation = (SELECT hash FROM {inforce}), false), (SELECT count(*) FROM {jobs} WHERE member = m.id) " +
+	const query = "SELECT m.id, m.name, m.dray, m.joined, m.expires, m.generation, coalesce(m.generation = (SELECT hash FROM {inforce}), false), (SELECT count(*) FROM {jobs} WHERE member = m.id), (SELECT count(*) FROM {parts} WHERE member = m.id) " +
 		"FROM {members} m WHERE m.expires > ? AND NOT m.guest ORDER BY m.name, m.joined"
 	rows, err := m.ledger.query(ctx, query, now)
 	if err != nil {
@@ -51,7 +51,7 @@ func (m *Member) Replicas(ctx context.Context) (all []record.Replica, err error)
 	for rows.Next() {
 		var r record.Replica
 		var id, joined, expires int64
-		if err := rows.Scan(&id, &r.Name, &r.Dray, &joined, &expires, &r.Generation, &r.InForce, &r.Jobs); err != nil {
+		if err := rows.Scan(&id, &r.Name, &r.Dray, &joined, &expires, &r.Generation, &r.InForce, &r.Jobs, &r.Parts); err != nil {
 			return nil, m.ledger.failed(ctx, "read which replicas there are", err)
 		}
 		r.ID, r.Joined, r.Expires, r.Me = strconv.FormatInt(id, 10), timeOf(joined), timeOf(expires), id == me

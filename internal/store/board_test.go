@@ -20,6 +20,9 @@ func TestBoard(t *testing.T) {
 	offer(t, b, "one", plans(d, "f", 3))
 	offer(t, a, "two", plans(d, "g", 3))
 	claim := taken(t, b)
+	if part, err := b.TakeOwnPart(t.Context(), claim, put(t, b, claim, 2)); part == nil || err != nil {
+		t.Fatal(part, err)
+	}
 	at := func(m *Member) (at []string) {
 		jobs, err := m.Jobs(t.Context())
 		must(t, err)
@@ -39,7 +42,7 @@ func TestBoard(t *testing.T) {
 		must(t, err)
 		want := []record.Replica{
 			{Name: "a", ID: fmt.Sprint(a.id), Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Generation: "two", Me: m == a},
-			{Name: "b", ID: fmt.Sprint(b.id), Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Generation: "one", Me: m == b, InForce: true, Jobs: 1},
+			{Name: "b", ID: fmt.Sprint(b.id), Dray: "test", Joined: d.Now(), Expires: d.Now().Add(lease), Generation: "one", Me: m == b, InForce: true, Jobs: 1, Parts: 1},
 		}
 		if !slices.EqualFunc(all, want, func(x, y record.Replica) bool {
 			same := x.Joined.Equal(y.Joined) && x.Expires.Equal(y.Expires)

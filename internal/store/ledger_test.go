@@ -2,11 +2,17 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http/httptest"
+	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -136,7 +142,7 @@ func TestJoinRefused(t *testing.T) {
 	poor := strings.Replace(d.ledger, "dray@", user+"@", 1)
 	refused := func(ledger, want string) {
 		t.Helper()
-		checked := Check(t.Context(), ledger)
+		_, checked := Check(t.Context(), ledger)
 		s, err := Join(t.Context(), ledger, d.options())
 		if err == nil {
 			s.Close()
@@ -148,14 +154,21 @@ func TestJoinRefused(t *testing.T) {
 			}
 		}
 	}
-	usable := func(ledger string) {
+	usable := func(ledger string) (found Found) {
 		t.Helper()
-		must(t, Check(t.Context(), ledger))
+		found, err := Check(t.Context(), ledger)
+		must(t, err)
+		if found.User != user || found.Newest != len(ledgerSchema) || found.TLS != "" || !strings.HasPrefix(found.Server, "1") || found.RoundTrip <= 0 {
+			t.Errorf("found %+v", found)
+		}
+		return found
 	}
 	refused(poor, "CREATE SCHEMA dray AUTHORIZATION \""+user+`"`)
 	_, err = db.ExecContext(t.Context(), "CREATE SCHEMA dray AUTHORIZATION "+user)
 	must(t, err)
-	usable(poor)
+	if found := usable(poor); found.Schema != 0 {
+		t.Errorf("it has found tables of version %d where there are none", found.Schema)
+	}
 	var written bool
 	must(t, db.QueryRowContext(t.Context(), "SELECT to_regclass('dray.meta') IS NOT NULL").Scan(&written))
 	if written {
@@ -165,10 +178,12 @@ func TestJoinRefused(t *testing.T) {
 	must(t, err)
 	must(t, s.PutManifest(t.Context(), manifest(1, 10)))
 	must(t, s.Close())
-	usable(poor)
+	if found := usable(poor); found.Schema != found.Newest {
+		t.Errorf("it has found tables of version %d", found.Schema)
+	}
 	_, err = db.ExecContext(t.Context(), "UPDATE dray.meta SET version = 1; ALTER TABLE dray.meta OWNER TO dray; GRANT SELECT ON dray.meta TO "+user)
 	must(t, err)
-	if err := Check(t.Context(), poor); !errors.Is(err, errNotOwner) {
+	if _, err := Check(t.Context(), poor); !errors.Is(err, errNotOwner) {
 		t.Error("tables of another that are to be altered:", err)
 	}
 	_, err = db.ExecContext(t.Context(), "ALTER TABLE dray.meta OWNER TO "+user)
@@ -321,4 +336,43 @@ func anchoredFew(d *stand) map[string]record.State {
 
 func allVerified(hosts []*pgconn.FallbackConfig) bool {
 	return !slices.ContainsFunc(hosts, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil || f.TLSConfig.InsecureSkipVerify })
+}
+
+// TestCheckOverTLS asks a server behind TLS, whose name is proved by a certificate.
+func TestCheckOverTLS(t *testing.T) {
+	database, err := url.Parse(postgrestest.Database(t))
+	must(t, err)
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	defer server.Close()
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	must(t, os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.ReadFull(c, make([]byte, 8)) // it asks for TLS
+				_, _ = c.Write([]byte{'S'})
+				secure := tls.Server(c, &tls.Config{Certificates: server.TLS.Certificates})
+				behind, err := net.Dial("unix", database.Query().Get("host")+"/.s.PGSQL.5432")
+				if err != nil {
+					return
+				}
+				defer behind.Close()
+				go func() { _, _ = io.Copy(secure, behind) }()
+				_, _ = io.Copy(behind, secure)
+			}()
+		}
+	}()
+	found, err := Check(t.Context(), fmt.Sprintf("postgres://dray@%s%s?sslmode=verify-full&sslrootcert=%s", l.Addr(), database.Path, roots))
+	if err != nil || found.TLS != "TLS 1.3" {
+		t.Errorf("%+v, %v", found, err)
+	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -66,13 +67,57 @@ func join(ctx context.Context, ledger string, options Options, patience time.Dur
 	return &Ledger{s}, s.prepare(ctx, false)
 }
 
-// Check reports whether [Join] would succeed. It writes nothing.
-func Check(ctx context.Context, ledger string) error {
-	s, err := connect(ctx, ledger, Options{}, patience, (*Store).mayCreateTables)
-	if err != nil {
+// Found is what [Check] finds where a ledger can be used.
+type Found struct {
+	// Address is the host and the database, Server the version of PostgreSQL, and User as whom dray signs in.
+	Address, Server, User string
+	// TLS is the version of TLS, empty for a connection without.
+	TLS string
+	// Schema is the version of the tables; zero where the first dray that joins makes them. Newest is the version that this dray makes.
+	Schema, Newest int
+	// RoundTrip is how long a request takes.
+	RoundTrip time.Duration
+}
+
+// Check reports whether [Join] would succeed, and what it would find. It writes nothing.
+func Check(ctx context.Context, ledger string) (found Found, err error) {
+	s, err := connect(ctx, ledger, Options{}, patience, func(s *Store, ctx context.Context) error {
+		if err := s.mayCreateTables(ctx); err != nil {
+			return err
+		}
+		found, err = s.found(ctx)
 		return err
+	})
+	if err != nil {
+		return Found{}, err
 	}
-	return s.reader.Close()
+	return found, s.reader.Close()
+}
+
+// found describes the ledger, whose tables can be used.
+func (s *Store) found(ctx context.Context) (f Found, err error) {
+	f.Address, f.Newest = s.path, len(ledgerSchema)
+	if f.Schema, _, err = s.tables(ctx); err != nil {
+		return f, err
+	}
+	conn, err := s.reader.Conn(ctx)
+	if err != nil {
+		return f, err
+	}
+	defer func() { _ = conn.Close() }()
+	err = conn.Raw(func(driver any) error {
+		if secure, ok := driver.(*stdlib.Conn).Conn().PgConn().Conn().(*tls.Conn); ok {
+			f.TLS = tls.VersionName(secure.ConnectionState().Version)
+		}
+		return nil
+	})
+	if err != nil {
+		return f, err
+	}
+	began := boottime()
+	err = conn.QueryRowContext(ctx, "SELECT current_setting('server_version'), current_user").Scan(&f.Server, &f.User)
+	f.RoundTrip = boottime() - began
+	return f, err
 }
 
 // connect opens the connections to a ledger, and uses them.

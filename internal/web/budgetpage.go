@@ -191,9 +191,9 @@ type configView struct {
 
 // replicaView is a process that works on the same jobs.
 type replicaView struct {
-	Name, Dray, Jobs, Generation string
-	Joined                       moment
-	Me, InForce                  bool
+	Name, Dray, Jobs, Parts, Generation string
+	Joined                              moment
+	Me, InForce                         bool
 }
 
 // nameList are some names, and how many more there are.
@@ -236,7 +236,7 @@ func (s *Server) configScreen(status *record.Snapshot, v viewer) *screen {
 		p.ChangedAt = since(c.ChangedAt, status.Now)
 	}
 	for _, r := range status.Replicas {
-		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), hashText(r.Generation), since(r.Joined, status.Now), r.Me, r.InForce})
+		p.Replicas = append(p.Replicas, replicaView{clean(r.Name), clean(r.Dray), thousands(int64(r.Jobs)), thousands(int64(r.Parts)), hashText(r.Generation), since(r.Joined, status.Now), r.Me, r.InForce})
 	}
 	p.InForce = hashText(status.Config.InForce)
 	if l := status.Ledger; l != nil && l.Reachable {

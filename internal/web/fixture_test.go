@@ -392,7 +392,7 @@ func full() record.Snapshot {
 			{Registry: "ghcr.io", Account: "ghcr.io", Limit: -1, Remaining: -1, RetryAt: at(20 * time.Minute)},
 		},
 		Replicas: []record.Replica{
-			{Name: "one", Dray: "1.2.3", Joined: at(-time.Hour), Generation: "4f1c00112233445566", InForce: true, Jobs: 2, Me: true}, {Name: hostile, Dray: "1.2.2", Joined: at(-2 * time.Minute), Generation: hostile},
+			{Name: "one", Dray: "1.2.3", Joined: at(-time.Hour), Generation: "4f1c00112233445566", InForce: true, Jobs: 2, Parts: 3, Me: true}, {Name: hostile, Dray: "1.2.2", Joined: at(-2 * time.Minute), Generation: hostile},
 		},
 		Ledger: &record.Ledger{Kind: "postgresql", Reachable: true, RoundTrip: 0.00123},
 		Paused: &record.Pause{Since: at(-time.Minute), By: hostile, All: true},
