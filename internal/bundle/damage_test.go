@@ -108,7 +108,7 @@ func TestDamages(t *testing.T) {
 	}
 	done := create(t, from, good, 200_000)
 	want := tagsOf(t, from)
-	rounds := fulltest.Rounds(uint64(2*len(damages)), 300)
+	rounds := fulltest.Rounds(uint64(2*len(damages)), 100)
 	var names []string
 	for name := range damages {
 		names = append(names, name)

@@ -110,7 +110,7 @@ func TestAside(t *testing.T) {
 func TestHeaderDamaged(t *testing.T) {
 	fulltest.Long(t)
 	for _, junk := range []string{"damaged!", "\xff", "\x00\x00\x00\x00", "\x03"} {
-		for offset := int64(0); offset < 100; offset += max(1, 100/int64(fulltest.Rounds(17, 100))) { //nolint:gosec // a small number
+		for offset := int64(0); offset < 100; offset += max(1, 100/int64(fulltest.Rounds(17, 50))) { //nolint:gosec // a small number
 			d := newStand(t)
 			s := d.open(t)
 			must(t, s.PutManifest(t.Context(), manifest(1, 10)))

@@ -237,6 +237,26 @@ func TestPartIsLost(t *testing.T) {
 	}
 }
 
+// TestPartIsTakenAgain: who lost a part and has taken it again ends it as it has it now, and not as it had it.
+func TestPartIsTakenAgain(t *testing.T) {
+	d, members, claim := jobsOf(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	ids := put(t, a, claim, 1)
+	once := takePartOf(t, b)
+	d.pass(3 * time.Minute)
+	if _, err := a.Settled(ctx, claim, ids, 2*time.Minute); err != nil {
+		t.Error(err)
+	}
+	twice := takePartOf(t, b)
+	if err := b.EndPart(ctx, once, raw("late"), nil); !errors.Is(err, record.ErrLost) {
+		t.Error("it ends the part that it lost", err)
+	}
+	must(t, b.EndPart(ctx, twice, raw("0a ok", "0b ok"), nil))
+	if got := partsOf(t, a, claim, ids); len(got) != 1 || len(got[0].Outcomes) != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestPartOfOthersConfig: a part is made only by a member that has the job as its run has it, and that knows what is in force; a tag of it is written only
 // as long as the job is the same.
 func TestPartOfOthersConfig(t *testing.T) {
@@ -293,6 +313,9 @@ func TestLeftParts(t *testing.T) {
 	must(t, err)
 	if next == nil || !next.Parts {
 		t.Fatalf("%+v", next)
+	}
+	if p := takePartOf(t, b); p != nil {
+		t.Error("a part of the run from before", p)
 	}
 	left, err := c.Left(ctx, next)
 	must(t, err)
