@@ -88,8 +88,11 @@ func (s *signer) exchange(ctx context.Context, c Credential) (Credential, time.T
 	return Credential{Username: c.Username, Password: got.text}, ends.Add(-min(robotMargin, ends.Sub(now)/2)), nil
 }
 
-// isGone reports whether a registry does not know what it was asked for.
+// isGone reports whether a registry does not know what it was asked for. Quay answers 200 and its web page then.
 func isGone(err error) bool {
+	if _, ok := errors.AsType[noToken](err); ok {
+		return true
+	}
 	e, ok := errors.AsType[*wire.Error](err)
 	if !ok {
 		return false

@@ -33,7 +33,8 @@ func TestRobot(t *testing.T) {
 		life  time.Duration // of a password
 		says  bool          // the password says it
 		given int
-		newer bool // the registry has the newer way only
+		newer bool   // the registry has the newer way only
+		page  string // its answer at the older way; empty for 404
 	}{
 		"an hour":             {life: time.Hour, says: true, given: 11},
 		"an hour, silent":     {life: time.Hour, given: 11},
@@ -43,6 +44,11 @@ func TestRobot(t *testing.T) {
 		"exchanged, an hour":         {life: time.Hour, says: true, given: 11, newer: true},
 		"exchanged, an hour, silent": {life: time.Hour, given: 11, newer: true},
 		"exchanged, ten minutes":     {life: 10 * time.Minute, given: 120, newer: true},
+
+		"exchanged, behind a web page":      {life: time.Hour, given: 11, newer: true, page: "<!doctype html><title>Quay</title>"},
+		"exchanged, behind a long web page": {life: time.Hour, given: 11, newer: true, page: strings.Repeat("<p>", maxToken)},
+		"exchanged, behind an empty page":   {life: time.Hour, given: 11, newer: true, page: "\n"},
+		"exchanged, behind another object":  {life: time.Hour, given: 11, newer: true, page: `{"status":"ok"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -51,6 +57,8 @@ func TestRobot(t *testing.T) {
 				c2 := clientOf(t, func(req *http.Request) (*http.Response, error) {
 					user, pass, _ := req.BasicAuth()
 					switch {
+					case req.URL.Path == robotPath && c.page != "":
+						return said(req, 200, nil, c.page), nil
 					case req.URL.Path == robotPath && c.newer:
 						return said(req, 404, nil, ""), nil
 					case req.URL.Path == exchangePath && c.newer && exchanges(t, req, subject):
@@ -140,9 +148,21 @@ func TestRobotRefused(t *testing.T) {
 			return said(r, 307, http.Header{"Location": {"https://other.example/"}}, "")
 		}, []string{"other.example", "not allowed"}, 2},
 		"down":         {token, func(r *http.Request) *http.Response { return said(r, 502, nil, "") }, []string{"502"}, 2},
-		"an HTML page": {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "<html>"+token) }, []string{"not a JSON object"}, 1},
-		"no password":  {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "{}") }, []string{"neither"}, 1},
-		"endless":      {token, func(r *http.Request) *http.Response { return said(r, 200, nil, strings.Repeat("x", maxToken+1)) }, []string{"sign in"}, 1},
+		"an HTML page": {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "<html>"+token) }, []string{"not a JSON object", "3.13"}, 2},
+		"an HTML page, then unknown": {token, func(r *http.Request) *http.Response {
+			if r.URL.Path == robotPath {
+				return said(r, 200, nil, "<html>"+token)
+			}
+			return said(r, 404, nil, "")
+		}, []string{"404", "3.13"}, 2},
+		"an HTML page, then refused": {token, func(r *http.Request) *http.Response {
+			if r.URL.Path == robotPath {
+				return said(r, 200, nil, "<html>"+token)
+			}
+			return said(r, 401, nil, "")
+		}, []string{"401", "issuer"}, 2},
+		"no password": {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "{}") }, []string{"neither"}, 2},
+		"endless":     {token, func(r *http.Request) *http.Response { return said(r, 200, nil, strings.Repeat("x", maxToken+1)) }, []string{"sign in", "too long"}, 2},
 		"to another": {token, func(r *http.Request) *http.Response {
 			return said(r, 302, http.Header{"Location": {"https://other.example/"}}, "")
 		}, []string{"other.example", "not allowed"}, 1},

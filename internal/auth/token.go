@@ -52,6 +52,12 @@ type realm struct {
 	grant url.Values
 }
 
+// noToken is why a complete answer has no token.
+type noToken struct{ error }
+
+// Unwrap returns the cause.
+func (n noToken) Unwrap() error { return n.error }
+
 // ask requests a token. It reads a limited answer.
 func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, scopes []Scope, final func(*wire.Error) bool) (*token, error) {
 	req, err := r.request(ctx, c, scopes)
@@ -67,6 +73,9 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 			raw, err := wire.ReadAll(resp, maxToken)
 			if err == nil {
 				got, err = parseToken(raw, born)
+			}
+			if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+				err = noToken{err}
 			}
 			return err
 		},
