@@ -17,6 +17,7 @@ import (
 
 	"github.com/draysync/dray/internal/backoff"
 	"github.com/draysync/dray/internal/flight"
+	"github.com/draysync/dray/internal/switching"
 )
 
 // Options of a [Client]. Cloud and Credential are required.
@@ -175,7 +176,7 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, body []byt
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("User-Agent", c.options.UserAgent)
-	response, err := c.http.Do(r)
+	response, err := switching.Refused(c.http.Do(r)) //nolint:bodyclose // it is, below
 	if err != nil {
 		if ctx.Err() != nil {
 			return answer{}, context.Cause(ctx)

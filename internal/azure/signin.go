@@ -12,6 +12,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/draysync/dray/internal/switching"
 )
 
 // signer gets tokens from Entra with one credential.
@@ -118,7 +120,7 @@ type tripKey struct{}
 
 // Do implements azcore's policy.Transporter.
 func (c carrier) Do(r *http.Request) (*http.Response, error) {
-	response, err := c.client.Do(r)
+	response, err := switching.Refused(c.client.Do(r))
 	if err == nil {
 		response.Body = bounded{io.LimitReader(response.Body, maxSignIn), response.Body}
 	}

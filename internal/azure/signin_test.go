@@ -2,6 +2,7 @@ package azure
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -28,6 +29,10 @@ func TestNoCredentialAtAll(t *testing.T) {
 		"nobody answers": func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
+		},
+		"somebody switches protocols": func(r *http.Request) (*http.Response, error) {
+			body, _ := io.Pipe() // only its Close ends the reading of it
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Header: http.Header{}, Body: body, Request: r}, nil
 		},
 		"a proxy refuses": func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusBadGateway, Header: http.Header{}, Body: http.NoBody, Request: r}, nil

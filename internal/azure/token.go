@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/draysync/dray/internal/switching"
 )
 
 // RegistryToken returns a refresh token of a registry, and when to ask for the next. It exchanges Entra's token for it (Azure/acr,
@@ -129,7 +131,7 @@ func (c *Client) form(ctx context.Context, to string, form url.Values, into any)
 
 func (c *Client) send(r *http.Request, into any) error {
 	r.Header.Set("User-Agent", c.options.UserAgent)
-	response, err := c.http.Do(r)
+	response, err := switching.Refused(c.http.Do(r)) //nolint:bodyclose // it is, below
 	if err != nil {
 		if r.Context().Err() != nil {
 			return context.Cause(r.Context())

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2/google"
 
 	"github.com/draysync/dray/internal/file"
+	"github.com/draysync/dray/internal/switching"
 )
 
 // session is one attempt to get a token. It keeps how the last request failed: the errors of x/oauth2 quote whole answers.
@@ -49,7 +50,7 @@ const maxBody = 1 << 20
 // RoundTrip sends a request, and remembers how it failed.
 func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.failed = nil
-	resp, err := s.options.HTTP.RoundTrip(r)
+	resp, err := switching.Refused(s.options.HTTP.RoundTrip(r))
 	if err != nil {
 		s.failed = &answer{host: r.URL.Host, text: err.Error()}
 		return nil, err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/time/rate"
+
+	"github.com/draysync/dray/internal/switching"
 )
 
 const (
@@ -86,7 +88,7 @@ func (s *sparing) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !s.rate.Allow() {
 		return nil, errors.New("the keys were requested just now")
 	}
-	answer, err := s.RoundTripper.RoundTrip(r)
+	answer, err := switching.Refused(s.RoundTripper.RoundTrip(r))
 	if err == nil {
 		answer.Body = http.MaxBytesReader(nil, answer.Body, maxKeys)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/record"
+	"github.com/draysync/dray/internal/switching"
 )
 
 const (
@@ -193,7 +194,7 @@ func (c *Client) do(ctx context.Context, method, path string) (status int, body 
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	response, err := c.http.Do(request)
+	response, err := switching.Refused(c.http.Do(request))
 	if err != nil {
 		return 0, nil, c.unreachable(err)
 	}

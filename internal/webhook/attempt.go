@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/backoff"
+	"github.com/draysync/dray/internal/switching"
 )
 
 const (
@@ -49,12 +50,12 @@ func (s *Sender) attempt(ctx context.Context, hook *compiled, n *notice) *fault 
 	}
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("User-Agent", s.agent)
-	answer, err := s.transport.RoundTrip(request)
+	answer, err := switching.Refused(s.transport.RoundTrip(request)) //nolint:bodyclose // it is, below
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("no answer within %s", attemptTime)
 		}
-		return &fault{err: fmt.Errorf("ask %s: %w", hook.url.Host, hook.redacted(err)), again: true}
+		return &fault{err: fmt.Errorf("ask %s: %w", hook.url.Host, hook.redacted(err)), again: !errors.Is(err, switching.ErrSwitched)}
 	}
 	defer answer.Body.Close()
 	// The status has been said; whether the rest arrives does not matter.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,7 +51,11 @@ func TestRetries(t *testing.T) {
 		"400":                {answers: []func() (*http.Response, error){code(400)}, lost: true, says: "msg=\"notification given up\" job=alpine reason=failed attempt=1 err=\"ask hooks.example: the answer is 400 Bad Request\""},
 		"404":                {answers: []func() (*http.Response, error){code(404)}, lost: true},
 		"410 asking a retry": {answers: []func() (*http.Response, error){code(410, "Retry-After", "1")}, lost: true},
-		"304":                {answers: []func() (*http.Response, error){code(304)}, lost: true},
+		"101": {
+			answers: []func() (*http.Response, error){switched}, lost: true,
+			says: "ask hooks.example: the answer is 101 Switching Protocols",
+		},
+		"304": {answers: []func() (*http.Response, error){code(304)}, lost: true},
 		"307": {
 			answers: []func() (*http.Response, error){code(307, "Location", "https://elsewhere.example/")},
 			lost:    true, says: "redirects are not followed",
@@ -91,6 +96,12 @@ func TestRetries(t *testing.T) {
 
 func code(n int, header ...string) func() (*http.Response, error) {
 	return func() (*http.Response, error) { return status(n, header...) }
+}
+
+// switched has a body as net/http makes it: only its Close ends the reading of it.
+func switched() (*http.Response, error) {
+	body, _ := io.Pipe()
+	return &http.Response{StatusCode: http.StatusSwitchingProtocols, Header: http.Header{}, Body: body}, nil
 }
 
 // broken fails as a transport with a client of its own would, and with the URL in the innermost text.

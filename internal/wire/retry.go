@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/backoff"
+	"github.com/draysync/dray/internal/switching"
 )
 
 // Retries configures retries. The zero value means the defaults.
@@ -47,7 +48,7 @@ func retryableStatus(status int) bool {
 // mayPass reports whether a request without an answer may get one later. Exceptions are what the caller cancelled, answers that are too
 // slow or too long, and lasting configuration errors such as an unknown certificate authority.
 func mayPass(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTooLong) || errors.Is(err, ErrSlow) || errors.Is(err, errDeadline) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTooLong) || errors.Is(err, ErrSlow) || errors.Is(err, errDeadline) || errors.Is(err, switching.ErrSwitched) {
 		return false
 	}
 	if _, ok := errors.AsType[*strayError](err); ok {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/backoff"
+	"github.com/draysync/dray/internal/switching"
 )
 
 // Options of a [Transport].
@@ -327,7 +328,7 @@ func (t *Transport) attempt(req *http.Request, call Call, slot *slot) (*http.Res
 	if err != nil {
 		return nil, watch, because(attempt.Context(), err)
 	}
-	resp, err := t.base.RoundTrip(attempt)
+	resp, err := switching.Refused(t.base.RoundTrip(attempt))
 	if err != nil {
 		return nil, watch, because(attempt.Context(), err)
 	}
