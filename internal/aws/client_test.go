@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,11 +28,12 @@ const (
 
 // stand is an AWS, a client of it, and the hosts that were asked.
 type stand struct {
-	cloud  *emulator.Cloud
-	client *Client
-	mu     sync.Mutex
-	hosts  []string
-	down   error // what all requests end with
+	cloud    *emulator.Cloud
+	client   *Client
+	mu       sync.Mutex
+	hosts    []string
+	down     error // what all requests end with
+	switches bool  // all answers switch to another protocol
 }
 
 // RoundTrip answers a request as the host that it is for.
@@ -42,6 +44,10 @@ func (s *stand) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Unlock()
 	if down != nil {
 		return nil, down
+	}
+	if s.switches {
+		body, _ := io.Pipe() // only its Close ends the reading of it
+		return &http.Response{StatusCode: http.StatusSwitchingProtocols, Header: http.Header{}, Body: body, Request: r}, nil
 	}
 	return registry.Network{r.URL.Host: s.cloud}.RoundTrip(r)
 }
@@ -229,6 +235,26 @@ func TestErrors(t *testing.T) {
 					t.Errorf("the secret %q is in %s", text, err)
 				}
 			}
+		})
+	}
+}
+
+// TestSwitches: what switches to another protocol in place of an answer is not waited for.
+func TestSwitches(t *testing.T) {
+	for name, env := range map[string][]string{
+		"keys":     {"AWS_ACCESS_KEY_ID", keyID, "AWS_SECRET_ACCESS_KEY", secret},
+		"role":     {"AWS_ROLE_ARN", mirrorRole, "AWS_WEB_IDENTITY_TOKEN_FILE", write(t, "ey.jwt")},
+		"pod":      {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token"},
+		"instance": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStand(t, emulator.Options{}, env...)
+				s.switches = true
+				if _, err := s.client.Token(t.Context(), ours, Identity{}); err == nil {
+					t.Error("there is a token")
+				}
+			})
 		})
 	}
 }

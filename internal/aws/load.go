@@ -16,6 +16,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/draysync/dray/internal/switching"
 )
 
 const (
@@ -79,13 +81,16 @@ func (i instance) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return got, nil
 }
 
-// bound limits what is read of an answer.
+// bound limits what is read of an answer, and refuses one without an end.
 func bound(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("bound", func(
 		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
 	) (middleware.DeserializeOutput, middleware.Metadata, error) {
 		out, metadata, err := next.HandleDeserialize(ctx, in)
 		if response, ok := out.RawResponse.(*smithyhttp.Response); ok && response.Body != nil {
+			if _, refused := switching.Refused(response.Response, nil); refused != nil { //nolint:bodyclose // the SDK does
+				return out, metadata, refused
+			}
 			response.Body = bounded{io.LimitReader(response.Body, maxBody), response.Body}
 		}
 		return out, metadata, err
