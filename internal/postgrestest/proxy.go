@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ type Proxy struct {
 	fault  Fault
 	done   int
 	silent bool
+	holds  []hold
 	// down is set while the server is not to be there, and gone is closed when that begins.
 	down bool
 	gone chan struct{}
@@ -71,6 +73,37 @@ func (p *Proxy) Next(word string, fault Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.word, p.fault = word, fault
+}
+
+// hold is a question that waits, or whose answer does.
+type hold struct {
+	words  []string
+	answer bool
+	wait   func()
+}
+
+// Hold has the next question with all of the words in it wait until wait returns, before it is passed on; or its answer, if that is set.
+func (p *Proxy) Hold(answer bool, wait func(), words ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holds = append(p.holds, hold{words, answer, wait})
+}
+
+// held returns what a question, or its answer, waits for; nil for nothing.
+func (p *Proxy) held(asked []byte) (question, answer func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, h := range p.holds {
+		if slices.ContainsFunc(h.words, func(word string) bool { return !bytes.Contains(asked, []byte(word)) }) {
+			continue
+		}
+		p.holds = slices.Delete(p.holds, i, i+1)
+		if h.answer {
+			return nil, h.wait
+		}
+		return h.wait, nil
+	}
+	return nil, nil
 }
 
 // Silence has all connections suffer Swallow at their next question, also those that are made from now on.
@@ -147,8 +180,9 @@ func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
 	var both sync.WaitGroup
 	ended := make(chan struct{}, 2)
 	mute := make(chan struct{})
-	both.Go(func() { p.ask(client, server, mute, stopped); ended <- struct{}{} })
-	both.Go(func() { answer(client, server, mute); ended <- struct{}{} })
+	waits := make(chan func(), 1) // before the next answer
+	both.Go(func() { p.ask(client, server, waits, mute, stopped); ended <- struct{}{} })
+	both.Go(func() { answer(client, server, waits, mute); ended <- struct{}{} })
 	select {
 	case <-ended:
 	case <-gone:
@@ -159,7 +193,7 @@ func (p *Proxy) serve(client net.Conn, stopped <-chan struct{}) {
 	both.Wait()
 }
 
-func (p *Proxy) ask(client, server net.Conn, mute chan<- struct{}, stopped <-chan struct{}) {
+func (p *Proxy) ask(client, server net.Conn, waits chan<- func(), mute chan<- struct{}, stopped <-chan struct{}) {
 	var asked []byte // what was read last, since a word may come in two pieces
 	for buffer := make([]byte, 64<<10); ; {
 		n, err := client.Read(buffer)
@@ -178,6 +212,13 @@ func (p *Proxy) ask(client, server net.Conn, mute chan<- struct{}, stopped <-cha
 				return
 			}
 		}
+		question, late := p.held(buffer[:n])
+		if question != nil {
+			question()
+		}
+		if late != nil {
+			waits <- late
+		}
 		if _, err := server.Write(buffer[:n]); err != nil {
 			return
 		}
@@ -185,7 +226,7 @@ func (p *Proxy) ask(client, server net.Conn, mute chan<- struct{}, stopped <-cha
 }
 
 // answer passes on answers, but after mute is closed: then it ends with the first one.
-func answer(client, server net.Conn, mute <-chan struct{}) {
+func answer(client, server net.Conn, waits <-chan func(), mute <-chan struct{}) {
 	for buffer := make([]byte, 64<<10); ; {
 		n, err := server.Read(buffer)
 		if err != nil {
@@ -194,6 +235,8 @@ func answer(client, server net.Conn, mute <-chan struct{}) {
 		select {
 		case <-mute:
 			return
+		case wait := <-waits:
+			wait()
 		default:
 		}
 		if _, err := client.Write(buffer[:n]); err != nil {

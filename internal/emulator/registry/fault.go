@@ -8,8 +8,8 @@ import (
 )
 
 // Fault is one way to go wrong. What a zero field would do is not done, so the zero Fault changes nothing; fields
-// combine, in this order: Delay, then Hang, Reset or Status, and where none of these ends the request it is answered as
-// usual, with Header, Trickle, Endless, CutAt, CutRequestAt and FlipByte applied.
+// combine, in this order: Delay, Before, then Hang, Reset or Status, and where none of these ends the request it is answered as
+// usual, with Header, Trickle, Endless, CutAt, CutRequestAt and FlipByte applied; then After.
 type Fault struct {
 	// Match chooses requests; nil is all. It must not call Inject or a fault's remove.
 	Match func(*http.Request) bool
@@ -17,6 +17,9 @@ type Fault struct {
 	Times int
 	// Delay passes before anything else; it ends early with the request's context.
 	Delay time.Duration
+	// Before is called before the request is processed, and After once it is, before an answer of less than 2 KB leaves. The request waits until
+	// they return.
+	Before, After func()
 	// Hang holds the request until its context ends, and never answers.
 	Hang bool
 	// Reset closes the connection at once, without an answer.

@@ -298,3 +298,18 @@ func TestRequestLog(t *testing.T) {
 		t.Errorf("%d requests after Reset", n)
 	}
 }
+
+func TestFaultBeforeAndAfter(t *testing.T) {
+	r := registry.New(registry.Options{})
+	socket := registrytest.Start(t, r)
+	image := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{})
+	var seen []string
+	see := func() { seen = append(seen, r.Digest("a", "v1")) }
+	r.Inject(registry.Fault{Match: registry.MatchKind(http.MethodPut, registry.KindManifest), Before: see, After: see})
+	if err := image.PushTo(t.Context(), http.DefaultClient, socket.URL, "a", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"", image.Digest}, seen); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -54,6 +54,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !wait(r.Context(), g.latency+fault.Delay) {
 		panic(http.ErrAbortHandler)
 	}
+	if fault.Before != nil {
+		fault.Before()
+	}
 	switch {
 	case fault.Hang:
 		<-r.Context().Done()
@@ -65,6 +68,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(out, fault.Body)
 	default:
 		g.next.ServeHTTP(out, &in)
+		if fault.After != nil {
+			fault.After()
+		}
 	}
 	if out.cut.Load() {
 		panic(http.ErrAbortHandler)
