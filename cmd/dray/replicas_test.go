@@ -32,12 +32,18 @@ type cluster struct {
 	replicas       []*running
 	desks          []desk
 	images         int64
+	// lease is that of all replicas, lines are more of the config of each, and mappings, where it is set, returns more mappings of one.
+	lease    time.Duration
+	lines    []string
+	mappings func(replica int) []string
 
 	mu sync.Mutex
 	// under counts the runs under way of each job, as its source sees them: each lists the tags once, and slowly; twice is set where there
 	// were two.
 	under map[string]int
 	twice string
+	// ran is when runs of each job listed the tags.
+	ran map[string][]time.Time
 }
 
 // steady are jobs that run all the time; the job "asked" runs when it is asked for.
@@ -52,8 +58,8 @@ func newCluster(t *testing.T, replicas int) *cluster {
 func newClusterOver(t *testing.T, database string, ledger *postgrestest.Proxy, replicas int) *cluster {
 	t.Helper()
 	c := &cluster{
-		t: t, database: database, ledger: ledger, apart: map[int]*postgrestest.Proxy{}, under: map[string]int{},
-		source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
+		t: t, database: database, ledger: ledger, apart: map[int]*postgrestest.Proxy{}, under: map[string]int{}, ran: map[string][]time.Time{},
+		lease: 10 * time.Second, source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
 	}
 	c.from, c.to = start(t, c.source), start(t, c.target)
 	for i := range steady {
@@ -61,19 +67,22 @@ func newClusterOver(t *testing.T, database string, ledger *postgrestest.Proxy, r
 	}
 	c.push("asked")
 	c.source.Inject(registry.Fault{Delay: 300 * time.Millisecond, Match: func(r *http.Request) bool {
-		if !strings.Contains(r.URL.Path, "/steady-") || !strings.HasSuffix(r.URL.Path, "/tags/list") {
+		repository, lists := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/v2/"), "/tags/list")
+		job, _, _ := strings.Cut(repository, ".") // a variant of the job may follow
+		if !lists || !strings.HasPrefix(job, "steady-") && !strings.HasPrefix(job, "rolling-") {
 			return false
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.under[r.URL.Path]++; c.under[r.URL.Path] > 1 {
-			c.twice = r.URL.Path
+		c.ran[job] = append(c.ran[job], time.Now())
+		if c.under[job]++; c.under[job] > 1 {
+			c.twice = job
 		}
 		go func() {
 			<-r.Context().Done()
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.under[r.URL.Path]--
+			c.under[job]--
 		}()
 		return true
 	}})
@@ -105,13 +114,17 @@ func (c *cluster) write(replica int, more ...string) {
 	}
 	lines := []string{
 		"version: 1", serverLine(c.desks[replica].socket), "stateDir: " + filepath.Join(c.desks[replica].target, "state"), "shutdownGrace: 1s",
-		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: 10s}", withPassword(ledger), replica), "mappings:",
+		fmt.Sprintf("cluster: {ledger: '%s', name: replica-%d, lease: %s}", withPassword(ledger), replica, c.lease),
 	}
+	lines = append(append(lines, c.lines...), "mappings:")
 	for i := range steady {
 		lines = append(lines, mapping("name: steady-%d, source: '%s/steady-%d', target: '%s/steady-%d', tags: ['v*'], schedule: '@every 10s', referrers: false", i, c.from, i, c.to, i))
 	}
 	for _, job := range append([]string{"asked"}, more...) {
 		lines = append(lines, mapping("name: %s, source: '%s/%s', target: '%s/%s', tags: ['v*'], referrers: false", job, c.from, job, c.to, job))
+	}
+	if c.mappings != nil {
+		lines = append(lines, c.mappings(replica)...)
 	}
 	c.desks[replica].write(c.desks[replica].config, strings.Join(lines, "\n"))
 }
