@@ -19,6 +19,8 @@ import (
 const (
 	// attemptTime bounds one attempt, from the look-up of the name to the end of the answer.
 	attemptTime = 10 * time.Second
+	// restTime bounds the reading of an answer's text, for which the next event waits.
+	restTime = time.Second
 	// maxAnswer is how much of an answer is read, so that the connection can be used again.
 	maxAnswer = 4 << 10
 	// maxRetryAfter bounds what a receiver may ask for.
@@ -59,6 +61,7 @@ func (s *Sender) attempt(ctx context.Context, hook *compiled, n *notice) *fault 
 	}
 	defer answer.Body.Close()
 	// The status has been said; whether the rest arrives does not matter.
+	defer time.AfterFunc(restTime, cancel).Stop()
 	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
 	return judge(hook.url.Host, answer, time.Now())
 }
@@ -103,7 +106,7 @@ func judge(host string, answer *http.Response, now time.Time) *fault {
 	return f
 }
 
-// redacted takes out of an error of the transport what the URL says beside the host.
+// redacted takes out of an error of the transport what the URL says beside the host. The transport may quote all that a receiver has sent.
 func (c *compiled) redacted(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -113,7 +116,7 @@ func (c *compiled) redacted(err error) error {
 	for _, secret := range c.secrets() {
 		text = strings.ReplaceAll(text, secret, "…")
 	}
-	if text == err.Error() {
+	if text = clean(text, maxText); text == err.Error() {
 		return err
 	}
 	return errors.New(text)

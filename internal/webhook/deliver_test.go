@@ -151,6 +151,26 @@ func TestAttemptIsBounded(t *testing.T) {
 	})
 }
 
+// TestAnswerThatDribbles: an answer that has been given and does not end holds up the next event for a second.
+func TestAnswerThatDribbles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReceiver(func(ctx context.Context, _ int, _ delivery) (*http.Response, error) {
+			body, end := io.Pipe()
+			context.AfterFunc(ctx, func() { _ = end.Close() })
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body}, nil
+		})
+		s, _ := start(t, r, Hook{URL: hookURL})
+		for range 3 {
+			s.Send(failed("alpine"))
+		}
+		time.Sleep(2500 * time.Millisecond)
+		synctest.Wait()
+		if stats := s.Stats(); len(r.all()) != 3 || stats[0].Sent != 2 {
+			t.Errorf("%d requests after 2.5 s, %+v", len(r.all()), stats)
+		}
+	})
+}
+
 // TestGivenUpByAge has a receiver that is away for ten hours.
 func TestGivenUpByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -139,6 +139,9 @@ func TestRedacted(t *testing.T) {
 	if got := hook[0].redacted(plain); !errors.Is(got, plain) {
 		t.Errorf("got another error: %v", got)
 	}
+	if got := hook[0].redacted(errors.New("malformed \x1b[2J" + strings.Repeat(hook[0].url.Path, 1000))).Error(); len(got) > 4*maxText || strings.ContainsRune(got, 0x1b) {
+		t.Errorf("%d bytes: %q", len(got), got)
+	}
 	for _, text := range []string{hook[0].url.String(), hook[0].url.RequestURI(), hook[0].url.Path, hook[0].url.RawQuery, token} {
 		if got := hook[0].redacted(errors.New("dial " + text + ": no")); strings.Contains(got.Error(), token) {
 			t.Errorf("got %v", got)
