@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 
 	"github.com/draysync/dray/internal/config"
@@ -25,12 +24,27 @@ type looks struct {
 // look has the jobs that may choose the tags check them soon. The tag of a signature stands for those of the images that wait for it, too, and so does the
 // digest of an image.
 func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Outcome, error) {
+	outcomes, wanted := l.wanted(tags)
+	if len(wanted) == 0 {
+		return outcomes, nil
+	}
+	return outcomes, unavailable(l.daemon.Look(ctx, wanted))
+}
+
+// wanted returns the outcomes of tags, and by the jobs' names which tags they are to check. One event may name ten thousand tags.
+func (l looks) wanted(tags []image.Reference) ([]receiver.Outcome, map[string][]image.Reference) {
 	sources := l.sources.Load()
 	outcomes := make([]receiver.Outcome, len(tags))
 	wanted := map[string][]image.Reference{}
+	type wish struct {
+		job string
+		tag image.Reference
+	}
+	noted := map[wish]bool{}
 	want := func(tag image.Reference, jobs []string) {
 		for _, job := range jobs {
-			if !slices.Contains(wanted[job], tag) {
+			if w := (wish{job, tag}); !noted[w] {
+				noted[w] = true
 				wanted[job] = append(wanted[job], tag)
 			}
 		}
@@ -64,10 +78,7 @@ func (l looks) look(ctx context.Context, tags []image.Reference) ([]receiver.Out
 			outcomes[i] = receiver.Unwanted
 		}
 	}
-	if len(wanted) == 0 {
-		return outcomes, nil
-	}
-	return outcomes, unavailable(l.daemon.Look(ctx, wanted))
+	return outcomes, wanted
 }
 
 func receiversOf(cfg *config.Config) []receiver.Receiver {

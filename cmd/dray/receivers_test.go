@@ -25,6 +25,7 @@ import (
 	"github.com/draysync/dray/internal/daemon"
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
+	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/metrics"
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/notify"
@@ -257,6 +258,40 @@ func TestEventStorm(t *testing.T) {
 	}
 	if got := r.status(t).Receivers[0].Events["accepted"]; got != int64(tags+events) {
 		t.Errorf("%d accepted", got)
+	}
+}
+
+// TestManyTagsOfAnEvent: the work for an event grows with its tags, and not with their square. It compares times, of which the smallest count.
+func TestManyTagsOfAnEvent(t *testing.T) {
+	cfg, err := config.Parse("dray.yaml", []byte("version: 1\nmappings: [{name: a, source: a.io/x, target: t.io/x, tags: ['*']}]\n"), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := plan.Compile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := looks{sources: &atomic.Pointer[plan.Sources]{}, unsigned: &mirror.Unsigned{}}
+	l.sources.Store(new(plan.SourcesOf(jobs)))
+	least := func(n int) time.Duration {
+		var tags []image.Reference
+		for i := range n {
+			tags = append(tags, image.Repository{Registry: "a.io", Path: "x"}.Tag(fmt.Sprint("t", i)))
+		}
+		tags = append(tags, tags[0])
+		best := time.Hour
+		for range 5 {
+			begun := time.Now()
+			outcomes, wanted := l.wanted(tags)
+			best = min(best, time.Since(begun))
+			if len(wanted["a"]) != n || len(outcomes) != n+1 || outcomes[n] != receiver.Accepted {
+				t.Fatalf("%d of %d tags are wanted", len(wanted["a"]), n)
+			}
+		}
+		return best
+	}
+	if few, many := least(1000), least(10_000); many > 40*few {
+		t.Errorf("1,000 tags take %s, 10,000 take %s", few, many)
 	}
 }
 
