@@ -116,7 +116,8 @@ func (m *Member) next(ctx context.Context, but []string) (time.Duration, error) 
 }
 
 // End records the run of a claim, the state of its job after it, and when it runs next, all or nothing. What others have changed meanwhile
-// stays: what they ask for, and what is planned if the job has changed. The error is record.ErrLost for a claim that is lost.
+// stays: what they ask for, and what is planned if the job has changed. It then runs as it is now, also where it has changed back meanwhile, so that its
+// offer did not see this run. The error is record.ErrLost for a claim that is lost.
 func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun, state record.State) error {
 	if err := checkJob(run.Job); err != nil {
 		return fmt.Errorf("store: end a run: %w", err)
@@ -124,8 +125,8 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 	bound(&run)
 	const query = "UPDATE {jobs} SET member = NULL, begun = 0, begun_cause = '', urgent = false, seen = ?, fingerprint = ?, started = ?, ended = ?, succeeded = ?, failures = ?, " +
 		"given = ?, vain = ?, claimed = '[]', again = ?, again_at = ?, tried = ?, deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
-		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
-		"WHERE name = ? AND member = ? AND token = ?"
+		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? WHEN due = 0 OR due_cause <> ? THEN ? ELSE due END, " +
+		"due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE ? END WHERE name = ? AND member = ? AND token = ?"
 	id, err := m.holder(claim.Token)
 	if err != nil {
 		return err
@@ -135,8 +136,8 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 		againAt = milliseconds(state.AgainAt.Add(time.Millisecond - 1)) // not sooner
 	}
 	end := do(query, now, record.Text(state.Fingerprint), milliseconds(state.Started), milliseconds(state.Ended), milliseconds(state.Succeeded), state.Failures,
-		milliseconds(state.Given), state.Vain, array(state.Again), againAt, state.Tried, planned, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.Asked, planned, state.Trigger,
-		claim.Job, id, claim.Token)
+		milliseconds(state.Given), state.Vain, array(state.Again), againAt, state.Tried, planned, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.First, now,
+		record.Asked, planned, state.Trigger, record.First, claim.Job, id, claim.Token)
 	return m.settle(ctx, claim.Token, claim.Job, slices.Concat([]statement{end}, putRun(&run), putActions(&run), []statement{m.dropParts(claim)}))
 }
 

@@ -167,12 +167,21 @@ func TestEnd(t *testing.T) {
 	if s := state(); !s.Due.Equal(d.Now().Add(time.Second)) || s.Planned != "g" {
 		t.Error(s)
 	}
+	d.pass(time.Second)
+	claim = taken(t, m)
+	changed = plans(d, "f", 1) // it has changed back, and so is not due
+	changed[0].State.Due, changed[0].State.Trigger = time.Time{}, record.Scheduled
+	offer(t, m, "one again", changed)
+	must(t, endRun(d, m, claim))
+	if s := state(); !s.Due.Equal(d.Now()) || s.Trigger != record.First || s.Planned != "f" {
+		t.Error(s)
+	}
 	offer(t, m, "three", nil)
 	d.pass(2 * time.Second)
 	if claim := taken(t, m); claim != nil {
 		t.Error("a job that is removed was taken", claim)
 	}
-	if runs := history(t, m.ledger.Store, HistoryQuery{}); len(runs) != 2 {
+	if runs := history(t, m.ledger.Store, HistoryQuery{}); len(runs) != 3 {
 		t.Error(len(runs))
 	}
 }
