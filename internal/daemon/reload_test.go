@@ -98,6 +98,22 @@ func TestChangedWhileDeferring(t *testing.T) {
 	})
 }
 
+// A run whose imports are refused since the job has changed is as good as none, also where the job is as it was when it ends.
+func TestChangedThereAndBack(t *testing.T) {
+	result := func(_ string, run int) mirror.Result {
+		if run > 1 {
+			return mirror.Result{}
+		}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Deferred, Err: record.ErrLost}}}
+	}
+	inBubble(t, config{jobs: []Job{job(t, "a", "")}, takes: minute, result: result}, func(t *testing.T, s *stand) {
+		time.Sleep(hour)
+		if diff := cmp.Diff([]time.Duration{0, minute}, s.runs("a")); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // A generation lives as long as a run of it.
 func TestGenerationEndsWithItsRuns(t *testing.T) {
 	inBubble(t, config{jobs: []Job{job(t, "a", "")}, takes: hour}, func(t *testing.T, s *stand) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/draysync/dray/internal/diff"
@@ -101,11 +102,17 @@ func (d *Daemon) work(r *running) (Run, error) {
 	if isClosed(closed) && cut(result) {
 		result.Err = errWindowEnded
 	}
-	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil || isClosed(closed), d.options.View.Now())
+	run := r.ended(result, isClosed(d.draining) || d.ctx.Err() != nil || isClosed(closed) || outdated(result), d.options.View.Now())
 	if waits := status(r.job, run.State, run.Ended); waits.OutsideWindows {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "the next run waits for a window", slog.String("job", r.job.Name), slog.Time("next", waits.Due))
 	}
 	return run, d.options.Work.End(d.last, r.claim, run.JobRun, run.State)
+}
+
+// outdated reports whether imports of a run were refused since the job has changed meanwhile: what it has left undone is due at once, whatever the job
+// is then.
+func outdated(result mirror.Result) bool {
+	return slices.ContainsFunc(result.Outcomes, func(out mirror.Outcome) bool { return errors.Is(out.Err, record.ErrLost) })
 }
 
 // errWindowEnded is the error of a run that was cut by the end of its window.
