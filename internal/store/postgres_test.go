@@ -19,7 +19,7 @@ func TestPostgres(t *testing.T) {
 		{"TouchJobs", TestTouchJobs}, {"ReadingWritesOnceADay", TestReadingWritesOnceADay}, {"HistoryHeld", TestHistoryHeld},
 		{"PruneBeyondManifests", TestPruneBeyondManifests},
 		{"ManifestDamaged", TestManifestDamaged}, {"PruneBySize", TestPruneBySize}, {"PruneManyRuns", TestPruneManyRuns},
-		{"NotWritable", TestNotWritable}, {"PruneTogether", TestPruneTogether}, {"Texts", TestTexts}, {"BudgetsAreChangedInTurn", TestBudgetsAreChangedInTurn},
+		{"NotWritable", TestNotWritable}, {"PruneTogether", TestPruneTogether}, {"PruneOfManyRepositories", TestPruneOfManyRepositories}, {"Texts", TestTexts}, {"BudgetsAreChangedInTurn", TestBudgetsAreChangedInTurn},
 	} {
 		t.Run(tt.name, tt.test)
 	}

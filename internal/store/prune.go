@@ -11,6 +11,8 @@ const (
 	// pruneRows is how many manifests one transaction deletes by age, fitRows how many by total size: other writers get their turns in between.
 	pruneRows = 100
 	fitRows   = 8
+	// pruneRepositories is how many repositories are looked up at once.
+	pruneRepositories = 1000
 	// pruneSteps limits how often the kept age is halved to meet a size.
 	pruneSteps = 16
 )
@@ -165,15 +167,37 @@ func (s *Store) dropOthers(ctx context.Context, before moment) error {
 	if err != nil {
 		return err
 	}
-	for id := int64(0); ; {
-		err := s.queryRow(ctx, "SELECT coalesce(min(id), 0) FROM {repositories} WHERE id > ?", id).Scan(&id)
-		if err != nil || id == 0 {
+	for last := int64(0); ; {
+		ids, err := s.unused(ctx, last, before)
+		if len(ids) == 0 || err != nil {
 			return err
 		}
-		if err := s.dropRepository(ctx, id, before); err != nil {
-			return err
+		for _, last = range ids {
+			if err := s.dropRepository(ctx, last, before); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// unused returns the next repositories, after an id, of which something was last used before a time, so that nothing is written for the others:
+// of ten thousand mappings there are twenty thousand, and a ledger may be far away.
+func (s *Store) unused(ctx context.Context, after int64, before moment) (ids []int64, err error) {
+	const query = "SELECT id FROM {repositories} r WHERE id > ? AND (used < ? OR EXISTS (SELECT 1 FROM {blobs} WHERE repository = r.id AND used < ?) " +
+		"OR EXISTS (SELECT 1 FROM {referrers} WHERE repository = r.id AND used < ?)) ORDER BY id LIMIT ?"
+	rows, err := s.query(ctx, query, after, before, before, before, pruneRepositories)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
 }
 
 // dropRepository deletes what was not used of a repository, and the repository if nothing is left of it. These are transactions of their

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,6 +39,41 @@ func TestPruneByAge(t *testing.T) {
 	d.pass(time.Hour)
 	must(t, s.Prune(ctx, d.Now(), 0))
 	if got := count(t, s); got != 0 {
+		t.Errorf("%d rows are left", got)
+	}
+}
+
+// counted counts what is written.
+type counted struct {
+	dialect
+	writes int
+}
+
+func (c *counted) write(ctx context.Context, list []statement, once bool) (int64, error) {
+	c.writes++
+	return c.dialect.write(ctx, list, once)
+}
+
+// TestPruneOfManyRepositories: of repositories that are used nothing is written, since there are many and a ledger may be far away; and of those that
+// are not each is found.
+func TestPruneOfManyRepositories(t *testing.T) {
+	fulltest.Long(t)
+	const repositories = pruneRepositories + 10
+	d := newStand(t)
+	s, ctx := d.open(t), t.Context()
+	for i := range repositories {
+		must(t, s.AddBlobs(ctx, repo(fmt.Sprint("r", i)), digests(0, 1), true))
+	}
+	c := &counted{dialect: s.dialect}
+	s.dialect = c
+	must(t, s.Prune(ctx, d.Now().Add(-10*24*time.Hour), 0))
+	if got := count(t, s); c.writes > 10 || got != 2*repositories {
+		t.Errorf("%d writes, %d rows are left", c.writes, got)
+	}
+	d.pass(30 * 24 * time.Hour)
+	must(t, s.AddBlobs(ctx, repo("r7"), digests(1, 2), true))
+	must(t, s.Prune(ctx, d.Now().Add(-10*24*time.Hour), 0))
+	if got := count(t, s); got != 2 || held(t, s, repo("r7"), digests(1, 2)...) != 1 {
 		t.Errorf("%d rows are left", got)
 	}
 }
