@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,7 +81,7 @@ func placeholder(name string) string {
 	return strings.Join(append([]string{"value"}, words...), "-")
 }
 
-// content returns the content of a file, without the line break at its end.
+// content returns the content of a file, without the line break at its end and the byte order mark that Windows puts before it.
 func (e expander) content(name string) (string, error) {
 	path, err := e.locate(name)
 	if err != nil {
@@ -93,7 +94,10 @@ func (e expander) content(name string) (string, error) {
 	if len(data) > maxExpanded {
 		return "", fmt.Errorf("the file %s is larger than %d bytes", quote(name), maxExpanded)
 	}
-	value, broken := strings.CutSuffix(string(data), "\n")
+	if bytes.IndexByte(data, 0) >= 0 { // UTF-16, or not all written
+		return "", fmt.Errorf("the file %s has a zero byte, which is in no text; save it as UTF-8", quote(name))
+	}
+	value, broken := strings.CutSuffix(strings.TrimPrefix(string(data), "\ufeff"), "\n")
 	if broken {
 		value = strings.TrimSuffix(value, "\r")
 	}

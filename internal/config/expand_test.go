@@ -14,7 +14,7 @@ func TestExpand(t *testing.T) {
 			return v, ok
 		},
 		readFile: func(path string) ([]byte, error) {
-			if text, ok := map[string]string{"/etc/lf": "a\n\n", "/etc/crlf": "a\r\n", "/cr": "a\r", "/secret/up": "b", "/run/credentials/dray.service/hub": "c\n"}[path]; ok {
+			if text, ok := map[string]string{"/etc/lf": "a\n\n", "/etc/crlf": "a\r\n", "/cr": "a\r", "/bom": "\ufeffa\ufeff\r\n", "/utf16": "\xff\xfea\x00\n\x00", "/secret/up": "b", "/run/credentials/dray.service/hub": "c\n"}[path]; ok {
 				return []byte(text), nil
 			}
 			return nil, errors.New("no file " + path)
@@ -33,6 +33,7 @@ func TestExpand(t *testing.T) {
 		"${file:lf}":                           "a\n",
 		"${file:crlf}":                         "a",
 		"${file:/cr}":                          "a\r",
+		"${file:/bom}":                         "a\ufeff",
 		"${file:../secret/up}-x":               "b-x",
 		"<${file:$CREDENTIALS_DIRECTORY/hub}>": "<c>",
 	}
@@ -43,6 +44,7 @@ func TestExpand(t *testing.T) {
 	}
 	bad := map[string]string{
 		"${env:B}":                              `variable "B" is not set`,
+		"${file:/utf16}":                        `the file "/utf16" has a zero byte`,
 		"${file:none}":                          `the file "none" cannot be read`,
 		"${file:$CREDENTIALS_DIRECTORY/none}":   `the file "$CREDENTIALS_DIRECTORY/none" cannot be read`,
 		"${file:$CREDENTIALS_DIRECTORY/}":       "is not known: write",
