@@ -83,6 +83,9 @@ func shortage(missing []string, entries []child, others bool) error {
 		}
 	}
 	detail := fmt.Sprintf("the source does not offer %s; it offers %s", strings.Join(missing, ", "), cmp.Or(strings.Join(offered, ", "), "none by name"))
+	if slices.ContainsFunc(entries, func(c child) bool { return image.IsIndex(c.MediaType) && c.platform.OS == "" }) {
+		detail += "; it also has an index without a platform, into which platforms does not look"
+	}
 	if others {
 		detail += "; platforms.missing: skip does without"
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,20 @@ func TestMissingPlatformsAreRefusedByName(t *testing.T) {
 		if !ok || refused.Reason != diff.PlatformMissing || refused.Detail != want {
 			t.Errorf("error = %v, want %q", err, want)
 		}
+	}
+}
+
+// TestIndexBelowIsNamed: platforms does not look into an index below another one, and the refusal says that there is one.
+func TestIndexBelowIsNamed(t *testing.T) {
+	below := strings.Replace(entry("b", "linux/arm64", ""), image.MediaTypeOCIManifest, image.MediaTypeOCIIndex, 1)
+	below = regexp.MustCompile(`,?"platform":\{[^}]*\}`).ReplaceAllString(below, "")
+	raw := `{"schemaVersion":2,"manifests":[` + entry("a", "linux/amd64", "") + "," + below + `]}`
+	_, _, err := selectPlatforms(index(raw), platforms(t, "linux/arm64"))
+	if refused, ok := errors.AsType[*mirror.RefusedError](err); !ok || !strings.Contains(refused.Detail, "it also has an index without a platform") {
+		t.Errorf("%v\n%s", err, raw)
+	}
+	if got, short, err := selectPlatforms(index(raw), platforms(t, "linux/amd64")); err != nil || short != nil || strings.Contains(string(got.Raw), below) {
+		t.Errorf("%v, %v, %s", short, err, got.Raw)
 	}
 }
 
