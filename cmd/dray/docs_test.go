@@ -45,7 +45,7 @@ func TestDocumentedCommands(t *testing.T) {
 		r := newReader(t)
 		for _, b := range blocks {
 			if b[1] == "yaml" && strings.HasPrefix(b[2], "# dray.yaml") {
-				script += "cat >dray.yaml <<'END'\n" + r.names(b[2]) + "server: {listen: '" + r.listen + "'}\nEND\n"
+				script += "cat >dray.yaml <<'END'\n" + r.names(b[2]) + serverLine(newDesk(t).socket) + "\nEND\n"
 			}
 			if b[1] != "sh" {
 				continue
@@ -138,7 +138,7 @@ func (r *reader) command(line string) (string, bool) {
 	case program != "dray":
 		return "", false
 	case strings.HasPrefix(rest, "run"): // goes on until the end; the next lines find it at work
-		return "dray run 2>run.log & for i in $(seq 100); do ./dray status >/dev/null 2>&1 && break; sleep 0.1; done", true
+		return "dray run 2>run.log & for i in $(seq 100); do ./dray status >/dev/null 2>&1 && break; sleep 0.1; done; cat run.log", true
 	}
 	if command, code, ok := strings.Cut(line, "# exit code "); ok {
 		return "code=0; " + command + " || code=$?; [ $code = " + code[:1] + " ]", true

@@ -11,11 +11,9 @@ import (
 )
 
 const (
-	// stopTime is how long a command has to end by itself after a signal, in addition to its grace. dray promises two seconds, even on a
+	// stopTime is how long a command has to end by itself after a signal, in addition to its grace, and after a second one. dray promises two seconds, even on a
 	// busy machine.
 	stopTime = time.Second
-	// atOnce is the time limit after a second signal.
-	atOnce = 300 * time.Millisecond
 	// lastWords limits the time to write the last message, since its reader may hang as well.
 	lastWords = 100 * time.Millisecond
 )
@@ -42,7 +40,7 @@ func supervise(signals <-chan os.Signal, log io.Writer, command func(context.Con
 				cancel(why)
 				continue
 			case 2:
-				last = time.After(atOnce)
+				last = time.After(stopTime)
 				w.abandon()
 				continue
 			}

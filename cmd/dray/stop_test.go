@@ -38,7 +38,7 @@ func TestSupervise(t *testing.T) {
 		"terminated":                  {signals: []signal{{time.Second, syscall.SIGTERM}}, code: 1, took: time.Second + stopTime, says: "dray: terminated before all had ended" + hung},
 		"has its grace":               {grace: time.Minute, signals: []signal{{0, syscall.SIGTERM}}, code: 1, took: time.Minute + stopTime, says: "dray: terminated before all had ended" + hung},
 		"heeds the second":            {grace: time.Minute, signals: []signal{{0, syscall.SIGTERM}, {time.Second, os.Interrupt}}, heeds: 2, code: 7, took: time.Second},
-		"hangs at the second":         {grace: time.Minute, signals: []signal{{0, os.Interrupt}, {time.Second, syscall.SIGTERM}}, code: 130, took: time.Second + atOnce, says: "dray: interrupted before all had ended" + hung},
+		"hangs at the second":         {grace: time.Minute, signals: []signal{{0, os.Interrupt}, {time.Second, syscall.SIGTERM}}, code: 130, took: time.Second + stopTime, says: "dray: interrupted before all had ended" + hung},
 		"hangs at the third":          {grace: time.Minute, signals: []signal{{0, syscall.SIGTERM}, {time.Second, os.Interrupt}, {0, os.Interrupt}}, code: 1, took: time.Second, says: "dray: terminated before all had ended" + hung},
 		"and nobody reads its stderr": {signals: []signal{{0, os.Interrupt}}, deaf: true, code: 130, took: stopTime + lastWords},
 	} {

@@ -51,7 +51,7 @@ func openFolder(path string) (*folder, error) {
 	return f, nil
 }
 
-func (f *folder) close() { f.lock.Close() }
+func (f *folder) close() { _ = file.Unlock(f.lock) }
 
 // documents returns the sequence numbers of a site's documents in a folder, sorted. A folder that is missing has none.
 func documents(dir, id string) ([]int, error) { return numbers(dir, id, documentEnding) }

@@ -137,7 +137,7 @@ func letGo(h *hold) {
 			return
 		}
 		holds.all = slices.DeleteFunc(holds.all, func(other *hold) bool { return other == h })
-		_ = h.file.Close() // releases the lock
+		_ = file.Unlock(h.file)
 	})
 }
 

@@ -20,7 +20,7 @@ func lockFile(path string, exclusive bool) (unlock func(), err error) {
 	}
 	locked, err := file.TryLock(f, exclusive)
 	if locked {
-		return func() { _ = f.Close() }, nil // closing releases the lock
+		return func() { _ = file.Unlock(f) }, nil
 	}
 	if err == nil {
 		err = errLocked
