@@ -65,14 +65,18 @@ type Daemon struct {
 	stopped   bool
 	started   time.Time
 	lastWords string
+
+	builder builder
 }
 
 // New returns a daemon, which does nothing before Run.
 func New(options Options) *Daemon {
-	return &Daemon{
+	d := &Daemon{
 		options: options, asks: make(chan func()), done: make(chan func(), 16), gone: make(chan struct{}), orders: make(chan func(), 1),
 		running: map[string]*running{}, between: map[string]int{}, draining: make(chan struct{}),
 	}
+	d.builder = builder{build: options.Build, slot: make(chan struct{}, 1), late: func() { _ = d.Reload(d.building, "file") }}
+	return d
 }
 
 // ErrStopping is the answer to requests once the daemon stops.
@@ -91,7 +95,7 @@ func (d *Daemon) Run(ctx context.Context, stop <-chan struct{}) error {
 	defer drop()
 	d.last = last
 	defer d.options.Plans.Leave(last)
-	first, err := d.options.Build(building)
+	first, err := d.builder.Build(building)
 	switch {
 	case err == nil && building.Err() != nil:
 		first.Close()

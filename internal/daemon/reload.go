@@ -67,7 +67,7 @@ func (d *Daemon) requestReload(trigger string, answer chan error) {
 func (d *Daemon) build(trigger string, answers []chan error) {
 	ctx := d.building
 	go func() {
-		g, err := d.options.Build(ctx)
+		g, err := d.builder.Build(ctx)
 		d.done <- func() { d.built(trigger, g, err, answers) }
 	}()
 }

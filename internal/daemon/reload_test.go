@@ -219,6 +219,57 @@ func TestStopWhileBuilding(t *testing.T) {
 	}
 }
 
+// A build that hangs is given up after some time, while the jobs go on; no other begins beside it, and when it has ended another one follows.
+func TestBuildHangs(t *testing.T) {
+	inBubble(t, config{jobs: []Job{job(t, "a", "@every 1m")}}, func(t *testing.T, s *stand) {
+		s.change(func(c *config) { c.stuck = 5 * minute })
+		for range 2 {
+			began := time.Now()
+			if err := s.Reload(t.Context(), "test"); !errors.Is(err, errBuildHangs) || time.Since(began) > 2*buildLasts { // the change had one begin, too
+				t.Errorf("answered %v after %s", err, time.Since(began))
+			}
+		}
+		runs := len(s.runs("a"))
+		if runs < 3 {
+			t.Errorf("%d runs", runs)
+		}
+		s.change(func(c *config) { c.stuck, c.jobs = 0, []Job{job(t, "b", "")} })
+		time.Sleep(2*minute + time.Second)
+		if len(s.runs("b")) != 1 {
+			t.Errorf("%d runs of the new config", len(s.runs("b")))
+		}
+	})
+}
+
+// A stop does not wait for a build that hangs.
+func TestStopWhileABuildHangs(t *testing.T) {
+	for name, atStart := range map[string]bool{"at the start": true, "later": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := config{jobs: []Job{job(t, "a", "")}, grace: hour}
+				if atStart {
+					c.stuck = 5 * minute
+				}
+				s := newStand(c)
+				s.start(t)
+				if !atStart {
+					s.change(func(c *config) { c.stuck = 5 * minute })
+					go func() { _ = s.Reload(t.Context(), "test") }()
+				}
+				synctest.Wait()
+				s.stop(t)
+				if took := time.Since(epoch); took != buildEnds {
+					t.Errorf("it stopped after %s", took)
+				}
+				time.Sleep(6 * minute) // what has hung ends
+				if want := map[bool]int{true: 1, false: 2}[atStart]; s.gone() != want {
+					t.Errorf("%d generations are closed, want %d", s.gone(), want)
+				}
+			})
+		})
+	}
+}
+
 // A stop ends a daemon that has not begun yet.
 func TestStopAtTheStart(t *testing.T) {
 	for name, deaf := range map[string]bool{"heeds the stop": false, "is ready nevertheless": true} {

@@ -74,6 +74,8 @@ type config struct {
 	// slow is how long a build takes, also when it is stopped where it is deaf; writes how long each write of the memory does.
 	slow, writes time.Duration
 	deaf         bool
+	// stuck is how long a build hangs, whatever is stopped.
+	stuck time.Duration
 	// forgets is why the memory keeps no pause; nil if it does.
 	forgets error
 }
@@ -176,6 +178,7 @@ func (s *stand) build(ctx context.Context) (Generation, error) {
 	s.mu.Lock()
 	c := s.config
 	s.mu.Unlock()
+	time.Sleep(c.stuck)
 	if err := sleep(ctx, c.slow); err != nil && !c.deaf {
 		return Generation{}, err
 	}
