@@ -77,6 +77,7 @@ type Hub struct {
 	windows map[string]*window
 	abuse   bool
 	account Account
+	over    []int
 	seen    map[string]int
 }
 
@@ -109,6 +110,13 @@ func (h *Hub) Account() Account {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.account
+}
+
+// Windows returns how many pulls each fixed window had that is known to be over.
+func (h *Hub) Windows() []int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.over)
 }
 
 // Change changes how the hub behaves from now on.
@@ -149,6 +157,7 @@ func (h *Hub) window(who string) *window {
 func (h *Hub) left(w *window, now time.Time) int {
 	if h.options.Fixed {
 		if !w.start.IsZero() && now.Sub(w.start) >= h.options.Window {
+			h.over = append(h.over, len(w.pulls))
 			w.pulls, w.start = nil, time.Time{}
 		}
 	} else {

@@ -3,6 +3,7 @@ package hub
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,6 +50,9 @@ func TestWindows(t *testing.T) {
 					}
 					if a := h.Account(); a != (Account{Pulled: 3, Repeated: 1, Lowest: 1}) {
 						t.Errorf("%+v", a)
+					}
+					if over := h.Windows(); tt.fixed && minute >= 60 != slices.Equal(over, []int{4}) {
+						t.Errorf("the windows that are over had %v", over)
 					}
 				})
 			}
