@@ -226,6 +226,11 @@ func (m *Member) release(id int64, key string) {
 func (m *Member) endHolds() statement {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return do("DELETE FROM {holds} WHERE key IN (SELECT key FROM {holds} h WHERE NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = h.member AND m.expires > ?) "+
-		"OR member = ? AND taken < ? AND NOT (key {in texts}) {unlocked})", now, m.id, moment(-m.options.Lease/2), array(slices.Collect(maps.Keys(m.held))))
+	return dropHolds(dead("holds")+" OR member = ? AND taken < ? AND NOT (key {in texts})", now, m.id, moment(-m.options.Lease/2), array(slices.Collect(maps.Keys(m.held))))
+}
+
+// dropHolds ends the holds that a condition selects, if they are still whose they were: see left.
+func dropHolds(condition string, args ...any) statement {
+	return do("WITH was AS MATERIALIZED (SELECT key AS hold, member AS holder, taken AS since FROM {holds} WHERE "+condition+") DELETE FROM {holds} WHERE key IN "+
+		"(SELECT key FROM {holds} JOIN was ON was.hold = holds.key AND was.holder = holds.member AND was.since = holds.taken {unlocked})", args...)
 }

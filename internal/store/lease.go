@@ -365,14 +365,33 @@ func (m *Member) compare(ctx context.Context, id int64, sent time.Duration, mine
 	return err
 }
 
+// dead is the condition that the member of a row of a table is not alive.
+func dead(table string) string {
+	return "NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = " + table + ".member AND m.expires > ?)"
+}
+
+// left finds the claims of a table that a condition selects, before they are locked: what is locked has to be the same claim still. It may not be, since
+// others free claims too and those that are alive take them at once. PostgreSQL then looks at the row again, but not for its new member among the others:
+// a condition such as dead would hold (https://www.postgresql.org/docs/15/transaction-iso.html#XACT-READ-COMMITTED).
+func left(table, condition string) string {
+	return "was AS MATERIALIZED (SELECT id AS entry, token AS claim FROM {" + table + "} WHERE member IS NOT NULL AND " + condition + ")"
+}
+
 // cutOff frees the claims that a condition selects, and records for each a run that was cut off, whose end no one has seen.
 func cutOff(condition string, args ...any) statement {
 	const why = "'the replica ' || gone.name || ' ended, or could not reach the ledger for too long, before the run did'"
-	query := "WITH gone AS (SELECT id, coalesce((SELECT name FROM {members} m WHERE m.id = jobs.member), '') AS name FROM {jobs} WHERE member IS NOT NULL AND " + condition + " {unlocked}), " +
+	query := "WITH " + left("jobs", condition) + ", gone AS (SELECT id, coalesce((SELECT name FROM {members} m WHERE m.id = jobs.member), '') AS name " +
+		"FROM {jobs} JOIN was ON was.entry = jobs.id AND was.claim = jobs.token WHERE member IS NOT NULL {unlocked}), " +
 		"freed AS (" + freeJobs + " FROM gone WHERE jobs.id = gone.id RETURNING jobs.id, begun, begun_cause, " + why + " AS why) " +
 		"INSERT INTO {runs} (" + runColumns + ", quiet, job) SELECT " + strings.Repeat("0, ", strings.Count(countColumns, ",")+1) +
 		"begun, begun, why, ?, begun_cause, 0, 0, 0, ? + octet_length(why), false, id FROM freed"
 	return do(query, append(args, now, now, record.RunCutOff, runSize)...)
+}
+
+// freeParts frees the parts that a condition selects, of those that have lost them.
+func freeParts(condition string, args ...any) statement {
+	return do("WITH "+left("parts", condition)+" UPDATE {parts} SET member = NULL, losses = losses + 1 WHERE id IN "+
+		"(SELECT id FROM {parts} JOIN was ON was.entry = parts.id AND was.claim = parts.token WHERE member IS NOT NULL {unlocked})", args...)
 }
 
 // freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays.
@@ -389,9 +408,8 @@ func (m *Member) sweep(ctx context.Context) error {
 		m.endHolds(),
 		do("DELETE FROM {members} WHERE id IN (SELECT id FROM {members} WHERE expires < ? {unlocked})", moment(-membersLast)),
 		do(late, moment(-lateSoon)),
-		do("UPDATE {parts} SET member = NULL, losses = losses + 1 WHERE id IN (SELECT id FROM {parts} WHERE member IS NOT NULL "+
-			"AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = parts.member AND m.expires > ?) {unlocked})", now),
-		cutOff("NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = jobs.member AND m.expires > ?)", now),
+		freeParts(dead("parts"), now),
+		cutOff(dead("jobs"), now),
 	}, false)
 	answered()
 	if freed > 0 {
