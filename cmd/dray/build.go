@@ -69,7 +69,7 @@ func (a *app) newProcess(ctx context.Context, cfg *config.Config, m *metrics.Met
 	if m != nil {
 		pulled, saved = m.Pulled, m.Saved
 	}
-	p.limits = newLimits(p.store, pulled, saved, log)
+	p.limits = newLimits(p.store, memory.patience, pulled, saved, log)
 	if p.store != nil {
 		p.atClose(func(context.Context) error {
 			p.limits.governor.Keep()

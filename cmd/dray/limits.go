@@ -35,11 +35,11 @@ type limits struct {
 	each  map[string]*registry.Bandwidth
 }
 
-// newLimits returns the limits. pulled is called for each pull that counted, saved for each one avoided; nil for none.
-func newLimits(memory *store.Store, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
+// newLimits returns the limits. patience is how long a pull waits for the memory, zero for as long as usual; pulled is called for each pull that counted, saved for each one avoided; nil for none.
+func newLimits(memory *store.Store, patience time.Duration, pulled func(registry, account string), saved func(by string), log *slog.Logger) *limits {
 	l := &limits{saved: saved, each: map[string]*registry.Bandwidth{}}
 	l.all.Common()
-	options := ratelimit.Options{Rule: l.rule, Account: l.account, SignsIn: l.signsIn, Pulled: pulled, Log: log}
+	options := ratelimit.Options{Rule: l.rule, Account: l.account, SignsIn: l.signsIn, Patience: patience, Pulled: pulled, Log: log}
 	if memory != nil {
 		options.Store = memory
 	}

@@ -26,7 +26,13 @@ type keeper interface {
 type memory struct {
 	store *store.Store // nil for none
 	keep  func(ctx context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error)
+	// patience is how long a pull waits until it is set aside; zero for as long as with a file of its own.
+	patience time.Duration
 }
+
+// ledgerPatience is that of a ledger. Others spend the same pulls, so that one which does not wait for a busy ledger is one too many; and while the ledger is
+// away no run goes on anyway.
+const ledgerPatience = 10 * time.Second
 
 // kept is what keeps a daemon's jobs.
 type kept struct {
@@ -72,7 +78,7 @@ func directory(ctx context.Context, dir string, options store.Options) (memory, 
 	if s == nil {
 		return forgets, err
 	}
-	return memory{s, func(_ context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
+	return memory{store: s, keep: func(_ context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
 		release, err := store.Claim(dir)
 		if err != nil {
 			return kept{}, fmt.Errorf("another dray run works with this stateDir; give each its own: %w", err)
@@ -89,7 +95,7 @@ func (a *app) ledger(ctx context.Context, c config.Cluster, options store.Option
 			return kept{}, fmt.Errorf("cluster: %w", err)
 		}}, err
 	}
-	return memory{l.Store, func(ctx context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
+	return memory{store: l.Store, patience: ledgerPatience, keep: func(ctx context.Context, m *metrics.Metrics, log *slog.Logger) (kept, error) {
 		member, err := l.Enter(ctx, store.MemberOptions{Name: replicaName(c), Dray: buildVersion().Version, Lease: c.Lease, Events: m.Ledger()})
 		if err != nil {
 			return kept{}, fmt.Errorf("cluster: %w", err)

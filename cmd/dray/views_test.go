@@ -115,7 +115,7 @@ func (v *views) start() {
 	})
 	door := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	v.server = web.New(web.Options{
-		Daemon: answers{v.daemon, v.store, newLimits(v.store, nil, nil, log), receiver.New(receiver.Options{}), &atomic.Pointer[azureJobs]{}, &atomic.Pointer[plan.Sources]{}, nil}, Metrics: m.Handler(), Address: door.Addr().String(), Log: log,
+		Daemon: answers{v.daemon, v.store, newLimits(v.store, 0, nil, nil, log), receiver.New(receiver.Options{}), &atomic.Pointer[azureJobs]{}, &atomic.Pointer[plan.Sources]{}, nil}, Metrics: m.Handler(), Address: door.Addr().String(), Log: log,
 	})
 	v.client = &http.Client{Transport: &http.Transport{DialContext: door.dial, DisableKeepAlives: true}}
 	v.halt, v.ended, v.served = make(chan struct{}), make(chan error, 1), make(chan error, 1)

@@ -32,6 +32,8 @@ type Options struct {
 	SignsIn func(registry, repository string) bool
 	// Store saves budgets; nil for none.
 	Store Store
+	// Patience is how long a pull waits until the store has set it aside, before it is made by what is known; zero for a second.
+	Patience time.Duration
 	// Pulled is called for each counted pull; nil for none.
 	Pulled func(registry, account string)
 	Log    *slog.Logger
@@ -120,6 +122,7 @@ const (
 
 // New returns a governor.
 func New(options Options) *Governor {
+	options.Patience = cmp.Or(options.Patience, writePatience)
 	return &Governor{options: options, token: rand.Text(), budgets: map[key]*account{}, sources: map[source]*budget{}, blocks: map[string]*block{}, turns: map[string]time.Time{}}
 }
 

@@ -272,3 +272,63 @@ func (c *counting) Change(_ context.Context, name string, change func([]byte, ti
 	}
 	return nil
 }
+
+// late is a store that others share, and that is busy.
+type late struct {
+	mu    *sync.Mutex
+	state *[]byte
+	delay time.Duration
+}
+
+// Change implements ratelimit.Store.
+func (l late) Change(_ context.Context, _ string, change func([]byte, time.Time) []byte) error {
+	time.Sleep(l.delay / 2)
+	l.mu.Lock()
+	if state := change(*l.state, time.Now()); state != nil {
+		*l.state = state
+	}
+	l.mu.Unlock()
+	time.Sleep(l.delay / 2)
+	return nil
+}
+
+// TestBusyStoreIsAwaited: three processes that share a busy store, and wait for it, make no pull too many.
+func TestBusyStoreIsAwaited(t *testing.T) {
+	delays := []time.Duration{100 * time.Millisecond, 900 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second}
+	for i := range 40 {
+		delay := delays[i%len(delays)]
+		t.Run(delay.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				source := emulator.New(emulator.Options{})
+				if err := emulator.MultiArch(1, emulator.ImageOptions{Layers: 1, LayerSize: 50}).Push(source, "team/app", "v1"); err != nil {
+					t.Fatal(err)
+				}
+				h := hub.New(source, hub.Options{Limit: 100, Window: time.Hour})
+				store := late{new(sync.Mutex), new([]byte), delay}
+				var group sync.WaitGroup
+				for range 3 {
+					g := ratelimit.New(ratelimit.Options{
+						Rule: func(string) ratelimit.Rule { return ratelimit.Rule{Metered: true} }, Account: func(string, string) string { return "hub" },
+						Store: store, Patience: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
+					})
+					p := process{Governor: g, client: g.Transport("hub.example", overNetwork{h})}
+					if err := p.do(t.Context(), http.MethodHead, "v1"); err != nil {
+						t.Fatal(err)
+					}
+					for range 10 {
+						group.Go(func() {
+							for range 10 {
+								_ = p.do(t.Context(), http.MethodGet, "v1") // put off once there is no pull left
+							}
+						})
+					}
+					defer g.Keep()
+				}
+				group.Wait()
+				if a := h.Account(); a.Refused > 0 || a.Pulled < 90 {
+					t.Errorf("%+v", a)
+				}
+			})
+		})
+	}
+}

@@ -116,9 +116,9 @@ func (t *transport) admit(ctx context.Context, repository string, counts bool) (
 			case <-ctx.Done():
 			}
 		case wait.granted != nil:
-			await(ctx, wait.granted, writePatience)
+			await(ctx, wait.granted, t.options.Patience)
 		default:
-			await(ctx, wait.kept, writePatience)
+			await(ctx, wait.kept, t.options.Patience)
 			return a, err
 		}
 		t.waited(ctx, a, wait.granted)
