@@ -194,7 +194,7 @@ func (c *Client) do(ctx context.Context, method, path string) (status int, body 
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	response, err := switching.Refused(c.http.Do(request))
+	response, err := switching.Refused(c.http.Do(request)) //nolint:bodyclose // it is, below
 	if err != nil {
 		return 0, nil, c.unreachable(err)
 	}
