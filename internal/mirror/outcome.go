@@ -105,7 +105,7 @@ func (out Outcome) Record() record.Action {
 	}
 	switch {
 	case Interrupted(out.Err) && !errors.Is(out.Err, ErrStopping):
-		a.Error = "interrupted"
+		a.Error, a.Code = "interrupted", "interrupted" // whatever it was at
 	case out.Err != nil:
 		a.Error = out.Err.Error()
 	}
