@@ -33,7 +33,7 @@ type checked struct {
 	Mappings   int               `json:"mappings"`
 	Errors     []checkedError    `json:"errors"`
 	Registries []checkedRegistry `json:"registries"`
-	// Ledger is absent if there is none, if --online does not ask it, and if it cannot be used, of which there is a warning then.
+	// Ledger is absent if there is none, and if --online does not ask it. If it cannot be used, a warning says so.
 	Ledger *checkedLedger `json:"ledger,omitempty"`
 	// Warnings are about settings that are valid but will not work as intended.
 	Warnings []string `json:"warnings"`

@@ -193,11 +193,15 @@ func eventSource() string {
 	return "/dray/" + host
 }
 
+// watchEnds is how long a stop waits for the watcher of files.
+const watchEnds = 300 * time.Millisecond
+
 // run runs the daemon and its background tasks.
 func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	beside, end := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	group.Go(func() { s.watch.Run(beside) })
+	watched := make(chan struct{})
+	go func() { defer close(watched); s.watch.Run(beside) }()
 	if s.server != nil {
 		group.Go(func() {
 			if err := s.server.Serve(s.door); err != nil {
@@ -230,6 +234,10 @@ func (s *service) run(ctx context.Context, stop <-chan struct{}) error {
 	}
 	end()
 	group.Wait()
+	select {
+	case <-watched:
+	case <-time.After(watchEnds): // it reads from a file system that gives no answer
+	}
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}

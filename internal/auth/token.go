@@ -71,11 +71,14 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 		Secrets: c.secrets,
 		Read: func(resp *http.Response) error {
 			raw, err := wire.ReadAll(resp, maxToken)
-			if err == nil {
-				got, err = parseToken(raw, born)
+			if errors.Is(err, wire.ErrTooLong) {
+				return noToken{err}
 			}
-			if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-				err = noToken{err}
+			if err != nil {
+				return err
+			}
+			if got, err = parseToken(raw, born); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+				return noToken{err}
 			}
 			return err
 		},

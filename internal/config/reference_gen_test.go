@@ -150,7 +150,7 @@ mappings:
     tags: {semver: ">= 3.20", newest: 2}
 ` + "```" + `
 
-Any text can be ` + "`${env:NAME}`" + `, a variable of the environment, or ` + "`${file:PATH}`" + `, the content of a file without the line break at its end; a
+Any text can be ` + "`${env:NAME}`" + `, a variable of the environment, or ` + "`${file:PATH}`" + `, the content of a file without the line break at its end and a byte order mark before it; a
 relative path is relative to the config's folder, and ` + "`${file:$CREDENTIALS_DIRECTORY/NAME}`" + ` is what systemd's ` + "`LoadCredential=`" + ` brings.
 ` + "`$${`" + ` stands for the characters ` + "`${`" + `. What is put in is a text, never YAML. A duration is written as ` + "`90s`, `10m`, `1h30m`" + `. Where a key
 is not known, or a value not allowed, the whole file is refused: a daemon goes on with what it said when it was last good.

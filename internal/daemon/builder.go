@@ -35,6 +35,7 @@ func (b *builder) Build(ctx context.Context) (Generation, error) {
 	defer limit.Stop()
 	select {
 	case b.slot <- struct{}{}:
+		limit.Reset(buildLasts)
 	case <-limit.C:
 		return Generation{}, errBuildHangs
 	case <-ctx.Done():

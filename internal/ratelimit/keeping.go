@@ -105,7 +105,7 @@ func (g *Governor) write(a *account) {
 
 // put merges a budget with its saved state, and sets pulls aside.
 func (g *Governor) put(a *account) {
-	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), max(storePatience, g.options.Patience))
 	defer cancel()
 	var m merged
 	var sent unsent

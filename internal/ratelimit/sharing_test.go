@@ -281,20 +281,23 @@ type late struct {
 }
 
 // Change implements ratelimit.Store.
-func (l late) Change(_ context.Context, _ string, change func([]byte, time.Time) []byte) error {
-	time.Sleep(l.delay / 2)
+func (l late) Change(ctx context.Context, _ string, change func([]byte, time.Time) []byte) error {
+	select {
+	case <-time.After(l.delay):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if state := change(*l.state, time.Now()); state != nil {
 		*l.state = state
 	}
-	l.mu.Unlock()
-	time.Sleep(l.delay / 2)
 	return nil
 }
 
 // TestBusyStoreIsAwaited: three processes that share a busy store, and wait for it, make no pull too many.
 func TestBusyStoreIsAwaited(t *testing.T) {
-	delays := []time.Duration{100 * time.Millisecond, 900 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second}
+	delays := []time.Duration{100 * time.Millisecond, 900 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second, 6 * time.Second}
 	for i := range 40 {
 		delay := delays[i%len(delays)]
 		t.Run(delay.String(), func(t *testing.T) {
@@ -325,6 +328,7 @@ func TestBusyStoreIsAwaited(t *testing.T) {
 					defer g.Keep()
 				}
 				group.Wait()
+				time.Sleep(time.Minute) // what is being written ends
 				if a := h.Account(); a.Refused > 0 || a.Pulled < 90 {
 					t.Errorf("%+v", a)
 				}

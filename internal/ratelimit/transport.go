@@ -118,7 +118,7 @@ func (t *transport) admit(ctx context.Context, repository string, counts bool) (
 		case wait.granted != nil:
 			await(ctx, wait.granted, t.options.Patience)
 		default:
-			await(ctx, wait.kept, t.options.Patience)
+			await(ctx, wait.kept, writePatience)
 			return a, err
 		}
 		t.waited(ctx, a, wait.granted)

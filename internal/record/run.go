@@ -16,7 +16,7 @@ const (
 	RunPartly Result = "partly"
 	// RunDeferred: nothing failed, and some of it waits for a registry's budget.
 	RunDeferred Result = "deferred"
-	// RunCutOff: the process ended before the run did, or the job has changed before. The job is due again.
+	// RunCutOff: the process ended before the run did, or the job changed while it ran. The job is due again.
 	RunCutOff Result = "cut-off"
 )
 

@@ -44,7 +44,11 @@ func TestSweepsAtOnce(t *testing.T) {
 			freed <- err
 		}()
 	}
+	began := time.Now()
 	for waiting := 0; waiting < len(sweeps); {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("%d of %d sweeps wait", waiting, len(sweeps))
+		}
 		must(t, conn.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").Scan(&waiting))
 	}
 	done, err := next.Hold(t.Context(), "x", func() {})
