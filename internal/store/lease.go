@@ -248,6 +248,7 @@ func (m *Member) turn(outer context.Context, turn int) {
 	defer cancel()
 	_, err := m.number()
 	every := max(1, int(m.options.Lease/renewals/sweepEvery))
+	asked := true
 	switch {
 	case err != nil:
 		m.giveUp()
@@ -256,9 +257,14 @@ func (m *Member) turn(outer context.Context, turn int) {
 		if err = m.renew(ctx); err == nil {
 			err = m.compareClocks(ctx)
 		}
+	default:
+		asked = false
 	}
 	if err == nil && !m.options.Guest && turn%min(m.Alive(), sweepers) == 0 {
-		err = m.sweep(ctx)
+		asked, err = true, m.sweep(ctx)
+	}
+	if !asked { // so that nothing is known of the ledger
+		return
 	}
 	_ = m.ledger.failed(ctx, "renew the lease", err) // it has logged the first of several
 	if err == nil {

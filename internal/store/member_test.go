@@ -307,6 +307,33 @@ func TestFenced(t *testing.T) {
 	<-ended
 }
 
+// TestAwayStays: a ledger that is away is known to be so until it has answered, also in turns that ask for nothing.
+func TestAwayStays(t *testing.T) {
+	t.Parallel()
+	proxy := postgrestest.Proxied(t, postgrestest.Database(t))
+	l, err := Join(t.Context(), proxy.URL, Options{Now: time.Now})
+	must(t, err)
+	defer l.Close()
+	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: 10 * time.Minute, Guest: true}) // it does not sweep
+	must(t, err)
+	m.turn(t.Context(), 0)
+	if l := m.Ledger(); !l.Reachable {
+		t.Errorf("it answers: %+v", l)
+	}
+	proxy.Down()
+	m.turn(t.Context(), 0)
+	since := m.Ledger()
+	m.turn(t.Context(), 1)
+	if now := m.Ledger(); since.Reachable || since.Since.IsZero() || now != since {
+		t.Errorf("it was %+v and is %+v", since, now)
+	}
+	proxy.Up()
+	m.turn(t.Context(), 0)
+	if l := m.Ledger(); !l.Reachable {
+		t.Errorf("it answers again: %+v", l)
+	}
+}
+
 // TestOffer: more than half decide, and what has not changed goes on.
 func TestOffer(t *testing.T) {
 	d, members := crew(t, "a", "b", "c")
