@@ -29,9 +29,10 @@ const (
 
 // takeHold takes a hold for a member that is alive a moment longer, unless another one that is alive has it. This process's own was left over.
 const (
-	takeHold   = "INSERT INTO {holds} AS h (key, member, taken) SELECT ?, id, ? FROM {members} WHERE id = ? AND expires > ? "
-	unlessHeld = " ON CONFLICT (key) DO UPDATE SET member = excluded.member, taken = excluded.taken " +
-		"WHERE h.member = excluded.member OR NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = h.member AND m.expires > ?)"
+	takeHold = "INSERT INTO {holds} AS h (key, member, taken) SELECT ?, id, ? FROM {members} WHERE id = ? AND expires > ? "
+	// Another's has to be a dead member's in the statement's snapshot, which need not have the member that has the hold by now: see left.
+	unlessHeld = " ON CONFLICT (key) DO UPDATE SET member = excluded.member, taken = excluded.taken WHERE h.member = excluded.member OR EXISTS " +
+		"(SELECT 1 FROM {holds} old WHERE old.key = h.key AND old.member = h.member AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.id = old.member AND m.expires > ?))"
 	// claims is the condition that a member has a job, as the generation in force has it.
 	claims = "EXISTS (SELECT 1 FROM {jobs} WHERE name = ? AND member = ? AND token = ? AND planned = ? AND NOT removed)"
 	// claimsPart is the condition that a member has a part of such a job.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -25,15 +26,8 @@ func TestSweepsAtOnce(t *testing.T) {
 	}
 	d.pass(2 * time.Minute)
 
-	const waits = " AND public.waits()"
-	_, err = d.db.ExecContext(t.Context(), "CREATE FUNCTION public.waits() RETURNS BOOLEAN LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END'")
-	must(t, err)
-	conn, err := d.db.Conn(t.Context())
-	must(t, err)
-	defer conn.Close()
-	_, err = conn.ExecContext(t.Context(), "SELECT pg_advisory_lock(1)")
-	must(t, err)
-	sweeps := []statement{cutOff(dead("jobs")+waits, now), freeParts(dead("parts")+waits, now), dropHolds(dead("holds")+waits, now)}
+	halted, goOn := d.halts(t)
+	sweeps := []statement{cutOff(dead("jobs")+halts, now), freeParts(dead("parts")+halts, now), dropHolds(dead("holds")+halts, now)}
 	freed := make(chan error)
 	for _, s := range sweeps {
 		go func() {
@@ -44,13 +38,7 @@ func TestSweepsAtOnce(t *testing.T) {
 			freed <- err
 		}()
 	}
-	began := time.Now()
-	for waiting := 0; waiting < len(sweeps); {
-		if time.Since(began) > time.Minute {
-			t.Fatalf("%d of %d sweeps wait", waiting, len(sweeps))
-		}
-		must(t, conn.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").Scan(&waiting))
-	}
+	halted(len(sweeps))
 	done, err := next.Hold(t.Context(), "x", func() {})
 	must(t, err)
 	defer done()
@@ -59,12 +47,69 @@ func TestSweepsAtOnce(t *testing.T) {
 	if again == nil || again.Job != lost.Job || part == nil {
 		t.Fatal(again, part)
 	}
-	_, err = conn.ExecContext(t.Context(), "SELECT pg_advisory_unlock(1)")
-	must(t, err)
+	goOn()
 	for range sweeps {
 		if err := <-freed; err != nil {
 			t.Error(err)
 		}
 	}
 	must(t, endRun(d, next, again))
+}
+
+// TestHoldOfNewMember: a statement that is slow does not take a hold from a member that has entered since it began.
+func TestHoldOfNewMember(t *testing.T) {
+	d, members := crew(t, "slow", "gone")
+	slow, gone := members[0], members[1]
+	leaves, err := gone.Hold(t.Context(), "x", func() {})
+	must(t, err)
+	halted, goOn := d.halts(t)
+	took := make(chan error)
+	go func() {
+		n, err := slow.ledger.dialect.write(t.Context(), []statement{do(takeHold+halts+unlessHeld, "x", now, slow.id, now, now)}, false)
+		if err == nil && n > 0 {
+			err = errors.New("the hold was taken from a member that is alive")
+		}
+		took <- err
+	}()
+	halted(1)
+	leaves()
+	entered, err := (&Ledger{d.open(t)}).Enter(t.Context(), MemberOptions{Name: "entered", Dray: "test", Lease: lease})
+	must(t, err)
+	done, err := entered.Hold(t.Context(), "x", func() {})
+	must(t, err)
+	defer done()
+	goOn()
+	if err := <-took; err != nil {
+		t.Error(err)
+	}
+}
+
+// halts is a condition that holds once a test lets statements go on.
+const halts = " AND public.halts()"
+
+// halts has statements with the condition halt. It returns a function that waits until a number of them do, and one that lets them go on.
+func (d *stand) halts(t *testing.T) (halted func(n int), goOn func()) {
+	t.Helper()
+	_, err := d.db.ExecContext(t.Context(), "CREATE FUNCTION public.halts() RETURNS BOOLEAN LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END'")
+	must(t, err)
+	conn, err := d.db.Conn(t.Context())
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = conn.ExecContext(t.Context(), "SELECT pg_advisory_lock(1)")
+	must(t, err)
+	halted = func(n int) {
+		t.Helper()
+		began := time.Now()
+		for waiting := 0; waiting < n; {
+			if time.Since(began) > time.Minute {
+				t.Fatalf("%d of %d statements halt", waiting, n)
+			}
+			must(t, conn.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").Scan(&waiting))
+		}
+	}
+	return halted, func() {
+		t.Helper()
+		_, err := conn.ExecContext(t.Context(), "SELECT pg_advisory_unlock(1)")
+		must(t, err)
+	}
 }
