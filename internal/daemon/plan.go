@@ -26,7 +26,7 @@ func adopted(s record.State, was schedule.Schedule, job Job, now time.Time) reco
 		s.Anchor = now
 	}
 	if cmp.Or(s.Planned, s.Fingerprint) != job.Fingerprint {
-		s.Due, s.Deferred = time.Time{}, time.Time{}
+		s.Due = time.Time{}
 	}
 	return s
 }
@@ -179,12 +179,12 @@ func ended(s record.State, result mirror.Result, fingerprint string, stopping bo
 }
 
 // merged returns a job's state after a claim, of which the claimant knows only what it has done: what others may have changed meanwhile stays.
-// Until when something is deferred, and when the job runs next, holds only if the job is still the same.
+// When the job runs next holds only if the job is still the same.
 func merged(present, claimant record.State, same bool) record.State {
 	claimant.Anchor, claimant.Asked, claimant.Anyway = present.Anchor, present.Asked, present.Anyway
 	claimant = withLooks(claimant, present.Looks, present.LookAt) // there may be too many now
 	if !same {
-		claimant.Deferred, claimant.Due, claimant.Trigger, claimant.Planned = present.Deferred, present.Due, present.Trigger, present.Planned
+		claimant.Due, claimant.Trigger, claimant.Planned = present.Due, present.Trigger, present.Planned
 	}
 	return claimant
 }
@@ -247,7 +247,10 @@ func runOf(job string, last record.Run, result mirror.Result, state record.State
 func status(job Job, s record.State, now time.Time) record.JobStatus {
 	j := record.JobStatus{
 		Job: job.Name, Schedule: job.Schedule.String(), Source: job.Source, Accounts: job.Accounts, Targets: job.Targets, State: record.JobIdle, Due: s.Due, Trigger: s.Trigger,
-		LastSuccess: s.Succeeded, Deadline: deadline(job, s), Anchor: s.Anchor, Failures: s.Failures, DeferredUntil: s.Deferred,
+		LastSuccess: s.Succeeded, Deadline: deadline(job, s), Anchor: s.Anchor, Failures: s.Failures,
+	}
+	if s.Fingerprint == job.Fingerprint { // otherwise what the job was before is deferred
+		j.DeferredUntil = s.Deferred
 	}
 	if s.Last != nil {
 		j.Last = new(*s.Last)

@@ -98,6 +98,32 @@ func TestChangedWhileDeferring(t *testing.T) {
 	})
 }
 
+// What a run has deferred is made when it may be if the job is as it was by then, whatever it was between.
+func TestChangedThereAndBackWhileDeferred(t *testing.T) {
+	result := func(_ string, run int) mirror.Result {
+		if run > 1 {
+			return mirror.Result{}
+		}
+		return mirror.Result{Outcomes: []mirror.Outcome{{Status: record.Deferred, RetryAt: epoch.Add(12 * hour)}}}
+	}
+	inBubble(t, config{jobs: []Job{job(t, "a", "@daily")}, takes: minute, result: result}, func(t *testing.T, s *stand) {
+		time.Sleep(7 * hour)
+		s.change(func(c *config) { c.jobs = []Job{within(t, "a", "@daily")} })
+		if j := s.status(t, "a"); j.Trigger != record.First || !j.DeferredUntil.Equal(epoch.Add(28*hour)) || !j.Due.Equal(epoch.Add(28*hour)) {
+			t.Errorf("changed: %+v", j)
+		}
+		time.Sleep(hour)
+		s.change(func(c *config) { c.jobs = []Job{job(t, "a", "@daily")} })
+		if j := s.status(t, "a"); j.State != record.JobDeferred || j.Trigger != record.Retried || !j.DeferredUntil.Equal(epoch.Add(12*hour)) || !j.Due.Equal(epoch.Add(12*hour)) {
+			t.Errorf("changed back: %+v", j)
+		}
+		time.Sleep(5 * hour)
+		if diff := cmp.Diff([]time.Duration{0, 12 * hour}, s.runs("a")); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // A run whose imports are refused since the job has changed is as good as none, also where the job is as it was when it ends.
 func TestChangedThereAndBack(t *testing.T) {
 	result := func(_ string, run int) mirror.Result {

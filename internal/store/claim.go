@@ -124,7 +124,7 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 	}
 	bound(&run)
 	const query = "UPDATE {jobs} SET member = NULL, begun = 0, begun_cause = '', urgent = false, seen = ?, fingerprint = ?, started = ?, ended = ?, succeeded = ?, failures = ?, " +
-		"given = ?, vain = ?, claimed = '[]', again = ?, again_at = ?, tried = ?, deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
+		"given = ?, vain = ?, claimed = '[]', again = ?, again_at = ?, tried = ?, deferred = ?, " +
 		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? WHEN due = 0 OR due_cause <> ? THEN ? ELSE due END, " +
 		"due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE ? END WHERE name = ? AND member = ? AND token = ?"
 	id, err := m.holder(claim.Token)
@@ -136,7 +136,7 @@ func (m *Member) End(ctx context.Context, claim *record.Claim, run record.JobRun
 		againAt = milliseconds(state.AgainAt.Add(time.Millisecond - 1)) // not sooner
 	}
 	end := do(query, now, record.Text(state.Fingerprint), milliseconds(state.Started), milliseconds(state.Ended), milliseconds(state.Succeeded), state.Failures,
-		milliseconds(state.Given), state.Vain, array(state.Again), againAt, state.Tried, planned, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.First, now,
+		milliseconds(state.Given), state.Vain, array(state.Again), againAt, state.Tried, milliseconds(state.Deferred), now, planned, milliseconds(state.Due), record.First, now,
 		record.Asked, planned, state.Trigger, record.First, claim.Job, id, claim.Token)
 	return m.settle(ctx, claim.Token, claim.Job, slices.Concat([]statement{end}, putRun(&run), putActions(&run), []statement{m.dropParts(claim)}))
 }
@@ -149,12 +149,11 @@ func (m *Member) GiveBack(ctx context.Context, claim *record.Claim) error {
 	}
 	const query = "UPDATE {jobs} SET member = NULL, begun = ?, begun_cause = ?, asked = asked OR ? AND NOT removed, anyway = anyway OR ? AND NOT removed, claimed = '[]', " +
 		"looks = looks || ?::jsonb, look_at = coalesce(least(nullif(look_at, 0), nullif(?::bigint, 0)), 0), again = ?, again_at = ?, tried = ?, " +
-		"deferred = CASE WHEN planned = ? THEN ? ELSE deferred END, " +
-		"due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
+		"deferred = ?, due = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due END, due_cause = CASE WHEN asked THEN ? WHEN planned = ? THEN ? ELSE due_cause END " +
 		"WHERE name = ? AND member = ? AND token = ?"
 	s, planned := claim.State, claim.Fingerprint
 	return m.settle(ctx, claim.Token, claim.Job, []statement{do(query, milliseconds(s.Begun), s.BegunBy, s.Asked, s.Anyway,
-		array(s.Looks), milliseconds(s.LookAt), array(s.Again), milliseconds(s.AgainAt), s.Tried, planned, milliseconds(s.Deferred), now, planned, milliseconds(s.Due), record.Asked, planned, s.Trigger,
+		array(s.Looks), milliseconds(s.LookAt), array(s.Again), milliseconds(s.AgainAt), s.Tried, milliseconds(s.Deferred), now, planned, milliseconds(s.Due), record.Asked, planned, s.Trigger,
 		claim.Job, id, claim.Token)})
 }
 

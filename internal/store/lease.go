@@ -400,10 +400,14 @@ func freeParts(condition string, args ...any) statement {
 		"(SELECT id FROM {parts} JOIN was ON was.entry = parts.id AND was.claim = parts.token WHERE member IS NOT NULL {unlocked})", args...)
 }
 
-// freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays.
-const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN due = 0 AND claimed = '[]' THEN begun_cause ELSE due_cause END, " +
-	"due = CASE WHEN due = 0 AND claimed = '[]' THEN ? ELSE due END, looks = looks || claimed, look_at = CASE WHEN claimed = '[]' THEN look_at ELSE ? END, " +
+// freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays if it is a first run: another plan
+// did not see the run that was cut off, as the job has changed there and back.
+const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN " + cutShort + " THEN begun_cause ELSE due_cause END, " +
+	"due = CASE WHEN " + cutShort + " THEN ? ELSE due END, looks = looks || claimed, look_at = CASE WHEN claimed = '[]' THEN look_at ELSE ? END, " +
 	"claimed = '[]'"
+
+// cutShort is the condition that a run for all tags is to be made once more.
+const cutShort = "claimed = '[]' AND (due = 0 OR due_cause <> '" + string(record.First) + "')"
 
 // sweep frees the claims of the dead, and puts what has been due for long before all others.
 func (m *Member) sweep(ctx context.Context) error {

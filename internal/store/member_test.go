@@ -248,6 +248,32 @@ func TestTakenOver(t *testing.T) {
 	}
 }
 
+// TestChangedThereAndBackThenKilled: an offer that has found a job as it was before the run under way did not see that run, which others make once more.
+func TestChangedThereAndBackThenKilled(t *testing.T) {
+	d, members := crew(t, "a", "b")
+	a, b := members[0], members[1]
+	offered := func(hash, fingerprint string, due time.Time, trigger record.Trigger) {
+		t.Helper()
+		all := plans(d, fingerprint, 1)
+		all[0].State.Due, all[0].State.Trigger = due, trigger
+		for _, m := range members {
+			offer(t, m, hash, all)
+		}
+	}
+	offered("one", "f", d.Now(), record.First)
+	must(t, endRun(d, a, taken(t, a)))
+	offered("two", "g", d.Now(), record.First)
+	lost := taken(t, a)
+	offered("one again", "f", d.Now().Add(24*time.Hour), record.Scheduled)
+	d.pass(lease - time.Minute)
+	must(t, b.renew(t.Context()))
+	d.pass(2 * time.Minute)
+	must(t, b.sweep(t.Context()))
+	if claim := taken(t, b); claim == nil || claim.Job != lost.Job || claim.Fingerprint != "f" {
+		t.Error(claim)
+	}
+}
+
 // TestTakeUnanswered loses the answer to Take: the job is free again after the next renewal.
 func TestTakeUnanswered(t *testing.T) {
 	d := newStand(t)

@@ -39,7 +39,6 @@ const putInForce = electorate + `,
 		FROM plans p, won ORDER BY p.name
 		ON CONFLICT (name) DO UPDATE SET planned = excluded.planned, priority = excluded.priority, registries = excluded.registries, removed = false, seen = excluded.seen,
 			anchor = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.anchor ELSE excluded.anchor END,
-			deferred = CASE WHEN jobs.planned = excluded.planned THEN jobs.deferred ELSE 0 END,
 			due = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due ELSE excluded.due END,
 			due_cause = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due_cause ELSE excluded.due_cause END
 		WHERE jobs.removed OR jobs.planned <> excluded.planned OR jobs.priority <> excluded.priority OR jobs.registries <> excluded.registries),
