@@ -148,7 +148,7 @@ func azureTransport(caFile string) (*http.Transport, error) {
 	if caFile == "" {
 		return base, nil
 	}
-	pem, err := file.Read(caFile, maxCertificates)
+	pem, err := file.ReadText(caFile, maxCertificates)
 	if err != nil {
 		return nil, fmt.Errorf("azure.cloud.caFile: %w", err)
 	}

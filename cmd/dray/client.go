@@ -70,7 +70,7 @@ func (a *app) client(at daemonAddress) (*web.Client, error) {
 	case at.tokenFile != "" && !web.Local(at.server):
 		return nil, usage("--token-file: the token would cross the network in plain text to %s; use a tunnel, such as ssh -L or kubectl port-forward, and its address on this machine", at.server)
 	case at.tokenFile != "":
-		token, err := file.Read(at.tokenFile, maxTokenFile)
+		token, err := file.ReadText(at.tokenFile, maxTokenFile)
 		if err != nil {
 			return nil, usage("--token-file: %v", err)
 		}

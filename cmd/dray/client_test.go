@@ -32,7 +32,7 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	d.write(d.config, text)
 	launch(t, d.config, d.socket)
 	token := filepath.Join(d.target, "token")
-	d.write(token, "a-token-of-the-server\n")
+	d.write(token, "\ufeffa-token-of-the-server\r\n")
 	if a := dray(t, "reload", "--server", "unix:"+d.socket); a.code != exitFailed || !strings.Contains(a.err, "401") {
 		t.Errorf("without the token: %+v", a)
 	}

@@ -33,7 +33,7 @@ const (
 // which is read anew each time, since whoever writes it replaces it.
 func Robot(name, path string) Source {
 	return func(context.Context, image.Repository) (Credential, time.Time, error) {
-		raw, err := file.Read(path, maxToken)
+		raw, err := file.ReadText(path, maxToken)
 		if failed, ok := errors.AsType[*fs.PathError](err); ok {
 			err = failed.Err // "token: no such file" would be redacted
 		}

@@ -50,7 +50,7 @@ const maxCredentials = 16 << 20
 func Load(getenv func(string) string) (*Store, error) {
 	s := &Store{}
 	for _, path := range Files(getenv) {
-		raw, err := file.Read(path, maxCredentials)
+		raw, err := file.ReadText(path, maxCredentials)
 		if errors.Is(err, fs.ErrNotExist) || len(bytes.TrimSpace(raw)) == 0 && err == nil {
 			continue
 		}

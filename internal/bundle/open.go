@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -105,7 +106,7 @@ func signatures(path string) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		found[ending] = text
+		found[ending] = bytes.TrimPrefix(text, []byte("\ufeff")) // which Windows writes
 	}
 	return found, nil
 }

@@ -3,6 +3,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,15 @@ func Read(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	return ReadAll(f, limit)
+}
+
+// ReadText is [Read] for text that people write: without the byte order mark that Windows puts before it. UTF-16 is an error.
+func ReadText(path string, limit int64) ([]byte, error) {
+	content, err := Read(path, limit)
+	if bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("%s is UTF-16 text: save it as UTF-8", path)
+	}
+	return bytes.TrimPrefix(content, []byte("\ufeff")), err
 }
 
 // ReadAll reads what is left of a file, at most limit bytes.

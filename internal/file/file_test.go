@@ -37,6 +37,20 @@ func TestRead(t *testing.T) {
 	if got, err := Read(at("file"), 3); err == nil || !strings.Contains(err.Error(), "larger than 3 bytes") {
 		t.Errorf("%q, %v", got, err)
 	}
+	for text, want := range map[string]string{"text": "text", "\ufefftext\r\n": "text\r\n", "\ufeff\ufeff": "\ufeff", "": ""} {
+		if err := os.WriteFile(at("file"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadText(at("file"), 10); err != nil || string(got) != want {
+			t.Errorf("%q is read as %q, %v", text, got, err)
+		}
+	}
+	if err := os.WriteFile(at("file"), []byte("\xff\xfet\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadText(at("file"), 10); err == nil || !strings.Contains(err.Error(), "UTF-16") || !strings.Contains(err.Error(), at("file")) {
+		t.Errorf("UTF-16: %q, %v", got, err)
+	}
 	if _, err := Open("/dev/null"); err == nil {
 		t.Error("a device was opened")
 	}

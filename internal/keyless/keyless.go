@@ -37,7 +37,7 @@ type Root struct {
 // ParseRoot reads a trusted_root.json. A signature needs what it names: with transparency logs an entry in one of them, with certificate
 // transparency logs a certificate that one of them has seen, and always a time that a log or a timestamp authority has signed.
 func ParseRoot(text []byte) (signature.Root, error) {
-	material, err := root.NewTrustedRootFromJSON(text)
+	material, err := root.NewTrustedRootFromJSON(bytes.TrimPrefix(text, []byte("\ufeff"))) // which Windows writes
 	switch {
 	case err != nil:
 		return nil, errors.New("has no trusted root: it is the trusted_root.json of a Sigstore instance")

@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -46,8 +48,9 @@ func TestConnections(t *testing.T) {
 	secure, secureServer := listen(t, emulator.Options{}, true)
 	i := push(t, plain, "app", "1")
 	push(t, secure, "app", "1")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, secureServer.CA, 0o600); err != nil {
+	ca, windows := filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "ca.pem")
+	_, another := listen(t, emulator.Options{}, true)
+	if err := errors.Join(os.WriteFile(ca, secureServer.CA, 0o600), os.WriteFile(windows, slices.Concat([]byte("\ufeff"), secureServer.CA, another.CA), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	cases := []struct {
@@ -61,6 +64,7 @@ func TestConnections(t *testing.T) {
 		{"plainHTTP", plainServer, Host{PlainHTTP: true}, ""},
 		{"a CA file where there is no TLS", plainServer, Host{CAFile: ca}, "it does not use TLS: set plainHTTP: true"},
 		{"a CA file", secureServer, Host{CAFile: ca}, ""},
+		{"CA certificates that Windows has written", secureServer, Host{CAFile: windows}, ""},
 		{"any certificate", secureServer, Host{InsecureSkipVerify: true}, ""},
 		{"an unknown authority", secureServer, Host{}, `signed by an unknown authority, "CN=registry emulator": set tls.caFile`},
 	}

@@ -134,7 +134,7 @@ func TestUsers(t *testing.T) {
 			t.Errorf("%q: %v", content, err)
 		}
 	}
-	replace(t, path, []byte("# who pulls\n\n"+line("ann", "old")+line("bob", "b:o b")))
+	replace(t, path, []byte("\ufeff"+line("ann", "old")+line("bob", "b:o b")))
 	told := &warnings{}
 	users, err := LoadUsers(path, told.warn)
 	if err != nil {

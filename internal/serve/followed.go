@@ -46,7 +46,7 @@ type reading struct {
 
 // follow returns what files mean. Warn is told when a change of them cannot be used, and of each reason once.
 func follow[T any](parse func(contents [][]byte) (T, error), warn func(path string, err error), paths ...string) (*followed[T], error) {
-	f := &followed[T]{paths: paths, parse: parse, warn: warn, read: file.Read, turn: make(chan struct{}, 1)}
+	f := &followed[T]{paths: paths, parse: parse, warn: warn, read: file.ReadText, turn: make(chan struct{}, 1)}
 	_, err := f.now(context.Background())
 	return f, err
 }

@@ -54,6 +54,7 @@ var ErrFileSignature = errors.New("it is signed by none of the keys")
 // ParseFileKeys reads public keys: as PEM, as minisign writes them, or in the lines of an authorized_keys or allowed_signers file without options. Its
 // errors do not quote the text.
 func ParseFileKeys(name string, text []byte) ([]FileKey, error) {
+	text = withoutMark(text)
 	if bytes.Contains(text, []byte("-----BEGIN ")) {
 		parsed, err := ParseKeys(name, text)
 		var keys []FileKey

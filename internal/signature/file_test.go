@@ -154,7 +154,7 @@ func TestParseFileKeys(t *testing.T) {
 			t.Errorf("%s: %d keys", name, len(keys))
 		}
 	}
-	if keys, err := ParseFileKeys("two", []byte(line+"\n"+minisignPublic)); err != nil || len(keys) != 2 {
+	if keys, err := ParseFileKeys("two", []byte("\ufeff"+strings.ReplaceAll(line+"\n"+minisignPublic, "\n", "\r\n"))); err != nil || len(keys) != 2 {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
 }

@@ -32,6 +32,7 @@ var errProtected = errors.New("has a password: sign with minisign -S or ssh-keyg
 
 // ParseFileSigner reads a private key without a password: of SSH, as OpenSSH or PEM has it, or of minisign. Its errors do not quote the text.
 func ParseFileSigner(text []byte) (*FileSigner, error) {
+	text = withoutMark(text)
 	if bytes.Contains(text, []byte("-----BEGIN ")) {
 		signer, err := ssh.ParsePrivateKey(text)
 		if _, protected := errors.AsType[*ssh.PassphraseMissingError](err); protected {

@@ -31,6 +31,7 @@ type Key struct {
 // ParseKeys reads public keys as PEM, one or several: ECDSA on P-256, P-384 or P-521, RSA of at least 2048 bits, Ed25519. Its errors do not
 // quote the text.
 func ParseKeys(name string, text []byte) ([]Key, error) {
+	text = withoutMark(text)
 	var keys []Key
 	whole := text
 	for {
@@ -56,6 +57,9 @@ func ParseKeys(name string, text []byte) ([]Key, error) {
 	}
 	return keys, nil
 }
+
+// withoutMark returns a text without the byte order mark that Windows puts before it.
+func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
 func parseKey(block *pem.Block) (Key, error) {
 	var public any

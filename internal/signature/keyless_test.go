@@ -406,6 +406,7 @@ func TestParseRoot(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		string(own.json(t)):                                        "",
+		"\ufeff" + string(own.json(t)):                             "",
 		without(func(tr *trust) { tr.logs = nil }):                 "",
 		without(func(tr *trust) { tr.stamps = nil }):               "",
 		without(func(tr *trust) { tr.authorities = nil }):          "without certificate authorities",

@@ -447,6 +447,7 @@ func TestParseKeys(t *testing.T) {
 	}{
 		{"one", pub, 1, ""},
 		{"two", pub + "\n" + other, 2, ""},
+		{"of Windows", "\ufeff" + strings.ReplaceAll(pub, "\n", "\r\n"), 1, ""},
 		{"a comment before it", "release key\n" + pub, 1, ""},
 		{"nothing", "", 0, "has no key"},
 		{"spaces", " \n", 0, "has no key"},

@@ -67,7 +67,7 @@ const pingAfter = 15 * time.Second
 func (h Host) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.InsecureSkipVerify} //nolint:gosec // asked for by name in the config
 	if h.CAFile != "" {
-		pem, err := file.Read(h.CAFile, maxPEM)
+		pem, err := file.ReadText(h.CAFile, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("caFile: %w", err)
 		}
@@ -94,11 +94,11 @@ const maxPEM = 16 << 20
 
 // certificate returns the client certificate.
 func (h Host) certificate() (tls.Certificate, error) {
-	cert, err := file.Read(h.CertFile, maxPEM)
+	cert, err := file.ReadText(h.CertFile, maxPEM)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := file.Read(h.KeyFile, maxPEM)
+	key, err := file.ReadText(h.KeyFile, maxPEM)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
