@@ -18,6 +18,8 @@ func (d *document) service(service *yaml.Node, key string, v *yaml.Node) {
 		}
 	case key == "build":
 		d.build(n)
+	case key == "extends" && textOf(n, "file") != "":
+		d.elsewhere(v)
 	case key == "environment":
 		d.variables(n)
 	case (key == "command" || key == "entrypoint") && n.Kind == yaml.SequenceNode:
@@ -29,6 +31,11 @@ func (d *document) service(service *yaml.Node, key string, v *yaml.Node) {
 			}
 		}
 	}
+}
+
+// elsewhere doubts what is in other files.
+func (d *document) elsewhere(v *yaml.Node) {
+	d.doubt(d.at(v), strings.TrimSpace(d.lineOf(v)), "is in another file: give that one too, or the output of docker compose config")
 }
 
 // variables looks at the environment of a service: a mapping, or a list of NAME=VALUE.

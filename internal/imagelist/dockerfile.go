@@ -2,13 +2,15 @@ package imagelist
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 var (
 	directive = regexp.MustCompile(`^#\s*(\w+)\s*=\s*(\S+)\s*$`)
-	heredoc   = regexp.MustCompile(`<<(-?)\s*["']?([A-Za-z_][A-Za-z0-9_]*)["']?`)
+	// heredoc matches a word that begins a here-document, as BuildKit has it.
+	heredoc   = regexp.MustCompile(`^[0-9]*<<(-?)["']?([^<"']+)["']?$`)
 	mountFrom = regexp.MustCompile(`(?:^|,)from=([^,]+)`)
 )
 
@@ -67,23 +69,27 @@ func (d *dockerfile) joined(lines []string, i *int) string {
 	return b.String()
 }
 
-// skip leaves out the text of here-documents.
+// skip leaves out the text of here-documents. What looks like one and has no end is none.
 func (d *dockerfile) skip(instruction string, lines []string, i *int) {
-	switch first, _, _ := strings.Cut(strings.TrimSpace(instruction), " "); strings.ToUpper(first) {
-	case "RUN", "COPY", "ADD":
-	default:
+	words := strings.Fields(instruction)
+	if len(words) == 0 || !slices.Contains([]string{"RUN", "COPY", "ADD"}, strings.ToUpper(words[0])) {
 		return
 	}
-	for _, m := range heredoc.FindAllStringSubmatch(instruction, -1) {
-		for *i++; *i < len(lines); *i++ {
-			line := lines[*i]
+	for _, word := range words[1:] {
+		if *i+1 >= len(lines) {
+			return
+		}
+		m := heredoc.FindStringSubmatch(word)
+		if m == nil {
+			continue
+		}
+		end := slices.IndexFunc(lines[*i+1:], func(line string) bool {
 			if m[1] != "" {
 				line = strings.TrimLeft(line, "\t")
 			}
-			if line == m[2] {
-				break
-			}
-		}
+			return line == m[2]
+		})
+		*i += end + 1 // which is nothing where there is none
 	}
 }
 

@@ -115,3 +115,16 @@ func TestTruth(t *testing.T) {
 		t.Errorf("missed %d of %d images and %d of %d doubts, and doubted %d others", missed, images, undoubted, doubts, doubted)
 	}
 }
+
+// TestHereDocuments: what follows a here-document is found, and so it is after what only looks like one.
+func TestHereDocuments(t *testing.T) {
+	for _, run := range []string{
+		"RUN <<EOF\nFROM no:1\nEOF", "RUN python3 3<<-'EOF' && true\n\tFROM no:1\n\tEOF", "COPY <<a <<b /etc/\nFROM no:1\na\nFROM no:1\nb", "RUN <<END-1\nFROM no:1\nEND-1",
+		`RUN chpasswd <<<"root:root"`, "RUN read x <<<word", "RUN echo $((1<<SHIFT))", `RUN echo "see <<EOF here"`, "RUN true <<EOF \\",
+	} {
+		found, err := Find("Dockerfile", []byte("FROM one:1\n"+run+"\nFROM two:2\n"), nil)
+		if last := strings.HasSuffix(run, `\`); err != nil || len(found.Images) != 2 && !last {
+			t.Errorf("%s: %v, %v", run, found.Images, err)
+		}
+	}
+}

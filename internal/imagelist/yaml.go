@@ -229,8 +229,11 @@ func (d *document) mapping(n *yaml.Node, in surroundings, key string) {
 		case in == inSchema:
 			d.schema(k.Value, v)
 		case in == inCompose:
-			if k.Value == "services" {
+			switch k.Value {
+			case "services":
 				d.pairs(resolved(v), nil, func(_, service *yaml.Node) { d.walk(service, inService, "") })
+			case "include":
+				d.elsewhere(v)
 			}
 		case in == inService:
 			d.service(n, k.Value, v)
