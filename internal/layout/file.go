@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -49,6 +50,9 @@ func place(dir, path string, write func(io.Writer) error) (err error) {
 	}
 	return file.SyncDir(filepath.Dir(path))
 }
+
+// readFolder lists a folder. What is none is an error, and a pipe no wait.
+func readFolder(path string) ([]fs.DirEntry, error) { return os.ReadDir(path + "/.") }
 
 func ignoreMissing(err error) error {
 	if errors.Is(err, os.ErrNotExist) {

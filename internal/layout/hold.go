@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/draysync/dray/internal/file"
@@ -84,6 +86,15 @@ func acquire(ctx context.Context, dir string) (h *hold, release func(), err erro
 			return nil, nil, errors.Join(ctx.Err(), f.Close())
 		}
 	}
+}
+
+// acquireUnless is acquire, but with dry it takes no layout that this process may only read, as on a disk that is mounted read-only.
+func acquireUnless(ctx context.Context, dir string, dry bool) (h *hold, release func(), err error) {
+	h, release, err = acquire(ctx, dir)
+	if dry && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		return &hold{}, func() {}, nil
+	}
+	return h, release, err
 }
 
 // take makes this process a user of a layout, if no other process has it; again reports that another attempt may help, unless this was the last.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
@@ -46,7 +47,7 @@ func (s *Store) Repair(ctx context.Context, dir string, dry bool) (Repaired, err
 	if err := isLayout(dir); err != nil {
 		return Repaired{}, err
 	}
-	h, release, err := acquire(ctx, dir)
+	h, release, err := acquireUnless(ctx, dir, dry)
 	if err != nil {
 		return Repaired{}, err
 	}
@@ -104,15 +105,20 @@ func (r *repair) read(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	var about []image.Digest // subjects of broken entries: these are copied again with them
+	about := map[string]bool{} // subjects of broken entries, by the tags of their lists: these are copied again with them
 	keep := func(e entry) bool {
 		p := part{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size}
 		t := r.tree(p, 0)
-		return t.whole && r.has(p) && !slices.ContainsFunc(about, func(d image.Digest) bool { return t.all[d] })
+		for d := range t.all {
+			if about[image.ReferrersTag(d)] {
+				return false
+			}
+		}
+		return t.whole && r.has(p)
 	}
 	for _, e := range ix.entries {
 		if m := aboutDigest().FindStringSubmatch(e.tag()); m != nil && !keep(e) {
-			about = append(about, image.Digest(m[1]+":"+m[2]))
+			about[image.ReferrersTag(image.Digest(m[1]+":"+m[2]))] = true
 		}
 	}
 	entries := ix.entries
@@ -133,28 +139,31 @@ func (r *repair) read(ctx context.Context) error {
 	return nil
 }
 
-// files reads every file that is named by a digest.
+// files reads every file that is named by a digest, also in folders behind symbolic links, as all do who read the layout.
 func (r *repair) files(ctx context.Context) error {
 	root := filepath.Join(r.dir, blobsDir)
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+	algorithms, err := readFolder(root)
+	for _, a := range algorithms {
+		names, err := readFolder(filepath.Join(root, a.Name()))
+		if err != nil && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrNotExist) {
+			return err //nolint:wrapcheck // it names the folder
 		}
-		d := image.Digest(filepath.Base(filepath.Dir(path)) + ":" + e.Name())
-		if filepath.Dir(filepath.Dir(path)) != root || d.Validate() != nil {
-			return nil // foreign
+		for _, e := range names {
+			d := image.Digest(a.Name() + ":" + e.Name())
+			if d.Validate() != nil {
+				continue // foreign
+			}
+			switch right, err := matches(ctx, blobPath(r.dir, d), d); {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case errors.Is(err, fs.ErrPermission):
+				return err
+			case err != nil || !right: // what the disk cannot return is lost
+				r.broken[d] = true
+				r.Files = append(r.Files, d)
+			}
 		}
-		switch right, err := matches(ctx, path, d); {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, fs.ErrPermission):
-			return err
-		case err != nil || !right: // what the disk cannot return is lost
-			r.broken[d] = true
-			r.Files = append(r.Files, d)
-		}
-		return nil
-	})
+	}
 	slices.Sort(r.Files)
 	return ignoreMissing(err)
 }

@@ -14,7 +14,7 @@ import (
 
 // TestRepair takes out what is broken and what needs it, and no more: what is left is whole.
 func TestRepair(t *testing.T) {
-	list := func(v surveyed) string { return fallbackTag(v.root) }
+	list := func(v surveyed) string { return image.ReferrersTag(v.root) }
 	for name, tt := range map[string]struct {
 		harm func(t *testing.T, v surveyed)
 		want func(v surveyed) Repaired

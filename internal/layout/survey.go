@@ -66,7 +66,7 @@ func (s *Store) Collect(ctx context.Context, dir string, grace time.Duration, dr
 	if _, err := readIndex(dir); err != nil { // before a lock file is created in a directory that is not a layout
 		return Survey{}, err
 	}
-	h, release, err := acquire(ctx, dir)
+	h, release, err := acquireUnless(ctx, dir, dry)
 	if err != nil {
 		return Survey{}, err
 	}
@@ -79,6 +79,9 @@ func (s *Store) Collect(ctx context.Context, dir string, grace time.Duration, dr
 	}
 	if len(v.Problems) > 0 {
 		return v.Survey, nil
+	}
+	if err := unshared(dir); err != nil {
+		return v.Survey, err
 	}
 	limit := time.Now().Add(-grace)
 	err = v.others(ctx, func(path string, info fs.FileInfo) error {
@@ -93,6 +96,25 @@ func (s *Store) Collect(ctx context.Context, dir string, grace time.Duration, dr
 		return ignoreMissing(os.Remove(path))
 	})
 	return v.Survey, err
+}
+
+// unshared returns an error if blobs of a layout are behind a symbolic link, where another layout may need what this one does not.
+func unshared(dir string) error {
+	blobs := filepath.Join(dir, blobsDir)
+	algorithms, err := readFolder(blobs)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	paths := []string{blobs}
+	for _, a := range algorithms {
+		paths = append(paths, filepath.Join(blobs, a.Name()))
+	}
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%s is a symbolic link, and another layout may need what is behind it, so nothing was removed: put the folder in place of the link", path)
+		}
+	}
+	return nil
 }
 
 // walk follows index.json.
@@ -224,7 +246,7 @@ func (s *survey) others(ctx context.Context, f func(path string, info fs.FileInf
 				return err
 			case ctx.Err() != nil:
 				return ctx.Err()
-			case e.IsDir() || sub == blobsDir && s.seen[image.Digest(filepath.Base(filepath.Dir(path))+":"+e.Name())]:
+			case !e.Type().IsRegular() || sub == blobsDir && s.seen[image.Digest(filepath.Base(filepath.Dir(path))+":"+e.Name())]:
 				return nil
 			}
 			info, err := e.Info()

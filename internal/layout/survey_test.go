@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,5 +142,46 @@ func TestCollectLeavesAlone(t *testing.T) {
 	}
 	if files, err := os.ReadDir(empty); err != nil || len(files) > 0 {
 		t.Errorf("%v %v", files, err)
+	}
+}
+
+// TestLinkedBlobs: blobs behind a symbolic link may be another layout's as well, so gc removes neither these nor the link; repair finds what is broken there.
+func TestLinkedBlobs(t *testing.T) {
+	for _, name := range []string{blobsDir, blobsDir + "/sha256"} {
+		v, s := newSurveyed(t), New()
+		folder, elsewhere := filepath.Join(v.dir, name), filepath.Join(t.TempDir(), "elsewhere")
+		must(t, os.Rename(folder, elsewhere))
+		must(t, os.Symlink(elsewhere, folder))
+		if got, err := s.Collect(t.Context(), v.dir, 0, false); err == nil || !strings.Contains(err.Error(), folder+" is a symbolic link") {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		for _, d := range []image.Digest{v.orphan, v.shared} {
+			if _, err := os.Stat(v.path(d)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		must(t, os.WriteFile(v.path(v.shared), []byte("sharee"), 0o600))
+		if got, err := s.Repair(t.Context(), v.dir, false); err != nil || len(got.Files) != 1 || len(got.Tags) != 2 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// TestReadOnly: a disk that is mounted read-only can be read by dry runs, which remove nothing.
+func TestReadOnly(t *testing.T) {
+	v := newSurveyed(t)
+	if err := syscall.Mount(v.dir, v.dir, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("needs the right to mount: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(v.dir, syscall.MNT_DETACH) })
+	must(t, syscall.Mount("", v.dir, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
+	if got, err := New().Collect(t.Context(), v.dir, 0, true); err != nil || got.Unreachable != 4 {
+		t.Errorf("gc: %+v, %v", got, err)
+	}
+	if got, err := New().Repair(t.Context(), v.dir, true); err != nil || !got.Nothing() {
+		t.Errorf("repair: %+v, %v", got, err)
+	}
+	if _, err := New().Collect(t.Context(), v.dir, 0, false); err == nil {
+		t.Error("gc removes from a disk that is read-only")
 	}
 }
