@@ -156,6 +156,17 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestLayoutItself: a layout is bundled by its own path too, also one that ends with a slash, as shells complete it, or is a symbolic link.
+func TestLayoutItself(t *testing.T) {
+	app, link := filepath.Join(stage(t, 2, 1000), "app"), filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(app, link))
+	for _, from := range []string{app, app + "/", link, link + "/"} {
+		if done := create(t, from, t.TempDir(), 0); len(done.Refs) != 1 || done.Refs[0].Repository != "" {
+			t.Errorf("%s: %v", from, done.Refs)
+		}
+	}
+}
+
 // TestSameBytes: the same layouts make the same volumes, whatever is left of them from before.
 func TestSameBytes(t *testing.T) {
 	from, to := stage(t, 4, 50_000), t.TempDir()

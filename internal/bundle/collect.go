@@ -81,7 +81,7 @@ func layoutsIn(store *layout.Store, from string) ([]string, error) {
 // layout adds the tags of a layout.
 func (c *collection) layout(ctx context.Context, from, path string) error {
 	if err := checkRepository(path); err != nil {
-		return err
+		return fmt.Errorf("layout %s: %w: rename its folder, or move it out of %s", filepath.Join(from, path), err, from)
 	}
 	repo := image.Repository{Path: filepath.Join(from, filepath.FromSlash(path))}
 	tags, err := c.store.Tags(repo)

@@ -66,25 +66,6 @@ func (s *Store) Tags(repo image.Repository) ([]string, error) {
 	return slices.Compact(tags), nil
 }
 
-// Below returns the paths of the layouts below the directory of prefix, sorted.
-func (s *Store) Below(prefix image.Repository) ([]string, error) {
-	var found []string
-	err := filepath.WalkDir(prefix.Path, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && (d.Name() == blobsDir || d.Name() == tempDir) {
-			return filepath.SkipDir
-		}
-		if d.Name() == layoutFile && filepath.Dir(path) != prefix.Path {
-			found = append(found, filepath.Dir(path))
-		}
-		return nil
-	})
-	slices.Sort(found)
-	return found, absentIfMissing(err)
-}
-
 // Head resolves a tag or a digest.
 func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	d := image.Descriptor{Digest: r.Digest}

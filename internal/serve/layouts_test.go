@@ -173,6 +173,27 @@ func TestOutside(t *testing.T) {
 	}
 }
 
+// TestLinkedLayouts: a layout behind a symbolic link is served if that leads to somewhere in the folder.
+func TestLinkedLayouts(t *testing.T) {
+	root := t.TempDir()
+	push(t, filepath.Join(root, "served", "app"), "1", 100)
+	push(t, filepath.Join(root, "secret"), "1", 100)
+	for name, to := range map[string]string{"alias": "app", "out": "../secret", "above": ".."} {
+		if err := os.Symlink(to, filepath.Join(root, "served", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := listening(t, Options{Layouts: []Layout{{Path: filepath.Join(root, "served")}}})
+	if _, body := get(t, url+"/v2/_catalog"); !strings.Contains(body, `["alias","app"]`) {
+		t.Error(body)
+	}
+	for name, want := range map[string]int{"app": 200, "alias": 200, "out": 404, "above/secret": 404} {
+		if response, body := get(t, url+"/v2/"+name+"/manifests/1"); response.StatusCode != want {
+			t.Errorf("%s: %d, %s", name, response.StatusCode, body)
+		}
+	}
+}
+
 // TestReferrers: those that dray lists under the fallback tag and those that others write into index.json are found, once each.
 func TestReferrers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "app")

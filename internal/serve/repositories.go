@@ -171,7 +171,7 @@ func (r *repositories) below(l Layout) []place {
 	places := []place{{validName(own), l.Path}}
 	for _, dir := range dirs {
 		below, err := filepath.Rel(path, dir)
-		if err != nil {
+		if err != nil || !inside(path, filepath.Join(below, "index.json")) {
 			continue
 		}
 		name := filepath.ToSlash(below)

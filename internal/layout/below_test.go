@@ -1,0 +1,39 @@
+package layout
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// TestBelow: layouts behind symbolic links are found, by the names that they have there, and links in a circle end.
+func TestBelow(t *testing.T) {
+	dir := t.TempDir()
+	root, elsewhere := filepath.Join(dir, "root"), filepath.Join(dir, "elsewhere")
+	for _, path := range []string{"root", "root/a", "root/a/nested", "root/lost+found/x", "root/a/blobs/x", "elsewhere/one", "elsewhere/deep/two"} {
+		path = filepath.Join(dir, path)
+		must(t, os.MkdirAll(path, 0o700))
+		must(t, writeVersion(path))
+	}
+	for name, to := range map[string]string{
+		"root/b": filepath.Join(elsewhere, "one"), "root/c": "../elsewhere/deep", "root/alias": "a", "root/up": ".", "elsewhere/deep/round": filepath.Join(elsewhere, "deep"),
+		"root/gone": "none", "root/file": "a/oci-layout", "linked": "root",
+	} {
+		must(t, os.Symlink(to, filepath.Join(dir, name)))
+	}
+	for _, from := range []string{root, root + "/", filepath.Join(dir, "linked"), root + "/../root"} {
+		found, err := New().Below(image.Repository{Path: from})
+		must(t, err)
+		var want []string
+		for _, name := range []string{"a", "a/nested", "alias", "b", "c/two", "up"} {
+			want = append(want, filepath.Join(from, name))
+		}
+		if diff := cmp.Diff(want, found); diff != "" {
+			t.Errorf("%s: %s", from, diff)
+		}
+	}
+}
