@@ -233,7 +233,7 @@ var errNoList = errors.New("an image has the tag of the list of what refers to i
 // referrersOf returns the list under the fallback tag of a subject; an empty one if there is none. The error wraps errNoList if an image is
 // tagged with its own digest.
 func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
-	e, found := ix.find(image.Reference{Tag: fallbackTag(subject)})
+	e, found := ix.find(image.Reference{Tag: image.ReferrersTag(subject)})
 	if !found {
 		return newIndex(), nil
 	}
@@ -272,7 +272,7 @@ func addReferrer(dir string, ix *index, subject image.Digest, m image.Manifest) 
 	if err := writeFile(dir, blobPath(dir, d.Digest), raw); err != nil {
 		return err
 	}
-	ix.set(fallbackTag(subject), d)
+	ix.set(image.ReferrersTag(subject), d)
 	return nil
 }
 

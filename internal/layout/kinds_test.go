@@ -84,7 +84,7 @@ func TestIndexesThatLieTooDeep(t *testing.T) {
 func TestImageTaggedByItsDigest(t *testing.T) {
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	m := manifestOf(`{"schemaVersion":2,"layers":[]}`)
-	must(t, s.PutManifest(t.Context(), repo.Tag(fallbackTag(m.Digest)), m))
+	must(t, s.PutManifest(t.Context(), repo.Tag(image.ReferrersTag(m.Digest)), m))
 	if list, err := s.Referrers(repo, m.Digest); err != nil || len(list) > 0 {
 		t.Errorf("%v %v", list, err)
 	}
@@ -92,7 +92,7 @@ func TestImageTaggedByItsDigest(t *testing.T) {
 	if err := s.PutManifest(t.Context(), repo.Digest(signature.Digest), signature); err == nil || !strings.Contains(err.Error(), "set referrers: false") {
 		t.Errorf("error = %v", err)
 	}
-	if d, err := s.Head(repo.Tag(fallbackTag(m.Digest))); err != nil || d.Digest != m.Digest {
+	if d, err := s.Head(repo.Tag(image.ReferrersTag(m.Digest))); err != nil || d.Digest != m.Digest {
 		t.Errorf("the tag holds %v, %v", d, err)
 	}
 }

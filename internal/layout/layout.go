@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
@@ -41,7 +40,10 @@ const (
 )
 
 // Store reads and writes layouts. It is safe for concurrent use.
-type Store struct{ sound sound }
+type Store struct {
+	sound sound
+	about described
+}
 
 // New returns a store.
 func New() *Store { return &Store{} }
@@ -312,26 +314,6 @@ func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Desc
 	return err
 }
 
-// Referrers returns the referrers of a manifest, as listed under its fallback tag.
-func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referrer, error) {
-	ix, err := readIndex(repo.Path)
-	if err != nil {
-		return nil, err
-	}
-	list, err := referrersOf(repo.Path, ix, d)
-	if errors.Is(err, errNoList) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var referrers []image.Referrer
-	for _, e := range list.entries {
-		referrers = append(referrers, image.Referrer{Descriptor: e.descriptor(), ArtifactType: e.ArtifactType, Predicate: e.Annotations[image.PredicateAnnotation]})
-	}
-	return referrers, nil
-}
-
 func blobPath(dir string, d image.Digest) string {
 	return filepath.Join(dir, blobsDir, d.Algorithm().String(), d.Encoded())
 }
@@ -351,5 +333,3 @@ func damagedIfMissing(err error) error {
 	}
 	return err
 }
-
-func fallbackTag(d image.Digest) string { return strings.Replace(string(d), ":", "-", 1) }

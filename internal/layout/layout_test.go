@@ -211,8 +211,17 @@ func TestTornManifestIsAbsent(t *testing.T) {
 }
 
 func TestReferrers(t *testing.T) {
+	for _, like := range []image.Digest{"", image.Digest("sha512:" + strings.Repeat("0", 128))} {
+		testReferrers(t, like)
+	}
+}
+
+// testReferrers tests referrers of a manifest with a digest like that.
+func testReferrers(t *testing.T, like image.Digest) {
+	t.Helper()
 	s, repo := New(), image.Repository{Path: t.TempDir()}
 	subject := manifestOf(`{"a":1}`)
+	subject.Digest = image.DigestOf(subject.Raw, like)
 	must(t, s.PutManifest(t.Context(), repo.Tag("x"), subject))
 	r := manifestOf(`{"artifactType":"application/x","subject":{"digest":"` + string(subject.Digest) + `"}}`)
 	for range 2 { // the second time changes nothing
@@ -222,6 +231,11 @@ func TestReferrers(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff([]image.Referrer{{Descriptor: r.Descriptor, ArtifactType: "application/x"}}, got); diff != "" {
 		t.Error(diff)
+	}
+	tags, err := s.Tags(repo)
+	must(t, err)
+	if len(tags) != 2 || !image.ValidTag(tags[0]) || !image.ValidTag(tags[1]) {
+		t.Errorf("the tags are %q", tags)
 	}
 	if none, err := s.Referrers(repo, r.Digest); len(none) != 0 || err != nil {
 		t.Errorf("referrers of a referrer: %v, %v", none, err)

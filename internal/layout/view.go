@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/draysync/dray/internal/file"
@@ -36,19 +35,8 @@ type View struct {
 	types map[image.Digest]string
 	// digests are those of index.json.
 	digests []image.Digest
-	about   *described
-}
-
-// described remembers manifests of index.json as lists of referrers have them, by their digests; those without a subject as nil. It
-// outlives a view, since a manifest never changes.
-type described struct {
-	mu  sync.Mutex
-	all map[image.Digest]*referrer
-}
-
-type referrer struct {
-	entry   entry
-	subject image.Digest
+	// about outlives a view.
+	about *described
 }
 
 // settled is how long after a change of a file another one may go unseen in its time: two seconds on FAT.
@@ -70,7 +58,7 @@ func Look(dir string, old *View) (*View, error) {
 	}
 	v := &View{
 		dir: dir, info: info, read: time.Now(), own: map[string]image.Digest{}, named: map[string]map[string]image.Digest{},
-		types: map[image.Digest]string{}, about: &described{all: map[image.Digest]*referrer{}},
+		types: map[image.Digest]string{}, about: &described{},
 	}
 	if old != nil {
 		v.about = old.about
@@ -227,37 +215,13 @@ func (v *View) Referrers(ctx context.Context, subject image.Digest, artifactType
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if r := v.describe(d); r != nil && r.subject == subject && !seen[d] && (artifactType == "" || r.entry.ArtifactType == artifactType) {
+		r, _ := v.about.of(d, func() (image.Manifest, error) { return v.Manifest(d) })
+		if r != nil && r.subject == subject && !seen[d] && (artifactType == "" || r.entry.ArtifactType == artifactType) {
 			seen[d] = true
 			found.entries = append(found.entries, r.entry)
 		}
 	}
 	return found.bytes()
-}
-
-// describe returns what a manifest refers to; nil if it has no subject.
-func (v *View) describe(d image.Digest) *referrer {
-	v.about.mu.Lock()
-	r, known := v.about.all[d]
-	v.about.mu.Unlock()
-	if known {
-		return r
-	}
-	m, err := v.Manifest(d)
-	if err != nil {
-		return nil // it may be there later
-	}
-	e, subject, err := describe(m)
-	if err == nil && subject != "" {
-		r = &referrer{e, subject}
-	}
-	v.about.mu.Lock()
-	defer v.about.mu.Unlock()
-	if len(v.about.all) >= maxSound {
-		clear(v.about.all)
-	}
-	v.about.all[d] = r
-	return r
 }
 
 // Content is an open blob or manifest.

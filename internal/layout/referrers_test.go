@@ -1,0 +1,46 @@
+package layout
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/draysync/dray/internal/image"
+)
+
+// TestReferrersWithoutName: what refers to an image is found where index.json has it without a name, as oras writes it, once.
+func TestReferrersWithoutName(t *testing.T) {
+	v, repo := newSurveyed(t), image.Repository{}
+	repo.Path = v.dir
+	want, err := New().Referrers(repo, v.root)
+	must(t, err)
+	if len(want) != 1 {
+		t.Fatal(want)
+	}
+	ix, err := readIndex(v.dir)
+	must(t, err)
+	missing := image.DigestOf([]byte("missing"), "")
+	others := []entry{
+		{MediaType: image.MediaTypeOCIManifest, Digest: want[0].Digest, Size: want[0].Size}, {MediaType: image.MediaTypeOCIManifest, Digest: missing, Size: 7},
+		{MediaType: image.MediaTypeOCIManifest, Digest: "sha256:x"}, {MediaType: image.MediaTypeOCIManifest, Digest: v.root},
+	}
+	ix.entries = append(ix.entries, others...)
+	must(t, ix.write(v.dir))
+	for _, listed := range []bool{true, false} {
+		if !listed {
+			ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.tag() == image.ReferrersTag(v.root) })
+			must(t, ix.write(v.dir))
+		}
+		got, err := New().Referrers(repo, v.root)
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("listed: %t: %s", listed, diff)
+		}
+	}
+	must(t, os.Remove(v.path(want[0].Digest)))
+	if got, err := New().Referrers(repo, v.root); err != nil || len(got) > 0 {
+		t.Errorf("of one that is missing: %v, %v", got, err)
+	}
+}
