@@ -57,6 +57,8 @@ no bundle. If dray is interrupted, call it again: it writes what is missing. A b
 of a volume is split. Other programs read a bundle of one volume as an archive of an OCI layout (oci-archive: of
 skopeo and podman, ctr image import).
 
+What has no tag is left out, and listed.
+
 The bundle leaves out the blobs of the last bundle that the site has acknowledged (see dray bundle ack), and has
 everything as long as there is none. --since names the number of another bundle that the site surely has, and --full
 leaves out nothing. --for makes a bundle with what a load has found to be missing.
@@ -174,6 +176,8 @@ type createdBundle struct {
 	Kept    int           `json:"kept"`
 	Base    string        `json:"base"`
 	Changes bundleChanges `json:"changes"`
+	// LeftOut is what the layouts have without a tag, as PATH@DIGEST.
+	LeftOut []string `json:"left_out"`
 }
 
 // bundleChanges are the differences between two bundles, or between a bundle and its base, in JSON.
@@ -230,6 +234,7 @@ func (a *app) created(done bundle.Created) error {
 	answer := createdBundle{
 		Version: 1, Command: "bundle create", Bundle: done.Name(), Document: done.Document, SHA256: done.SHA256, Tags: len(done.Refs),
 		Volumes: []string{}, Bytes: done.Bytes(), Kept: done.Kept, Base: baseOf(done.Bundle), Changes: newBundleChanges(done.Changes()),
+		LeftOut: append([]string{}, done.LeftOut...),
 	}
 	for _, v := range done.Volumes {
 		answer.Volumes = append(answer.Volumes, v.Name)
@@ -238,6 +243,7 @@ func (a *app) created(done bundle.Created) error {
 		return a.writeJSON(answer)
 	}
 	a.printChanges(answer.Changes)
+	a.printNames(answer.LeftOut, "left out, as it has no tag")
 	for _, name := range answer.Volumes {
 		fmt.Fprintln(a.out, name)
 	}

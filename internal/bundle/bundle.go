@@ -307,8 +307,8 @@ func (b *Bundle) check() error {
 
 func (b *Bundle) checkRefs(sizes map[image.Digest]int64) error {
 	for _, r := range b.Removed {
-		if err := checkRepository(r.Repository); err != nil || !image.ValidTag(r.Tag) {
-			return fmt.Errorf("%q cannot be a tag that was removed", r)
+		if err := checkRepository(r.Repository); err != nil || !image.ValidTag(r.Tag) || r.Digest.Validate() != nil {
+			return fmt.Errorf("%q with the digest %q cannot be a tag that was removed", r, r.Digest)
 		}
 	}
 	for i, r := range b.Refs {
@@ -317,6 +317,9 @@ func (b *Bundle) checkRefs(sizes map[image.Digest]int64) error {
 		}
 		if !image.ValidTag(r.Tag) {
 			return fmt.Errorf("%q is not a tag", r.Tag)
+		}
+		if r.Was != "" && r.Was.Validate() != nil {
+			return fmt.Errorf("%s was %q, which is not a digest", r, r.Was)
 		}
 		if size, ok := sizes[r.Digest]; !ok || size != r.Size || size > layout.MaxManifest {
 			return fmt.Errorf("%s has the digest %s with %d bytes, which is not listed so", r, r.Digest, r.Size)

@@ -416,3 +416,22 @@ func TestReadByOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestUntagged: what a layout has without a tag is said, unless it belongs to an image that has one.
+func TestUntagged(t *testing.T) {
+	from := t.TempDir()
+	i := registry.MultiArch(1, registry.ImageOptions{})
+	put(t, filepath.Join(from, "app"), "v1", i)
+	path := filepath.Join(from, "app", "index.json")
+	raw, err := os.ReadFile(path)
+	must(t, err)
+	other := registry.MultiArch(2, registry.ImageOptions{})
+	put(t, filepath.Join(from, "app"), "v2", other)
+	nameless := func(d string) string { return `{"mediaType":"` + image.MediaTypeOCIIndex + `","digest":"` + d + `"},` }
+	raw = bytes.Replace(raw, []byte(`"manifests":[`), []byte(`"manifests":[`+nameless(other.Digest)+nameless(i.Manifests[0].Digest)), 1)
+	must(t, os.WriteFile(path, raw, 0o600))
+	done := create(t, from, t.TempDir(), 0)
+	if diff := cmp.Diff([]string{"app@" + other.Digest}, done.LeftOut); diff != "" || len(done.Refs) != 1 {
+		t.Errorf("%d tags, %s", len(done.Refs), diff)
+	}
+}

@@ -21,6 +21,8 @@ type collection struct {
 	// walked are manifests; one may have been listed as a blob before.
 	walked map[image.Digest]bool
 	errs   []error
+	// leftOut is what has no tag, and belongs to nothing that has one.
+	leftOut []string
 }
 
 // maxErrors is how many problems of a layout are told at once.
@@ -48,6 +50,11 @@ func collect(ctx context.Context, from string, b *Bundle) (*collection, error) {
 	}
 	if len(b.Refs) == 0 {
 		return nil, fmt.Errorf("%s has no tag", from)
+	}
+	for _, path := range repos {
+		if err := c.untagged(from, path); err != nil {
+			return nil, err
+		}
 	}
 	b.State = b.HeldState()
 	return c, nil
@@ -106,6 +113,21 @@ func (c *collection) layout(ctx context.Context, from, path string) error {
 			continue
 		}
 		c.Refs = append(c.Refs, ref)
+	}
+	return nil
+}
+
+// untagged notes what a layout has besides its tags. The tags of all layouts have been added.
+func (c *collection) untagged(from, path string) error {
+	repo := image.Repository{Path: filepath.Join(from, filepath.FromSlash(path))}
+	all, err := c.store.Digests(repo)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		if _, known := c.in[d]; !known {
+			c.leftOut = append(c.leftOut, path+"@"+string(d))
+		}
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ type Created struct {
 	SHA256   image.Digest
 	// Kept counts volumes that were there already, of a Create that was interrupted.
 	Kept int
+	// LeftOut is what the layouts have without a tag, as PATH@DIGEST: it is not in the bundle.
+	LeftOut []string
 }
 
 // Create writes a bundle with all tags of the layouts, and checks each blob. A volume gets its name when it is complete and synced, and was read
@@ -66,6 +68,7 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 	}
 	if raw != nil {
 		done, same, err := o.finish(from, b, raw)
+		done.LeftOut = c.leftOut
 		if same && err == nil {
 			err = o.sign(done, raw)
 		}
@@ -94,7 +97,7 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 	if raw, err = b.encode(); err != nil {
 		return Created{}, err
 	}
-	done := Created{Bundle: b, Kept: w.kept, Document: filepath.Join(o.To, b.documentName()), SHA256: image.DigestOf(raw, "")}
+	done := Created{Bundle: b, Kept: w.kept, Document: filepath.Join(o.To, b.documentName()), SHA256: image.DigestOf(raw, ""), LeftOut: c.leftOut}
 	if err := o.sign(done, raw); err != nil {
 		return Created{}, err
 	}

@@ -83,6 +83,7 @@ func TestDelta(t *testing.T) {
 	for name, told := range map[string]func(r Receipt) string{
 		"code":            func(r Receipt) string { return r.Code() },
 		"spelt otherwise": func(r Receipt) string { return strings.ToLower(strings.ReplaceAll(r.Code(), "-", " ")) + "\n" },
+		"of a line":       func(r Receipt) string { return "\ufeffplant-7-0001: " + r.Code() + "\r\n" },
 		"JSON":            func(r Receipt) string { return inJSON(t, r) },
 	} {
 		from, one, two, into := stage(t, 6, 20_000), t.TempDir(), t.TempDir(), t.TempDir()
@@ -140,6 +141,8 @@ func TestReceipts(t *testing.T) {
 		t.Errorf("nothing was loaded for that site: %v", err)
 	}
 	first := receipt(t, into)
+	document, err := os.ReadFile(filepath.Join(from, stateDir, sentDir, "plant-7-0001"+documentEnding))
+	must(t, err)
 	put(t, filepath.Join(from, "app"), "v0", registry.MultiArch(77, registry.ImageOptions{}))
 	create(t, from, two, 0)
 	load(t, into, two)
@@ -162,7 +165,12 @@ func TestReceipts(t *testing.T) {
 	if len(second.Code()) != codeLength+3 {
 		t.Errorf("the code is %q", second.Code())
 	}
+	if _, err := Acknowledge(from, "plant-7", "stick/reciept.json", false); err == nil || !strings.Contains(err.Error(), `"stick/reciept.json" is neither 20 characters nor a file`) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	must(t, os.Truncate(filepath.Join(from, stateDir, sentDir, "plant-7-0001"+documentEnding), 100))
 	acknowledge(t, from, second.Code())
+	must(t, os.WriteFile(filepath.Join(from, stateDir, sentDir, "plant-7-0001"+documentEnding), document, 0o600))
 	for _, old := range []string{first.Code(), inJSON(t, first)} {
 		if _, err := Acknowledge(from, "plant-7", old, false); !errors.Is(err, ErrOlderReceipt) {
 			t.Errorf("an older receipt: %v", err)

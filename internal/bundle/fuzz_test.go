@@ -35,7 +35,8 @@ func small(t testing.TB) (*Bundle, map[image.Digest][]byte) {
 	}
 	m := add(`{"schemaVersion":2}`)
 	b := &Bundle{
-		Version: version, ID: "a", Seq: 3, Refs: []Ref{{Repository: "app", Tag: "v1", Digest: m.Digest, MediaType: image.MediaTypeOCIManifest, Size: m.Size}},
+		Version: version, ID: "a", Seq: 3, Refs: []Ref{{Repository: "app", Tag: "v1", Digest: m.Digest, MediaType: image.MediaTypeOCIManifest, Size: m.Size, Was: m.Digest}},
+		Removed:   []Ref{{Repository: "app", Tag: "v0", Digest: m.Digest}},
 		Manifests: []Content{m}, Blobs: []Content{add(strings.Repeat("one", 2000)), add(strings.Repeat("two", 4000)), add("")},
 	}
 	b.State = b.HeldState()
@@ -77,6 +78,8 @@ func TestParse(t *testing.T) {
 		"a path with a newline":         {`"repository":"app"`, `"repository":"a\n"`, "path of a layout"},
 		"a path that is empty inside":   {`"repository":"app"`, `"repository":"a//b"`, "path of a layout"},
 		"a tag with a slash":            {`"tag":"v1"`, `"tag":"v/1"`, "not a tag"},
+		"what a tag was":                {`"was":"sha256:`, `"was":"\u001b[2J`, "not a digest"},
+		"what was removed":              {`"tag":"v0","digest":"sha256:`, `"tag":"v0","digest":"\u001b[2J`, "was removed"},
 		"an id with a slash":            {`"id":"a"`, `"id":"../a"`, "names of files"},
 		"no number":                     {`"seq":3`, `"seq":0`, "sequence number"},
 		"another version":               {`"version":1`, `"version":2`, "version 2"},

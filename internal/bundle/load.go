@@ -264,7 +264,7 @@ func sameFolder(path, other string) (bool, error) {
 // admit refuses an older bundle than the last one, and another one with its number.
 func (l *loader) admit(last record, older bool) error {
 	if !older && l.Seq <= last.Seq && l.SHA256 != last.Document {
-		return fmt.Errorf("%w: %s, and this is %s", ErrOlder, prefix(l.ID, last.Seq), l.Name())
+		return fmt.Errorf("%w: %s, and this is %s; --allow-older loads it all the same", ErrOlder, prefix(l.ID, last.Seq), l.Name())
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func MakeReceipt(ctx context.Context, into, id string) (Receipt, error) {
 	defer f.close()
 	raw, err := file.Read(f.loadedDocument(id), maxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Receipt{}, fmt.Errorf("%s: %w for the site %s", into, ErrNothingLoaded, id)
+		return Receipt{}, fmt.Errorf("%s: %w for the site %s; --id names another one", into, ErrNothingLoaded, id)
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -145,7 +145,7 @@ func Acknowledge(from, id, text string, older bool) (Acknowledged, error) {
 		return Acknowledged{}, err
 	}
 	if a.Seq < known.Seq && !older {
-		return Acknowledged{}, fmt.Errorf("%w: %s, and this is %s", ErrOlderReceipt, prefix(id, known.Seq), b.Name())
+		return Acknowledged{}, fmt.Errorf("%w: %s, and this is %s; --allow-older accepts it all the same", ErrOlderReceipt, prefix(id, known.Seq), b.Name())
 	}
 	raw, err := json.Marshal(a)
 	if err != nil {
@@ -164,26 +164,43 @@ func Acknowledge(from, id, text string, older bool) (Acknowledged, error) {
 
 // receipt reads a receipt, and finds the bundle that it is for.
 func (f *folder) receipt(id, text string) (acknowledgement, *Bundle, error) {
-	if strings.HasPrefix(strings.TrimSpace(text), "{") {
+	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
+	if strings.HasPrefix(text, "{") {
 		return f.fileReceipt(id, text)
 	}
 	a := acknowledgement{Version: version, ID: id}
-	said := strings.NewReplacer("-", "", " ", "", "\n", "").Replace(strings.ToUpper(text))
+	said := characters(text)
+	if len(said) != codeLength {
+		return a, nil, fmt.Errorf("%w: %.60q is neither %d characters nor a file that is there", ErrReceipt, text, codeLength)
+	}
 	all, err := documents(filepath.Join(f.dir, sentDir), id)
 	if err != nil {
 		return a, nil, err
 	}
+	var damaged error
 	for _, seq := range all {
 		b, err := f.sentBundle(id, seq)
-		if err != nil {
-			return a, nil, err
+		if err != nil { // the receipt may be that of another one
+			damaged = errors.Join(damaged, err)
+			continue
 		}
-		if strings.ReplaceAll(code(id, seq, b.State), "-", "") == said {
+		if characters(code(id, seq, b.State)) == said {
 			a.Seq = seq
 			return a, b, nil
 		}
 	}
-	return a, nil, fmt.Errorf("%w for the site %s", ErrReceipt, id)
+	return a, nil, errors.Join(fmt.Errorf("%w for the site %s; --id names another one", ErrReceipt, id), damaged)
+}
+
+// characters are those of a receipt's code, however it was written down: alone, or in the line that names the bundle.
+func characters(text string) string {
+	text = text[strings.LastIndexByte(text, ':')+1:]
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, strings.ToUpper(text))
 }
 
 // fileReceipt reads a receipt in JSON.

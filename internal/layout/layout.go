@@ -68,6 +68,18 @@ func (s *Store) Tags(repo image.Repository) ([]string, error) {
 	return slices.Compact(tags), nil
 }
 
+// Digests returns what index.json names, with a tag or without one, in its order.
+func (s *Store) Digests(repo image.Repository) (all []image.Digest, err error) {
+	ix, err := readIndex(repo.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range ix.entries {
+		all = append(all, e.Digest)
+	}
+	return all, nil
+}
+
 // Head resolves a tag or a digest.
 func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	d := image.Descriptor{Digest: r.Digest}
