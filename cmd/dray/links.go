@@ -17,6 +17,7 @@ import (
 	"github.com/draysync/dray/internal/mirror"
 	"github.com/draysync/dray/internal/registry"
 	"github.com/draysync/dray/internal/transfer"
+	"github.com/draysync/dray/internal/wire"
 )
 
 // links are the connections to registries, with their learned state. Generations share them as long as the registries' settings do not change.
@@ -65,6 +66,9 @@ func (l *links) release() {
 
 // link returns links for a config, existing ones if they match, and counts one more user.
 func (p *process) link(cfg *config.Config) (*links, error) {
+	if err := wire.CheckProxies(p.env); err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
 	credentials, err := auth.Load(p.env)
 	if err != nil {
 		return nil, &exitError{exitFailed, err}

@@ -18,6 +18,8 @@ import (
 type dialer struct {
 	net.Dialer
 	home string
+	// environment returns the environment's proxy for a request; nil for none.
+	environment func(*http.Request) (*url.URL, error)
 	// proxies are the addresses of the proxies in use.
 	proxies sync.Map
 	// local is set once the registry itself was found at such an address; then it may lead there.
@@ -25,12 +27,12 @@ type dialer struct {
 }
 
 func newDialer(home string) *dialer {
-	return &dialer{home: home, Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
+	return &dialer{home: home, environment: http.ProxyFromEnvironment, Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
 }
 
 // proxy returns the proxy for a request.
 func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(req)
+	proxy, err := d.environment(req)
 	if proxy != nil {
 		port := proxy.Port()
 		if port == "" {

@@ -69,15 +69,18 @@ func otherName(e x509.HostnameError) string {
 }
 
 // hint says what to do about a request without an answer.
-func (t *Transport) hint(err error, host string) string {
+func (t *Transport) hint(req *http.Request, err error) string {
 	if proxy, ok := errors.AsType[*proxyError](err); ok {
 		return proxy.hint()
+	}
+	if toProxy(err) {
+		return t.proxyHint(req, err)
 	}
 	text := tlsHint(err)
 	if text == "" && strings.Contains(err.Error(), "no such host") {
 		text = "the name is not known: check its spelling"
 	}
-	if text != "" && host == t.host {
+	if text != "" && req.URL.Host == t.host {
 		text += " (registries." + t.name + ")"
 	}
 	return text
@@ -97,7 +100,9 @@ func (t *Transport) statusHint(req *http.Request, e *Error) string {
 	case http.StatusForbidden:
 		return "this account may not do that at " + t.name
 	case http.StatusProxyAuthRequired:
-		if proxy, err := http.ProxyFromEnvironment(req); err == nil && proxy != nil {
+		if proxy := t.through(req); proxy != nil && proxy.User != nil {
+			return "the proxy at " + proxy.Host + " refuses the user and the password in HTTP_PROXY"
+		} else if proxy != nil {
 			return "the proxy at " + proxy.Host + " requires a sign-in: put a user and a password into HTTP_PROXY"
 		}
 		return "a proxy on the way requires a sign-in"

@@ -1,13 +1,11 @@
 package wire
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -103,35 +101,6 @@ func (h Host) certificate() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair(cert, key)
-}
-
-// proxyError is a proxy's refusal to connect.
-type proxyError struct {
-	proxy  string
-	status int
-}
-
-// Error returns the proxy and its answer.
-func (e *proxyError) Error() string {
-	return fmt.Sprintf("the proxy at %s answered %d %s", e.proxy, e.status, http.StatusText(e.status))
-}
-
-func (e *proxyError) hint() string {
-	switch e.status {
-	case http.StatusProxyAuthRequired:
-		return "put a user and a password into HTTPS_PROXY"
-	case http.StatusForbidden, http.StatusMethodNotAllowed:
-		return "have the proxy allow the host, or name the host in NO_PROXY"
-	}
-	return ""
-}
-
-// proxyAnswer handles the answer of a proxy to CONNECT.
-func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
-	if resp.StatusCode == http.StatusOK {
-		return nil
-	}
-	return &proxyError{proxy.Host, resp.StatusCode}
 }
 
 // Loopback reports whether a host is this machine, by its name alone.

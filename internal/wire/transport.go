@@ -210,7 +210,7 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 	if known, ok := errors.AsType[*Error](err); ok { // of the sign-in, which has done its own retries
 		return known, never
 	}
-	e := &Error{Host: host, Operation: call.Operation, Attempts: attempt, Cause: err, Hint: t.hint(err, host)}
+	e := &Error{Host: host, Operation: call.Operation, Attempts: attempt, Cause: err, Hint: t.hint(req, err)}
 	clean := func(err error) string { return Clean(describe(err), known(req, call.Secrets)...) }
 	if said, ok := errors.AsType[unreadable](err); ok {
 		e.Message, e.Lasting = clean(said.error), true
@@ -221,8 +221,9 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 	} else {
 		e.Unanswered = true
 		if tlsHint(err) == "" { // otherwise the hint says it all
-			e.Message = clean(err)
+			e.Message = clean(err) + t.byProxy(req, err)
 		}
+		t.endDials(req)
 	}
 	if !mayPass(req.Context(), err) {
 		e.Lasting = req.Context().Err() == nil && !errors.Is(err, ErrSlow) && !errors.Is(err, errDeadline)
