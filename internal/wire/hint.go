@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -46,6 +47,12 @@ func tlsHint(err error) string {
 	if speaksPlain(err) {
 		return "it does not use TLS: set plainHTTP: true"
 	}
+	switch text := err.Error(); {
+	case strings.Contains(text, "tls: protocol version not supported"), strings.Contains(text, "tls: server selected unsupported protocol version"):
+		return "TLS: its versions are older than 1.2, which dray does not use: have it use TLS 1.2 or later"
+	case strings.Contains(text, "tls: handshake failure"):
+		return "TLS: it has no cipher that dray uses (ECDHE), or wants a client certificate: have it use others, or set tls.certFile and tls.keyFile"
+	}
 	return ""
 }
 
@@ -77,11 +84,30 @@ func (t *Transport) hint(req *http.Request, err error) string {
 		return t.proxyHint(req, err)
 	}
 	text := tlsHint(err)
-	if text == "" && strings.Contains(err.Error(), "no such host") {
+	switch alert := certificateAlert(err); {
+	case text != "":
+	case alert != "" && t.certified:
+		text = "it refuses the client certificate (" + alert + "): check tls.certFile, and until when it is valid"
+	case alert != "":
+		text = "it wants a client certificate (" + alert + "): set tls.certFile and tls.keyFile"
+	case strings.Contains(err.Error(), "no such host"):
 		text = "the name is not known: check its spelling"
 	}
 	if text != "" && req.URL.Host == t.host {
 		text += " (registries." + t.name + ")"
+	}
+	return text
+}
+
+// certificateAlert returns what a server's TLS alert says of the client's certificate; empty for anything else (RFC 8446, 6.2).
+func certificateAlert(err error) string {
+	alert, ok := errors.AsType[*net.OpError](err)
+	if !ok || alert.Op != "remote error" {
+		return ""
+	}
+	text := strings.TrimPrefix(alert.Err.Error(), "tls: ")
+	if !strings.Contains(text, "certificate") && text != "access denied" {
+		return ""
 	}
 	return text
 }

@@ -46,7 +46,7 @@ func retryableStatus(status int) bool {
 }
 
 // mayPass reports whether a request without an answer may get one later. Exceptions are what the caller cancelled, answers that are too
-// slow or too long, and lasting configuration errors such as an unknown certificate authority.
+// slow or too long, and lasting configuration errors such as an unknown certificate authority or a refused client certificate.
 func mayPass(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrTooLong) || errors.Is(err, ErrSlow) || errors.Is(err, errDeadline) || errors.Is(err, switching.ErrSwitched) {
 		return false
@@ -57,7 +57,7 @@ func mayPass(ctx context.Context, err error) bool {
 	if proxy, ok := errors.AsType[*proxyError](err); ok {
 		return retryableStatus(proxy.status)
 	}
-	return tlsHint(err) == "" && !strings.Contains(err.Error(), "no such host")
+	return tlsHint(err) == "" && certificateAlert(err) == "" && !strings.Contains(err.Error(), "no such host")
 }
 
 // goDuration finds the pause that GHCR names only in its message: "retry-after: 880.092µs, allowed: 44000/minute".

@@ -45,6 +45,8 @@ type Transport struct {
 	dialer    *dialer
 	log       *slog.Logger
 	plainHTTP bool
+	// certified is set if there is a client certificate.
+	certified bool
 	// tryPlain is set for an unconfigured loopback registry: if it has no TLS, plain HTTP is used, as in Docker.
 	tryPlain bool
 	plain    sync.Map // host → struct{}: has no TLS
@@ -63,7 +65,7 @@ func New(o Options) (*Transport, error) {
 	}
 	t := &Transport{
 		base: base, name: o.Name, host: o.API, retries: o.Retries.withDefaults(), bandwidth: o.Bandwidth, dialer: d, log: o.Log,
-		plainHTTP: o.Host.PlainHTTP, tryPlain: Loopback(o.API) && !o.Host.configured(),
+		plainHTTP: o.Host.PlainHTTP, certified: o.Host.CertFile != "", tryPlain: Loopback(o.API) && !o.Host.configured(),
 	}
 	for lane := range t.windows {
 		t.windows[lane] = newWindow(o.Start, most)
