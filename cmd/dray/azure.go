@@ -138,6 +138,9 @@ func newAzure(cfg *config.Config, carrier func(http.RoundTripper) http.RoundTrip
 	return s, nil
 }
 
+// pingAfter is how long a shared connection may be silent before a ping must prove it alive.
+const pingAfter = 15 * time.Second
+
 // maxCertificates is the size limit of a certificate file, in bytes.
 const maxCertificates = 16 << 20
 
@@ -145,6 +148,7 @@ const maxCertificates = 16 << 20
 func azureTransport(caFile string) (*http.Transport, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing replaces it
 	base.Proxy = proxyFor
+	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter} // otherwise all polls would use one dead connection
 	if caFile == "" {
 		return base, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -53,6 +54,8 @@ const (
 	subscriptionsVersion = "2022-12-01"
 	maxBody              = 1 << 20
 	maxPages             = 200
+	// answerTimeout limits one request to Resource Manager or a registry, which looks at the source of an import before it answers.
+	answerTimeout = 2 * time.Minute
 )
 
 // New checks the options. It sends no request.
@@ -76,7 +79,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, endpoint: endpoint, registries: map[string]*kept{}, found: map[string]lookup{}, gone: map[ResourceID]time.Time{},
-		http: &http.Client{Transport: o.Transport, CheckRedirect: stay},
+		http: &http.Client{Transport: o.Transport, CheckRedirect: stay, Timeout: answerTimeout},
 	}
 	c.arm = &kept{fetch: func(ctx context.Context, renew bool) (granted, error) {
 		return signer.fetch(ctx, o.Cloud.armScope(), renew)
@@ -201,12 +204,19 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, body []byt
 	return a, nil
 }
 
+// errSilent replaces net/http's error of a request that took too long.
+var errSilent = errors.New("it gave no answer in time")
+
 // withoutURL removes the URL from an error of net/http, since its query may hold a signature.
 func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
+	u, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
 	}
-	return err
+	if _, ofNet := errors.AsType[*net.OpError](u.Err); !ofNet && errors.Is(u.Err, context.DeadlineExceeded) {
+		return errSilent
+	}
+	return u.Err
 }
 
 // maxRefusalText limits the text of an error that is not JSON.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -54,7 +53,7 @@ func signInError(c Credential, err error, t *trip) *SignInError {
 		e.refused(failed.RawResponse)
 	case t.err != nil:
 		e.Failure = Failure{
-			Text: "Entra cannot be reached: " + oneLine(cause(t.err).Error()), Again: true,
+			Text: "Entra cannot be reached: " + oneLine(withoutURL(t.err).Error()), Again: true,
 			Advice: "check this machine's network, proxy and CA certificates, and azure.cloud",
 		}
 	case isFinal && !isFailed:
@@ -137,12 +136,4 @@ func plain(err error) string {
 		text = rest
 	}
 	return strings.Trim(text, " .\n")
-}
-
-// cause returns an error of net/http without its URL, whose query may be signed.
-func cause(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
 }
