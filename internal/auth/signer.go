@@ -29,6 +29,8 @@ type signer struct {
 	buying  flight.Group[*token]
 
 	mu sync.Mutex
+	// searching is the call of the source under way; nil for none.
+	searching *search
 	// scheme is the host's authentication scheme, empty until it has named one. realm is the token server in its last challenge. ways are
 	// the answers to challenges for the same scopes: a registry may name another token server for each.
 	scheme string
@@ -413,7 +415,7 @@ func (s *signer) seek(ctx context.Context) (Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	defer cancel()
 	begun := time.Now()
-	credential, expires, err := s.source(ctx)
+	credential, expires, err := s.search(ctx)
 	lasts := min(time.Since(begun), refusalFor) // of a failure
 	if err != nil {
 		err = noCredential(s.wire.Name(), err)

@@ -366,3 +366,32 @@ func TestHelperThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// TestSourceThatHangs: a source that no context ends, as a file on a file system that is away, is waited for with an end, is not asked again meanwhile, and
+// serves once it answers.
+func TestSourceThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := clientOf(t, func(req *http.Request) (*http.Response, error) { return said(req, http.StatusOK, nil, ""), nil },
+			func(context.Context) (Credential, time.Time, error) {
+				if asked++; asked == 1 {
+					time.Sleep(10 * time.Minute)
+				}
+				return Credential{Username: "ann", Password: "p"}, time.Time{}, nil
+			}, false)
+		for begun := time.Now(); time.Since(begun) < 9*time.Minute; time.Sleep(time.Minute) {
+			before := time.Now()
+			err := look(t, c, "app")
+			if e, ok := errors.AsType[*wire.Error](err); !ok || !e.Temporary() || !strings.Contains(e.Error(), "gives no answer") {
+				t.Errorf("after %s: %v", time.Since(begun), err)
+			}
+			if took := time.Since(before); took > sourceTimeout+searchGrace {
+				t.Errorf("it took %s", took)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		if err := look(t, c, "app"); err != nil || asked != 2 {
+			t.Errorf("asked %d times, %v", asked, err)
+		}
+	})
+}
