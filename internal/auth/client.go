@@ -70,7 +70,7 @@ func (c *Client) Do(req *http.Request, call wire.Call, need ...Scope) (*http.Res
 			return nil, c.wire.Fault(call.Operation, err)
 		}
 	}
-	return nil, c.wire.Fault(call.Operation, fmt.Errorf("it redirects more than %d times", maxRedirects))
+	return nil, c.wire.Fault(call.Operation, fmt.Errorf("it redirects more than %d times, the last time to %s", maxRedirects, wire.ShownHost(req.URL.Host)))
 }
 
 func (c *Client) send(req *http.Request, call wire.Call, need []Scope) (*http.Response, error) {

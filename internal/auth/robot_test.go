@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -161,6 +162,22 @@ func TestRobotRefused(t *testing.T) {
 			}
 			return said(r, 401, nil, "")
 		}, []string{"401", "issuer"}, 2},
+		"broken off": {token, func(r *http.Request) *http.Response {
+			if r.URL.Path == robotPath {
+				return said(r, 200, nil, `{"token":"e30`)
+			}
+			t.Errorf("%s was asked", r.URL.Path)
+			return said(r, 404, nil, "")
+		}, []string{"sign in", "broke off"}, 2},
+		"broken off by the connection": {token, func(r *http.Request) *http.Response {
+			if r.URL.Path == robotPath {
+				resp := said(r, 200, nil, "")
+				resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"token":"e30"`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+				return resp
+			}
+			t.Errorf("%s was asked", r.URL.Path)
+			return said(r, 404, nil, "")
+		}, []string{"broke off"}, 2},
 		"no password": {token, func(r *http.Request) *http.Response { return said(r, 200, nil, "{}") }, []string{"neither"}, 2},
 		"endless":     {token, func(r *http.Request) *http.Response { return said(r, 200, nil, strings.Repeat("x", maxToken+1)) }, []string{"sign in", "too long"}, 2},
 		"to another": {token, func(r *http.Request) *http.Response {
@@ -199,6 +216,9 @@ func TestRobotRefused(t *testing.T) {
 					}
 					if strings.Contains(err.Error(), token) {
 						t.Errorf("%v\nhas the token", err)
+					}
+					if strings.HasPrefix(name, "broken off") && strings.Contains(err.Error(), "3.13") {
+						t.Errorf("%v\nsays more than half an answer does", err)
 					}
 				}
 				if asked != c.asked {

@@ -395,3 +395,30 @@ func TestSourceThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// TestCircles: redirects in a circle end, and the error names where they have led.
+func TestCircles(t *testing.T) {
+	circle := func(req *http.Request) *http.Response {
+		return said(req, http.StatusTemporaryRedirect, http.Header{"Location": {"https://" + their + req.URL.Path + "?again"}}, "")
+	}
+	for name, send := range map[string]func(req *http.Request) *http.Response{
+		"a registry": circle,
+		"a token server": func(req *http.Request) *http.Response {
+			if req.URL.Host == ours {
+				return challenged(req, "https://"+their+"/token")
+			}
+			return circle(req)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent := 0
+			c := clientOf(t, func(req *http.Request) (*http.Response, error) {
+				sent++
+				return send(req), nil
+			}, always(Credential{}), false)
+			if err := look(t, c, "app"); err == nil || !strings.Contains(err.Error(), "redirects more than 10 times, the last time to "+their) || sent > maxRedirects+1 {
+				t.Errorf("after %d requests: %v", sent, err)
+			}
+		})
+	}
+}

@@ -92,7 +92,7 @@ func (r realm) ask(ctx context.Context, carrier *wire.Transport, c Credential, s
 			return nil, carrier.Fault(call.Operation, err)
 		}
 	}
-	return nil, carrier.Fault(call.Operation, errors.New("it redirects too often"))
+	return nil, carrier.Fault(call.Operation, fmt.Errorf("the token server redirects more than %d times, the last time to %s", maxRedirects, wire.ShownHost(req.URL.Host)))
 }
 
 // elsewhere makes the request to which a token server redirects. A request with a secret stays at its host.
