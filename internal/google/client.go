@@ -149,7 +149,7 @@ func (s *session) token(ctx context.Context, as Identity) (Token, error) {
 	}
 	now := time.Now()
 	left := found.Expiry.Sub(now)
-	if found.Expiry.IsZero() || left > usualLife {
+	if left <= 0 || left > usualLife { // it does not say, or this machine's clock is wrong
 		left = usualLife
 	}
 	return Token{Username: username, Password: found.AccessToken, Renew: now.Add(left - min(margin, left/2)), account: account, machine: s.machine, ends: now.Add(left)}, nil

@@ -322,6 +322,19 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// TestClockIsWrong: a token whose end has passed by this machine's clock is not asked for again with each request.
+func TestClockIsWrong(t *testing.T) {
+	for _, behind := range []time.Duration{-2 * time.Hour, time.Hour, 2 * time.Hour} {
+		s := newStand(t, emulator.Options{Behind: behind, Account: "node@acme.iam.gserviceaccount.com", Acts: []string{mirror}}, nil)
+		synctest.Test(t, func(t *testing.T) {
+			got, err := s.client.Token(t.Context(), Identity{Impersonate: mirror})
+			if left := time.Until(got.Renew); err != nil || left != usualLife-margin {
+				t.Errorf("a clock behind by %s: %v, renewed in %s", behind, err, left)
+			}
+		})
+	}
+}
+
 // TestProxy: no token of this machine is fetched through a proxy.
 func TestProxy(t *testing.T) {
 	proxy := &url.URL{Scheme: "http", Host: "proxy.example"}

@@ -30,6 +30,8 @@ type Options struct {
 	Acts []string
 	// Life is how long tokens last, 0 for an hour.
 	Life time.Duration
+	// Behind is how far the cloud's clock is behind.
+	Behind time.Duration
 }
 
 // Cloud answers all requests to Google, whatever the host.
@@ -246,7 +248,7 @@ func (c *Cloud) act(w http.ResponseWriter, r *http.Request, body []byte) {
 	_ = json.Unmarshal(body, &doc)
 	for _, account := range c.options.Acts {
 		if known && time.Now().Before(ends) && strings.HasSuffix(r.URL.Path, "/serviceAccounts/"+account+":generateAccessToken") && len(doc.Scope) == 1 && doc.Lifetime == "3600s" {
-			answer(w, http.StatusOK, map[string]string{"accessToken": c.issue(), "expireTime": time.Now().Add(c.options.Life).UTC().Format(time.RFC3339)})
+			answer(w, http.StatusOK, map[string]string{"accessToken": c.issue(), "expireTime": time.Now().Add(c.options.Life - c.options.Behind).UTC().Format(time.RFC3339)})
 			return
 		}
 	}
