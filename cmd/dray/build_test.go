@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/draysync/dray/internal/config"
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/store"
@@ -33,5 +34,31 @@ func TestDaemonKeepsManifests(t *testing.T) {
 		if _, ok, err := memory.Manifest(t.Context(), image.Digest(m.Digest)); err != nil || !ok {
 			t.Errorf("the store does not have %s: %v", m.Digest, err)
 		}
+	}
+}
+
+// TestCertificatesThatChange: connections are made anew when a file of certificates has changed, of a registry or of Azure.
+func TestCertificatesThatChange(t *testing.T) {
+	content := map[string]string{}
+	p := &process{readFile: func(name string) ([]byte, error) { return []byte(content[name]), nil }}
+	cfg := &config.Config{
+		Registries: map[string]config.Registry{"r.example": {TLS: config.TLS{CAFile: "ca", CertFile: "cert", KeyFile: "key"}}},
+		Azure:      config.Azure{Hosts: config.AzureHosts{CAFile: "stack"}},
+	}
+	seen := map[string]bool{p.certificates(cfg): true}
+	for _, name := range []string{"ca", "cert", "key", "stack"} {
+		content[name] = "another"
+		seen[p.certificates(cfg)] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("%d of 4 changes are seen", len(seen)-1)
+	}
+}
+
+// TestAzurePings: a connection to Azure on which nothing comes is found out.
+func TestAzurePings(t *testing.T) {
+	base, err := azureTransport("")
+	if err != nil || base.HTTP2 == nil || base.HTTP2.SendPingTimeout != pingAfter {
+		t.Errorf("%+v, %v", base, err)
 	}
 }

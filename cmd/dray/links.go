@@ -112,16 +112,15 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	return l, nil
 }
 
-// certificates returns a digest of the files that registries' TLS settings name, if they may change.
+// certificates returns a digest of the files that the TLS settings of registries and of Azure name, if they may change.
 func (p *process) certificates(cfg *config.Config) string {
 	if p.readFile == nil {
 		return ""
 	}
 	sum := sha256.New()
 	content := json.NewEncoder(sum)
-	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
-		tls := cfg.Registries[key].TLS
-		for _, name := range []string{tls.CAFile, tls.CertFile, tls.KeyFile} {
+	add := func(key string, names ...string) {
+		for _, name := range names {
 			if name == "" {
 				continue
 			}
@@ -129,5 +128,10 @@ func (p *process) certificates(cfg *config.Config) string {
 			_ = content.Encode([]string{key, name, string(data), errorText(err)}) // to a hash
 		}
 	}
+	for _, key := range slices.Sorted(maps.Keys(cfg.Registries)) {
+		tls := cfg.Registries[key].TLS
+		add(key, tls.CAFile, tls.CertFile, tls.KeyFile)
+	}
+	add("azure", cfg.Azure.Hosts.CAFile)
 	return string(sum.Sum(nil))
 }
