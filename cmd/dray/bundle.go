@@ -120,10 +120,13 @@ func checkCreate(o bundle.CreateOptions, request string) error {
 	return nil
 }
 
-// notCreated says what helps where a medium takes no file of the size of a volume.
+// notCreated says what helps where a medium takes no file of the size of a volume, or has no room.
 func notCreated(err error) error {
-	if errors.Is(err, syscall.EFBIG) {
+	switch {
+	case errors.Is(err, syscall.EFBIG):
 		err = fmt.Errorf("%w: have smaller volumes, as with --volume-size fat32", err)
+	case errors.Is(err, syscall.ENOSPC):
+		err = fmt.Errorf("%w: make room and call it again; or write to a folder with more room, with --volume-size, and copy the volumes to several media", err)
 	}
 	return &exitError{exitFailed, err}
 }

@@ -215,6 +215,9 @@ func TestBundleTooLarge(t *testing.T) {
 	if text := err.Error(); !strings.Contains(text, "/stick/a.tar: file too large") || !strings.Contains(text, "--volume-size fat32") {
 		t.Error(text)
 	}
+	if text := notCreated(&os.PathError{Op: "write", Path: "/stick/a.tar", Err: syscall.ENOSPC}).Error(); !strings.Contains(text, "/stick/a.tar: no space left") || !strings.Contains(text, "several media") {
+		t.Error(text)
+	}
 	if text := notCreated(os.ErrPermission).Error(); strings.Contains(text, "volume-size") {
 		t.Error(text)
 	}
