@@ -60,7 +60,12 @@ func (b *below) walk(dir string) error {
 	return err //nolint:wrapcheck // it names the folder
 }
 
-// follow goes on behind a link. Of what is walked anyway it only takes the folder itself, under this name too.
+// within reports whether a path is that of a folder, or below it.
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
+}
+
+// follow goes on behind a link. Of what is walked anyway, and what has that in it, it only takes the folder itself, under this name too.
 func (b *below) follow(link string) error {
 	real, err := filepath.EvalSymlinks(link)
 	if err != nil {
@@ -69,7 +74,7 @@ func (b *below) follow(link string) error {
 	if info, err := os.Stat(real); err != nil || !info.IsDir() {
 		return nil //nolint:nilerr // it leads to no folder
 	}
-	if !b.followed[real] && real != b.real && !strings.HasPrefix(real, b.real+string(filepath.Separator)) {
+	if !b.followed[real] && !within(real, b.real) && !within(b.real, real) {
 		b.followed[real] = true
 		return b.walk(link)
 	}

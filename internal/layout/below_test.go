@@ -20,7 +20,7 @@ func TestBelow(t *testing.T) {
 		must(t, writeVersion(path))
 	}
 	for name, to := range map[string]string{
-		"root/b": filepath.Join(elsewhere, "one"), "root/c": "../elsewhere/deep", "root/alias": "a", "root/up": ".", "elsewhere/deep/round": filepath.Join(elsewhere, "deep"),
+		"root/b": filepath.Join(elsewhere, "one"), "root/c": "../elsewhere/deep", "root/alias": "a", "root/up": ".", "root/above": "..", "elsewhere/deep/round": filepath.Join(elsewhere, "deep"),
 		"root/gone": "none", "root/file": "a/oci-layout", "linked": "root",
 	} {
 		must(t, os.Symlink(to, filepath.Join(dir, name)))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,7 +175,7 @@ func TestOutside(t *testing.T) {
 	}
 }
 
-// TestLinkedLayouts: a layout behind a symbolic link is served if that leads to somewhere in the folder.
+// TestLinkedLayouts: a layout behind a symbolic link is served if that leads to somewhere in the folder. One that cannot be read is not absent.
 func TestLinkedLayouts(t *testing.T) {
 	root := t.TempDir()
 	push(t, filepath.Join(root, "served", "app"), "1", 100)
@@ -183,11 +185,17 @@ func TestLinkedLayouts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	broken := filepath.Join(root, "served", "broken")
+	push(t, broken, "1", 100)
+	index := filepath.Join(broken, "index.json")
+	if err := errors.Join(os.Remove(index), syscall.Mkfifo(index, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	url := listening(t, Options{Layouts: []Layout{{Path: filepath.Join(root, "served")}}})
 	if _, body := get(t, url+"/v2/_catalog"); !strings.Contains(body, `["alias","app"]`) {
 		t.Error(body)
 	}
-	for name, want := range map[string]int{"app": 200, "alias": 200, "out": 404, "above/secret": 404} {
+	for name, want := range map[string]int{"app": 200, "alias": 200, "out": 404, "above/secret": 404, "broken": 503} {
 		if response, body := get(t, url+"/v2/"+name+"/manifests/1"); response.StatusCode != want {
 			t.Errorf("%s: %d, %s", name, response.StatusCode, body)
 		}

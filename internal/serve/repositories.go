@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -122,13 +123,23 @@ func (r *repositories) look(ctx context.Context, folder, dir, below string) (*la
 	return view, err
 }
 
-// inside reports whether a file is below a folder, and no symbolic link on the way leads out of it.
+// inside reports whether a file is below a folder, and no symbolic link on the way leads out of it. One that is there and cannot be opened is: who reads
+// it says why.
 func inside(folder, name string) bool {
 	f, err := file.OpenBelow(folder, name)
 	if err == nil {
 		f.Close()
+		return true
 	}
-	return err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	root, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(filepath.Join(folder, name))
+	return errors.Is(err, fs.ErrPermission) || err == nil && strings.HasPrefix(real, root+string(filepath.Separator))
 }
 
 // walkEvery is how long a list of layouts serves.
