@@ -1,11 +1,14 @@
 package convert
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf16"
 )
 
 // Tool is a program whose config can be read.
@@ -122,6 +125,7 @@ type input struct {
 
 // readInput reads a file of a tool, which may be empty.
 func readInput(file File, from Tool) input {
+	file.Data = readable(file.Data)
 	if from == "" || from == AZ {
 		if s := azScript(file.Data); s != nil {
 			r := &reader{file: file.Name}
@@ -136,6 +140,22 @@ func readInput(file File, from Tool) input {
 		return input{r: r}
 	}
 	return input{top, r, recognize(top), nil}
+}
+
+// readable returns text as UTF-8 without a byte order mark, as Windows and PowerShell write it otherwise.
+func readable(data []byte) []byte {
+	for mark, order := range map[string]binary.ByteOrder{"\xff\xfe": binary.LittleEndian, "\xfe\xff": binary.BigEndian} {
+		rest, ok := bytes.CutPrefix(data, []byte(mark))
+		if !ok {
+			continue
+		}
+		units := make([]uint16, len(rest)/2)
+		for i := range units {
+			units[i] = order.Uint16(rest[2*i:])
+		}
+		return []byte(string(utf16.Decode(units)))
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff"))
 }
 
 func (d *document) read(inputs []input, options Options) {

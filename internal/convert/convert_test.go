@@ -1,12 +1,14 @@
 package convert
 
 import (
+	"encoding/binary"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
@@ -72,8 +74,28 @@ func TestExamples(t *testing.T) {
 				t.Errorf("with --from the answer is another one (%v)", err)
 			}
 			secrets(t, string(result.YAML)+notes.String())
+			for form, files := range ofWindows(read(t, example.files...)) {
+				if again, err := Convert(files, example.options); err != nil || string(again.YAML) != string(result.YAML) {
+					t.Errorf("as %s the answer is another one (%v)", form, err)
+				}
+			}
 		})
 	}
+}
+
+// ofWindows are files as Windows and PowerShell write them.
+func ofWindows(files []File) map[string][]File {
+	forms := map[string][]File{}
+	for _, f := range files {
+		text := strings.ReplaceAll(string(f.Data), "\n", "\r\n")
+		forms["UTF-8 with a mark"] = append(forms["UTF-8 with a mark"], File{f.Name, []byte("\ufeff" + text)})
+		units := []byte("\xff\xfe")
+		for _, u := range utf16.Encode([]rune(text)) {
+			units = binary.LittleEndian.AppendUint16(units, u)
+		}
+		forms["UTF-16"] = append(forms["UTF-16"], File{f.Name, units})
+	}
+	return forms
 }
 
 func golden(t *testing.T, name, got string) {
