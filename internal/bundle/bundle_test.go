@@ -259,10 +259,9 @@ func TestBrokenStage(t *testing.T) {
 		from, to := stage(t, 4, 50_000), t.TempDir()
 		must(t, harm(blob(t, from)))
 		_, err := Create(t.Context(), CreateOptions{From: from, To: to, ID: "a", VolumeSize: 100_000})
-		if err == nil {
-			t.Errorf("%s: a bundle was made", name)
+		if err == nil || !strings.Contains(err.Error(), "dray layout repair") {
+			t.Errorf("%s: a bundle was made, or the error says no way out: %v", name, err)
 		}
-		t.Log(err)
 		if _, err := Verify(t.Context(), []string{to}, false); !errors.Is(err, ErrNoBundle) {
 			t.Errorf("%s: %v", name, err)
 		}

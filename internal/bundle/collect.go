@@ -182,10 +182,10 @@ func (c *collection) blob(repo image.Repository, p layout.Part) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("blob %s: %w", p.Digest, err)
+		return fmt.Errorf("blob %s: %w; %s", p.Digest, err, layout.WayOut)
 	}
 	if p.Size != 0 && size != p.Size {
-		return fmt.Errorf("blob %s has %d bytes, and %d are wanted", p.Digest, size, p.Size)
+		return fmt.Errorf("blob %s has %d bytes, and %d are wanted; %s", p.Digest, size, p.Size, layout.WayOut)
 	}
 	c.in[p.Digest], c.size[p.Digest] = repo, size
 	c.Blobs = append(c.Blobs, Content{p.Digest, size})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/layout"
 )
 
 const (
@@ -118,7 +119,7 @@ func (w *writer) part(ctx context.Context, p Part, out, whole io.Writer) (err er
 	}
 	w.body = nil
 	if !image.HasSum(p.Digest, w.sum) {
-		return fmt.Errorf("%s in %s: %w", p.Digest, w.in[p.Digest], image.ErrCorrupt)
+		return fmt.Errorf("%s in %s: %w; %s", p.Digest, w.in[p.Digest], image.ErrCorrupt, layout.WayOut)
 	}
 	return nil
 }

@@ -59,8 +59,8 @@ func (e entry) descriptor() image.Descriptor {
 // errDamaged reports an invalid index.json.
 var errDamaged = errors.New("is damaged and was left as it is")
 
-// wayOut ends the errors of a damaged layout.
-const wayOut = "if dray writes this layout, run dray layout repair and sync again; else copy the layout again"
+// WayOut ends the errors of a damaged layout: it says what to do.
+const WayOut = "if dray writes this layout, run dray layout repair and sync again; else copy the layout again"
 
 func newIndex() *index {
 	return &index{fields: map[string]json.RawMessage{
@@ -81,7 +81,7 @@ func readIndex(dir string) (*index, error) {
 	}
 	ix, err := parseIndex(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s %w (%w); %s", path, errDamaged, err, wayOut)
+		return nil, fmt.Errorf("%s %w (%w); %s", path, errDamaged, err, WayOut)
 	}
 	return ix, nil
 }

@@ -110,7 +110,7 @@ func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 		d.Size = info.Size()
 	}
 	if info.Size() != d.Size { // truncated, by whatever wrote it: as good as absent
-		return d, fmt.Errorf("manifest %s: %w: its file has %d bytes, not %d; %s", d.Digest, image.ErrAbsent, info.Size(), d.Size, wayOut)
+		return d, fmt.Errorf("manifest %s: %w: its file has %d bytes, not %d; %s", d.Digest, image.ErrAbsent, info.Size(), d.Size, WayOut)
 	}
 	return d, nil
 }
@@ -341,7 +341,7 @@ func absentIfMissing(err error) error {
 // damagedIfMissing is absentIfMissing for a file to which something in the layout leads, with the way out.
 func damagedIfMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; %s", absentIfMissing(err), wayOut)
+		return fmt.Errorf("%w; %s", absentIfMissing(err), WayOut)
 	}
 	return err
 }

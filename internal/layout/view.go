@@ -74,7 +74,7 @@ func Look(dir string, old *View) (*View, error) {
 	}
 	ix, err := parseIndex(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s %w (%w); %s", filepath.Join(dir, indexFile), errDamaged, err, wayOut)
+		return nil, fmt.Errorf("%s %w (%w); %s", filepath.Join(dir, indexFile), errDamaged, err, WayOut)
 	}
 	v.take(ix)
 	return v, nil
