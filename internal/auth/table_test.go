@@ -161,6 +161,10 @@ func TestWaysToSignIn(t *testing.T) {
 		{"a token that is an object", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":{"raw":"t0k"}}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
 		{"a token with a line break", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t\r\nX-Evil: 1"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
 		{"a page in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `<html>sign in</html>`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "not a JSON object, but a web page"},
+		{"a text in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `"account suspended"`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "not a JSON object, but account suspended"},
+		{"a token alone", []string{`Bearer realm="https://192.0.2.1/token"`}, ` "0paque-t0k"`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "not a JSON object"},
+		{"a token in a list", []string{`Bearer realm="https://192.0.2.1/token"`}, `["0paque-t0k", 300]`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "not a JSON object"},
+		{"something behind the token", []string{`Bearer realm="https://192.0.2.1/token"`}, answer + "<!-- proxy -->", ann, get(ours+"/token", "account=ann&"+scope), ""},
 		{"nothing in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, ` `, ann, get(ours+"/token", "account=ann&"+scope)[:2], "the token answer is empty"},
 		{"an error in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"errors":[{"code":"DENIED","message":"suspended"}]}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "it says: DENIED suspended"},
 		{"an error of OAuth in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"error":"invalid_grant","error_description":"no such user"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "it says: invalid_grant no such user"},
@@ -192,7 +196,7 @@ func TestWaysToSignIn(t *testing.T) {
 				t.Errorf("error = %v, want one with %q", err, test.says)
 			case err != nil && !strings.Contains(err.Error(), test.says):
 				t.Errorf("error = %v, want %q in it", err, test.says)
-			case err != nil && (strings.Contains(err.Error(), "p:w") || strings.Contains(err.Error(), "refresh")):
+			case err != nil && (strings.Contains(err.Error(), "p:w") || strings.Contains(err.Error(), "refresh") || strings.Contains(err.Error(), "0paque")):
 				t.Errorf("a secret in %v", err)
 			}
 		})

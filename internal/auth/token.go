@@ -154,15 +154,18 @@ func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http
 }
 
 // parseToken reads the answer of a token server. It decodes the fields one by one, since some servers write numbers as strings; an error
-// names the field.
+// names the field. Like Docker, it ignores what follows the object.
 func parseToken(raw []byte, born time.Time) (*token, error) {
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
-		said := wire.SaidIn(raw, "")
+	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(&fields); err != nil || fields == nil {
+		said, text := "", bytes.TrimSpace(raw)
+		if bytes.HasPrefix(text, []byte("<")) || bytes.HasPrefix(text, []byte(`"`)) && bytes.ContainsRune(text, ' ') { // else it may be the token
+			said = wire.SaidIn(raw, "")
+		}
 		switch {
-		case len(bytes.TrimSpace(raw)) == 0:
+		case len(text) == 0:
 			return nil, errors.New("the token answer is empty, and not a JSON object: the server that the registry names for tokens may not be one")
-		case err != nil && strings.Contains(err.Error(), "unexpected end"):
+		case errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, fmt.Errorf("the token answer: %w", io.ErrUnexpectedEOF)
 		case said != "":
 			return nil, fmt.Errorf("the token answer is not a JSON object, but %s", said)
