@@ -86,7 +86,7 @@ func (p *process) link(cfg *config.Config) (*links, error) {
 	}
 	l.clouds = clouds{azure: side, aws: aws.New(aws.Options{Proxy: proxyFor}), google: google.New(google.Options{Proxy: proxyFor, Getenv: p.env})}
 	options := registry.Options{
-		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Hub: l.reach.byHub, Keychain: l.reach.keychain(credentials, l.clouds), Make: l.reach.makers(l.clouds.aws), ECR: l.reach.ecrLister(credentials, l.clouds.aws), UserAgent: userAgent(), Log: p.log,
+		Hosts: l.reach.hosts, Mirrors: l.reach.mirrors, ByHead: l.reach.byHead, Hub: l.reach.byHub, Keychain: l.reach.keychain(credentials, l.clouds), Make: l.reach.makers(l.clouds.aws), ECR: l.reach.ecrLister(credentials, l.clouds.aws), UserAgent: userAgent(), Log: p.log, Temp: p.memoryDir(cfg),
 		Bandwidth: p.limits.bandwidth, Sharers: p.limits.sharers,
 		Wrap: func(name string, next http.RoundTripper) http.RoundTripper {
 			next = p.work.transport(next)

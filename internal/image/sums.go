@@ -5,18 +5,33 @@ import (
 	"slices"
 )
 
-// Sums say what tags hold, as far as that is known. Beside the tags, each takes the size of a sum. A nil *Sums knows nothing.
+// Sums say what tags hold, as far as that is known. A nil *Sums knows nothing.
 type Sums struct {
-	tags  []string
-	sums  []Sum
+	tags  TagList
+	sums  SumList
 	known int
 }
 
-// NewSums returns the sums of tags, which are sorted; the zero Sum for a tag whose sum is not known.
-func NewSums(tags []string, sums []Sum) *Sums {
+// SumList is a list of sums, the zero Sum at first. What it cannot keep it returns as the zero Sum.
+type SumList interface {
+	At(i int) Sum
+	Put(i int, sum Sum)
+}
+
+// SumSlice is a [SumList] in memory.
+type SumSlice []Sum
+
+// At returns the sum at a position.
+func (s SumSlice) At(i int) Sum { return s[i] }
+
+// Put changes the sum at a position.
+func (s SumSlice) Put(i int, sum Sum) { s[i] = sum }
+
+// NewSums returns the sums of tags; the zero Sum for a tag whose sum is not known.
+func NewSums(tags TagList, sums SumList) *Sums {
 	s := &Sums{tags: tags, sums: sums}
-	for _, sum := range sums {
-		if sum != (Sum{}) {
+	for i := range tags.Len() {
+		if sums.At(i) != (Sum{}) {
 			s.known++
 		}
 	}
@@ -33,29 +48,21 @@ func (s *Sums) Len() int {
 
 // Of returns what a tag holds; the zero Sum if that is not known.
 func (s *Sums) Of(tag string) Sum {
-	if i := s.find(tag); i >= 0 {
-		return s.sums[i]
+	if s == nil {
+		return Sum{}
+	}
+	if i, ok := s.tags.Find(tag); ok {
+		return s.sums.At(i)
 	}
 	return Sum{}
 }
 
 // Forget forgets what a tag holds.
 func (s *Sums) Forget(tag string) {
-	if i := s.find(tag); i >= 0 && s.sums[i] != (Sum{}) {
-		s.sums[i] = Sum{}
+	if i, ok := s.tags.Find(tag); ok && s.sums.At(i) != (Sum{}) {
+		s.sums.Put(i, Sum{})
 		s.known--
 	}
-}
-
-// find returns the position of a tag, and -1 if there is none.
-func (s *Sums) find(tag string) int {
-	if s == nil {
-		return -1
-	}
-	if i, found := slices.BinarySearch(s.tags, tag); found {
-		return i
-	}
-	return -1
 }
 
 // All returns the tags of which the sum is known, in their order.
@@ -67,40 +74,42 @@ func (s *Sums) From(first int) iter.Seq2[string, Sum] {
 		if s.Len() == 0 {
 			return
 		}
-		for n := range s.tags {
-			i := (first%len(s.tags) + n) % len(s.tags)
-			if s.sums[i] != (Sum{}) && !yield(s.tags[i], s.sums[i]) {
+		for i, tag := range s.tags.from(first % s.tags.Len()) {
+			if sum := s.sums.At(i); sum != (Sum{}) && !yield(tag, sum) {
 				return
 			}
 		}
 	}
 }
 
-// Tags returns the tags of which the sum is known, in their order.
-func (s *Sums) Tags() []string {
-	tags := make([]string, 0, s.Len())
-	for tag := range s.All() {
-		tags = append(tags, tag)
-	}
-	return tags
+// Tags returns the tags of which the sum is known.
+func (s *Sums) Tags() TagList {
+	return CollectTags(func(yield func(string) bool) {
+		for tag := range s.All() {
+			if !yield(tag) {
+				return
+			}
+		}
+	})
 }
 
-// Or returns what s knows, and of other tags what other knows.
-func (s *Sums) Or(other *Sums) *Sums {
+// Or returns what s knows, and of other tags what other knows, in a list that is made for their number.
+func (s *Sums) Or(other *Sums, list func(n int) SumList) *Sums {
 	switch {
 	case s.Len() == 0:
 		return other
 	case other.Len() == 0:
 		return s
 	}
-	tags := append(s.Tags(), other.Tags()...)
-	slices.Sort(tags)
-	tags = slices.Compact(tags)
-	sums := make([]Sum, len(tags))
-	for i, tag := range tags {
-		if sums[i] = s.Of(tag); sums[i] == (Sum{}) {
-			sums[i] = other.Of(tag)
+	tags := NewTagList(slices.AppendSeq(slices.Collect(s.Tags().All()), other.Tags().All()))
+	sums, i := list(tags.Len()), 0
+	for tag := range tags.All() {
+		sum := s.Of(tag)
+		if sum == (Sum{}) {
+			sum = other.Of(tag)
 		}
+		sums.Put(i, sum)
+		i++
 	}
 	return NewSums(tags, sums)
 }

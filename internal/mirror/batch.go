@@ -25,11 +25,11 @@ type selected struct {
 	image   bool
 	source  image.Reference
 	targets []image.Reference
-	tags    []string
+	tags    image.TagList
 	retag   plan.Retag
 }
 
-func selectedOf(route plan.Route, tags []string) selected {
+func selectedOf(route plan.Route, tags image.TagList) selected {
 	s := selected{source: image.Reference{Repository: route.Source}, tags: tags, retag: route.Retag}
 	for _, target := range route.Targets {
 		s.targets = append(s.targets, image.Reference{Repository: target})
@@ -40,7 +40,7 @@ func selectedOf(route plan.Route, tags []string) selected {
 // len is the number of tags.
 func (s selection) len() (n int) {
 	for _, one := range s {
-		n += len(one.tags)
+		n += one.tags.Len()
 		if one.image {
 			n++
 		}
@@ -55,7 +55,7 @@ func (s selection) asks() iter.Seq[ask] {
 			if one.image && !yield(ask{one.source, one.targets}) {
 				return
 			}
-			for _, tag := range one.tags {
+			for tag := range one.tags.All() {
 				if !yield(one.ask(tag)) {
 					return
 				}
@@ -133,7 +133,7 @@ func (w *worker) all(ctx context.Context) error {
 func (w *worker) selected(ctx context.Context) (wanted selection, short []Outcome, err error) {
 	job := w.run.job
 	if w.streams() { // each list has its own time
-		wanted, short, err = w.m.selectedBy(ctx, job, func(route plan.Route) (tags []string, few, err error) { return w.tags(ctx, route) })
+		wanted, short, err = w.m.selectedBy(ctx, job, func(route plan.Route) (tags image.TagList, few, err error) { return w.tags(ctx, route) })
 	} else {
 		wanted, short, err = w.whole(ctx)
 	}
@@ -168,29 +168,29 @@ func (w *worker) streams() bool {
 
 // tags lists the tags of a route. If the list has several pages, batches of it begin as they come, and only what these lack is returned; but not
 // where a registry may list digests, which is asked once for all tags.
-func (w *worker) tags(ctx context.Context, route plan.Route) (tags []string, few, err error) {
+func (w *worker) tags(ctx context.Context, route plan.Route) (tags image.TagList, few, err error) {
 	m, job := w.m, w.run.job
 	listing, listed := within(ctx, toLook(job))
 	defer listed()
 	f := m.feed(listing, job, route.Source)
 	defer f.close()
 	if f.paged() && !m.mayList(ctx, job, route) {
-		err = w.stream(ctx, f, selectedOf(route, nil))
+		err = w.stream(ctx, f, selectedOf(route, tags))
 	} else {
-		for page := range f.all() {
-			tags = append(tags, page...)
-		}
-		slices.Sort(tags)
+		tags = f.list()
 	}
 	if err != nil {
-		return nil, nil, err
+		return tags, nil, err
 	}
 	absent, few, err := f.lacks()
 	if err != nil {
-		return nil, nil, At(Source, route.Source, late(listing, toLook(job), fmt.Errorf("list tags: %w", err)))
+		return tags, nil, At(Source, route.Source, late(listing, toLook(job), fmt.Errorf("list tags: %w", err)))
 	}
 	m.warn(ctx, job, route.Source, &f.sieve.odd)
-	return append(tags, absent...), few, nil
+	if len(absent) > 0 {
+		tags = image.NewTagList(slices.AppendSeq(absent, tags.All()))
+	}
+	return tags, few, nil
 }
 
 // stream begins batches with the tags of a list as they come.

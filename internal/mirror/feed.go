@@ -134,6 +134,27 @@ func (f *feed) all() iter.Seq[[]string] {
 	}
 }
 
+// list waits for the end of the list, and returns all its tags.
+func (f *feed) list() image.TagList {
+	for f.waits(func() bool { return false }) {
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	tags := func(yield func(string) bool) {
+		for _, page := range f.pages {
+			for tag := range strings.SplitSeq(page, " ") {
+				if !yield(tag) {
+					return
+				}
+			}
+		}
+	}
+	if f.seen == nil { // they came in order
+		return image.CollectTags(tags)
+	}
+	return image.NewTagList(slices.Collect(tags))
+}
+
 // lacks returns, of a list that has ended, its error, the tags that the job names and that are not listed, and what it selects too little of.
 func (f *feed) lacks() (absent []string, few error, err error) {
 	f.mu.Lock()

@@ -17,7 +17,7 @@ import (
 type Listings interface {
 	// Listed returns what a registry's own listing says that tags of a repository hold. It is empty if there is no such listing, or if that
 	// would cost more than asking for each tag; what the listing does not say is missing. Nothing that was read before since is used.
-	Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) *image.Sums
+	Listed(ctx context.Context, repo image.Repository, tags image.TagList, since time.Time) *image.Sums
 	// Differs reports that a tag does not hold what was listed.
 	Differs(ctx context.Context, tag image.Reference)
 	// Listing returns which listing a registry is known to have; empty for none.
@@ -72,29 +72,30 @@ func (m *Mirror) listings(ctx context.Context, r *run, all selection) listed {
 }
 
 // listable returns the tags to look up in listings, by repository. They share the lists of a selection, which are long.
-func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository][]string {
-	wanted := map[image.Repository][]string{}
-	add := func(repo image.Repository, tags []string) {
-		if before := wanted[repo]; before != nil {
-			tags = slices.Concat(before, tags)
+func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository]image.TagList {
+	wanted := map[image.Repository]image.TagList{}
+	add := func(repo image.Repository, tags image.TagList) {
+		if before := wanted[repo]; before.Len() > 0 {
+			tags = image.NewTagList(slices.AppendSeq(slices.Collect(before.All()), tags.All()))
 		}
 		wanted[repo] = tags
 	}
 	for _, one := range all {
 		tags := one.listable(job)
-		if len(tags) == 0 {
+		if tags.Len() == 0 {
 			continue
 		}
 		add(one.source.Repository, tags)
 		if !one.image && one.retag != (plan.Retag{}) {
-			tags = slices.Clone(tags)
-			for i := range tags {
-				tags[i] = one.retag.Of(tags[i])
+			renamed := make([]string, 0, tags.Len())
+			for tag := range tags.All() {
+				renamed = append(renamed, one.retag.Of(tag))
 			}
+			tags = image.NewTagList(renamed)
 		}
 		for _, target := range one.targets {
 			if one.image {
-				tags = []string{target.Tag}
+				tags = image.NewTagList([]string{target.Tag})
 			}
 			if engine := m.remote(job, one.source, target.Repository); engine == nil || !engine.Closed(target.Repository) {
 				add(target.Repository, tags)
@@ -105,15 +106,11 @@ func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository][]st
 }
 
 // listable returns the tags of a source that may be looked up in a listing.
-func (s *selected) listable(job plan.Job) []string {
+func (s *selected) listable(job plan.Job) image.TagList {
 	if s.image && s.source.Tag != "" && s.source.Digest == "" {
-		return []string{s.source.Tag}
+		return image.NewTagList([]string{s.source.Tag})
 	}
-	odd := func(tag string) bool { return byPattern(job, tag) }
-	if slices.ContainsFunc(s.tags, odd) {
-		return slices.DeleteFunc(slices.Clone(s.tags), odd)
-	}
-	return s.tags
+	return s.tags.Select(func(tag string) bool { return !byPattern(job, tag) })
 }
 
 // offerListed fills in what the source is listed to offer, if that takes no request.

@@ -260,11 +260,14 @@ func (r *batch) order(i int) Order {
 // selected lists what the job asks for: the tags that its filter selects in each of its repositories. If it selects too few, an outcome
 // says so.
 func (m *Mirror) selected(ctx context.Context, job plan.Job) (selection, []Outcome, error) {
-	return m.selectedBy(ctx, job, func(route plan.Route) (tags []string, few, err error) { return m.tags(ctx, job, route.Source) })
+	return m.selectedBy(ctx, job, func(route plan.Route) (image.TagList, error, error) {
+		tags, few, err := m.tags(ctx, job, route.Source)
+		return image.NewTagList(tags), few, err
+	})
 }
 
 // selectedBy is selected with another way to list the tags of a route.
-func (m *Mirror) selectedBy(ctx context.Context, job plan.Job, list func(plan.Route) (tags []string, few, err error)) (selection, []Outcome, error) {
+func (m *Mirror) selectedBy(ctx context.Context, job plan.Job, list func(plan.Route) (tags image.TagList, few, err error)) (selection, []Outcome, error) {
 	if job.Image() {
 		return selection{{image: true, source: job.Source, targets: job.Targets}}, nil, nil
 	}
@@ -291,7 +294,7 @@ func (m *Mirror) selectedBy(ctx context.Context, job plan.Job, list func(plan.Ro
 		if few != nil {
 			short = append(short, tooFew(job, route, few)...)
 		}
-		if chosen += size(tags); chosen > maxNames {
+		if chosen += tags.Size() + nameCost*tags.Len(); chosen > maxNames {
 			return nil, nil, At(Source, route.Source, tooMany("tags"))
 		}
 		all = append(all, selectedOf(route, tags))

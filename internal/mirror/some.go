@@ -61,7 +61,7 @@ func (m *Mirror) selectedOfSome(ctx context.Context, job plan.Job, tags []image.
 			}
 			selected = slices.DeleteFunc(listed, func(tag string) bool { return !slices.Contains(named[repo], tag) })
 		}
-		all = append(all, selectedOf(route, selected))
+		all = append(all, selectedOf(route, image.NewTagList(selected)))
 	}
 	return all, nil
 }

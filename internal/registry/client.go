@@ -65,6 +65,8 @@ type Options struct {
 	Hub bool
 	// Sharers returns how many processes share what Hosts limit, at least one; nil for one. It must not block.
 	Sharers func() int
+	// Temp is a folder for files without a name, of what long listings say. Where none can be made, they are in the system's.
+	Temp string
 	// Findings keeps what is known of listings across restarts. nil for none.
 	Findings Findings
 	Log      *slog.Logger

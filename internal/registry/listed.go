@@ -55,8 +55,8 @@ const (
 // each. What it does not say, or not clearly, is missing. since is when the run began: nothing that was read earlier is used.
 //
 // What it says is good for leaving a tag alone, and for nothing else: HEADs of some tags have agreed with it today, not of all.
-func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []string, since time.Time) *image.Sums {
-	if repo.IsLayout() || c.options.ByHead[repo.Registry] || len(tags) == 0 {
+func (c *Client) Listed(ctx context.Context, repo image.Repository, tags image.TagList, since time.Time) *image.Sums {
+	if repo.IsLayout() || c.options.ByHead[repo.Registry] || tags.Len() == 0 {
 		return nil
 	}
 	e := c.endpoint(repo)
@@ -72,11 +72,11 @@ func (c *Client) Listed(ctx context.Context, repo image.Repository, tags []strin
 	held := c.read.take(repo, since)
 	left := tags
 	if held.Len() > 0 {
-		left = slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return held.Of(tag) != image.Sum{} })
+		left = tags.Select(func(tag string) bool { return held.Of(tag) == image.Sum{} })
 	}
-	if !now.Before(of.Rests) && l.worth(len(left), of.Size) && !c.isProxied(ctx, e, repo, l) {
-		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(len(left)))
-		held = held.Or(more)
+	if !now.Before(of.Rests) && l.worth(left.Len(), of.Size) && !c.isProxied(ctx, e, repo, l) {
+		more, _ := c.list(ctx, e, repo, l, left, l.maxRequests(left.Len()))
+		held = held.Or(more, c.sumList)
 	}
 	if held.Len() == 0 || !c.agrees(ctx, e, repo, l, held) {
 		return nil
@@ -145,8 +145,8 @@ func (c *Client) noteKind(ctx context.Context, registry, kind string) {
 }
 
 // list asks for the listing of a repository. The pages before an error stay good.
-func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags []string, most int) (*image.Sums, error) {
-	if len(tags) == 0 {
+func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l *lister, tags image.TagList, most int) (*image.Sums, error) {
+	if tags.Len() == 0 {
 		return nil, nil
 	}
 	if l.ask == nil {
@@ -154,11 +154,7 @@ func (c *Client) list(ctx context.Context, e *endpoint, repo image.Repository, l
 			return nil, nil
 		}
 	}
-	wanted := tags
-	if !slices.IsSorted(tags) {
-		wanted = sorted(slices.Clone(tags))
-	}
-	held := digests{wanted: wanted}
+	held := digests{wanted: tags, list: c.sumList}
 	begun := time.Now()
 	var items int
 	var err error
@@ -183,7 +179,7 @@ func (c *Client) listPages(ctx context.Context, e *endpoint, repo image.Reposito
 	number, more := 1, false
 	p := pages{
 		endpoint: e, operation: getListing, need: auth.Pull(repo.Path), send: l.sender(e),
-		listLimits: listLimits{bytes: maxListed + listedPerTag*int64(len(held.wanted)), pages: most, deadline: listedDeadline, once: true},
+		listLimits: listLimits{bytes: maxListed + listedPerTag*int64(held.wanted.Len()), pages: most, deadline: listedDeadline, once: true},
 		read: func(page *listing) error {
 			n, another, err := l.read(page, held.add)
 			items += n

@@ -70,7 +70,7 @@ func TestFindingsLast(t *testing.T) {
 			process := func(since time.Time) (n, listings, heads int) {
 				r.Reset()
 				c := client(t, emulator.Network{home: r}, Options{Findings: kept})
-				n = c.Listed(t.Context(), at("app"), tags, since).Len()
+				n = c.Listed(t.Context(), at("app"), image.NewTagList(tags), since).Len()
 				if _, err := c.Head(t.Context(), at("app").Tag("v1")); err != nil {
 					t.Fatal(err)
 				}
@@ -113,7 +113,7 @@ func TestRegistryIsWrittenOnce(t *testing.T) {
 			if _, err := c.Head(t.Context(), at(name).Tag("v1")); err != nil {
 				t.Fatal(err)
 			}
-			if n := c.Listed(t.Context(), at(name), tags, time.Now()).Len(); n != 50 {
+			if n := c.Listed(t.Context(), at(name), image.NewTagList(tags), time.Now()).Len(); n != 50 {
 				t.Errorf("%s: %d tags", name, n)
 			}
 		}
@@ -190,7 +190,7 @@ func TestListingsAreSwitchedOff(t *testing.T) {
 			}
 			kept := len(c.read.lists)
 			before, checkedBefore := c.Listing(t.Context(), at("app"))
-			n := c.Listed(t.Context(), at("app"), tags, since).Len()
+			n := c.Listed(t.Context(), at("app"), image.NewTagList(tags), since).Len()
 			after, checked := c.Listing(t.Context(), at("app"))
 			if (n == 0) != off || (before == "") != off || (after == "") != off || (kept == 0) != off {
 				t.Errorf("off: %t: %d tags are listed, %d lists kept, %q and %q", off, n, kept, before, after)
@@ -214,7 +214,7 @@ func TestListsThatWereReadBefore(t *testing.T) {
 			}
 		}
 		lists := func(since time.Time) int {
-			c.Listed(t.Context(), at("app"), tags, since)
+			c.Listed(t.Context(), at("app"), image.NewTagList(tags), since)
 			n, _ := asked(r)
 			return n
 		}
@@ -267,7 +267,7 @@ func TestHarborsCachesAreAskedByHead(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				if n := c.Listed(t.Context(), repo, tags, time.Now()).Len(); (n == 0) != proxied {
+				if n := c.Listed(t.Context(), repo, image.NewTagList(tags), time.Now()).Len(); (n == 0) != proxied {
 					t.Errorf("proxied: %t, %d tags are listed", proxied, n)
 				}
 			}
@@ -277,12 +277,12 @@ func TestHarborsCachesAreAskedByHead(t *testing.T) {
 			// A project that does not answer now is asked again.
 			time.Sleep(offFor + time.Minute)
 			fails := r.Inject(emulator.Fault{Status: http.StatusInternalServerError, Match: func(q *http.Request) bool { return strings.HasSuffix(q.URL.Path, "/projects/project") }})
-			if n := c.Listed(t.Context(), repo, tags, time.Now()).Len(); n != 0 {
+			if n := c.Listed(t.Context(), repo, image.NewTagList(tags), time.Now()).Len(); n != 0 {
 				t.Errorf("proxied: %t, %d tags are listed while the project does not answer", proxied, n)
 			}
 			fails()
 			time.Sleep(failedFor + time.Minute)
-			if n := c.Listed(t.Context(), repo, tags, time.Now()).Len(); (n == 0) != proxied {
+			if n := c.Listed(t.Context(), repo, image.NewTagList(tags), time.Now()).Len(); (n == 0) != proxied {
 				t.Errorf("later: proxied: %t, %d tags are listed", proxied, n)
 			}
 		}
@@ -302,7 +302,7 @@ func TestListingsStayAtTheirHost(t *testing.T) {
 		keychain := auth.Keychain{Named: map[string]auth.Source{azure: auth.Static(auth.Credential{Username: "robot", Password: "secret"})}}
 		c := client(t, emulator.Network{azure: r, away: other}, Options{Keychain: keychain, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 		tags := manyTags(t, r, "app", 50)
-		held := c.Listed(t.Context(), image.Repository{Registry: azure, Path: "app"}, tags, time.Now())
+		held := c.Listed(t.Context(), image.Repository{Registry: azure, Path: "app"}, image.NewTagList(tags), time.Now())
 		if n := len(other.Requests()); n > 0 || held.Len() != 29 || !strings.Contains(log.String(), "is not followed") {
 			t.Errorf("%d requests elsewhere, %d tags: %v\n%s", n, held.Len(), held.Tags(), log.String())
 		}
@@ -319,7 +319,7 @@ func TestListingsBehindARedirect(t *testing.T) {
 			http.Redirect(w, req, "https://"+region+strings.Replace(req.URL.Path, "/v2/", "/v2/k8s/images/", 1), http.StatusTemporaryRedirect)
 		})
 		c := client(t, emulator.Network{kubernetes: front, region: r}, Options{})
-		if n := c.Listed(t.Context(), image.Repository{Registry: kubernetes, Path: "app"}, tags, time.Now()).Len(); n != 50 {
+		if n := c.Listed(t.Context(), image.Repository{Registry: kubernetes, Path: "app"}, image.NewTagList(tags), time.Now()).Len(); n != 50 {
 			t.Errorf("%d tags", n)
 		}
 	})
@@ -334,7 +334,9 @@ func TestRepositoriesThatAreNotListed(t *testing.T) {
 				tags := manyTags(t, r, "app", 50)
 				c.endpoint(at("app")).seen.Store(&kind)
 				refused := r.Inject(emulator.Fault{Status: http.StatusForbidden, Match: func(r *http.Request) bool { return strings.Contains(r.URL.String(), "secret") }})
-				list := func(path string) int { return c.Listed(t.Context(), at(path), tags, time.Now()).Len() }
+				list := func(path string) int {
+					return c.Listed(t.Context(), at(path), image.NewTagList(tags), time.Now()).Len()
+				}
 				if first && list("app") != 50 {
 					t.Errorf("%s: app is not listed", kind)
 				}
@@ -365,14 +367,14 @@ func TestRegistriesThatListNothing(t *testing.T) {
 			r, c := stand(t, emulator.Options{Listing: emulator.ListingOptions{Kind: kind}}, Options{})
 			tags := manyTags(t, r, "app", 50)
 			c.endpoint(at("app")).seen.Store(&kind)
-			if status >= http.StatusInternalServerError && c.Listed(t.Context(), at("app"), tags, time.Now()).Len() != 50 {
+			if status >= http.StatusInternalServerError && c.Listed(t.Context(), at("app"), image.NewTagList(tags), time.Now()).Len() != 50 {
 				t.Error("app is not listed")
 			}
 			r.Reset()
 			r.Inject(emulator.Fault{Status: status, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "_zot") }})
 			for n := range 2 * unlistedMost {
 				for range 2 { // it is the repositories that count
-					c.Listed(t.Context(), at(fmt.Sprintf("app%d", n)), tags, time.Now())
+					c.Listed(t.Context(), at(fmt.Sprintf("app%d", n)), image.NewTagList(tags), time.Now())
 				}
 			}
 			if n, _ := asked(r); n != unlistedMost {
@@ -411,11 +413,11 @@ func TestSlowListings(t *testing.T) {
 					time.AfterFunc(slowAfter+time.Second, func() { cancel(c.ends) })
 				}
 				slow := r.Inject(emulator.Fault{Trickle: c.trickles, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "_zot") }})
-				client.Listed(ctx, at("app"), tags, time.Now())
+				client.Listed(ctx, at("app"), image.NewTagList(tags), time.Now())
 				slow()
 				r.Reset()
 				time.Sleep(slowFor - time.Minute - 2*slowAfter)
-				client.Listed(t.Context(), at("app"), tags, time.Now())
+				client.Listed(t.Context(), at("app"), image.NewTagList(tags), time.Now())
 				if n, _ := asked(r); (n > 0) != c.asks {
 					t.Errorf("%d listings are asked for within %s", n, slowFor)
 				}
@@ -467,7 +469,7 @@ func TestSecondListings(t *testing.T) {
 					return c.second.Status > 0 && listed == pages && strings.Contains(q.URL.Path, "/api/")
 				}
 				r.Inject(c.second)
-				if n := client.Listed(t.Context(), at("app"), tags, time.Now()).Len(); n != c.want {
+				if n := client.Listed(t.Context(), at("app"), image.NewTagList(tags), time.Now()).Len(); n != c.want {
 					t.Errorf("%d tags are listed, want %d", n, c.want)
 				}
 				host, repository := client.findings.get(t.Context(), home), client.findings.get(t.Context(), at("app").String())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/draysync/dray/internal/auth"
@@ -131,15 +130,17 @@ func (r recognising) CloseIdleConnections() {
 
 // digests gathers what a list says of wanted tags. Its zero value gathers nothing.
 type digests struct {
-	// wanted are the wanted tags, sorted; nil where keep says which they are.
-	wanted []string
+	// wanted are the wanted tags, unless keep says which they are.
+	wanted image.TagList
 	keep   func(tag string) bool
+	// list makes the list of sums, for so many tags.
+	list func(n int) image.SumList
 	// sums are of the wanted tags, and unsure are positions of those that have to be asked for: a list names several digests, or none that
 	// is a valid one of sha256.
-	sums   []image.Sum
+	sums   image.SumList
 	unsure map[int]bool
 	// page are the positions that the page that is being read has named.
-	page []int
+	page []uint32
 	// said is what a list has said of the tags of keep, and size what that takes.
 	said []said
 	size int64
@@ -153,14 +154,14 @@ type said struct {
 // add notes what a tag holds.
 func (d *digests) add(tag, digest string) {
 	sum := image.SumOf(image.Digest(digest))
-	if d.wanted != nil {
-		if i, found := slices.BinarySearch(d.wanted, tag); found {
-			d.page = append(d.page, i)
+	if d.keep == nil {
+		if i, found := d.wanted.Find(tag); found {
+			d.page = append(d.page, uint32(i)) //nolint:gosec // there are not as many
 			d.put(i, sum)
 		}
 		return
 	}
-	if d.keep != nil && d.keep(tag) && d.size <= maxKept {
+	if d.keep(tag) && d.size <= maxKept {
 		d.said = append(d.said, said{strings.Clone(tag), sum}) // and not all that was read
 		d.size += int64(len(tag)+len(sum)) + nameCost
 	}
@@ -168,28 +169,29 @@ func (d *digests) add(tag, digest string) {
 
 func (d *digests) put(i int, sum image.Sum) {
 	if d.sums == nil {
-		d.sums = make([]image.Sum, len(d.wanted))
+		d.sums = d.list(d.wanted.Len())
 	}
-	before := d.sums[i]
+	before := d.sums.At(i)
 	if d.unsure[i] || sum == (image.Sum{}) || before != (image.Sum{}) && before != sum {
 		d.doubt(i)
 		return
 	}
-	d.sums[i] = sum
+	d.sums.Put(i, sum)
 }
 
 func (d *digests) doubt(i int) {
 	if d.unsure == nil {
 		d.unsure = map[int]bool{}
 	}
-	d.sums[i], d.unsure[i] = image.Sum{}, true
+	d.sums.Put(i, image.Sum{})
+	d.unsure[i] = true
 }
 
 // pageRead ends a page. One that breaks off says nothing.
 func (d *digests) pageRead(err error) {
 	if err != nil {
 		for _, i := range d.page {
-			d.doubt(i)
+			d.doubt(int(i))
 		}
 	}
 	d.page = d.page[:0]
@@ -197,23 +199,22 @@ func (d *digests) pageRead(err error) {
 
 // sure returns what is known of the tags; nothing if there was too much.
 func (d *digests) sure() *image.Sums {
-	if d.wanted != nil || d.size > maxKept {
-		return image.NewSums(d.wanted[:len(d.sums)], d.sums)
-	}
-	slices.SortFunc(d.said, func(a, b said) int { return strings.Compare(a.tag, b.tag) })
-	all := digests{wanted: make([]string, 0, len(d.said))}
-	for _, one := range d.said {
-		all.wanted = append(all.wanted, one.tag)
-	}
-	all.wanted = slices.Compact(all.wanted)
-	i := 0
-	for _, one := range d.said {
-		if all.wanted[i] != one.tag {
-			i++
+	if d.keep != nil && d.size <= maxKept {
+		tags := make([]string, 0, len(d.said))
+		for _, one := range d.said {
+			tags = append(tags, one.tag)
 		}
-		all.put(i, one.sum)
+		d.wanted = image.NewTagList(tags)
+		for _, one := range d.said {
+			if i, found := d.wanted.Find(one.tag); found {
+				d.put(i, one.sum)
+			}
+		}
 	}
-	return image.NewSums(all.wanted, all.sums)
+	if d.sums == nil {
+		return nil
+	}
+	return image.NewSums(d.wanted, d.sums)
 }
 
 // The estimate of what is cheaper, in HEADs. A request for a page costs the time of two, since nothing runs beside it, and its items the bytes

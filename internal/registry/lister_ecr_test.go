@@ -73,13 +73,13 @@ func TestECR(t *testing.T) {
 				client := client(t, emulator.Network{host: r}, options)
 				begun := time.Now()
 				r.Reset()
-				if n := client.Listed(t.Context(), repo, tags, begun).Len(); n != c.want || asked != c.asked {
+				if n := client.Listed(t.Context(), repo, image.NewTagList(tags), begun).Len(); n != c.want || asked != c.asked {
 					t.Errorf("%d tags are listed, want %d, after %d listings, want %d", n, c.want, asked, c.asked)
 				}
 				if took := time.Since(begun); took != c.takes {
 					t.Errorf("took %s, want %s", took, c.takes)
 				}
-				client.Listed(t.Context(), repo, tags, time.Now())
+				client.Listed(t.Context(), repo, image.NewTagList(tags), time.Now())
 				heads := r.Count(func(q emulator.Request) bool { return q.Method == http.MethodHead && q.Kind == emulator.KindManifest })
 				if asked != c.again || heads != c.heads {
 					t.Errorf("%d listings and %d HEADs in two runs, want %d and %d", asked, heads, c.again, c.heads)

@@ -67,13 +67,13 @@ func TestHub(t *testing.T) {
 				})
 				repo := image.Repository{Registry: image.DockerHub, Path: "library/app"}
 				api.Reset()
-				if n := client.Listed(t.Context(), repo, wanted, time.Now()).Len(); n != c.want {
+				if n := client.Listed(t.Context(), repo, image.NewTagList(wanted), time.Now()).Len(); n != c.want {
 					t.Errorf("%d tags are listed, want %d", n, c.want)
 				}
 				if n := len(api.Requests()); n != c.pages {
 					t.Errorf("%d requests, want %d", n, c.pages)
 				}
-				client.Listed(t.Context(), repo, wanted, time.Now())
+				client.Listed(t.Context(), repo, image.NewTagList(wanted), time.Now())
 				if n := len(api.Requests()); n != c.next {
 					t.Errorf("%d requests in two runs, want %d", n, c.next)
 				}

@@ -42,7 +42,7 @@ func (c *Client) TagPages(ctx context.Context, repo image.Repository, keep func(
 		return err
 	}
 	e := c.endpoint(repo)
-	chosen, named, held := gathered{keep: keep}, gathered{keep: image.NamesDigest}, digests{keep: keep}
+	chosen, named, held := gathered{keep: keep}, gathered{keep: image.NamesDigest}, digests{keep: keep, list: c.sumList}
 	var query url.Values
 	if kindOfHost(repo.Registry) == google {
 		_, query = googleLister().place(repo.Path, 1)
