@@ -57,6 +57,12 @@ func TestSumFileFails(t *testing.T) {
 		}
 	}
 	f.Put(0, image.Sum{4})
+	unread := newSumFile(t.TempDir())
+	unread.Put(0, image.Sum{1})
+	unread.At(blockSums)
+	if err := unread.file.Close(); err != nil || unread.At(0) != (image.Sum{}) || unread.At(blockSums) != (image.Sum{}) || !unread.failed {
+		t.Error("it knows something after it has failed", err)
+	}
 	if f.At(0) != (image.Sum{}) {
 		t.Error("it knows something after it has failed")
 	}
