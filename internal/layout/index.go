@@ -285,10 +285,10 @@ func describe(m image.Manifest) (e entry, subject image.Digest, err error) {
 			MediaType string `json:"mediaType"`
 		} `json:"config"`
 	}
-	if err := json.Unmarshal(m.Raw, &about); err != nil {
-		return e, "", fmt.Errorf("manifest %s: %w", m.Digest, err)
+	if err = json.Unmarshal(m.Raw, &about); err != nil {
+		err = fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
 	return entry{
 		MediaType: m.MediaType, Digest: m.Digest, Size: m.Size, ArtifactType: cmp.Or(about.ArtifactType, about.Config.MediaType), Annotations: about.Annotations,
-	}, subjectOf(m.Raw), nil
+	}, subjectOf(m.Raw), err
 }

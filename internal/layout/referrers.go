@@ -74,8 +74,7 @@ func (a *described) of(d image.Digest, read func() (image.Manifest, error)) (*re
 	if err != nil {
 		return nil, err
 	}
-	e, subject, err := describe(m)
-	if err == nil && subject != "" {
+	if e, subject, _ := describe(m); subject != "" { // who reads an odd manifest meets the error
 		r = &referrer{e, subject}
 	}
 	a.mu.Lock()

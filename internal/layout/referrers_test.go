@@ -40,6 +40,14 @@ func TestReferrersWithoutName(t *testing.T) {
 		}
 	}
 	must(t, os.Remove(v.path(want[0].Digest)))
+	odd := manifestOf(`{"schemaVersion":2,"subject":{"digest":"` + string(v.root) + `"},"annotations":{"x":[1]}}`) // which whoever copies it refuses
+	must(t, writeFile(v.dir, v.path(odd.Digest), odd.Raw))
+	ix.entries = append(ix.entries, entry{MediaType: odd.MediaType, Digest: odd.Digest, Size: odd.Size})
+	must(t, ix.write(v.dir))
+	if got, err := New().Referrers(repo, v.root); err != nil || len(got) != 1 || got[0].Digest != odd.Digest {
+		t.Errorf("of one with odd annotations: %v, %v", got, err)
+	}
+	must(t, os.Remove(v.path(odd.Digest)))
 	if got, err := New().Referrers(repo, v.root); err != nil || len(got) > 0 {
 		t.Errorf("of one that is missing: %v, %v", got, err)
 	}
