@@ -151,6 +151,13 @@ func TestReceipts(t *testing.T) {
 	other.State = first.State
 	foreign := second
 	foreign.ID = "plant-8"
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if _, err := Acknowledge(elsewhere, "plant-7", second.Code(), false); !errors.Is(err, ErrReceipt) || !strings.Contains(err.Error(), "none was made from "+elsewhere) {
+		t.Errorf("at another place: %v", err)
+	}
+	if _, err := os.Stat(elsewhere); err == nil {
+		t.Error("a folder was made")
+	}
 	for name, text := range map[string]string{
 		"nothing": "", "some letters": "AAAAA-AAAAA-AAAAA-AAAAA", "a typing error": "A" + second.Code()[1:], "half of it": second.Code()[:11],
 		"another state": inJSON(t, other), "another site": inJSON(t, foreign), "not JSON": "{", "a number that was not made": strings.Replace(inJSON(t, second), `"seq":2`, `"seq":9`, 1),

@@ -131,6 +131,9 @@ func Acknowledge(from, id, text string, older bool) (Acknowledged, error) {
 	if err := CheckID(id); err != nil {
 		return Acknowledged{}, err
 	}
+	if _, err := os.Stat(filepath.Join(from, stateDir)); err != nil { // before a folder is made
+		return Acknowledged{}, fmt.Errorf("%w: none was made from %s (%w)", ErrReceipt, from, err)
+	}
 	f, err := openFolder(from)
 	if err != nil {
 		return Acknowledged{}, err
