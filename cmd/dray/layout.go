@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -109,7 +110,7 @@ is renamed to index.json.damaged; that loses no blob.
 			}
 			r, err := layout.New().Repair(c.Context(), path, dry)
 			if err != nil {
-				return &exitError{exitFailed, err}
+				return noLayout(path, err)
 			}
 			if a.output == "json" {
 				return a.writeJSON(newRepaired(path, r, dry))
@@ -170,10 +171,18 @@ func layoutPath(args []string) (string, error) {
 	return strings.TrimPrefix(args[0], "ocidir://"), nil
 }
 
+// noLayout says of a folder that is no layout, and has some below it, what these are.
+func noLayout(path string, err error) error {
+	if below, _ := layout.New().Below(image.Repository{Path: path}); len(below) > 0 && errors.Is(err, image.ErrAbsent) {
+		err = fmt.Errorf("%w; name one of the layouts below it, such as %s", err, below[0])
+	}
+	return &exitError{exitFailed, err}
+}
+
 // surveyed writes the answer. A layout that is not whole fails the command.
 func (a *app) surveyed(command, path string, s layout.Survey, dry bool, err error) error {
 	if err != nil {
-		return &exitError{exitFailed, err}
+		return noLayout(path, err)
 	}
 	if a.output == "json" {
 		err = a.surveyJSON(command, path, s, dry)
