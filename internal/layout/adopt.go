@@ -63,20 +63,20 @@ func (s *Store) SetTags(ctx context.Context, repo image.Repository, tags []Tagge
 	}
 	h.index.Lock()
 	defer h.index.Unlock()
-	ix, err := readIndex(repo.Path)
+	ix, err := s.indexes.read(repo.Path)
 	if err != nil {
 		return err
 	}
 	for _, t := range tags {
 		ix.set(t.Tag, t.Descriptor)
 	}
-	return ix.write(repo.Path)
+	return s.indexes.write(repo.Path, ix)
 }
 
 // RemoveTags removes tags that still name these manifests, all in one write of index.json, and returns which. Nothing else is removed: what no tag needs
 // then is for [Store.Collect]. A directory that is not a layout has none.
 func (s *Store) RemoveTags(ctx context.Context, repo image.Repository, tags []Tagged) (removed []Tagged, err error) {
-	if _, err := readIndex(repo.Path); errors.Is(err, image.ErrAbsent) {
+	if _, err := s.indexes.read(repo.Path); errors.Is(err, image.ErrAbsent) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *Store) RemoveTags(ctx context.Context, repo image.Repository, tags []Ta
 	defer release()
 	h.index.Lock()
 	defer h.index.Unlock()
-	ix, err := readIndex(repo.Path)
+	ix, err := s.indexes.read(repo.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (s *Store) RemoveTags(ctx context.Context, repo image.Repository, tags []Ta
 	if len(removed) == 0 {
 		return nil, nil
 	}
-	return removed, ix.write(repo.Path)
+	return removed, s.indexes.write(repo.Path, ix)
 }
 
 // checkTree checks a manifest, and all below it.

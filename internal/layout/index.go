@@ -71,17 +71,26 @@ func newIndex() *index {
 
 // readIndex reads the index.json of a layout. If the directory is not a layout, the error wraps image.ErrAbsent.
 func readIndex(dir string) (*index, error) {
-	path := filepath.Join(dir, indexFile)
-	raw, err := readBounded(path, maxIndex)
-	if errors.Is(err, image.ErrAbsent) {
-		return nil, fmt.Errorf("%s is not an OCI layout: %w", dir, err)
-	}
+	raw, err := indexBytes(dir)
 	if err != nil {
 		return nil, err
 	}
+	return indexOf(dir, raw)
+}
+
+func indexBytes(dir string) ([]byte, error) {
+	raw, err := readBounded(filepath.Join(dir, indexFile), maxIndex)
+	if errors.Is(err, image.ErrAbsent) {
+		err = fmt.Errorf("%s is not an OCI layout: %w", dir, err)
+	}
+	return raw, err
+}
+
+// indexOf parses the index.json of a layout.
+func indexOf(dir string, raw []byte) (*index, error) {
 	ix, err := parseIndex(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s %w (%w); %s", path, errDamaged, err, WayOut)
+		return nil, fmt.Errorf("%s %w (%w); %s", filepath.Join(dir, indexFile), errDamaged, err, WayOut)
 	}
 	return ix, nil
 }
@@ -206,12 +215,13 @@ func (ix *index) bytes() ([]byte, error) {
 	return json.Marshal(ix.fields)
 }
 
-func (ix *index) write(dir string) error {
+// write writes the index.json of a layout, and returns its bytes.
+func (ix *index) write(dir string) ([]byte, error) {
 	raw, err := ix.bytes()
 	if err != nil {
-		return fmt.Errorf("layout %s: %w", dir, err)
+		return nil, fmt.Errorf("layout %s: %w", dir, err)
 	}
-	return writeFile(dir, filepath.Join(dir, indexFile), raw)
+	return raw, writeFile(dir, filepath.Join(dir, indexFile), raw)
 }
 
 // subjectOf returns the digest of a manifest's subject; empty for none.

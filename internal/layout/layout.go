@@ -41,8 +41,9 @@ const (
 
 // Store reads and writes layouts. It is safe for concurrent use.
 type Store struct {
-	sound sound
-	about described
+	sound   sound
+	about   described
+	indexes recent
 }
 
 // New returns a store.
@@ -51,7 +52,7 @@ func New() *Store { return &Store{} }
 // Tags returns the tags, sorted, and the names that contain none, such as that of an image with its digest. If no entry has a name, as in what buildx
 // and skopeo write without one, the digests stand for them. A directory that is not a layout is absent.
 func (s *Store) Tags(repo image.Repository) ([]string, error) {
-	ix, err := readIndex(repo.Path)
+	ix, err := s.indexes.read(repo.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (s *Store) Tags(repo image.Repository) ([]string, error) {
 
 // Digests returns what index.json names, with a tag or without one, in its order.
 func (s *Store) Digests(repo image.Repository) (all []image.Digest, err error) {
-	ix, err := readIndex(repo.Path)
+	ix, err := s.indexes.read(repo.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (s *Store) Digests(repo image.Repository) (all []image.Digest, err error) {
 // Head resolves a tag or a digest.
 func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	d := image.Descriptor{Digest: r.Digest}
-	ix, err := readIndex(r.Path)
+	ix, err := s.indexes.read(r.Path)
 	if err != nil {
 		return d, err
 	}
@@ -180,7 +181,7 @@ func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Mani
 	}
 	h.index.Lock()
 	defer h.index.Unlock()
-	ix, err := readIndex(r.Path)
+	ix, err := s.indexes.read(r.Path)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Mani
 	if r.Tag != "" {
 		ix.set(r.Tag, m.Descriptor)
 	}
-	return ix.write(r.Path)
+	return s.indexes.write(r.Path, ix)
 }
 
 // prepare takes a layout for this process, and creates one in dir if there is none.
@@ -225,7 +226,8 @@ func (h *hold) begin(dir string) error {
 	if err := writeVersion(dir); err != nil {
 		return err
 	}
-	return newIndex().write(dir)
+	_, err = newIndex().write(dir)
+	return err
 }
 
 // writeVersion writes the file that makes a directory a layout.

@@ -27,11 +27,13 @@ func TestReferrersWithoutName(t *testing.T) {
 		{MediaType: image.MediaTypeOCIManifest, Digest: "sha256:x"}, {MediaType: image.MediaTypeOCIManifest, Digest: v.root},
 	}
 	ix.entries = append(ix.entries, others...)
-	must(t, ix.write(v.dir))
+	_, err = ix.write(v.dir)
+	must(t, err)
 	for _, listed := range []bool{true, false} {
 		if !listed {
 			ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.tag() == image.ReferrersTag(v.root) })
-			must(t, ix.write(v.dir))
+			_, err = ix.write(v.dir)
+			must(t, err)
 		}
 		got, err := New().Referrers(repo, v.root)
 		must(t, err)
@@ -43,7 +45,8 @@ func TestReferrersWithoutName(t *testing.T) {
 	odd := manifestOf(`{"schemaVersion":2,"subject":{"digest":"` + string(v.root) + `"},"annotations":{"x":[1]}}`) // which whoever copies it refuses
 	must(t, writeFile(v.dir, v.path(odd.Digest), odd.Raw))
 	ix.entries = append(ix.entries, entry{MediaType: odd.MediaType, Digest: odd.Digest, Size: odd.Size})
-	must(t, ix.write(v.dir))
+	_, err = ix.write(v.dir)
+	must(t, err)
 	if got, err := New().Referrers(repo, v.root); err != nil || len(got) != 1 || got[0].Digest != odd.Digest {
 		t.Errorf("of one with odd annotations: %v, %v", got, err)
 	}

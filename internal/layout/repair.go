@@ -260,5 +260,6 @@ func (r *repair) write() error {
 			return err
 		}
 	}
-	return r.index.write(r.dir)
+	_, err := r.index.write(r.dir)
+	return err
 }
