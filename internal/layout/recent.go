@@ -10,8 +10,9 @@ import (
 // recent remembers the index.json of layouts as they were read or written last. To parse one of thousands of tags takes far longer than to read it, and
 // it is read for each of them. The file is read all the same: what another process has written is seen at once.
 type recent struct {
-	mu  sync.Mutex
-	all map[string]recentIndex
+	mu   sync.Mutex
+	all  map[string]recentIndex
+	size int // of their bytes
 }
 
 // recentIndex is an index.json with its bytes.
@@ -20,11 +21,8 @@ type recentIndex struct {
 	ix  *index
 }
 
-// maxRecent limits the layouts that are remembered, and maxRecentIndex the bytes of an index.json that is.
-const (
-	maxRecent      = 16
-	maxRecentIndex = 16 << 20
-)
+// maxRecent limits the bytes of all that is remembered. What is parsed takes a few times as much.
+const maxRecent = 16 << 20
 
 // clone returns a copy, whose entries may be changed.
 func (ix *index) clone() *index { return &index{maps.Clone(ix.fields), slices.Clone(ix.entries)} }
@@ -58,13 +56,14 @@ func (r *recent) write(dir string, ix *index) error {
 }
 
 func (r *recent) remember(dir string, raw []byte, ix *index) {
-	if len(raw) > maxRecentIndex {
+	if len(raw) > maxRecent {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.all == nil || len(r.all) >= maxRecent && r.all[dir].ix == nil {
-		r.all = map[string]recentIndex{}
+	r.size += len(raw) - len(r.all[dir].raw)
+	if r.all == nil || r.size > maxRecent {
+		r.all, r.size = map[string]recentIndex{}, len(raw)
 	}
 	r.all[dir] = recentIndex{raw, ix.clone()}
 }

@@ -2,7 +2,11 @@ package layout
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -37,5 +41,23 @@ func TestManyTags(t *testing.T) {
 	mine.set("v8", other.Descriptor)
 	if d, err := s.Head(repo.Tag("v8")); err != nil || d.Digest != m.Digest {
 		t.Errorf("a tag that was not written: %v, %v", d, err)
+	}
+}
+
+// TestRecentIsBounded: what is remembered takes no more bytes than it may.
+func TestRecentIsBounded(t *testing.T) {
+	var r recent
+	for _, step := range []struct {
+		dir   string
+		bytes int
+		want  []string
+	}{
+		{"a", maxRecent / 2, []string{"a"}}, {"b", maxRecent / 4, []string{"a", "b"}}, {"a", maxRecent * 3 / 4, []string{"a", "b"}},
+		{"c", 1, []string{"c"}}, {"d", maxRecent + 1, []string{"c"}}, {"c", maxRecent, []string{"c"}}, {"c", 2, []string{"c"}}, {"e", maxRecent - 2, []string{"c", "e"}},
+	} {
+		r.remember(step.dir, make([]byte, step.bytes), newIndex())
+		if diff := cmp.Diff(step.want, slices.Sorted(maps.Keys(r.all))); diff != "" {
+			t.Errorf("after %s: %s", step.dir, diff)
+		}
 	}
 }
