@@ -73,7 +73,7 @@ func (m *Mirror) listings(ctx context.Context, r *run, all selection) listed {
 
 // listable returns the tags to look up in listings, by repository. They share the lists of a selection, which are long.
 func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository]image.TagList {
-	wanted := map[image.Repository]image.TagList{}
+	wanted, single := map[image.Repository]image.TagList{}, map[image.Repository][]string{}
 	add := func(repo image.Repository, tags image.TagList) {
 		if before := wanted[repo]; before.Len() > 0 {
 			tags = image.NewTagList(slices.AppendSeq(slices.Collect(before.All()), tags.All()))
@@ -81,36 +81,45 @@ func (m *Mirror) listable(job plan.Job, all selection) map[image.Repository]imag
 		wanted[repo] = tags
 	}
 	for _, one := range all {
-		tags := one.listable(job)
-		if tags.Len() == 0 {
+		tags := one.tags.Select(func(tag string) bool { return !byPattern(job, tag) })
+		named := one.image && one.source.Tag != "" && one.source.Digest == ""
+		switch {
+		case named:
+			single[one.source.Repository] = append(single[one.source.Repository], one.source.Tag)
+		case tags.Len() > 0:
+			add(one.source.Repository, tags)
+			tags = one.renamed(tags)
+		default:
 			continue
 		}
-		add(one.source.Repository, tags)
-		if !one.image && one.retag != (plan.Retag{}) {
-			renamed := make([]string, 0, tags.Len())
-			for tag := range tags.All() {
-				renamed = append(renamed, one.retag.Of(tag))
-			}
-			tags = image.NewTagList(renamed)
-		}
 		for _, target := range one.targets {
-			if one.image {
-				tags = image.NewTagList([]string{target.Tag})
+			repo := target.Repository
+			if engine := m.remote(job, one.source, repo); engine != nil && engine.Closed(repo) {
+				continue
 			}
-			if engine := m.remote(job, one.source, target.Repository); engine == nil || !engine.Closed(target.Repository) {
-				add(target.Repository, tags)
+			if named {
+				single[repo] = append(single[repo], target.Tag)
+			} else {
+				add(repo, tags)
 			}
 		}
+	}
+	for repo, tags := range single { // all at once, since there may be thousands
+		add(repo, image.NewTagList(tags))
 	}
 	return wanted
 }
 
-// listable returns the tags of a source that may be looked up in a listing.
-func (s *selected) listable(job plan.Job) image.TagList {
-	if s.image && s.source.Tag != "" && s.source.Digest == "" {
-		return image.NewTagList([]string{s.source.Tag})
+// renamed returns how tags are called at the targets.
+func (s *selected) renamed(tags image.TagList) image.TagList {
+	if s.retag == (plan.Retag{}) {
+		return tags
 	}
-	return s.tags.Select(func(tag string) bool { return !byPattern(job, tag) })
+	names := make([]string, 0, tags.Len())
+	for tag := range tags.All() {
+		names = append(names, s.retag.Of(tag))
+	}
+	return image.NewTagList(names)
 }
 
 // offerListed fills in what the source is listed to offer, if that takes no request.

@@ -416,8 +416,11 @@ func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
 		return false // it will be asked again, and then say why
 	}
-	if d.Digest == held.Of(tag).Digest() {
+	switch held.Of(tag) {
+	case image.SumOf(d.Digest):
 		return true
+	case image.Sum{}: // it is not known any more
+		return false
 	}
 	again, err := c.list(ctx, e, repo, l, held.Tags(), l.maxRequests(held.Len()))
 	switch {
@@ -520,7 +523,8 @@ func sample(held *image.Sums, doubted string, n int) []string {
 		}
 	}
 	n = min(max(n, len(chosen)+1), held.Len())
-	for len(chosen) < n {
+	for before := -1; before < len(chosen) && len(chosen) < n; { // it may know less than it did
+		before = len(chosen)
 		for tag := range held.From(rand.Int()) { //nolint:gosec // for samples
 			if !slices.Contains(chosen, tag) {
 				chosen = append(chosen, tag)
@@ -546,6 +550,7 @@ type readList struct {
 
 // put keeps what a list said that was asked for at a time, unless there is too much.
 func (r *readLists) put(repo image.Repository, said *digests, begun time.Time) {
+	list := &readList{said.sure(), said.size, begun}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.remove(repo)
@@ -555,7 +560,6 @@ func (r *readLists) put(repo image.Repository, said *digests, begun time.Time) {
 	if r.lists == nil {
 		r.lists = map[image.Repository]*readList{}
 	}
-	list := &readList{said.sure(), said.size, begun}
 	r.lists[repo] = list
 	r.size += list.size
 	time.AfterFunc(recentFor, func() {

@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 
@@ -16,7 +19,7 @@ const sumsInMemory = 1 << 16
 func (c *Client) sumList(n int) image.SumList {
 	if n > sumsInMemory {
 		for _, folder := range []string{c.options.Temp, ""} {
-			if f := newSumFile(folder); f != nil {
+			if f := newSumFile(folder, n, c.options.Log); f != nil {
 				return f
 			}
 		}
@@ -24,15 +27,20 @@ func (c *Client) sumList(n int) image.SumList {
 	return make(image.SumSlice, n)
 }
 
-// sumFile is a list of sums in a file without a name, which is gone when the list is. Once the file has failed, no sum is known.
+// sumFile is a list of sums in a file without a name, whose room is free when the list is garbage. Where the file can no longer be written, the list
+// goes on in memory; where it cannot be read, no sum is known any more.
 type sumFile struct {
+	log *slog.Logger
+	n   int
+
 	mu   sync.Mutex
 	file *os.File
 	// block is a part of the file, which begins at the position first, negative for none; changed says that the file does not have it.
 	block   [blockSums]image.Sum
 	first   int
 	changed bool
-	failed  bool
+	// memory has all sums once the file is not used any more, none of them if it could not be read; nil before.
+	memory image.SumSlice
 }
 
 const (
@@ -40,26 +48,26 @@ const (
 	blockSums = 4096 / sumSize
 )
 
-// newSumFile makes a file in a folder, the system's for an empty name; nil if that is not possible.
-func newSumFile(folder string) *sumFile {
+// newSumFile makes a file for n sums in a folder, the system's for an empty name; nil if that is not possible, as on Windows.
+func newSumFile(folder string, n int, log *slog.Logger) *sumFile {
 	f, err := os.CreateTemp(folder, ".dray-sums-*")
 	if err != nil {
 		return nil
 	}
 	if err := os.Remove(f.Name()); err != nil { // a process that is killed would leave it behind
 		_ = f.Close()
+		_ = os.Remove(f.Name())
 		return nil
 	}
-	return &sumFile{file: f, first: -1}
+	return &sumFile{log: log, n: n, file: f, first: -1}
 }
 
 // At implements [image.SumList].
 func (f *sumFile) At(i int) image.Sum {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.read(i)
-	if f.failed {
-		return image.Sum{}
+	if f.turn(i); f.memory != nil {
+		return f.memory[i]
 	}
 	return f.block[i-f.first]
 }
@@ -68,35 +76,72 @@ func (f *sumFile) At(i int) image.Sum {
 func (f *sumFile) Put(i int, sum image.Sum) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.read(i)
-	if !f.failed {
-		f.block[i-f.first], f.changed = sum, true
+	if f.turn(i); f.memory != nil {
+		f.memory[i] = sum
+		return
 	}
+	f.block[i-f.first], f.changed = sum, true
 }
 
-// read reads the block of a position. The caller holds the lock.
-func (f *sumFile) read(i int) {
+// turn turns to the block of a position. The caller holds the lock, as for the methods below.
+func (f *sumFile) turn(i int) {
 	first := i - i%blockSums
-	if f.failed || f.first == first {
+	if f.memory != nil || f.first == first {
 		return
 	}
-	var raw [blockSums * sumSize]byte
 	if f.changed {
-		for j, sum := range f.block {
-			copy(raw[j*sumSize:], sum[:])
-		}
-		if _, err := f.file.WriteAt(raw[:], int64(f.first)*int64(sumSize)); err != nil {
-			f.failed = true
+		if err := f.write(); err != nil {
+			f.leave(err)
 			return
 		}
-		clear(raw[:])
+		f.changed = false
 	}
-	if n, err := f.file.ReadAt(raw[:], int64(first)*int64(sumSize)); err != nil && !errors.Is(err, io.EOF) || n%len(raw) != 0 {
-		f.failed = true
+	if err := f.read(first, f.block[:]); err != nil {
+		f.first = -1
+		f.leave(err)
 		return
 	}
-	for j := range f.block {
-		copy(f.block[j][:], raw[j*sumSize:])
+	f.first = first
+}
+
+func (f *sumFile) write() error {
+	var raw [blockSums * sumSize]byte
+	for j, sum := range f.block {
+		copy(raw[j*sumSize:], sum[:])
 	}
-	f.first, f.changed = first, false
+	_, err := f.file.WriteAt(raw[:], int64(f.first)*int64(sumSize))
+	return err
+}
+
+// read reads the block that begins at a position. What was never written is zero.
+func (f *sumFile) read(first int, block []image.Sum) error {
+	var raw [blockSums * sumSize]byte
+	n, err := f.file.ReadAt(raw[:], int64(first)*int64(sumSize))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for j := range block {
+		block[j] = image.Sum{}
+		if (j+1)*sumSize <= n {
+			copy(block[j][:], raw[j*sumSize:])
+		}
+	}
+	return nil
+}
+
+// leave goes on in memory, with the sums that the file has if it can be read.
+func (f *sumFile) leave(cause error) {
+	f.memory = make(image.SumSlice, f.n)
+	defer func() { _ = f.file.Close() }()
+	for first := 0; first < f.n; first += blockSums {
+		part := f.memory[first:min(first+blockSums, f.n)]
+		if first == f.first { // it is newer
+			copy(part, f.block[:])
+		} else if err := f.read(first, part); err != nil {
+			clear(f.memory)
+			f.log.LogAttrs(context.Background(), slog.LevelWarn, "a temporary file cannot be read, so tags are asked for by HEAD", slog.Any("err", err))
+			return
+		}
+	}
+	f.log.LogAttrs(context.Background(), slog.LevelDebug, "a temporary file cannot be written, so a listing is held in memory", slog.Any("err", fmt.Errorf("write: %w", cause)))
 }

@@ -1,9 +1,12 @@
 package registry
 
 import (
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/draysync/dray/internal/image"
@@ -39,32 +42,48 @@ func TestSumFile(t *testing.T) {
 	}
 }
 
-// TestSumFileFails: a file that fails knows nothing, and what can be in no file is in memory.
+// TestSumFileFails: a file that cannot be written is left for memory, one that cannot be read knows nothing, and what can be in no file is in memory.
 func TestSumFileFails(t *testing.T) {
-	f := newSumFile(t.TempDir())
-	f.Put(0, image.Sum{1})
-	f.Put(blockSums, image.Sum{2})
-	if f.At(0) != (image.Sum{1}) {
-		t.Error("it has lost a sum")
+	const n = 10*blockSums + 1
+	var log strings.Builder
+	filled := func() *sumFile {
+		f := newSumFile(t.TempDir(), n, slog.New(slog.NewTextHandler(&log, nil)))
+		for i := range n {
+			f.Put(i, image.Sum{1, byte(i), byte(i >> 8)})
+		}
+		f.Put(3, image.Sum{3})
+		return f
 	}
-	f.Put(0, image.Sum{3})
-	if err := f.file.Close(); err != nil {
-		t.Fatal(err)
+	full := filled()
+	readOnly, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", full.file.Fd()))
+	if err != nil {
+		t.Skip("the system has no /proc:", err)
 	}
-	for i := range 2 * blockSums {
-		if i >= blockSums && f.At(i) != (image.Sum{}) {
-			t.Errorf("%d is known", i)
+	full.file = readOnly
+	for i := range n {
+		want := image.Sum{1, byte(i), byte(i >> 8)}
+		if i == 3 {
+			want = image.Sum{3}
+		}
+		if got := full.At(i); got != want {
+			t.Fatalf("%d: %v", i, got)
 		}
 	}
-	f.Put(0, image.Sum{4})
-	unread := newSumFile(t.TempDir())
-	unread.Put(0, image.Sum{1})
-	unread.At(blockSums)
-	if err := unread.file.Close(); err != nil || unread.At(0) != (image.Sum{}) || unread.At(blockSums) != (image.Sum{}) || !unread.failed {
-		t.Error("it knows something after it has failed", err)
+	full.Put(5, image.Sum{5})
+	if full.memory == nil || full.At(5) != (image.Sum{5}) || log.Len() > 0 {
+		t.Error("it is not in memory", log.String())
 	}
-	if f.At(0) != (image.Sum{}) {
-		t.Error("it knows something after it has failed")
+	lost := filled()
+	tags := make([]string, n)
+	for i := range tags {
+		tags[i] = fmt.Sprintf("v%d", i)
+	}
+	held := image.NewSums(image.NewTagList(tags), lost)
+	if err := lost.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if chosen := sample(held, "", firstSamples); len(chosen) > 0 || held.Of("v3") != (image.Sum{}) || strings.Count(log.String(), "cannot be read") != 1 {
+		t.Error(chosen, log.String())
 	}
 	c, none := &Client{}, filepath.Join(t.TempDir(), "none")
 	c.options.Temp = none

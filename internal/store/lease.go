@@ -402,8 +402,8 @@ func freeParts(condition string, args ...any) statement {
 
 // freeJobs frees the claims of jobs: they are due again, before all others. What an offer has planned meanwhile stays if it is a first run: another plan
 // did not see the run that was cut off, as the job has changed there and back.
-const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN " + cutShort + " THEN begun_cause ELSE due_cause END, " +
-	"due = CASE WHEN " + cutShort + " THEN ? ELSE due END, looks = looks || claimed, look_at = CASE WHEN claimed = '[]' THEN look_at ELSE ? END, " +
+const freeJobs = "UPDATE {jobs} SET member = NULL, urgent = true, due_cause = CASE WHEN asked THEN '" + string(record.Asked) + "' WHEN " + cutShort +
+	" THEN begun_cause ELSE due_cause END, due = CASE WHEN asked OR " + cutShort + " THEN ? ELSE due END, looks = looks || claimed, look_at = CASE WHEN claimed = '[]' THEN look_at ELSE ? END, " +
 	"claimed = '[]'"
 
 // cutShort is the condition that a run for all tags is to be made once more.

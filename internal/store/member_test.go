@@ -269,7 +269,21 @@ func TestChangedThereAndBackThenKilled(t *testing.T) {
 	must(t, b.renew(t.Context()))
 	d.pass(2 * time.Minute)
 	must(t, b.sweep(t.Context()))
-	if claim := taken(t, b); claim == nil || claim.Job != lost.Job || claim.Fingerprint != "f" {
+	claim := taken(t, b)
+	if claim == nil || claim.Job != lost.Job || claim.Fingerprint != "f" || claim.State.Trigger != record.First {
+		t.Fatal(claim)
+	}
+	d.pass(lease - time.Minute)
+	if err := a.renew(t.Context()); !errors.Is(err, errNoMember) {
+		t.Error(err)
+	}
+	a.turn(t.Context(), 0)                                                // it enters anew
+	if found, err := a.Ask(t.Context(), lost.Job); !found || err != nil { // a run that is asked for stays so
+		t.Error(found, err)
+	}
+	d.pass(2 * time.Minute)
+	must(t, a.sweep(t.Context()))
+	if claim := taken(t, a); claim == nil || claim.Job != lost.Job || claim.State.Trigger != record.Asked {
 		t.Error(claim)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -63,7 +64,7 @@ func TestHoldOfNewMember(t *testing.T) {
 	leaves, err := gone.Hold(t.Context(), "x", func() {})
 	must(t, err)
 	halted, goOn := d.halts(t)
-	took := make(chan error)
+	took := make(chan error, 1)
 	go func() {
 		n, err := slow.ledger.dialect.write(t.Context(), []statement{do(takeHold+halts+unlessHeld, "x", now, slow.id, now, now)}, false)
 		if err == nil && n > 0 {
@@ -94,7 +95,10 @@ func (d *stand) halts(t *testing.T) (halted func(n int), goOn func()) {
 	must(t, err)
 	conn, err := d.db.Conn(t.Context())
 	must(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	t.Cleanup(func() {
+		_, _ = conn.ExecContext(context.Background(), "SELECT pg_advisory_unlock_all()")
+		_ = conn.Close()
+	})
 	_, err = conn.ExecContext(t.Context(), "SELECT pg_advisory_lock(1)")
 	must(t, err)
 	halted = func(n int) {

@@ -51,7 +51,7 @@ func tlsHint(err error) string {
 	case strings.Contains(text, "tls: protocol version not supported"), strings.Contains(text, "tls: server selected unsupported protocol version"):
 		return "TLS: its versions are older than 1.2, which dray does not use: have it use TLS 1.2 or later"
 	case strings.Contains(text, "tls: handshake failure"):
-		return "TLS: it has no cipher that dray uses (ECDHE), or wants a client certificate: have it use others, or set tls.certFile and tls.keyFile"
+		return "TLS: it has no cipher that dray uses (ECDHE), no certificate for this name, or wants a client certificate: have it use others, or set tls.certFile and tls.keyFile"
 	}
 	return ""
 }

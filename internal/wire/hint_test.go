@@ -51,8 +51,8 @@ func TestClientCertificate(t *testing.T) {
 // TestOldTLS: a server whose TLS has nothing in common with dray's is not asked again, and the error says why.
 func TestOldTLS(t *testing.T) {
 	for want, config := range map[string]*tls.Config{
-		"TLS: its versions are older than 1.2":             {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
-		"TLS: it has no cipher that dray uses (ECDHE), or": {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}, //nolint:gosec // a test
+		"TLS: its versions are older than 1.2":                                           {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+		"TLS: it has no cipher that dray uses (ECDHE), no certificate for this name, or": {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}, //nolint:gosec // a test
 	} {
 		server := httptest.NewUnstartedServer(http.NotFoundHandler())
 		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
