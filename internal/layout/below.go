@@ -6,8 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"syscall"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -15,20 +16,34 @@ import (
 const lostFound = "lost+found"
 
 // Below returns the paths of the layouts below the directory of prefix, sorted. Symbolic links to folders are followed, as by whoever opens a layout by
-// its path; what is behind a link is walked once only, so that links may lead in a circle.
+// its path; what is behind a link is walked once only, so that links may lead in a circle. With an error, which names a place that cannot be read, it
+// returns those elsewhere.
 func (s *Store) Below(prefix image.Repository) ([]string, error) {
-	real, err := filepath.EvalSymlinks(prefix.Path)
-	if err != nil {
-		return nil, absentIfMissing(err)
+	return (&below{resolve: resolve}).layouts(prefix.Path)
+}
+
+// Inside is as Below, but follows no link that leads out of the directory, and does not look at what is behind it.
+func (s *Store) Inside(prefix image.Repository) ([]string, error) {
+	return (&below{resolve: func(link string) (string, error) {
+		name, err := filepath.Rel(prefix.Path, link)
+		if err != nil {
+			return "", err //nolint:wrapcheck // it names the link
+		}
+		return file.RealBelow(prefix.Path, name)
+	}}).layouts(prefix.Path)
+}
+
+// resolve returns the path to which a link leads.
+func resolve(link string) (string, error) {
+	if _, err := os.Stat(link); err != nil {
+		return "", err //nolint:wrapcheck // it names the link
 	}
-	b := &below{root: filepath.Clean(prefix.Path), real: real, followed: map[string]bool{}}
-	err = b.walk(b.root)
-	slices.Sort(b.found)
-	return b.found, absentIfMissing(err)
+	return filepath.EvalSymlinks(link)
 }
 
 // below is a walk over the layouts below a folder.
 type below struct {
+	resolve func(link string) (string, error)
 	// root is the folder, and real its path without links.
 	root, real string
 	// followed are folders behind links, by their real paths.
@@ -36,9 +51,21 @@ type below struct {
 	found    []string
 }
 
+func (b *below) layouts(path string) ([]string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, absentIfMissing(err)
+	}
+	b.root, b.real, b.followed = filepath.Clean(path), real, map[string]bool{}
+	err = b.walk(b.root)
+	slices.Sort(b.found)
+	return b.found, absentIfMissing(err)
+}
+
+// walk walks all that it can. It returns the first error.
 func (b *below) walk(dir string) error {
-	entries, err := readFolder(dir)
-	if dir != b.root && errors.Is(err, fs.ErrNotExist) {
+	entries, first := readFolder(dir)
+	if dir != b.root && errors.Is(first, fs.ErrNotExist) {
 		return nil // gone since it was listed
 	}
 	for _, e := range entries {
@@ -53,28 +80,26 @@ func (b *below) walk(dir string) error {
 		case e.Type()&fs.ModeSymlink != 0:
 			err = b.follow(path)
 		}
-		if err != nil {
-			return err
+		if first == nil {
+			first = err
 		}
 	}
-	return err //nolint:wrapcheck // it names the folder
-}
-
-// within reports whether a path is that of a folder, or below it.
-func within(path, folder string) bool {
-	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
+	return first //nolint:wrapcheck // it names the folder
 }
 
 // follow goes on behind a link. Of what is walked anyway, and what has that in it, it only takes the folder itself, under this name too.
 func (b *below) follow(link string) error {
-	real, err := filepath.EvalSymlinks(link)
-	if err != nil {
+	real, err := b.resolve(link)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, file.ErrOutside):
 		return nil // it leads nowhere
+	case err != nil:
+		return err
 	}
 	if info, err := os.Stat(real); err != nil || !info.IsDir() {
 		return nil //nolint:nilerr // it leads to no folder
 	}
-	if !b.followed[real] && !within(real, b.real) && !within(b.real, real) {
+	if !b.followed[real] && !file.Within(real, b.real) && !file.Within(b.real, real) {
 		b.followed[real] = true
 		return b.walk(link)
 	}

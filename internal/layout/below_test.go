@@ -3,6 +3,8 @@ package layout
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,5 +37,30 @@ func TestBelow(t *testing.T) {
 		if diff := cmp.Diff(want, found); diff != "" {
 			t.Errorf("%s: %s", from, diff)
 		}
+		found, err = New().Inside(image.Repository{Path: from})
+		must(t, err)
+		want = slices.DeleteFunc(want, func(path string) bool {
+			return path == filepath.Join(from, "b") || path == filepath.Join(from, "c/two")
+		})
+		if diff := cmp.Diff(want, found); diff != "" {
+			t.Errorf("inside of %s: %s", from, diff)
+		}
+	}
+}
+
+// TestBelowUnreadable: what cannot be read is an error that names it, also behind a link, and what is elsewhere is found.
+func TestBelowUnreadable(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"a", "z"} {
+		must(t, os.Mkdir(filepath.Join(root, name), 0o700))
+		must(t, writeVersion(filepath.Join(root, name)))
+	}
+	must(t, os.Symlink(strings.Repeat("x", 300), filepath.Join(root, "long"))) // of a name that no file can have
+	found, err := New().Below(image.Repository{Path: root})
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(root, "long")) {
+		t.Errorf("the error is %v", err)
+	}
+	if diff := cmp.Diff([]string{filepath.Join(root, "a"), filepath.Join(root, "z")}, found); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -134,12 +135,8 @@ func inside(folder, name string) bool {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	root, err := filepath.EvalSymlinks(folder)
-	if err != nil {
-		return false
-	}
-	real, err := filepath.EvalSymlinks(filepath.Join(folder, name))
-	return errors.Is(err, fs.ErrPermission) || err == nil && strings.HasPrefix(real, root+string(filepath.Separator))
+	_, err = file.RealBelow(folder, name)
+	return err == nil || errors.Is(err, fs.ErrPermission)
 }
 
 // walkEvery is how long a list of layouts serves.
@@ -167,11 +164,11 @@ func (r *repositories) walk(ctx context.Context) ([]place, error) {
 
 // below returns a layout and those below its path.
 func (r *repositories) below(l Layout) []place {
-	path, err := filepath.EvalSymlinks(l.Path)
-	if err != nil {
+	path := l.Path
+	if _, err := os.Stat(path); err != nil {
 		return nil // it may be there later
 	}
-	dirs, err := r.store.Below(image.Repository{Path: path})
+	dirs, err := r.store.Inside(image.Repository{Path: path})
 	if err != nil && !errors.Is(err, image.ErrAbsent) {
 		r.warn(path, err)
 	}
