@@ -173,8 +173,10 @@ func layoutPath(args []string) (string, error) {
 
 // noLayout says of a folder that is no layout, and has some below it, what these are.
 func noLayout(path string, err error) error {
-	if below, _ := layout.New().Below(image.Repository{Path: path}); len(below) > 0 && errors.Is(err, image.ErrAbsent) {
-		err = fmt.Errorf("%w; name one of the layouts below it, such as %s", err, below[0])
+	if errors.Is(err, image.ErrAbsent) {
+		if below, _ := layout.New().Below(image.Repository{Path: path}); len(below) > 0 {
+			err = fmt.Errorf("%w; name one of the layouts below it, such as %s", err, below[0])
+		}
 	}
 	return &exitError{exitFailed, err}
 }

@@ -3,6 +3,7 @@ package layout
 import (
 	"cmp"
 	"errors"
+	"os"
 	"sync"
 
 	"github.com/draysync/dray/internal/image"
@@ -36,7 +37,13 @@ func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referr
 		case err != nil:
 			return nil, err
 		case r != nil && r.subject == d:
-			list.entries = append(list.entries, r.entry)
+			there, err := has(repo.Path, r.entry)
+			if err != nil {
+				return nil, err
+			}
+			if there {
+				list.entries = append(list.entries, r.entry)
+			}
 		}
 	}
 	var referrers []image.Referrer
@@ -49,6 +56,12 @@ func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referr
 		referrers = append(referrers, image.Referrer{Descriptor: e.descriptor(), ArtifactType: e.ArtifactType, Predicate: e.Annotations[image.PredicateAnnotation]})
 	}
 	return referrers, nil
+}
+
+// has reports whether a layout has the file of a manifest, which another may have been read from.
+func has(dir string, e entry) (bool, error) {
+	info, err := os.Stat(blobPath(dir, e.Digest))
+	return err == nil && info.Size() == e.Size, ignoreMissing(err)
 }
 
 // described remembers manifests of index.json as lists of referrers have them, by their digests; those without a subject as nil. A manifest never changes.

@@ -50,8 +50,12 @@ func TestReferrersWithoutName(t *testing.T) {
 	if got, err := New().Referrers(repo, v.root); err != nil || len(got) != 1 || got[0].Digest != odd.Digest {
 		t.Errorf("of one with odd annotations: %v, %v", got, err)
 	}
+	s := New()
+	if got, err := s.Referrers(repo, v.root); err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
 	must(t, os.Remove(v.path(odd.Digest)))
-	if got, err := New().Referrers(repo, v.root); err != nil || len(got) > 0 {
+	if got, err := s.Referrers(repo, v.root); err != nil || len(got) > 0 {
 		t.Errorf("of one that is missing: %v, %v", got, err)
 	}
 }

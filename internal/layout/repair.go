@@ -144,8 +144,12 @@ func (r *repair) files(ctx context.Context) error {
 	root := filepath.Join(r.dir, blobsDir)
 	algorithms, err := readFolder(root)
 	for _, a := range algorithms {
-		names, err := readFolder(filepath.Join(root, a.Name()))
-		if err != nil && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrNotExist) {
+		folder := filepath.Join(root, a.Name())
+		if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+			continue // foreign
+		}
+		names, err := readFolder(folder)
+		if ignoreMissing(err) != nil {
 			return err //nolint:wrapcheck // it names the folder
 		}
 		for _, e := range names {
@@ -158,6 +162,7 @@ func (r *repair) files(ctx context.Context) error {
 				return ctx.Err()
 			case errors.Is(err, fs.ErrPermission):
 				return err
+			case errors.Is(err, syscall.EISDIR): // foreign
 			case err != nil || !right: // what the disk cannot return is lost
 				r.broken[d] = true
 				r.Files = append(r.Files, d)

@@ -28,6 +28,13 @@ func TestRepair(t *testing.T) {
 				return Repaired{Files: []image.Digest{image.DigestOf([]byte("third"), "")}, Tags: []string{"two"}}
 			},
 		},
+		"what is foreign": {
+			func(t *testing.T, v surveyed) {
+				must(t, os.MkdirAll(filepath.Join(v.path(image.DigestOf([]byte("a folder"), "")), "x"), 0o700))
+				must(t, os.WriteFile(filepath.Join(v.dir, blobsDir, "sha512"), nil, 0o600))
+			},
+			func(surveyed) Repaired { return Repaired{} },
+		},
 		"a missing blob of both": {
 			func(t *testing.T, v surveyed) { must(t, os.Remove(v.path(v.shared))) },
 			func(surveyed) Repaired { return Repaired{Tags: []string{"one", "two"}} },
