@@ -106,8 +106,9 @@ type host struct {
 	profile *uploadProfile
 	// head is what is known about its HEAD, seen the kind of its lister as its answers tell; nil for none yet.
 	head atomic.Int32
-	// proved is set once a manifest that was pushed has been found there.
+	// proved is set once a manifest that was pushed has been found there; proving is closed when the first question for one has an answer.
 	proved   atomic.Bool
+	proving  atomic.Pointer[chan struct{}]
 	taken    takenBlobs
 	seen     atomic.Pointer[string]
 	unlisted unlisted

@@ -2,6 +2,8 @@ package registry
 
 import (
 	"context"
+	"iter"
+	"math/bits"
 	"net/http"
 	"net/url"
 	"strings"
@@ -128,6 +130,30 @@ func (r recognising) CloseIdleConnections() {
 	}
 }
 
+// positions is a set of positions in a list, which has a bit for each.
+type positions []uint64
+
+func (p *positions) add(i int) {
+	if missing := i/64 + 1 - len(*p); missing > 0 {
+		*p = append(*p, make(positions, missing)...)
+	}
+	(*p)[i/64] |= 1 << (i % 64)
+}
+
+func (p positions) has(i int) bool { return i/64 < len(p) && p[i/64]&(1<<(i%64)) != 0 }
+
+func (p positions) all() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for word, set := range p {
+			for ; set != 0; set &= set - 1 {
+				if !yield(64*word + bits.TrailingZeros64(set)) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // digests gathers what a list says of wanted tags. Its zero value gathers nothing.
 type digests struct {
 	// wanted are the wanted tags, unless keep says which they are.
@@ -138,9 +164,9 @@ type digests struct {
 	// sums are of the wanted tags, and unsure are positions of those that have to be asked for: a list names several digests, or none that
 	// is a valid one of sha256.
 	sums   image.SumList
-	unsure map[int]bool
+	unsure positions
 	// page are the positions that the page that is being read has named.
-	page []uint32
+	page positions
 	// said is what a list has said of the tags of keep, and size what that takes.
 	said []said
 	size int64
@@ -156,7 +182,7 @@ func (d *digests) add(tag, digest string) {
 	sum := image.SumOf(image.Digest(digest))
 	if d.keep == nil {
 		if i, found := d.wanted.Find(tag); found {
-			d.page = append(d.page, uint32(i)) //nolint:gosec // there are not as many
+			d.page.add(i)
 			d.put(i, sum)
 		}
 		return
@@ -172,7 +198,7 @@ func (d *digests) put(i int, sum image.Sum) {
 		d.sums = d.list(d.wanted.Len())
 	}
 	before := d.sums.At(i)
-	if d.unsure[i] || sum == (image.Sum{}) || before != (image.Sum{}) && before != sum {
+	if d.unsure.has(i) || sum == (image.Sum{}) || before != (image.Sum{}) && before != sum {
 		d.doubt(i)
 		return
 	}
@@ -180,21 +206,18 @@ func (d *digests) put(i int, sum image.Sum) {
 }
 
 func (d *digests) doubt(i int) {
-	if d.unsure == nil {
-		d.unsure = map[int]bool{}
-	}
 	d.sums.Put(i, image.Sum{})
-	d.unsure[i] = true
+	d.unsure.add(i)
 }
 
 // pageRead ends a page. One that breaks off says nothing.
 func (d *digests) pageRead(err error) {
 	if err != nil {
-		for _, i := range d.page {
-			d.doubt(int(i))
+		for i := range d.page.all() {
+			d.doubt(i)
 		}
 	}
-	d.page = d.page[:0]
+	clear(d.page)
 }
 
 // sure returns what is known of the tags; nothing if there was too much.

@@ -176,3 +176,19 @@ func TestKindsAreRecognised(t *testing.T) {
 
 // inSlice makes lists of sums in memory.
 func inSlice(n int) image.SumList { return make(image.SumSlice, n) }
+
+func TestPositions(t *testing.T) {
+	var p positions
+	want := []int{0, 1, 63, 64, 65, 127, 128, 1000}
+	for _, i := range []int{65, 1000, 0, 64, 63, 127, 128, 1, 65} {
+		p.add(i)
+	}
+	if got := slices.Collect(p.all()); !slices.Equal(got, want) {
+		t.Error(got)
+	}
+	for i := range 2000 {
+		if p.has(i) != slices.Contains(want, i) {
+			t.Errorf("%d: %t", i, p.has(i))
+		}
+	}
+}

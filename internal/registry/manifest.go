@@ -211,6 +211,18 @@ const proofs = 3
 // everything. It is believed where dray cannot read, as with an account that may only push.
 func (c *Client) proveManifest(ctx context.Context, r image.Reference, m image.Manifest, named bool) error {
 	e := c.endpoint(r.Repository)
+	if named && !e.proved.Load() {
+		answered := make(chan struct{})
+		if e.proving.CompareAndSwap(nil, &answered) {
+			defer close(answered)
+		} else {
+			select { // one of several at once asks for all
+			case <-*e.proving.Load():
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
 	if named && e.proved.Load() {
 		return nil
 	}
