@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -433,6 +435,29 @@ func TestManifestProved(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestManifestsProvedAtOnce: of several first manifests that are pushed at once, one is looked for.
+func TestManifestsProvedAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{LaxManifests: true}, Options{})
+		r.Inject(emulator.Fault{Match: emulator.MatchKind("HEAD", emulator.KindManifest), Delay: time.Second})
+		var group sync.WaitGroup
+		for i := range 8 {
+			group.Go(func() {
+				const index = "application/vnd.oci.image.index.v1+json"
+				raw := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"%s","manifests":[],"annotations":{"i":"%d"}}`, index, i)
+				d := image.Digest(emulator.Sum(raw))
+				if err := c.PutManifest(t.Context(), at("app").Digest(d), image.Manifest{Descriptor: image.Descriptor{MediaType: index, Digest: d, Size: int64(len(raw))}, Raw: raw}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if n := r.Count(func(q emulator.Request) bool { return q.Method == http.MethodHead }); n != 1 {
+			t.Errorf("%d HEADs", n)
+		}
+	})
 }
 
 // TestBlobProved: an answer to a PUT that names neither the blob nor its Location, such as a proxy's, is no proof that the registry has the blob.
