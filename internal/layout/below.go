@@ -38,7 +38,11 @@ func resolve(link string) (string, error) {
 	if _, err := os.Stat(link); err != nil {
 		return "", err //nolint:wrapcheck // it names the link
 	}
-	return filepath.EvalSymlinks(link)
+	abs, err := filepath.Abs(link)
+	if err != nil {
+		return "", err //nolint:wrapcheck // the working directory is gone
+	}
+	return filepath.EvalSymlinks(abs)
 }
 
 // below is a walk over the layouts below a folder.
@@ -52,7 +56,11 @@ type below struct {
 }
 
 func (b *below) layouts(path string) ([]string, error) {
-	real, err := filepath.EvalSymlinks(path)
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the working directory is gone
+	}
+	real, err := filepath.EvalSymlinks(abs)
 	if err != nil {
 		return nil, absentIfMissing(err)
 	}

@@ -27,7 +27,8 @@ func TestBelow(t *testing.T) {
 	} {
 		must(t, os.Symlink(to, filepath.Join(dir, name)))
 	}
-	for _, from := range []string{root, root + "/", filepath.Join(dir, "linked"), root + "/../root"} {
+	t.Chdir(root)
+	for _, from := range []string{root, root + "/", filepath.Join(dir, "linked"), root + "/../root", ".", "../root", "../linked"} {
 		found, err := New().Below(image.Repository{Path: from})
 		must(t, err)
 		var want []string

@@ -3,6 +3,7 @@ package layout
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,7 +55,21 @@ func TestReferrersWithoutName(t *testing.T) {
 	if got, err := s.Referrers(repo, v.root); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
+	seen, err := Look(v.dir, nil)
+	must(t, err)
+	listed := func() int {
+		t.Helper()
+		raw, err := seen.Referrers(t.Context(), v.root, "")
+		must(t, err)
+		return strings.Count(string(raw), string(odd.Digest))
+	}
+	if listed() != 1 {
+		t.Error("a view does not list it")
+	}
 	must(t, os.Remove(v.path(odd.Digest)))
+	if listed() != 0 {
+		t.Error("a view lists one that is missing")
+	}
 	if got, err := s.Referrers(repo, v.root); err != nil || len(got) > 0 {
 		t.Errorf("of one that is missing: %v, %v", got, err)
 	}

@@ -216,10 +216,14 @@ func (v *View) Referrers(ctx context.Context, subject image.Digest, artifactType
 			return nil, err
 		}
 		r, _ := v.about.of(d, func() (image.Manifest, error) { return v.Manifest(d) })
-		if r != nil && r.subject == subject && !seen[d] && (artifactType == "" || r.entry.ArtifactType == artifactType) {
-			seen[d] = true
-			found.entries = append(found.entries, r.entry)
+		if r == nil || r.subject != subject || seen[d] || artifactType != "" && r.entry.ArtifactType != artifactType {
+			continue
 		}
+		if there, err := has(v.dir, r.entry); err != nil || !there { // it may have been there for another view
+			continue
+		}
+		seen[d] = true
+		found.entries = append(found.entries, r.entry)
 	}
 	return found.bytes()
 }

@@ -358,6 +358,9 @@ func (c *Client) agrees(ctx context.Context, e *endpoint, repo image.Repository,
 	default:
 		tags = sample(held, f.Doubted, samples)
 	}
+	if !sweeps && len(tags) == 0 { // nothing is known any more
+		return false
+	}
 	for _, tag := range tags {
 		if !c.compare(ctx, e, repo, l, held, tag) {
 			return false
@@ -417,10 +420,10 @@ func (c *Client) compare(ctx context.Context, e *endpoint, repo image.Repository
 		return false // it will be asked again, and then say why
 	}
 	switch held.Of(tag) {
-	case image.SumOf(d.Digest):
-		return true
 	case image.Sum{}: // it is not known any more
 		return false
+	case image.SumOf(d.Digest):
+		return true
 	}
 	again, err := c.list(ctx, e, repo, l, held.Tags(), l.maxRequests(held.Len()))
 	switch {

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -39,8 +38,9 @@ type sumFile struct {
 	block   [blockSums]image.Sum
 	first   int
 	changed bool
-	// memory has all sums once the file is not used any more, none of them if it could not be read; nil before.
+	// memory has all sums once the file is not used any more, none of them if they are lost, since it could not be read; nil before.
 	memory image.SumSlice
+	lost   bool
 }
 
 const (
@@ -76,11 +76,14 @@ func (f *sumFile) At(i int) image.Sum {
 func (f *sumFile) Put(i int, sum image.Sum) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.turn(i); f.memory != nil {
+	f.turn(i)
+	switch {
+	case f.lost: // nor whether another sum was there before
+	case f.memory != nil:
 		f.memory[i] = sum
-		return
+	default:
+		f.block[i-f.first], f.changed = sum, true
 	}
-	f.block[i-f.first], f.changed = sum, true
 }
 
 // turn turns to the block of a position. The caller holds the lock, as for the methods below.
@@ -139,9 +142,10 @@ func (f *sumFile) leave(cause error) {
 			copy(part, f.block[:])
 		} else if err := f.read(first, part); err != nil {
 			clear(f.memory)
+			f.lost = true
 			f.log.LogAttrs(context.Background(), slog.LevelWarn, "a temporary file cannot be read, so tags are asked for by HEAD", slog.Any("err", err))
 			return
 		}
 	}
-	f.log.LogAttrs(context.Background(), slog.LevelDebug, "a temporary file cannot be written, so a listing is held in memory", slog.Any("err", fmt.Errorf("write: %w", cause)))
+	f.log.LogAttrs(context.Background(), slog.LevelDebug, "a temporary file cannot be used, so a listing is held in memory", slog.Any("err", cause))
 }
