@@ -32,6 +32,9 @@ const (
 // errNoMember says that this process does not count as alive at the moment.
 var errNoMember = errors.New("the ledger does not count this process as alive")
 
+// errLapsed is errNoMember where the ledger was not asked.
+var errLapsed = fmt.Errorf("%w: its lease has ended", errNoMember)
+
 // MemberOptions configures a Member.
 type MemberOptions struct {
 	// Name is the name of this process among the others, Dray its version.
@@ -218,7 +221,7 @@ func (m *Member) number() (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.id == 0 || boottime() >= m.until {
-		return 0, errNoMember
+		return 0, errLapsed
 	}
 	return m.id, nil
 }
@@ -263,7 +266,7 @@ func (m *Member) turn(outer context.Context, turn int) {
 	if err == nil && !m.options.Guest && turn%min(m.Alive(), sweepers) == 0 {
 		asked, err = true, m.sweep(ctx)
 	}
-	if !asked { // so that nothing is known of the ledger
+	if !asked || errors.Is(err, errLapsed) { // so that nothing new is known of the ledger
 		return
 	}
 	_ = m.ledger.failed(ctx, "renew the lease", err) // it has logged the first of several
@@ -291,9 +294,10 @@ func (m *Member) watch(ctx context.Context) {
 	}
 }
 
-// giveUp ends what was begun under the present number.
+// giveUp ends what was begun under the present number, because the ledger did not confirm it in time: it counts as away until it answers.
 func (m *Member) giveUp() {
 	if m.end() {
+		m.noteAway(false)
 		m.options.Events.Fenced()
 		m.ledger.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "fenced: the ledger was silent for too long, so others may take over")
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -367,10 +368,29 @@ func TestAwayStays(t *testing.T) {
 	if now := m.Ledger(); since.Reachable || since.Since.IsZero() || now != since {
 		t.Errorf("it was %+v and is %+v", since, now)
 	}
+	// The lease ends while a renewal waits for another request: then the ledger was not asked.
+	m.taking <- struct{}{}
+	m.mu.Lock()
+	m.until = boottime() + 100*time.Millisecond
+	m.mu.Unlock()
+	var turn sync.WaitGroup
+	turn.Go(func() { m.turn(t.Context(), 0) })
+	for _, err := m.number(); err == nil; _, err = m.number() {
+		runtime.Gosched()
+	}
+	<-m.taking
+	turn.Wait()
+	if now := m.Ledger(); now != since {
+		t.Errorf("it was %+v and is %+v", since, now)
+	}
 	proxy.Up()
 	m.turn(t.Context(), 0)
 	if l := m.Ledger(); !l.Reachable {
 		t.Errorf("it answers again: %+v", l)
+	}
+	m.giveUp()
+	if l := m.Ledger(); l.Reachable {
+		t.Errorf("it was silent for too long: %+v", l)
 	}
 }
 
