@@ -20,6 +20,7 @@ import (
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/azure"
 	"github.com/draysync/dray/internal/config"
+	"github.com/draysync/dray/internal/dial"
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/plan"
@@ -146,8 +147,7 @@ const maxCertificates = 16 << 20
 
 // azureTransport returns a transport that trusts the certificates of a file besides the system's.
 func azureTransport(caFile string) (*http.Transport, error) {
-	base := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // nothing replaces it
-	base.Proxy = proxyFor
+	base := dial.Transport(proxyFor)
 	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter} // otherwise all polls would use one dead connection
 	if caFile == "" {
 		return base, nil

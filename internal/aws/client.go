@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 
+	"github.com/draysync/dray/internal/dial"
 	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/image"
 )
@@ -73,7 +74,10 @@ const (
 // New returns a client. It sends no request and reads no file.
 func New(o Options) *Client {
 	if o.HTTP == nil {
-		o.HTTP = awshttp.NewBuildableClient().WithTimeout(requestTimeout).WithTransportOptions(func(t *http.Transport) { t.Proxy = o.direct })
+		o.HTTP = awshttp.NewBuildableClient().WithTimeout(requestTimeout).WithTransportOptions(func(t *http.Transport) {
+			t.Proxy = o.direct
+			dial.Use(t)
+		})
 	}
 	return &Client{options: o, tokens: map[string]Token{}, credentials: map[string]found{}}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	emulator "github.com/draysync/dray/internal/emulator/aws"
 	"github.com/draysync/dray/internal/emulator/registry"
@@ -378,5 +381,28 @@ func TestProxy(t *testing.T) {
 	}
 	if got, err := (Options{}).direct(&http.Request{URL: proxy}); got != nil || err != nil {
 		t.Errorf("the proxy is %v, %v", got, err)
+	}
+}
+
+// TestSilentProxy: no connection to a SOCKS proxy that does not answer stays open for ever.
+func TestSilentProxy(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	proxy := &url.URL{Scheme: "socks5", Host: l.Addr().String()}
+	c := New(Options{Proxy: http.ProxyURL(proxy)})
+	transport := c.options.HTTP.(*awshttp.BuildableClient).GetTransport() //nolint:forcetypeassert // as the SDK wants it
+	if _, err := transport.Proxy(httptest.NewRequest(http.MethodGet, "https://api.ecr.eu-west-1.amazonaws.com/", nil)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := transport.DialContext(t.Context(), "tcp", proxy.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, plain := conn.(*net.TCPConn); plain {
+		t.Error("the connection has no limit")
 	}
 }

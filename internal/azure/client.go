@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/backoff"
+	"github.com/draysync/dray/internal/dial"
 	"github.com/draysync/dray/internal/flight"
 	"github.com/draysync/dray/internal/switching"
 )
@@ -68,7 +69,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
+		o.Transport = dial.Transport(http.ProxyFromEnvironment)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

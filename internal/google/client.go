@@ -11,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/draysync/dray/internal/backoff"
+	"github.com/draysync/dray/internal/dial"
 	"github.com/draysync/dray/internal/flight"
 )
 
@@ -71,9 +72,7 @@ const (
 // New returns a client. It sends no request and reads no file.
 func New(o Options) *Client {
 	if o.HTTP == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
-		transport.Proxy = o.direct
-		o.HTTP = transport
+		o.HTTP = dial.Transport(o.direct)
 	}
 	return &Client{options: o, last: map[Identity]Token{}}
 }

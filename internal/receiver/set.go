@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"github.com/draysync/dray/internal/dial"
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/record"
 )
@@ -93,7 +94,7 @@ func New(options Options) *Set {
 	s := &Set{options: options, counts: map[string]*counts{}, known: semaphore.NewWeighted(maxBodies), unknown: semaphore.NewWeighted(maxBodies)}
 	transport := options.Transport
 	if transport == nil {
-		transport = http.DefaultTransport
+		transport = dial.Transport(http.ProxyFromEnvironment)
 	}
 	s.tokens = newTokens(transport, cmp.Or(options.Keys, googleKeys))
 	s.Replace(nil)

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+
+	"github.com/draysync/dray/internal/dial"
 )
 
 // Options say who sends and to whom.
@@ -60,7 +62,7 @@ func New(o Options) (*Sender, error) {
 	}
 	s := &Sender{source: source, agent: cmp.Or(o.UserAgent, "dray"), transport: o.Transport, log: o.Log, totals: map[string]*Stat{}}
 	if s.transport == nil {
-		own := http.DefaultTransport.(*http.Transport).Clone()
+		own := dial.Transport(http.ProxyFromEnvironment)
 		own.MaxResponseHeaderBytes = 64 << 10
 		s.transport = own
 	}

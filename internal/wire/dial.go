@@ -7,65 +7,60 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
+
+	"github.com/draysync/dray/internal/dial"
 )
 
 // dialer connects. For hosts that the registry has led to, it refuses addresses that only this machine reaches. It checks the address that
 // it connects to, not the one that an earlier lookup gave.
 type dialer struct {
-	net.Dialer
 	home string
+	// connect is [dial.Connect].
+	connect func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
 	// environment returns the environment's proxy for a request; nil for none.
 	environment func(*http.Request) (*url.URL, error)
-	// proxies are the addresses of the proxies in use.
-	proxies sync.Map
+	proxies     dial.Proxies
 	// local is set once the registry itself was found at such an address; then it may lead there.
 	local atomic.Bool
 }
 
 func newDialer(home string) *dialer {
-	return &dialer{home: home, environment: http.ProxyFromEnvironment, Dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
+	return &dialer{home: home, environment: http.ProxyFromEnvironment, connect: dial.Connect}
 }
 
 // proxy returns the proxy for a request.
 func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
 	proxy, err := d.environment(req)
 	if proxy != nil {
-		port := proxy.Port()
-		if port == "" {
-			port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[proxy.Scheme]
-		}
-		if port == "" {
-			port = "80"
-		}
-		d.proxies.Store(net.JoinHostPort(proxy.Hostname(), port), true)
+		d.proxies.Note(proxy)
 	}
 	return proxy, err //nolint:wrapcheck // it names the variable
 }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if _, ok := d.proxies.Load(address); ok {
-		return d.DialContext(ctx, network, address)
+	plain := dial.Dialer()
+	if d.proxies.Has(address) {
+		conn, err := d.connect(ctx, &plain, network, address)
+		return d.proxies.Limit(address, conn, err)
 	}
 	home := bare("https", address) == bare("https", d.home) || bare("http", address) == bare("http", d.home)
 	if home {
-		conn, err := d.DialContext(ctx, network, address)
+		conn, err := d.connect(ctx, &plain, network, address)
 		if err == nil && onlyHere(addressOf(conn.RemoteAddr().String())) {
 			d.local.Store(true)
 		}
 		return conn, err
 	}
-	guarded := d.Dialer
+	guarded := plain
 	guarded.Control = func(_, address string, _ syscall.RawConn) error {
 		if onlyHere(addressOf(address)) && !d.local.Load() {
 			return &strayError{d.home, address}
 		}
 		return nil
 	}
-	return guarded.DialContext(ctx, network, address)
+	return d.connect(ctx, &guarded, network, address)
 }
 
 // strayError reports that a registry leads to a forbidden address.

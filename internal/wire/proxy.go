@@ -118,11 +118,3 @@ func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.
 	}
 	return &proxyError{proxy.Host, resp.StatusCode, proxy.User != nil}
 }
-
-// endDials ends the connections to a SOCKS proxy that nobody waits for any more. net/http waits without a limit for what such a proxy answers, and ends that
-// only together with idle connections.
-func (t *Transport) endDials(req *http.Request) {
-	if proxy := t.through(req); proxy != nil && strings.HasPrefix(proxy.Scheme, "socks") {
-		t.CloseIdleConnections()
-	}
-}

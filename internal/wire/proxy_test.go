@@ -88,7 +88,7 @@ func TestProxyThatFails(t *testing.T) {
 				defer carrier.CloseIdleConnections()
 				var open atomic.Int64
 				carrier.dialer.environment = func(*http.Request) (*url.URL, error) { return url.Parse(c.proxy) }
-				carrier.base.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) { //nolint:forcetypeassert // it is one
+				carrier.dialer.connect = func(context.Context, *net.Dialer, string, string) (net.Conn, error) {
 					time.Sleep(time.Second)
 					if c.fail != nil {
 						return nil, c.fail
@@ -113,7 +113,7 @@ func TestProxyThatFails(t *testing.T) {
 				if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, "plainHTTP") || strings.Contains(text, "(registries.") {
 					t.Errorf("error = %v", err)
 				}
-				time.Sleep(stallTimeout) // net/http waits so long for the answer to CONNECT
+				time.Sleep(stallTimeout) // net/http waits so long for the answer to CONNECT, and dial for that of SOCKS
 				if n := open.Load(); n != 0 {
 					t.Errorf("%d connections stay open", n)
 				}

@@ -225,7 +225,6 @@ func (t *Transport) unanswered(req *http.Request, call Call, attempt int, err er
 		if tlsHint(err) == "" { // otherwise the hint says it all
 			e.Message = clean(err) + t.byProxy(req, err)
 		}
-		t.endDials(req)
 	}
 	if !mayPass(req.Context(), err) {
 		e.Lasting = req.Context().Err() == nil && !errors.Is(err, ErrSlow) && !errors.Is(err, errDeadline)
