@@ -90,6 +90,7 @@ func (c Credential) build(client azcore.ClientOptions, isolated bool) (azcore.To
 			ClientOptions: client, DisableInstanceDiscovery: isolated, ClientID: c.ClientID, TenantID: c.TenantID, TokenFilePath: c.TokenFile,
 		})
 	case KindManagedIdentity:
+		client.Retry.TryTimeout = metadataTry
 		options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: client}
 		switch {
 		case c.ClientID != "":

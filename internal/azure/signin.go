@@ -2,6 +2,7 @@ package azure
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -60,8 +61,8 @@ func (s *signer) fetch(ctx context.Context, scope string, renew bool) (granted, 
 	if err != nil {
 		return granted{}, err
 	}
-	trip := &trip{}
 	from := time.Now()
+	trip := &trip{machine: s.credential.kind() == KindManagedIdentity, heard: from}
 	outer := ctx
 	if s.credential.kind() == KindDefault {
 		var cancel context.CancelFunc
@@ -114,6 +115,10 @@ type trip struct {
 	mu   sync.Mutex
 	err  error         // of the connection to Entra
 	skew time.Duration // how far Entra's clock is ahead of ours; 0 if unknown
+	// machine says that this machine's metadata service is asked, heard when it last answered, and lost why it does not.
+	machine bool
+	heard   time.Time
+	lost    error
 }
 
 type tripKey struct{}
@@ -124,11 +129,45 @@ func (c carrier) Do(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		response.Body = bounded{io.LimitReader(response.Body, maxSignIn), response.Body}
 	}
-	if t, ok := r.Context().Value(tripKey{}).(*trip); ok && r.URL.Host == c.authority {
+	switch t, ok := r.Context().Value(tripKey{}).(*trip); {
+	case !ok:
+	case t.machine:
+		err = t.listen(r.URL.Host, err)
+	case r.URL.Host == c.authority:
 		t.note(response, err)
 	}
 	return response, err
 }
+
+const (
+	// metadataTry limits one request to the metadata service, and metadataSilence how long it is asked again without an answer. One that refuses
+	// may be about to start, and azidentity asks it for longer.
+	metadataTry, metadataSilence = 25 * time.Second, 30 * time.Second
+)
+
+// listen notes whether the metadata service has answered, and returns an error that azidentity does not retry if it has been silent for too long.
+func (t *trip) listen(host string, err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		t.heard, t.lost = time.Now(), nil
+		return nil
+	}
+	t.lost = fmt.Errorf("%s: %w", host, withoutURL(err))
+	if time.Since(t.heard) < metadataSilence {
+		return err
+	}
+	return lasting{err}
+}
+
+// lasting is an error that azcore does not retry.
+type lasting struct{ error }
+
+// NonRetriable implements azcore's errorinfo.NonRetriable.
+func (lasting) NonRetriable() {}
+
+// Unwrap returns the cause.
+func (l lasting) Unwrap() error { return l.error }
 
 func (t *trip) note(response *http.Response, err error) {
 	t.mu.Lock()

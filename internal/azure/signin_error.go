@@ -56,6 +56,11 @@ func signInError(c Credential, err error, t *trip) *SignInError {
 			Text: "Entra cannot be reached: " + oneLine(withoutURL(t.err).Error()), Again: true,
 			Advice: "check this machine's network, proxy and CA certificates, and azure.cloud",
 		}
+	case t.lost != nil:
+		e.Failure = Failure{
+			Text: "the metadata service of this machine does not answer: " + oneLine(t.lost.Error()), Again: true,
+			Advice: "run dray on a machine of Azure that has a managed identity and, in a container, where it reaches that address; elsewhere set azure.credential to another kind",
+		}
 	case isFinal && !isFailed:
 		e.Failure = unavailable(c, plain(err))
 	default:
