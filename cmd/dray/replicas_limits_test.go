@@ -82,13 +82,42 @@ func TestReplicasShareConcurrency(t *testing.T) {
 		d.write(d.config, strings.Join(lines, "\n"))
 		all = append(all, launch(t, d.config, d.socket))
 	}
+	db := ledgerDB(t, ledger)
+	// renewed waits until each replica has renewed its lease twice, and so knows how many they are.
+	renewed := func(r *running, among int) {
+		t.Helper()
+		last, changes := map[string]int64{}, map[string]int{}
+		r.until(t, "all replicas have renewed their leases", func() bool {
+			rows, err := db.QueryContext(t.Context(), "SELECT name, expires FROM dray.members")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			known := 0
+			for rows.Next() {
+				var name string
+				var expires int64
+				if err := rows.Scan(&name, &expires); err != nil {
+					t.Fatal(err)
+				}
+				if expires != last[name] {
+					last[name] = expires
+					changes[name]++
+				}
+				if changes[name] > 2 { // the first is what was there
+					known++
+				}
+			}
+			return known == among
+		})
+	}
 	run := func(r *running, among int) (most, at int) {
 		t.Helper()
 		r.until(t, "the jobs are idle, and all replicas known", func() bool {
 			s := r.status(t)
 			return len(s.Replicas) == among && find(s, "app-0").State == "idle" && find(s, "app-1").State == "idle"
 		})
-		time.Sleep(3 * time.Second) // they renew their leases, and hear how many they are, every two
+		renewed(r, among)
 		slow.begin()
 		for j := range jobs {
 			if _, err := r.client.Sync(t.Context(), fmt.Sprint("app-", j)); err != nil {

@@ -66,8 +66,12 @@ func TestReplicasShareARun(t *testing.T) {
 				return n
 			}
 			r := c.replicas[0]
-			r.until(t, "the mapping runs, and all make parts of it", func() bool { return makers() == 3 })
-			own := replicaOf(find(r.status(t), "many").Replica)
+			var own int
+			r.until(t, "the mapping runs, and all make parts of it", func() bool {
+				at := find(r.status(t), "many").Replica
+				own = replicaOf(at)
+				return at != "" && makers() == 3
+			})
 			tt.happens(t, c, own, (own+1)%3)
 			left := c.replicas[(own+2)%3]
 			left.until(t, "the run has ended", func() bool {
