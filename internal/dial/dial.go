@@ -40,6 +40,9 @@ func Connect(ctx context.Context, d *net.Dialer, network, address string) (net.C
 		defer cancel()
 	}
 	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err == nil && len(found) == 0 {
+		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
