@@ -30,6 +30,9 @@ func Dialer() net.Dialer { return net.Dialer{Timeout: Timeout, KeepAlive: keepAl
 // Connect is d.DialContext, but it tries the addresses of a host side by side, one after another with a head start each. A [net.Dialer] gives each of them
 // two seconds or more, one by one, so that a few that do not answer take all the time.
 func Connect(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
+	if spent(ctx) {
+		return nil, errSpent
+	}
 	host, port, err := net.SplitHostPort(address)
 	if _, literal := netip.ParseAddr(host); err != nil || literal == nil || host == "" {
 		return d.DialContext(ctx, network, address)

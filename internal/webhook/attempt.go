@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/draysync/dray/internal/backoff"
+	"github.com/draysync/dray/internal/dial"
 	"github.com/draysync/dray/internal/switching"
 )
 
@@ -44,7 +45,7 @@ func (s *Sender) attempt(ctx context.Context, hook *compiled, n *notice) *fault 
 	if err != nil {
 		return &fault{err: fmt.Errorf("make the body for %s: %w", hook.url.Host, err)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	ctx, cancel := context.WithTimeout(dial.Budget(ctx), attemptTime)
 	defer cancel()
 	request, err := hook.request(ctx, n.id, time.Now(), body)
 	if err != nil {

@@ -125,7 +125,7 @@ func TestBandwidth(t *testing.T) {
 		transport, err := New(Options{
 			Name: "registry.example", API: "registry.example", Host: Host{PlainHTTP: true}, Start: 4, Most: 4, Bandwidth: []*Bandwidth{all, one}, Log: slog.New(slog.DiscardHandler),
 			Wrap: func(_ string, next http.RoundTripper) http.RoundTripper {
-				next.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+				next.(*versions).newest.DialContext = func(context.Context, string, string) (net.Conn, error) {
 					client, accepted := net.Pipe()
 					listener.conns <- accepted
 					return client, nil

@@ -86,11 +86,7 @@ func TestConnectionThatIsDead(t *testing.T) {
 		}
 		defer carrier.CloseIdleConnections()
 		var conns []*mortal
-		base, ok := carrier.base.(*http.Transport)
-		if !ok {
-			t.Fatalf("%T", carrier.base)
-		}
-		base.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		carrier.dialer.connect = func(context.Context, *net.Dialer, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			listener.conns <- far
 			conns = append(conns, &mortal{Conn: near, dead: make(chan struct{}), closed: make(chan struct{})})

@@ -26,7 +26,7 @@ func TestClientCertificate(t *testing.T) {
 	for _, with := range []bool{false, true} {
 		want := "or wants a client certificate: have it use others, or set tls.certFile and tls.keyFile (registries." + host + ")"
 		if with {
-			base := carrier.base.(*http.Transport) //nolint:forcetypeassert // it is one
+			base := carrier.base.(*versions).newest //nolint:forcetypeassert // it is one
 			base.TLSClientConfig.Certificates, carrier.certified = server.TLS.Certificates, true
 			want = "check tls.certFile, and until when it is valid (registries." + host + ")"
 		}

@@ -33,8 +33,8 @@ func (h Host) configured() bool {
 	return h.PlainHTTP || h.InsecureSkipVerify || h.CAFile != "" || h.CertFile != ""
 }
 
-// roundTripper returns what sends single requests. It never decompresses bodies: a digest covers the bytes as sent.
-func (h Host) roundTripper(d *dialer, most int) (*http.Transport, error) {
+// transport returns what sends single requests. It never decompresses bodies: a digest covers the bytes as sent.
+func (h Host) transport(d *dialer, most int) (*http.Transport, error) {
 	config, err := h.tls()
 	if err != nil {
 		return nil, err

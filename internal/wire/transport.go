@@ -284,8 +284,11 @@ func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 		return nil, err
 	}
 	resp, watch, err := t.attempt(req, call, slot)
-	if err != nil && t.mayBePlain(req) && speaksPlain(err) && (!hasBody(req) || req.GetBody != nil) {
+	plain := err != nil && t.mayBePlain(req) && speaksPlain(err)
+	if plain {
 		t.plain.Store(req.URL.Host, struct{}{})
+	}
+	if (plain || wantsHTTP1(err)) && (!hasBody(req) || req.GetBody != nil) {
 		watch.end()
 		resp, watch, err = t.attempt(req, call, slot)
 	}

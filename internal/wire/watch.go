@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/draysync/dray/internal/dial"
 )
 
 const (
@@ -41,7 +43,7 @@ type watch struct {
 
 // watched returns the request of one attempt, under a watch that runs until the headers arrive.
 func watched(req *http.Request, call Call, slot *slot, meter meter) (*http.Request, *watch) {
-	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx, cancel := context.WithCancelCause(dial.Budget(req.Context()))
 	w := &watch{cancel: cancel}
 	patience := cmp.Or(call.Patience, stallTimeout)
 	if call.Deadline > 0 {
