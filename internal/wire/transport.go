@@ -288,7 +288,7 @@ func (t *Transport) once(req *http.Request, call Call) (*http.Response, error) {
 	if plain {
 		t.plain.Store(req.URL.Host, struct{}{})
 	}
-	if (plain || wantsHTTP1(err)) && (!hasBody(req) || req.GetBody != nil) {
+	if plain && (!hasBody(req) || req.GetBody != nil) || wantsHTTP1(err) && !hasBody(req) { // of a body the server may have a part
 		watch.end()
 		resp, watch, err = t.attempt(req, call, slot)
 	}
