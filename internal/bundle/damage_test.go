@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -289,5 +290,59 @@ func TestAssembledWrong(t *testing.T) {
 	l := load(t, t.TempDir(), to)
 	if l.Whole() || len(l.Problems) != 1 || l.Problems[0].Digest != wanted || wanted == "" {
 		t.Errorf("%+v, want one of %s", l.Problems, wanted)
+	}
+}
+
+// TestUnreadableContent: content of a layout that cannot be read, as on a disk that fails, is taken from the volumes. What these do not have is asked for,
+// and all else is loaded.
+func TestUnreadableContent(t *testing.T) {
+	base := registry.NewLayer(99, 1000)
+	other := registry.MultiArch(100, registry.ImageOptions{LayerSize: 1000, Base: []registry.Layer{base}})
+	from, to, full, delta := stage(t, 4, 1000), t.TempDir(), t.TempDir(), t.TempDir()
+	create(t, from, to, 0)
+	before := t.TempDir()
+	load(t, before, to)
+	put(t, filepath.Join(from, "app"), "v0", other)
+	put(t, filepath.Join(from, "app"), "v4", registry.MultiArch(101, registry.ImageOptions{LayerSize: 1000}))
+	for dir, whole := range map[string]bool{full: true, delta: false} {
+		_, err := Create(t.Context(), CreateOptions{From: from, To: dir, ID: "plant-7", Full: whole, Since: 1, Tool: "test", Now: time.Unix(1e9, 0)})
+		must(t, err)
+	}
+	harms := map[string]func(path string) error{
+		"a loop": func(path string) error { return errors.Join(os.Remove(path), os.Symlink(filepath.Base(path), path)) },
+	}
+	if os.Getuid() != 0 { // who may read all
+		harms["no rights"] = func(path string) error { return os.Chmod(path, 0) }
+	}
+	for name, harm := range harms {
+		for _, dir := range []string{full, delta} {
+			into := t.TempDir()
+			must(t, os.CopyFS(into, os.DirFS(before)))
+			for _, path := range []string{"app", "quay.io/tools"} {
+				repo := image.Repository{Path: filepath.Join(into, path)}
+				must(t, harm(layout.BlobPath(repo, image.Digest(base.Digest))))
+			}
+			app := image.Repository{Path: filepath.Join(into, "app")}
+			d, err := layout.New().Head(app.Tag("v0"))
+			must(t, err)
+			must(t, harm(layout.BlobPath(app, d.Digest)))
+			l := load(t, into, dir)
+			if dir == full {
+				must(t, os.Remove(layout.BlobPath(app, d.Digest))) // no tag needs it
+				repo := image.Repository{Path: filepath.Join(into, "quay.io/tools")}
+				must(t, layout.New().AdoptBlob(t.Context(), repo, image.Descriptor{Digest: image.Digest(base.Digest)}, layout.BlobPath(app, image.Digest(base.Digest)), false))
+				if diff := cmp.Diff(tagsOf(t, from), tagsOf(t, into)); diff != "" || !l.Whole() || len(l.Problems) > 0 {
+					t.Errorf("%s: %v: %s", name, l.Problems, diff)
+				}
+				continue
+			}
+			states := map[string]string{}
+			for _, r := range l.Refs {
+				states[r.String()] = r.State
+			}
+			if states["app:v0"] != Incomplete || states["app:v4"] != Moved || states["quay.io/tools:v1"] != Kept || len(l.Missing) != 1 || len(l.Problems) != 1 || l.Problems[0].Digest != image.Digest(base.Digest) {
+				t.Errorf("%s: %v, %v, %v", name, states, l.Missing, l.Problems)
+			}
+		}
 	}
 }

@@ -153,7 +153,7 @@ func Load(ctx context.Context, o LoadOptions) (Loaded, error) {
 	}
 	l.pool = &pool{
 		dir: l.into.poolDir(l.ID), store: l.store, repos: l.repos(), set: s, size: s.sizes(), parts: s.places(),
-		where: map[image.Digest]string{}, lacks: map[image.Digest]bool{},
+		where: map[image.Digest]string{}, lacks: map[image.Digest]bool{}, unread: map[image.Digest]error{},
 	}
 	defer l.pool.close()
 	if err := l.read(ctx); err != nil {
@@ -287,7 +287,7 @@ func (l *loader) look() {
 		switch {
 		case err == nil && d.Digest == r.Digest:
 			one.State = Kept
-		case err != nil && !errors.Is(err, image.ErrAbsent) && !l.failed[r.Repository]:
+		case err != nil && !errors.Is(err, image.ErrAbsent) && !l.failed[r.Repository] && !l.ofManifest(err, r, d.Digest):
 			l.failed[r.Repository] = true
 			l.Problems = append(l.Problems, Problem{File: r.String(), Text: err.Error()})
 		}
@@ -296,6 +296,12 @@ func (l *loader) look() {
 		}
 		l.Loaded.Refs = append(l.Loaded.Refs, one)
 	}
+}
+
+// ofManifest reports whether an error is that of a manifest's file, which is in the volumes, and not of the layout.
+func (l *loader) ofManifest(err error, r Ref, d image.Digest) bool {
+	e, ok := errors.AsType[*fs.PathError](err)
+	return ok && d != "" && e.Path == layout.BlobPath(l.repo(r.Repository), d)
 }
 
 // read reads the volumes that are there. One that is not is a problem if it has something that is missing.
@@ -345,6 +351,9 @@ func (l *loader) place(ctx context.Context) error {
 	for _, c := range l.contents() {
 		if lacks[c.Digest] {
 			l.Missing = append(l.Missing, c.Digest)
+			if err := l.pool.unread[c.Digest]; err != nil {
+				l.Problems = append(l.Problems, Problem{File: l.root, Digest: c.Digest, Text: err.Error()})
+			}
 		}
 	}
 	return nil

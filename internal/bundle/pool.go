@@ -35,6 +35,8 @@ type pool struct {
 	// where is the path of content that was checked, and lacks is what was not found; what is in neither was not looked for.
 	where map[image.Digest]string
 	lacks map[image.Digest]bool
+	// unread are errors of content that is in a layout and cannot be read. It counts as missing.
+	unread map[image.Digest]error
 
 	out    *os.File
 	sum    hash.Hash
@@ -89,7 +91,10 @@ func (p *pool) has(ctx context.Context, d image.Digest) (bool, error) {
 	for _, repo := range p.repos {
 		has, err := p.store.HasBlob(ctx, repo, image.Descriptor{Digest: d, Size: p.size[d]})
 		if err != nil {
-			return false, err
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			p.unread[d] = err
 		}
 		if has {
 			p.where[d] = layout.BlobPath(repo, d)
@@ -100,14 +105,11 @@ func (p *pool) has(ctx context.Context, d image.Digest) (bool, error) {
 	return false, nil
 }
 
-// matches reports whether a file is there and matches a digest.
+// matches reports whether a file is there and matches a digest. One that cannot be read does not. An error is that of ctx.
 func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 	f, err := file.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		return false, nil
 	}
 	defer f.Close()
 	sum := image.Hash(d)
@@ -118,10 +120,10 @@ func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return image.HasSum(d, sum), nil
-		case err != nil:
-			return false, err //nolint:wrapcheck // it names the file
 		case ctx.Err() != nil:
 			return false, ctx.Err()
+		case err != nil:
+			return false, nil
 		}
 	}
 }

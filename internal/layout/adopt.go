@@ -17,7 +17,7 @@ import (
 // the file is renamed, else linked; it is copied where the file system can do neither. A file that was linked belongs to both places, and is not
 // changed by either: layouts replace files, and do not write into them.
 func (s *Store) AdoptBlob(ctx context.Context, repo image.Repository, d image.Descriptor, path string, move bool) error {
-	if has, err := s.HasBlob(ctx, repo, d); err != nil || has {
+	if has, err := s.usable(ctx, repo, d); err != nil || has {
 		return err
 	}
 	_, release, err := s.prepare(ctx, repo.Path)

@@ -266,6 +266,15 @@ func (s *Store) HasBlob(ctx context.Context, repo image.Repository, d image.Desc
 	return s.sound.check(ctx, path, d.Digest, info)
 }
 
+// usable reports whether a blob is there and intact. One that cannot be read is not, and is written anew.
+func (s *Store) usable(ctx context.Context, repo image.Repository, d image.Descriptor) (bool, error) {
+	has, err := s.HasBlob(ctx, repo, d)
+	if err != nil && ctx.Err() == nil && d.Digest.Validate() == nil {
+		return false, nil
+	}
+	return has, err
+}
+
 // BlobPath returns the path of the file that has a blob or a manifest, in a layout that has it. The digest must be valid.
 func BlobPath(repo image.Repository, d image.Digest) string { return blobPath(repo.Path, d) }
 
@@ -298,7 +307,7 @@ func (s *Store) OpenBlob(repo image.Repository, d image.Descriptor, offset int64
 
 // PutBlob writes a blob, unless it is there. It leaves nothing behind if the bytes do not match the digest.
 func (s *Store) PutBlob(ctx context.Context, repo image.Repository, d image.Descriptor, open func() (io.ReadCloser, error)) (err error) {
-	if has, err := s.HasBlob(ctx, repo, d); err != nil || has {
+	if has, err := s.usable(ctx, repo, d); err != nil || has {
 		return err
 	}
 	_, release, err := s.prepare(ctx, repo.Path)
