@@ -346,3 +346,72 @@ func TestUnreadableContent(t *testing.T) {
 		}
 	}
 }
+
+// TestCopies: of several copies of a file of a bundle, one that is whole is taken, and where none is, each gives what it has.
+func TestCopies(t *testing.T) {
+	fulltest.Long(t)
+	from, good := stage(t, 6, 40_000), t.TempDir()
+	done := create(t, from, good, 100_000)
+	s, err := openSet([]string{good}, "")
+	must(t, err)
+	first, last := done.Volumes[0].Parts[0], done.Volumes[1].Parts[len(done.Volumes[1].Parts)-1]
+	if last.number == 0 {
+		last = done.Volumes[1].Parts[0]
+	}
+	harm := func(dir string, volume int, p Part) {
+		t.Helper()
+		path := filepath.Join(dir, done.Volumes[volume].Name)
+		raw, err := os.ReadFile(path)
+		must(t, err)
+		for _, at := range s.places()[p.Digest] {
+			if at.Part == p {
+				raw[at.at] ^= 1
+			}
+		}
+		must(t, os.WriteFile(path, raw, 0o600))
+	}
+	middle := done.Volumes[0].Parts[1]
+	for name, c := range map[string]struct {
+		harm     func(a, b string)
+		problems int
+	}{
+		"one damaged":            {func(a, _ string) { harm(a, 0, first) }, 0},
+		"a damaged part":         {func(a, _ string) { harm(a, 1, last) }, 0},
+		"each in another volume": {func(a, b string) { harm(a, 0, first); harm(b, 1, last) }, 0},
+		"both":                   {func(a, b string) { harm(a, 0, first); harm(b, 0, middle) }, 2},
+		"a damaged list":         {func(a, _ string) { must(t, cut(filepath.Join(a, filepath.Base(done.Document)))) }, 0},
+	} {
+		for _, swap := range []bool{false, true} {
+			a, b, into := t.TempDir(), t.TempDir(), t.TempDir()
+			must(t, errors.Join(os.CopyFS(a, os.DirFS(good)), os.CopyFS(b, os.DirFS(good))))
+			c.harm(a, b)
+			paths := []string{a, b, b}
+			if swap {
+				paths = []string{b, a}
+			}
+			v, err := Verify(t.Context(), paths, false)
+			if err != nil || v.Whole() != (c.problems == 0) {
+				t.Errorf("%s: verify: %v, %v", name, err, v.Problems)
+			}
+			if l := load(t, into, paths...); !l.Whole() || len(l.Problems) != c.problems {
+				t.Errorf("%s: %v", name, l.Problems)
+			}
+			if diff := cmp.Diff(tagsOf(t, from), tagsOf(t, into)); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+	}
+	// What came with a damaged volume is replaced by a copy that comes later.
+	a, b, into := t.TempDir(), t.TempDir(), t.TempDir()
+	must(t, errors.Join(os.CopyFS(a, os.DirFS(good)), os.CopyFS(b, os.DirFS(good))))
+	for _, v := range done.Volumes[2:] {
+		must(t, os.Remove(filepath.Join(a, v.Name)))
+	}
+	harm(a, 1, last)
+	if l := load(t, into, a); l.Whole() {
+		t.Error("it is whole without volumes")
+	}
+	if l := load(t, into, b); !l.Whole() || len(l.Problems) > 0 {
+		t.Error(l.Problems)
+	}
+}

@@ -50,8 +50,9 @@ type set struct {
 	document   string
 	raw        []byte
 	signatures map[string][]byte
-	// files are the paths of the volumes, empty for those that were not found.
-	files []string
+	// files are the paths of the volumes, empty for those that were not found, and copies all paths of each, those with the right size first.
+	files  []string
+	copies [][]string
 	// extra are files that have names of volumes of this bundle, and are none.
 	extra []string
 }
@@ -92,7 +93,17 @@ func openSet(paths []string, pending string) (*set, error) {
 			return nil, fmt.Errorf("there are several bundles, such as %s and %s: name one of these", found[0], other)
 		}
 	}
-	return readSet(found[0], files)
+	var first error
+	for _, document := range found {
+		s, err := readSet(document, files)
+		if err == nil {
+			return s, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
 }
 
 // signatures reads the signatures beside a file.
@@ -175,7 +186,7 @@ func readSet(document string, files []string) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &set{Bundle: b, document: document, raw: raw, signatures: signed, files: make([]string, len(b.Volumes))}
+	s := &set{Bundle: b, document: document, raw: raw, signatures: signed, files: make([]string, len(b.Volumes)), copies: make([][]string, len(b.Volumes))}
 	at := map[string]int{}
 	for i, v := range b.Volumes {
 		at[v.Name] = i
@@ -189,12 +200,36 @@ func readSet(document string, files []string) (*set, error) {
 			}
 			continue
 		}
-		// Of two files with one name, the one with the right size is meant.
-		if info, err := os.Stat(path); s.files[i] == "" || err == nil && info.Size() == b.Volumes[i].Size {
-			s.files[i] = path
+		info, err := os.Stat(path)
+		switch right := err == nil && info.Size() == b.Volumes[i].Size; {
+		case slices.Contains(s.copies[i], path):
+			continue
+		case right:
+			s.copies[i] = slices.Insert(s.copies[i], 0, path)
+		default:
+			s.copies[i] = append(s.copies[i], path)
 		}
+		s.files[i] = s.copies[i][0]
 	}
 	return s, nil
+}
+
+// choose settles on a copy of a volume that is whole, if there are several copies and one is. An error is that of ctx.
+func (s *set) choose(ctx context.Context, i int) error {
+	if len(s.copies[i]) < 2 {
+		return nil
+	}
+	for _, path := range s.copies[i] {
+		whole, err := matches(ctx, path, s.Volumes[i].Digest)
+		if err != nil {
+			return err
+		}
+		if whole {
+			s.files[i], s.copies[i] = path, []string{path}
+			return nil
+		}
+	}
+	return nil
 }
 
 // sink takes content out of volumes.

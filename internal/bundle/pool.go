@@ -51,11 +51,14 @@ func (p *pool) mark(part Part) string {
 	return fmt.Sprintf("%s.%d-%d", p.path(part.Digest), part.Offset, part.Size)
 }
 
-// marks reports whether a part is there.
-func (p *pool) marks(part Part) bool {
-	_, err := os.Stat(p.mark(part))
+// marks reports whether a part is there, and whether it is of a damaged volume.
+func (p *pool) marks(part Part) (there, doubtful bool) {
+	info, err := os.Stat(p.mark(part))
 	_, partial := os.Stat(p.path(part.Digest) + partialEnding)
-	return err == nil && partial == nil
+	if err != nil || partial != nil {
+		return false, false
+	}
+	return true, info.Size() > 0
 }
 
 // startPartial forgets marks without what they are about.
@@ -138,7 +141,7 @@ func (p *pool) begin(ctx context.Context, part Part) (io.Writer, []io.Writer, er
 		return nil, nil, err
 	}
 	if part.number > 0 {
-		if p.marks(part) {
+		if there, doubtful := p.marks(part); there && !doubtful {
 			return nil, nil, nil
 		}
 		if err := p.startPartial(part.Digest); err != nil {
@@ -231,7 +234,7 @@ func (p *pool) assemble(ctx context.Context, d image.Digest) (wrong bool, err er
 		return false, err
 	}
 	for _, part := range p.parts[d] {
-		if !p.marks(part.Part) {
+		if there, _ := p.marks(part.Part); !there {
 			return false, nil
 		}
 	}
@@ -288,7 +291,7 @@ func (p *pool) wants(ctx context.Context, i int) (bool, error) {
 		if has {
 			continue
 		}
-		if part.number == 0 || !p.marks(part) {
+		if there, _ := p.marks(part); part.number == 0 || !there {
 			return true, nil
 		}
 	}

@@ -52,7 +52,9 @@ func Verify(ctx context.Context, paths []string, quick bool, keys ...signature.F
 		case quick:
 			problems = s.glance(i, c)
 		default:
-			problems, err = s.scan(ctx, i, buffer, c)
+			if err = s.choose(ctx, i); err == nil {
+				problems, err = s.scan(ctx, i, buffer, c)
+			}
 		}
 		if v.Problems = append(v.Problems, problems...); err != nil {
 			return v, err
