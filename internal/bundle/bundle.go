@@ -233,6 +233,28 @@ func (b *Bundle) encode() ([]byte, error) {
 	return raw, nil
 }
 
+// fits says whether the document of a bundle whose volumes are planned can be read. Its length does not depend on what the volumes have.
+func (b *Bundle) fits() error {
+	planned := *b
+	planned.Sum, planned.Volumes = strings.Repeat("0", sumLength), slices.Clone(b.Volumes)
+	for i := range planned.Volumes {
+		v := &planned.Volumes[i]
+		size, err := b.volumeSize(i)
+		if err != nil {
+			return err
+		}
+		v.Size, v.Digest = size, image.Digest("sha256:"+planned.Sum)
+	}
+	raw, err := json.Marshal(&planned)
+	if err != nil {
+		return fmt.Errorf("bundle %s: %w", b.Name(), err)
+	}
+	if len(raw) > maxDocument {
+		return fmt.Errorf("the list of bundle %s takes %d bytes, and %d are the most: make one of fewer layouts, or of fewer tags", b.Name(), len(raw), maxDocument)
+	}
+	return nil
+}
+
 // sumOf returns the sum of a document, whatever sum it has.
 func sumOf(raw []byte) string {
 	sum := sha256.New()

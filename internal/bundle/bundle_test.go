@@ -156,6 +156,27 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestListTooLong: a bundle whose list could not be read is refused before a volume is written.
+func TestListTooLong(t *testing.T) {
+	fulltest.Long(t)
+	from, to := stage(t, 2, 1000), t.TempDir()
+	done := create(t, from, to, MinVolume)
+	raw, err := os.ReadFile(done.Document)
+	must(t, err)
+	done.Tool += strings.Repeat("x", maxDocument-len(raw))
+	if err := done.fits(); err != nil { // its length is what the list has at last
+		t.Error(err)
+	}
+	empty := t.TempDir()
+	_, err = Create(t.Context(), CreateOptions{From: from, To: empty, ID: "plant-8", Tool: done.Tool + "x"})
+	if err == nil || !strings.Contains(err.Error(), "67108864 are the most") {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
 // TestLayoutItself: a layout is bundled by its own path too, also one that ends with a slash, as shells complete it, or is a symbolic link.
 func TestLayoutItself(t *testing.T) {
 	app, link := filepath.Join(stage(t, 2, 1000), "app"), filepath.Join(t.TempDir(), "link")

@@ -84,6 +84,9 @@ func Create(ctx context.Context, o CreateOptions) (Created, error) {
 	if err := b.divide(o.VolumeSize, have); err != nil {
 		return Created{}, err
 	}
+	if err := b.fits(); err != nil {
+		return Created{}, err
+	}
 	w := writer{collection: c, to: o.To, buffer: make([]byte, chunk)}
 	defer w.close()
 	for i := range b.Volumes {
