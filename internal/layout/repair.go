@@ -19,7 +19,7 @@ import (
 
 // Repaired is what Repair removes from a layout.
 type Repaired struct {
-	// Files are blobs and manifests whose bytes do not match their digests, sorted.
+	// Files are blobs and manifests whose bytes do not match their digests, or that are empty folders, sorted.
 	Files []image.Digest
 	// Tags are tags, or full names, that need something missing or broken, themselves or by what refers to them; sorted. Untagged counts
 	// entries without a tag for which that holds.
@@ -54,7 +54,7 @@ func (s *Store) Repair(ctx context.Context, dir string, dry bool) (Repaired, err
 	defer release()
 	h.index.Lock()
 	defer h.index.Unlock()
-	r := repair{dir: dir, broken: map[image.Digest]bool{}, trees: map[image.Digest]tree{}}
+	r := repair{dir: dir, broken: map[image.Digest]bool{}, trees: map[image.Digest]tree{}, folders: map[image.Digest]bool{}}
 	if err := r.read(ctx); err != nil || dry {
 		return r.Repaired, err
 	}
@@ -80,6 +80,9 @@ type repair struct {
 	index  *index
 	broken map[image.Digest]bool
 	trees  map[image.Digest]tree
+	// folders are folders with something in them that have the names of digests, and blocking is the path of one where a file is needed; empty for none.
+	folders  map[image.Digest]bool
+	blocking string
 	Repaired
 }
 
@@ -133,6 +136,9 @@ func (r *repair) read(ctx context.Context) error {
 			r.Tags = append(r.Tags, e.name())
 		}
 	}
+	if r.blocking != "" {
+		return fmt.Errorf("%s is a folder that is not empty, where the file of a blob or a manifest belongs: move it away", r.blocking)
+	}
 	slices.Sort(r.Tags)
 	r.Tags = slices.Compact(r.Tags)
 	r.index = ix
@@ -162,7 +168,8 @@ func (r *repair) files(ctx context.Context) error {
 				return ctx.Err()
 			case errors.Is(err, fs.ErrPermission):
 				return err
-			case errors.Is(err, syscall.EISDIR): // foreign
+			case errors.Is(err, syscall.EISDIR) && !isEmpty(blobPath(r.dir, d)):
+				r.folders[d] = true // foreign, unless it is where something is needed
 			case err != nil || !right: // what the disk cannot return is lost
 				r.broken[d] = true
 				r.Files = append(r.Files, d)
@@ -171,6 +178,11 @@ func (r *repair) files(ctx context.Context) error {
 	}
 	slices.Sort(r.Files)
 	return ignoreMissing(err)
+}
+
+func isEmpty(folder string) bool {
+	inside, err := readFolder(folder)
+	return err == nil && len(inside) == 0
 }
 
 // matches reports whether a file matches its digest.
@@ -191,6 +203,7 @@ func (r *repair) tree(p part, depth int) tree {
 	if t, ok := r.trees[d]; ok {
 		return t
 	}
+	r.need(d)
 	t := tree{all: map[image.Digest]bool{d: true}}
 	switch {
 	case depth > image.MaxNesting || d.Validate() != nil || r.broken[d]:
@@ -228,8 +241,16 @@ func (r *repair) below(d image.Digest, depth int, t *tree) bool {
 	return whole
 }
 
+// need notes a folder where a file is needed.
+func (r *repair) need(d image.Digest) {
+	if r.folders[d] && r.blocking == "" {
+		r.blocking = blobPath(r.dir, d)
+	}
+}
+
 // has reports whether a blob is there, or is stored elsewhere.
 func (r *repair) has(p part) bool {
+	r.need(p.Digest)
 	if p.Digest.Validate() != nil || r.broken[p.Digest] {
 		return false
 	}

@@ -35,6 +35,15 @@ func TestRepair(t *testing.T) {
 			},
 			func(surveyed) Repaired { return Repaired{} },
 		},
+		"an empty folder in place of a blob": {
+			func(t *testing.T, v surveyed) {
+				must(t, os.Remove(v.path(v.shared)))
+				must(t, os.Mkdir(v.path(v.shared), 0o700))
+			},
+			func(v surveyed) Repaired {
+				return Repaired{Files: []image.Digest{v.shared}, Tags: []string{"one", "two"}}
+			},
+		},
 		"a missing blob of both": {
 			func(t *testing.T, v surveyed) { must(t, os.Remove(v.path(v.shared))) },
 			func(surveyed) Repaired { return Repaired{Tags: []string{"one", "two"}} },
@@ -86,6 +95,34 @@ func TestRepair(t *testing.T) {
 				t.Errorf("once more: %+v %v", again, err)
 			}
 		})
+	}
+}
+
+// TestRepairAtFolder: a folder with files where one is needed is named, and nothing is removed.
+func TestRepairAtFolder(t *testing.T) {
+	for _, of := range []func(v surveyed) image.Digest{func(v surveyed) image.Digest { return v.shared }, func(v surveyed) image.Digest { return v.root }} {
+		v := newSurveyed(t)
+		path := v.path(of(v))
+		must(t, os.Remove(path))
+		must(t, os.MkdirAll(filepath.Join(path, "x"), 0o700))
+		must(t, os.WriteFile(v.path(v.orphan), nil, 0o600))
+		for _, dry := range []bool{true, false} {
+			if got, err := New().Repair(t.Context(), v.dir, dry); err == nil || !strings.Contains(err.Error(), path+" is a folder that is not empty") {
+				t.Errorf("dry %t: %+v %v", dry, got, err)
+			}
+		}
+		for _, path := range []string{filepath.Join(path, "x"), v.path(v.orphan)} {
+			if _, err := os.Stat(path); err != nil {
+				t.Error(err)
+			}
+		}
+		must(t, os.Remove(filepath.Join(path, "x")))
+		if got, err := New().Repair(t.Context(), v.dir, false); err != nil || got.Nothing() {
+			t.Errorf("%+v %v", got, err)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the folder is there: %v", err)
+		}
 	}
 }
 
