@@ -181,9 +181,6 @@ func (d *Daemon) loop(ctx context.Context, stop <-chan struct{}, cancel context.
 			ctx = context.WithoutCancel(ctx) // once is enough
 		}
 	}
-	for _, answer := range d.reload.waiting {
-		answer <- ErrStopping
-	}
 	d.current.retired = true
 	d.current.release()
 }
@@ -222,6 +219,8 @@ func (d *Daemon) stop() {
 		return
 	}
 	d.stopped = true
+	d.refuse(d.reload.waiting)
+	d.reload.waiting = nil
 	close(d.draining)
 	d.tell(d.options.Manager.Stopping())
 	d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "stopping", slog.String("reason", fmt.Sprintf("%d jobs under way", len(d.running))))

@@ -245,6 +245,31 @@ func TestStopWhileBuilding(t *testing.T) {
 	}
 }
 
+// Who waits for a build is answered at once when the daemon stops, and not when the runs under way have ended.
+func TestStopWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(config{jobs: []Job{job(t, "a", "")}, takes: 10 * minute, grace: hour})
+		s.start(t)
+		s.change(func(c *config) { c.slow = minute })
+		answers := make(chan error, 3)
+		for range 3 {
+			go func() { answers <- s.Reload(t.Context(), "test") }()
+		}
+		time.Sleep(minute / 2)
+		stopped := make(chan struct{})
+		began := time.Now()
+		go func() { s.stop(t); close(stopped) }()
+		for range 3 {
+			if err := <-answers; !errors.Is(err, ErrStopping) || time.Since(began) > buildEnds {
+				t.Errorf("answered %v after %s", err, time.Since(began))
+			}
+		}
+		if <-stopped; time.Since(began) < 9*minute {
+			t.Errorf("it stopped after %s", time.Since(began))
+		}
+	})
+}
+
 // A build that hangs is given up after some time, while the jobs go on; no other begins beside it, and when it has ended another one follows.
 func TestBuildHangs(t *testing.T) {
 	inBubble(t, config{jobs: []Job{job(t, "a", "@every 1m")}}, func(t *testing.T, s *stand) {
