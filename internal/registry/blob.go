@@ -82,6 +82,8 @@ type download struct {
 	rangeless bool
 	resumes   int
 	idle      int
+	// failure is why it could not be resumed; nil if it was not tried.
+	failure error
 }
 
 // maxResumes limits how often a download is resumed, maxIdleResumes how often without progress.
@@ -102,14 +104,24 @@ func (e *endpoint) download(ctx context.Context, req *http.Request, repo image.R
 // errOtherRange is the cause of the error of an answer that is not the requested rest.
 var errOtherRange = errors.New("another range")
 
-// open requests the rest of the blob, and all of it from a registry that does not give the rest.
+// open requests the rest of the blob, and all of it from a registry that does not give the rest, or refuses to, as some proxies do.
 func (r *download) open(once bool) error {
 	err := r.request(once)
-	if e, ok := errors.AsType[*Error](err); ok && r.read > 0 && !r.rangeless && (e.Status == http.StatusRequestedRangeNotSatisfiable || errors.Is(err, errOtherRange)) {
+	if e, ok := errors.AsType[*Error](err); ok && r.read > 0 && !r.rangeless && (errors.Is(err, errOtherRange) || refusesRange(e)) {
 		r.rangeless = true
 		err = r.request(once)
 	}
 	return err
+}
+
+// refusesRange reports whether a refusal may concern the Range rather than the blob.
+func refusesRange(e *Error) bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable,
+		http.StatusNotImplemented:
+		return !e.OfToken()
+	}
+	return false
 }
 
 func (r *download) request(once bool) error {
@@ -273,19 +285,24 @@ func (r *download) again() bool {
 		if r.e.pause(ctx, r.idle) != nil {
 			return false
 		}
-		err := r.open(true)
-		if err == nil {
+		r.failure = nil
+		if r.failure = r.open(true); r.failure == nil {
 			return true
 		}
-		if e, ok := errors.AsType[*Error](err); ok && !e.Temporary() {
+		if e, ok := errors.AsType[*Error](r.failure); ok && !e.Temporary() {
 			return false
 		}
 	}
 	return false
 }
 
+// broken returns the error of a body that broke off, with why it could not be resumed.
 func (r *download) broken(err error) error {
-	return &Error{Host: r.e.registry, Operation: getBlob, Attempts: r.resumes + 1, Message: "the body broke off: " + wire.Clean(err.Error()), Cause: err}
+	e := &Error{Host: r.e.registry, Operation: getBlob, Attempts: r.resumes + 1, Message: "the body broke off: " + wire.Clean(err.Error()), Cause: err}
+	if r.failure != nil {
+		e.Message += ", and it could not be resumed: " + wire.Clean(r.failure.Error())
+	}
+	return e
 }
 
 // Close releases the connection.

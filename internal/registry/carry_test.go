@@ -74,6 +74,7 @@ func TestWaysToUpload(t *testing.T) {
 		"GHCR keeps the last PATCH":  {"ghcr.io", emulator.UploadOptions{OnlyLastPatch: true}, 40 * mib, []string{"POST 0 202", "PUT 41943040 201"}},
 		"a proxy with a limit":       {home, emulator.UploadOptions{MaxBody: 10 * mib}, 16 * mib, []string{"POST 0 202", "PUT 0 413", "GET 0 204", "PATCH 8388608 202", "PATCH 8388608 202", "PUT 0 201"}},
 		"a proxy with a low limit":   {home, emulator.UploadOptions{MaxBody: 3 * mib}, 8 * mib, []string{"POST 0 202", "PUT 0 413", "GET 0 204", "PATCH 0 413", "GET 0 204", "PATCH 2097152 202", "PATCH 2097152 202", "PATCH 2097152 202", "PATCH 2097152 202", "PUT 0 201"}},
+		"a proxy with a MB":          {home, emulator.UploadOptions{MaxBody: 1_000_000}, 2 * mib, []string{"POST 0 202", "PUT 0 413", "GET 0 204", "PATCH 0 413", "GET 0 204", "PATCH 524288 202", "PATCH 524288 202", "PATCH 524288 202", "PATCH 524288 202", "PUT 0 201"}},
 		"the empty blob, no request": {home, emulator.UploadOptions{}, 0, []string{"POST 0 202", "PUT 0 201"}},
 	}
 	for name, test := range cases {

@@ -19,7 +19,7 @@ import (
 // broken lists what may pass: an answer that is another one later, and none at all.
 func broken() map[string]emulator.Fault {
 	faults := map[string]emulator.Fault{"reset": {Reset: true}}
-	for _, status := range []int{408, 429, 500, 502, 503, 504} {
+	for _, status := range []int{408, 421, 425, 429, 499, 500, 502, 503, 504, 520, 599} {
 		faults[strconv.Itoa(status)] = emulator.Fault{Status: status}
 	}
 	return faults
@@ -223,7 +223,7 @@ func TestNotRetried(t *testing.T) {
 					case err != nil:
 					case status == 404 && name == "HasBlob", status < 405 && name == "Referrers":
 						return // the answer is no
-					case status < 405 && name == "Head":
+					case name == "Head":
 						return // a GET has served
 					}
 					if e := failure(t, err); e.Temporary() || !e.RetryAt().IsZero() {

@@ -23,7 +23,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 		}
 	}()
 	if e.head.Load() == useless {
-		return c.headByGet(ctx, r)
+		return c.headByGet(ctx, r, nil)
 	}
 	d, err = e.headManifest(ctx, r, auth.Pull(r.Path))
 	switch {
@@ -34,13 +34,13 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 		if known, ok := c.types.Get(d.Digest); ok {
 			return known, nil
 		}
-		d, err = c.headByGet(ctx, r)
+		d, err = c.headByGet(ctx, r, nil)
 		if err == nil {
 			c.types.Put(d.Digest, d, longFor)
 		}
 		return d, err
 	case err == nil || refusesHead(err):
-		d, err = c.headByGet(ctx, r)
+		d, err = c.headByGet(ctx, r, nil)
 		if err == nil {
 			e.head.Store(useless)
 		}
@@ -48,9 +48,9 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 	case !e.inDoubt(err):
 		return d, err
 	}
-	// Some proxies answer HEAD with 400, 401, 403 or 404 and serve GET. Whether this one does is found out once; a manifest that neither finds
-	// shows nothing.
-	byGet, getErr := c.headByGet(ctx, r)
+	// Some registries and proxies answer HEAD with 400, 401, 403, 404 or 5xx and serve GET. Whether this one does is found out once; a manifest
+	// that neither finds shows nothing.
+	byGet, getErr := c.headByGet(ctx, r, err)
 	switch absent := errors.Is(getErr, image.ErrAbsent); {
 	case getErr == nil, absent && !errors.Is(err, image.ErrAbsent):
 		e.head.Store(useless)
@@ -87,8 +87,13 @@ func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need aut
 	return d, nil
 }
 
-// headByGet fetches the manifest to learn what HEAD would say.
-func (c *Client) headByGet(ctx context.Context, r image.Reference) (image.Descriptor, error) {
+// headByGet fetches the manifest to learn what HEAD would say, after it has failed with an error or nil. It tries once if that was tried
+// several times.
+func (c *Client) headByGet(ctx context.Context, r image.Reference, failure error) (image.Descriptor, error) {
+	if e, ok := errors.AsType[*Error](failure); ok && e.Temporary() {
+		m, err := c.endpoint(r.Repository).manifest(ctx, r, true)
+		return m.Descriptor, err
+	}
 	m, err := c.Manifest(ctx, r)
 	return m.Descriptor, err
 }
@@ -96,16 +101,17 @@ func (c *Client) headByGet(ctx context.Context, r image.Reference) (image.Descri
 // refusesHead reports whether the registry, or a proxy before it, refuses HEAD.
 func refusesHead(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Operation == headManifest && evades(e.Status)
+	return ok && e.Operation == headManifest && evades(e)
 }
 
-// evades reports whether a status leaves open whether there is what was asked for, unless a code says that there is not.
-func evades(status int) bool {
-	switch status {
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusNotAcceptable, http.StatusGone, http.StatusUnavailableForLegalReasons:
-		return true
+// evades reports whether a status leaves open whether there is what was asked for, unless a code says that there is not. 400 to 404 and a
+// proxy's 407 are not among them: they may be meant.
+func evades(e *Error) bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusProxyAuthRequired:
+		return false
 	}
-	return false
+	return e.Status == http.StatusNotImplemented || e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests && !e.Temporary()
 }
 
 // What is known about a registry's HEAD.
@@ -118,12 +124,12 @@ const (
 // inDoubt reports whether a refusal may concern HEAD rather than the manifest.
 func (h *host) inDoubt(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || h.head.Load() == serves || e.Operation != headManifest {
+	if !ok || h.head.Load() == serves || e.Operation != headManifest || !e.RetryAt().IsZero() {
 		return false
 	}
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		return true
 	}
-	return false
+	return e.Status >= http.StatusInternalServerError && h.wire.Name() != image.DockerHub // whose GETs count, and whose HEAD is known to serve
 }

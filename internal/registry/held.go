@@ -23,7 +23,7 @@ func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor,
 		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // for token servers that grant all rights or none
 	}
 	if err == nil && d.Digest == "" || refusesHead(err) {
-		d, err = c.headByGet(ctx, r)
+		d, err = c.headByGet(ctx, r, nil)
 	}
 	return d, c.hidden(ctx, r.Repository, err)
 }
@@ -44,7 +44,7 @@ func (c *Client) hidden(ctx context.Context, repo image.Repository, err error) e
 	switch {
 	case errors.Is(err, image.ErrAbsent):
 		return err
-	case e.Status == http.StatusForbidden, e.Status == http.StatusBadRequest, evades(e.Status):
+	case e.Status == http.StatusForbidden, e.Status == http.StatusBadRequest, evades(e):
 	case e.Status == http.StatusUnauthorized && c.canSignIn(ctx, repo):
 	default:
 		return err

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -41,6 +42,30 @@ func TestFalseMounts(t *testing.T) {
 						t.Errorf("PutBlob = %t, %v", mounted, err)
 					}
 					if diff := cmp.Diff(tt.want, lines(r.Gate)); diff != "" {
+						t.Error(diff)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestFailingMounts: a blob whose mount fails is sent, and the next one without a try to mount it.
+func TestFailingMounts(t *testing.T) {
+	for _, status := range []int{200, 202, 204, 500, 501, 503, 520} {
+		for _, from := range []image.Repository{{}, at("base")} {
+			t.Run(fmt.Sprint(status, " from ", from.Path), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MountStatus: status}}, Options{})
+					for n := range 2 {
+						r.Reset()
+						data, opened := bytes.Repeat([]byte{byte(n)}, 100_000), 0
+						mounted, err := c.PutBlob(t.Context(), at("app"), content(data), from, source(data, &opened), nil)
+						if err != nil || mounted || !r.HasBlob("app", string(content(data).Digest)) {
+							t.Errorf("PutBlob = %t, %v", mounted, err)
+						}
+					}
+					if diff := cmp.Diff([]string{"POST upload 202", "PUT upload 201"}, lines(r.Gate)); diff != "" {
 						t.Error(diff)
 					}
 				})

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -165,7 +166,7 @@ func (p pages) next(resp *http.Response) (*url.URL, error) {
 	if p.turn != nil {
 		return p.turned(resp.Request.URL), nil
 	}
-	link, err := nextLink(resp.Header.Values("Link"))
+	link, err := nextLink(resp.Header.Values("Link"), path.Base(resp.Request.URL.Path))
 	if link == "" || err != nil {
 		if err != nil {
 			err = p.endpoint.refused(p.operation, err, "%v", err)
@@ -199,8 +200,9 @@ func (p pages) turned(from *url.URL) *url.URL {
 	return &url.URL{Scheme: from.Scheme, Host: p.endpoint.wire.Host(), Path: next, RawQuery: query.Encode()}
 }
 
-// nextLink finds the target with the relation "next" among the values of Link (RFC 8288, section 3); empty for none.
-func nextLink(values []string) (string, error) {
+// nextLink finds the target with the relation "next" among the values of Link (RFC 8288, section 3); empty for none. A list's own path with a
+// query and without any relation is the next page, too: nothing else is meant, and the rest of the list would be lost without a word.
+func nextLink(values []string, list string) (next string, err error) {
 	for _, value := range values {
 		rest := value
 		for rest = strings.TrimLeft(rest, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
@@ -212,19 +214,25 @@ func nextLink(values []string) (string, error) {
 				return "", errors.New("its Link to the next page cannot be read: an angle bracket is missing")
 			}
 			relations, after := relationsOf(params)
-			for _, relation := range strings.Fields(relations) {
-				if !strings.EqualFold(relation, "next") {
-					continue
-				}
+			if slices.ContainsFunc(strings.Fields(relations), func(r string) bool { return strings.EqualFold(r, "next") }) {
 				if target = strings.TrimSpace(target); target == "" {
 					return "", errors.New("its Link to the next page cannot be read: it is empty")
 				}
 				return target, nil
 			}
+			if relations == "" && pageOfList(target, list) {
+				next = target
+			}
 			rest = after
 		}
 	}
-	return "", nil
+	return next, nil
+}
+
+// pageOfList reports whether a target is the path of a list with a query.
+func pageOfList(target, list string) bool {
+	place, query, _ := strings.Cut(target, "?")
+	return query != "" && (place == "" || path.Base(place) == list)
 }
 
 // relationsOf reads the parameters of a link up to the next link, and returns its relations.
@@ -279,9 +287,11 @@ func (l *listing) names(field string, each func(string) error) error {
 		if err != nil {
 			return noList(l, err)
 		}
-		list = list || key == field || key == "name"
+		named, _ := key.(string)
+		itself := strings.EqualFold(named, field) // as Go's decoder, and with it Docker, reads names
+		list = list || itself || strings.EqualFold(named, "name")
 		switch {
-		case key == field:
+		case itself:
 			err = textsOf(dec, func(name string) error { l.note(name); return each(name) })
 		case key == "manifest" && l.held != nil:
 			err = l.manifestsOf(dec)

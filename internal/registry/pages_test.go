@@ -29,14 +29,18 @@ func TestNextLink(t *testing.T) {
 		`</both>; title="a; b, c"; rel="last next"`:                        "/both",
 		`</prev>; rel="prev"`:                                              "",
 		`</none>`:                                                          "",
-		``:                                                                 "",
+		`</v2/app/tags/list?last=b>`:                                       "/v2/app/tags/list?last=b",
+		`<?last=b>; title="more"`:                                          "?last=b",
+		`</v2/app/tags/list>; rel="self", </docs?a=b>`:                     "",
+		`</v2/app/tags/list?last=a>, </v2/app/tags/list?last=b>; rel=next`: "/v2/app/tags/list?last=b",
+		``: "",
 	} {
-		if got, err := nextLink([]string{value}); got != want || err != nil {
+		if got, err := nextLink([]string{value}, "list"); got != want || err != nil {
 			t.Errorf("%s is read as %q, %v; want %q", value, got, err, want)
 		}
 	}
 	for _, value := range []string{"/v2/app/tags/list?last=b", `</v2/app; rel="next"`, `"x"; rel="next"`, `<>; rel="next"`, `</first>; rel="first", < >; rel="next"`} {
-		if got, err := nextLink([]string{value}); err == nil {
+		if got, err := nextLink([]string{value}, "list"); err == nil {
 			t.Errorf("%s is read as %q", value, got)
 		}
 	}
@@ -47,7 +51,7 @@ func FuzzLink(f *testing.F) {
 	f.Add(`</a>; title="x", </b>; rel=next`)
 	f.Add(`<<>;;rel="`)
 	f.Fuzz(func(t *testing.T, value string) {
-		got, err := nextLink([]string{value})
+		got, err := nextLink([]string{value}, "list")
 		if err != nil && got != "" || got != "" && !strings.Contains(value, got) {
 			t.Errorf("%q is read as %q, %v", value, got, err)
 		}
@@ -68,6 +72,14 @@ func listed(pages [][]string, next func(page int) string) http.Handler {
 		}
 		_, _ = fmt.Fprintf(w, `{"name":"app","child":[],"tags":[%s],"manifest":{"sha256:0":{"tag":["9"],"deep":[[{}]]}}}`, tags)
 	})
+}
+
+// TestFieldsInAnyCase: Docker, skopeo and crane read names of fields in any case, so registries may write them so.
+func TestFieldsInAnyCase(t *testing.T) {
+	c := client(t, emulator.Network{home: answer(200, nil, `{"Name":"app","Tags":["1","2"]}`)}, Options{})
+	if tags, err := c.Tags(t.Context(), at("app"), everything); err != nil || len(tags) != 2 {
+		t.Errorf("Tags = %v, %v", tags, err)
+	}
 }
 
 // TestEndsOfLists come from the list, whatever its order and its tokens.

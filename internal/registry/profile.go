@@ -55,7 +55,7 @@ func uploadingOf(registry string) uploading {
 }
 
 // The limits of a chunk where a registry, or a proxy before it, answers 413 to more: Cloudflare passes 100 MB, nginx 1 MiB. brokenChunk
-// and leastBroken are for one that breaks larger requests off.
+// is for one that breaks larger requests off. No chunk is smaller than leastBroken.
 const (
 	firstChunk  = 95_000_000
 	brokenChunk = 16 << 20
@@ -77,6 +77,7 @@ type uploadProfile struct {
 	learned bool  // single is known
 	trying  bool  // one such POST is under way
 	noMount bool  // the registry refuses mounts that name no source
+	noFrom  bool  // it fails at all mounts
 	beyond  bool  // it counts one byte more than it has
 	torn    int   // requests whose bytes were lost since the last blob that was accepted
 }
@@ -102,9 +103,12 @@ func (p *uploadProfile) resumes() bool { return !p.table.unbroken }
 func (p *uploadProfile) tooLarge(sent int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	least := max(leastChunk, p.least)
+	least := max(leastBroken, p.least)
 	if p.table.unbroken || sent <= least {
 		return false
+	}
+	if sent > leastChunk { // the usual limit is tried before a smaller one
+		least = max(leastChunk, p.least)
 	}
 	p.narrow(max(min(sent/2, firstChunk), least))
 	return true
@@ -153,6 +157,20 @@ func (p *uploadProfile) refusedMount() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.noMount = true
+}
+
+// mountsFrom reports whether a mount that names its source is worth a try; failedMount records that the registry failed at one and began the
+// upload without.
+func (p *uploadProfile) mountsFrom() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.noFrom
+}
+
+func (p *uploadProfile) failedMount() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noMount, p.noFrom = true, true
 }
 
 // counts checks the Range that a registry returns for a part: some name the first byte that they lack instead of the last that they have.

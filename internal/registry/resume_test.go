@@ -93,6 +93,9 @@ func TestDownloadWithOddRanges(t *testing.T) {
 		requests int // after the cut
 	}{
 		"416":             {emulator.Fault{Status: 416, Header: http.Header{"Content-Range": {"bytes */5"}}}, 2},
+		"400":             {emulator.Fault{Status: 400}, 2},
+		"403":             {emulator.Fault{Status: 403}, 2},
+		"501":             {emulator.Fault{Status: 501}, 2},
 		"none":            {emulator.Fault{Status: 206, Body: rest}, 2},
 		"elsewhere":       {partial(fmt.Sprintf("bytes 0-%d/%d", len(data)-1, len(data))), 2},
 		"another size":    {partial(fmt.Sprintf("bytes %d-%d/%d", cut, len(data)-1, len(data)+5)), 2},
@@ -147,8 +150,9 @@ func TestDownloadThatCannotGoOn(t *testing.T) {
 		defer func() { _ = body.Close() }()
 		got, err := io.ReadAll(body)
 		if len(got) > len(data)-1 || err == nil || !failure(t, err).Temporary() {
-			t.Errorf("%d bytes, %v", len(got), err)
+			t.Fatalf("%d bytes, %v", len(got), err)
 		}
+		contains(t, err.Error(), "the body broke off", "and it could not be resumed: GET blob", "503")
 		if took := time.Since(start); took > time.Minute {
 			t.Errorf("it took %v to give up", took)
 		}

@@ -52,7 +52,7 @@ func (c *Client) PutBlob(ctx context.Context, repo image.Repository, d image.Des
 	u := &upload{endpoint: e, repo: repo, closed: closed, payload: &payload{desc: d, open: open}, log: c.options.Log}
 	defer u.close()
 	ref := repo.Digest(d.Digest)
-	if _, u.unmounted = c.mounted.Get(ref); !u.unmounted && from.Registry == repo.Registry && from != repo {
+	if _, u.unmounted = c.mounted.Get(ref); !u.unmounted && from.Registry == repo.Registry && from != repo && e.profile.mountsFrom() {
 		u.from = from.Path
 	}
 	if c.options.Make[repo.Registry] != nil {
@@ -213,16 +213,29 @@ func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 	if created && err == nil {
 		return true, nil
 	}
-	if len(query) > 0 && (refusesMount(err) || u.from != "" && refusesRights(err)) { // otherwise it refuses the bytes
-		if u.from == "" && data == nil {
-			u.profile.refusedMount()
-		}
-		resp, err = u.post(ctx, nil, need[:1], nil, true)
+	nowhere := err == nil && !created && resp.Header.Get("Location") == ""
+	if len(query) > 0 && (nowhere || refusesMount(err) || u.from != "" && refusesRights(err)) { // otherwise it refuses the bytes
+		return false, u.startPlainly(ctx, data == nil, nowhere || statusOf(nil, err) >= http.StatusInternalServerError)
 	}
 	if err != nil {
 		return false, err
 	}
 	return false, u.begin(resp)
+}
+
+// startPlainly requests a session alone, after the registry has refused a mount or the blob with the request, or has failed at it.
+func (u *upload) startPlainly(ctx context.Context, mount, failed bool) error {
+	if mount && u.from == "" && !failed {
+		u.profile.refusedMount()
+	}
+	resp, err := u.post(ctx, nil, []auth.Scope{auth.Push(u.repo.Path)}, nil, true)
+	if err != nil {
+		return err
+	}
+	if mount && failed {
+		u.profile.failedMount()
+	}
+	return u.begin(resp)
 }
 
 // has returns an error unless the repository has the blob after a 201. A 201 that names neither the blob's digest nor its Location may be of
@@ -288,10 +301,10 @@ func refusesMount(err error) bool {
 	}
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict,
-		http.StatusUnprocessableEntity, http.StatusNotImplemented:
+		http.StatusUnprocessableEntity:
 		return true
 	}
-	return false
+	return e.Status >= http.StatusInternalServerError && !e.Lasting && e.RetryAt().IsZero()
 }
 
 const (

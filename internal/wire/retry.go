@@ -38,12 +38,19 @@ const silences = 3
 // retryableStatus reports whether a later answer may have another status.
 func retryableStatus(status int) bool {
 	switch status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
-	return false
+	// Gateways, load balancers and CDNs have statuses of their own for a registry that they cannot reach: Cloudflare's 520 to 530, nginx's 499.
+	return status == clientClosed || status >= firstOfGateways && status <= 599
 }
+
+// clientClosed and firstOfGateways are statuses that no standard has: a 499, and a 5xx that is one of a gateway.
+const (
+	clientClosed    = 499
+	firstOfGateways = 520
+)
 
 // mayPass reports whether a request without an answer may get one later. Exceptions are what the caller cancelled, answers that are too
 // slow or too long, and lasting configuration errors such as an unknown certificate authority or a refused client certificate.

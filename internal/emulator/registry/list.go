@@ -22,6 +22,8 @@ type ListOptions struct {
 	Absolute bool
 	// Link, where not empty, replaces the Link of each page that is not the last.
 	Link string
+	// NoRelation leaves rel="next" out of Links.
+	NoRelation bool
 	// Circle links the last page to the first.
 	Circle bool
 	// Clamp is the most that n= gets, silently; 0 is no limit.
@@ -154,5 +156,9 @@ func (o ListOptions) next(req *http.Request, page []string, limit int, rest bool
 			from = "https://" + req.Host
 		}
 	}
-	return fmt.Sprintf(`<%s%s?%s>; rel="next"`, from, req.URL.Path, query.Encode())
+	link := fmt.Sprintf(`<%s%s?%s>`, from, req.URL.Path, query.Encode())
+	if o.NoRelation {
+		return link
+	}
+	return link + `; rel="next"`
 }

@@ -34,6 +34,8 @@ type UploadOptions struct {
 	RangeAhead bool
 	// FalseMounts answers 201 to each mount, with the Location that this returns for a repository and a digest, and mounts nothing.
 	FalseMounts func(repository, digest string) string
+	// MountStatus is what each mount is answered with, without a Location; 0 is none.
+	MountStatus int
 	// Drops says of each blob whose bytes came that it is stored, by its digest, and keeps nothing.
 	Drops bool
 	// Late has HEAD and GET find a blob once a manifest of its repository names it.
@@ -189,6 +191,10 @@ func (r *Registry) serveUpload(w http.ResponseWriter, req *http.Request, to rout
 
 func (r *Registry) startUpload(w http.ResponseWriter, req *http.Request, to route) {
 	query := req.URL.Query()
+	if status := r.options.Uploads.MountStatus; status != 0 && query.Has("mount") {
+		w.WriteHeader(status)
+		return
+	}
 	if where := r.options.Uploads.FalseMounts; where != nil && query.Has("mount") {
 		if location := where(to.repository, query.Get("mount")); location != "" {
 			w.Header().Set("Location", location)
