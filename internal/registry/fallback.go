@@ -121,7 +121,7 @@ func (e *endpoint) fallback(ctx context.Context, repo image.Repository, d image.
 	tag := repo.Tag(image.ReferrersTag(d))
 	m, kept := e.lists.kept.Get(tag)
 	if kept {
-		held, err := e.headManifest(ctx, tag, auth.Pull(repo.Path))
+		held, err := e.headManifest(ctx, tag, auth.Pull(repo.Path), false)
 		kept = err == nil && held.Digest == m.Digest
 	}
 	if !kept {

@@ -25,7 +25,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 	if e.head.Load() == useless {
 		return c.headByGet(ctx, r, nil)
 	}
-	d, err = e.headManifest(ctx, r, auth.Pull(r.Path))
+	d, err = e.headManifest(ctx, r, auth.Pull(r.Path), false)
 	switch {
 	case err == nil && d.Digest != "" && d.MediaType != "":
 		e.head.Store(serves)
@@ -53,21 +53,37 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 	byGet, getErr := c.headByGet(ctx, r, err)
 	switch absent := errors.Is(getErr, image.ErrAbsent); {
 	case getErr == nil, absent && !errors.Is(err, image.ErrAbsent):
-		e.head.Store(useless)
+		if e.failsAgain(ctx, r, err) {
+			e.head.Store(useless)
+		}
 		return byGet, getErr
-	case !absent:
+	case !absent && !temporary(getErr):
 		e.head.CompareAndSwap(unknown, serves)
 	}
 	return d, err
 }
 
+// failsAgain reports whether HEAD, which has failed, fails where GET serves: an outage may be over meanwhile.
+func (e *endpoint) failsAgain(ctx context.Context, r image.Reference, err error) bool {
+	if temporary(err) {
+		_, err = e.headManifest(ctx, r, auth.Pull(r.Path), true)
+		return temporary(err)
+	}
+	return true
+}
+
+func temporary(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Temporary()
+}
+
 const headManifest = "HEAD manifest"
 
 // headManifest sends the HEAD. Its descriptor lacks what the registry leaves out.
-func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need auth.Scope) (image.Descriptor, error) {
+func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need auth.Scope, once bool) (image.Descriptor, error) {
 	req := e.request(ctx, http.MethodHead, manifestPath(r), nil, nil)
 	req.Header["Accept"] = accepted
-	resp, err := e.auth.Do(req, wire.Call{Operation: headManifest, Deadline: callDeadline, Read: nothing}, need)
+	resp, err := e.auth.Do(req, wire.Call{Operation: headManifest, Deadline: callDeadline, Once: once, Read: nothing}, need)
 	if err != nil {
 		return image.Descriptor{}, err
 	}
@@ -90,7 +106,7 @@ func (e *endpoint) headManifest(ctx context.Context, r image.Reference, need aut
 // headByGet fetches the manifest to learn what HEAD would say, after it has failed with an error or nil. It tries once if that was tried
 // several times.
 func (c *Client) headByGet(ctx context.Context, r image.Reference, failure error) (image.Descriptor, error) {
-	if e, ok := errors.AsType[*Error](failure); ok && e.Temporary() {
+	if temporary(failure) {
 		m, err := c.endpoint(r.Repository).manifest(ctx, r, true)
 		return m.Descriptor, err
 	}

@@ -18,9 +18,9 @@ func (c *Client) Held(ctx context.Context, r image.Reference) (image.Descriptor,
 		return c.layouts.Head(r)
 	}
 	e := c.endpoint(r.Repository)
-	d, err := e.headManifest(ctx, r, auth.Push(r.Path))
+	d, err := e.headManifest(ctx, r, auth.Push(r.Path), false)
 	if refusesRights(err) {
-		d, err = e.headManifest(ctx, r, auth.Pull(r.Path)) // for token servers that grant all rights or none
+		d, err = e.headManifest(ctx, r, auth.Pull(r.Path), false) // for token servers that grant all rights or none
 	}
 	if err == nil && d.Digest == "" || refusesHead(err) {
 		d, err = c.headByGet(ctx, r, nil)

@@ -50,14 +50,14 @@ func TestFalseMounts(t *testing.T) {
 	}
 }
 
-// TestFailingMounts: a blob whose mount fails is sent, and the next one without a try to mount it.
+// TestFailingMounts: a blob whose mount fails is sent, and after two of them the next one without a try to mount it.
 func TestFailingMounts(t *testing.T) {
 	for _, status := range []int{200, 202, 204, 500, 501, 503, 520} {
 		for _, from := range []image.Repository{{}, at("base")} {
 			t.Run(fmt.Sprint(status, " from ", from.Path), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MountStatus: status}}, Options{})
-					for n := range 2 {
+					for n := range 3 {
 						r.Reset()
 						data, opened := bytes.Repeat([]byte{byte(n)}, 100_000), 0
 						mounted, err := c.PutBlob(t.Context(), at("app"), content(data), from, source(data, &opened), nil)
@@ -72,6 +72,26 @@ func TestFailingMounts(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestMountsAfterAnOutage: one mount that failed, or several that others followed, end none.
+func TestMountsAfterAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{}, Options{})
+		for n := range 5 {
+			data := bytes.Repeat([]byte{byte(n)}, 100_000)
+			if _, err := c.PutBlob(t.Context(), at("base"), content(data), image.Repository{}, source(data, new(int)), nil); err != nil {
+				t.Fatal(err)
+			}
+			fails := n%2 == 0
+			if fails {
+				r.Inject(emulator.Fault{Match: func(r *http.Request) bool { return r.URL.Query().Has("from") }, Status: 503, Times: 5})
+			}
+			if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("base"), source(data, new(int)), nil); err != nil || mounted == fails {
+				t.Errorf("blob %d: PutBlob = %t, %v", n, mounted, err)
+			}
+		}
+	})
 }
 
 // TestFalseSinglePost: the same holds for a 201 to a POST that brought the blob.

@@ -77,7 +77,7 @@ type uploadProfile struct {
 	learned bool  // single is known
 	trying  bool  // one such POST is under way
 	noMount bool  // the registry refuses mounts that name no source
-	noFrom  bool  // it fails at all mounts
+	unmade  int   // mounts in a row at which it failed, and began the upload without
 	beyond  bool  // it counts one byte more than it has
 	torn    int   // requests whose bytes were lost since the last blob that was accepted
 }
@@ -150,7 +150,7 @@ func (p *uploadProfile) narrow(whole int64) {
 func (p *uploadProfile) mounts() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.noMount
+	return !p.noMount && p.unmade < maxUnmade
 }
 
 func (p *uploadProfile) refusedMount() {
@@ -159,18 +159,27 @@ func (p *uploadProfile) refusedMount() {
 	p.noMount = true
 }
 
-// mountsFrom reports whether a mount that names its source is worth a try; failedMount records that the registry failed at one and began the
-// upload without.
+// maxUnmade is how many mounts in a row a registry may fail at: one may be that of an outage that ended before the upload without it.
+const maxUnmade = 2
+
+// mountsFrom reports whether a mount that names its source is worth a try.
 func (p *uploadProfile) mountsFrom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.noFrom
+	return p.unmade < maxUnmade
 }
 
+// failedMount records that the registry failed at a mount and began the upload without; mounted, that it made one.
 func (p *uploadProfile) failedMount() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.noMount, p.noFrom = true, true
+	p.unmade++
+}
+
+func (p *uploadProfile) mounted() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unmade = 0
 }
 
 // counts checks the Range that a registry returns for a part: some name the first byte that they lack instead of the last that they have.

@@ -211,6 +211,9 @@ func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 		u.profile.triedSingle(statusOf(resp, err))
 	}
 	if created && err == nil {
+		if data == nil {
+			u.profile.mounted()
+		}
 		return true, nil
 	}
 	nowhere := err == nil && !created && resp.Header.Get("Location") == ""

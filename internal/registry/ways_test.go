@@ -207,6 +207,32 @@ func TestHeadIsAskedOnce(t *testing.T) {
 	}
 }
 
+// TestHeadFailsForATime: a registry that fails at HEAD and serves GET is sent no other HEAD, unless it serves HEAD too after the GET.
+func TestHeadFailsForATime(t *testing.T) {
+	for name, tt := range map[string]struct{ times, heads int }{
+		"for ever":                     {0, 6},
+		"as long as dray tries":        {5, 15},
+		"once more":                    {6, 6},
+		"less long than dray tries it": {4, 14},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r, c := stand(t, emulator.Options{}, Options{})
+				push(t, r, "app", "1")
+				r.Inject(emulator.Fault{Match: requests("HEAD", emulator.KindManifest), Status: 503, Times: tt.times})
+				for range 10 {
+					if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if n := kind(r.Gate, "HEAD", emulator.KindManifest); n != tt.heads {
+					t.Errorf("%d HEADs, want %d", n, tt.heads)
+				}
+			})
+		})
+	}
+}
+
 // TestWaysOfListing lists tags and repositories, whatever the order, the pages and the Links.
 func TestWaysOfListing(t *testing.T) {
 	for _, w := range []struct {
