@@ -29,7 +29,9 @@ func TestReplicaTakesUpAnImport(t *testing.T) {
 		replicas = append(replicas, launch(t, own.config, own.socket, d.env...))
 	}
 	d.polled(t, 2)
-	dead := replicaOf(find(replicas[0].status(t), "app").Replica)
+	var at string
+	replicas[0].until(t, "it is known who waits", func() bool { at = find(replicas[0].status(t), "app").Replica; return at != "" })
+	dead := replicaOf(at)
 	if err := replicas[dead].Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -168,18 +168,21 @@ func TestReplicasShareABlob(t *testing.T) {
 		}, "\n"))
 		all = append(all, launch(t, d.config, d.socket))
 	}
+	r := all[0]
+	r.until(t, "both are there, and the first runs have found nothing", func() bool {
+		s := r.status(t)
+		return len(s.Replicas) == 2 && find(s, "one").Last != nil && find(s, "two").Last != nil
+	})
+	// Both are at it before the first has it.
+	source.Inject(registry.Fault{Delay: 8 * time.Second, Match: func(r *http.Request) bool {
+		return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+base.Digest)
+	}})
 	for n, name := range []string{"one", "two"} {
 		image := registry.SingleArch(int64(n), "linux/amd64", registry.ImageOptions{LayerSize: 1000, Base: []registry.Layer{base}})
 		if err := image.Push(source, name, "v1"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Both are at it before the first has it.
-	source.Inject(registry.Fault{Delay: 8 * time.Second, Match: func(r *http.Request) bool {
-		return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+base.Digest)
-	}})
-	r := all[0]
-	r.until(t, "both are there", func() bool { return len(r.status(t).Replicas) == 2 })
 	for _, name := range []string{"one", "two"} {
 		if _, err := r.client.Sync(t.Context(), name); err != nil {
 			t.Fatal(err)

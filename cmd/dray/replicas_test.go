@@ -90,6 +90,9 @@ func newClusterOver(t *testing.T, database string, ledger *postgrestest.Proxy, r
 		c.add()
 	}
 	c.alive(replicas)
+	if replicas > 0 { // the first run of "asked" would take what is meant for the next
+		c.replicas[0].until(t, "the first run is recorded", func() bool { return len(c.history(0, "asked")) > 0 })
+	}
 	return c
 }
 
@@ -429,8 +432,6 @@ func TestLedgerFailsOver(t *testing.T) {
 			timed(t)
 			server := postgrestest.NewPair(t)
 			c := newClusterOver(t, server.URL, nil, 2)
-			c.arrives("asked", c.source.Digest("asked", "v1"), soon)
-			c.replicas[0].until(t, "the first run is recorded", func() bool { return len(c.history(0, "asked")) == 1 })
 			digest := c.push("asked")
 			c.source.Inject(registry.Fault{Delay: 4 * time.Second, Times: 1, Match: func(r *http.Request) bool { return r.URL.Path == "/v2/asked/tags/list" }})
 			if lags {
