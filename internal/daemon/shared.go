@@ -365,7 +365,9 @@ func untilAnswered(ctx context.Context, claim *record.Claim, send func(context.C
 
 // Ask implements [Plans].
 func (s *Shared) Ask(ctx context.Context, job string) (found bool, err error) {
-	return s.member.Ask(ctx, job)
+	found, err = s.member.Ask(ctx, job)
+	s.outdate()
+	return found, err
 }
 
 // Look implements [Plans].

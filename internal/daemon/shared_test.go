@@ -494,6 +494,12 @@ func TestSharedBoard(t *testing.T) {
 		if m.reads != 1 {
 			t.Errorf("%d reads at one moment", m.reads)
 		}
+		if found, err := s.Ask(t.Context(), "a"); !found || err != nil {
+			t.Error(found, err)
+		}
+		if jobs, err := s.Board(t.Context()); len(jobs) != 1 || jobs[0].Trigger != record.Asked || err != nil {
+			t.Error("shown before it was asked for:", jobs, err)
+		}
 	})
 }
 
