@@ -188,7 +188,10 @@ func (r *rolling) check() {
 	unsettled := r.unsettled()
 	for deadline := time.Now().Add(soon); unsettled != ""; unsettled = r.unsettled() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("within a minute not all that is in force has run: %s\nin force: %v\n%s", unsettled, r.present, r.replicas[0].log)
+			for _, p := range r.replicas {
+				r.t.Log(p.log)
+			}
+			r.t.Fatalf("within a minute not all that is in force has run: %s\nin force: %v\n%s", unsettled, r.present, r.rows())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -255,6 +258,16 @@ func (r *rolling) unsettled() string {
 		r.t.Fatal(err)
 	}
 	return busy
+}
+
+// rows are the jobs whose config changes, as the ledger has them.
+func (r *rolling) rows() (text string) {
+	r.t.Helper()
+	const query = "SELECT coalesce(string_agg(to_jsonb(j)::text, E'\\n' ORDER BY name), '') FROM dray.jobs j WHERE name LIKE 'rolling-%'"
+	if err := r.db.QueryRowContext(r.t.Context(), query).Scan(&text); err != nil {
+		r.t.Fatal(err)
+	}
+	return text
 }
 
 // onTime checks that the jobs that never change have left out no turn: but where replicas were restarted, whose jobs others take over.

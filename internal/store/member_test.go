@@ -160,7 +160,8 @@ func TestEnd(t *testing.T) {
 	}
 	claim = taken(t, m)
 	changed := plans(d, "g", 1)
-	changed[0].State.Due = d.Now().Add(time.Second)
+	changed[0].State = state()
+	changed[0].State.Due, changed[0].State.Trigger = d.Now().Add(time.Second), record.First
 	if !offer(t, m, "two", changed) {
 		t.Error("it does not decide")
 	}
@@ -171,6 +172,7 @@ func TestEnd(t *testing.T) {
 	d.pass(time.Second)
 	claim = taken(t, m)
 	changed = plans(d, "f", 1) // it has changed back, and so is not due
+	changed[0].State = state()
 	changed[0].State.Due, changed[0].State.Trigger = time.Time{}, record.Scheduled
 	offer(t, m, "one again", changed)
 	must(t, endRun(d, m, claim))
@@ -431,6 +433,46 @@ func TestOffer(t *testing.T) {
 	d.pass(2 * time.Minute)
 	if !offer(t, a, "one", plans(d, "f", 3)) {
 		t.Error("the only one alive does not decide")
+	}
+}
+
+// TestOfferOfOldPlans: what happens to a job between its plan and its being in force has it run, though by that plan it need not.
+func TestOfferOfOldPlans(t *testing.T) {
+	for name, tt := range map[string]struct {
+		happens func(t *testing.T, d *stand, a, b *Member, claim *record.Claim)
+		why     record.Trigger
+	}{
+		"its run ends": {func(t *testing.T, d *stand, _, b *Member, claim *record.Claim) { must(t, endRun(d, b, claim)) }, record.First},
+		"its run is cut off": {func(t *testing.T, _ *stand, a, b *Member, _ *record.Claim) {
+			_, err := a.ledger.transact(t.Context(), do("UPDATE {members} SET expires = 0 WHERE id = ?", b.id))
+			must(t, err)
+			must(t, a.sweep(t.Context()))
+		}, record.First},
+		"it is asked for": {func(t *testing.T, d *stand, a, b *Member, claim *record.Claim) {
+			_, err := a.Ask(t.Context(), claim.Job)
+			must(t, err)
+			must(t, endRun(d, b, claim))
+		}, record.Asked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, members := crew(t, "a", "b")
+			a, b := members[0], members[1]
+			for _, m := range members {
+				offer(t, m, "old", plans(d, "f", 1))
+			}
+			claim := taken(t, b)
+			d.pass(time.Second)
+			offer(t, b, "new", nil)
+			decides, err := a.Offer(t.Context(), "new", func(ctx context.Context) ([]record.Plan, error) {
+				state := states(t, a.ledger.Store)["job0"]
+				tt.happens(t, d, a, b, claim)
+				state.Due, state.Trigger = time.Time{}, record.Scheduled
+				return []record.Plan{{Name: "job0", Fingerprint: "g", State: state}}, ctx.Err()
+			})
+			if s := states(t, a.ledger.Store)["job0"]; !decides || err != nil || !s.Due.Equal(d.Now()) || s.Trigger != tt.why {
+				t.Errorf("%t, %v: due %s, %q; it is %s", decides, err, s.Due, s.Trigger, d.Now())
+			}
+		})
 	}
 }
 

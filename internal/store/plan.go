@@ -25,22 +25,25 @@ const (
 // poll returns the generation in force, and whether another one wins.
 const poll = electorate + ` SELECT coalesce((SELECT number FROM {inforce}), 0), coalesce((SELECT hash FROM {inforce}), ''), EXISTS (SELECT 1 FROM votes WHERE ` + wins + `)`
 
+// unseen is the condition that a run of a job has begun, ended or been cut off, of which its new plan may not know: then the job is due.
+const unseen = "(jobs.begun <> excluded.begun OR jobs.ended <> excluded.ended OR jobs.begun > 0 AND jobs.member IS NULL)"
+
 // putInForce puts a generation in force if it wins. Jobs that have not changed keep their claims, states and plans.
 const putInForce = electorate + `,
 	won AS (
 		INSERT INTO {inforce} AS f (id, hash, number, taken) SELECT 1, generation, 1, ? FROM votes WHERE ` + wins + `
 		ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, number = f.number + 1, taken = excluded.taken
 			WHERE f.hash <> excluded.hash AND f.number = (SELECT number FROM {inforce}) RETURNING number),
-	plans AS (SELECT * FROM jsonb_to_recordset(?::text::jsonb) AS p (name TEXT, fingerprint TEXT, priority BIGINT, registries TEXT, anchor BIGINT, due BIGINT, cause TEXT)),
+	plans AS (SELECT * FROM jsonb_to_recordset(?::text::jsonb) AS p (name TEXT, fingerprint TEXT, priority BIGINT, registries TEXT, anchor BIGINT, due BIGINT, cause TEXT, begun BIGINT, ended BIGINT)),
 	put AS (
 		INSERT INTO {jobs} (name, planned, priority, registries, anchor, due, due_cause, removed, seen,
 			fingerprint, started, ended, succeeded, failures, deferred, given, vain, asked, begun, begun_cause)
-		SELECT p.name, p.fingerprint, p.priority, p.registries, p.anchor, p.due, p.cause, false, ?, '', 0, 0, 0, 0, 0, 0, 0, false, 0, ''
+		SELECT p.name, p.fingerprint, p.priority, p.registries, p.anchor, p.due, p.cause, false, ?, '', 0, p.ended, 0, 0, 0, 0, 0, false, p.begun, ''
 		FROM plans p, won ORDER BY p.name
 		ON CONFLICT (name) DO UPDATE SET planned = excluded.planned, priority = excluded.priority, registries = excluded.registries, removed = false, seen = excluded.seen,
 			anchor = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.anchor ELSE excluded.anchor END,
-			due = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due ELSE excluded.due END,
-			due_cause = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due_cause ELSE excluded.due_cause END
+			due = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due WHEN jobs.asked OR ` + unseen + ` THEN ? ELSE excluded.due END,
+			due_cause = CASE WHEN jobs.planned = excluded.planned AND NOT jobs.removed THEN jobs.due_cause WHEN jobs.asked THEN ? WHEN ` + unseen + ` THEN ? ELSE excluded.due_cause END
 		WHERE jobs.removed OR jobs.planned <> excluded.planned OR jobs.priority <> excluded.priority OR jobs.registries <> excluded.registries),
 	gone AS (
 		UPDATE {jobs} SET removed = true, asked = false, anyway = false WHERE NOT removed AND EXISTS (SELECT 1 FROM won) AND name NOT IN (SELECT name FROM plans)),
@@ -80,7 +83,7 @@ func (m *Member) Offer(ctx context.Context, hash string, plans func(context.Cont
 		if err != nil {
 			return false, err
 		}
-		if err := m.ledger.queryRow(ctx, putInForce, now, now, hash, list, now, hash).Scan(&force.number, &force.hash); err != nil {
+		if err := m.ledger.queryRow(ctx, putInForce, now, now, hash, list, now, now, record.Asked, record.First, hash).Scan(&force.number, &force.hash); err != nil {
 			return false, m.ledger.failed(ctx, "offer jobs", err)
 		}
 	}
@@ -107,6 +110,8 @@ func plansText(plans []record.Plan) (string, error) {
 		Anchor      int64  `json:"anchor"`
 		Due         int64  `json:"due"`
 		Cause       string `json:"cause"`
+		Begun       int64  `json:"begun"`
+		Ended       int64  `json:"ended"`
 	}
 	rows := make([]row, len(plans))
 	for i, p := range plans {
@@ -115,7 +120,7 @@ func plansText(plans []record.Plan) (string, error) {
 		}
 		rows[i] = row{
 			p.Name, clean(record.Text(p.Fingerprint)), p.Priority, clean(p.Registries), milliseconds(p.State.Anchor), milliseconds(p.State.Due),
-			clean(string(p.State.Trigger)),
+			clean(string(p.State.Trigger)), milliseconds(p.State.Begun), milliseconds(p.State.Ended),
 		}
 	}
 	text, err := json.Marshal(rows)
