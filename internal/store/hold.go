@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/draysync/dray/internal/image"
@@ -46,7 +47,7 @@ const (
 func (m *Member) Hold(ctx context.Context, what string, waits func()) (done func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.options.Lease+lastLook)
 	defer cancel()
-	done, _, err = m.hold(ctx, what, waits, func(ctx context.Context, id int64) (taken bool, err error) {
+	done, _, err = m.hold(ctx, what, 0, waits, func(ctx context.Context, id int64) (taken bool, err error) {
 		changed, err := m.ledger.transact(ctx, do(takeHold+unlessHeld, what, now, id, now, now))
 		return changed > 0, err
 	})
@@ -68,7 +69,7 @@ func (m *Member) Permit(ctx context.Context, job, tag string) (done func(), wait
 	}
 	mine := func(id int64) []any { return []any{job, id, claim.token, claim.fingerprint} }
 	key := "tag " + tag
-	free, waited, err := m.hold(ctx, key, func() {}, func(ctx context.Context, id int64) (bool, error) {
+	free, waited, err := m.hold(ctx, key, m.options.Lease, func() {}, func(ctx context.Context, id int64) (bool, error) {
 		args := append([]any{key, now, id, moment(permitLasts)}, mine(id)...)
 		changed, err := m.ledger.transact(ctx, do(takeHold+"AND "+claims+unlessHeld, append(args, now)...))
 		if changed > 0 || err != nil {
@@ -151,34 +152,29 @@ func (m *Member) claimOf(ctx context.Context, job string) *claimed {
 	return nil
 }
 
-// hold takes a hold, in this process and in the ledger; waited is set if others had it. What the ledger has without this process's knowing of it,
-// since the answer was lost, the next sweep ends.
-func (m *Member) hold(ctx context.Context, key string, waits func(), take func(ctx context.Context, id int64) (taken bool, err error)) (done func(), waited bool, err error) {
-	pause := firstLook
-	for {
-		id, err := m.reserve(key)
-		if err == nil && id != 0 {
-			var taken bool
-			one, cancel := context.WithTimeout(ctx, m.options.Lease/2)
-			answered := m.asks("hold")
-			taken, err = take(one, id)
-			answered()
-			cancel()
-			if taken && err == nil {
-				return func() { m.release(id, key) }, waited, nil
-			}
-			m.drop(id, key)
-		}
+// hold takes a hold, in this process and in the ledger; waited is set if that took more than one look. A ledger that does not answer is looked at again
+// for as long as patience. What the ledger has without this process's knowing of it, since the answer was lost, the next sweep ends.
+func (m *Member) hold(ctx context.Context, key string, patience time.Duration, waits func(), take func(ctx context.Context, id int64) (taken bool, err error)) (done func(), waited bool, err error) {
+	held := sync.OnceFunc(func() {
+		kind, _, _ := strings.Cut(key, " ")
+		m.options.Events.Waited(kind)
+		waits()
+	})
+	for pause, answered := firstLook, boottime(); ; pause = min(2*pause, lastLook) {
+		id, taken, err := m.look(ctx, key, take)
 		switch {
+		case taken:
+			return func() { m.release(id, key) }, waited, nil
 		case errors.Is(err, record.ErrLost) || errors.Is(err, errNoMember):
 			return nil, waited, err
-		case err != nil:
-			return nil, waited, m.ledger.failed(ctx, "hold "+bounded(key), err)
-		}
-		if !waited {
-			kind, _, _ := strings.Cut(key, " ")
-			m.options.Events.Waited(kind)
-			waits()
+		case err == nil:
+			answered = boottime()
+			held()
+		default:
+			err = m.ledger.failed(ctx, "hold "+bounded(key), err)
+			if boottime()-answered >= patience {
+				return nil, waited, err
+			}
 		}
 		waited = true
 		select {
@@ -186,8 +182,25 @@ func (m *Member) hold(ctx context.Context, key string, waits func(), take func(c
 		case <-ctx.Done():
 			return nil, waited, fmt.Errorf("wait for another dray, at %s: %w", key, context.Cause(ctx))
 		}
-		pause = min(2*pause, lastLook)
 	}
+}
+
+// look takes a hold if it is free; id is the number of the process that then has it.
+func (m *Member) look(ctx context.Context, key string, take func(ctx context.Context, id int64) (taken bool, err error)) (id int64, taken bool, err error) {
+	id, err = m.reserve(key)
+	if err != nil || id == 0 {
+		return 0, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.options.Lease/2)
+	defer cancel()
+	answered := m.asks("hold")
+	taken, err = take(ctx, id)
+	answered()
+	if !taken || err != nil {
+		m.drop(id, key)
+		return 0, false, err
+	}
+	return id, true, nil
 }
 
 // reserve takes a hold in this process. It returns the number of the process, or zero if the process has the hold already.

@@ -121,7 +121,7 @@ func TestHoldUnknown(t *testing.T) {
 	_, err := a.Hold(ctx, "known", quietly)
 	must(t, err)
 	lost := context.Canceled
-	_, _, err = a.hold(ctx, "unknown", quietly, func(ctx context.Context, id int64) (bool, error) {
+	_, _, err = a.hold(ctx, "unknown", 0, quietly, func(ctx context.Context, id int64) (bool, error) {
 		_, err := a.ledger.transact(ctx, do(takeHold, "unknown", now, id, now))
 		must(t, err)
 		return false, lost
@@ -203,6 +203,56 @@ func TestHoldWithoutLedger(t *testing.T) {
 	}
 }
 
+// TestPermitWithoutLedger: who is to write a tag waits for a ledger that is away for a moment, until the membership ends, but not for one that goes on
+// to fail.
+func TestPermitWithoutLedger(t *testing.T) {
+	t.Parallel()
+	proxy := postgrestest.Proxied(t, postgrestest.Database(t))
+	l, err := Join(t.Context(), proxy.URL, Options{Now: time.Now})
+	must(t, err)
+	defer l.Close()
+	events := &told{count: map[string]int{}}
+	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: time.Hour, Events: events})
+	must(t, err)
+	offer(t, m, "one", []record.Plan{{Name: "job", Fingerprint: "f", State: record.State{Anchor: time.Now(), Due: time.Now(), Trigger: record.First}}})
+	if taken(t, m) == nil {
+		t.Fatal("no job")
+	}
+	proxy.Down()
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		done, waited, err := m.Permit(t.Context(), "job", "r:1")
+		if !waited || err != nil {
+			t.Errorf("a ledger that is away for a moment: %t, %v", waited, err)
+			return
+		}
+		done()
+	})
+	for events.of("asked hold") < 2 && !t.Failed() {
+		time.Sleep(time.Millisecond) // real connections
+	}
+	proxy.Up()
+	waiting.Wait()
+	if n := events.of("waited for tag"); n != 0 {
+		t.Errorf("%d waits for another", n)
+	}
+
+	proxy.Down()
+	m.mu.Lock()
+	m.until = boottime() + 5*firstLook
+	m.mu.Unlock()
+	if _, _, err := m.Permit(t.Context(), "job", "r:1"); !errors.Is(err, errNoMember) {
+		t.Error("after the end of the lease:", err)
+	}
+	m.options.Lease = firstLook
+	m.mu.Lock()
+	m.until = boottime() + time.Hour
+	m.mu.Unlock()
+	if _, _, err := m.Permit(t.Context(), "job", "r:1"); err == nil || errors.Is(err, record.ErrLost) || errors.Is(err, errNoMember) {
+		t.Error("a ledger that goes on to fail:", err)
+	}
+}
+
 // told counts the events of a member.
 type told struct {
 	mu    sync.Mutex
@@ -213,6 +263,12 @@ func (e *told) add(what string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.count[what]++
+}
+
+func (e *told) of(what string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.count[what]
 }
 
 func (e *told) Asked(op string, _ time.Duration) { e.add("asked " + op) }
