@@ -308,8 +308,8 @@ func TestEvents(t *testing.T) {
 	must(t, endRun(d, b, claim))
 	_, err = b.Jobs(ctx)
 	must(t, err)
-	b.giveUp()
-	b.giveUp()
+	b.giveUp(b.id)
+	b.giveUp(b.id)
 	events.mu.Lock()
 	defer events.mu.Unlock()
 	for what, least := range map[string]int{

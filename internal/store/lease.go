@@ -254,7 +254,7 @@ func (m *Member) turn(outer context.Context, turn int) {
 	asked := true
 	switch {
 	case err != nil:
-		m.giveUp()
+		m.giveUp(0)
 		err = m.enter(ctx)
 	case turn%every == 0:
 		if err = m.renew(ctx); err == nil {
@@ -285,28 +285,37 @@ func (m *Member) watch(ctx context.Context) {
 	for {
 		select {
 		case <-look.C:
-			if _, err := m.number(); err != nil {
-				m.giveUp()
-			}
+			m.giveUp(0)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// giveUp ends what was begun under the present number, because the ledger did not confirm it in time: it counts as away until it answers.
-func (m *Member) giveUp() {
-	if m.end() {
-		m.noteAway(false)
+// giveUp ends what was begun under the present number if the lease has ended, or if it is that number, because the ledger did not confirm it in time: it
+// counts as away until it answers. Who enters meanwhile has another number and another lease.
+func (m *Member) giveUp(id int64) {
+	m.mu.Lock()
+	over := (m.id == id || boottime() >= m.until) && m.finish()
+	if over && m.away.IsZero() {
+		m.away = m.ledger.options.Now()
+	}
+	m.mu.Unlock()
+	if over {
 		m.options.Events.Fenced()
 		m.ledger.options.Log.LogAttrs(context.Background(), slog.LevelWarn, "fenced: the ledger was silent for too long, so others may take over")
 	}
 }
 
-// end ends the membership in this process; false if it is over already.
-func (m *Member) end() bool {
+// end ends the membership in this process.
+func (m *Member) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.finish()
+}
+
+// finish is end for who holds mu; false if the membership is over already.
+func (m *Member) finish() bool {
 	if m.id == 0 {
 		return false
 	}
@@ -334,7 +343,7 @@ func (m *Member) renew(ctx context.Context) error {
 	var force inForce
 	err = m.ledger.queryRow(ctx, query, moment(m.options.Lease), id, now, id, id).Scan(&tokens, &force.number, &force.hash)
 	if errors.Is(err, sql.ErrNoRows) {
-		m.giveUp()
+		m.giveUp(id)
 		return errNoMember
 	}
 	if err != nil {

@@ -390,10 +390,33 @@ func TestAwayStays(t *testing.T) {
 	if l := m.Ledger(); !l.Reachable {
 		t.Errorf("it answers again: %+v", l)
 	}
-	m.giveUp()
+	m.giveUp(m.id)
 	if l := m.Ledger(); l.Reachable {
 		t.Errorf("it was silent for too long: %+v", l)
 	}
+}
+
+// TestGiveUpLate: who has seen that a lease has ended gives up nothing that was begun since, if others were quicker.
+func TestGiveUpLate(t *testing.T) {
+	_, members := crew(t, "a")
+	m := members[0]
+	m.mu.Lock()
+	old := m.id
+	m.until = boottime()
+	m.mu.Unlock()
+	_, err := m.number() // as what watches does
+	if !errors.Is(err, errNoMember) {
+		t.Fatal(err)
+	}
+	m.turn(t.Context(), 0)
+	lost := m.Lost()
+	m.giveUp(0)
+	m.giveUp(old)
+	if id, err := m.number(); err != nil || id == old || !m.Ledger().Reachable {
+		t.Error(id, err, m.Ledger())
+	}
+	m.giveUp(m.id)
+	<-lost
 }
 
 // TestOffer: more than half decide, and what has not changed goes on.
