@@ -25,7 +25,7 @@ type Client struct {
 
 // New returns a client for a registry; locks says that wrong passwords lock an account there.
 func New(carrier *wire.Transport, source func(ctx context.Context) (Credential, time.Time, error), locks bool, log *slog.Logger) *Client {
-	home := &signer{wire: carrier, source: source, locks: locks, log: log}
+	home := &signer{wire: carrier, source: source, locks: locks, log: log, home: true}
 	return &Client{wire: carrier, home: home, log: log, others: map[string]*signer{}}
 }
 

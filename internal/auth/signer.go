@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,8 +26,12 @@ type signer struct {
 	locks bool
 	log   *slog.Logger
 
+	// home is set at the registry itself, which may be asked at /v2/ how to sign in.
+	home bool
+
 	seeking flight.Group[Credential]
 	buying  flight.Group[*token]
+	asking  flight.Group[string]
 
 	mu sync.Mutex
 	// searching is the call of the source under way; nil for none.
@@ -36,6 +41,9 @@ type signer struct {
 	scheme string
 	realm  realm
 	ways   map[string]way
+	// asked is when it was asked at /v2/; alsoBasic is set if a challenge for tokens offered Basic as well.
+	asked     time.Time
+	alsoBasic bool
 	// credential is the source's answer, until it expires; renewed is the last time that it was asked to replace a refused one.
 	credential       Credential
 	expires, renewed time.Time
@@ -53,6 +61,8 @@ type way struct {
 	realm
 	scopes []Scope
 	seen   time.Time
+	// wasted is when a new token was refused like the last.
+	wasted time.Time
 }
 
 func (w way) key() string { return w.url.String() + " " + w.service + " " + joined(w.scopes) }
@@ -91,12 +101,15 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 		carried = append(carried, used.secrets()...)
 		return err
 	}
+	learned := false
+	learns := func(used signature, err error) bool {
+		again := !learned && s.learn(req, call, used, err)
+		learned = learned || again
+		return again
+	}
 	for try := 1; ; try++ {
 		if err := s.ready(req.Context(), need); err != nil { // before waiting for a slot
-			if try > 1 {
-				return nil, err
-			}
-			if resp, err := s.relearn(req, call, need, err); resp != nil || err != nil {
+			if resp, err := s.unready(req, call, need, err, try > 1); resp != nil || err != nil {
 				return resp, err
 			}
 			continue
@@ -104,12 +117,17 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 		resp, err := s.wire.Do(req, call)
 		refusal := refusalOf(call, err, used.token)
 		if refusal == nil {
+			if learns(used, err) {
+				continue
+			}
 			return resp, err
 		}
 		again, err := s.meet(req, refusal, need, used)
 		switch {
 		case err != nil:
 			return nil, err
+		case !again && learns(used, refusal):
+			continue
 		case !again:
 			return nil, s.refuses(req.Context(), refusal)
 		case try >= renewals, hasBody(req) && req.GetBody == nil:
@@ -118,6 +136,17 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 			return nil, &ended
 		}
 	}
+}
+
+// unready looks for another way to sign in where there is no token; it returns neither an answer nor an error if there is one.
+func (s *signer) unready(req *http.Request, call wire.Call, need []Scope, failure error, again bool) (*http.Response, error) {
+	switch {
+	case s.basicInstead(failure):
+		return nil, nil
+	case again:
+		return nil, failure
+	}
+	return s.relearn(req, call, need, failure)
 }
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
@@ -216,8 +245,12 @@ func (s *signer) ready(ctx context.Context, need []Scope) error {
 // meet learns from a challenge how to sign in, and reports whether the request is worth another try.
 func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used signature) (again bool, err error) {
 	offered := parseChallenges(refusal.Header.Values("WWW-Authenticate"))
+	alsoBasic := slices.ContainsFunc(offered, func(c challenge) bool { return c.scheme == basic })
+	s.mu.Lock()
+	s.alsoBasic = alsoBasic
+	s.mu.Unlock()
 	for _, c := range offered {
-		if c.scheme == bearer && c.params["realm"] != "" {
+		if c.scheme == bearer && c.params["realm"] != "" && (!alsoBasic || used.credential.Anonymous()) {
 			var unusable error
 			if again, unusable = s.meetBearer(req, c, need, used.token); unusable == nil {
 				return again, nil
@@ -267,11 +300,29 @@ func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *
 		return true, nil
 	}
 	age := now.Sub(used.born)
-	if used.fresh(now) && (age < freshFor || age < refusalFor && !used.served.Load()) {
+	served := used.served.Load()
+	if used.fresh(now) && (age < freshFor && (!served || now.Sub(next.wasted) < refusalFor) || age < refusalFor && !served) {
+		next.wasted = now
+		s.ways[joined(need)] = next
 		return false, nil // it has not expired: the refusal concerns its scope
 	}
 	s.drop(key)
 	return true, nil
+}
+
+// basicInstead reports whether to sign in with the password itself: the registry has offered that as well, and its token server is none.
+func (s *signer) basicInstead(err error) bool {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok || !e.OfToken() || e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed && e.Status != http.StatusNotImplemented {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.alsoBasic || s.scheme != bearer || s.credential.Anonymous() || s.credential.IdentityToken != "" {
+		return false
+	}
+	s.scheme = basic
+	return true
 }
 
 // covers reports whether have includes all scopes of want.
@@ -291,7 +342,7 @@ func realmOf(req *http.Request, carrier *wire.Transport, text string) (*url.URL,
 	if same, err := carrier.Allowed(&base); err == nil {
 		base = *same
 	}
-	server, err := base.Parse(text)
+	server, err := base.Parse(strings.Trim(text, " \t'"))
 	if err != nil {
 		return nil, errors.New("the realm of its challenge is not a URL")
 	}

@@ -25,6 +25,8 @@ type scripted struct {
 	status     int    // of the challenge; 0 for 401
 	answer     string // of the token server
 	accepts    string // the credential that is taken
+	lost       string // a path at which there is nothing
+	ping       string // the challenge at /v2/; empty for none
 	sent       []string
 }
 
@@ -48,8 +50,14 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}
 	}
 	switch {
+	case s.ping != "" && req.URL.Host == s.host && req.URL.Path == "/v2/" && req.Header.Get("Authorization") != s.accepts:
+		refusal := answer(http.StatusUnauthorized, "")
+		refusal.Header.Set("WWW-Authenticate", s.ping)
+		return refusal, nil
 	case req.URL.Host != s.host || !strings.HasPrefix(req.URL.Path, "/v2/app/"):
 		return answer(http.StatusOK, s.answer), nil
+	case s.lost != "" && req.URL.Path == s.lost:
+		return answer(http.StatusNotFound, ""), nil
 	case s.accepts != "" && req.Header.Get("Authorization") == s.accepts:
 		return answer(http.StatusOK, "{}"), nil
 	}
@@ -104,7 +112,7 @@ func TestWaysToSignIn(t *testing.T) {
 	ann := Credential{Username: "ann", Password: "p:w"}
 	identity := Credential{Username: "00000000-0000-0000-0000-000000000000", IdentityToken: "refresh"}
 	head := "HEAD " + ours + "/v2/app/manifests/1"
-	asNobody := []string{head}
+	asNobody, asked := []string{head}, []string{head, "GET " + ours + "/v2/"}
 	basic := []string{head, head + " as Basic ann:p:w"}
 	get := func(place, query string) []string {
 		return []string{head, "GET " + place + "?" + query + " as Basic ann:p:w", head + " as Bearer t0k"}
@@ -157,6 +165,10 @@ func TestWaysToSignIn(t *testing.T) {
 		{"a life of nothing", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t0k","expires_in":0}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
 		{"a life of a fraction", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"access_token":"t0k","token":null,"expires_in":299.5}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
 		{"a life that is no number", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t0k","expires_in":"soon"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "expires_in"`},
+		{"fields in other cases", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"Token":"t0k","Expires_In":300}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"two tokens", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"access_token":"another","token":"t0k"}`, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"a realm with blanks", []string{`Bearer realm=" https://192.0.2.1/token "`}, answer, ann, get(ours+"/token", "account=ann&"+scope), ""},
+		{"a realm in other quotes", []string{`Bearer realm='https://192.0.2.1/token'`}, answer, ann, get(ours+"/token", "account=ann&"+scope), ""},
 		{"no token", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"result":"ok"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `neither the field "token" nor "access_token"`},
 		{"a token that is an object", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":{"raw":"t0k"}}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
 		{"a token with a line break", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"token":"t\r\nX-Evil: 1"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], `the field "token"`},
@@ -170,9 +182,9 @@ func TestWaysToSignIn(t *testing.T) {
 		{"an error of OAuth in place of a token", []string{`Bearer realm="https://192.0.2.1/token"`}, `{"error":"invalid_grant","error_description":"no such user"}`, ann, get(ours+"/token", "account=ann&"+scope)[:2], "it says: invalid_grant no such user"},
 		{"basic by nobody", []string{`Basic realm="x"`}, "", Credential{}, asNobody, "no credential is configured for " + ours},
 		{"an identity token where only basic is known", []string{`Basic realm="x"`}, "", identity, asNobody, "the sign-in was refused"},
-		{"no challenge at all", nil, "", Credential{}, asNobody, "no credential is configured for " + ours},
-		{"only what nobody knows", []string{"Negotiate", `Signature keyId="x"`}, "", ann, asNobody, "no credential was sent"},
-		{"no challenge at all for ann", nil, "", ann, asNobody, "a proxy may have removed it"},
+		{"no challenge at all", nil, "", Credential{}, asked, "no credential is configured for " + ours},
+		{"only what nobody knows", []string{"Negotiate", `Signature keyId="x"`}, "", ann, asked, "no credential was sent"},
+		{"no challenge at all for ann", nil, "", ann, asked, "a proxy may have removed it"},
 		{"a realm without TLS", []string{`Bearer realm="http://192.0.2.2/token"`}, answer, ann, asNobody, "not allowed"},
 		{"a realm at this machine", []string{`Bearer realm="https://127.0.0.1:8500/token"`}, answer, ann, asNobody, "not allowed"},
 		{"a realm where clouds give credentials", []string{`Bearer realm="https://169.254.169.254/latest"`}, answer, ann, asNobody, "not allowed"},
@@ -198,6 +210,104 @@ func TestWaysToSignIn(t *testing.T) {
 				t.Errorf("error = %v, want %q in it", err, test.says)
 			case err != nil && (strings.Contains(err.Error(), "p:w") || strings.Contains(err.Error(), "refresh") || strings.Contains(err.Error(), "0paque")):
 				t.Errorf("a secret in %v", err)
+			}
+		})
+	}
+}
+
+// TestChallengeAtPing: a registry names the way to sign in at /v2/ only, as Docker asks there first. One that does not take the credential there is
+// read as before.
+func TestChallengeAtPing(t *testing.T) {
+	ann := Credential{Username: "ann", Password: "p:w"}
+	head, ping, token := "HEAD "+ours+"/v2/app/manifests/1", "GET "+ours+"/v2/", "GET "+ours+"/token?account=ann"
+	bearer := []string{head, ping, token + "&service=s as Basic ann:p:w", ping + " as Bearer t0k", token + "&scope=repository:app:pull&service=s as Basic ann:p:w", head + " as Bearer t0k"}
+	nobody := "GET " + ours + "/token?"
+	for _, test := range []struct {
+		name, ping, accepts string
+		status              int
+		credential          Credential
+		want                []string
+		says                string
+	}{
+		{"tokens, 401", `Bearer realm="/token",service="s"`, "Bearer t0k", 401, ann, bearer, ""},
+		{"tokens, 403", `Bearer realm="/token",service="s"`, "Bearer t0k", 403, ann, bearer, ""},
+		{"tokens, 404", `Bearer realm="/token",service="s"`, "Bearer t0k", 404, ann, bearer, ""},
+		{"tokens for nobody", `Bearer realm="/token",service="s"`, "Bearer t0k", 401, Credential{}, []string{head, ping, nobody + "service=s", ping + " as Bearer t0k", nobody + "scope=repository:app:pull&service=s", head + " as Bearer t0k"}, ""},
+		{"passwords", `Basic realm="r"`, "Basic YW5uOnA6dw==", 404, ann, []string{head, ping, ping + " as Basic ann:p:w", head + " as Basic ann:p:w"}, ""},
+		{"a wrong password", `Basic realm="r"`, "Basic another", 404, ann, []string{head, ping, ping + " as Basic ann:p:w"}, "404"},
+		{"nobody, and nothing there", `Basic realm="r"`, "Basic another", 404, Credential{}, []string{head}, "404"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sent, err := ask(t, &scripted{host: ours, status: test.status, answer: `{"token":"t0k"}`, accepts: test.accepts, ping: test.ping}, test.credential)
+			if diff := cmp.Diff(test.want, sent); diff != "" {
+				t.Errorf("sent (-want +got):\n%s", diff)
+			}
+			if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("error = %v, want %q in it", err, test.says)
+			}
+		})
+	}
+}
+
+// TestBasicBesideBearer: where there is no token server at the realm, the password itself serves, if the registry takes it as well.
+func TestBasicBesideBearer(t *testing.T) {
+	ann := Credential{Username: "ann", Password: "p:w"}
+	for accepts, good := range map[string]bool{"Basic YW5uOnA6dw==": true, "Basic another": false} {
+		s := &scripted{host: ours, challenges: []string{`Bearer realm="https://192.0.2.1/v2/app/token",service="s"`, `Basic realm="r"`}, status: http.StatusUnauthorized, accepts: accepts, lost: "/v2/app/token"}
+		sent, err := ask(t, s, ann)
+		if (err == nil) != good || len(sent) != 3 || !strings.HasSuffix(sent[2], "as Basic ann:p:w") {
+			t.Errorf("%v, %v", sent, err)
+		}
+	}
+}
+
+// TestTokensThatWearOut: a token that served and is refused at once is replaced; where the next is refused as well, none is asked for again soon.
+func TestTokensThatWearOut(t *testing.T) {
+	for _, uses := range []int{1, 2, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			tokens, used := 0, map[string]int{}
+			carrier, err := wire.New(wire.Options{
+				Name: ours, API: ours, Start: 4, Most: 16, Retries: wire.Retries{Attempts: 1}, Log: slog.New(slog.DiscardHandler),
+				Wrap: func(string, http.RoundTripper) http.RoundTripper {
+					return roundTrip(func(req *http.Request) (*http.Response, error) {
+						resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}
+						a := req.Header.Get("Authorization")
+						switch {
+						case req.URL.Path == "/token":
+							tokens++
+							resp.Body = io.NopCloser(strings.NewReader(fmt.Sprintf(`{"token":"t%d"}`, tokens)))
+						case a == "" || used[a] == uses || strings.HasSuffix(req.URL.Path, "/closed"):
+							resp.StatusCode = http.StatusUnauthorized
+							resp.Header.Set("WWW-Authenticate", `Bearer realm="/token"`)
+						default:
+							used[a]++
+						}
+						return resp, nil
+					})
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			client := New(carrier, func(context.Context) (Credential, time.Time, error) { return Credential{}, time.Time{}, nil }, false, slog.New(slog.DiscardHandler))
+			head := func(tag string) error {
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodHead, "https://"+ours+"/v2/app/manifests/"+tag, nil)
+				_, err := client.Do(req, wire.Call{Operation: "HEAD manifest", Read: func(*http.Response) error { return nil }}, Pull("app"))
+				return err
+			}
+			for range 8 {
+				if err := head("1"); err != nil {
+					t.Errorf("%d uses: %v", uses, err)
+				}
+			}
+			before := tokens
+			for range 20 {
+				if head("closed") == nil {
+					t.Error("no error")
+				}
+			}
+			if tokens > before+1 {
+				t.Errorf("%d uses: %d tokens for what is closed", uses, tokens-before)
 			}
 		})
 	}

@@ -156,8 +156,12 @@ func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http
 // parseToken reads the answer of a token server. It decodes the fields one by one, since some servers write numbers as strings; an error
 // names the field. Like Docker, it ignores what follows the object.
 func parseToken(raw []byte, born time.Time) (*token, error) {
-	var fields map[string]json.RawMessage
-	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(&fields); err != nil || fields == nil {
+	var answer *struct { // names in any case, as Docker reads them
+		Token       json.RawMessage `json:"token"`
+		AccessToken json.RawMessage `json:"access_token"`
+		ExpiresIn   json.RawMessage `json:"expires_in"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(&answer); err != nil || answer == nil {
 		said, text := "", bytes.TrimSpace(raw)
 		if bytes.HasPrefix(text, []byte("<")) || bytes.HasPrefix(text, []byte(`"`)) && bytes.ContainsRune(text, ' ') { // else it may be the token
 			said = wire.SaidIn(raw, "")
@@ -172,16 +176,16 @@ func parseToken(raw []byte, born time.Time) (*token, error) {
 		}
 		return nil, errors.New("the token answer is not a JSON object")
 	}
-	for _, name := range []string{"token", "access_token"} {
-		field, ok := fields[name]
-		if !ok || string(field) == "null" || string(field) == `""` {
+	for i, field := range []json.RawMessage{answer.Token, answer.AccessToken} {
+		name := []string{"token", "access_token"}[i]
+		if field == nil || string(field) == "null" || string(field) == `""` {
 			continue
 		}
 		var text string
 		if json.Unmarshal(field, &text) != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return nil, fmt.Errorf("the field %q of the token answer is not a valid header value", name)
 		}
-		life, err := lifeOf(fields["expires_in"])
+		life, err := lifeOf(answer.ExpiresIn)
 		if err != nil {
 			return nil, err
 		}

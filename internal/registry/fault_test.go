@@ -206,6 +206,10 @@ func TestNotRetried(t *testing.T) {
 			t.Run(name+" "+strconv.Itoa(status), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					r, c, _ := faulty(t)
+					if _, err := c.SignIn(t.Context(), at("app")); err != nil {
+						t.Fatal(err)
+					}
+					r.Reset()
 					r.Inject(emulator.Fault{Match: requests(entry.method, entry.kind), Status: status})
 					var err error
 					took := elapsed(func() { err = entry.call(t.Context(), c) })

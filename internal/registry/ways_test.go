@@ -68,6 +68,9 @@ func tokenWays() []way {
 		{name: "Negotiate beside Bearer", options: with(func(a *emulator.Auth) { a.Negotiate = true }), signIn: signed},
 		{name: "Negotiate beside Basic", options: with(func(a *emulator.Auth) { a.Negotiate, a.Basic = true, true }), signIn: signed},
 		{name: "Basic only", options: with(func(a *emulator.Auth) { a.Basic = true }), signIn: signed},
+		{name: "challenge at /v2/ only, 401", options: with(func(a *emulator.Auth) { a.PingOnly = 401 }), signIn: signed},
+		{name: "challenge at /v2/ only, 403", options: with(func(a *emulator.Auth) { a.PingOnly, a.Basic = 403, true }), signIn: signed},
+		{name: "challenge at /v2/ only, 404", options: with(func(a *emulator.Auth) { a.PingOnly = 404 }), signIn: signed},
 		{name: "token after 20 seconds", options: with(func(*emulator.Auth) {}), faults: []emulator.Fault{slow}, signIn: signed},
 	}
 }

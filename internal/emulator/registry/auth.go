@@ -15,6 +15,8 @@ import (
 // Auth says who may do what. By default it is the token flow of the distribution spec: a 401 names the token endpoint
 // and the scope, the endpoint gives out what the user may have of that scope, and the token is good for that alone.
 type Auth struct {
+	// PingOnly is what who does not sign in is answered, without a challenge, but at /v2/, where Docker asks first; 0 is a challenge everywhere.
+	PingOnly int
 	// Basic asks for user and password with every request, and has no tokens.
 	Basic bool
 	// Users maps names to passwords.

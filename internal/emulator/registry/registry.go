@@ -102,6 +102,10 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 		if challenge == "" && r.tokens.auth.PushMakes && !r.content.has(to.repository) && to.repository != "" {
 			challenge = r.tokens.unknown(req, to)
 		}
+		if status := r.tokens.auth.PingOnly; challenge != "" && status != 0 && to.kind != KindPing {
+			fail(w, status, "UNKNOWN", "not found")
+			return
+		}
 		if challenge != "" {
 			if r.tokens.auth.Negotiate {
 				w.Header().Add("WWW-Authenticate", "Negotiate")
