@@ -115,7 +115,7 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 			continue
 		}
 		resp, err := s.wire.Do(req, call)
-		refusal := refusalOf(call, err, used.token)
+		refusal := refusalOf(call, err, used)
 		if refusal == nil {
 			if learns(used, err) {
 				continue
@@ -166,7 +166,7 @@ func (s *signer) relearn(req *http.Request, call wire.Call, need []Scope, failur
 	if err == nil {
 		return resp, nil
 	}
-	refusal := refusalOf(call, err, nil)
+	refusal := refusalOf(call, err, signature{})
 	if refusal == nil {
 		return nil, failure
 	}
@@ -182,22 +182,30 @@ func (s *signer) relearn(req *http.Request, call wire.Call, need []Scope, failur
 }
 
 // refusalOf returns the error of an answer that asks for a sign-in. Any other answer means that the host accepted the token.
-func refusalOf(call wire.Call, err error, used *token) *wire.Error {
+func refusalOf(call wire.Call, err error, used signature) *wire.Error {
 	e, ok := errors.AsType[*wire.Error](err)
 	own := ok && e.Operation == call.Operation
-	if own && challenges(e) {
+	if own && challenges(e, used == signature{}) {
 		return e
 	}
-	if used != nil && (err == nil || own && e.Status != 0) {
-		used.served.Store(true)
+	if used.token != nil && (err == nil || own && e.Status != 0) {
+		used.token.served.Store(true)
 	}
 	return nil
 }
 
-// challenges reports whether an answer asks for a sign-in: a 401, or a 403 whose challenge names the missing scope (RFC 6750, 3.1).
-func challenges(e *wire.Error) bool {
-	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden && slices.ContainsFunc(parseChallenges(e.Header.Values("WWW-Authenticate")),
-		func(c challenge) bool { return c.scheme == bearer && c.params["scope"] != "" })
+// challenges reports whether an answer asks for a sign-in: a 401, a 403 whose challenge names the missing scope (RFC 6750, 3.1), or a 403 or 404
+// with any challenge that dray knows, to an unsigned request.
+func challenges(e *wire.Error, unsigned bool) bool {
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return true
+	case http.StatusForbidden, http.StatusNotFound:
+		return slices.ContainsFunc(parseChallenges(e.Header.Values("WWW-Authenticate")), func(c challenge) bool {
+			return e.Status == http.StatusForbidden && c.scheme == bearer && c.params["scope"] != "" || unsigned && (c.scheme == bearer || c.scheme == basic)
+		})
+	}
+	return false
 }
 
 // sign adds the credential or a token to a request, if the host has asked for one.
@@ -274,7 +282,12 @@ func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used
 			return !credential.Anonymous() && credential.IdentityToken == "", err
 		}
 	}
-	return false, nil
+	if len(offered) > 0 || used.token == nil {
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outworn(need, s.way(need), used.token), nil // it named the way before
 }
 
 func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *token) (again bool, err error) {
@@ -291,23 +304,30 @@ func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *
 		next.scopes = asked
 	}
 	s.scheme, s.realm = bearer, next.realm
+	return s.outworn(need, next, used), nil
+}
+
+// outworn reports whether a request is worth another try with another token, after one was refused, or none was sent. It stores the way. The
+// caller holds the lock.
+func (s *signer) outworn(need []Scope, next way, used *token) bool {
+	now := time.Now()
 	if s.ways == nil || len(s.ways) >= maxWays {
 		s.ways = map[string]way{}
 	}
 	s.ways[joined(need)] = next
 	key := next.key()
 	if used == nil || s.tokens[key] != used { // it had none, or another; or another request has renewed it meanwhile
-		return true, nil
+		return true
 	}
 	age := now.Sub(used.born)
 	served := used.served.Load()
 	if used.fresh(now) && (age < freshFor && (!served || now.Sub(next.wasted) < refusalFor) || age < refusalFor && !served) {
 		next.wasted = now
 		s.ways[joined(need)] = next
-		return false, nil // it has not expired: the refusal concerns its scope
+		return false // it has not expired: the refusal concerns its scope
 	}
 	s.drop(key)
-	return true, nil
+	return true
 }
 
 // basicInstead reports whether to sign in with the password itself: the registry has offered that as well, and its token server is none.

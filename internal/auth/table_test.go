@@ -231,6 +231,7 @@ func TestChallengeAtPing(t *testing.T) {
 	}{
 		{"tokens, 401", `Bearer realm="/token",service="s"`, "Bearer t0k", 401, ann, bearer, ""},
 		{"tokens, 403", `Bearer realm="/token",service="s"`, "Bearer t0k", 403, ann, bearer, ""},
+		{"tokens, 405", `Bearer realm="/token",service="s"`, "Bearer t0k", 405, ann, []string{head}, "405"},
 		{"tokens, 404", `Bearer realm="/token",service="s"`, "Bearer t0k", 404, ann, bearer, ""},
 		{"tokens for nobody", `Bearer realm="/token",service="s"`, "Bearer t0k", 401, Credential{}, []string{head, ping, nobody + "service=s", ping + " as Bearer t0k", nobody + "scope=repository:app:pull&service=s", head + " as Bearer t0k"}, ""},
 		{"passwords", `Basic realm="r"`, "Basic YW5uOnA6dw==", 404, ann, []string{head, ping, ping + " as Basic ann:p:w", head + " as Basic ann:p:w"}, ""},
@@ -263,7 +264,7 @@ func TestBasicBesideBearer(t *testing.T) {
 
 // TestTokensThatWearOut: a token that served and is refused at once is replaced; where the next is refused as well, none is asked for again soon.
 func TestTokensThatWearOut(t *testing.T) {
-	for _, uses := range []int{1, 2, 1000} {
+	for _, uses := range []int{1, 2, 3, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			tokens, used := 0, map[string]int{}
 			carrier, err := wire.New(wire.Options{
@@ -278,7 +279,9 @@ func TestTokensThatWearOut(t *testing.T) {
 							resp.Body = io.NopCloser(strings.NewReader(fmt.Sprintf(`{"token":"t%d"}`, tokens)))
 						case a == "" || used[a] == uses || strings.HasSuffix(req.URL.Path, "/closed"):
 							resp.StatusCode = http.StatusUnauthorized
-							resp.Header.Set("WWW-Authenticate", `Bearer realm="/token"`)
+							if a == "" || uses%2 == 0 { // some say it once
+								resp.Header.Set("WWW-Authenticate", `Bearer realm="/token"`)
+							}
 						default:
 							used[a]++
 						}
@@ -319,6 +322,18 @@ func TestForbiddenForLackOfScope(t *testing.T) {
 	sent, err := ask(t, s, Credential{})
 	if err != nil || len(sent) != 3 || !strings.Contains(sent[1], "scope=repository:app:pull,metadata_read") {
 		t.Errorf("%v, %v", sent, err)
+	}
+}
+
+// TestChallengeInARefusal: to who does not sign in, a registry says 403 or 404 and how to.
+func TestChallengeInARefusal(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
+		for challenge, accepts := range map[string]string{`Bearer realm="https://192.0.2.1/token"`: "Bearer t0k", `Basic realm="x"`: "Basic YW5uOnA6dw=="} {
+			s := &scripted{host: ours, status: status, answer: `{"token":"t0k"}`, accepts: accepts, challenges: []string{challenge}}
+			if sent, err := ask(t, s, Credential{Username: "ann", Password: "p:w"}); err != nil || len(sent) > 3 {
+				t.Errorf("%d %s: %v, %v", status, challenge, sent, err)
+			}
+		}
 	}
 }
 

@@ -264,9 +264,18 @@ func (c *Client) SignIn(ctx context.Context, repo image.Repository) (string, err
 	if err != nil {
 		return "", err
 	}
-	resp, err := e.auth.Do(e.request(ctx, http.MethodGet, "", nil, nil), wire.Call{Operation: "sign in", Deadline: callDeadline, Read: nothing})
+	page := false
+	read := func(resp *http.Response) error {
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxIgnored))
+		page = isPage(raw)
+		return err //nolint:wrapcheck // the wire says what broke
+	}
+	resp, err := e.auth.Do(e.request(ctx, http.MethodGet, "", nil, nil), wire.Call{Operation: "sign in", Deadline: callDeadline, Read: read})
 	if err != nil {
 		return account, err
+	}
+	if page {
+		return account, e.refused("sign in", nil, "it is no registry that answers at /v2/, but %s", kindOf([]byte("<"), ""))
 	}
 	return account, resp.Body.Close()
 }

@@ -76,6 +76,16 @@ func TestRedirectToASignIn(t *testing.T) {
 	}
 }
 
+// TestPageInPlaceOfARegistry: a sign-in that is answered with a web page is none.
+func TestPageInPlaceOfARegistry(t *testing.T) {
+	c := client(t, emulator.Network{home: answer(200, nil, "<html>sign in</html>")}, Options{})
+	if _, err := c.SignIn(t.Context(), at("app")); err == nil {
+		t.Error("no error")
+	} else {
+		contains(t, err.Error(), "it is no registry that answers at /v2/, but a web page")
+	}
+}
+
 // TestPageInPlaceOfContent: a web page is reported as such, and what only looks like one is content.
 func TestPageInPlaceOfContent(t *testing.T) {
 	page := []byte(loginPage)
