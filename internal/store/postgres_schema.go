@@ -1,9 +1,8 @@
 package store
 
 // ledgerSchema migrates each version of a ledger to the next, and only adds; the version is their number. A released element never changes.
-// The tables are those of the SQLite store. The function now is the clock; it is stable,
-// which means once a statement, so that what is compared with it is found by indexes.
-var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4, ledgerVersion5, ledgerVersion6}
+// The tables are those of the SQLite store. The function now is the clock; it is stable, so that what is compared with it is found by indexes.
+var ledgerSchema = []string{ledgerVersion1, ledgerVersion2, ledgerVersion3, ledgerVersion4, ledgerVersion5, ledgerVersion6, ledgerVersion7}
 
 // ledgerMeta is where the version is.
 const ledgerMeta = `
@@ -226,4 +225,10 @@ CREATE TABLE IF NOT EXISTS dray.parts (
 CREATE INDEX IF NOT EXISTS parts_free ON dray.parts (position) WHERE member IS NULL AND imports <> '[]';
 CREATE INDEX IF NOT EXISTS parts_member ON dray.parts (member) WHERE member IS NOT NULL;
 CREATE INDEX IF NOT EXISTS parts_job ON dray.parts (job);
+`
+
+// The clock of a statement is that of its snapshot, or almost. A statement that was slow compared what it had read at its beginning with the time of its
+// end: it took members for dead whose renewals it did not see.
+const ledgerVersion7 = `
+CREATE OR REPLACE FUNCTION dray.now() RETURNS BIGINT LANGUAGE sql STABLE AS 'SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint';
 `

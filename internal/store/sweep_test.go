@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -115,5 +116,60 @@ func (d *stand) halts(t *testing.T) (halted func(n int), goOn func()) {
 		t.Helper()
 		_, err := conn.ExecContext(t.Context(), "SELECT pg_advisory_unlock(1)")
 		must(t, err)
+	}
+}
+
+// TestSweepOfRenewed: a sweep that was slow does not count a member as dead that has renewed its lease since the sweep began. The clock is the server's.
+func TestSweepOfRenewed(t *testing.T) {
+	d, members := crew(t, "owner", "slow")
+	owner, slow := members[0], members[1]
+	for _, m := range members {
+		offer(t, m, "one", plans(d, "f", 2))
+	}
+	taken(t, owner)
+	_, err := d.db.ExecContext(t.Context(), ledgerVersion7+"; UPDATE dray.members SET expires = dray.now() + 3600000")
+	must(t, err)
+	halted, goOn := d.halts(t)
+	freed := make(chan int64, 1)
+	var ends int64
+	must(t, d.db.QueryRowContext(t.Context(), "UPDATE dray.members SET expires = dray.now() + 1000 WHERE id = $1 RETURNING expires", owner.id).Scan(&ends))
+	go func() {
+		n, err := slow.ledger.dialect.write(t.Context(), []statement{cutOff("public.halts() AND "+dead("jobs"), now)}, false)
+		if err != nil {
+			t.Error(err)
+		}
+		freed <- n
+	}()
+	halted(1)
+	var began int64
+	must(t, d.db.QueryRowContext(t.Context(), "SELECT ceil(extract(epoch FROM query_start) * 1000)::bigint FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'").Scan(&began))
+	if began >= ends {
+		t.Skip("the sweep began too late")
+	}
+	_, err = d.db.ExecContext(t.Context(), "UPDATE dray.members SET expires = dray.now() + 3600000") // as a renewal does
+	must(t, err)
+	for passed := false; !passed; {
+		must(t, d.db.QueryRowContext(t.Context(), "SELECT dray.now() > $1", ends).Scan(&passed))
+	}
+	goOn()
+	if n := <-freed; n > 0 {
+		t.Errorf("%d jobs of a member that is alive were freed", n)
+	}
+}
+
+// TestLedgerOfVersion6: a ledger of an earlier dray gets the clock of this one, keeps what it has, and can be used by the earlier one.
+func TestLedgerOfVersion6(t *testing.T) {
+	d, members := crew(t, "one")
+	offer(t, members[0], "one", plans(d, "f", 2))
+	_, err := d.db.ExecContext(t.Context(), "UPDATE dray.meta SET version = 6; CREATE OR REPLACE FUNCTION dray.now() RETURNS BIGINT LANGUAGE sql STABLE AS 'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint'")
+	must(t, err)
+	l, err := Join(t.Context(), d.ledger, d.options())
+	must(t, err)
+	defer l.Close()
+	var version, readable, jobs int
+	var clock string
+	must(t, d.db.QueryRowContext(t.Context(), "SELECT version, readable_from, (SELECT count(*) FROM dray.jobs), (SELECT prosrc FROM pg_proc WHERE oid = 'dray.now'::regproc) FROM dray.meta").Scan(&version, &readable, &jobs, &clock))
+	if version != len(ledgerSchema) || readable != 1 || jobs != 2 || !strings.Contains(clock, "statement_timestamp") {
+		t.Errorf("version %d, readable from %d, %d jobs, %s", version, readable, jobs, clock)
 	}
 }
