@@ -663,3 +663,19 @@ func TestTwoSizes(t *testing.T) {
 		})
 	}
 }
+
+// TestTypeOfAChild: a manifest goes to the target under the type that it names itself, whatever its index says.
+func TestTypeOfAChild(t *testing.T) {
+	inBubble(t, emulator.Options{}, func(t *testing.T, s *stand) {
+		i := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{})
+		s.push(t, i, "team/app", "one")
+		child := i.Root()
+		digest := s.put(t, image.MediaTypeOCIIndex, map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeOCIIndex, "manifests": []any{
+			map[string]any{"mediaType": image.MediaTypeDockerManifest, "digest": child.Digest, "size": len(child.Body)},
+		}})
+		s.bring(t, order("team/app", "v1", digest))
+		if got, _, _ := s.target.Manifest("team/app", child.Digest); got != child.MediaType {
+			t.Errorf("pushed as %q, it is %q", got, child.MediaType)
+		}
+	})
+}

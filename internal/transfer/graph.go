@@ -176,6 +176,15 @@ func isManifest(raw []byte) bool {
 	return json.Unmarshal(raw, &doc) == nil && (doc.SchemaVersion > 0 || image.KindOf(doc.MediaType) == image.Manifests && doc.MediaType != "")
 }
 
+// typeIn returns the type that a manifest names itself; empty for none that is one of manifests.
+func typeIn(raw []byte) string {
+	var doc document
+	if json.Unmarshal(raw, &doc) != nil || image.KindOf(doc.MediaType) != image.Manifests {
+		return ""
+	}
+	return doc.MediaType
+}
+
 func (d descriptor) plain() image.Descriptor {
 	return image.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -322,7 +323,7 @@ func (t *task) entry(ctx context.Context, c child, depth int) error {
 		return err
 	}
 	if kind == image.Manifests && c.MediaType != "" {
-		m.MediaType = c.MediaType
+		m.MediaType = cmp.Or(typeIn(m.Raw), c.MediaType) // registries refuse a manifest under another type than it names
 	}
 	return t.childManifest(ctx, m, depth)
 }
