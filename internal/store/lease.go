@@ -256,7 +256,7 @@ func (m *Member) turn(outer context.Context, turn int) {
 	case err != nil:
 		m.giveUp(0)
 		err = m.enter(ctx)
-	case turn%every == 0:
+	case turn%every == 0 || !m.Ledger().Reachable: // a renewal that has failed is not put off
 		if err = m.renew(ctx); err == nil {
 			err = m.compareClocks(ctx)
 		}

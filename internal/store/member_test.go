@@ -350,7 +350,7 @@ func TestFenced(t *testing.T) {
 	<-ended
 }
 
-// TestAwayStays: a ledger that is away is known to be so until it has answered, also in turns that ask for nothing.
+// TestAwayStays: a ledger that is away is known to be so until it has answered, and is asked at each turn.
 func TestAwayStays(t *testing.T) {
 	t.Parallel()
 	proxy := postgrestest.Proxied(t, postgrestest.Database(t))
@@ -370,6 +370,14 @@ func TestAwayStays(t *testing.T) {
 	if now := m.Ledger(); since.Reachable || since.Since.IsZero() || now != since {
 		t.Errorf("it was %+v and is %+v", since, now)
 	}
+	proxy.Up()
+	m.turn(t.Context(), 1)
+	if l := m.Ledger(); !l.Reachable {
+		t.Errorf("it is not asked again soon: %+v", l)
+	}
+	proxy.Down()
+	m.turn(t.Context(), 0)
+	since = m.Ledger()
 	// The lease ends while a renewal waits for another request: then the ledger was not asked.
 	m.taking <- struct{}{}
 	m.mu.Lock()
