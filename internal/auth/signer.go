@@ -44,6 +44,9 @@ type signer struct {
 	// asked is when it was asked at /v2/; alsoBasic is set if a challenge for tokens offered Basic as well.
 	asked     time.Time
 	alsoBasic bool
+	// accepted is set while the password itself serves; denied is when it last was refused, and had not served.
+	accepted bool
+	denied   time.Time
 	// credential is the source's answer, until it expires; renewed is the last time that it was asked to replace a refused one.
 	credential       Credential
 	expires, renewed time.Time
@@ -120,6 +123,7 @@ func (s *signer) do(req *http.Request, call wire.Call, need []Scope) (*http.Resp
 			if learns(used, err) {
 				continue
 			}
+			s.note(used, err)
 			return resp, err
 		}
 		again, err := s.meet(req, refusal, need, used)
@@ -253,10 +257,7 @@ func (s *signer) ready(ctx context.Context, need []Scope) error {
 // meet learns from a challenge how to sign in, and reports whether the request is worth another try.
 func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used signature) (again bool, err error) {
 	offered := parseChallenges(refusal.Header.Values("WWW-Authenticate"))
-	alsoBasic := slices.ContainsFunc(offered, func(c challenge) bool { return c.scheme == basic })
-	s.mu.Lock()
-	s.alsoBasic = alsoBasic
-	s.mu.Unlock()
+	alsoBasic, served := s.offers(offered, used)
 	for _, c := range offered {
 		if c.scheme == bearer && c.params["realm"] != "" && (!alsoBasic || used.credential.Anonymous()) {
 			var unusable error
@@ -269,18 +270,8 @@ func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used
 	if err != nil {
 		return false, err
 	}
-	for _, c := range offered {
-		if c.scheme == basic {
-			s.mu.Lock()
-			s.scheme = basic
-			s.mu.Unlock()
-			if !used.credential.Anonymous() { // the credential itself is refused
-				_, again = s.renew(req.Context(), used.credential)
-				return again, nil
-			}
-			credential, err := s.find(req.Context())
-			return !credential.Anonymous() && credential.IdentityToken == "", err
-		}
+	if alsoBasic {
+		return s.meetBasic(req, offered, need, used, served)
 	}
 	if len(offered) > 0 || used.token == nil {
 		return false, nil
@@ -288,6 +279,52 @@ func (s *signer) meet(req *http.Request, refusal *wire.Error, need []Scope, used
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.outworn(need, s.way(need), used.token), nil // it named the way before
+}
+
+// offers notes what a challenge offers besides tokens, and reports whether that is Basic, and whether the password that was refused has served before.
+func (s *signer) offers(offered []challenge, used signature) (alsoBasic, served bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alsoBasic = slices.ContainsFunc(offered, func(c challenge) bool { return c.scheme == basic })
+	if !used.credential.Anonymous() {
+		served = s.accepted
+		s.accepted = false
+	}
+	return s.alsoBasic, served
+}
+
+// meetBasic has requests carry the password itself. Once that is refused, and has not served before, the next request asks for a token again if the host
+// offers that.
+func (s *signer) meetBasic(req *http.Request, offered []challenge, need []Scope, used signature, served bool) (again bool, err error) {
+	s.mu.Lock()
+	s.scheme = basic
+	s.mu.Unlock()
+	if used.credential.Anonymous() {
+		credential, err := s.find(req.Context())
+		return !credential.Anonymous() && credential.IdentityToken == "", err
+	}
+	if _, again = s.renew(req.Context(), used.credential); again || served {
+		return again, nil
+	}
+	s.mu.Lock()
+	s.denied = time.Now()
+	s.mu.Unlock()
+	for _, c := range offered {
+		if c.scheme == bearer && c.params["realm"] != "" {
+			_, _ = s.meetBearer(req, c, need, nil) // one that cannot be used changes nothing
+		}
+	}
+	return false, nil
+}
+
+// note notes that the password itself has served.
+func (s *signer) note(used signature, err error) {
+	if err != nil || used.credential.Anonymous() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted = true
 }
 
 func (s *signer) meetBearer(req *http.Request, c challenge, need []Scope, used *token) (again bool, err error) {
@@ -330,7 +367,8 @@ func (s *signer) outworn(need []Scope, next way, used *token) bool {
 	return true
 }
 
-// basicInstead reports whether to sign in with the password itself: the registry has offered that as well, and its token server is none.
+// basicInstead reports whether to sign in with the password itself: the registry has offered that as well, and its token server is none. One that
+// is only away for a moment is turned to again once the registry has refused the password.
 func (s *signer) basicInstead(err error) bool {
 	e, ok := errors.AsType[*wire.Error](err)
 	if !ok || !e.OfToken() || e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed && e.Status != http.StatusNotImplemented {
@@ -338,7 +376,8 @@ func (s *signer) basicInstead(err error) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.alsoBasic || s.scheme != bearer || s.credential.Anonymous() || s.credential.IdentityToken != "" {
+	if !s.alsoBasic || s.scheme != bearer || s.credential.Anonymous() || s.credential.IdentityToken != "" ||
+		!s.denied.IsZero() && time.Since(s.denied) < askAgain {
 		return false
 	}
 	s.scheme = basic

@@ -422,3 +422,48 @@ func TestCircles(t *testing.T) {
 		})
 	}
 }
+
+// TestTokenServerIsAway: where a token server beside Basic gives 404 for a moment, and the registry takes tokens only, dray comes back to it; where it
+// gives 404 for ever and the registry takes the password, also after it has changed, that serves.
+func TestTokenServerIsAway(t *testing.T) {
+	ann, next := Credential{Username: "ann", Password: "p"}, Credential{Username: "ann", Password: "q"}
+	for name, tt := range map[string]struct {
+		takes string // what the registry accepts; PASSWORD is the present one
+		back  bool   // the token server comes back
+		fails []bool // of a HEAD each 11 minutes
+	}{
+		"for a moment": {"Bearer t0k", true, []bool{true, false, false, false}},
+		"for ever":     {"PASSWORD", false, []bool{false, false, false, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				away, now := true, ann
+				client := clientOf(t, func(req *http.Request) (*http.Response, error) {
+					sent := req.Header.Get("Authorization")
+					if user, password, ok := req.BasicAuth(); ok && user == now.Username && password == now.Password {
+						sent = "PASSWORD"
+					}
+					switch {
+					case req.URL.Path == "/token" && away:
+						return said(req, 404, nil, ""), nil
+					case req.URL.Path == "/token":
+						return said(req, 200, nil, `{"token":"t0k"}`), nil
+					case sent != tt.takes:
+						return said(req, 401, http.Header{"Www-Authenticate": {`Bearer realm="https://` + ours + `/token",service="s"`, `Basic realm="r"`}}, ""), nil
+					}
+					return said(req, 200, nil, ""), nil
+				}, func(context.Context) (Credential, time.Time, error) { return now, time.Now().Add(time.Hour), nil }, false)
+				for n, fails := range tt.fails {
+					if err := look(t, client, "app"); (err != nil) != fails {
+						t.Errorf("HEAD %d: %v", n, err)
+					}
+					away = !tt.back
+					if n == 1 {
+						now = next
+					}
+					time.Sleep(11 * time.Minute)
+				}
+			})
+		})
+	}
+}
