@@ -134,6 +134,28 @@ func TestTooLargeIsReset(t *testing.T) {
 	}
 }
 
+// TestQuotaIsNoLimit: where a repository refuses also the smallest request with 413, that is not about the size, and others go on as before.
+func TestQuotaIsNoLimit(t *testing.T) {
+	r, c := stand(t, emulator.Options{}, Options{})
+	r.Inject(emulator.Fault{Match: func(req *http.Request) bool {
+		return strings.HasPrefix(req.URL.Path, "/v2/full/") && (req.Method == http.MethodPut || req.Method == http.MethodPatch)
+	}, Status: http.StatusRequestEntityTooLarge})
+	for repository, good := range map[string]bool{"full": false, "app": true} {
+		data, opened := layer(900_000), 0
+		if _, err := c.PutBlob(t.Context(), at(repository), content(data), image.Repository{}, source(data, &opened), nil); (err == nil) != good {
+			t.Error(repository, err)
+		}
+	}
+	r.Reset()
+	data, opened := layer(9<<20), 0
+	if _, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"POST upload 202", "PUT upload 201"}, lines(r.Gate)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestLimitIsLearned: a second blob is sent in chunks from the start.
 func TestLimitIsLearned(t *testing.T) {
 	r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MaxBody: 5 << 20}}, Options{})

@@ -54,7 +54,7 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 	switch absent := errors.Is(getErr, image.ErrAbsent); {
 	case getErr == nil, absent && !errors.Is(err, image.ErrAbsent):
 		if e.failsAgain(ctx, r, err) {
-			e.head.Store(useless)
+			e.head.CompareAndSwap(unknown, useless)
 		}
 		return byGet, getErr
 	case !absent && !temporary(getErr):
@@ -65,11 +65,16 @@ func (c *Client) Head(ctx context.Context, r image.Reference) (d image.Descripto
 
 // failsAgain reports whether HEAD, which has failed, fails where GET serves: an outage may be over meanwhile.
 func (e *endpoint) failsAgain(ctx context.Context, r image.Reference, err error) bool {
-	if temporary(err) {
+	if outOfOrder(err) {
 		_, err = e.headManifest(ctx, r, auth.Pull(r.Path), true)
-		return temporary(err)
+		return outOfOrder(err)
 	}
 	return true
+}
+
+// outOfOrder reports whether an error is a 5xx that may pass.
+func outOfOrder(err error) bool {
+	return temporary(err) && statusOf(nil, err) >= http.StatusInternalServerError
 }
 
 func temporary(err error) bool {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -50,7 +52,7 @@ func TestFalseMounts(t *testing.T) {
 	}
 }
 
-// TestFailingMounts: a blob whose mount fails is sent, and after two of them the next one without a try to mount it.
+// TestFailingMounts: a blob whose mount fails is sent, and after two such outages the next one without a try to mount it, for an hour.
 func TestFailingMounts(t *testing.T) {
 	for _, status := range []int{200, 202, 204, 500, 501, 503, 520} {
 		for _, from := range []image.Repository{{}, at("base")} {
@@ -58,6 +60,7 @@ func TestFailingMounts(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					r, c := stand(t, emulator.Options{Uploads: emulator.UploadOptions{MountStatus: status}}, Options{})
 					for n := range 3 {
+						time.Sleep(outage)
 						r.Reset()
 						data, opened := bytes.Repeat([]byte{byte(n)}, 100_000), 0
 						mounted, err := c.PutBlob(t.Context(), at("app"), content(data), from, source(data, &opened), nil)
@@ -74,22 +77,60 @@ func TestFailingMounts(t *testing.T) {
 	}
 }
 
-// TestMountsAfterAnOutage: one mount that failed, or several that others followed, end none.
+// TestMountsAfterAnOutage: mounts that fail in one outage, however many there are at once, or once in a while, end none.
 func TestMountsAfterAnOutage(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, c := stand(t, emulator.Options{}, Options{})
-		for n := range 5 {
-			data := bytes.Repeat([]byte{byte(n)}, 100_000)
-			if _, err := c.PutBlob(t.Context(), at("base"), content(data), image.Repository{}, source(data, new(int)), nil); err != nil {
-				t.Fatal(err)
-			}
+		for n := range 6 {
 			fails := n%2 == 0
 			if fails {
-				r.Inject(emulator.Fault{Match: func(r *http.Request) bool { return r.URL.Query().Has("from") }, Status: 503, Times: 5})
+				r.Inject(emulator.Fault{Match: func(r *http.Request) bool { return r.URL.Query().Has("from") }, Status: 503, Times: 10})
 			}
-			if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("base"), source(data, new(int)), nil); err != nil || mounted == fails {
-				t.Errorf("blob %d: PutBlob = %t, %v", n, mounted, err)
+			var both sync.WaitGroup
+			for i := range 2 {
+				both.Go(func() {
+					data := bytes.Repeat([]byte{byte(2*n + i)}, 100_000)
+					if _, err := c.PutBlob(t.Context(), at("base"), content(data), image.Repository{}, source(data, new(int)), nil); err != nil {
+						t.Error(err)
+					}
+					if mounted, err := c.PutBlob(t.Context(), at("app"), content(data), at("base"), source(data, new(int)), nil); err != nil || mounted == fails {
+						t.Errorf("round %d: PutBlob = %t, %v", n, mounted, err)
+					}
+				})
 			}
+			both.Wait()
+			time.Sleep(outage)
+		}
+	})
+}
+
+// TestFailingSinglePosts: where POSTs with a blob fail, blobs are sent without, after two outages at once; a registry that is down is asked a few times.
+func TestFailingSinglePosts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, c := stand(t, emulator.Options{}, Options{})
+		put := func(n byte) error {
+			time.Sleep(outage)
+			r.Reset()
+			data := bytes.Repeat([]byte{n}, 1000)
+			_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, new(int)), nil)
+			return err
+		}
+		if err := put(0); err != nil {
+			t.Fatal(err)
+		}
+		r.Inject(emulator.Fault{Match: func(r *http.Request) bool { return r.URL.Query().Has("digest") && r.Method == http.MethodPost }, Status: 500})
+		for n := range byte(3) {
+			if err := put(n + 1); err != nil {
+				t.Error(err)
+			}
+		}
+		if diff := cmp.Diff([]string{"POST upload 202", "PUT upload 201"}, lines(r.Gate)); diff != "" {
+			t.Error(diff)
+		}
+		time.Sleep(traitLasts)
+		r.Inject(emulator.Fault{Match: func(r *http.Request) bool { return r.Method == http.MethodPost }, Status: 500})
+		if err := put(9); err == nil || len(lines(r.Gate)) != 6 {
+			t.Errorf("%v after %q", err, lines(r.Gate))
 		}
 	})
 }

@@ -121,9 +121,12 @@ func (p pages) from(ctx context.Context, first string, query url.Values) error {
 			return err
 		}
 		p.done()
-		next, err := p.next(resp)
+		next, named, err := p.next(resp)
 		if next == nil || err != nil {
 			return err
+		}
+		if seen[pageOf(next)] && !named {
+			return nil // a Link to the list itself
 		}
 		if page.hashed && page.items == nil && pageOf(next) == pageOf(req.URL) {
 			return nil // nothing, and nothing else to ask for
@@ -161,34 +164,34 @@ func (p pages) page(req *http.Request, left *int64) (resp *http.Response, page *
 	return resp, page, err
 }
 
-// next returns the URL of the next page, from the Link header (RFC 8288); nil at the end of the list.
-func (p pages) next(resp *http.Response) (*url.URL, error) {
+// next returns the URL of the next page, from the Link header (RFC 8288); nil at the end of the list. It is named if it is said to be the next.
+func (p pages) next(resp *http.Response) (next *url.URL, named bool, err error) {
 	if p.turn != nil {
-		return p.turned(resp.Request.URL), nil
+		return p.turned(resp.Request.URL), true, nil
 	}
-	link, err := nextLink(resp.Header.Values("Link"), path.Base(resp.Request.URL.Path))
+	link, named, err := nextLink(resp.Header.Values("Link"), path.Base(resp.Request.URL.Path))
 	if link == "" || err != nil {
 		if err != nil {
 			err = p.endpoint.refused(p.operation, err, "%v", err)
 		}
-		return nil, err
+		return nil, false, err
 	}
 	from := resp.Request.URL
 	place, err := from.Parse(link)
 	if err != nil {
-		return nil, p.endpoint.refused(p.operation, nil, "its Link to the next page is not a URL")
+		return nil, false, p.endpoint.refused(p.operation, nil, "its Link to the next page is not a URL")
 	}
 	if place, err = p.endpoint.wire.Allowed(place); err != nil {
-		return nil, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
+		return nil, false, p.endpoint.refused(p.operation, err, "%s", wire.Clean(err.Error()))
 	}
 	if place.Host != from.Host {
-		return nil, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.ShownHost(place.Host))
+		return nil, false, p.endpoint.refused(p.operation, nil, "its Link leads to another host, %s, and is not followed", wire.ShownHost(place.Host))
 	}
 	if path.Base(place.Path) == path.Base(from.Path) {
 		// The list of another repository is none of this one's. Artifactory's Links lack a part of the path (its issue RTFACT-18971).
 		place.Path, place.RawPath = from.Path, from.RawPath
 	}
-	return place, nil
+	return place, named, nil
 }
 
 // turned returns the URL of the next page where pages are numbered; nil at the end of the list.
@@ -202,23 +205,23 @@ func (p pages) turned(from *url.URL) *url.URL {
 
 // nextLink finds the target with the relation "next" among the values of Link (RFC 8288, section 3); empty for none. A list's own path with a
 // query and without any relation is the next page, too: nothing else is meant, and the rest of the list would be lost without a word.
-func nextLink(values []string, list string) (next string, err error) {
+func nextLink(values []string, list string) (next string, named bool, err error) {
 	for _, value := range values {
 		rest := value
 		for rest = strings.TrimLeft(rest, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
 			if rest[0] != '<' {
-				return "", errors.New("its Link to the next page cannot be read: a target in angle brackets is missing")
+				return "", false, errors.New("its Link to the next page cannot be read: a target in angle brackets is missing")
 			}
 			target, params, ok := strings.Cut(rest[1:], ">")
 			if !ok {
-				return "", errors.New("its Link to the next page cannot be read: an angle bracket is missing")
+				return "", false, errors.New("its Link to the next page cannot be read: an angle bracket is missing")
 			}
 			relations, after := relationsOf(params)
 			if slices.ContainsFunc(strings.Fields(relations), func(r string) bool { return strings.EqualFold(r, "next") }) {
 				if target = strings.TrimSpace(target); target == "" {
-					return "", errors.New("its Link to the next page cannot be read: it is empty")
+					return "", false, errors.New("its Link to the next page cannot be read: it is empty")
 				}
-				return target, nil
+				return target, true, nil
 			}
 			if relations == "" && pageOfList(target, list) {
 				next = target
@@ -226,7 +229,7 @@ func nextLink(values []string, list string) (next string, err error) {
 			rest = after
 		}
 	}
-	return next, nil
+	return next, false, nil
 }
 
 // pageOfList reports whether a target is the path of a list with a query.

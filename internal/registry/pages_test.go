@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ import (
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/wire"
 )
+
+var relNext = regexp.MustCompile(`(?i)rel="?(last )?next`)
 
 func TestNextLink(t *testing.T) {
 	for value, want := range map[string]string{
@@ -35,12 +38,12 @@ func TestNextLink(t *testing.T) {
 		`</v2/app/tags/list?last=a>, </v2/app/tags/list?last=b>; rel=next`: "/v2/app/tags/list?last=b",
 		``: "",
 	} {
-		if got, err := nextLink([]string{value}, "list"); got != want || err != nil {
+		if got, named, err := nextLink([]string{value}, "list"); got != want || err != nil || named != relNext.MatchString(value) {
 			t.Errorf("%s is read as %q, %v; want %q", value, got, err, want)
 		}
 	}
 	for _, value := range []string{"/v2/app/tags/list?last=b", `</v2/app; rel="next"`, `"x"; rel="next"`, `<>; rel="next"`, `</first>; rel="first", < >; rel="next"`} {
-		if got, err := nextLink([]string{value}, "list"); err == nil {
+		if got, _, err := nextLink([]string{value}, "list"); err == nil {
 			t.Errorf("%s is read as %q", value, got)
 		}
 	}
@@ -51,7 +54,7 @@ func FuzzLink(f *testing.F) {
 	f.Add(`</a>; title="x", </b>; rel=next`)
 	f.Add(`<<>;;rel="`)
 	f.Fuzz(func(t *testing.T, value string) {
-		got, err := nextLink([]string{value}, "list")
+		got, _, err := nextLink([]string{value}, "list")
 		if err != nil && got != "" || got != "" && !strings.Contains(value, got) {
 			t.Errorf("%q is read as %q, %v", value, got, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 )
@@ -77,7 +78,8 @@ type uploadProfile struct {
 	learned bool  // single is known
 	trying  bool  // one such POST is under way
 	noMount bool  // the registry refuses mounts that name no source
-	unmade  int   // mounts in a row at which it failed, and began the upload without
+	mounts  trait // it fails at mounts, and begins the upload without
+	singles trait // it fails at POSTs with the blob, and begins the upload without
 	beyond  bool  // it counts one byte more than it has
 	torn    int   // requests whose bytes were lost since the last blob that was accepted
 }
@@ -114,6 +116,19 @@ func (p *uploadProfile) tooLarge(sent int64) bool {
 	return true
 }
 
+// size returns how large a request may be, 0 for any size; widen restores it after smaller ones were refused like those before.
+func (p *uploadProfile) size() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.whole
+}
+
+func (p *uploadProfile) widen(whole int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.whole = whole
+}
+
 // tore records that a request with a whole blob broke off after so many bytes, which were lost. After the second time, smaller requests are
 // tried.
 func (p *uploadProfile) tore(sent int64) {
@@ -146,11 +161,11 @@ func (p *uploadProfile) narrow(whole int64) {
 	}
 }
 
-// mounts reports whether a mount that names no source is worth a try; refusedMount records that it is not.
-func (p *uploadProfile) mounts() bool {
+// mountsAny reports whether a mount that names no source is worth a try; refusedMount records that it is not.
+func (p *uploadProfile) mountsAny() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.noMount && p.unmade < maxUnmade
+	return !p.noMount && !p.mounts.shown()
 }
 
 func (p *uploadProfile) refusedMount() {
@@ -159,28 +174,60 @@ func (p *uploadProfile) refusedMount() {
 	p.noMount = true
 }
 
-// maxUnmade is how many mounts in a row a registry may fail at: one may be that of an outage that ended before the upload without it.
-const maxUnmade = 2
-
 // mountsFrom reports whether a mount that names its source is worth a try.
 func (p *uploadProfile) mountsFrom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.unmade < maxUnmade
+	return !p.mounts.shown()
 }
 
-// failedMount records that the registry failed at a mount and began the upload without; mounted, that it made one.
-func (p *uploadProfile) failedMount() {
+// failed records that the registry began an upload after it had failed at one with a mount, or with the blob; sure is set if that was no outage.
+func (p *uploadProfile) failed(mount, sure bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unmade++
+	if mount {
+		p.mounts.failed(sure)
+	} else {
+		p.singles.failed(sure)
+	}
 }
 
-func (p *uploadProfile) mounted() {
+// answered records that the registry did not fail at a POST with a mount, or with the blob.
+func (p *uploadProfile) answered(mount bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unmade = 0
+	if mount {
+		p.mounts = trait{}
+	} else {
+		p.singles = trait{}
+	}
 }
+
+// trait is something at which a registry may always fail. What fails may also be an outage that ends before the next request.
+type trait struct {
+	outages int
+	last    time.Time
+}
+
+const (
+	// maxOutages is how many outages there are until failures are a trait, and outage is how long one may be.
+	maxOutages = 2
+	outage     = time.Minute
+	// traitLasts is after how long it is tried again.
+	traitLasts = time.Hour
+)
+
+func (t *trait) failed(sure bool) {
+	switch {
+	case sure:
+		*t = trait{maxOutages, time.Now()}
+	case t.outages == 0 || time.Since(t.last) >= outage:
+		t.outages++
+		t.last = time.Now()
+	}
+}
+
+func (t *trait) shown() bool { return t.outages >= maxOutages && time.Since(t.last) < traitLasts }
 
 // counts checks the Range that a registry returns for a part: some name the first byte that they lack instead of the last that they have.
 // It returns what the registry has.
@@ -237,7 +284,7 @@ func (p *uploadProfile) completed() {
 func (p *uploadProfile) trySingle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.table.separate || !p.takes || p.learned && !p.single || !p.learned && p.trying {
+	if p.table.separate || !p.takes || p.singles.shown() || p.learned && !p.single || !p.learned && p.trying {
 		return false
 	}
 	p.trying = true

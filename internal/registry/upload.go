@@ -109,6 +109,9 @@ type upload struct {
 	// failures counts failures in a row, over all sessions; recounted is set once the registry's count was taken for one too high.
 	failures  int
 	recounted bool
+	// narrowed is set once a request was too large; before is how large one could be until then, 0 for any size.
+	narrowed bool
+	before   int64
 }
 
 // maxSessions limits the sessions of one upload: it may take half a dozen to find the maximum request size, and each may break. maxSpoilt limits those
@@ -195,14 +198,14 @@ func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 	case u.single():
 		data = u.data
 		query.Set("digest", string(u.desc.Digest))
-	case u.desc.Size > 0 && !u.unmounted && (u.from != "" || u.profile.mounts()):
+	case u.desc.Size > 0 && !u.unmounted && (u.from != "" || u.profile.mountsAny()):
 		query.Set("mount", string(u.desc.Digest))
 	}
 	if u.from != "" {
 		query.Set("from", u.from)
 		need = append(need, auth.Pull(u.from))
 	}
-	resp, err := u.post(ctx, query, need, data, false)
+	resp, err := u.post(ctx, query, need, data, wire.Call{})
 	created := len(query) > 0 && err == nil && resp.StatusCode == http.StatusCreated
 	if created {
 		err = u.has(ctx, resp)
@@ -211,32 +214,34 @@ func (u *upload) startOnce(ctx context.Context) (done bool, err error) {
 		u.profile.triedSingle(statusOf(resp, err))
 	}
 	if created && err == nil {
-		if data == nil {
-			u.profile.mounted()
-		}
+		u.profile.answered(data == nil)
 		return true, nil
 	}
 	nowhere := err == nil && !created && resp.Header.Get("Location") == ""
 	if len(query) > 0 && (nowhere || refusesMount(err) || u.from != "" && refusesRights(err)) { // otherwise it refuses the bytes
-		return false, u.startPlainly(ctx, data == nil, nowhere || statusOf(nil, err) >= http.StatusInternalServerError)
+		return false, u.startPlainly(ctx, data == nil, nowhere, statusOf(nil, err) >= http.StatusInternalServerError)
 	}
 	if err != nil {
 		return false, err
 	}
+	if len(query) > 0 {
+		u.profile.answered(data == nil)
+	}
 	return false, u.begin(resp)
 }
 
-// startPlainly requests a session alone, after the registry has refused a mount or the blob with the request, or has failed at it.
-func (u *upload) startPlainly(ctx context.Context, mount, failed bool) error {
-	if mount && u.from == "" && !failed {
+// startPlainly requests a session alone, after the registry has refused a mount or the blob with the request, or has failed at it: by an answer that
+// leads nowhere, or with an error of its own, after which it is asked once.
+func (u *upload) startPlainly(ctx context.Context, mount, nowhere, broken bool) error {
+	if mount && u.from == "" && !nowhere && !broken {
 		u.profile.refusedMount()
 	}
-	resp, err := u.post(ctx, nil, []auth.Scope{auth.Push(u.repo.Path)}, nil, true)
+	resp, err := u.post(ctx, nil, []auth.Scope{auth.Push(u.repo.Path)}, nil, wire.Call{Again: true, Once: broken})
 	if err != nil {
 		return err
 	}
-	if mount && failed {
-		u.profile.failedMount()
+	if nowhere || broken {
+		u.profile.failed(mount, nowhere)
 	}
 	return u.begin(resp)
 }
@@ -317,12 +322,13 @@ const (
 	getUpload   = "GET blob upload"
 )
 
-func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, data []byte, again bool) (*http.Response, error) {
+func (u *upload) post(ctx context.Context, query url.Values, need []auth.Scope, data []byte, call wire.Call) (*http.Response, error) {
 	req := u.request(ctx, http.MethodPost, u.repo.Path+"/blobs/uploads/", query, data)
 	if data != nil {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
-	return u.auth.Do(req, wire.Call{Operation: postUpload, Lane: wire.Writes, Again: again, Check: u.closed, Deadline: callDeadline, Read: nothing}, need...)
+	call.Operation, call.Lane, call.Check, call.Deadline, call.Read = postUpload, wire.Writes, u.closed, callDeadline, nothing
+	return u.auth.Do(req, call, need...)
 }
 
 // single reports whether to send the blob with the POST that starts its upload, and loads it.
@@ -522,13 +528,29 @@ func (u *upload) sendPart(ctx context.Context) (done bool, failure *Error) {
 	}
 	err, _ = rejection{path: req.URL.Path, repository: u.repo.Path}.advise(err)
 	failure = u.asError(operation, err)
-	if failure.Status == http.StatusRequestEntityTooLarge && u.profile.tooLarge(sent) {
+	if failure.Status == http.StatusRequestEntityTooLarge && u.tooLarge(sent) {
 		failure.Again = true
 		return false, failure
 	}
 	u.failures++
 	failure.Attempts = u.failures
 	return false, failure
+}
+
+// tooLarge notes a 413 to a request of so many bytes, and reports whether a smaller one is worth a try. If the smallest is refused as well, the size does
+// not matter, as where a quota is used up, and others go on with the size that they had.
+func (u *upload) tooLarge(sent int64) bool {
+	before := u.profile.size()
+	if u.profile.tooLarge(sent) {
+		if !u.narrowed {
+			u.narrowed, u.before = true, before
+		}
+		return true
+	}
+	if u.narrowed {
+		u.profile.widen(u.before)
+	}
+	return false
 }
 
 // asError converts an error to this package's own.
@@ -610,7 +632,7 @@ func (u *upload) awaitOffset(ctx context.Context) (on, forgotten bool, err error
 	}
 }
 
-// away reports whether a registry did not answer, or only by a proxy before it or for lack of capacity.
+// away reports whether a registry did not answer, or only by a proxy before it or for lack of capacity. Its own 500 may be due to the request.
 func away(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.OfToken() {
@@ -619,10 +641,10 @@ func away(err error) bool {
 	switch e.Status {
 	case 0:
 		return e.Temporary()
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
+	case http.StatusInternalServerError:
+		return false
 	}
-	return false
+	return e.Temporary()
 }
 
 // uploadOffset asks the registry how much of an upload it has, to resume it (OCI distribution spec, "Pushing a blob in chunks": a GET to

@@ -217,12 +217,16 @@ func TestHeadFailsForATime(t *testing.T) {
 		"as long as dray tries":        {5, 15},
 		"once more":                    {6, 6},
 		"less long than dray tries it": {4, 14},
+		"and then has too much to do":  {-5, 15},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				r, c := stand(t, emulator.Options{}, Options{})
 				push(t, r, "app", "1")
-				r.Inject(emulator.Fault{Match: requests("HEAD", emulator.KindManifest), Status: 503, Times: tt.times})
+				r.Inject(emulator.Fault{Match: requests("HEAD", emulator.KindManifest), Status: 503, Times: max(tt.times, -tt.times)})
+				if tt.times < 0 {
+					r.Inject(emulator.Fault{Match: requests("HEAD", emulator.KindManifest), Status: 429, Times: 1})
+				}
 				for range 10 {
 					if _, err := c.Head(t.Context(), at("app").Tag("1")); err != nil {
 						t.Fatal(err)
@@ -248,6 +252,7 @@ func TestWaysOfListing(t *testing.T) {
 		{way: way{name: "opaque tokens, absolute", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Opaque: true, Absolute: true}}}},
 		{way: way{name: "absolute Links", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Absolute: true}}}},
 		{way: way{name: "Links without a relation", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{NoRelation: true}}}},
+		{way: way{name: "a Link to itself without a relation", options: emulator.Options{Lists: emulator.ListOptions{Itself: true}}}},
 		{way: way{name: "n is clamped", options: emulator.Options{Lists: emulator.ListOptions{Clamp: 10}}}},
 		{way: way{name: "Links with escaped ampersands", options: emulator.Options{Escapes: true, PageSize: 7, Lists: emulator.ListOptions{Opaque: true}}}},
 		{way: way{name: "a circle", options: emulator.Options{PageSize: 7, Lists: emulator.ListOptions{Circle: true}}}, fails: "page"},

@@ -24,6 +24,8 @@ type ListOptions struct {
 	Link string
 	// NoRelation leaves rel="next" out of Links.
 	NoRelation bool
+	// Itself links each list that has no next page to itself, without a relation.
+	Itself bool
 	// Circle links the last page to the first.
 	Circle bool
 	// Clamp is the most that n= gets, silently; 0 is no limit.
@@ -83,6 +85,9 @@ func (r *Registry) servePage(w http.ResponseWriter, req *http.Request, sorted []
 	rest := limit > 0 && len(page) > limit
 	if rest {
 		page = page[:limit]
+	}
+	if lists.Itself && !rest {
+		w.Header().Set("Link", "<"+req.URL.RequestURI()+">")
 	}
 	if rest || lists.Circle {
 		w.Header().Set("Link", lists.next(req, page, limit, rest))
