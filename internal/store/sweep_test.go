@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/draysync/dray/internal/fulltest"
 )
 
 // TestSweepsAtOnce: a sweep that was slow frees nothing that another one has freed meanwhile, and that a member which is alive has taken since.
@@ -121,6 +123,7 @@ func (d *stand) halts(t *testing.T) (halted func(n int), goOn func()) {
 
 // TestSweepOfRenewed: a sweep that was slow does not count a member as dead that has renewed its lease since the sweep began. The clock is the server's.
 func TestSweepOfRenewed(t *testing.T) {
+	fulltest.Long(t)
 	d, members := crew(t, "owner", "slow")
 	owner, slow := members[0], members[1]
 	for _, m := range members {
@@ -132,7 +135,7 @@ func TestSweepOfRenewed(t *testing.T) {
 	halted, goOn := d.halts(t)
 	freed := make(chan int64, 1)
 	var ends int64
-	must(t, d.db.QueryRowContext(t.Context(), "UPDATE dray.members SET expires = dray.now() + 1000 WHERE id = $1 RETURNING expires", owner.id).Scan(&ends))
+	must(t, d.db.QueryRowContext(t.Context(), "UPDATE dray.members SET expires = dray.now() + 10000 WHERE id = $1 RETURNING expires", owner.id).Scan(&ends))
 	go func() {
 		n, err := slow.ledger.dialect.write(t.Context(), []statement{cutOff("public.halts() AND "+dead("jobs"), now)}, false)
 		if err != nil {
@@ -149,7 +152,7 @@ func TestSweepOfRenewed(t *testing.T) {
 	_, err = d.db.ExecContext(t.Context(), "UPDATE dray.members SET expires = dray.now() + 3600000") // as a renewal does
 	must(t, err)
 	for passed := false; !passed; {
-		must(t, d.db.QueryRowContext(t.Context(), "SELECT dray.now() > $1", ends).Scan(&passed))
+		must(t, d.db.QueryRowContext(t.Context(), "SELECT dray.now() > $1 FROM pg_sleep(0.1)", ends).Scan(&passed))
 	}
 	goOn()
 	if n := <-freed; n > 0 {
