@@ -30,9 +30,6 @@ func Dialer() net.Dialer { return net.Dialer{Timeout: Timeout, KeepAlive: keepAl
 // Connect is d.DialContext, but it tries the addresses of a host side by side, one after another with a head start each. A [net.Dialer] gives each of them
 // two seconds or more, one by one, so that a few that do not answer take all the time.
 func Connect(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
-	if spent(ctx) {
-		return nil, errSpent
-	}
 	host, port, err := net.SplitHostPort(address)
 	if _, literal := netip.ParseAddr(host); err != nil || literal == nil || host == "" {
 		return d.DialContext(ctx, network, address)
@@ -136,7 +133,7 @@ func Transport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	return t
 }
 
-// Use has a transport connect by [Connect], and limits the time of SOCKS proxies.
+// Use has a transport connect by [Connect], paced by [Await], and limits the time of SOCKS proxies.
 func Use(t *http.Transport) {
 	var proxies Proxies
 	d := Dialer()
@@ -150,6 +147,9 @@ func Use(t *http.Transport) {
 		}
 	}
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if err := Await(ctx); err != nil {
+			return nil, err
+		}
 		conn, err := Connect(ctx, &d, network, address)
 		return proxies.Limit(address, conn, err)
 	}

@@ -220,3 +220,28 @@ func TestProxies(t *testing.T) {
 		t.Error("a:443 is known")
 	}
 }
+
+// TestAwait: the sending of a request makes five connections at once and then one a second, until it ends.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sending, ends := context.WithCancel(t.Context())
+		sending = Budget(sending)
+		outlives := context.WithoutCancel(sending)
+		begun := time.Now()
+		for i, want := range []time.Duration{0, 0, 0, 0, 0, pause, 2 * pause, 3 * pause} {
+			if err := Await(outlives); err != nil || time.Since(begun) != want {
+				t.Errorf("connection %d after %s, %v", i+1, time.Since(begun), err)
+			}
+		}
+		if n := Connections(sending); n != 8 {
+			t.Errorf("%d connections", n)
+		}
+		ends()
+		if _, err := Transport(nil).DialContext(outlives, "tcp", "192.0.2.1:443"); !errors.Is(err, context.Canceled) || time.Since(begun) != 3*pause {
+			t.Errorf("after its end: %v after %s", err, time.Since(begun))
+		}
+		if err := Await(t.Context()); err != nil || Connections(t.Context()) != 0 {
+			t.Errorf("without a budget: %v", err)
+		}
+	})
+}

@@ -45,8 +45,9 @@ func (s *Sender) attempt(ctx context.Context, hook *compiled, n *notice) *fault 
 	if err != nil {
 		return &fault{err: fmt.Errorf("make the body for %s: %w", hook.url.Host, err)}
 	}
-	ctx, cancel := context.WithTimeout(dial.Budget(ctx), attemptTime)
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
+	ctx = dial.Budget(ctx)
 	request, err := hook.request(ctx, n.id, time.Now(), body)
 	if err != nil {
 		return &fault{err: fmt.Errorf("ask %s: not a request that can be made", hook.url.Host)} // err may quote the URL

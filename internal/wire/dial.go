@@ -40,6 +40,9 @@ func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
 }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := dial.Await(ctx); err != nil {
+		return nil, err
+	}
 	plain := dial.Dialer()
 	if d.proxies.Has(address) {
 		conn, err := d.connect(ctx, &plain, network, address)

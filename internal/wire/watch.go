@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -43,7 +44,8 @@ type watch struct {
 
 // watched returns the request of one attempt, under a watch that runs until the headers arrive.
 func watched(req *http.Request, call Call, slot *slot, meter meter) (*http.Request, *watch) {
-	ctx, cancel := context.WithCancelCause(dial.Budget(req.Context()))
+	ctx, cancel := context.WithCancelCause(req.Context())
+	ctx = dial.Budget(ctx)
 	w := &watch{cancel: cancel}
 	patience := cmp.Or(call.Patience, stallTimeout)
 	if call.Deadline > 0 {
@@ -138,6 +140,9 @@ func (w *watch) end() {
 func because(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	own := errors.Is(cause, errStalled) || errors.Is(cause, ErrSlow) || errors.Is(cause, errDeadline)
+	if n := dial.Connections(ctx); err != nil && own && n > 0 {
+		return fmt.Errorf("%w, after %d connections for one request", cause, n)
+	}
 	if err != nil && own || errors.Is(err, context.Canceled) && cause != nil {
 		return cause
 	}
