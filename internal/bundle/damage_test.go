@@ -415,3 +415,138 @@ func TestCopies(t *testing.T) {
 		t.Error(l.Problems)
 	}
 }
+
+// TestSplitCopies: of two damaged copies of a volume, one has a good part of content that is split, and it is taken in any order of the copies. Each
+// problem names its copy.
+func TestSplitCopies(t *testing.T) {
+	from, good := stage(t, 1, 200_000), t.TempDir()
+	done := create(t, from, good, 150_000)
+	s, err := openSet([]string{good}, "")
+	must(t, err)
+	split, other := splitOf(t, s), s.places()[done.Volumes[0].Parts[0].Digest][0]
+	for _, swap := range []bool{false, true} {
+		a, b, into := t.TempDir(), t.TempDir(), t.TempDir()
+		must(t, errors.Join(os.CopyFS(a, os.DirFS(good)), os.CopyFS(b, os.DirFS(good))))
+		flipAt(t, filepath.Join(a, done.Volumes[other.volume].Name), other.at)
+		flipAt(t, filepath.Join(b, done.Volumes[split[0].volume].Name), split[0].at)
+		paths := []string{a, b}
+		if swap {
+			paths = []string{b, a}
+		}
+		l := load(t, into, paths...)
+		if diff := cmp.Diff(tagsOf(t, from), tagsOf(t, into)); diff != "" || !l.Whole() || len(l.Problems) != 2 {
+			t.Errorf("swapped %t: %v: %s", swap, l.Problems, diff)
+		}
+		v, err := Verify(t.Context(), paths, false)
+		must(t, err)
+		for _, problems := range [][]Problem{l.Problems, v.Problems} {
+			for i, dir := range paths {
+				of := func(p Problem) bool { return p.File == filepath.Join(dir, done.Volumes[split[0].volume].Name) }
+				if len(problems) < 2 || !of(problems[i]) {
+					t.Errorf("swapped %t: %v", swap, problems)
+				}
+			}
+		}
+	}
+}
+
+// splitOf returns the places of content that begins in the first volume and ends in another.
+func splitOf(t *testing.T, s *set) []place {
+	t.Helper()
+	parts := s.Volumes[0].Parts
+	places := s.places()[parts[len(parts)-1].Digest]
+	if len(parts) < 2 || len(places) < 2 {
+		t.Fatalf("%d parts, of which the last is in %d volumes", len(parts), len(places))
+	}
+	return places
+}
+
+func flipAt(t *testing.T, path string, at int64) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	must(t, err)
+	raw[at] ^= 1
+	must(t, os.WriteFile(path, raw, 0o600))
+}
+
+// TestUnreadableParts: parts of split content that cannot be read for a while are not lost. Where the medium has lost them, they are.
+func TestUnreadableParts(t *testing.T) {
+	from, good := stage(t, 1, 200_000), t.TempDir()
+	done := create(t, from, good, 150_000)
+	s, err := openSet([]string{good}, "")
+	must(t, err)
+	split := splitOf(t, s)
+	last := split[len(split)-1]
+	rest, first := t.TempDir(), t.TempDir()
+	must(t, errors.Join(os.CopyFS(first, os.DirFS(good)), os.Rename(filepath.Join(first, done.Volumes[last.volume].Name), filepath.Join(rest, done.Volumes[last.volume].Name))))
+	for name, c := range map[string]struct {
+		harm func(partial string) error
+		lost bool
+	}{
+		"a loop":   {func(partial string) error { return os.Symlink(filepath.Base(partial), partial) }, false},
+		"a folder": {func(partial string) error { return os.Mkdir(partial, 0o700) }, false},
+		"EIO":      {func(partial string) error { return os.Symlink("/proc/self/mem", partial) }, true},
+	} {
+		if _, err := os.Stat("/proc/self/mem"); c.lost && err != nil {
+			continue
+		}
+		into := t.TempDir()
+		load(t, into, first)
+		p := pool{dir: filepath.Join(into, stateDir, poolsDir, "plant-7")}
+		partial := p.path(last.Digest) + partialEnding
+		must(t, errors.Join(os.Rename(partial, partial+"-away"), c.harm(partial)))
+		if name != "a loop" { // a load was killed before it put them together
+			must(t, os.WriteFile(p.mark(last.Part), nil, 0o600))
+		}
+		l, err := Load(t.Context(), LoadOptions{Paths: []string{rest}, Into: into})
+		if c.lost {
+			if _, left := os.Stat(p.mark(split[0].Part)); err != nil || l.Whole() || !errors.Is(left, os.ErrNotExist) {
+				t.Errorf("%s: %v, %v", name, err, left)
+			}
+			continue
+		}
+		if err == nil {
+			t.Errorf("%s: no error: %v", name, l.Problems)
+		}
+		_ = os.Remove(partial)
+		_ = os.Remove(p.mark(last.Part))
+		must(t, os.Rename(partial+"-away", partial))
+		if l := load(t, into, rest); !l.Whole() || len(l.Problems) > 0 {
+			t.Errorf("%s: parts are lost: %v", name, l.Problems)
+		}
+	}
+}
+
+// TestCopiesAreReadOnce: where several folders have a volume that is whole, one copy is read, and once, as where one folder has it.
+func TestCopiesAreReadOnce(t *testing.T) {
+	readBytes := func() (n int64) {
+		raw, err := os.ReadFile("/proc/self/io")
+		if err != nil {
+			t.Skip("needs the count of what this process has read")
+		}
+		_, err = fmt.Sscanf(string(raw), "rchar: %d", &n)
+		must(t, err)
+		return n
+	}
+	from, a, b := stage(t, 2, 1_000_000), t.TempDir(), t.TempDir()
+	create(t, from, a, 0)
+	must(t, os.CopyFS(b, os.DirFS(a)))
+	for name, do := range map[string]func(paths ...string){
+		"verify": func(paths ...string) {
+			v, err := Verify(t.Context(), paths, false)
+			must(t, err)
+			if !v.Whole() {
+				t.Error(v.Problems)
+			}
+		},
+		"load": func(paths ...string) { load(t, t.TempDir(), paths...) },
+	} {
+		begin := readBytes()
+		do(a)
+		one := readBytes() - begin
+		do(a, b)
+		if two := readBytes() - begin - one; two > one+500_000 {
+			t.Errorf("%s: %d bytes were read of two copies, and %d of one", name, two, one)
+		}
+	}
+}

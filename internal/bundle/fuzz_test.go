@@ -188,8 +188,8 @@ func FuzzVolume(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		path := filepath.Join(t.TempDir(), "volume")
 		must(t, os.WriteFile(path, raw, 0o600))
-		k := &taker{checker{size: b.sizes(), good: map[image.Digest]bool{}, sums: map[image.Digest]*running{}}, map[image.Digest][]byte{}}
-		s := &set{Bundle: b, files: []string{path, ""}}
+		k := &taker{checker{size: b.sizes(), good: map[image.Digest]bool{}, sums: map[image.Digest]*running{}, wrong: map[image.Digest]bool{}}, map[image.Digest][]byte{}}
+		s := &set{Bundle: b, files: []string{path, ""}, copies: [][]string{{path}, nil}}
 		problems, err := s.scan(t.Context(), 0, make([]byte, chunk), k)
 		must(t, err)
 		if (len(problems) == 0) != (string(raw) == right) {

@@ -306,18 +306,9 @@ func (l *loader) ofManifest(err error, r Ref, d image.Digest) bool {
 
 // read reads the volumes that are there. One that is not is a problem if it has something that is missing.
 func (l *loader) read(ctx context.Context) error {
-	buffer := make([]byte, chunk)
-	for i := range l.pool.files {
-		if err := l.pool.choose(ctx, i); err != nil {
-			return err
-		}
-		for _, path := range l.pool.copies[i] { // of several, each is damaged, and one may have what another has not
-			l.pool.files[i] = path
-			problems, err := l.pool.volume(ctx, i, buffer)
-			if l.Problems = append(l.Problems, problems...); err != nil {
-				return err
-			}
-		}
+	problems, err := l.pool.volumes(ctx)
+	if l.Problems = append(l.Problems, problems...); err != nil {
+		return err
 	}
 	for i, path := range l.pool.files {
 		wanted := false

@@ -25,11 +25,13 @@ var ErrNoBundle = errors.New("no bundle: there is no file ID-NUMBER" + documentE
 const (
 	missing = "is missing"
 	notPart = "is not a part of the bundle"
+	// wrongParts is about content that is split over volumes.
+	wrongParts = "does not match its digest, put together from its parts"
 )
 
 // Problem is something of a bundle that is missing, damaged or too much.
 type Problem struct {
-	// File is the name of a file of the bundle.
+	// File is the name of a file of the bundle, or its path where there are several copies of it.
 	File string
 	// Digest is the content that is damaged; empty where it is not that of a manifest or a blob.
 	Digest image.Digest
@@ -50,7 +52,8 @@ type set struct {
 	document   string
 	raw        []byte
 	signatures map[string][]byte
-	// files are the paths of the volumes, empty for those that were not found, and copies all paths of each, those with the right size first.
+	// files are the paths of the volumes, empty for those that were not found, and copies all paths of each, those with the right size first. Of several,
+	// the one in files is that which was read last.
 	files  []string
 	copies [][]string
 	// extra are files that have names of volumes of this bundle, and are none.
@@ -187,7 +190,7 @@ func readSet(document string, files []string) (*set, error) {
 		return nil, err
 	}
 	s := &set{Bundle: b, document: document, raw: raw, signatures: signed, files: make([]string, len(b.Volumes)), copies: make([][]string, len(b.Volumes))}
-	at := map[string]int{}
+	at, right := map[string]int{}, make([]int, len(b.Volumes))
 	for i, v := range b.Volumes {
 		at[v.Name] = i
 	}
@@ -200,13 +203,13 @@ func readSet(document string, files []string) (*set, error) {
 			}
 			continue
 		}
-		info, err := os.Stat(path)
-		switch right := err == nil && info.Size() == b.Volumes[i].Size; {
-		case slices.Contains(s.copies[i], path):
+		if slices.Contains(s.copies[i], path) {
 			continue
-		case right:
-			s.copies[i] = slices.Insert(s.copies[i], 0, path)
-		default:
+		}
+		if info, err := os.Stat(path); err == nil && info.Size() == b.Volumes[i].Size {
+			s.copies[i] = slices.Insert(s.copies[i], right[i], path)
+			right[i]++
+		} else {
 			s.copies[i] = append(s.copies[i], path)
 		}
 		s.files[i] = s.copies[i][0]
@@ -214,22 +217,12 @@ func readSet(document string, files []string) (*set, error) {
 	return s, nil
 }
 
-// choose settles on a copy of a volume that is whole, if there are several copies and one is. An error is that of ctx.
-func (s *set) choose(ctx context.Context, i int) error {
-	if len(s.copies[i]) < 2 {
-		return nil
+// nameOf returns what problems call a volume that was found: its name, or of several copies the path.
+func (s *set) nameOf(i int) string {
+	if len(s.copies[i]) > 1 {
+		return s.files[i]
 	}
-	for _, path := range s.copies[i] {
-		whole, err := matches(ctx, path, s.Volumes[i].Digest)
-		if err != nil {
-			return err
-		}
-		if whole {
-			s.files[i], s.copies[i] = path, []string{path}
-			return nil
-		}
-	}
-	return nil
+	return s.Volumes[i].Name
 }
 
 // sink takes content out of volumes.
@@ -243,10 +236,10 @@ type sink interface {
 // scan reads a volume, compares it with what it has to be, and gives its content to a sink. What is wrong with the volume is among the problems; an
 // error is one of the sink, or the end of ctx. After a damage the rest is read all the same.
 func (s *set) scan(ctx context.Context, i int, buffer []byte, to sink) ([]Problem, error) {
-	v := s.Volumes[i]
+	v, name := s.Volumes[i], s.nameOf(i)
 	r := volumeReader{ctx: ctx, buffer: buffer, whole: sha256.New(), to: to}
 	problem := func(d image.Digest, format string, args ...any) {
-		r.problems = append(r.problems, Problem{File: v.Name, Digest: d, Text: fmt.Sprintf(format, args...)})
+		r.problems = append(r.problems, Problem{File: name, Digest: d, Text: fmt.Sprintf(format, args...)})
 	}
 	f, err := file.Open(s.files[i])
 	if err != nil {

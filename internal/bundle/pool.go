@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 
 	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
@@ -37,6 +39,8 @@ type pool struct {
 	lacks map[image.Digest]bool
 	// unread are errors of content that is in a layout and cannot be read. It counts as missing.
 	unread map[image.Digest]error
+	// wrong is content that did not match its digest when it was put together. Other copies of volumes may have brought it since.
+	wrong []Problem
 
 	out    *os.File
 	sum    hash.Hash
@@ -63,8 +67,8 @@ func (p *pool) marks(part Part) (there, doubtful bool) {
 
 // startPartial forgets marks without what they are about.
 func (p *pool) startPartial(d image.Digest) error {
-	if _, err := os.Stat(p.path(d) + partialEnding); err == nil {
-		return nil
+	if _, err := os.Stat(p.path(d) + partialEnding); !errors.Is(err, os.ErrNotExist) {
+		return err //nolint:wrapcheck // it names the file
 	}
 	return p.unmark(d)
 }
@@ -84,8 +88,11 @@ func (p *pool) has(ctx context.Context, d image.Digest) (bool, error) {
 		return !p.lacks[d], nil
 	}
 	whole, err := matches(ctx, p.path(d), d)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
 	if err != nil {
-		return false, err
+		p.unread[d] = err
 	}
 	if whole {
 		p.where[d] = p.path(d)
@@ -108,11 +115,14 @@ func (p *pool) has(ctx context.Context, d image.Digest) (bool, error) {
 	return false, nil
 }
 
-// matches reports whether a file is there and matches a digest. One that cannot be read does not. An error is that of ctx.
+// matches reports whether a file is there and matches a digest.
 func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 	f, err := file.Open(path)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	defer f.Close()
 	sum := image.Hash(d)
@@ -126,7 +136,7 @@ func matches(ctx context.Context, path string, d image.Digest) (bool, error) {
 		case ctx.Err() != nil:
 			return false, ctx.Err()
 		case err != nil:
-			return false, nil
+			return false, err //nolint:wrapcheck // it names the file
 		}
 	}
 }
@@ -193,6 +203,37 @@ func (p *pool) close() {
 // doubtful is what the mark of a part says that is of a damaged volume.
 const doubtful = "of a damaged volume"
 
+// volumes takes the content of all volumes, and returns what is wrong with those of which no copy is whole. It reads second copies once what the first ones
+// have was put together, since their parts replace those of the first.
+func (p *pool) volumes(ctx context.Context) ([]Problem, error) {
+	buffer := make([]byte, chunk)
+	problems := make([][]Problem, len(p.files))
+	for copied, more := 0, true; more; copied++ {
+		more = false
+		for i, paths := range p.copies {
+			if copied >= len(paths) || copied > 0 && problems[i] == nil {
+				continue
+			}
+			more = true
+			p.files[i] = paths[copied]
+			found, err := p.volume(ctx, i, buffer)
+			if problems[i] = append(problems[i], found...); err != nil {
+				return slices.Concat(problems...), err
+			}
+			if len(found) == 0 {
+				problems[i] = nil
+			}
+		}
+	}
+	all := slices.Concat(problems...)
+	for _, wrong := range p.wrong {
+		if p.where[wrong.Digest] == "" {
+			all = append(all, wrong)
+		}
+	}
+	return all, nil
+}
+
 // volume takes the content of a volume.
 func (p *pool) volume(ctx context.Context, i int, buffer []byte) ([]Problem, error) {
 	p.marked = nil
@@ -220,8 +261,8 @@ func (p *pool) volume(ctx context.Context, i int, buffer []byte) ([]Problem, err
 		if err != nil {
 			return problems, err
 		}
-		if wrong {
-			problems = append(problems, Problem{p.Volumes[i].Name, part.Digest, "does not match its digest, put together from its parts"})
+		if wrong && !slices.ContainsFunc(p.wrong, func(w Problem) bool { return w.Digest == part.Digest }) {
+			p.wrong = append(p.wrong, Problem{p.Volumes[i].Name, part.Digest, wrongParts})
 		}
 	}
 	return problems, nil
@@ -247,7 +288,7 @@ func (p *pool) assemble(ctx context.Context, d image.Digest) (wrong bool, err er
 		return false, err //nolint:wrapcheck // it names the file
 	}
 	whole, err := matches(ctx, partial, d)
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.EIO) { // which another call may read
 		return false, err
 	}
 	if !whole {

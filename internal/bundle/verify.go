@@ -42,7 +42,7 @@ func Verify(ctx context.Context, paths []string, quick bool, keys ...signature.F
 		return Verified{}, err
 	}
 	v := Verified{Signer: signer, Bundle: s.Bundle, SHA256: image.DigestOf(s.raw, "")}
-	c := &checker{size: s.sizes(), good: map[image.Digest]bool{}, sums: map[image.Digest]*running{}}
+	c := &checker{size: s.sizes(), good: map[image.Digest]bool{}, sums: map[image.Digest]*running{}, wrong: map[image.Digest]bool{}}
 	buffer := make([]byte, chunk)
 	for i, path := range s.files {
 		var problems []Problem
@@ -52,9 +52,7 @@ func Verify(ctx context.Context, paths []string, quick bool, keys ...signature.F
 		case quick:
 			problems = s.glance(i, c)
 		default:
-			if err = s.choose(ctx, i); err == nil {
-				problems, err = s.scan(ctx, i, buffer, c)
-			}
+			problems, err = s.check(ctx, i, buffer, c)
 		}
 		if v.Problems = append(v.Problems, problems...); err != nil {
 			return v, err
@@ -73,12 +71,37 @@ func Verify(ctx context.Context, paths []string, quick bool, keys ...signature.F
 	return v, ctx.Err()
 }
 
+// check reads a volume: of several copies, up to one that is whole. If none is, content that is split goes on from the last one, though Load tries others.
+func (s *set) check(ctx context.Context, i int, buffer []byte, c *checker) (all []Problem, err error) {
+	before := c.sums
+	for _, path := range s.copies[i] {
+		s.files[i] = path
+		if c.sums, err = clones(before); err != nil {
+			return all, err
+		}
+		problems, err := s.scan(ctx, i, buffer, c)
+		if all = append(all, problems...); err != nil {
+			return all, err
+		}
+		if len(problems) == 0 {
+			all = nil
+			break
+		}
+	}
+	for _, p := range s.Volumes[i].Parts {
+		if c.wrong[p.Digest] && !c.good[p.Digest] {
+			all = append(all, Problem{s.Volumes[i].Name, p.Digest, wrongParts})
+		}
+		delete(c.wrong, p.Digest)
+	}
+	return all, nil
+}
+
 // lost returns the refs that lead to something that is not good.
 func (s *set) lost(good map[image.Digest]bool) (lost []Ref) {
 	places := s.places()
-	read := func(d image.Digest) ([]byte, error) { return s.read(places[d]) }
 	for _, r := range s.Refs {
-		all, unread := reach(r.descriptor(), read)
+		all, unread := reach(r.descriptor(), func(d image.Digest) ([]byte, error) { return s.read(places[d]) })
 		bad := slices.ContainsFunc(all, func(p layout.Part) bool { return !good[p.Digest] && !p.Elsewhere })
 		if bad || len(unread) > 0 {
 			lost = append(lost, r)
@@ -93,12 +116,26 @@ type checker struct {
 	good map[image.Digest]bool
 	// sums are of content that goes on in the next volume.
 	sums map[image.Digest]*running
+	// wrong is content of several volumes that does not match its digest, which is not the fault of the last of these.
+	wrong map[image.Digest]bool
 }
 
 // running is a hash of the first bytes of some content.
 type running struct {
 	hash.Hash
 	at int64
+}
+
+func clones(sums map[image.Digest]*running) (map[image.Digest]*running, error) {
+	all := make(map[image.Digest]*running, len(sums))
+	for d, sum := range sums {
+		h, err := sum.Hash.(hash.Cloner).Clone()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it never fails
+		}
+		all[d] = &running{h, sum.at}
+	}
+	return all, nil
 }
 
 func (c *checker) begin(_ context.Context, p Part) (io.Writer, []io.Writer, error) {
@@ -119,10 +156,14 @@ func (c *checker) end(p Part, all bool) (string, error) {
 		return "", nil
 	}
 	delete(c.sums, p.Digest)
-	if !all || !image.HasSum(p.Digest, sum.Hash) {
+	switch {
+	case all && image.HasSum(p.Digest, sum.Hash):
+		c.good[p.Digest] = true
+	case all && p.number > 0:
+		c.wrong[p.Digest] = true
+	default:
 		return "does not match its digest", nil
 	}
-	c.good[p.Digest] = true
 	return "", nil
 }
 
@@ -131,9 +172,9 @@ func (s *set) glance(i int, c *checker) []Problem {
 	v := s.Volumes[i]
 	switch info, err := os.Stat(s.files[i]); {
 	case err != nil:
-		return []Problem{{File: v.Name, Text: fmt.Sprintf("cannot be read: %v", err)}}
+		return []Problem{{File: s.nameOf(i), Text: fmt.Sprintf("cannot be read: %v", err)}}
 	case info.Size() != v.Size:
-		return []Problem{{File: v.Name, Text: fmt.Sprintf("has %d bytes, and %d are wanted", info.Size(), v.Size)}}
+		return []Problem{{File: s.nameOf(i), Text: fmt.Sprintf("has %d bytes, and %d are wanted", info.Size(), v.Size)}}
 	}
 	for _, p := range v.Parts {
 		sum := c.sums[p.Digest]
@@ -173,11 +214,28 @@ func (s *set) places() map[image.Digest][]place {
 	return all
 }
 
-// read reads a manifest out of the volumes.
-func (s *set) read(places []place) ([]byte, error) {
+// read reads a manifest out of the volumes, or out of other copies of these.
+func (s *set) read(places []place) (raw []byte, err error) {
+	copies := 1
+	for _, p := range places {
+		copies = max(copies, len(s.copies[p.volume]))
+	}
+	for i := range copies {
+		if raw, err = s.readCopy(places, i); err == nil {
+			break
+		}
+	}
+	return raw, err
+}
+
+func (s *set) readCopy(places []place, i int) ([]byte, error) {
 	var raw []byte
 	for _, p := range places {
-		f, err := file.Open(s.files[p.volume])
+		paths := s.copies[p.volume]
+		if len(paths) == 0 {
+			return nil, image.ErrAbsent
+		}
+		f, err := file.Open(paths[min(i, len(paths)-1)])
 		if err != nil {
 			return nil, err
 		}
