@@ -67,9 +67,7 @@ func (s *Store) SetTags(ctx context.Context, repo image.Repository, tags []Tagge
 	if err != nil {
 		return err
 	}
-	for _, t := range tags {
-		ix.set(t.Tag, t.Descriptor)
-	}
+	ix.set(tags...)
 	return s.indexes.write(repo.Path, ix)
 }
 

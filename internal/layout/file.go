@@ -13,9 +13,9 @@ import (
 	"github.com/draysync/dray/internal/file"
 )
 
-// readBounded reads a file of at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	raw, err := file.Read(path, limit)
+// readBounded reads a file that has no more bytes than a manifest may.
+func readBounded(path string) ([]byte, error) {
+	raw, err := file.Read(path, MaxManifest)
 	return raw, absentIfMissing(err)
 }
 

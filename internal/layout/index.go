@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/draysync/dray/internal/file"
 	"github.com/draysync/dray/internal/image"
 )
 
@@ -79,11 +80,16 @@ func readIndex(dir string) (*index, error) {
 }
 
 func indexBytes(dir string) ([]byte, error) {
-	raw, err := readBounded(filepath.Join(dir, indexFile), maxIndex)
-	if errors.Is(err, image.ErrAbsent) {
-		err = fmt.Errorf("%s is not an OCI layout: %w", dir, err)
+	raw, err := file.Read(filepath.Join(dir, indexFile), maxIndex)
+	return raw, noLayout(dir, err)
+}
+
+// noLayout returns an error of reading the index.json of a directory: one without it is not a layout.
+func noLayout(dir string, err error) error {
+	if err = absentIfMissing(err); errors.Is(err, image.ErrAbsent) {
+		return fmt.Errorf("%s is not an OCI layout: %w", dir, err)
 	}
-	return raw, err
+	return err
 }
 
 // indexOf parses the index.json of a layout.
@@ -183,16 +189,30 @@ func (ix *index) ambiguous(tag string) error {
 	return nil
 }
 
-// set makes a tag name a manifest, at the tag's position. Entries with full names belong to others.
-func (ix *index) set(tag string, d image.Descriptor) {
-	e := entry{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Annotations: map[string]string{refName: tag}}
-	place := slices.IndexFunc(ix.entries, func(old entry) bool { return old.name() == tag })
-	if place < 0 {
-		ix.entries = append(ix.entries, e)
-		return
+// set makes tags name manifests, each at the tag's position. Entries with full names belong to others.
+func (ix *index) set(tags ...Tagged) {
+	next := map[string]entry{}
+	for _, t := range tags {
+		next[t.Tag] = entry{MediaType: t.MediaType, Digest: t.Digest, Size: t.Size, Annotations: map[string]string{refName: t.Tag}}
 	}
-	ix.entries[place] = e
-	ix.entries = slices.Concat(ix.entries[:place+1], slices.DeleteFunc(slices.Clone(ix.entries[place+1:]), func(old entry) bool { return old.name() == tag }))
+	all, placed := make([]entry, 0, len(ix.entries)+len(next)), map[string]bool{}
+	place := func(tag string, e entry) {
+		if !placed[tag] {
+			all = append(all, e)
+		}
+		placed[tag] = true
+	}
+	for _, old := range ix.entries {
+		if e, ok := next[old.name()]; ok {
+			place(old.name(), e)
+		} else {
+			all = append(all, old)
+		}
+	}
+	for _, t := range tags {
+		place(t.Tag, next[t.Tag])
+	}
+	ix.entries = all
 }
 
 func (ix *index) bytes() ([]byte, error) {
@@ -247,7 +267,7 @@ func referrersOf(dir string, ix *index, subject image.Digest) (*index, error) {
 	if !found {
 		return newIndex(), nil
 	}
-	raw, err := readBounded(blobPath(dir, e.Digest), MaxManifest)
+	raw, err := readBounded(blobPath(dir, e.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return newIndex(), nil
 	}
@@ -282,7 +302,7 @@ func addReferrer(dir string, ix *index, subject image.Digest, m image.Manifest) 
 	if err := writeFile(dir, blobPath(dir, d.Digest), raw); err != nil {
 		return err
 	}
-	ix.set(image.ReferrersTag(subject), d)
+	ix.set(Tagged{image.ReferrersTag(subject), d})
 	return nil
 }
 

@@ -52,7 +52,7 @@ func New() *Store { return &Store{} }
 // Tags returns the tags, sorted, and the names that contain none, such as that of an image with its digest. If no entry has a name, as in what buildx
 // and skopeo write without one, the digests stand for them. A directory that is not a layout is absent.
 func (s *Store) Tags(repo image.Repository) ([]string, error) {
-	ix, err := s.indexes.read(repo.Path)
+	ix, err := s.indexes.look(repo.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s *Store) Tags(repo image.Repository) ([]string, error) {
 
 // Digests returns what index.json names, with a tag or without one, in its order.
 func (s *Store) Digests(repo image.Repository) (all []image.Digest, err error) {
-	ix, err := s.indexes.read(repo.Path)
+	ix, err := s.indexes.look(repo.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -84,14 +84,15 @@ func (s *Store) Digests(repo image.Repository) (all []image.Digest, err error) {
 // Head resolves a tag or a digest.
 func (s *Store) Head(r image.Reference) (image.Descriptor, error) {
 	d := image.Descriptor{Digest: r.Digest}
-	ix, err := s.indexes.read(r.Path)
+	ix, err := s.indexes.look(r.Path)
 	if err != nil {
 		return d, err
 	}
-	if err := ix.ambiguous(r.Tag); r.Digest == "" && err != nil {
+	part := ix.of(r)
+	if err := part.ambiguous(r.Tag); r.Digest == "" && err != nil {
 		return d, err
 	}
-	e, found := ix.find(r)
+	e, found := part.find(r)
 	if !found && r.Digest == "" {
 		return d, fmt.Errorf("tag %s: %w%s", r.Tag, image.ErrAbsent, ix.insteadOf())
 	}
@@ -129,7 +130,7 @@ func (s *Store) Manifest(r image.Reference) (image.Manifest, error) {
 	if err := m.Digest.Validate(); err != nil {
 		return m, fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
-	raw, err := readBounded(blobPath(r.Path, m.Digest), MaxManifest)
+	raw, err := readBounded(blobPath(r.Path, m.Digest))
 	if err != nil {
 		return m, err
 	}
@@ -191,7 +192,7 @@ func (s *Store) PutManifest(ctx context.Context, r image.Reference, m image.Mani
 		}
 	}
 	if r.Tag != "" {
-		ix.set(r.Tag, m.Descriptor)
+		ix.set(Tagged{r.Tag, m.Descriptor})
 	}
 	return s.indexes.write(r.Path, ix)
 }
@@ -237,7 +238,7 @@ func writeVersion(dir string) error {
 
 // checkVersion reads that file.
 func checkVersion(dir string) error {
-	raw, err := readBounded(filepath.Join(dir, layoutFile), MaxManifest)
+	raw, err := readBounded(filepath.Join(dir, layoutFile))
 	if err != nil {
 		return fmt.Errorf("%s is not an OCI layout: %w", dir, err)
 	}

@@ -37,7 +37,7 @@ func TestWholeNames(t *testing.T) {
 		t.Errorf("a tag that one name ends in finds %v", e)
 	}
 	for _, tag := range []string{"1.25", "1.36", "1.25"} {
-		ix.set(tag, image.Descriptor{Digest: d(tag)})
+		ix.set(Tagged{tag, image.Descriptor{Digest: d(tag)}})
 		if e, _ := ix.find(image.Reference{Tag: tag}); e.Digest != d(tag) || ix.ambiguous(tag) != nil {
 			t.Errorf("%s, once written, is %v", tag, e)
 		}

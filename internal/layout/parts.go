@@ -49,7 +49,7 @@ func (p part) isBlob(read func(image.Digest) ([]byte, error)) bool {
 
 // manifestsOf reads manifests of a layout, at most MaxManifest bytes each.
 func manifestsOf(dir string) func(image.Digest) ([]byte, error) {
-	return func(d image.Digest) ([]byte, error) { return readBounded(blobPath(dir, d), MaxManifest) }
+	return func(d image.Digest) ([]byte, error) { return readBounded(blobPath(dir, d)) }
 }
 
 // parts are the descriptors of a manifest.

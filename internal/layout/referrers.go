@@ -12,11 +12,11 @@ import (
 // Referrers returns the referrers of a manifest: those that are listed under its fallback tag, and those that index.json has without a name, as oras
 // writes them. Of the latter, what is missing or damaged cannot be told from the manifests of other images, and is left out.
 func (s *Store) Referrers(repo image.Repository, d image.Digest) ([]image.Referrer, error) {
-	ix, err := s.indexes.read(repo.Path)
+	ix, err := s.indexes.look(repo.Path)
 	if err != nil {
 		return nil, err
 	}
-	list, err := referrersOf(repo.Path, ix, d)
+	list, err := referrersOf(repo.Path, ix.of(image.Reference{Tag: image.ReferrersTag(d)}), d)
 	if errors.Is(err, errNoList) {
 		list, err = newIndex(), nil
 	}

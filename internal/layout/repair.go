@@ -218,7 +218,7 @@ func (r *repair) tree(p part, depth int) tree {
 
 // below adds what is below a manifest, and reports whether it is complete.
 func (r *repair) below(d image.Digest, depth int, t *tree) bool {
-	raw, err := readBounded(blobPath(r.dir, d), MaxManifest)
+	raw, err := readBounded(blobPath(r.dir, d))
 	if err != nil {
 		return false
 	}

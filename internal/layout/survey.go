@@ -159,7 +159,7 @@ func (s *survey) entry(ctx context.Context, p part, tag string, depth int) {
 func (s *survey) manifest(ctx context.Context, p part, tag string, depth int) {
 	before := s.seen[p.Digest]
 	s.seen[p.Digest], s.walked[p.Digest] = true, true
-	raw, err := readBounded(blobPath(s.dir, p.Digest), MaxManifest)
+	raw, err := readBounded(blobPath(s.dir, p.Digest))
 	switch {
 	case errors.Is(err, image.ErrAbsent):
 		s.problem(p.Digest, tag, "the manifest is missing")

@@ -82,7 +82,12 @@ func Look(dir string, old *View) (*View, error) {
 
 // is reports whether a file is the one that was read, unchanged. A file that changed just before it was read may have changed again since.
 func (v *View) is(info fs.FileInfo) bool {
-	return os.SameFile(v.info, info) && stampOf(v.info) == stampOf(info) && v.read.Sub(info.ModTime()) > settled
+	return unchanged(v.info, info, v.read)
+}
+
+// unchanged reports whether a file is as it was when it was read at a time.
+func unchanged(before, now fs.FileInfo, read time.Time) bool {
+	return os.SameFile(before, now) && stampOf(before) == stampOf(now) && read.Sub(now.ModTime()) > settled
 }
 
 func (v *View) take(ix *index) {
