@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -177,14 +178,21 @@ func (c *cluster) hang(through int) (at int) {
 	c.t.Helper()
 	r := c.replicas[through]
 	r.until(c.t, "the job is idle", func() bool { return find(r.status(c.t), "asked").State == record.JobIdle })
-	c.source.Inject(registry.Fault{Hang: true, Times: 1, Match: func(r *http.Request) bool { return r.URL.Path == "/v2/asked/tags/list" }})
+	var hangs atomic.Bool
+	c.source.Inject(registry.Fault{Hang: true, Times: 1, Match: func(r *http.Request) bool {
+		if r.URL.Path != "/v2/asked/tags/list" {
+			return false
+		}
+		hangs.Store(true)
+		return true
+	}})
 	if _, err := r.client.Sync(c.t.Context(), "asked"); err != nil {
 		c.t.Fatal(err)
 	}
-	r.until(c.t, "the job runs", func() bool {
+	r.until(c.t, "the job hangs", func() bool { // not only runs: whoever takes it over would hang else
 		j := find(r.status(c.t), "asked")
 		at = slices.IndexFunc(c.desks, func(d desk) bool { return j.Replica != "" && c.desks[replicaOf(j.Replica)].config == d.config })
-		return at >= 0
+		return at >= 0 && hangs.Load()
 	})
 	return at
 }
