@@ -18,7 +18,7 @@ import (
 // window, nothing is pulled twice, and when one is killed the other goes on.
 func TestReplicasShareABudget(t *testing.T) {
 	timed(t)
-	const repositories, tags, limit, keep, window = 4, 6, 14, 4, 12 * time.Second
+	const repositories, tags, limit, keep, window = 4, 9, 14, 4, 12 * time.Second // four windows: who comes first may have all of one
 	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
 	for i := range repositories {
 		for tag := range tags {
