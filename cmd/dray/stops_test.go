@@ -169,8 +169,21 @@ func (h *hung) blocked() *os.File {
 		return nil
 	}
 	h.t.Cleanup(func() { _, _ = r.Close(), w.Close() })
-	_ = w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	_, _ = w.Write(make([]byte, 1<<20)) // until nothing more fits
+	raw, err := w.SyscallConn()
+	if err != nil {
+		h.t.Error(err)
+		return nil
+	}
+	err = raw.Control(func(fd uintptr) {
+		for chunk := make([]byte, 1<<12); len(chunk) > 0; { // what does not fit by the page may fit by the byte
+			if _, err := syscall.Write(int(fd), chunk); err != nil {
+				chunk = chunk[:len(chunk)/2]
+			}
+		}
+	})
+	if err != nil {
+		h.t.Error(err)
+	}
 	return w
 }
 
