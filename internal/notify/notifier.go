@@ -2,7 +2,7 @@
 package notify
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -114,9 +114,7 @@ func (n *Notifier) send(lines ...string) error {
 	if n.socket[0] != '/' && n.socket[0] != '@' {
 		return fmt.Errorf("notify the service manager: NOTIFY_SOCKET=%q is neither a path nor an abstract name", n.socket)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), n.patience)
-	defer cancel()
-	if err := write(ctx, n.socket, strings.Join(lines, "\n")); err != nil {
+	if err := write(n.socket, strings.Join(lines, "\n"), n.patience); err != nil {
 		return fmt.Errorf("notify the service manager: %w", err)
 	}
 	return nil
@@ -124,17 +122,17 @@ func (n *Notifier) send(lines ...string) error {
 
 // write takes a socket of its own each time, so that a manager that was restarted is reached again. A name that begins with @
 // is abstract to package net too.
-func write(ctx context.Context, socket, message string) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unixgram", socket)
+func write(socket, message string, patience time.Duration) error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"}) // waits for nothing
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }() // what was written has been taken
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetWriteDeadline(deadline); err != nil {
-			return err
-		}
+	if err := conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return err
 	}
-	_, err = conn.Write([]byte(message))
+	if _, err = conn.Write([]byte(message)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return writeAtOnce(conn, message, err) // the time may have passed while this process stood still
+	}
 	return err
 }

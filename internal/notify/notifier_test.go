@@ -25,7 +25,7 @@ func manager(t *testing.T, address string) (next func() string) {
 	t.Cleanup(func() { conn.Close() })
 	return func() string {
 		t.Helper()
-		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		data := make([]byte, 8192)
@@ -180,6 +180,20 @@ func TestDeafManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := next(); got != "WATCHDOG=1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestLate: a manager that has room is told, also if the time for it passed while this process stood still.
+func TestLate(t *testing.T) {
+	address := shortPath(t)
+	next := manager(t, address)
+	n := New(environment("NOTIFY_SOCKET=" + address))
+	n.patience = -time.Second
+	if err := n.Ready(""); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(); got != "READY=1" {
 		t.Errorf("got %q", got)
 	}
 }
