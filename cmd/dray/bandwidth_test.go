@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,6 +61,44 @@ func (w weighing) Write(p []byte) (int, error) {
 	}
 }
 
+// speed is how fast a count of bytes grows.
+type speed struct {
+	count *atomic.Int64
+	// parts are how much was counted in short times, one after another.
+	parts []part
+}
+
+type part struct{ bytes, seconds float64 }
+
+// measure takes real time, as that is what is measured.
+func (s *speed) measure(length time.Duration) {
+	for began, bytes, at := time.Now(), s.count.Load(), time.Now(); time.Since(began) < length; {
+		time.Sleep(length / 50)
+		n, now := s.count.Load(), time.Now()
+		s.parts = append(s.parts, part{float64(n - bytes), now.Sub(at).Seconds()})
+		bytes, at = n, now
+	}
+}
+
+// mean is that of all the time, in bytes a second.
+func (s *speed) mean() float64 {
+	var all part
+	for _, p := range s.parts {
+		all.bytes, all.seconds = all.bytes+p.bytes, all.seconds+p.seconds
+	}
+	return all.bytes / all.seconds
+}
+
+// usual is the speed while the machine does nothing else: that of the fastest quarter of the time at least.
+func (s *speed) usual() float64 {
+	var speeds []float64
+	for _, p := range s.parts {
+		speeds = append(speeds, p.bytes/p.seconds)
+	}
+	slices.Sort(speeds)
+	return speeds[len(speeds)*3/4]
+}
+
 // TestBandwidth syncs two images between registries on this machine: for ten seconds as fast as the config says, by registry and in all, and
 // then, after a reload, as fast as it goes.
 func TestBandwidth(t *testing.T) {
@@ -104,30 +143,22 @@ func TestBandwidth(t *testing.T) {
 			d.write(d.config, text(tt.top, tt.source))
 			r := launch(t, d.config, d.socket)
 			r.until(t, "a MiB has arrived", func() bool { return target.in.Load() > 1<<20 })
-			speeds := func() (all map[string]float64, slow bool) {
-				fetched, sent, start := source.out.Load(), target.in.Load(), time.Now()
-				time.Sleep(10 * time.Second) // what is measured is real time
-				all = map[string]float64{}
-				for what, n := range map[string]int64{"fetched": source.out.Load() - fetched, "sent": target.in.Load() - sent} {
-					all[what] = float64(n)/time.Since(start).Seconds()/tt.want - 1
-					t.Logf("%s: %+.1f %%", what, 100*all[what])
-					slow = slow || all[what] < -0.05
-				}
-				return all, slow
+			var measured sync.WaitGroup
+			for what, s := range map[string]*speed{"fetched": {count: &source.out}, "sent": {count: &target.in}} {
+				measured.Go(func() {
+					s.measure(10 * time.Second)
+					mean, usual := s.mean()/tt.want-1, s.usual()/tt.want-1
+					t.Logf("%s: %+.1f %%, when nothing was in the way %+.1f %%", what, 100*mean, 100*usual)
+					most := 0.05
+					if what == "fetched" {
+						most = 0.1 // the connections' buffers are between it and dray
+					}
+					if mean > most || usual < -most {
+						t.Errorf("%s: %+.1f %% of %.0f bytes a second, when nothing was in the way %+.1f %%", what, 100*mean, tt.want, 100*usual)
+					}
+				})
 			}
-			all, slow := speeds()
-			if slow { // the machine may have had something else to do
-				all, _ = speeds()
-			}
-			for what, off := range all {
-				most := 0.05
-				if what == "fetched" {
-					most = 0.1 // the connections' buffers are between it and dray
-				}
-				if math.Abs(off) > most {
-					t.Errorf("%s: %+.1f %% of %.0f bytes a second", what, 100*off, tt.want)
-				}
-			}
+			measured.Wait()
 			held := float64(8*(24<<20)-target.in.Load()) / tt.want // seconds, if it went on so
 			d.write(d.config, text("", ""))
 			if err := r.client.Reload(t.Context()); err != nil {
@@ -135,7 +166,7 @@ func TestBandwidth(t *testing.T) {
 			}
 			freed := time.Now()
 			r.until(t, "the run has ended", func() bool { return r.status(t).Jobs[0].Last != nil })
-			if took := time.Since(freed).Seconds(); took > max(5, held/2) {
+			if took := time.Since(freed).Seconds(); took > 0.75*held {
 				t.Errorf("without a limit it takes another %.1f s, with it %.1f", took, held)
 			}
 			if err := r.status(t).Jobs[0].Last.Error; err != "" {

@@ -88,7 +88,7 @@ func newReaderOf(t *testing.T, source, target *registry.Registry, size int64) *r
 		}
 	}
 	r := &reader{dir: t.TempDir(), source: start(t, source), target: start(t, target)}
-	port, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := net.Listen("tcp", "127.0.0.2:0") // where nothing else listens, so that the port stays free
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func (r *reader) command(line string) (string, bool) {
 	case program != "dray":
 		return "", false
 	case strings.HasPrefix(rest, "run"): // goes on until the end; the next lines find it at work
-		return "dray run 2>run.log & for i in $(seq 100); do ./dray status >/dev/null 2>&1 && break; sleep 0.1; done; cat run.log", true
+		return "dray run 2>run.log & for i in $(seq 600); do ./dray status >/dev/null 2>&1 && break; sleep 0.1; done; cat run.log", true
 	}
 	if command, code, ok := strings.Cut(line, "# exit code "); ok {
 		return "code=0; " + command + " || code=$?; [ $code = " + code[:1] + " ]", true

@@ -275,12 +275,16 @@ func TestWaitStaysUntilDone(t *testing.T) {
 	if err := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{}).Push(content, "in/app", "1"); err != nil {
 		t.Fatal(err)
 	}
-	until := time.Now().Add(40 * time.Second)
+	header, asks := http.Header{}, 40*time.Second // more than dray waits in a run
 	limited := registry.Fault{
 		Match: func(r *http.Request) bool {
-			return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/")
+			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/manifests/") {
+				return false
+			}
+			header.Set("Retry-After", fmt.Sprint(time.Now().Add(asks).Unix()))
+			return true
 		},
-		Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {fmt.Sprint(until.Unix())}},
+		Status: http.StatusTooManyRequests, Header: header,
 	}
 	heal := content.Inject(limited)
 	source, target := start(t, content), start(t, copied)
@@ -290,7 +294,7 @@ func TestWaitStaysUntilDone(t *testing.T) {
 		t.Fatalf("exit code %d, %+v\n%s", a.code, doc.Totals, a.out)
 	}
 	heal()
-	limited.Header, limited.Times = http.Header{"Retry-After": {fmt.Sprint(time.Now().Add(31 * time.Second).Unix())}}, 1
+	asks, limited.Times = 31*time.Second, 1
 	content.Inject(limited)
 	if doc, a = drayJSON(t, "sync", "--wait", "-c", config); a.code != exitDone || doc.Totals.Import != 1 || doc.Totals.Deferred != 0 {
 		t.Errorf("with --wait: exit code %d, %+v\n%s", a.code, doc.Totals, a.out)
