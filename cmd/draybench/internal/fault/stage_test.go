@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
 )
@@ -117,27 +119,34 @@ func TestCredentialAtAnotherHostIsSeen(t *testing.T) {
 
 func TestLimitHoldsUntilThePauseIsOver(t *testing.T) {
 	t.Parallel()
-	for _, s := range limits(Source)[:3] {
-		t.Run(s.name(), func(t *testing.T) {
+	for _, form := range forms() {
+		t.Run(form.name, func(t *testing.T) {
 			t.Parallel()
-			st := perform(t, newFixture(), s)
-			url := st.source.server.URL + "/v2/library/app-00/manifests/1.0.0"
-			var underWay sync.WaitGroup
-			for range 2 {
-				underWay.Go(func() {
-					if status, header := send(t, http.MethodGet, url, "", nil); status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
-						t.Errorf("%d, %v", status, header)
+			synctest.Test(t, func(t *testing.T) {
+				st := &stage{}
+				l := &limit{form: form, stage: st, asked: map[string]*pauseOf{}}
+				request := httptest.NewRequest(http.MethodGet, "/v2/library/app-00/manifests/1.0.0", nil)
+				for range 2 {
+					answer := httptest.NewRecorder()
+					if refused := l.refuses(request); !refused {
+						t.Error("it is not refused")
 					}
-				})
-			}
-			underWay.Wait()
-			if len(st.flaws) != 0 {
-				t.Errorf("a request that was under way counts as early: %q", st.flaws)
-			}
-			rest(t.Context(), 2*meanwhile)
-			if send(t, http.MethodGet, url, "", nil); len(st.flaws) != 1 {
-				t.Errorf("flaws after an early request: %q", st.flaws)
-			}
+					if l.answer(answer, request, nil); answer.Code != http.StatusTooManyRequests || answer.Header().Get("Retry-After") == "" {
+						t.Errorf("%d, %v", answer.Code, answer.Header())
+					}
+					time.Sleep(meanwhile)
+				}
+				if len(st.flaws) != 0 {
+					t.Errorf("a request that was under way counts as early: %q", st.flaws)
+				}
+				if refused := l.refuses(request); !refused || len(st.flaws) != 1 {
+					t.Errorf("an early request is refused: %t, flaws: %q", refused, st.flaws)
+				}
+				time.Sleep(time.Until(l.asked[purpose(request)].until))
+				if refused := l.refuses(request); refused || len(st.flaws) != 1 {
+					t.Errorf("a later request is refused: %t, flaws: %q", refused, st.flaws)
+				}
+			})
 		})
 	}
 }

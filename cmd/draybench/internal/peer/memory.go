@@ -64,17 +64,16 @@ type peakWatch struct {
 	peak chan int64
 }
 
-// watchPeak looks at a process until stop.
+// watchPeak looks at a process at once, and until stop.
 func watchPeak(pid int) *peakWatch {
 	w := &peakWatch{end: make(chan struct{}), peak: make(chan int64, 1)}
-	go w.run(fmt.Sprint(pid))
+	go w.run(fmt.Sprint(pid), highWater(fmt.Sprint(pid)))
 	return w
 }
 
-func (w *peakWatch) run(pid string) {
+func (w *peakWatch) run(pid string, peak int64) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	var peak int64
 	for {
 		select {
 		case <-tick.C:

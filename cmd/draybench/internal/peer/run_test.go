@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +126,16 @@ func testRun(t *testing.T, tls bool) {
 	}
 }
 
+// fifo makes a pipe by which a program and a test wait for each other.
+func fifo(t *testing.T, folder string) string {
+	t.Helper()
+	path := filepath.Join(folder, "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestRunFails(t *testing.T) {
 	w := Work{
 		Source: "127.0.0.1:1", Target: "127.0.0.1:2", Dir: t.TempDir(),
@@ -143,13 +154,18 @@ func TestRunFails(t *testing.T) {
 		}
 	})
 	t.Run("killed", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		usage, err := Tool{Name: "crane", Path: program(t, bin, "slow", "exec sleep 20")}.Run(ctx, w)
+		begun := fifo(t, bin)
+		go func() {
+			_, _ = os.ReadFile(begun)
+			cancel()
+		}()
+		usage, err := Tool{Name: "crane", Path: program(t, bin, "slow", ": >"+begun+"; exec sleep 600")}.Run(ctx, w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if usage.Exit != -1 || usage.Wall > 10*time.Second {
+		if usage.Exit != -1 || usage.Wall > 5*time.Minute {
 			t.Errorf("%+v", usage)
 		}
 	})
@@ -169,8 +185,16 @@ func TestPeak(t *testing.T) {
 	for i := 0; i < len(ballast); i += 4096 {
 		ballast[i] = 1
 	}
-	tool := Tool{Name: "crane", Path: program(t, t.TempDir(), "small", "sleep 0.1")}
-	usage, err := tool.Run(t.Context(), Work{Dir: t.TempDir(), Copies: []Copy{{"a", "a", []string{"1"}}}})
+	bin := t.TempDir()
+	begun := fifo(t, bin)
+	p, err := Tool{Name: "crane", Path: program(t, bin, "small", "read line <"+begun)}.Begin(t.Context(), Work{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(begun, []byte("go on\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	usage, err := p.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
