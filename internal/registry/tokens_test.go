@@ -35,7 +35,7 @@ func TestTokenServerBelowV2(t *testing.T) {
 						if err != nil {
 							t.Error(err)
 						}
-					case <-time.After(20 * time.Second):
+					case <-time.After(2 * time.Minute):
 						t.Fatal("it hangs")
 					}
 				}

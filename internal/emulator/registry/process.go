@@ -180,7 +180,7 @@ func (p *Process) Stop() {
 
 // ready waits till the program serves.
 func (p *Process) ready(ctx context.Context, serves func(context.Context) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
