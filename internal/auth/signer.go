@@ -450,8 +450,15 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 
 // fetch asks the token server, and caches its answer for the current credential.
 func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*token, error) {
-	got, err := way.ask(ctx, s.wire, credential, way.scopes, func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests })
+	final := func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests }
+	got, err := way.ask(ctx, s.wire, credential, way.scopes, final)
 	refusal, refused := errors.AsType[*wire.Error](err)
+	if refused && refusal.Status == http.StatusMethodNotAllowed && credential.Password != "" && credential.IdentityToken == "" {
+		posting := way.realm
+		posting.grant = way.form(way.scopes, url.Values{"grant_type": {"password"}, "username": {credential.Username}, "password": {credential.Password}})
+		got, err = posting.ask(ctx, s.wire, credential, way.scopes, final)
+		refusal, refused = errors.AsType[*wire.Error](err)
+	}
 	if refused && refusal.Status == http.StatusUnauthorized {
 		refusal.Hint = s.advice(credential)
 	}

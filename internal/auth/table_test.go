@@ -27,6 +27,7 @@ type scripted struct {
 	accepts    string // the credential that is taken
 	lost       string // a path at which there is nothing
 	ping       string // the challenge at /v2/; empty for none
+	postOnly   bool   // the token server
 	sent       []string
 }
 
@@ -54,6 +55,8 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 		refusal := answer(http.StatusUnauthorized, "")
 		refusal.Header.Set("WWW-Authenticate", s.ping)
 		return refusal, nil
+	case s.postOnly && req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/token"):
+		return answer(http.StatusMethodNotAllowed, ""), nil
 	case req.URL.Host != s.host || !strings.HasPrefix(req.URL.Path, "/v2/app/"):
 		return answer(http.StatusOK, s.answer), nil
 	case s.lost != "" && req.URL.Path == s.lost:
@@ -258,6 +261,27 @@ func TestBasicBesideBearer(t *testing.T) {
 		sent, err := ask(t, s, ann)
 		if (err == nil) != good || len(sent) != 3 || !strings.HasSuffix(sent[2], "as Basic ann:p:w") {
 			t.Errorf("%v, %v", sent, err)
+		}
+	}
+}
+
+// TestTokenByPostOnly: a token server that does not take GET gets the password in a form, which stays at its host.
+func TestTokenByPostOnly(t *testing.T) {
+	head, token := "HEAD "+ours+"/v2/app/manifests/1", their+"/token"
+	get := "GET " + token + "?account=ann&scope=repository:app:pull&service=s as Basic ann:p:w"
+	post := "POST " + token + " with client_id=dray&grant_type=password&password=p:w&scope=repository:app:pull&service=s&username=ann"
+	for _, test := range []struct {
+		name       string
+		credential Credential
+		want       []string
+	}{
+		{"ann", Credential{Username: "ann", Password: "p:w"}, []string{head, get, post, head + " as Bearer t0k"}},
+		{"nobody", Credential{}, []string{head, "GET " + token + "?scope=repository:app:pull&service=s"}},
+	} {
+		s := &scripted{host: ours, challenges: []string{`Bearer realm="https://` + token + `",service="s"`}, answer: `{"access_token":"t0k"}`, accepts: "Bearer t0k", postOnly: true}
+		sent, err := ask(t, s, test.credential)
+		if diff := cmp.Diff(test.want, sent); diff != "" || (err == nil) != (test.credential.Password != "") {
+			t.Errorf("%s: error %v, sent (-want +got):\n%s", test.name, err, diff)
 		}
 	}
 }

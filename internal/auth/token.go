@@ -113,15 +113,22 @@ func elsewhere(carrier *wire.Transport, req *http.Request, resp *http.Response, 
 	return next, nil
 }
 
+// form adds to a grant of OAuth 2 what the token is for.
+func (r realm) form(scopes []Scope, grant url.Values) url.Values {
+	grant.Set("service", r.service)
+	grant.Set("client_id", "dray")
+	if len(scopes) > 0 {
+		grant.Set("scope", joined(scopes))
+	}
+	return grant
+}
+
 // request makes the token request: with an identity token by OAuth 2 (distribution, "Docker Registry v2 authentication using OAuth2"),
 // otherwise with a password or none ("Token Authentication Specification").
 func (r realm) request(ctx context.Context, c Credential, scopes []Scope) (*http.Request, error) {
 	form := r.grant
 	if form == nil && c.IdentityToken != "" {
-		form = url.Values{"grant_type": {"refresh_token"}, "service": {r.service}, "client_id": {"dray"}, "refresh_token": {c.IdentityToken}}
-		if len(scopes) > 0 {
-			form.Set("scope", joined(scopes))
-		}
+		form = r.form(scopes, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.IdentityToken}})
 	}
 	if form != nil {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url.String(), strings.NewReader(form.Encode()))
