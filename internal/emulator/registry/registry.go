@@ -89,31 +89,8 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 	if r.options.Listing.Kind == ZotListing {
 		w.Header().Set(zotHeader, zotHeaders)
 	}
-	if r.options.Auth != nil && (to.kind != KindListing || !r.options.Listing.signsListing()) {
-		if r.tokens.givesPasswords(req) {
-			r.tokens.federate(w, req)
-			return
-		}
-		if to.kind == KindToken {
-			r.tokens.serve(w, req)
-			return
-		}
-		challenge := r.tokens.challenge(req, to)
-		if challenge == "" && r.tokens.auth.PushMakes && !r.content.has(to.repository) && to.repository != "" {
-			challenge = r.tokens.unknown(req, to)
-		}
-		if status := r.tokens.auth.PingOnly; challenge != "" && status != 0 && to.kind != KindPing {
-			fail(w, status, "UNKNOWN", "not found")
-			return
-		}
-		if challenge != "" {
-			if r.tokens.auth.Negotiate {
-				w.Header().Add("WWW-Authenticate", "Negotiate")
-			}
-			w.Header().Add("WWW-Authenticate", challenge)
-			fail(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
-			return
-		}
+	if r.options.Auth != nil && (to.kind != KindListing || !r.options.Listing.signsListing()) && !r.admits(w, req, to) {
+		return
 	}
 	if r.options.ReadOnly && req.Method != http.MethodGet && req.Method != http.MethodHead {
 		notAllowed(w)
@@ -153,6 +130,35 @@ func (r *Registry) route(w http.ResponseWriter, req *http.Request) {
 	default:
 		http.NotFound(w, req)
 	}
+}
+
+// admits reports whether a request carries what the registry asks for. It answers one that does not, and one for a token.
+func (r *Registry) admits(w http.ResponseWriter, req *http.Request, to route) bool {
+	switch {
+	case r.tokens.givesPasswords(req):
+		r.tokens.federate(w, req)
+		return false
+	case to.kind == KindToken:
+		r.tokens.serve(w, req)
+		return false
+	}
+	challenge := r.tokens.challenge(req, to)
+	if challenge == "" && r.tokens.auth.PushMakes && !r.content.has(to.repository) && to.repository != "" {
+		challenge = r.tokens.unknown(req, to)
+	}
+	if challenge == "" {
+		return true
+	}
+	if status := r.tokens.auth.PingOnly; status != 0 && to.kind != KindPing {
+		fail(w, status, "UNKNOWN", "not found")
+		return false
+	}
+	if r.tokens.auth.Negotiate {
+		w.Header().Add("WWW-Authenticate", "Negotiate")
+	}
+	w.Header().Add("WWW-Authenticate", challenge)
+	fail(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	return false
 }
 
 // fail answers with an error in the format of the distribution spec.
