@@ -70,9 +70,17 @@ func TestOneWriter(t *testing.T) {
 	if !ok || !strings.Contains(err.Error(), fmt.Sprintf("process %d", pid)) || taken.Dir != repo.Path {
 		t.Fatalf("%v, want that process %d has it", err, pid)
 	}
-	began := time.Now()
-	if err := New().PutManifest(t.Context(), repo.Tag("x"), m); err == nil || time.Since(began) > patience/2 {
-		t.Errorf("%v after %s, want a refusal at once", err, time.Since(began))
+	for try := 1; ; try++ {
+		began := time.Now()
+		err := New().PutManifest(t.Context(), repo.Tag("x"), m)
+		took := time.Since(began)
+		if err != nil && took > patience/2 && try < 5 { // the machine may have stood still
+			continue
+		}
+		if err == nil || took > patience/2 {
+			t.Errorf("%v after %s, want a refusal at once", err, took)
+		}
+		break
 	}
 	if _, err := New().Collect(t.Context(), repo.Path, 0, false); err == nil {
 		t.Error("gc ran beside the writer")

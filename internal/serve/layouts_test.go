@@ -380,7 +380,7 @@ func TestManyClients(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "app")
 	s := push(t, dir, "1", 1<<20)
 	url := listening(t, Options{Layouts: []Layout{{Path: dir}}})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	var group sync.WaitGroup
 	for range 200 {
