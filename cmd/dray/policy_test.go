@@ -470,7 +470,7 @@ func TestPolicyEvents(t *testing.T) {
 	d.write(d.config, strings.Join([]string{
 		"version: 1", "stateDir: " + filepath.Join(d.target, "state"), serverLine(d.socket), "receivers:", "- {name: build, type: generic, secret: " + eventSecret + "}",
 		"verify:", policyOfConfig("team", "images: ['"+from+"/acme/**']", good),
-		"mappings:", mapping("name: app, source: '%s/acme/app', target: '%s/app', tags: ['v*'], schedule: '@daily'", from, to),
+		"mappings:", mapping("name: app, source: '%s/acme/app', target: '%s/app', tags: ['v*'], schedule: '@every 24h'", from, to),
 	}, "\n"))
 	r := launch(t, d.config, d.socket)
 	refused := func(tag string) bool {

@@ -99,8 +99,8 @@ func TestReceivers(t *testing.T) {
 		"- {name: hub, type: dockerhub, secret: " + eventSecret + ", registry: '" + from + "'}",
 		"- {name: gh, type: github, secret: " + eventSecret + ", registry: '" + from + "'}",
 		"- {name: build, type: generic, secret: " + eventSecret + "}",
-		"mappings:", mapping("name: app, source: '%s/acme/app', target: '%s/app', tags: ['v*'], schedule: '@daily'", from, to),
-		mapping("name: tools, source: '%s/acme/tools', target: '%s/tools', tags: [latest], schedule: '@daily'", from, to),
+		"mappings:", mapping("name: app, source: '%s/acme/app', target: '%s/app', tags: ['v*'], schedule: '@every 24h'", from, to),
+		mapping("name: tools, source: '%s/acme/tools', target: '%s/tools', tags: [latest], schedule: '@every 24h'", from, to),
 	}
 	push("acme/app", "v1")
 	push("acme/tools", "latest")
@@ -192,7 +192,7 @@ func TestEventStorm(t *testing.T) {
 	d.write(d.config, strings.Join([]string{
 		"version: 1", "stateDir: " + filepath.Join(d.target, "state"), serverLine(d.socket), "receivers:",
 		"- {name: build, type: generic, secret: " + eventSecret + "}",
-		"mappings:", mapping("name: app, source: '%s/app', target: '%s/app', tags: {include: ['v*'], min: 0}, referrers: false, schedule: '@daily'", from, to),
+		"mappings:", mapping("name: app, source: '%s/app', target: '%s/app', tags: {include: ['v*'], min: 0}, referrers: false, schedule: '@every 24h'", from, to),
 	}, "\n"))
 	if err := emulator.SingleArch(1, "linux/amd64", emulator.ImageOptions{LayerSize: 100}).Push(source, "app", "first"); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 )
 
 // TestTenThousandMappings starts a daemon with 10,000 mappings, lets it find that nothing is to do, and changes one. What it takes is
-// logged; the bounds on time are several times the promise, since tests share their machine, and that on memory is the promise: the
-// program is built without the race detector.
+// logged. The bounds on time are of processors, since tests share their machine. That on memory when all is loaded is for a daemon none of
+// whose jobs has gone on yet: the source keeps them. The program is built without the race detector.
 func TestTenThousandMappings(t *testing.T) {
 	fulltest.Require(t)
 	const jobs = 10_000
@@ -30,9 +31,13 @@ func TestTenThousandMappings(t *testing.T) {
 		d.do(image.Push(target, fmt.Sprintf("app-%d", i), "v1"))
 	}
 	from, to := start(t, source), start(t, target)
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	source.Inject(registry.Fault{Before: func() { <-held }})
 	write := func(retries int) {
 		var b strings.Builder
-		fmt.Fprintf(&b, "version: 1\nstateDir: %s\n%s\nlog: {level: warn}\njobs: 64\ndefaults: {schedule: '17 3 * * *', referrers: false}\nmappings:\n", filepath.Join(d.target, "state"), serverLine(d.socket))
+		fmt.Fprintf(&b, "version: 1\nstateDir: %s\n%s\nlog: {level: warn}\njobs: 64\ndefaults: {schedule: '17 3 29 2 *', referrers: false}\nmappings:\n", filepath.Join(d.target, "state"), serverLine(d.socket))
 		for i := range jobs {
 			more := ""
 			if i == 4711 {
@@ -46,10 +51,11 @@ func TestTenThousandMappings(t *testing.T) {
 	began := time.Now()
 	r := launchProgram(t, program, d.config, d.socket)
 	r.until(t, "all jobs are there", func() bool { return len(r.status(t).Jobs) == jobs })
-	loaded, loadedPeak := time.Since(began), r.peak(t)
+	loaded, loadedCPU, loadedPeak := time.Since(began), r.cpu(t), r.peak(t)
+	release()
 	tick := time.NewTicker(200 * time.Millisecond) // an answer has all jobs
 	defer tick.Stop()
-	for deadline := time.Now().Add(3 * time.Minute); r.busy(t) > 0; <-tick.C {
+	for deadline := time.Now().Add(10 * time.Minute); r.busy(t) > 0; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d jobs are still to run", r.busy(t))
 		}
@@ -60,9 +66,10 @@ func TestTenThousandMappings(t *testing.T) {
 	idle := float64(r.cpu(t)-idleFrom) / float64(idleFor)
 	changed := time.Now()
 	write(2)
+	cpu := r.cpu(t)
 	began = time.Now()
 	d.do(r.client.Reload(t.Context()))
-	reloaded := time.Since(began)
+	reloaded, reloadedCPU := time.Since(began), r.cpu(t)-cpu
 	r.until(t, "the changed job has run again", func() bool { return r.busy(t) == 0 })
 	again := 0
 	for _, j := range r.status(t).Jobs {
@@ -74,12 +81,12 @@ func TestTenThousandMappings(t *testing.T) {
 		}
 	}
 	memory := r.peak(t)
-	t.Logf("loaded and answering after %s, all ran after %s; idle %.2f %% of a core; reload %s, %d jobs ran anew; peak memory %d MiB, %d when all had run, %d at the end",
-		loaded.Round(time.Millisecond), allRan.Round(time.Millisecond), 100*idle, reloaded.Round(time.Millisecond), again, loadedPeak>>20, ranPeak>>20, memory>>20)
+	t.Logf("loaded and answering after %s (%s of a core), all ran after %s; idle %.2f %% of a core; reload %s (%s of a core), %d jobs ran anew; peak memory %d MiB, %d when all had run, %d at the end",
+		loaded.Round(time.Millisecond), loadedCPU, allRan.Round(time.Millisecond), 100*idle, reloaded.Round(time.Millisecond), reloadedCPU, again, loadedPeak>>20, ranPeak>>20, memory>>20)
 	if again != 1 {
 		t.Errorf("%d jobs ran after a reload that changes one", again)
 	}
-	if loaded > 10*time.Second || reloaded > 10*time.Second || idle > 0.05 || loadedPeak > 150<<20 || memory > 300<<20 {
+	if loadedCPU > 10*time.Second || reloadedCPU > 10*time.Second || idle > 0.05 || loadedPeak > 150<<20 || memory > 300<<20 {
 		t.Error("that is too much")
 	}
 	r.stop(t)
