@@ -192,6 +192,23 @@ func TestNow(t *testing.T) {
 	}
 }
 
+// TestNowAfterSlowAnswer: a comparison of the clocks that took long does not make the time wrong.
+func TestNowAfterSlowAnswer(t *testing.T) {
+	proxy := postgrestest.Proxied(t, postgrestest.Database(t))
+	d := newStand(t)
+	d.ledger = proxy.URL
+	m, err := (&Ledger{d.open(t)}).Enter(t.Context(), MemberOptions{Name: "a", Lease: lease})
+	must(t, err)
+	for name, answer := range map[string]bool{"question": false, "answer": true} {
+		proxy.Hold(answer, func() { d.pass(10 * time.Second) }, "count(*) FROM dray.members")
+		before := d.Now()
+		must(t, m.compareClocks(t.Context()))
+		if now := m.Now(); now.Equal(before) || !now.Equal(d.Now()) {
+			t.Errorf("after a slow %s it is %s, where the ledger has %s", name, now, d.Now())
+		}
+	}
+}
+
 // TestAlive: a member counts those that are alive and work on jobs, when it renews its lease.
 func TestAlive(t *testing.T) {
 	d, members := crew(t, "a", "b")
