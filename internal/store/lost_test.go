@@ -15,7 +15,10 @@ func TestConnectionsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const silence = 3 * time.Second
+			silence := patience
+			if fault == postgrestest.Swallow {
+				silence = 5 * time.Second
+			}
 			d := newStand(t)
 			proxy := postgrestest.Proxied(t, postgrestest.Database(t))
 			l, err := join(t.Context(), proxy.URL, d.options(), silence)

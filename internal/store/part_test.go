@@ -155,8 +155,6 @@ func partRows(t *testing.T, m *Member) (n int) {
 func TestPartIsLost(t *testing.T) {
 	d, members, claim := jobsOf(t, "a", "b", "c")
 	a, b, c, ctx := members[0], members[1], members[2], t.Context()
-	heard := &told{count: map[string]int{}}
-	c.options.Events = heard
 	ids := put(t, a, claim, 1)
 	p := takePartOf(t, b)
 	inPart := record.InPart(ctx, p.Token)
@@ -189,8 +187,8 @@ func TestPartIsLost(t *testing.T) {
 	if _, _, err := b.Permit(inPart, "job0", "r.test/app:v1"); !errors.Is(err, record.ErrLost) {
 		t.Error("who has entered anew writes a tag", err)
 	}
-	if heard.count["took over part"] != 1 {
-		t.Error(heard.count)
+	if n := heard(c).of("took over part"); n != 1 {
+		t.Errorf("%d parts were taken over", n)
 	}
 
 	// It takes too long: the run frees it, and at the next renewal its member knows.
