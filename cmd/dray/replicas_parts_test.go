@@ -17,24 +17,28 @@ import (
 func TestReplicasShareARun(t *testing.T) {
 	const tags, delay = 96, 3 * time.Second
 	for name, tt := range map[string]struct {
-		// happens is what happens to whose run it is, or to another.
-		happens func(t *testing.T, c *cluster, own, other int)
+		// happens is what happens to whose run it is, or to another; then is to be called once it has.
+		happens func(t *testing.T, c *cluster, own, other int, then func())
 	}{
-		"nothing": {happens: func(*testing.T, *cluster, int, int) {}},
-		"another is killed": {happens: func(t *testing.T, c *cluster, _, other int) {
+		"nothing": {happens: func(*testing.T, *cluster, int, int, func()) {}},
+		"another is killed": {happens: func(t *testing.T, c *cluster, _, other int, then func()) {
 			kill(t, c.replicas[other])
+			then()
 		}},
-		"another stops": {happens: func(t *testing.T, c *cluster, _, other int) {
-			c.replicas[other].stop(t)
+		"another stops": {happens: func(t *testing.T, c *cluster, _, other int, then func()) {
+			terminate(t, c.replicas[other])
+			then()
 		}},
-		"another is paused": {happens: func(t *testing.T, c *cluster, _, other int) {
-			freeze(t, c.replicas[other], 14*time.Second)
+		"another is paused": {happens: func(t *testing.T, c *cluster, _, other int, then func()) {
+			freeze(t, c.replicas[other], 14*time.Second, then)
 		}},
-		"it is killed": {happens: func(t *testing.T, c *cluster, own, _ int) {
+		"it is killed": {happens: func(t *testing.T, c *cluster, own, _ int, then func()) {
 			kill(t, c.replicas[own])
+			then()
 		}},
-		"it stops": {happens: func(t *testing.T, c *cluster, own, _ int) {
-			c.replicas[own].stop(t)
+		"it stops": {happens: func(t *testing.T, c *cluster, own, _ int, then func()) {
+			terminate(t, c.replicas[own])
+			then()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +76,8 @@ func TestReplicasShareARun(t *testing.T) {
 				own = replicaOf(at)
 				return at != "" && makers() == 3
 			})
-			tt.happens(t, c, own, (own+1)%3)
+			there := 0 // how many imports may not be said to be made: none, unless the machine was slow
+			tt.happens(t, c, own, (own+1)%3, func() { there = len(c.target.Tags("many")) })
 			left := c.replicas[(own+2)%3]
 			left.until(t, "the run has ended", func() bool {
 				j := find(left.status(t), "many")
@@ -92,8 +97,8 @@ func TestReplicasShareARun(t *testing.T) {
 				}
 				t.Logf("%+v", run.Run)
 			}
-			if imported != tags || kept != before {
-				t.Errorf("the history has %d imports, %d of them by runs that were cut off, and %d kept tags", imported, before, kept)
+			if unsaid := kept - before; unsaid < 0 || unsaid > there || imported+unsaid != tags {
+				t.Errorf("the history has %d imports, %d of them by runs that were cut off, and %d kept tags; %d were there before", imported, before, kept, there)
 			}
 			fetched := map[string]int{}
 			again := 0
@@ -132,12 +137,25 @@ func kill(t *testing.T, r *running) {
 	<-r.ended
 }
 
-// freeze has a process stand still for some time.
-func freeze(t *testing.T, r *running, d time.Duration) {
+// terminate ends a replica as a service manager does. Where the machine or the ledger held it up, it says that not all had ended: others then wait for
+// its lease, as after a kill.
+func terminate(t *testing.T, r *running) {
+	t.Helper()
+	if err := r.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.exit(t); code != 0 && !strings.Contains(r.log.String(), "terminated before all had ended") {
+		t.Errorf("it ended with %d\n%s", code, r.log)
+	}
+}
+
+// freeze has a process stand still for some time, and calls a function once it does.
+func freeze(t *testing.T, r *running, d time.Duration, then func()) {
 	t.Helper()
 	if err := r.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	then()
 	time.Sleep(d) // real processes
 	if err := r.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)

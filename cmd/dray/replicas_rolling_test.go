@@ -144,7 +144,7 @@ func (r *rolling) restart(replica int) {
 		kill(r.t, r.replicas[replica])
 	} else {
 		r.count["stops"]++
-		r.replicas[replica].stop(r.t)
+		terminate(r.t, r.replicas[replica])
 	}
 	r.restarts = append(r.restarts, time.Now())
 	r.launch(replica)

@@ -345,7 +345,7 @@ func TestReplicaIsKilled(t *testing.T) {
 	if !slices.Equal(outcomes, want) {
 		t.Errorf("recorded are %q, where it was %q", outcomes, want)
 	}
-	p.stop(t)
+	terminate(t, p)
 	c.replicas, c.desks = slices.Delete(c.replicas, paused, paused+1), slices.Delete(c.desks, paused, paused+1)
 	c.alive(2)
 	c.ends()
