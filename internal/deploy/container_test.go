@@ -155,7 +155,7 @@ func runs(t *testing.T, mount, state string) {
 	healthy := false
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); !healthy && time.Now().Before(end); <-tick.C {
+	for end := time.Now().Add(5 * time.Minute); !healthy && time.Now().Before(end); <-tick.C {
 		out, err := inside(mount, state, "/dray", "status").CombinedOutput()
 		healthy = err == nil && strings.Contains(string(out), "failed") // its one job has run, so it is idle
 	}
