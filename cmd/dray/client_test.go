@@ -3,12 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	emulator "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
+	"github.com/draysync/dray/internal/record"
 	"github.com/draysync/dray/internal/web"
 )
 
@@ -30,7 +33,10 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 		mapping("name: gone, source: '%s/acme/gone', target: '%s/gone', tags: ['v*']", from, to),
 	}, "\n")
 	d.write(d.config, text)
-	launch(t, d.config, d.socket)
+	r := launch(t, d.config, d.socket)
+	r.until(t, "the first runs have ended", func() bool {
+		return !slices.ContainsFunc(r.status(t).Jobs, func(j record.JobStatus) bool { return j.Last == nil })
+	})
 	token := filepath.Join(d.target, "token")
 	d.write(token, "\ufeffa-token-of-the-server\r\n")
 	if a := dray(t, "reload", "--server", "unix:"+d.socket); a.code != exitFailed || !strings.Contains(a.err, "401") {
@@ -53,13 +59,13 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 		}
 	}
 
-	a := say(exitDone, "trigger", "app", "--wait", "--timeout", "30s")
+	a := say(exitDone, "trigger", "app", "--wait", "--timeout", "5m")
 	has(a.out, "app", "manual", "ok", "1 unchanged")
 	moved := emulator.SingleArch(2, "linux/amd64", emulator.ImageOptions{LayerSize: 5000})
 	if err := moved.Push(source, "acme/app", "v1"); err != nil {
 		t.Fatal(err)
 	}
-	a = say(exitDone, "trigger", "app", "--wait", "--timeout", "30s", "-o", "json")
+	a = say(exitDone, "trigger", "app", "--wait", "--timeout", "5m", "-o", "json")
 	var ran triggered
 	if err := json.Unmarshal([]byte(a.out), &ran); err != nil || ran.Job != "app" || ran.Run == nil || ran.Run.Counts.Import != 1 {
 		t.Errorf("%v: %s", err, a.out)
@@ -73,14 +79,14 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a = say(exitDone, "trigger", "app", "v2", "--wait", "--timeout", "30s")
+	a = say(exitDone, "trigger", "app", "v2", "--wait", "--timeout", "5m")
 	has(a.out, "app", "event", "ok", "1 imported, 0 unchanged")
 	if target.Digest("app", "v2") == "" || target.Digest("app", "v1") == source.Digest("acme/app", "v1") {
 		t.Error("trigger app v2 has looked at other tags")
 	}
 	has(say(exitFailed, "trigger", "app", "v1", "x1").err, `422: nothing was asked for: the mapping "app" does not choose `+from+"/acme/app:x1")
 	has(say(exitUsage, "trigger", "apq", "v1").err, `there is no job "apq"; did you mean "app"?`)
-	has(say(exitPartly, "trigger", "gone", "--wait", "--timeout", "30s").out, "gone", "manual", "failed", "error: job gone")
+	has(say(exitPartly, "trigger", "gone", "--wait", "--timeout", "5m").out, "gone", "manual", "failed", "error: job gone")
 	has(say(exitDone, "trigger", "app").out, "app runs now")
 	has(say(exitUsage, "trigger", "ap").err, `there is no job "ap"; did you mean "app"?`)
 
@@ -104,7 +110,7 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	has(say(exitDone, "pause", "app", "--reason", "the registry moves").out, "app is paused")
 	has(say(exitDone, "status").out, "paused", "the socket", ": the registry moves", "1 paused")
 	has(say(exitFailed, "trigger", "app", "v2").err, `"app" is paused: resume it`)
-	has(say(exitDone, "trigger", "app", "--wait", "--timeout", "30s").out, "manual", "ok")
+	has(say(exitDone, "trigger", "app", "--wait", "--timeout", "5m").out, "manual", "ok")
 	has(say(exitDone, "pause").out, "All jobs are paused")
 	has(say(exitDone, "status").out, "All jobs are paused", "2 paused")
 	has(say(exitDone, "resume", "app").out, "app is still paused, since all jobs are")
@@ -121,7 +127,7 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	has(say(exitUsage, "pause", "app", "gone").err, "pause takes at most one JOB (got 2)")
 	has(say(exitUsage, "pause", "--reason", strings.Repeat("x", 1001)).err, "--reason has 1001 bytes; it may have 1000")
 
-	source.Inject(emulator.Fault{Hang: true, Times: 1})
+	source.Inject(emulator.Fault{Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/acme/app/") }, Hang: true, Times: 1})
 	has(say(exitFailed, "trigger", "app", "--wait", "--timeout", "1500ms").err, "dray: the run has not ended within 1.5s; it goes on")
 	has(say(exitUsage, "trigger", "app", "--wait", "--timeout", "0s").err, "--timeout must be longer than 0s")
 

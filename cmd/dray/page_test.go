@@ -39,7 +39,7 @@ func TestStatusPages(t *testing.T) {
 	}
 	app := mapping("name: app, source: '%s/acme/app', target: '${file:%s}', tags: ['v*'], schedule: '@every 1h', windows: [{from: '22:00', to: '06:00'}]", from, place)
 	d.write(d.config, text(app, mapping("name: old, source: '%s/acme/app', target: '%s/old', tags: ['v*']", from, to), mapping("name: other, source: '%s/acme/app', target: '%s/other', tags: ['v*']", from, to)))
-	launch(t, d.config, d.socket)
+	r := launch(t, d.config, d.socket)
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", d.socket)
 	}}}
@@ -70,9 +70,13 @@ func TestStatusPages(t *testing.T) {
 	}
 	asked := web.NewClient("unix:"+d.socket, "a-token-of-the-server")
 	t.Cleanup(asked.Close)
+	r.until(t, "the first run is saved", func() bool {
+		runs, err := asked.History(t.Context(), "old", 1)
+		return err == nil && len(runs) > 0
+	})
 	token := filepath.Join(d.target, "token")
 	d.write(token, "a-token-of-the-server")
-	if a := dray(t, "trigger", "old", "--wait", "--timeout", "30s", "--server", "unix:"+d.socket, "--token-file", token); a.code != exitDone {
+	if a := dray(t, "trigger", "old", "--wait", "--timeout", "5m", "--server", "unix:"+d.socket, "--token-file", token); a.code != exitDone {
 		t.Fatalf("%+v", a)
 	}
 	shows("/jobs/app", d.config+":5:", "'${file:"+place+"}'", "22:00-06:00")
