@@ -307,9 +307,7 @@ func TestRejections(t *testing.T) {
 			}
 			d.replace(d.config, d.text("one", "two"))
 			r.has(t, "one", "two")
-			if s := r.status(t); len(s.Config.Rejected) > 0 {
-				t.Errorf("it is still rejected: %q", s.Config.Rejected)
-			}
+			r.until(t, "it is not rejected any more", func() bool { return len(r.status(t).Config.Rejected) == 0 }) // which is noted once the jobs are there
 			r.stop(t)
 			said := 0
 			for _, e := range r.log.entries(t, "config rejected, the last good one runs on") {
@@ -344,8 +342,10 @@ func TestSilentReload(t *testing.T) {
 	if s := r.status(t); s.Config.Generation != 2 {
 		t.Errorf("generation %d", s.Config.Generation)
 	}
+	reloaded := func() int { return len(r.log.entries(t, "config reloaded")) }
+	r.until(t, "it is said", func() bool { return reloaded() > 0 })
 	r.stop(t)
-	if n := len(r.log.entries(t, "config reloaded")); n != 1 {
+	if n := reloaded(); n != 1 {
 		t.Errorf("%d reloads are logged\n%s", n, r.log)
 	}
 }
