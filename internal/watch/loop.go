@@ -66,6 +66,9 @@ func (l *loop) step(ctx context.Context) bool {
 
 // finish looks before it reads, so that a later change has an event.
 func (l *loop) finish() {
+	if l.settle.late() {
+		return
+	}
 	l.settle.done()
 	l.look()
 	l.compare()

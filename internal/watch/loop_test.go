@@ -27,6 +27,8 @@ type diary struct {
 	// looks are when it was told what to watch; the next fresh of them are on something new.
 	looks []time.Time
 	fresh int
+	// pause is how long the next look takes.
+	pause time.Duration
 }
 
 // begin forgets the looks, and makes the next ones fresh.
@@ -46,6 +48,8 @@ func (b blind) watch(watchPaths) (fresh, whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.looks = append(b.looks, time.Now())
+	time.Sleep(b.pause)
+	b.pause = 0
 	if b.fresh > 0 {
 		b.fresh--
 		return true, b.whole
@@ -162,6 +166,32 @@ func TestSettling(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStandsStill: a file that is half written when the process, and whoever writes it, stands still is not read before the rest is there.
+func TestStandsStill(t *testing.T) {
+	for _, pause := range []time.Duration{500 * time.Millisecond, 10 * time.Second} {
+		for range 10 { // which of two timers is seen first is up to chance
+			b := blind{whole: true, diary: &diary{}}
+			inBubbleWith(t, Options{Poll: never}, b, func(t *testing.T, w *Watcher, path string, stir func()) {
+				b.pause = pause
+				must(t, write(path, "ha"))
+				stir()
+				go func() {
+					time.Sleep(pause + 100*time.Millisecond)
+					_ = write(path, "half")
+					stir()
+				}()
+				took, ok := reported(w)
+				if want := pause + 350*time.Millisecond; !ok || took != want {
+					t.Errorf("a pause of %s: it is reported after %s, want %s", pause, took, want)
+				}
+				if _, again := reported(w); again {
+					t.Error("it is reported twice")
+				}
+			})
+		}
 	}
 }
 

@@ -8,6 +8,9 @@ type settle struct {
 	// left fires after a quiet time without touches, enough when the first touch is too long ago.
 	left, enough *time.Timer
 	pending      bool
+	// touched is the time of the last touch; extended is set once late has started over.
+	touched  time.Time
+	extended bool
 }
 
 func newSettle(quiet, longest time.Duration) *settle {
@@ -19,7 +22,7 @@ func newSettle(quiet, longest time.Duration) *settle {
 // touch reports whether it is the first one since the last done.
 func (s *settle) touch() (first bool) {
 	first = !s.pending
-	s.pending = true
+	s.pending, s.touched = true, time.Now()
 	s.left.Reset(s.quiet)
 	if first {
 		s.enough.Reset(s.longest)
@@ -27,9 +30,20 @@ func (s *settle) touch() (first bool) {
 	return first
 }
 
+// late reports whether a channel fired so late that the process may have stood still, and with it whoever writes the files. Then, once, it starts over.
+func (s *settle) late() bool {
+	if s.extended || time.Since(s.touched) < 2*s.quiet {
+		return false
+	}
+	s.done()
+	s.touch()
+	s.extended = true
+	return true
+}
+
 // done starts over; neither channel fires before the next touch.
 func (s *settle) done() {
-	s.pending = false
+	s.pending, s.extended = false, false
 	s.left.Stop()
 	s.enough.Stop()
 }
