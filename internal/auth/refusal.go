@@ -50,8 +50,8 @@ func (r *refusals) served() { r.strikes = 0 }
 
 // note records a failure if it is a refusal, and returns the error to report; locks says that wrong passwords lock an account.
 func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now time.Time) *wire.Error {
-	switch e.Status {
-	case http.StatusTooManyRequests:
+	switch {
+	case e.Status == http.StatusTooManyRequests:
 		if e.NotBefore.IsZero() && locks {
 			e.NotBefore = enough(signed, e.Header, now)
 		}
@@ -59,8 +59,7 @@ func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now tim
 			r.all = refusal{e.NotBefore, e}
 		}
 		return e
-	case http.StatusUnauthorized, http.StatusForbidden:
-	default:
+	case e.Status != http.StatusForbidden && !denies(e):
 		return e
 	}
 	if r.byScope == nil || len(r.byScope) >= maxScopes {
@@ -82,6 +81,11 @@ func (r *refusals) note(scope string, locks, signed bool, e *wire.Error, now tim
 		r.all = refusal{until, &locked}
 	}
 	return e
+}
+
+// denies reports whether a token server refuses the credential: by 401, or to a form by 400 (RFC 6749, 5.2).
+func denies(e *wire.Error) bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusBadRequest && e.Operation == "POST token"
 }
 
 // enough returns until when to leave a token server alone after a 429: as its header says; without one, as long as Docker Hub locks an

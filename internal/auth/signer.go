@@ -438,7 +438,7 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 			return nil, err
 		}
 		got, err := s.fetch(ctx, way, credential)
-		if e, ok := errors.AsType[*wire.Error](err); ok && e.Status == http.StatusUnauthorized {
+		if e, ok := errors.AsType[*wire.Error](err); ok && denies(e) {
 			if other, ok := s.renew(ctx, credential); ok {
 				return s.fetch(ctx, way, other)
 			}
@@ -453,13 +453,16 @@ func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*to
 	final := func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests }
 	got, err := way.ask(ctx, s.wire, credential, way.scopes, final)
 	refusal, refused := errors.AsType[*wire.Error](err)
-	if refused && refusal.Status == http.StatusMethodNotAllowed && credential.Password != "" && credential.IdentityToken == "" {
+	s.mu.Lock()
+	alsoBasic := s.alsoBasic
+	s.mu.Unlock()
+	if refused && refusal.Status == http.StatusMethodNotAllowed && !alsoBasic && credential.Password != "" && credential.IdentityToken == "" {
 		posting := way.realm
 		posting.grant = way.form(way.scopes, url.Values{"grant_type": {"password"}, "username": {credential.Username}, "password": {credential.Password}})
 		got, err = posting.ask(ctx, s.wire, credential, way.scopes, final)
 		refusal, refused = errors.AsType[*wire.Error](err)
 	}
-	if refused && refusal.Status == http.StatusUnauthorized {
+	if refused && denies(refusal) {
 		refusal.Hint = s.advice(credential)
 	}
 	s.mu.Lock()

@@ -28,6 +28,7 @@ type scripted struct {
 	lost       string // a path at which there is nothing
 	ping       string // the challenge at /v2/; empty for none
 	postOnly   bool   // the token server
+	refuses    string // what it says to a form, with 400; empty if it takes it
 	sent       []string
 }
 
@@ -57,6 +58,8 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 		return refusal, nil
 	case s.postOnly && req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/token"):
 		return answer(http.StatusMethodNotAllowed, ""), nil
+	case s.refuses != "" && req.Method == http.MethodPost:
+		return answer(http.StatusBadRequest, s.refuses), nil
 	case req.URL.Host != s.host || !strings.HasPrefix(req.URL.Path, "/v2/app/"):
 		return answer(http.StatusOK, s.answer), nil
 	case s.lost != "" && req.URL.Path == s.lost:
@@ -81,6 +84,12 @@ func plain(authorization string) string {
 // ask sends one HEAD to the registry, and returns what went over the wire and the error.
 func ask(t *testing.T, s *scripted, c Credential) ([]string, error) {
 	t.Helper()
+	return askTimes(t, s, c, 1)
+}
+
+// askTimes sends several, and returns the last error.
+func askTimes(t *testing.T, s *scripted, c Credential, times int) ([]string, error) {
+	t.Helper()
 	var err error
 	synctest.Test(t, func(t *testing.T) {
 		carrier, failure := wire.New(wire.Options{
@@ -92,13 +101,15 @@ func ask(t *testing.T, s *scripted, c Credential) ([]string, error) {
 		}
 		find := func(context.Context) (Credential, time.Time, error) { return c, time.Time{}, nil }
 		client := New(carrier, find, false, slog.New(slog.DiscardHandler))
-		req, failure := http.NewRequestWithContext(t.Context(), http.MethodHead, "https://"+s.host+"/v2/app/manifests/1", nil)
-		if failure != nil {
-			t.Fatal(failure)
-		}
-		var resp *http.Response
-		if resp, err = client.Do(req, wire.Call{Operation: "HEAD manifest"}, Pull("app")); err == nil {
-			_ = resp.Body.Close()
+		for range times {
+			req, failure := http.NewRequestWithContext(t.Context(), http.MethodHead, "https://"+s.host+"/v2/app/manifests/1", nil)
+			if failure != nil {
+				t.Fatal(failure)
+			}
+			var resp *http.Response
+			if resp, err = client.Do(req, wire.Call{Operation: "HEAD manifest"}, Pull("app")); err == nil {
+				_ = resp.Body.Close()
+			}
 		}
 	})
 	return s.sent, err
@@ -257,15 +268,20 @@ func TestChallengeAtPing(t *testing.T) {
 func TestBasicBesideBearer(t *testing.T) {
 	ann := Credential{Username: "ann", Password: "p:w"}
 	for accepts, good := range map[string]bool{"Basic YW5uOnA6dw==": true, "Basic another": false} {
-		s := &scripted{host: ours, challenges: []string{`Bearer realm="https://192.0.2.1/v2/app/token",service="s"`, `Basic realm="r"`}, status: http.StatusUnauthorized, accepts: accepts, lost: "/v2/app/token"}
-		sent, err := ask(t, s, ann)
-		if (err == nil) != good || len(sent) != 3 || !strings.HasSuffix(sent[2], "as Basic ann:p:w") {
-			t.Errorf("%v, %v", sent, err)
+		for _, postOnly := range []bool{false, true} { // nor does it get a form then
+			s := &scripted{
+				host: ours, challenges: []string{`Bearer realm="https://192.0.2.1/v2/app/token",service="s"`, `Basic realm="r"`}, status: http.StatusUnauthorized,
+				accepts: accepts, lost: "/v2/app/token", postOnly: postOnly, refuses: "no",
+			}
+			sent, err := ask(t, s, ann)
+			if (err == nil) != good || len(sent) != 3 || !strings.HasSuffix(sent[2], "as Basic ann:p:w") {
+				t.Errorf("%v, %v", sent, err)
+			}
 		}
 	}
 }
 
-// TestTokenByPostOnly: a token server that does not take GET gets the password in a form, which stays at its host.
+// TestTokenByPostOnly: a token server that does not take GET gets the password in a form.
 func TestTokenByPostOnly(t *testing.T) {
 	head, token := "HEAD "+ours+"/v2/app/manifests/1", their+"/token"
 	get := "GET " + token + "?account=ann&scope=repository:app:pull&service=s as Basic ann:p:w"
@@ -282,6 +298,24 @@ func TestTokenByPostOnly(t *testing.T) {
 		sent, err := ask(t, s, test.credential)
 		if diff := cmp.Diff(test.want, sent); diff != "" || (err == nil) != (test.credential.Password != "") {
 			t.Errorf("%s: error %v, sent (-want +got):\n%s", test.name, err, diff)
+		}
+	}
+}
+
+// TestFormIsRefused: a refusal as OAuth 2 makes it, by 400, says what to check, and is not asked for again soon.
+func TestFormIsRefused(t *testing.T) {
+	head := "HEAD " + ours + "/v2/app/manifests/1"
+	for name, credential := range map[string]Credential{"password": {Username: "ann", Password: "p:w"}, "identity token": {IdentityToken: "refresh"}} {
+		s := &scripted{host: ours, challenges: []string{`Bearer realm="https://` + their + `/token"`}, postOnly: true, refuses: `{"error":"invalid_grant"}`}
+		sent, err := askTimes(t, s, credential, 5)
+		posts := 0
+		for _, line := range sent {
+			if strings.HasPrefix(line, "POST ") {
+				posts++
+			}
+		}
+		if posts != 1 || sent[0] != head || err == nil || !strings.Contains(err.Error(), "the sign-in was refused") || !strings.Contains(err.Error(), "400") {
+			t.Errorf("%s: %v after %q", name, err, sent)
 		}
 	}
 }

@@ -81,9 +81,10 @@ func TestEchoedSecrets(t *testing.T) {
 // TestTokenRequestElsewhere: a credential follows no redirect of a token server to another host or out of TLS; without one it may be followed.
 func TestTokenRequestElsewhere(t *testing.T) {
 	hosts := map[string]auth.Credential{
-		"identity token": {IdentityToken: "S3CRET"},
-		"password":       {Username: "ann", Password: "S3CRET"},
-		"anonymous":      {},
+		"identity token":   {IdentityToken: "S3CRET"},
+		"password":         {Username: "ann", Password: "S3CRET"},
+		"password by POST": {Username: "ann", Password: "S3CRET"},
+		"anonymous":        {},
 	}
 	for who, host := range hosts {
 		for _, status := range []int{301, 302, 307, 308} {
@@ -95,7 +96,11 @@ func TestTokenRequestElsewhere(t *testing.T) {
 						reached = append(reached, q.Method+" "+q.URL.String()+" "+q.Header.Get("Authorization")+" "+string(body))
 						_, _ = io.WriteString(w, `{"token":"t"}`)
 					})
-					server := challenging(func(w http.ResponseWriter, _ *http.Request) {
+					server := challenging(func(w http.ResponseWriter, q *http.Request) {
+						if who == "password by POST" && q.Method == http.MethodGet {
+							w.WriteHeader(http.StatusMethodNotAllowed)
+							return
+						}
 						w.Header().Set("Location", to)
 						w.WriteHeader(status)
 					})
