@@ -172,12 +172,15 @@ func TestSettling(t *testing.T) {
 // TestStandsStill: a file that is half written when the process, and whoever writes it, stands still is not read before the rest is there.
 func TestStandsStill(t *testing.T) {
 	for _, pause := range []time.Duration{500 * time.Millisecond, 10 * time.Second} {
-		for range 10 { // which of two timers is seen first is up to chance
+		for i := range 20 { // which of the timers, and of another event, is seen first is up to chance
 			b := blind{whole: true, diary: &diary{}}
 			inBubbleWith(t, Options{Poll: never}, b, func(t *testing.T, w *Watcher, path string, stir func()) {
 				b.pause = pause
 				must(t, write(path, "ha"))
 				stir()
+				if i%2 > 0 {
+					stir()
+				}
 				go func() {
 					time.Sleep(pause + 100*time.Millisecond)
 					_ = write(path, "half")

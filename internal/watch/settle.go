@@ -22,6 +22,9 @@ func newSettle(quiet, longest time.Duration) *settle {
 // touch reports whether it is the first one since the last done.
 func (s *settle) touch() (first bool) {
 	first = !s.pending
+	if !first && s.late() {
+		return false
+	}
 	s.pending, s.touched = true, time.Now()
 	s.left.Reset(s.quiet)
 	if first {
@@ -30,7 +33,8 @@ func (s *settle) touch() (first bool) {
 	return first
 }
 
-// late reports whether a channel fired so late that the process may have stood still, and with it whoever writes the files. Then, once, it starts over.
+// late reports whether the quiet time ended so long ago, unseen, that the process may have stood still, and with it whoever writes the files. Then
+// it starts over, once a burst.
 func (s *settle) late() bool {
 	if s.extended || time.Since(s.touched) < 2*s.quiet {
 		return false

@@ -24,7 +24,7 @@ type Options struct {
 	// Debounce is how long the files must be quiet before they are read, so that a save in several steps counts once; 0 for 250
 	// milliseconds.
 	Debounce time.Duration
-	// MaxDebounce is the longest wait for files that are never quiet; 0 for 2 seconds.
+	// MaxDebounce is the longest wait for files that are never quiet; 0 for 2 seconds. It begins anew, once, after the process stood still.
 	MaxDebounce time.Duration
 	// Log receives failures to watch, once per folder; nil for none.
 	Log *slog.Logger
