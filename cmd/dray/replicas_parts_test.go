@@ -13,7 +13,8 @@ import (
 )
 
 // TestReplicasShareARun has three replicas make the imports of one mapping, and something happen to one that makes some of another's run, or to that whose
-// run it is: all tags arrive, the history has each import once, and no more crosses twice than what was under way.
+// run it is: all tags arrive, the history has each import once but those that were made and could not be recorded before the end, and no more crosses
+// twice than what was under way.
 func TestReplicasShareARun(t *testing.T) {
 	const tags, delay = 96, 3 * time.Second
 	for name, tt := range map[string]struct {
@@ -76,8 +77,10 @@ func TestReplicasShareARun(t *testing.T) {
 				own = replicaOf(at)
 				return at != "" && makers() == 3
 			})
-			there := 0 // how many imports may not be said to be made: none, unless the machine was slow
-			tt.happens(t, c, own, (own+1)%3, func() { there = len(c.target.Tags("many")) })
+			// How many imports may be made and not recorded: those under way that had reached the target by then, none unless the machine was slow.
+			const most = 16 * 2
+			there := 0
+			tt.happens(t, c, own, (own+1)%3, func() { there = min(len(c.target.Tags("many")), most) })
 			left := c.replicas[(own+2)%3]
 			left.until(t, "the run has ended", func() bool {
 				j := find(left.status(t), "many")
@@ -122,7 +125,7 @@ func TestReplicasShareARun(t *testing.T) {
 					}
 				}
 			}
-			if most := 16 * 2; again > most || name == "nothing" && again > 0 {
+			if again > most || name == "nothing" && again > 0 {
 				t.Errorf("%d blobs were fetched again", again)
 			}
 		})
@@ -144,7 +147,10 @@ func terminate(t *testing.T, r *running) {
 	if err := r.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := r.exit(t); code != 0 && !strings.Contains(r.log.String(), "terminated before all had ended") {
+	switch code := r.exit(t); {
+	case code != 0 && strings.Contains(r.log.String(), "terminated before all had ended"):
+		t.Log("a replica was held up at its stop")
+	case code != 0:
 		t.Errorf("it ended with %d\n%s", code, r.log)
 	}
 }

@@ -602,7 +602,7 @@ const (
 	stopsGrace  = time.Second
 	stopsSlack  = 2 * time.Second // what is promised beside the grace
 	stopsAtOnce = 16              // how many processes hang at one time
-	stopsTries  = 10              // how often what was late is tried again, as the machine may have been busy
+	stopsTries  = 4               // how often what was late is tried again, as the machine may have been busy
 )
 
 // TestStops: whatever hangs, a signal ends dray run within its grace and two seconds, and other commands within two seconds, with the

@@ -21,9 +21,9 @@ func holdRows(t *testing.T, m *Member) (n int) {
 	return n
 }
 
-// looks is for a hold that is not free: it ends once a member of a crew has looked three times whether it is.
+// looks is for a hold that is not free: it is canceled once a member of a crew has looked three times whether it is.
 func looks(t *testing.T, m *Member) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	heard(m).on("asked hold", 3, cancel)
 	return ctx

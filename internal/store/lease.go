@@ -137,8 +137,8 @@ func (m *Member) enter(ctx context.Context) error {
 	return nil
 }
 
-// compareClocks finds out how far the ledger's clock is ahead, and how many members are alive. What was known of the clock stays where it may be true, since
-// an answer that is slow says little: by half of the time that it takes another one may be wrong.
+// compareClocks finds out how far the ledger's clock is ahead, and how many members are alive. The old value of the clock is kept while the answer allows
+// it: a new one may be wrong by half of the time that the answer took.
 func (m *Member) compareClocks(ctx context.Context) error {
 	sent, began := m.ledger.options.Now(), boottime()
 	const query = "SELECT ?::bigint, (SELECT count(*) FROM {members} WHERE expires > ? AND NOT guest)"

@@ -117,6 +117,20 @@ func TestCredentialAtAnotherHostIsSeen(t *testing.T) {
 	}
 }
 
+func TestLimitIsAtItsPlace(t *testing.T) {
+	t.Parallel()
+	for _, s := range limits(Source)[:3] {
+		t.Run(s.name(), func(t *testing.T) {
+			t.Parallel()
+			st := perform(t, newFixture(), s)
+			status, header := send(t, http.MethodGet, st.source.server.URL+"/v2/library/app-00/manifests/1.0.0", "", nil)
+			if status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
+				t.Errorf("%d, %v", status, header)
+			}
+		})
+	}
+}
+
 func TestLimitHoldsUntilThePauseIsOver(t *testing.T) {
 	t.Parallel()
 	for _, form := range forms() {

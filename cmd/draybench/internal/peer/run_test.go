@@ -191,7 +191,12 @@ func TestPeak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(begun, []byte("go on\n"), 0o600); err != nil {
+	line, err := os.OpenFile(begun, os.O_RDWR, 0) // does not wait for a reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer line.Close()
+	if _, err := line.WriteString("go on\n"); err != nil {
 		t.Fatal(err)
 	}
 	usage, err := p.Wait()
