@@ -39,33 +39,33 @@ func (s *signer) learn(req *http.Request, call wire.Call, used signature, failur
 	if err != nil {
 		return false
 	}
-	scheme, err := s.asking.Do(req.Context(), "", func(ctx context.Context) (string, error) { return s.ask(ctx, req), nil })
+	scheme, err := s.asking.Do(req.Context(), "", func(ctx context.Context) (string, error) { return s.ping(ctx, req), nil })
 	if scheme == basic && (credential.Anonymous() || credential.IdentityToken != "") {
 		return false
 	}
 	return err == nil && scheme != ""
 }
 
-// ask signs in at /v2/, and takes over the way there. It returns the scheme; empty for none.
-func (s *signer) ask(ctx context.Context, refused *http.Request) string {
+// ping signs in at /v2/, and takes over the way there. It returns the scheme; empty for none.
+func (s *signer) ping(ctx context.Context, refused *http.Request) string {
 	s.mu.Lock()
 	scheme, lately := s.scheme, !s.asked.IsZero() && time.Since(s.asked) < askAgain
 	s.mu.Unlock()
 	if scheme != "" || lately {
 		return scheme
 	}
-	ping := refused.Clone(ctx)
-	ping.Method, ping.Body, ping.GetBody, ping.ContentLength = http.MethodGet, nil, nil, 0
-	ping.URL.Path, ping.URL.RawPath, ping.URL.RawQuery = "/v2/", "", ""
-	ping.Header = http.Header{}
+	req := refused.Clone(ctx)
+	req.Method, req.Body, req.GetBody, req.ContentLength = http.MethodGet, nil, nil, 0
+	req.URL.Path, req.URL.RawPath, req.URL.RawQuery = "/v2/", "", ""
+	req.Header = http.Header{}
 	if agent := refused.Header.Get("User-Agent"); agent != "" {
-		ping.Header.Set("User-Agent", agent)
+		req.Header.Set("User-Agent", agent)
 	}
 	try := &signer{wire: s.wire, source: func(ctx context.Context) (Credential, time.Time, error) {
 		credential, err := s.find(ctx)
 		return credential, time.Time{}, err
 	}, locks: s.locks, log: s.log}
-	resp, err := try.do(ping, wire.Call{Operation: "sign in", Deadline: pingDeadline, Once: true, Read: func(resp *http.Response) error {
+	resp, err := try.do(req, wire.Call{Operation: "sign in", Deadline: pingDeadline, Once: true, Read: func(resp *http.Response) error {
 		_, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxToken))
 		return err //nolint:wrapcheck // the wire says what broke
 	}}, nil)

@@ -55,8 +55,10 @@ type signer struct {
 	failure     error
 	failedUntil time.Time
 	tokens      map[string]*token
-	size        int // of the tokens, in bytes
-	refusals    refusals
+	// posts is the token server that lately gave a token by POST only; empty for none.
+	posts    string
+	size     int // of the tokens, in bytes
+	refusals refusals
 }
 
 // way is a token server and scopes, and when the host named them.
@@ -450,18 +452,8 @@ func (s *signer) token(ctx context.Context, need []Scope) (*token, error) {
 
 // fetch asks the token server, and caches its answer for the current credential.
 func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*token, error) {
-	final := func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests }
-	got, err := way.ask(ctx, s.wire, credential, way.scopes, final)
+	got, err := s.ask(ctx, way, credential)
 	refusal, refused := errors.AsType[*wire.Error](err)
-	s.mu.Lock()
-	alsoBasic := s.alsoBasic
-	s.mu.Unlock()
-	if refused && refusal.Status == http.StatusMethodNotAllowed && !alsoBasic && credential.Password != "" && credential.IdentityToken == "" {
-		posting := way.realm
-		posting.grant = way.form(way.scopes, url.Values{"grant_type": {"password"}, "username": {credential.Username}, "password": {credential.Password}})
-		got, err = posting.ask(ctx, s.wire, credential, way.scopes, final)
-		refusal, refused = errors.AsType[*wire.Error](err)
-	}
 	if refused && denies(refusal) {
 		refusal.Hint = s.advice(credential)
 	}
@@ -474,6 +466,31 @@ func (s *signer) fetch(ctx context.Context, way way, credential Credential) (*to
 	case err == nil:
 		s.refusals.served()
 		s.keep(way.key(), got)
+	}
+	return got, err
+}
+
+// ask asks the token server: by GET, or by POST where it takes no GET and there is a password to send, unless the host takes that itself.
+func (s *signer) ask(ctx context.Context, way way, credential Credential) (*token, error) {
+	final := func(e *wire.Error) bool { return s.locks && e.Status == http.StatusTooManyRequests }
+	server, has := way.url.String(), credential.Password != "" && credential.IdentityToken == ""
+	s.mu.Lock()
+	posts, alsoBasic := s.posts == server, s.alsoBasic
+	s.mu.Unlock()
+	if !posts || !has {
+		got, err := way.ask(ctx, s.wire, credential, way.scopes, final)
+		if e, ok := errors.AsType[*wire.Error](err); !ok || e.Status != http.StatusMethodNotAllowed || !has || alsoBasic {
+			return got, err
+		}
+	}
+	posting := way.realm
+	posting.grant = way.form(way.scopes, url.Values{"grant_type": {"password"}, "username": {credential.Username}, "password": {credential.Password}})
+	got, err := posting.ask(ctx, s.wire, credential, way.scopes, final)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.posts = ""
+	if err == nil {
+		s.posts = server
 	}
 	return got, err
 }

@@ -87,6 +87,9 @@ func ask(t *testing.T, s *scripted, c Credential) ([]string, error) {
 	return askTimes(t, s, c, 1)
 }
 
+// pause is so long that a token that lasts for a second has ended.
+func pause() { time.Sleep(2 * time.Second) }
+
 // askTimes sends several, and returns the last error.
 func askTimes(t *testing.T, s *scripted, c Credential, times int) ([]string, error) {
 	t.Helper()
@@ -101,7 +104,10 @@ func askTimes(t *testing.T, s *scripted, c Credential, times int) ([]string, err
 		}
 		find := func(context.Context) (Credential, time.Time, error) { return c, time.Time{}, nil }
 		client := New(carrier, find, false, slog.New(slog.DiscardHandler))
-		for range times {
+		for n := range times {
+			if n > 0 {
+				pause()
+			}
 			req, failure := http.NewRequestWithContext(t.Context(), http.MethodHead, "https://"+s.host+"/v2/app/manifests/1", nil)
 			if failure != nil {
 				t.Fatal(failure)
@@ -284,6 +290,7 @@ func TestBasicBesideBearer(t *testing.T) {
 // TestTokenByPostOnly: a token server that does not take GET gets the password in a form.
 func TestTokenByPostOnly(t *testing.T) {
 	head, token := "HEAD "+ours+"/v2/app/manifests/1", their+"/token"
+	nobody := "GET " + token + "?scope=repository:app:pull&service=s"
 	get := "GET " + token + "?account=ann&scope=repository:app:pull&service=s as Basic ann:p:w"
 	post := "POST " + token + " with client_id=dray&grant_type=password&password=p:w&scope=repository:app:pull&service=s&username=ann"
 	for _, test := range []struct {
@@ -291,11 +298,11 @@ func TestTokenByPostOnly(t *testing.T) {
 		credential Credential
 		want       []string
 	}{
-		{"ann", Credential{Username: "ann", Password: "p:w"}, []string{head, get, post, head + " as Bearer t0k"}},
-		{"nobody", Credential{}, []string{head, "GET " + token + "?scope=repository:app:pull&service=s"}},
+		{"ann", Credential{Username: "ann", Password: "p:w"}, []string{head, get, post, head + " as Bearer t0k", post, head + " as Bearer t0k"}},
+		{"nobody", Credential{}, []string{head, nobody, nobody}},
 	} {
-		s := &scripted{host: ours, challenges: []string{`Bearer realm="https://` + token + `",service="s"`}, answer: `{"access_token":"t0k"}`, accepts: "Bearer t0k", postOnly: true}
-		sent, err := ask(t, s, test.credential)
+		s := &scripted{host: ours, challenges: []string{`Bearer realm="https://` + token + `",service="s"`}, answer: `{"access_token":"t0k","expires_in":1}`, accepts: "Bearer t0k", postOnly: true}
+		sent, err := askTimes(t, s, test.credential, 2)
 		if diff := cmp.Diff(test.want, sent); diff != "" || (err == nil) != (test.credential.Password != "") {
 			t.Errorf("%s: error %v, sent (-want +got):\n%s", test.name, err, diff)
 		}
