@@ -289,6 +289,44 @@ func TestLedgerClock(t *testing.T) {
 	}
 }
 
+// set changes a setting of a database, for connections that begin later.
+func set(t *testing.T, database, name, value string) {
+	t.Helper()
+	db, err := sql.Open("pgx", database)
+	must(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), fmt.Sprintf("DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET %s = %%L', current_database(), '%s'); END $$", name, value))
+	must(t, err)
+	_, _ = db.ExecContext(t.Context(), "SELECT pg_terminate_backend(pg_backend_pid())") // a pooler keeps it
+}
+
+// TestSettings: what dray relies on does not depend on how the database is set up.
+func TestSettings(t *testing.T) {
+	settings := map[string]string{"default_transaction_isolation": "serializable", "bytea_output": "escape"}
+	database := postgrestest.Database(t)
+	for name, value := range settings {
+		set(t, database, name, value)
+	}
+	l, err := Join(t.Context(), database, newStand(t).options())
+	must(t, err)
+	defer l.Close()
+	var isolation string
+	must(t, l.reader.QueryRowContext(t.Context(), "SHOW transaction_isolation").Scan(&isolation))
+	must(t, l.PutManifest(t.Context(), manifest(1, 100)))
+	if !kept(t, l.Store, manifest(1, 100)) || isolation != "read committed" {
+		t.Errorf("the isolation level is %q, or a manifest is lost", isolation)
+	}
+
+	for name, value := range settings { // a pooler may not pass on what a client asks for
+		pooled := postgrestest.Pooled(t)
+		set(t, pooled, name, value)
+		_, err := Join(t.Context(), pooled, newStand(t).options())
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("its setting %s is %q", name, value)) || !strings.Contains(err.Error(), `ALTER ROLE "dray" IN DATABASE "test`) || strings.Contains(err.Error(), "\n") {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPooled works through PgBouncer, which gives each transaction any of its two connections.
 func TestPooled(t *testing.T) {
 	d := newStand(t)

@@ -48,6 +48,7 @@ const (
 	stateNull          = "23502"
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
+	stateLockTimeout   = "55P03"
 )
 
 // Ledger is a store in a PostgreSQL database, which several processes on several machines share.
@@ -130,16 +131,37 @@ func connect(ctx context.Context, ledger string, options Options, patience time.
 		return nil, fmt.Errorf("join the ledger: %w", err)
 	}
 	name := fmt.Sprintf("%s/%s", config.Host, config.Database)
-	db := stdlib.OpenDB(*config)
-	db.SetMaxOpenConns(ledgerConns)
-	db.SetMaxIdleConns(ledgerConns)
-	db.SetConnMaxIdleTime(connIdle)
-	db.SetConnMaxLifetime(connLasts)
-	s := &Store{options: options, writer: db, reader: db, dialect: &postgres{db}, path: name, touched: map[touch]map[string]struct{}{}, leave: func() {}}
-	if err := use(s, ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("join the ledger %s: %w", name, wayOut(err, config)), db.Close())
+	var differs error // a setting that the server has otherwise than dray needs it
+	for {
+		db := stdlib.OpenDB(*config)
+		db.SetMaxOpenConns(ledgerConns)
+		db.SetMaxIdleConns(ledgerConns)
+		db.SetConnMaxIdleTime(connIdle)
+		db.SetConnMaxLifetime(connLasts)
+		s := &Store{options: options, writer: db, reader: db, dialect: &postgres{db}, path: name, touched: map[touch]map[string]struct{}{}, leave: func() {}}
+		err := use(s, ctx)
+		if err == nil {
+			return s, nil
+		}
+		closed := db.Close()
+		e, ok := errors.AsType[*settingError](err)
+		err = wayOut(err, config)
+		if ok && config.RuntimeParams[e.name] == "" {
+			config.RuntimeParams[e.name], differs = e.want, err
+			continue
+		}
+		if differs != nil && !ok {
+			err = fmt.Errorf("%w; asked for that, it says: %w", differs, err)
+		}
+		return nil, errors.Join(fmt.Errorf("join the ledger %s: %w", name, err), closed)
 	}
-	return s, nil
+}
+
+// settingError says that a connection has a setting that dray cannot work with.
+type settingError struct{ name, is, want string }
+
+func (e *settingError) Error() string {
+	return fmt.Sprintf("its setting %s is %q, and dray needs %q", e.name, e.is, e.want)
 }
 
 // ledgerConfig reads a URL. Its errors do not contain the password.
@@ -195,6 +217,10 @@ func wayOut(err error, config *pgx.ConnConfig) error {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == stateNoPrivilege || errors.Is(err, errNoRight) {
 		return fmt.Errorf("%w; an administrator can run: CREATE SCHEMA dray AUTHORIZATION %s", err, pgx.Identifier{config.User}.Sanitize())
 	}
+	if e, ok := errors.AsType[*settingError](err); ok {
+		return fmt.Errorf("%w; an administrator can run: ALTER ROLE %s IN DATABASE %s SET %s = '%s'", err,
+			pgx.Identifier{config.User}.Sanitize(), pgx.Identifier{config.Database}.Sanitize(), e.name, e.want)
+	}
 	if strings.Contains(err.Error(), "refused TLS") {
 		return fmt.Errorf("%w; let the server offer TLS, or say sslmode=disable in the URL if the network is to be trusted", err)
 	}
@@ -204,8 +230,15 @@ func wayOut(err error, config *pgx.ConnConfig) error {
 // tables reports which version of the tables there is, zero for none, and whether their schema is there. It fails for one that this dray cannot use.
 func (s *Store) tables(ctx context.Context) (version int, schema bool, err error) {
 	var number, readable int
-	if err := s.reader.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&number); err != nil {
+	isolation, bytes := &settingError{name: "default_transaction_isolation", want: "read committed"}, &settingError{name: "bytea_output", want: "hex"}
+	const settings = "SELECT current_setting('server_version_num')::int, current_setting('default_transaction_isolation'), current_setting('bytea_output')"
+	if err := s.reader.QueryRowContext(ctx, settings).Scan(&number, &isolation.is, &bytes.is); err != nil {
 		return 0, false, err
+	}
+	for _, e := range []*settingError{isolation, bytes} {
+		if e.is != e.want {
+			return 0, false, e
+		}
 	}
 	if number < oldestPostgres {
 		return 0, false, fmt.Errorf("it is PostgreSQL %d, and dray needs %d or later", number/10000, oldestPostgres/10000)
@@ -412,7 +445,7 @@ func isLost(err error) bool {
 // isOvertaken reports whether the server has undone statements in favor of others.
 func isOvertaken(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (e.Code == stateSerialization || e.Code == stateDeadlock)
+	return ok && (e.Code == stateSerialization || e.Code == stateDeadlock || e.Code == stateLockTimeout)
 }
 
 func (p *postgres) snapshot() sql.IsolationLevel { return sql.LevelRepeatableRead }
