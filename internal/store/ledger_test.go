@@ -317,6 +317,15 @@ func TestSettings(t *testing.T) {
 		t.Errorf("the isolation level is %q, or a manifest is lost", isolation)
 	}
 
+	other, err := url.Parse(database)
+	must(t, err)
+	other.Path += "ascii"
+	_, err = l.reader.ExecContext(t.Context(), "CREATE DATABASE "+other.Path[1:]+" TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+	must(t, err)
+	if _, err := Join(t.Context(), other.String(), newStand(t).options()); err == nil || !strings.Contains(err.Error(), "its encoding is SQL_ASCII") {
+		t.Error(err)
+	}
+
 	for name, value := range settings { // a pooler may not pass on what a client asks for
 		pooled := postgrestest.Pooled(t)
 		set(t, pooled, name, value)

@@ -230,10 +230,15 @@ func wayOut(err error, config *pgx.ConnConfig) error {
 // tables reports which version of the tables there is, zero for none, and whether their schema is there. It fails for one that this dray cannot use.
 func (s *Store) tables(ctx context.Context) (version int, schema bool, err error) {
 	var number, readable int
+	var encoding string
 	isolation, bytes := &settingError{name: "default_transaction_isolation", want: "read committed"}, &settingError{name: "bytea_output", want: "hex"}
-	const settings = "SELECT current_setting('server_version_num')::int, current_setting('default_transaction_isolation'), current_setting('bytea_output')"
-	if err := s.reader.QueryRowContext(ctx, settings).Scan(&number, &isolation.is, &bytes.is); err != nil {
+	const settings = "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), " +
+		"current_setting('default_transaction_isolation'), current_setting('bytea_output')"
+	if err := s.reader.QueryRowContext(ctx, settings).Scan(&number, &encoding, &isolation.is, &bytes.is); err != nil {
 		return 0, false, err
+	}
+	if encoding != "UTF8" {
+		return 0, false, fmt.Errorf("its encoding is %s, and dray needs UTF8: make another database for dray, with ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
 	for _, e := range []*settingError{isolation, bytes} {
 		if e.is != e.want {
