@@ -89,7 +89,8 @@ func startIn(dir, remove string, options ...string) (*process, error) {
 	if _, err := os.Stat(data); err == nil {
 		return serve(bin, dir, remove, options)
 	}
-	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "dray", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "dray", "-A", "trust", "-N", "-E", "UTF8",
+		"--locale=C", "--locale-provider=icu", "--icu-locale=en-US") // the order of texts is not that of their bytes, as in most databases
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)

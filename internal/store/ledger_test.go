@@ -320,7 +320,7 @@ func TestSettings(t *testing.T) {
 	other, err := url.Parse(database)
 	must(t, err)
 	other.Path += "ascii"
-	_, err = l.reader.ExecContext(t.Context(), "CREATE DATABASE "+other.Path[1:]+" TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+	_, err = l.reader.ExecContext(t.Context(), "CREATE DATABASE "+other.Path[1:]+" TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc")
 	must(t, err)
 	if _, err := Join(t.Context(), other.String(), newStand(t).options()); err == nil || !strings.Contains(err.Error(), "its encoding is SQL_ASCII") {
 		t.Error(err)
