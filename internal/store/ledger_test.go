@@ -336,6 +336,40 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestLockTimeout: a write that a setting of the database ends, since another has locked what it changes, is sent again.
+func TestLockTimeout(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Database(t)
+	set(t, database, "lock_timeout", "3s")
+	l, err := Join(t.Context(), database, newStand(t).options())
+	must(t, err)
+	defer l.Close()
+	other, err := l.reader.BeginTx(t.Context(), nil)
+	must(t, err)
+	_, err = other.ExecContext(t.Context(), "UPDATE dray.meta SET version = version")
+	must(t, err)
+	written := make(chan error, 1)
+	go func() {
+		_, err := l.dialect.write(t.Context(), []statement{do("UPDATE {meta} SET version = version")}, false)
+		written <- err
+	}()
+	for attempts := map[string]bool{}; len(attempts) < 2; time.Sleep(10 * time.Millisecond) { // a real server
+		var begun string
+		const waiting = "SELECT coalesce(max(query_start::text), '') FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+		must(t, l.reader.QueryRowContext(t.Context(), waiting).Scan(&begun))
+		if begun != "" {
+			attempts[begun] = true
+		}
+		select {
+		case err := <-written:
+			t.Fatal("it gives up, or does not wait:", err)
+		default:
+		}
+	}
+	must(t, other.Rollback())
+	must(t, <-written)
+}
+
 // TestPooled works through PgBouncer, which gives each transaction any of its two connections.
 func TestPooled(t *testing.T) {
 	d := newStand(t)
