@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -126,6 +127,31 @@ func TestManifestSpoiltOnTheWay(t *testing.T) {
 				t.Errorf("%v after %v", err, lines(r.Gate))
 			}
 		}
+	}
+}
+
+// TestBlobSpoiltOnTheWay: a blob that arrives with other bytes is sent again, and not for ever.
+func TestBlobSpoiltOnTheWay(t *testing.T) {
+	data := bytes.Repeat([]byte("layer"), 1000)
+	spoilt := emulator.Fault{Match: requests(http.MethodPut, emulator.KindUpload), Status: 400, Body: `{"errors":[{"code":"DIGEST_INVALID","message":"digest did not match"}]}`}
+	for times, sent := range map[int]int{1: 2, 2: 3, 0: 3} {
+		inBubble(t, func(t *testing.T) {
+			r, c := stand(t, emulator.Options{}, Options{})
+			fault := spoilt
+			fault.Times = times
+			r.Inject(fault)
+			opened := 0
+			_, err := c.PutBlob(t.Context(), at("app"), content(data), image.Repository{}, source(data, &opened), nil)
+			if heals := times > 0; heals != (err == nil) || heals != r.HasBlob("app", string(content(data).Digest)) {
+				t.Errorf("spoilt %d times: %v", times, err)
+			}
+			if err != nil {
+				contains(t, err.Error(), "DIGEST_INVALID")
+			}
+			if n := kind(r.Gate, http.MethodPut, emulator.KindUpload); n != sent {
+				t.Errorf("spoilt %d times: sent %d times, want %d\n%v", times, n, sent, lines(r.Gate))
+			}
+		})
 	}
 }
 

@@ -104,7 +104,7 @@ type upload struct {
 	session                          *url.URL
 	offset                           int64
 	chunked, resumed, broke, takenUp bool
-	// spoilt counts sessions that had other bytes than the registry said.
+	// spoilt counts sessions that had other bytes than were sent.
 	spoilt int
 	// failures counts failures in a row, over all sessions; recounted is set once the registry's count was taken for one too high.
 	failures  int
@@ -115,7 +115,7 @@ type upload struct {
 }
 
 // maxSessions limits the sessions of one upload: it may take half a dozen to find the maximum request size, and each may break. maxSpoilt limits those
-// that have other bytes than the registry said.
+// that have other bytes than were sent.
 const (
 	maxSessions = 20
 	maxSpoilt   = 2
@@ -470,10 +470,10 @@ func (u *upload) worthwhile(failure *Error) bool {
 		u.spoils(failure) && u.spoilt < maxSpoilt)
 }
 
-// spoils reports whether a failure says that a session that was resumed has other bytes than the registry said: of a request that broke off, some may have
-// been written only after that.
+// spoils reports whether a failure says that a session has other bytes than were sent: of a request that broke off, some may have been written only after
+// the session was resumed, and a proxy or a disk may change some.
 func (u *upload) spoils(failure *Error) bool {
-	return (u.broke || u.takenUp) && failure.Status == http.StatusBadRequest
+	return failure.Status == http.StatusBadRequest && (u.broke || u.takenUp || failure.ErrorCode == "DIGEST_INVALID")
 }
 
 // gone reports whether a registry has forgotten a session: it answers 404, as for a missing repository.
