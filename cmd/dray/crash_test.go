@@ -49,7 +49,10 @@ func TestKilledDaemon(t *testing.T) {
 		r := launch(t, d.config, d.socket)
 		var app record.JobStatus
 		// A job whose run was cut off is due at once: only one that has run and waits for its schedule is due when that says.
-		r.until(t, "the job has run", func() bool { app = find(r.status(t), "app"); return app.State == record.JobScheduled && app.Last != nil })
+		r.until(t, "the job has run", func() bool {
+			app = find(r.status(t), "app")
+			return app.State == record.JobScheduled && app.Last != nil
+		})
 		// The daemon writes a run to the store beside its loop, so that the history has it a moment later.
 		r.until(t, "there is a history", func() bool {
 			runs, err := r.client.History(t.Context(), "", 1)
