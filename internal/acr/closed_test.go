@@ -1,6 +1,7 @@
 package acr_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -153,6 +154,27 @@ func TestClosedProtected(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestClosedStop stops dray at the end of an import into a closed registry, once the operation is forgotten: the next run knows the tag, which must
+// not move, as its own.
+func TestClosedStop(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		closings()["network rules"](w)
+		i := push(t, w.source.Content, "app", "v1", 1)
+		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
+		j.RefuseMoved = true
+		ctx, cancel := context.WithCancel(t.Context())
+		w.memory.forgotten = cancel
+		w.stop(t)
+		w.start(t)
+		w.mirror.Sync(ctx, []plan.Job{j})
+		w.memory.forgotten = nil
+		w.stop(t)
+		w.start(t)
+		all(t, w.run(t, j)[0], record.Kept, "")
+		w.holds(t, "app", "v1", i.Digest)
+	})
 }
 
 // TestClosedByTag imports what only Azure can ask for into what only Azure reaches.

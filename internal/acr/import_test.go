@@ -1,6 +1,7 @@
 package acr_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -270,6 +271,27 @@ func TestRestart(t *testing.T) {
 			w.stop(t)
 			w.start(t)
 		}
+		all(t, w.run(t, j)[0], record.Imported, "acr")
+		w.holds(t, "app", "v1", i.Digest)
+		if n := len(w.cloud.Account().Imports); n != 1 {
+			t.Errorf("%d imports were begun", n)
+		}
+	})
+}
+
+// TestStopAtTheBegin stops dray once Azure has accepted an import, before that is saved: the next start takes the operation up all the same.
+func TestStopAtTheBegin(t *testing.T) {
+	inBubble(t, func(o *emulator.Options) { o.Takes = 5 * time.Minute }, func(t *testing.T, w *world) {
+		i := push(t, w.source.Content, "app", "v1", 1)
+		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
+		ctx, cancel := context.WithCancel(t.Context())
+		w.memory.begun = cancel
+		w.stop(t)
+		w.start(t)
+		w.mirror.Sync(ctx, []plan.Job{j})
+		w.memory.begun = nil
+		w.stop(t)
+		w.start(t)
 		all(t, w.run(t, j)[0], record.Imported, "acr")
 		w.holds(t, "app", "v1", i.Digest)
 		if n := len(w.cloud.Account().Imports); n != 1 {

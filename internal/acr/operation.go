@@ -122,8 +122,11 @@ func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, memb
 		}
 	}
 	if !k.Done {
-		t.remember(ctx, name, &k)
+		t.begun(ctx, name, &k)
 		err = t.wait(ctx, name, &k)
+	}
+	if err == nil && t.closed {
+		t.note(ctx, t.order.Digest, members) // before nothing else tells that dray has set the tags
 	}
 	if ctx.Err() == nil { // if dray ends during an operation, the next start resumes it
 		t.remember(ctx, name, nil)
@@ -278,6 +281,17 @@ func (t *acrImport) recall(ctx context.Context, name string) (kept, bool) {
 	t.options.Log.LogAttrs(ctx, slog.LevelInfo, "taking up an import that was begun before", slog.String("job", t.order.Job),
 		slog.String("source", t.order.Source.String()), slog.String("operation", k.ID))
 	return k, true
+}
+
+// begunWrite limits how long the write of an operation that Azure has accepted may go on once dray stops.
+const begunWrite = 250 * time.Millisecond
+
+// begun saves an operation that Azure has accepted, also if dray has stopped meanwhile: otherwise the next start would begin another.
+func (t *acrImport) begun(ctx context.Context, name string, k *kept) {
+	last, drop := context.WithCancel(context.WithoutCancel(ctx))
+	defer drop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(begunWrite, drop) })()
+	t.remember(last, name, k)
 }
 
 // remember saves an operation for the next start; with nil it forgets it.

@@ -68,6 +68,7 @@ type world struct {
 	denied                string // a repository of which nobody may read
 	// before is told of each request; nil for nobody.
 	before func(*http.Request)
+	memory memory
 	dir    string
 	log    *syncBuffer
 	store  *store.Store
@@ -159,6 +160,7 @@ func (w *world) start(t *testing.T) {
 	if w.store, err = store.Open(t.Context(), w.dir, store.Options{Log: log, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
+	w.memory.Store = w.store
 	public, _ := azure.CloudNamed("public")
 	client, err := azure.New(azure.Options{Cloud: public, Credential: w.credential, Transport: w.transport(), UserAgent: "dray/test", Log: log})
 	if err != nil {
@@ -176,7 +178,7 @@ func (w *world) start(t *testing.T) {
 		Source: w.client, Artifacts: w.client, Target: w.client, Presence: w.client, Memory: w.store, Now: time.Now, Log: log,
 	})
 	w.engine = acr.New(acr.Options{
-		Azure: client, Plane: w.client, Locks: locks{client}, Memory: w.store, Fallback: copying,
+		Azure: client, Plane: w.client, Locks: locks{client}, Memory: w.memory, Fallback: copying,
 		Target: func(ctx context.Context, host string) (azure.ResourceID, error) {
 			return client.Find(ctx, subscriptionID, host)
 		},
@@ -211,6 +213,24 @@ func (w *world) stop(t *testing.T) {
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// memory is the store of a process that may end at a write.
+type memory struct {
+	*store.Store
+	// begun and forgotten are called before an operation is saved, and after one is forgotten; nil for nobody.
+	begun, forgotten func()
+}
+
+func (m memory) PutOperation(ctx context.Context, name string, state []byte) error {
+	if state != nil && m.begun != nil {
+		m.begun()
+	}
+	err := m.Store.PutOperation(ctx, name, state)
+	if state == nil && m.forgotten != nil {
+		m.forgotten()
+	}
+	return err
 }
 
 // locks asks registries for locks.
