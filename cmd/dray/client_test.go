@@ -88,6 +88,10 @@ func TestCommandsOfTheDaemon(t *testing.T) {
 	has(say(exitUsage, "trigger", "apq", "v1").err, `there is no job "apq"; did you mean "app"?`)
 	has(say(exitPartly, "trigger", "gone", "--wait", "--timeout", "5m").out, "gone", "manual", "failed", "error: job gone")
 	has(say(exitDone, "trigger", "app").out, "app runs now")
+	r.until(t, "that run has ended", func() bool {
+		j := find(r.status(t), "app")
+		return j.State != record.JobWaiting && j.State != record.JobRunning
+	})
 	has(say(exitUsage, "trigger", "ap").err, `there is no job "ap"; did you mean "app"?`)
 
 	has(say(exitDone, "history", "app").out, "ENDED", "manual", "1 imported, 0 unchanged, 0 refused, 0 failed")
