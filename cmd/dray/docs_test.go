@@ -94,10 +94,7 @@ func newReaderOf(t *testing.T, source, target *registry.Registry, size int64) *r
 	}
 	r.listen = port.Addr().String()
 	_ = port.Close()
-	program := fmt.Sprintf("#!/bin/sh\n%s=1 exec '%s' \"$@\"\n", asDray, os.Args[0])
-	if err := os.WriteFile(filepath.Join(r.dir, "dray"), []byte(program), 0o755); err != nil { //nolint:gosec // it is run
-		t.Fatal(err)
-	}
+	writeProgram(t, filepath.Join(r.dir, "dray"), fmt.Sprintf("#!/bin/sh\n%s=1 exec '%s' \"$@\"\n", asDray, os.Args[0]))
 	r.examples(t)
 	return r
 }

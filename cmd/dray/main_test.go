@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -84,6 +85,17 @@ func writeConfig(t *testing.T, lines ...string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// writeProgram writes a program that is to be run. No process is started meanwhile: until it executes its own program it would have this one
+// open for writing, and the system runs no such file.
+func writeProgram(t *testing.T, path, script string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+		t.Error(err)
+	}
 }
 
 func mapping(format string, args ...any) string { return fmt.Sprintf("  - {"+format+"}", args...) }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
@@ -93,15 +92,12 @@ func containerdIn(t *testing.T, program string) (socket string) {
 			t.Log(log.String())
 		}
 	})
-	for deadline := time.Now().Add(started); ; {
+	until(t, "containerd answers", func() bool {
 		conn, err := net.Dial("unix", socket)
 		if err == nil {
 			_ = conn.Close()
-			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+		return err == nil
+	})
 	return socket
 }

@@ -354,9 +354,7 @@ func kinds() map[string]kind {
 			h.lines = append(h.lines, "registries: {registry.example.com: {credentialHelper: hangs}}")
 			_ = os.MkdirAll(filepath.Join(h.dir, "bin"), 0o700)
 			script := "#!/bin/sh\ntrap '' TERM INT\n(trap '' TERM INT; exec sleep 20) &\n: > " + h.dir + "/asked\nsleep 20\n"
-			if err := os.WriteFile(filepath.Join(h.dir, "bin", "docker-credential-hangs"), []byte(script), 0o700); err != nil { //nolint:gosec // a program
-				h.t.Error(err)
-			}
+			writeProgram(h.t, filepath.Join(h.dir, "bin", "docker-credential-hangs"), script)
 			h.env = append(h.env, "PATH="+filepath.Join(h.dir, "bin")+":"+os.Getenv("PATH"))
 			h.started = func(*os.Process) { h.appears(filepath.Join(h.dir, "asked")) }
 		}},
