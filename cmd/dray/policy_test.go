@@ -451,7 +451,8 @@ func TestPolicyPlatforms(t *testing.T) {
 	}
 }
 
-// TestPolicyEvents: an image that is pushed first and signed later is imported at the event of its signature, though the schedule is far away.
+// TestPolicyEvents: an image that is pushed first and signed later is imported at the event of its signature, though the schedule is far away. That
+// holds too for an event that comes while dray looks for the signature.
 func TestPolicyEvents(t *testing.T) {
 	fulltest.Long(t)
 	t.Parallel()
@@ -515,4 +516,22 @@ func TestPolicyEvents(t *testing.T) {
 		t.Errorf("the event of an image that is signed: %d", status)
 	}
 	arrives("v3", third)
+
+	// An image whose signature comes while it is looked for, and is not seen.
+	fourth := push(4, "v4")
+	looked, signed := make(chan struct{}), make(chan struct{})
+	source.Inject(registry.Fault{Times: 1, Status: http.StatusNotFound, Match: func(r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, strings.TrimPrefix(fourth, "sha256:")+".sig") {
+			return false
+		}
+		close(looked)
+		<-signed
+		return true
+	}})
+	event("v4")
+	<-looked
+	event(sign(fourth))
+	close(signed)
+	r.until(t, "v4 is refused", func() bool { return refused("v4") })
+	arrives("v4", fourth)
 }

@@ -11,51 +11,74 @@ import (
 // maxUnsigned limits the tags that [Unsigned] remembers. Beyond that it begins anew: the next scheduled runs find the rest.
 const maxUnsigned = 10_000
 
-// Unsigned remembers which tags were refused since their images are not signed, so that the event of a signature leads to them. The zero value is
-// ready for use; nil remembers nothing.
+// Unsigned remembers which tags wait for a signature of their images, so that its event leads to them. The zero value is ready for use; nil
+// remembers nothing.
 type Unsigned struct {
 	mu sync.Mutex
-	// tags are by their image as it is in the repository of its signatures: with a digest and without a tag.
-	tags map[image.Reference][]image.Reference
-	held int
+	// images are as they are in the repository of their signatures: with a digest and without a tag.
+	images map[image.Reference]*unsignedImage
+	held   int
 }
 
-// refused notes that a tag was refused. at is its image in the repository of its signatures.
-func (u *Unsigned) refused(at, tag image.Reference) {
+// unsignedImage has the tags that wait for a signature of an image, and how many events led to them.
+type unsignedImage struct {
+	tags   []unsignedTag
+	events int
+}
+
+// unsignedTag is a tag that a job has not verified.
+type unsignedTag struct {
+	job string
+	tag image.Reference
+}
+
+func tagOf(job string, tag image.Reference) unsignedTag {
+	return unsignedTag{job, tag.Repository.Tag(tag.Tag)}
+}
+
+// waits notes a tag of a job before its signatures are looked for, as one may come meanwhile. at is its image in the repository of its signatures. It
+// returns how many events there were of the image: what was looked at before the last one may be outdated.
+func (u *Unsigned) waits(at image.Reference, job string, tag image.Reference) (events int) {
 	if u == nil || tag.Tag == "" {
-		return
+		return 0
 	}
-	tag = tag.Repository.Tag(tag.Tag)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.tags == nil || u.held >= maxUnsigned {
-		u.tags, u.held = map[image.Reference][]image.Reference{}, 0
+	if u.images == nil || u.held >= maxUnsigned {
+		u.images, u.held = map[image.Reference]*unsignedImage{}, 0
 	}
-	if !slices.Contains(u.tags[at], tag) {
-		u.tags[at] = append(u.tags[at], tag)
+	of := u.images[at]
+	if of == nil {
+		of = &unsignedImage{}
+		u.images[at] = of
+	}
+	if waits := tagOf(job, tag); !slices.Contains(of.tags, waits) {
+		of.tags = append(of.tags, waits)
 		u.held++
 	}
+	return of.events
 }
 
-// verified forgets the tags of a repository that were refused with an image, which is at in the repository of its signatures.
-func (u *Unsigned) verified(repo image.Repository, at image.Reference) {
+// verified forgets a tag of a job. Other tags of the image still wait, also those of other jobs: the event of the signature may be yet to come.
+func (u *Unsigned) verified(at image.Reference, job string, tag image.Reference) {
 	if u == nil {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	was := u.tags[at]
-	if len(was) == 0 {
+	of, verified := u.images[at], tagOf(job, tag)
+	if of == nil {
 		return
 	}
-	left := slices.DeleteFunc(slices.Clone(was), func(tag image.Reference) bool { return tag.Repository == repo })
-	u.held -= len(was) - len(left)
-	if u.tags[at] = left; len(left) == 0 {
-		delete(u.tags, at)
+	before := len(of.tags)
+	of.tags = slices.DeleteFunc(of.tags, func(waits unsignedTag) bool { return waits == verified })
+	u.held -= before - len(of.tags)
+	if len(of.tags) == 0 {
+		delete(u.images, at)
 	}
 }
 
-// SignedBy returns the tags that wait for a signature of an image, which is given by digest, or whose image a pushed tag is named after: cosign's signatures are at sha256-<hex>.sig, attestations at
+// SignedBy is told of an event, and returns the tags that wait for a signature of an image, which is given by digest, or whose image a pushed tag is named after: cosign's signatures are at sha256-<hex>.sig, attestations at
 // sha256-<hex>.att, and lists of referrers at sha256-<hex> (OCI distribution spec, "Referrers Tag Schema").
 func (u *Unsigned) SignedBy(pushed image.Reference) []image.Reference {
 	name, _, _ := strings.Cut(pushed.Tag, ".")
@@ -67,5 +90,16 @@ func (u *Unsigned) SignedBy(pushed image.Reference) []image.Reference {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.Clone(u.tags[pushed])
+	of := u.images[pushed]
+	if of == nil {
+		return nil
+	}
+	of.events++
+	var tags []image.Reference
+	for _, waits := range of.tags {
+		if !slices.Contains(tags, waits.tag) {
+			tags = append(tags, waits.tag)
+		}
+	}
+	return tags
 }

@@ -1,24 +1,31 @@
 package mirror
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
+	"github.com/draysync/dray/internal/signature"
 )
 
-// TestUnsigned: a pushed signature leads to the tags of its image, in its own repository, until the image is verified.
+// TestUnsigned: a pushed signature leads to the tags of its image, in its own repository, until each is verified by each job that has it.
 func TestUnsigned(t *testing.T) {
 	app, other := image.Repository{Registry: "registry.example.com", Path: "app"}, image.Repository{Registry: "registry.example.com", Path: "other"}
 	hex := strings.Repeat("a", 64)
 	of := app.Digest(image.Digest("sha256:" + hex))
 	var u Unsigned
-	u.refused(of, app.Tag("v1"))
-	u.refused(of, image.Reference{Repository: app, Tag: "latest", Digest: of.Digest})
-	u.refused(of, app.Tag("v1"))
-	u.refused(of, of)
+	u.waits(of, "job", of)
+	u.verified(of, "job", of)
+	u.waits(of, "job", app.Tag("v1"))
+	u.waits(of, "job", image.Reference{Repository: app, Tag: "latest", Digest: of.Digest})
+	u.waits(of, "job", app.Tag("v1"))
 	want := []image.Reference{app.Tag("v1"), app.Tag("latest")}
 	for pushed, found := range map[image.Reference]bool{
 		app.Tag("sha256-" + hex + ".sig"): true, app.Tag("sha256-" + hex + ".att"): true, app.Tag("sha256-" + hex): true,
@@ -29,26 +36,84 @@ func TestUnsigned(t *testing.T) {
 			t.Errorf("%s leads to %v", pushed, got)
 		}
 	}
-	u.refused(of, other.Tag("v1")) // whose signatures are in the same repository
-	u.verified(other, of)
-	if got := u.SignedBy(app.Tag("sha256-" + hex)); !slices.Equal(got, want) || u.held != 2 {
-		t.Errorf("tags of one repository are forgotten with those of another: %v, %d", got, u.held)
+	u.waits(of, "job", other.Tag("v1")) // whose signatures are in the same repository
+	u.waits(of, "stricter", app.Tag("v1"))
+	for _, step := range []struct {
+		job  string
+		tag  image.Reference
+		left []image.Reference
+	}{
+		{"job", other.Tag("v1"), want},
+		{"job", app.Tag("v1"), []image.Reference{app.Tag("latest"), app.Tag("v1")}},
+		{"stricter", app.Tag("v1"), []image.Reference{app.Tag("latest")}},
+		{"job", image.Reference{Repository: app, Tag: "latest", Digest: of.Digest}, nil},
+		{"job", app.Tag("latest"), nil},
+	} {
+		u.verified(of, step.job, step.tag)
+		if got := u.SignedBy(app.Tag("sha256-" + hex)); !slices.Equal(got, step.left) {
+			t.Errorf("after %s has verified %s, %v wait", step.job, step.tag, got)
+		}
 	}
-	u.verified(app, of)
-	u.verified(app, of)
-	if got := u.SignedBy(app.Tag("sha256-" + hex + ".sig")); len(got) > 0 || u.held != 0 {
-		t.Errorf("a verified image still waits: %v, %d", got, u.held)
+	if u.held != 0 || len(u.images) > 0 {
+		t.Errorf("%d tags are held, %v", u.held, u.images)
 	}
 	for i := range 2 * maxUnsigned {
-		u.refused(app.Digest(image.Digest(fmt.Sprintf("sha256:%064d", i))), app.Tag("v1"))
-		if len(u.tags) > maxUnsigned || u.held > maxUnsigned {
-			t.Fatalf("%d images, %d tags", len(u.tags), u.held)
+		u.waits(app.Digest(image.Digest(fmt.Sprintf("sha256:%064d", i))), "job", app.Tag("v1"))
+		if len(u.images) > maxUnsigned || u.held > maxUnsigned {
+			t.Fatalf("%d images, %d tags", len(u.images), u.held)
 		}
 	}
 	var nobody *Unsigned
-	nobody.refused(of, app.Tag("v1"))
-	nobody.verified(app, of)
+	nobody.waits(of, "job", app.Tag("v1"))
+	nobody.verified(of, "job", app.Tag("v1"))
 	if got := nobody.SignedBy(app.Tag("sha256-" + hex)); got != nil {
 		t.Errorf("%v", got)
 	}
+}
+
+// unsignedSource has no signatures. While somebody looks for one, its event arrives, the first time.
+type unsignedSource struct {
+	signature.Source
+	unsigned *Unsigned
+	asked    []image.Reference // for signatures
+	found    []image.Reference // by the event
+}
+
+func (s *unsignedSource) Head(_ context.Context, ref image.Reference) (image.Descriptor, error) {
+	if s.asked = append(s.asked, ref); len(s.asked) == 1 {
+		s.found = s.unsigned.SignedBy(ref)
+	}
+	return image.Descriptor{}, image.ErrAbsent
+}
+
+func (*unsignedSource) Referrers(context.Context, image.Repository, image.Digest) ([]image.Referrer, error) {
+	return nil, nil
+}
+
+// giving is a source that gives all that it names.
+type giving struct{ Manifests }
+
+func (giving) Given(context.Context, image.Reference) error { return nil }
+
+// TestUnsignedMeanwhile: the event of a signature that comes while it is looked for leads to the tag, and further tags of the image do not rely on
+// that look.
+func TestUnsignedMeanwhile(t *testing.T) {
+	var u Unsigned
+	source := &unsignedSource{unsigned: &u}
+	m := &Mirror{Signatures: source, Unsigned: &u, Manifests: giving{}, Log: slog.New(slog.DiscardHandler)}
+	r := &run{job: plan.Job{Name: "job", Policies: []*plan.Policy{{Name: "p"}}}}
+	app := image.Repository{Registry: "registry.example.com", Path: "app"}
+	verify := func(tag string, looks int) {
+		t.Helper()
+		order := Order{Action: diff.Action{Source: app.Tag(tag).WithDigest(image.Digest("sha256:" + strings.Repeat("a", 64)))}}
+		if _, refused := errors.AsType[*RefusedError](m.verify(t.Context(), r, order)); !refused || len(source.asked) != looks {
+			t.Errorf("%s: refused %v after %d looks, want %d", tag, refused, len(source.asked), looks)
+		}
+	}
+	verify("v1", 1)
+	if !slices.Equal(source.found, []image.Reference{app.Tag("v1")}) {
+		t.Errorf("the event led to %v", source.found)
+	}
+	verify("v2", 2)
+	verify("v3", 2)
 }

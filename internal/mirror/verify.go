@@ -11,8 +11,14 @@ import (
 	"github.com/draysync/dray/internal/signature"
 )
 
+// verdictKey is an image whose signatures were looked for, and how many events of them had come before.
+type verdictKey struct {
+	image  image.Reference
+	events int
+}
+
 // verify returns a *RefusedError if the source's image is not signed as the job's policy wants; with a policy that only warns it logs that. A run looks
-// once for all tags of an image.
+// once for all tags of an image, and again after the event of a signature.
 func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 	p := r.job.PolicyOf(order.Source.Repository)
 	if p == nil {
@@ -22,13 +28,17 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 		return &RefusedError{Reason: diff.Unsigned, Detail: fmt.Sprintf("the policy %q cannot be satisfied: the source named no digest", p.Name)}
 	}
 	ref := order.Source.Repository.Digest(order.Source.Digest)
-	report, err := r.verdicts.Do(ctx, ref.String(), func(ctx context.Context) (signature.Report, error) {
-		if known, ok := r.verdictOf.Load(ref); ok {
+	key := verdictKey{image: ref}
+	if !p.Warn {
+		key.events = m.Unsigned.waits(p.At(ref), r.job.Name, order.Source)
+	}
+	report, err := r.verdicts.Do(ctx, fmt.Sprint(ref, " ", key.events), func(ctx context.Context) (signature.Report, error) {
+		if known, ok := r.verdictOf.Load(key); ok {
 			return known.(signature.Report), nil //nolint:forcetypeassert // what is stored below
 		}
 		report, err := p.Verify(ctx, m.Signatures, ref)
 		if err == nil {
-			r.verdictOf.Store(ref, report)
+			r.verdictOf.Store(key, report)
 		}
 		return report, err //nolint:wrapcheck // it says what could not be looked at
 	})
@@ -40,7 +50,7 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 	detail := ""
 	switch {
 	case err == nil && report.Verified:
-		m.Unsigned.verified(ref.Repository, p.At(ref))
+		m.Unsigned.verified(p.At(ref), r.job.Name, order.Source)
 		return nil
 	case err == nil:
 		detail = fmt.Sprintf("the policy %q is not satisfied: %s (signature.%s)", p.Name, report.Problem, report.Code)
@@ -50,7 +60,6 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 		detail = err.Error()
 	}
 	if !p.Warn {
-		m.Unsigned.refused(p.At(ref), order.Source)
 		return &RefusedError{Reason: diff.Unsigned, Detail: detail}
 	}
 	if _, said := r.said.LoadOrStore(ref, true); !said {
