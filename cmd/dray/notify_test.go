@@ -67,9 +67,9 @@ func TestNotifies(t *testing.T) {
 	}
 	hears("recovered app")
 	hears("imported app")
-	d.write(d.config, "nonsense")
+	d.replace(d.config, "nonsense") // at once: an empty file is rejected, too
 	hears("config-rejected ")
-	d.write(d.config, config)
+	d.replace(d.config, config)
 	hears("config-accepted ")
 	r.stop(t)
 	if text := r.log.String(); strings.Contains(text, "a secret of") {

@@ -88,8 +88,14 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s did not arrive", name)
 		}
 	}
-	if metrics := scrape(t, address); !strings.Contains(metrics, `dray_serve_requests_total{code="200",kind="blob"}`) || strings.Contains(metrics, "dray_config_last_reload") {
-		t.Error(metrics)
+	for late := time.Now().Add(soon); ; time.Sleep(10 * time.Millisecond) { // an answer is counted once it is given
+		metrics := scrape(t, address)
+		if strings.Contains(metrics, `dray_serve_requests_total{code="200",kind="blob"}`) && !strings.Contains(metrics, "dray_config_last_reload") {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatal(metrics)
+		}
 	}
 }
 
@@ -220,7 +226,14 @@ func TestServeInDaemon(t *testing.T) {
 	}
 	write("stage")
 	r := launch(t, path, socket)
-	address := r.log.entries(t, "serving layouts")[0]["target"].(string)
+	address := ""
+	r.until(t, "the log says where it serves", func() bool { // which another goroutine reads
+		lines := r.log.entries(t, "serving layouts")
+		if len(lines) > 0 {
+			address = lines[0]["target"].(string)
+		}
+		return address != ""
+	})
 	digest := ""
 	r.until(t, "the image is served", func() bool {
 		response, err := http.Head("http://" + address + "/v2/team/app/manifests/1")

@@ -24,52 +24,69 @@ import (
 // cut off. The exit code is 0, and the tag is as it was or whole, in every case.
 func TestStopsWhole(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
-		grace   string
-		again   bool // a second signal
-		arrives bool
-	}{
-		"within the grace": {"1m", false, true}, "after it": {"300ms", false, false}, "second signal": {"1m", true, false},
+	for name, tt := range map[string]stopsWhole{
+		"within the grace": {time.Minute, false, true}, "after it": {300 * time.Millisecond, false, false}, "second signal": {time.Minute, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
-			source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
-			image := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{})
-			if err := image.Push(source, "app", "v1"); err != nil {
-				t.Fatal(err)
-			}
-			reached, release := make(chan struct{}), make(chan struct{})
-			source.Inject(registry.Fault{Times: 1, Match: func(r *http.Request) bool {
-				if !strings.Contains(r.URL.Path, "/blobs/") {
-					return false
+			for range stopsTries {
+				if tt.inTime(t) {
+					return
 				}
-				close(reached)
-				<-release
-				return true
-			}, Delay: time.Millisecond})
-			d.write(d.config, strings.Join([]string{"version: 1", "stateDir: state", serverLine(d.socket), "shutdownGrace: " + tt.grace, "mappings:",
-				mapping("source: '%s/app', target: '%s/app', tags: [v1]", start(t, source), start(t, target))}, "\n"))
-			r := launch(t, d.config, d.socket)
-			<-reached
-			d.do(r.Process.Signal(syscall.SIGTERM))
-			r.until(t, "it stops", func() bool { return len(r.log.entries(t, "stopping")) > 0 })
-			if tt.again {
-				d.do(r.Process.Signal(syscall.SIGTERM))
 			}
-			if tt.arrives {
-				close(release)
-			} else {
-				defer close(release)
-			}
-			if code := r.exit(t); code != exitDone {
-				t.Errorf("exit code %d\n%s", code, r.log)
-			}
-			if held := target.Digest("app", "v1"); (held == image.Digest) != tt.arrives || held != "" && target.Whole("app", "v1") != nil {
-				t.Errorf("the tag holds %q\n%s", held, r.log)
-			}
+			t.Error("it takes too long")
 		})
 	}
+}
+
+type stopsWhole struct {
+	grace   time.Duration
+	again   bool // a second signal
+	arrives bool
+}
+
+// inTime reports whether the daemon ended before it had to be ended by force, as it may on a busy machine.
+func (s stopsWhole) inTime(t *testing.T) bool {
+	d := newDesk(t)
+	source, target := registry.New(registry.Options{}), registry.New(registry.Options{})
+	image := registry.SingleArch(1, "linux/amd64", registry.ImageOptions{})
+	if err := image.Push(source, "app", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	reached, release := make(chan struct{}), make(chan struct{})
+	source.Inject(registry.Fault{Times: 1, Match: func(r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, "/blobs/") {
+			return false
+		}
+		close(reached)
+		<-release
+		return true
+	}, Delay: time.Millisecond})
+	d.write(d.config, strings.Join([]string{"version: 1", "stateDir: state", serverLine(d.socket), "shutdownGrace: " + s.grace.String(), "mappings:",
+		mapping("source: '%s/app', target: '%s/app', tags: [v1]", start(t, source), start(t, target))}, "\n"))
+	r := launch(t, d.config, d.socket)
+	<-reached
+	signalled, left := time.Now(), s.grace
+	d.do(r.Process.Signal(syscall.SIGTERM))
+	r.until(t, "it stops", func() bool { return len(r.log.entries(t, "stopping")) > 0 })
+	if s.again {
+		signalled, left = time.Now(), 0
+		d.do(r.Process.Signal(syscall.SIGTERM))
+	}
+	if s.arrives {
+		close(release)
+	} else {
+		defer close(release)
+	}
+	code := r.exit(t)
+	late := code == (&signalError{syscall.SIGTERM}).code() && time.Since(signalled) >= left+stopTime
+	if code != exitDone && !late {
+		t.Errorf("exit code %d\n%s", code, r.log)
+	}
+	if held := target.Digest("app", "v1"); (held == image.Digest) != s.arrives || held != "" && target.Whole("app", "v1") != nil {
+		t.Errorf("the tag holds %q\n%s", held, r.log)
+	}
+	return !late
 }
 
 // TestStartsOrSaysWhy: what keeps a daemon from starting ends it with an exit code and a line.

@@ -14,8 +14,8 @@ const (
 	// stopTime is how long a command has to end by itself after a signal, in addition to its grace, and after a second one. dray promises two seconds, even on a
 	// busy machine.
 	stopTime = time.Second
-	// lastWords limits the time to write the last message, since its reader may hang as well.
-	lastWords = 100 * time.Millisecond
+	// lastWords limits the time to write the last message, since its reader may hang as well. On a busy machine this process may stand still meanwhile.
+	lastWords = 300 * time.Millisecond
 )
 
 // supervise executes a command and returns its exit code. A signal ends the command's context, a second one abandons its work. If the

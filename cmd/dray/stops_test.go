@@ -673,13 +673,19 @@ func stopsOne(t *testing.T, name string, k kind, command string, sig syscall.Sig
 			want = exitDone
 		}
 	}
+	// It may have been ended by force while its last words were late.
+	silent := !forced && code == (&signalError{sig}).code() && took >= bound-stopsSlack+stopTime
+	inTime = took <= bound
+	if silent && code != want {
+		want, inTime = code, false
+	}
 	if code != want {
 		t.Errorf("%s: exit code %d after %s, want %d within %s\n%s", title, code, took, want, bound, p.log)
 	}
-	if !forced {
+	if !forced && !silent {
 		h.whole(title)
 	}
-	return fmt.Sprintf("%s: %s, exit code %d, by force: %v", title, took.Round(10*time.Millisecond), code, forced), took <= bound
+	return fmt.Sprintf("%s: %s, exit code %d, by force: %v", title, took.Round(10*time.Millisecond), code, forced), inTime
 }
 
 // TestStopsAtOnce: a second signal ends what the first one leaves its time, also where it hangs.
