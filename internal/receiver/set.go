@@ -60,6 +60,8 @@ type Set struct {
 	options Options
 	tokens  *tokens
 	current atomic.Pointer[[]*entry]
+	// begun is set once there was a config.
+	begun atomic.Bool
 	// mu guards counts, by the receivers' names.
 	mu     sync.Mutex
 	counts map[string]*counts
@@ -89,7 +91,7 @@ const (
 	maxBodies = 16 << 20
 )
 
-// New returns a set without receivers.
+// New returns a set that puts events off until [Set.Replace] is called.
 func New(options Options) *Set {
 	s := &Set{options: options, counts: map[string]*counts{}, known: semaphore.NewWeighted(maxBodies), unknown: semaphore.NewWeighted(maxBodies)}
 	transport := options.Transport
@@ -97,7 +99,7 @@ func New(options Options) *Set {
 		transport = dial.Transport(http.ProxyFromEnvironment)
 	}
 	s.tokens = newTokens(transport, cmp.Or(options.Keys, googleKeys))
-	s.Replace(nil)
+	s.current.Store(&[]*entry{})
 	return s
 }
 
@@ -109,6 +111,7 @@ func (s *Set) Replace(receivers []Receiver) {
 		next = append(next, &entry{Receiver: r, kind: k, lines: rate.NewLimiter(1, 20), refusals: rate.NewLimiter(1, 20)})
 	}
 	s.current.Store(&next)
+	s.begun.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name := range s.counts {
@@ -173,6 +176,10 @@ type refusal struct {
 // 503 if the sender should send them again.
 func (s *Set) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, prefix), "/")
+	if !s.begun.Load() {
+		answer(w, http.StatusServiceUnavailable, document{Error: "dray is starting"})
+		return
+	}
 	e := s.named(name)
 	if e == nil {
 		answer(w, http.StatusNotFound, document{Error: "there is no such receiver"})

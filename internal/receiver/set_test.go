@@ -262,6 +262,18 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// TestBegins: an event that comes before the first config is to be sent again; afterwards there is no such receiver.
+func TestBegins(t *testing.T) {
+	s := &stand{set: New(Options{Log: slog.New(slog.DiscardHandler)})}
+	if status, text := s.post("/hook/corp", "{}", nil); status != http.StatusServiceUnavailable || !strings.Contains(text, "starting") {
+		t.Errorf("at the start: %d %s", status, text)
+	}
+	s.set.Replace(nil)
+	if status, text := s.post("/hook/corp", "{}", nil); status != http.StatusNotFound {
+		t.Errorf("without receivers: %d %s", status, text)
+	}
+}
+
 // Of a storm every event is counted and handed over, and the log has few lines.
 func TestStorm(t *testing.T) {
 	s := newStand(t, Receiver{Name: "hub", Type: "generic", Secret: secret})
