@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,6 +62,7 @@ func TestTenThousandMappings(t *testing.T) {
 		}
 	}
 	allRan, ranPeak := time.Since(began), r.peak(t)
+	r.isSaved(t)
 	idleFrom, idleFor := r.cpu(t), 10*time.Second
 	<-time.After(idleFor) // so long it is measured
 	idle := float64(r.cpu(t)-idleFrom) / float64(idleFor)
@@ -112,6 +114,21 @@ func (r *running) busy(t *testing.T) int {
 		}
 	}
 	return n
+}
+
+// isSaved waits until the last runs are written, which is done beside them.
+func (r *running) isSaved(t *testing.T) {
+	t.Helper()
+	var last time.Time
+	for _, j := range r.status(t).Jobs {
+		if j.Last.Ended.After(last) {
+			last = j.Last.Ended
+		}
+	}
+	r.until(t, "the last runs are saved", func() bool {
+		runs, err := r.client.History(t.Context(), "", 100) // of those that end at one time, any may be the last
+		return err == nil && slices.ContainsFunc(runs, func(run record.JobRun) bool { return !run.Ended.Before(last) })
+	})
 }
 
 // cpu is the time that the process has computed: proc_pid_stat(5), in hundredths of a second.
