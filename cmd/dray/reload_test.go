@@ -358,9 +358,9 @@ func TestLoginWhileRunning(t *testing.T) {
 	login := filepath.Join(d.target, "docker")
 	d.do(os.Mkdir(login, 0o700))
 	r := launch(t, d.config, d.socket, "DOCKER_CONFIG="+login)
-	d.write(filepath.Join(login, "config.json"), `{"auths":{"registry.example":{"auth":"YW5uOnNlY3JldA=="}}}`)
+	d.replace(filepath.Join(login, "config.json"), `{"auths":{"registry.example":{"auth":"YW5uOnNlY3JldA=="}}}`)
 	r.until(t, "it is read anew", func() bool { return r.status(t).Config.Generation == 2 })
-	d.write(filepath.Join(login, "config.json"), "{")
+	d.replace(filepath.Join(login, "config.json"), "{")
 	r.until(t, "it is rejected", func() bool { return len(r.status(t).Config.Rejected) > 0 })
 	if text := strings.Join(r.status(t).Config.Rejected, ""); !strings.Contains(text, login) || strings.Contains(text, "YW5u") {
 		t.Error(text)
