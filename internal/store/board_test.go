@@ -200,7 +200,9 @@ func TestNowAfterSlowAnswer(t *testing.T) {
 	m, err := (&Ledger{d.open(t)}).Enter(t.Context(), MemberOptions{Name: "a", Lease: lease})
 	must(t, err)
 	for name, answer := range map[string]bool{"question": false, "answer": true} {
-		proxy.Hold(answer, func() { d.pass(10 * time.Second) }, "count(*) FROM dray.members")
+		d.clock.pass(700 * time.Microsecond) // the ledger tells whole milliseconds
+		must(t, m.compareClocks(t.Context()))
+		proxy.Hold(answer, func() { d.pass(10*time.Second + 300*time.Microsecond) }, "count(*) FROM dray.members")
 		before := d.Now()
 		must(t, m.compareClocks(t.Context()))
 		if now := m.Now(); now.Equal(before) || !now.Equal(d.Now()) {

@@ -137,8 +137,8 @@ func (m *Member) enter(ctx context.Context) error {
 	return nil
 }
 
-// compareClocks finds out how far the ledger's clock is ahead, and how many members are alive. The old value of the clock is kept while the answer allows
-// it: a new one may be wrong by half of the time that the answer took.
+// compareClocks finds out how far the ledger's clock is ahead, and how many members are alive. The old value of the clock changes no more than the answer
+// demands: a new one may be wrong by half of the time that the answer took.
 func (m *Member) compareClocks(ctx context.Context) error {
 	sent, began := m.ledger.options.Now(), boottime()
 	const query = "SELECT ?::bigint, (SELECT count(*) FROM {members} WHERE expires > ? AND NOT guest)"
@@ -152,9 +152,11 @@ func (m *Member) compareClocks(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.alive, m.roundTrip = alive, boottime()-began
-	if m.ahead > most || m.ahead < most-took {
-		m.ahead = most - took/2
+	nearest := max(most-took, min(m.ahead, most+time.Millisecond)) // the ledger tells whole milliseconds
+	if (nearest - m.ahead).Abs() > took+time.Millisecond {         // nothing was known, or a clock was set
+		nearest = most - took/2
 	}
+	m.ahead = nearest
 	return nil
 }
 
