@@ -96,8 +96,7 @@ func (d *Daemon) work(r *running) (Run, error) {
 		result = r.built.Run(ctx, r.claim.Job, r.claim.Some, d.draining, r.tracker, shares)
 	}
 	if isClosed(r.claim.Lost) {
-		d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
-		return Run{}, record.ErrLost
+		return Run{}, d.unrecorded(r)
 	}
 	if isClosed(closed) && cut(result) {
 		result.Err = errWindowEnded
@@ -106,7 +105,17 @@ func (d *Daemon) work(r *running) (Run, error) {
 	if waits := status(r.job, run.State, run.Ended); waits.OutsideWindows {
 		d.options.Log.LogAttrs(d.ctx, slog.LevelInfo, "the next run waits for a window", slog.String("job", r.job.Name), slog.Time("next", waits.Due))
 	}
-	return run, d.options.Work.End(d.last, r.claim, run.JobRun, run.State)
+	err := d.options.Work.End(d.last, r.claim, run.JobRun, run.State)
+	if errors.Is(err, record.ErrLost) {
+		err = d.unrecorded(r)
+	}
+	return run, err
+}
+
+// unrecorded logs that the claim of a run is lost, and returns that as an error.
+func (d *Daemon) unrecorded(r *running) error {
+	d.options.Log.LogAttrs(d.ctx, slog.LevelWarn, "a run is not recorded", slog.String("job", r.claim.Job), slog.Any("err", record.ErrLost))
+	return record.ErrLost
 }
 
 // outdated reports whether imports of a run were refused since the job has changed meanwhile: what it has left undone is due at once, whatever the job

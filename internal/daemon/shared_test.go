@@ -397,6 +397,19 @@ func TestSharedEndIsRepeated(t *testing.T) {
 	}
 }
 
+// A run whose claim the ledger alone knows to be lost is not recorded either, and that is said.
+func TestSharedRunIsNotRecorded(t *testing.T) {
+	m := &member{}
+	sharing(t, config{jobs: []Job{job(t, "a", "@daily")}, takes: hour}, m, func(t *testing.T, s *stand) {
+		pass(minute)
+		m.set(func() { m.jobs["a"].token++ })
+		pass(2 * hour)
+		if n := strings.Count(s.log.String(), "a run is not recorded"); n != 1 || s.count(&s.events, "ran") != 0 || len(m.runs) != 0 {
+			t.Errorf("it says so %d times: %+v\n%s", n, m.runs, s.log)
+		}
+	})
+}
+
 // While others have another config in force, this process runs what is the same in both, and offers its own again until it decides. Each is
 // said once.
 func TestSharedDoesNotDecide(t *testing.T) {
