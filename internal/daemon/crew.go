@@ -89,7 +89,9 @@ func (c *crew) Share(ctx context.Context, parts []mirror.Part, limit time.Durati
 		defer tick.Stop()
 		defer retry.Stop()
 		for len(s.waiting)+s.mine+c.pending() > 0 {
-			s.begin(ctx)
+			if !s.begin(ctx, yield) {
+				return
+			}
 			if isClosed(c.draining) && s.mine == 0 {
 				s.tell(ctx, yield)
 				return
@@ -131,20 +133,25 @@ func (s *partsOfBatch) tell(ctx context.Context, yield func([]mirror.Outcome) bo
 	return len(outcomes) == 0 || yield(outcomes)
 }
 
-// begin begins waiting parts in this process, as many as it has room for.
-func (s *partsOfBatch) begin(ctx context.Context) {
+// begin begins waiting parts in this process, as many as it has room for. What others have made of them before it yields first, and reports whether to
+// go on.
+func (s *partsOfBatch) begin(ctx context.Context, yield func([]mirror.Outcome) bool) bool {
 	for !s.none && len(s.waiting) > 0 && !isClosed(s.draining) && s.under.Load() < partsAhead {
 		claim, err := s.parts.TakeOwnPart(ctx, s.claim, keys(s.waiting))
 		if err != nil || claim == nil {
 			s.none = true
-			return
+			return true
 		}
 		part := s.waiting[claim.ID]
 		delete(s.waiting, claim.ID)
+		if made := decoded[mirror.Outcome](claim.Outcomes); len(made) > 0 && !yield(made) {
+			return false
+		}
 		s.mine++
 		s.under.Add(int64(len(part.Imports)))
 		s.making.Go(func() { s.make(ctx, claim, part); s.done <- struct{}{} })
 	}
+	return true
 }
 
 // put puts parts up, and returns them by ID; none if there is nothing to share, or the ledger does not take them.

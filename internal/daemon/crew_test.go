@@ -64,7 +64,7 @@ func (b *partsBoard) TakeOwnPart(_ context.Context, claim *record.Claim, ids []i
 		if slices.Contains(ids, p.ID) && !b.under[p.ID] && len(p.Imports) > 0 && !p.Failed {
 			again := b.tried[p.ID]
 			b.tried[p.ID], b.under[p.ID] = true, true
-			return &record.PartClaim{ID: p.ID, Job: claim.Job, Imports: p.Imports, Token: p.ID, Again: again, Lost: make(chan struct{})}, nil
+			return &record.PartClaim{ID: p.ID, Job: claim.Job, Imports: p.Imports, Outcomes: p.Outcomes, Token: p.ID, Again: again, Lost: make(chan struct{})}, nil
 		}
 	}
 	return nil, nil
@@ -229,6 +229,41 @@ func TestCrew(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCrewTellsFirst: what others have made of a part is told before this process makes the rest.
+func TestCrewTellsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &partsBoard{}
+		var told []string
+		parts := partsOf(2, time.Second, func(part int, _ bool) {
+			if tag := fmt.Sprint("before ", part); !slices.Contains(told, tag) {
+				t.Errorf("%q is not told yet", tag)
+			}
+		})
+		board := &madeBefore{partsBoard: b}
+		for outcomes := range newCrew(board, &record.Claim{Job: "a", Lost: make(chan struct{})}, make(chan struct{})).Share(t.Context(), parts, time.Hour) {
+			for _, out := range outcomes {
+				told = append(told, out.Target.Tag)
+			}
+		}
+		if len(told) != 2 || len(b.ended) != 2 {
+			t.Errorf("%q were told, %q have ended", told, b.ended)
+		}
+	})
+}
+
+// madeBefore has others have made an import of each part.
+type madeBefore struct{ *partsBoard }
+
+func (b *madeBefore) PutParts(ctx context.Context, claim *record.Claim, parts []record.PartState) error {
+	err := b.partsBoard.PutParts(ctx, claim, parts)
+	for _, p := range b.parts {
+		var out mirror.Outcome
+		out.Target.Tag = fmt.Sprint("before ", p.ID)
+		p.Outcomes = encoded([]mirror.Outcome{out})
+	}
+	return err
 }
 
 // TestCrewEnds: a run that is to end does not begin parts, and leaves at once what others have.

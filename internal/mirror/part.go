@@ -29,7 +29,8 @@ type Crew interface {
 // Part is some imports of a run, which any process of a [Crew] may make.
 type Part struct {
 	Imports []Import
-	// Make has this process make them, and returns how they ended. It calls ended after each. again says that another process may have made some.
+	// Make has this process make them, but those of which an outcome was told, and returns how they ended. It calls ended for each. again says that
+	// another process may have made some.
 	Make func(again bool, ended func()) []Outcome
 }
 
@@ -153,11 +154,15 @@ func (m *Mirror) parts(ctx context.Context, p *batch, queues *queues, imports []
 			part.Imports = append(part.Imports, Import{order.Action, order.HeldAs, order.Sibling, order.Fresh, order.Offered})
 		}
 		part.Make = func(again bool, ended func()) (outcomes []Outcome) {
-			queues.these(p, some, func(i int, moved func(int64)) {
+			rest := slices.DeleteFunc(slices.Clone(some), func(i int) bool { return !p.outcomes[i].pending() })
+			for range len(some) - len(rest) {
+				ended()
+			}
+			queues.these(p, rest, func(i int, moved func(int64)) {
 				m.importOne(ctx, p, i, again, moved)
 				ended()
 			})
-			for _, i := range some {
+			for _, i := range rest {
 				outcomes = append(outcomes, p.outcomes[i])
 			}
 			return outcomes

@@ -41,6 +41,7 @@ const (
 	others
 	nobody
 	otherThenOwn // one that dies when it has made them
+	partly       // one that makes some and gives the rest back
 )
 
 func (c *crew) Left(context.Context) (made []mirror.Outcome, under []mirror.Import) {
@@ -66,6 +67,16 @@ func (c *crew) Share(ctx context.Context, parts []mirror.Part, limit time.Durati
 			case otherThenOwn:
 				c.other.Assist(ctx, c.job, throughJSON(p.Imports), false, func() {})
 				p.Make(true, func() {})
+			case partly:
+				some := p.Imports[:(len(p.Imports)+1)/2]
+				if !yield(throughJSON(c.other.Assist(ctx, c.job, throughJSON(some), false, func() {}))) {
+					return
+				}
+				ended := 0
+				p.Make(true, func() { ended++ })
+				if ended != len(p.Imports) {
+					panic(fmt.Sprint(ended, " imports have ended of ", len(p.Imports)))
+				}
 			case nobody:
 			}
 		}
@@ -107,7 +118,7 @@ func TestShared(t *testing.T) {
 				j := job(t, "app", "app", []string{"v*", "none"}, hostA, hostC, hostD)
 				j.RefuseMoved, j.Referrers = random.IntN(2) == 0, plan.Referrers{All: random.IntN(2) == 0}
 				if share {
-					s.shared(j, func(int) maker { return maker(random.IntN(4)) })
+					s.shared(j, func(int) maker { return maker(random.IntN(5)) })
 				}
 				s.c.Reset()
 				r := s.mirror.SyncOne(t.Context(), j, nil)
@@ -206,6 +217,28 @@ func TestParts(t *testing.T) {
 		if got := r.Counts(); got.Import != 50 {
 			t.Errorf("%+v", got)
 		}
+	})
+}
+
+// TestPartlyMade: of a part of which another has made some imports, this one makes the rest, and all of them count as imported.
+func TestPartlyMade(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *stand) {
+		for n := range 40 {
+			push(t, s.a, int64(n), "app", fmt.Sprintf("v%02d", n))
+		}
+		j := job(t, "app", "app", []string{"v*"}, hostA, hostC)
+		s.shared(j, func(int) maker { return partly })
+		r := s.mirror.SyncOne(t.Context(), j, nil)
+		settledShared(t, r)
+		for _, out := range r.Outcomes {
+			if out.Status != record.Imported {
+				t.Errorf("%+v", out)
+			}
+		}
+		if len(r.Outcomes) != 40 || len(s.records.list) != 40 {
+			t.Errorf("%d outcomes, %d are recorded", len(r.Outcomes), len(s.records.list))
+		}
+		s.writtenOnce(t)
 	})
 }
 

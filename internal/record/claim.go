@@ -36,6 +36,8 @@ type PartClaim struct {
 	Job, Fingerprint string
 	// Imports are those to make, in the form of who has observed.
 	Imports []json.RawMessage
+	// Outcomes are those of the imports of the part that were made before.
+	Outcomes []json.RawMessage
 	// Token tells this claim from others.
 	Token int64
 	// Again says that it was taken before, so that some imports may have been made.

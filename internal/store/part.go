@@ -47,7 +47,7 @@ func takePart(condition string) string {
 	return "WITH part AS (SELECT p.id, p.tries > 0 AS again FROM {parts} p JOIN {jobs} j ON j.name = p.job WHERE p.member IS NULL AND p.imports <> '[]' AND p.losses < ? " +
 		"AND j.token = p.run AND " + condition + " ORDER BY j.priority DESC, p.position, p.id LIMIT 1 FOR UPDATE OF p SKIP LOCKED) " +
 		"UPDATE {parts} SET member = ?, token = nextval('dray.tokens'), taken = ?, tries = tries + 1 FROM part WHERE parts.id = part.id " +
-		"AND EXISTS (SELECT 1 FROM {members} WHERE id = ? AND expires > ?) RETURNING parts.id, job, fingerprint, parts.token, imports, again, losses"
+		"AND EXISTS (SELECT 1 FROM {members} WHERE id = ? AND expires > ?) RETURNING parts.id, job, fingerprint, parts.token, imports, outcomes, again, losses"
 }
 
 const (
@@ -65,9 +65,14 @@ func (m *Member) TakePart(ctx context.Context, but []string) (*record.PartClaim,
 	return m.takePart(ctx, "other", othersPart, func(id int64) []any { return []any{id, array(but), force} })
 }
 
-// TakeOwnPart claims a part of the run of a claim, one of some, in their order. If nobody is to make any it returns nil.
+// TakeOwnPart claims a part of the run of a claim, one of some, in their order. If nobody is to make any it returns nil. The run then has the outcomes of
+// the part.
 func (m *Member) TakeOwnPart(ctx context.Context, claim *record.Claim, ids []int64) (*record.PartClaim, error) {
-	return m.takePart(ctx, "own", ownPart, func(id int64) []any { return []any{id, array(ids), claim.Token} })
+	p, err := m.takePart(ctx, "own", ownPart, func(id int64) []any { return []any{id, array(ids), claim.Token} })
+	if p != nil {
+		m.told(claim, p.ID)
+	}
+	return p, err
 }
 
 func (m *Member) takePart(ctx context.Context, origin, condition string, args func(id int64) []any) (*record.PartClaim, error) {
@@ -79,17 +84,17 @@ func (m *Member) takePart(ctx context.Context, origin, condition string, args fu
 	}
 	defer done()
 	p := &record.PartClaim{}
-	var imports []byte
+	var imports, outcomes []byte
 	var losses int
 	answered := m.asks("take_part")
 	err = m.ledger.queryRow(ctx, takePart(condition), slices.Concat([]any{maxLosses}, args(id), []any{id, now, id, now})...).
-		Scan(&p.ID, &p.Job, &p.Fingerprint, &p.Token, &imports, &p.Again, &losses)
+		Scan(&p.ID, &p.Job, &p.Fingerprint, &p.Token, &imports, &outcomes, &p.Again, &losses)
 	answered()
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	if err == nil {
-		err = json.Unmarshal(imports, &p.Imports)
+		err = errors.Join(json.Unmarshal(imports, &p.Imports), json.Unmarshal(outcomes, &p.Outcomes))
 	}
 	if err != nil {
 		return nil, m.ledger.failed(ctx, "take a part", err)
@@ -191,12 +196,17 @@ func (m *Member) partStates(ctx context.Context, claim *record.Claim, query stri
 	if err := rows.Err(); err != nil {
 		return nil, m.ledger.failed(ctx, "read the parts of "+claim.Job, err)
 	}
+	m.told(claim, told...)
+	return all, nil
+}
+
+// told notes of which parts the run of a claim has the outcomes.
+func (m *Member) told(claim *record.Claim, parts ...int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c := m.claims[claim.Token]; c != nil {
-		c.told = append(c.told, told...)
+		c.told = append(c.told, parts...)
 	}
-	return all, nil
 }
 
 // dropParts deletes the parts of which the run of a claim has the outcomes, and those that nobody has begun: what else there is, the next run finds.

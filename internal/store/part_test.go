@@ -374,6 +374,26 @@ func takenBy(t *testing.T, m *Member) *record.Claim {
 	return claim
 }
 
+// TestOwnParts: a run hears what others have made of a part that its own process takes, and nothing is left of the part at its end for the next run.
+func TestOwnParts(t *testing.T) {
+	d, members, claim := jobsOf(t, "a", "b")
+	a, b, ctx := members[0], members[1], t.Context()
+	ids := put(t, a, claim, 2)
+	must(t, b.EndPart(ctx, takePartOf(t, b), raw("0a ok"), raw("0b")))
+	for i, want := range [][]json.RawMessage{raw("0a ok"), nil} {
+		own, err := a.TakeOwnPart(ctx, claim, ids)
+		must(t, err)
+		if own.ID != ids[i] || len(own.Imports)+len(own.Outcomes) != 2 || len(own.Outcomes) != len(want) {
+			t.Errorf("%+v", own)
+		}
+		must(t, a.EndPart(ctx, own, raw("ok"), nil))
+	}
+	must(t, endRun(d, a, claim))
+	if n := partRows(t, a); n != 0 {
+		t.Errorf("%d parts are left", n)
+	}
+}
+
 // TestTakePartUnanswered: a part that the ledger has given to a member that has not heard of it is free again after the next renewal.
 func TestTakePartUnanswered(t *testing.T) {
 	_, members, claim := jobsOf(t, "a", "b")
