@@ -55,9 +55,9 @@ type herd struct {
 	killings       []killing
 
 	mu sync.Mutex
-	// lists are when the source began to list tags for each job, which each run asks for once; under is how many lists are under way.
+	// lists are when the source began to list tags for each job, which each run asks for once; under are the lists under way.
 	lists map[string][]time.Time
-	under map[string]int
+	under listings
 	// broken are the lists that were not waited for to their end, by job; twice are jobs of which there were two lists at once.
 	broken map[string][]time.Time
 	twice  []string
@@ -68,7 +68,7 @@ func newHerd(t *testing.T, how slaughter) *herd {
 	url := postgrestest.Database(t)
 	h := &herd{
 		slaughter: how, t: t, db: ledgerDB(t, url), source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
-		lists: map[string][]time.Time{}, under: map[string]int{}, broken: map[string][]time.Time{},
+		lists: map[string][]time.Time{}, under: listings{}, broken: map[string][]time.Time{},
 	}
 	h.source.Inject(registry.Fault{Delay: slowFor, Match: h.watch})
 	// The slow ones have a host of their own, so that others do not wait behind them.
@@ -129,14 +129,13 @@ func (h *herd) watch(r *http.Request) bool {
 	defer h.mu.Unlock()
 	began := time.Now()
 	h.lists[job] = append(h.lists[job], began)
-	if h.under[job]++; h.under[job] > 1 {
+	if h.under.begin(job, r) {
 		h.twice = append(h.twice, job)
 	}
 	go func() {
 		<-r.Context().Done()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.under[job]--
 		if at := time.Now(); isSlow(job) && at.Sub(began) < slowFor {
 			h.broken[job] = append(h.broken[job], at)
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 // TestReplicasShareARun has three replicas make the imports of one mapping, and something happen to one that makes some of another's run, or to that whose
-// run it is: all tags arrive, the history has each import once but those that were made and could not be recorded before the end, and no more crosses
-// twice than what was under way.
+// run it is: all tags arrive, the history has each import once but those that were made and could not be recorded before the end, also after the next run,
+// and no more crosses twice than what was under way.
 func TestReplicasShareARun(t *testing.T) {
 	const tags, delay = 96, 3 * time.Second
 	for name, tt := range map[string]struct {
@@ -124,6 +124,14 @@ func TestReplicasShareARun(t *testing.T) {
 						t.Errorf("dray_parts_total of %s is %v", origin, n)
 					}
 				}
+			}
+			last := c.history((own+2)%3, "many")[0].ID
+			if _, err := left.client.Sync(t.Context(), "many"); err != nil {
+				t.Fatal(err)
+			}
+			left.until(t, "it has run once more", func() bool { return c.history((own+2)%3, "many")[0].ID > last })
+			if next := c.history((own+2)%3, "many")[0]; next.Counts.Import > 0 || next.Counts.Keep != tags {
+				t.Errorf("where nothing was to do the history has %+v", next.Run)
 			}
 			if again > most || name == "nothing" && again > 0 {
 				t.Errorf("%d blobs were fetched again", again)

@@ -188,9 +188,6 @@ func (r *rolling) check() {
 	unsettled := r.unsettled()
 	for deadline := time.Now().Add(soon); unsettled != ""; unsettled = r.unsettled() {
 		if time.Now().After(deadline) {
-			for _, p := range r.replicas {
-				r.t.Log(p.log)
-			}
 			r.t.Fatalf("within a minute not all that is in force has run: %s\nin force: %v\n%s", unsettled, r.present, r.rows())
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -39,12 +39,20 @@ type cluster struct {
 	mappings func(replica int) []string
 
 	mu sync.Mutex
-	// under counts the runs under way of each job, as its source sees them: each lists the tags once, and slowly; twice is set where there
-	// were two.
-	under map[string]int
+	// under are the runs under way, as their source sees them: each lists the tags once, and slowly; twice is set where a job had two.
+	under listings
 	twice string
 	// ran is when runs of each job listed the tags.
 	ran map[string][]time.Time
+}
+
+// listings are the requests for lists of tags under way, by job.
+type listings map[string][]context.Context
+
+// begin notes one, and reports whether another one of the job is under way. A request ends before its answer leaves.
+func (l listings) begin(job string, r *http.Request) (twice bool) {
+	l[job] = append(slices.DeleteFunc(l[job], func(before context.Context) bool { return before.Err() != nil }), r.Context())
+	return len(l[job]) > 1
 }
 
 // fencedLine is what a replica says that the ledger does not count as alive any more.
@@ -62,7 +70,7 @@ func newCluster(t *testing.T, replicas int) *cluster {
 func newClusterOver(t *testing.T, database string, ledger *postgrestest.Proxy, replicas int) *cluster {
 	t.Helper()
 	c := &cluster{
-		t: t, database: database, ledger: ledger, apart: map[int]*postgrestest.Proxy{}, under: map[string]int{}, ran: map[string][]time.Time{},
+		t: t, database: database, ledger: ledger, apart: map[int]*postgrestest.Proxy{}, under: listings{}, ran: map[string][]time.Time{},
 		lease: 10 * time.Second, source: registry.New(registry.Options{}), target: registry.New(registry.Options{}),
 	}
 	c.from, c.to = start(t, c.source), start(t, c.target)
@@ -79,17 +87,18 @@ func newClusterOver(t *testing.T, database string, ledger *postgrestest.Proxy, r
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.ran[job] = append(c.ran[job], time.Now())
-		if c.under[job]++; c.under[job] > 1 {
+		if c.under.begin(job, r) {
 			c.twice = job
 		}
-		go func() {
-			<-r.Context().Done()
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.under[job]--
-		}()
 		return true
 	}})
+	t.Cleanup(func() {
+		for _, r := range c.replicas {
+			if r != nil && t.Failed() {
+				t.Log(r.log)
+			}
+		}
+	})
 	if replicas > 0 {
 		c.begin(replicas)
 	}
@@ -164,9 +173,6 @@ func (c *cluster) arrives(job, digest string, limit time.Duration) time.Duration
 	began := time.Now()
 	for c.target.Digest(job, "v1") != digest {
 		if took := time.Since(began); took > limit {
-			for _, r := range c.replicas {
-				c.t.Log(r.log)
-			}
 			c.t.Fatalf("%s has not arrived within %s", job, took)
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -282,7 +288,7 @@ func (c *cluster) ends() {
 	}
 	for i := range steady {
 		runs := c.history(0, fmt.Sprint("steady-", i))
-		for i := range runs[:len(runs)-1] {
+		for i := range max(0, len(runs)-1) {
 			if runs[i].Started.Before(runs[i+1].Ended) {
 				c.t.Errorf("%+v began before the end of %+v", runs[i].Run, runs[i+1].Run)
 			}
