@@ -204,12 +204,16 @@ func TestHoldWithoutLedger(t *testing.T) {
 	l, err := Join(t.Context(), proxy.URL, Options{Now: time.Now})
 	must(t, err)
 	defer l.Close()
-	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: 20 * time.Second})
+	events := &told{count: map[string]int{}}
+	m, err := l.Enter(t.Context(), MemberOptions{Name: "a", Lease: time.Minute, Events: events})
 	must(t, err)
 	done, err := m.Hold(t.Context(), "x", quietly)
 	must(t, err)
 	proxy.Down()
 	done()
+	for deadline := time.Now().Add(time.Minute); events.of("asked release") == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // it is told beside after a moment
+	}
 	if _, err := m.Hold(t.Context(), "y", quietly); err == nil {
 		t.Error("a hold without a ledger")
 	}
@@ -497,6 +501,9 @@ func TestPermit(t *testing.T) {
 	}
 	must(t, endRun(d, b, again))
 	done()
+	for deadline := time.Now().Add(time.Minute); !states(t, b.ledger.Store)["job0"].Asked && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // a ledger that is slow is asked beside
+	}
 	if s := states(t, b.ledger.Store)["job0"]; !s.Asked || !s.Due.Equal(d.Now()) || strings.Count(d.log.String(), "it runs once more") != 1 {
 		t.Errorf("%+v\n%s", s, d.log.String())
 	}
