@@ -68,6 +68,11 @@ func (k *keeping) begin() {
 	k.keeper, k.store = kept.keeper, m.store
 	k.close = func() {
 		kept.Leave(context.WithoutCancel(k.t.Context()))
+		if member, ok := kept.holds.(*store.Member); ok { // a daemon tries that for a moment only
+			if err := member.Leave(context.WithoutCancel(k.t.Context())); err != nil {
+				k.t.Error(err)
+			}
+		}
 		if err := m.store.Close(); err != nil {
 			k.t.Error(err)
 		}
