@@ -2,6 +2,7 @@ package acr
 
 import (
 	"context"
+	"time"
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
@@ -10,6 +11,8 @@ import (
 // batch is the import of one manifest under all its tags at one registry. The first import runs it, the others wait.
 type batch struct {
 	done chan struct{}
+	// since is the run's.
+	since time.Time
 	// taken are the targets that have joined the batch.
 	taken    map[image.Reference]bool
 	outcomes map[image.Reference]outcome
@@ -54,12 +57,12 @@ func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b = e.batches[key]
-	if b != nil && !b.taken[order.Target] {
+	if b != nil && b.since.Equal(order.Since) && !b.taken[order.Target] { // an earlier run may have ended before all had joined
 		b.taken[order.Target] = true
 		e.leave(key, b, order)
 		return b, false
 	}
-	next := &batch{done: make(chan struct{}), taken: map[image.Reference]bool{order.Target: true}}
+	next := &batch{done: make(chan struct{}), since: order.Since, taken: map[image.Reference]bool{order.Target: true}}
 	e.batches[key] = next
 	e.leave(key, next, order)
 	return next, true

@@ -12,6 +12,7 @@ import (
 	"github.com/draysync/dray/internal/acr"
 	"github.com/draysync/dray/internal/auth"
 	"github.com/draysync/dray/internal/azure"
+	"github.com/draysync/dray/internal/diff"
 	emulator "github.com/draysync/dray/internal/emulator/azure"
 	registries "github.com/draysync/dray/internal/emulator/registry"
 	"github.com/draysync/dray/internal/fulltest"
@@ -297,6 +298,32 @@ func TestStopAtTheBegin(t *testing.T) {
 		if n := len(w.cloud.Account().Imports); n != 1 {
 			t.Errorf("%d imports were begun", n)
 		}
+	})
+}
+
+// TestBatchOfAnotherRun ends a run while it imports one of two tags of an image, before it comes to the other: the next run, which comes to that
+// one first, imports it, and does not take the end of the last one for its own.
+func TestBatchOfAnotherRun(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, w *world) {
+		i := push(t, w.source.Content, "app", "v1", 1)
+		j := job(t, sourceHost+"/app", targetHost+"/app", "v1", "v2")
+		order := func(tag string) mirror.Order {
+			source, target := j.Source.Repository.Digest(image.Digest(i.Digest)), j.Targets[0].Repository
+			return mirror.Order{
+				Action: diff.Action{Source: source, Target: target.Tag(tag), Digest: image.Digest(i.Digest)}, Job: j.Name, Since: time.Now(),
+				Alike: []mirror.Alike{{Target: target.Tag("v1")}, {Target: target.Tag("v2")}},
+			}
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := w.engine.Import(ended, order("v1"), silent{}); err == nil {
+			t.Error("a run that has ended imports")
+		}
+		time.Sleep(time.Minute)
+		if _, err := w.engine.Import(t.Context(), order("v2"), silent{}); err != nil {
+			t.Error(err)
+		}
+		w.holds(t, "app", "v2", i.Digest)
 	})
 }
 
