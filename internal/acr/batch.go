@@ -2,7 +2,6 @@ package acr
 
 import (
 	"context"
-	"time"
 
 	"github.com/draysync/dray/internal/image"
 	"github.com/draysync/dray/internal/mirror"
@@ -11,10 +10,8 @@ import (
 // batch is the import of one manifest under all its tags at one registry. The first import runs it, the others wait.
 type batch struct {
 	done chan struct{}
-	// since is the run's.
-	since time.Time
-	// taken are the targets that have joined the batch.
-	taken    map[image.Reference]bool
+	// left are the targets that have not joined the batch.
+	left     map[image.Reference]bool
 	outcomes map[image.Reference]outcome
 }
 
@@ -36,6 +33,7 @@ func (e *Engine) together(ctx context.Context, order mirror.Order) (mirror.Recei
 	if order.RefuseMoved { // tags that must not move share batches only with each other
 		key += "\n!"
 	}
+	key += "\n" + order.Since.String() // a run does not join what an earlier one has left
 	b, mine := e.join(key, order)
 	if mine {
 		b.outcomes = e.bring(ctx, order, members(order))
@@ -57,22 +55,23 @@ func (e *Engine) join(key string, order mirror.Order) (b *batch, mine bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b = e.batches[key]
-	if b != nil && b.since.Equal(order.Since) && !b.taken[order.Target] { // an earlier run may have ended before all had joined
-		b.taken[order.Target] = true
-		e.leave(key, b, order)
+	if b != nil && b.left[order.Target] { // otherwise it is of other tags
+		delete(b.left, order.Target)
+		if len(b.left) == 0 {
+			delete(e.batches, key)
+		}
 		return b, false
 	}
-	next := &batch{done: make(chan struct{}), since: order.Since, taken: map[image.Reference]bool{order.Target: true}}
-	e.batches[key] = next
-	e.leave(key, next, order)
-	return next, true
-}
-
-// leave forgets a batch that all its targets have joined.
-func (e *Engine) leave(key string, b *batch, order mirror.Order) {
-	if len(b.taken) >= len(order.Alike) && e.batches[key] == b {
-		delete(e.batches, key)
+	next := &batch{done: make(chan struct{}), left: map[image.Reference]bool{}}
+	for _, m := range order.Alike {
+		if m.Target != order.Target {
+			next.left[m.Target] = true
+		}
 	}
+	if delete(e.batches, key); len(next.left) > 0 {
+		e.batches[key] = next
+	}
+	return next, true
 }
 
 // members are the targets of a batch.

@@ -302,28 +302,31 @@ func TestStopAtTheBegin(t *testing.T) {
 }
 
 // TestBatchOfAnotherRun ends a run while it imports one of two tags of an image, before it comes to the other: the next run, which comes to that
-// one first, imports it, and does not take the end of the last one for its own.
+// one first, imports it, and does not take the end of the last one for its own. Nor is a tag imported that a batch left behind does not have.
 func TestBatchOfAnotherRun(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		i := push(t, w.source.Content, "app", "v1", 1)
 		j := job(t, sourceHost+"/app", targetHost+"/app", "v1", "v2")
-		order := func(tag string) mirror.Order {
+		order := func(tag string, alike ...string) mirror.Order {
 			source, target := j.Source.Repository.Digest(image.Digest(i.Digest)), j.Targets[0].Repository
-			return mirror.Order{
-				Action: diff.Action{Source: source, Target: target.Tag(tag), Digest: image.Digest(i.Digest)}, Job: j.Name, Since: time.Now(),
-				Alike: []mirror.Alike{{Target: target.Tag("v1")}, {Target: target.Tag("v2")}},
+			o := mirror.Order{Action: diff.Action{Source: source, Target: target.Tag(tag), Digest: image.Digest(i.Digest)}, Job: j.Name, Since: time.Now()}
+			for _, tag := range alike {
+				o.Alike = append(o.Alike, mirror.Alike{Target: target.Tag(tag)})
 			}
+			return o
 		}
 		ended, end := context.WithCancel(t.Context())
 		end()
-		if _, err := w.engine.Import(ended, order("v1"), silent{}); err == nil {
+		if _, err := w.engine.Import(ended, order("v1", "v1", "v2"), silent{}); err == nil {
 			t.Error("a run that has ended imports")
 		}
 		time.Sleep(time.Minute)
-		if _, err := w.engine.Import(t.Context(), order("v2"), silent{}); err != nil {
-			t.Error(err)
+		for _, o := range []mirror.Order{order("v2", "v1", "v2"), order("v3", "v3", "v4")} {
+			if _, err := w.engine.Import(t.Context(), o, silent{}); err != nil {
+				t.Error(err)
+			}
+			w.holds(t, "app", o.Target.Tag, i.Digest)
 		}
-		w.holds(t, "app", "v2", i.Digest)
 	})
 }
 

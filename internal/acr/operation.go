@@ -122,13 +122,15 @@ func (t *acrImport) carry(ctx context.Context, name string, i azure.Import, memb
 		}
 	}
 	if !k.Done {
-		t.begun(ctx, name, &k)
+		t.rememberYet(ctx, name, &k) // otherwise the next start would begin another
 		err = t.wait(ctx, name, &k)
 	}
-	if err == nil && t.closed {
-		t.note(ctx, t.order.Digest, members) // before nothing else tells that dray has set the tags
-	}
-	if ctx.Err() == nil { // if dray ends during an operation, the next start resumes it
+	switch {
+	case err == nil && t.closed: // nothing else tells that dray has set the tags
+		if t.note(ctx, t.order.Digest, members) {
+			t.rememberYet(ctx, name, nil)
+		}
+	case ctx.Err() == nil: // if dray ends during an operation, the next start resumes it
 		t.remember(ctx, name, nil)
 	}
 	return err
@@ -283,14 +285,14 @@ func (t *acrImport) recall(ctx context.Context, name string) (kept, bool) {
 	return k, true
 }
 
-// begunWrite limits how long the write of an operation that Azure has accepted may go on once dray stops.
-const begunWrite = 250 * time.Millisecond
+// lastWrite limits how long a write may go on once dray stops.
+const lastWrite = 250 * time.Millisecond
 
-// begun saves an operation that Azure has accepted, also if dray has stopped meanwhile: otherwise the next start would begin another.
-func (t *acrImport) begun(ctx context.Context, name string, k *kept) {
+// rememberYet is remember for what must be written even if dray has stopped meanwhile.
+func (t *acrImport) rememberYet(ctx context.Context, name string, k *kept) {
 	last, drop := context.WithCancel(context.WithoutCancel(ctx))
 	defer drop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(begunWrite, drop) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWrite, drop) })()
 	t.remember(last, name, k)
 }
 

@@ -262,14 +262,18 @@ func (e *Engine) remembered(ctx context.Context, target image.Reference) (image.
 	return image.Descriptor{}, image.ErrUnseen
 }
 
-// note records the digest that the tags have now.
-func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alike) {
+// note records the digest that the tags have now, and reports whether it did.
+func (e *Engine) note(ctx context.Context, d image.Digest, members []mirror.Alike) bool {
 	if e.options.Memory == nil || d == "" {
-		return
+		return true
 	}
+	var errs []error
 	for _, m := range members {
-		e.heed(ctx, e.options.Memory.PutTag(ctx, memorable(m.Target).WithDigest(d)))
+		errs = append(errs, e.options.Memory.PutTag(ctx, memorable(m.Target).WithDigest(d)))
 	}
+	err := errors.Join(errs...)
+	e.heed(ctx, err)
+	return err == nil
 }
 
 // memorable returns the name under which a target is remembered: its digest if it has no tag. No tag has such a name.
