@@ -64,7 +64,7 @@ type Mirror struct {
 	Signatures signature.Source
 	// Crew shares imports with other processes; nil for none.
 	Crew Crew
-	// Unsigned is told which tags are refused since their images are not signed; nil tells nobody.
+	// Unsigned is told which tags wait for a signature of their images; nil remembers nothing.
 	Unsigned *Unsigned
 	Log      *slog.Logger
 	// CountKept has results only count the tags that are kept and of which there is nothing else to tell, so that a million of them take no memory.

@@ -18,9 +18,11 @@ type Unsigned struct {
 	// images are as they are in the repository of their signatures: with a digest and without a tag.
 	images map[image.Reference]*unsignedImage
 	held   int
+	// events counts those that led to tags.
+	events int
 }
 
-// unsignedImage has the tags that wait for a signature of an image, and how many events led to them.
+// unsignedImage has the tags that wait for a signature of an image, and how many events there were when the last one led to them.
 type unsignedImage struct {
 	tags   []unsignedTag
 	events int
@@ -37,7 +39,7 @@ func tagOf(job string, tag image.Reference) unsignedTag {
 }
 
 // waits notes a tag of a job before its signatures are looked for, as one may come meanwhile. at is its image in the repository of its signatures. It
-// returns how many events there were of the image: what was looked at before the last one may be outdated.
+// returns a number that grows with the events of the image: what was looked at with a lower one may be outdated.
 func (u *Unsigned) waits(at image.Reference, job string, tag image.Reference) (events int) {
 	if u == nil || tag.Tag == "" {
 		return 0
@@ -46,10 +48,11 @@ func (u *Unsigned) waits(at image.Reference, job string, tag image.Reference) (e
 	defer u.mu.Unlock()
 	if u.images == nil || u.held >= maxUnsigned {
 		u.images, u.held = map[image.Reference]*unsignedImage{}, 0
+		u.events++ // of what is forgotten an event leads to nothing
 	}
 	of := u.images[at]
 	if of == nil {
-		of = &unsignedImage{}
+		of = &unsignedImage{events: u.events}
 		u.images[at] = of
 	}
 	if waits := tagOf(job, tag); !slices.Contains(of.tags, waits) {
@@ -59,19 +62,19 @@ func (u *Unsigned) waits(at image.Reference, job string, tag image.Reference) (e
 	return of.events
 }
 
-// verified forgets a tag of a job. Other tags of the image still wait, also those of other jobs: the event of the signature may be yet to come.
-func (u *Unsigned) verified(at image.Reference, job string, tag image.Reference) {
+// forget forgets a tag of a job. Other tags of the image still wait, also those of other jobs: the event of the signature may be yet to come.
+func (u *Unsigned) forget(at image.Reference, job string, tag image.Reference) {
 	if u == nil {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	of, verified := u.images[at], tagOf(job, tag)
+	of, gone := u.images[at], tagOf(job, tag)
 	if of == nil {
 		return
 	}
 	before := len(of.tags)
-	of.tags = slices.DeleteFunc(of.tags, func(waits unsignedTag) bool { return waits == verified })
+	of.tags = slices.DeleteFunc(of.tags, func(waits unsignedTag) bool { return waits == gone })
 	u.held -= before - len(of.tags)
 	if len(of.tags) == 0 {
 		delete(u.images, at)
@@ -94,7 +97,8 @@ func (u *Unsigned) SignedBy(pushed image.Reference) []image.Reference {
 	if of == nil {
 		return nil
 	}
-	of.events++
+	u.events++
+	of.events = u.events
 	var tags []image.Reference
 	for _, waits := range of.tags {
 		if !slices.Contains(tags, waits.tag) {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func TestUnsigned(t *testing.T) {
 	of := app.Digest(image.Digest("sha256:" + hex))
 	var u Unsigned
 	u.waits(of, "job", of)
-	u.verified(of, "job", of)
+	u.forget(of, "job", of)
 	u.waits(of, "job", app.Tag("v1"))
 	u.waits(of, "job", image.Reference{Repository: app, Tag: "latest", Digest: of.Digest})
 	u.waits(of, "job", app.Tag("v1"))
@@ -49,9 +50,9 @@ func TestUnsigned(t *testing.T) {
 		{"job", image.Reference{Repository: app, Tag: "latest", Digest: of.Digest}, nil},
 		{"job", app.Tag("latest"), nil},
 	} {
-		u.verified(of, step.job, step.tag)
+		u.forget(of, step.job, step.tag)
 		if got := u.SignedBy(app.Tag("sha256-" + hex)); !slices.Equal(got, step.left) {
-			t.Errorf("after %s has verified %s, %v wait", step.job, step.tag, got)
+			t.Errorf("after %s has forgotten %s, %v wait", step.job, step.tag, got)
 		}
 	}
 	if u.held != 0 || len(u.images) > 0 {
@@ -65,7 +66,7 @@ func TestUnsigned(t *testing.T) {
 	}
 	var nobody *Unsigned
 	nobody.waits(of, "job", app.Tag("v1"))
-	nobody.verified(of, "job", app.Tag("v1"))
+	nobody.forget(of, "job", app.Tag("v1"))
 	if got := nobody.SignedBy(app.Tag("sha256-" + hex)); got != nil {
 		t.Errorf("%v", got)
 	}
@@ -77,13 +78,14 @@ type unsignedSource struct {
 	unsigned *Unsigned
 	asked    []image.Reference // for signatures
 	found    []image.Reference // by the event
+	fails    error
 }
 
 func (s *unsignedSource) Head(_ context.Context, ref image.Reference) (image.Descriptor, error) {
 	if s.asked = append(s.asked, ref); len(s.asked) == 1 {
 		s.found = s.unsigned.SignedBy(ref)
 	}
-	return image.Descriptor{}, image.ErrAbsent
+	return image.Descriptor{}, cmp.Or(s.fails, image.ErrAbsent)
 }
 
 func (*unsignedSource) Referrers(context.Context, image.Repository, image.Digest) ([]image.Referrer, error) {
@@ -96,7 +98,7 @@ type giving struct{ Manifests }
 func (giving) Given(context.Context, image.Reference) error { return nil }
 
 // TestUnsignedMeanwhile: the event of a signature that comes while it is looked for leads to the tag, and further tags of the image do not rely on
-// that look.
+// that look. A tag whose signatures cannot be looked for does not wait for one: it is tried again by itself.
 func TestUnsignedMeanwhile(t *testing.T) {
 	var u Unsigned
 	source := &unsignedSource{unsigned: &u}
@@ -116,4 +118,10 @@ func TestUnsignedMeanwhile(t *testing.T) {
 	}
 	verify("v2", 2)
 	verify("v3", 2)
+	source.fails = errors.New("away")
+	u.SignedBy(app.Tag("sha256-" + strings.Repeat("a", 64)))
+	order := Order{Action: diff.Action{Source: app.Tag("v4").WithDigest(image.Digest("sha256:" + strings.Repeat("a", 64)))}}
+	if err := m.verify(t.Context(), r, order); !errors.Is(err, source.fails) || u.held != 3 {
+		t.Errorf("%v; %d tags wait", err, u.held)
+	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/draysync/dray/internal/diff"
 	"github.com/draysync/dray/internal/image"
+	"github.com/draysync/dray/internal/plan"
 	"github.com/draysync/dray/internal/signature"
 )
 
@@ -28,10 +29,20 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 		return &RefusedError{Reason: diff.Unsigned, Detail: fmt.Sprintf("the policy %q cannot be satisfied: the source named no digest", p.Name)}
 	}
 	ref := order.Source.Repository.Digest(order.Source.Digest)
-	key := verdictKey{image: ref}
-	if !p.Warn {
-		key.events = m.Unsigned.waits(p.At(ref), r.job.Name, order.Source)
+	if p.Warn {
+		return m.verdict(ctx, r, p, order, verdictKey{image: ref})
 	}
+	events := m.Unsigned.waits(p.At(ref), r.job.Name, order.Source)
+	err := m.verdict(ctx, r, p, order, verdictKey{ref, events})
+	if _, refused := errors.AsType[*RefusedError](err); !refused { // what failed is tried again by itself
+		m.Unsigned.forget(p.At(ref), r.job.Name, order.Source)
+	}
+	return err
+}
+
+// verdict says whether an image is signed as a policy wants, as verify does.
+func (m *Mirror) verdict(ctx context.Context, r *run, p *plan.Policy, order Order, key verdictKey) error {
+	ref := key.image
 	report, err := r.verdicts.Do(ctx, fmt.Sprint(ref, " ", key.events), func(ctx context.Context) (signature.Report, error) {
 		if known, ok := r.verdictOf.Load(key); ok {
 			return known.(signature.Report), nil //nolint:forcetypeassert // what is stored below
@@ -50,7 +61,6 @@ func (m *Mirror) verify(ctx context.Context, r *run, order Order) error {
 	detail := ""
 	switch {
 	case err == nil && report.Verified:
-		m.Unsigned.verified(p.At(ref), r.job.Name, order.Source)
 		return nil
 	case err == nil:
 		detail = fmt.Sprintf("the policy %q is not satisfied: %s (signature.%s)", p.Name, report.Problem, report.Code)
