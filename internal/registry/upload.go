@@ -471,9 +471,9 @@ func (u *upload) worthwhile(failure *Error) bool {
 }
 
 // spoils reports whether a failure says that a session has other bytes than were sent: of a request that broke off, some may have been written only after
-// the session was resumed, and a proxy or a disk may change some.
+// the session was resumed, and a proxy or a disk may change some. Of another algorithm the registry may know nothing.
 func (u *upload) spoils(failure *Error) bool {
-	return failure.Status == http.StatusBadRequest && (u.broke || u.takenUp || failure.ErrorCode == "DIGEST_INVALID")
+	return failure.Status == http.StatusBadRequest && (u.broke || u.takenUp || failure.ErrorCode == "DIGEST_INVALID" && strings.HasPrefix(string(u.desc.Digest), "sha256:"))
 }
 
 // gone reports whether a registry has forgotten a session: it answers 404, as for a missing repository.
