@@ -67,12 +67,12 @@ func (k *keeping) begin() {
 	}
 	k.keeper, k.store = kept.keeper, m.store
 	k.close = func() {
-		kept.Leave(context.WithoutCancel(k.t.Context()))
 		if member, ok := kept.holds.(*store.Member); ok { // a daemon tries that for a moment only
 			if err := member.Leave(context.WithoutCancel(k.t.Context())); err != nil {
 				k.t.Error(err)
 			}
 		}
+		kept.Leave(context.WithoutCancel(k.t.Context()))
 		if err := m.store.Close(); err != nil {
 			k.t.Error(err)
 		}

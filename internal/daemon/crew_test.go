@@ -235,8 +235,11 @@ func TestCrew(t *testing.T) {
 func TestCrewTellsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &partsBoard{}
+		var mu sync.Mutex
 		var told []string
 		parts := partsOf(2, time.Second, func(part int, _ bool) {
+			mu.Lock()
+			defer mu.Unlock()
 			if tag := fmt.Sprint("before ", part); !slices.Contains(told, tag) {
 				t.Errorf("%q is not told yet", tag)
 			}
@@ -244,7 +247,9 @@ func TestCrewTellsFirst(t *testing.T) {
 		board := &madeBefore{partsBoard: b}
 		for outcomes := range newCrew(board, &record.Claim{Job: "a", Lost: make(chan struct{})}, make(chan struct{})).Share(t.Context(), parts, time.Hour) {
 			for _, out := range outcomes {
+				mu.Lock()
 				told = append(told, out.Target.Tag)
+				mu.Unlock()
 			}
 		}
 		if len(told) != 2 || len(b.ended) != 2 {
