@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,10 +73,10 @@ func (c *crew) Share(ctx context.Context, parts []mirror.Part, limit time.Durati
 				if !yield(throughJSON(c.other.Assist(ctx, c.job, throughJSON(some), false, func() {}))) {
 					return
 				}
-				ended := 0
-				p.Make(true, func() { ended++ })
-				if ended != len(p.Imports) {
-					panic(fmt.Sprint(ended, " imports have ended of ", len(p.Imports)))
+				var ended atomic.Int64
+				p.Make(true, func() { ended.Add(1) })
+				if n := int(ended.Load()); n != len(p.Imports) {
+					panic(fmt.Sprint(n, " imports have ended of ", len(p.Imports)))
 				}
 			case nobody:
 			}
