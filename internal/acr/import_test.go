@@ -280,8 +280,8 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestStopAtTheBegin stops dray once Azure has accepted an import, before that is saved: the next start takes the operation up all the same.
-func TestStopAtTheBegin(t *testing.T) {
+// TestStopAtTheStart stops dray once Azure has accepted an import, before that is saved: the next start takes the operation up all the same.
+func TestStopAtTheStart(t *testing.T) {
 	inBubble(t, func(o *emulator.Options) { o.Takes = 5 * time.Minute }, func(t *testing.T, w *world) {
 		i := push(t, w.source.Content, "app", "v1", 1)
 		j := job(t, sourceHost+"/app:v1", targetHost+"/app")
